@@ -1,0 +1,1 @@
+"""Georeferenced reference imagery: readers of data sets, trajectories, LiDAR, landmarks, georeferencing."""

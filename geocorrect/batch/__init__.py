@@ -1,0 +1,1 @@
+"""Unattended runs: what is due, who computes it, who writes it."""

@@ -1,0 +1,1 @@
+"""The spatial catalog: the only room that speaks SQL. PostGIS or GeoPackage, one model."""

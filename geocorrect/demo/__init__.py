@@ -1,0 +1,1 @@
+"""A synthetic street with known truth, served by a look-alike of the Mapillary API."""

@@ -1,0 +1,1 @@
+"""Error against known truth: metrics, protocols on real data sets, tables."""

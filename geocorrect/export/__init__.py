@@ -1,0 +1,1 @@
+"""From the catalog to files that other tools open."""

@@ -1,0 +1,191 @@
+"""Geodetic frames: WGS84 ↔ ECEF ↔ local ENU ↔ UTM, true and grid north, heading ↔ rotation.
+
+The mathematics of the project lives in a local ENU frame at a named origin; longitude/latitude and UTM
+exist only at the borders. Heights are ellipsoidal (EPSG:4979).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pyproj import CRS, Proj, Transformer
+from scipy.spatial.transform import Rotation
+
+from geocorrect.geometry.pose import Pose
+
+Float = NDArray[np.float64]
+
+WGS84_A_M = 6378137.0
+WGS84_F = 1 / 298.257223563
+WGS84_E2 = WGS84_F * (2 - WGS84_F)
+
+
+def ecef_from_wgs84(lon_deg: ArrayLike, lat_deg: ArrayLike, height_m: ArrayLike) -> Float:
+    """(..., 3) earth-centred metres from geodetic degrees and ellipsoidal height."""
+    lon, lat = np.radians(np.asarray(lon_deg, float)), np.radians(np.asarray(lat_deg, float))
+    h = np.asarray(height_m, float)
+    n = WGS84_A_M / np.sqrt(1 - WGS84_E2 * np.sin(lat) ** 2)
+    x = (n + h) * np.cos(lat) * np.cos(lon)
+    y = (n + h) * np.cos(lat) * np.sin(lon)
+    z = (n * (1 - WGS84_E2) + h) * np.sin(lat)
+    return np.stack(np.broadcast_arrays(x, y, z), axis=-1)
+
+
+def wgs84_from_ecef(ecef_m: ArrayLike) -> tuple[Float, Float, Float]:
+    """(lon deg, lat deg, ellipsoidal height m) of (..., 3) points; Bowring's start, then Newton-like steps.
+
+    Converges to better than 1e-9 m for every point more than 100 km from the centre of the earth.
+    """
+    p = np.asarray(ecef_m, float)
+    x, y, z = p[..., 0], p[..., 1], p[..., 2]
+    lon = np.arctan2(y, x)
+    rho = np.hypot(x, y)
+    b = WGS84_A_M * (1 - WGS84_F)
+    reduced = np.arctan2(z * WGS84_A_M, rho * b)
+    for _ in range(4):
+        lat = np.arctan2(
+            z + WGS84_E2 / (1 - WGS84_E2) * b * np.sin(reduced) ** 3,
+            rho - WGS84_E2 * WGS84_A_M * np.cos(reduced) ** 3,
+        )
+        reduced = np.arctan2((1 - WGS84_F) * np.sin(lat), np.cos(lat))
+    n = WGS84_A_M / np.sqrt(1 - WGS84_E2 * np.sin(lat) ** 2)
+    # rho·cos + z·sin is well conditioned at the poles, unlike rho / cos(lat).
+    height = rho * np.cos(lat) + z * np.sin(lat) - WGS84_A_M**2 / n
+    return np.degrees(lon), np.degrees(lat), height
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A local east-north-up frame tangent to WGS84 at an origin.
+
+    name: how people call it; lon_deg, lat_deg: origin in degrees; height_m: ellipsoidal height of the origin.
+    """
+
+    name: str
+    lon_deg: float
+    lat_deg: float
+    height_m: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.lon_deg) and -180 <= self.lon_deg <= 180):
+            raise ValueError(f"frame {self.name!r}: longitude {self.lon_deg} is outside -180…180")
+        if not (np.isfinite(self.lat_deg) and -90 <= self.lat_deg <= 90):
+            raise ValueError(f"frame {self.name!r}: latitude {self.lat_deg} is outside -90…90 (swapped?)")
+        if not np.isfinite(self.height_m):
+            raise ValueError(f"frame {self.name!r}: height must be finite")
+
+    @property
+    def ecef_from_enu(self) -> Pose:
+        """Pose of this frame in ECEF."""
+        origin = ecef_from_wgs84(self.lon_deg, self.lat_deg, self.height_m)
+        return Pose(Rotation.from_matrix(_east_north_up(self.lon_deg, self.lat_deg)), origin)
+
+    def enu_from_wgs84(self, lon_deg: ArrayLike, lat_deg: ArrayLike, height_m: ArrayLike) -> Float:
+        """(..., 3) metres east, north, up."""
+        return self.ecef_from_enu.inverse().apply(ecef_from_wgs84(lon_deg, lat_deg, height_m))
+
+    def wgs84_from_enu(self, enu_m: ArrayLike) -> tuple[Float, Float, Float]:
+        """(lon deg, lat deg, ellipsoidal height m) of (..., 3) local points."""
+        return wgs84_from_ecef(self.ecef_from_enu.apply(enu_m))
+
+    def this_from(self, other: Frame) -> Pose:
+        """Rigid transform that brings points of another local frame into this one."""
+        return self.ecef_from_enu.inverse() @ other.ecef_from_enu
+
+    def true_north_turn_deg(self, enu_m: ArrayLike) -> Float:
+        """Clockwise angle from the frame's +y axis to true north at local points (..., 3), degrees.
+
+        Zero at the origin; grows with distance east because meridians converge (about 0.008° per km in Rome).
+        """
+        lon, lat, _ = self.wgs84_from_enu(enu_m)
+        here = _east_north_up(self.lon_deg, self.lat_deg)
+        north_there = _east_north_up(lon, lat)[..., :, 1]
+        local = north_there @ here
+        return np.degrees(np.arctan2(local[..., 0], local[..., 1]))
+
+    def heading_deg(self, world_from_cam: Pose) -> float:
+        """Heading of the optical axis, clockwise from *true* north, 0…360; nan for a camera looking straight up or down."""
+        forward = world_from_cam.rotation.as_matrix()[:, 2]
+        if np.hypot(forward[0], forward[1]) < 1e-6:
+            return float("nan")
+        north_turn = float(self.true_north_turn_deg(world_from_cam.translation_m))
+        return float((np.degrees(np.arctan2(forward[0], forward[1])) - north_turn) % 360.0)
+
+
+def _east_north_up(lon_deg: ArrayLike, lat_deg: ArrayLike) -> Float:
+    """(..., 3, 3) matrices whose columns are east, north, up in ECEF."""
+    lon, lat = np.radians(np.asarray(lon_deg, float)), np.radians(np.asarray(lat_deg, float))
+    so, co, sa, ca = np.sin(lon), np.cos(lon), np.sin(lat), np.cos(lat)
+    east = np.stack([-so, co, np.zeros_like(so)], axis=-1)
+    north = np.stack([-sa * co, -sa * so, ca], axis=-1)
+    up = np.stack([ca * co, ca * so, sa], axis=-1)
+    return np.stack([east, north, up], axis=-1)
+
+
+def pitch_roll_deg(world_from_cam: Pose) -> tuple[float, float]:
+    """(pitch, roll) in degrees: pitch up positive; roll positive clockwise as seen by the viewer of the photo's scene.
+
+    Convention of OpenSfM (geometry.py): roll = atan2(up_x, −up_y) with `up` the world's up vector in camera axes
+    (positive when the world's up leans to the image's right). nan roll for a camera looking straight up or down.
+    """
+    r = world_from_cam.rotation.as_matrix()
+    pitch = float(np.degrees(np.arcsin(np.clip(r[2, 2], -1.0, 1.0))))
+    up_in_cam = r[2]
+    if np.hypot(up_in_cam[0], up_in_cam[1]) < 1e-6:
+        return pitch, float("nan")
+    return pitch, float(np.degrees(np.arctan2(up_in_cam[0], -up_in_cam[1])))
+
+
+def rotation_from_heading(heading_deg: float, pitch_deg: float = 0.0, roll_deg: float = 0.0) -> Rotation:
+    """world_from_cam rotation (OpenCV camera axes, ENU world) from heading, pitch and roll in degrees.
+
+    Inverse of `Frame.heading_deg` (at the frame's origin) and `pitch_roll_deg`.
+    """
+    level_north = Rotation.from_matrix([[1.0, 0, 0], [0, 0, 1.0], [0, -1.0, 0]])
+    turn = Rotation.from_euler("z", -heading_deg, degrees=True)
+    tilt = Rotation.from_euler("x", pitch_deg, degrees=True)
+    lean = Rotation.from_euler("z", -roll_deg, degrees=True)
+    return turn * level_north * tilt * lean
+
+
+def angle_difference_deg(first_deg: ArrayLike, second_deg: ArrayLike) -> Float:
+    """first − second wrapped to −180…180 degrees; nan where either is nan."""
+    difference = np.asarray(first_deg, float) - np.asarray(second_deg, float)
+    return (difference + 180.0) % 360.0 - 180.0
+
+
+# --- projected coordinates (borders only) -------------------------------------------------------------
+
+
+def utm_epsg(lon_deg: float, lat_deg: float) -> int:
+    """EPSG code of the plain UTM zone of a point (no Norway/Svalbard exceptions: those are a map-sheet custom)."""
+    if not -80.0 <= lat_deg <= 84.0:
+        raise ValueError(f"latitude {lat_deg} is outside UTM (80° S … 84° N)")
+    zone = int((lon_deg + 180.0) // 6.0) % 60 + 1
+    return (32600 if lat_deg >= 0 else 32700) + zone
+
+
+@lru_cache(maxsize=64)
+def _transformer(source: str, target: str) -> Transformer:
+    return Transformer.from_crs(source, target, always_xy=True)
+
+
+def wgs84_from_crs(crs: str, x: ArrayLike, y: ArrayLike) -> tuple[Float, Float]:
+    """(lon, lat) degrees of map coordinates given in x/y = easting/northing (or lon/lat) order of any CRS."""
+    lon, lat = _transformer(crs, "EPSG:4326").transform(np.asarray(x, float), np.asarray(y, float))
+    return np.asarray(lon), np.asarray(lat)
+
+
+def crs_from_wgs84(crs: str, lon_deg: ArrayLike, lat_deg: ArrayLike) -> tuple[Float, Float]:
+    """Map coordinates x/y (easting/northing order, whatever the CRS says) of lon/lat degrees."""
+    x, y = _transformer("EPSG:4326", crs).transform(np.asarray(lon_deg, float), np.asarray(lat_deg, float))
+    return np.asarray(x), np.asarray(y)
+
+
+def grid_convergence_deg(crs: str, lon_deg: float, lat_deg: float) -> float:
+    """Angle from true north to grid north, clockwise positive, degrees: true = grid + convergence."""
+    factors = Proj(CRS(crs)).get_factors(lon_deg, lat_deg)
+    return float(factors.meridian_convergence)

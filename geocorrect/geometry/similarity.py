@@ -1,0 +1,139 @@
+"""Similarity transforms (Sim3) and their closed-form fit (Umeyama 1991) with a degeneracy test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.spatial.transform import Rotation
+
+from geocorrect.geometry.pose import Pose
+
+Float = NDArray[np.float64]
+Freedom = Literal["similarity", "rigid", "yaw"]
+
+
+@dataclass(frozen=True, eq=False)
+class Similarity:
+    """`p_a = scale · R · p_b + t`."""
+
+    scale: float
+    rotation: Rotation
+    translation_m: Float
+
+    def __post_init__(self) -> None:
+        translation = np.array(self.translation_m, dtype=np.float64)
+        if translation.shape != (3,) or not np.isfinite(translation).all():
+            raise ValueError(f"translation must be 3 finite numbers, got {self.translation_m!r}")
+        if not np.isfinite(self.scale) or self.scale <= 0:
+            raise ValueError(f"scale must be a positive number, got {self.scale}")
+        translation.setflags(write=False)
+        object.__setattr__(self, "translation_m", translation)
+
+    @classmethod
+    def identity(cls) -> Similarity:
+        """The transform that changes nothing."""
+        return cls(1.0, Rotation.identity(), np.zeros(3))
+
+    @classmethod
+    def from_pose(cls, pose: Pose) -> Similarity:
+        """A rigid transform as a similarity of scale 1."""
+        return cls(1.0, pose.rotation, pose.translation_m)
+
+    def apply(self, points_m: ArrayLike) -> Float:
+        """Map points (..., 3) from frame b to frame a."""
+        p = np.asarray(points_m, float)
+        result: Float = self.scale * (p @ self.rotation.as_matrix().T) + self.translation_m
+        return result
+
+    def apply_pose(self, b_from_c: Pose) -> Pose:
+        """a_from_c of a pose b_from_c; lengths inside frame c stay as they are (metric camera)."""
+        return Pose(self.rotation * b_from_c.rotation, self.apply(b_from_c.translation_m))
+
+    def inverse(self) -> Similarity:
+        """b_from_a."""
+        r_inv = self.rotation.inv()
+        return Similarity(1 / self.scale, r_inv, -r_inv.apply(self.translation_m) / self.scale)
+
+    def __matmul__(self, other: Similarity) -> Similarity:
+        """a_from_c = a_from_b @ b_from_c."""
+        return Similarity(
+            self.scale * other.scale, self.rotation * other.rotation, self.apply(other.translation_m)
+        )
+
+
+class DegenerateError(ValueError):
+    """The points do not determine the transform asked for (too few, coincident, or on one line)."""
+
+
+def umeyama(
+    target_m: ArrayLike,
+    source_m: ArrayLike,
+    freedom: Freedom = "similarity",
+    weights: ArrayLike | None = None,
+    min_spread_ratio: float = 1e-3,
+) -> Similarity:
+    """Least-squares `target ≈ s R source + t` (Umeyama 1991, eq. 38–43), origin removed first.
+
+    target_m, source_m: (N, 3). `rigid` fixes s = 1, `yaw` allows only a turn about z (points of a street
+    drive: collinear in plan is enough to fix yaw, never roll). Raises DegenerateError when the second
+    largest spread of either cloud is below `min_spread_ratio` of the largest (for `yaw`: when all points
+    coincide in plan).
+    """
+    target, source = np.asarray(target_m, float), np.asarray(source_m, float)
+    if target.shape != source.shape or target.ndim != 2 or target.shape[1] != 3:
+        raise ValueError(f"expected two (N, 3) arrays, got {target.shape} and {source.shape}")
+    w = np.ones(len(source)) if weights is None else np.asarray(weights, float)
+    w = w / w.sum()
+    target_mean, source_mean = w @ target, w @ source
+    t, s = target - target_mean, source - source_mean
+    _refuse_degenerate(s, w, freedom, min_spread_ratio)
+    _refuse_degenerate(t, w, freedom, min_spread_ratio)
+    cross = (t * w[:, None]).T @ s
+    if freedom == "yaw":
+        rotation = Rotation.from_rotvec([0, 0, np.arctan2(cross[1, 0] - cross[0, 1], cross[0, 0] + cross[1, 1])])
+    else:
+        u, _, vt = np.linalg.svd(cross)
+        sign = np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
+        rotation = Rotation.from_matrix(u @ sign @ vt)
+    scale = 1.0
+    if freedom == "similarity":
+        scale = float(np.sum(rotation.as_matrix() * cross) / np.sum(w[:, None] * s**2))
+    return Similarity(scale, rotation, target_mean - scale * rotation.apply(source_mean))
+
+
+def _refuse_degenerate(centred: Float, weights: Float, freedom: Freedom, ratio: float) -> None:
+    if freedom == "yaw":
+        if len(centred) < 2 or float(np.sum(weights[:, None] * centred[:, :2] ** 2)) < 1e-12:
+            raise DegenerateError("a turn about the vertical needs two points apart in plan")
+        return
+    if len(centred) < 3:
+        raise DegenerateError(f"{len(centred)} points; a {freedom} transform needs at least 3")
+    spread = np.linalg.svd(centred * np.sqrt(weights)[:, None], compute_uv=False)
+    if spread[0] < 1e-9 or spread[1] < ratio * spread[0]:
+        raise DegenerateError(
+            f"points lie on one line (spreads {spread[0]:.3g} m and {spread[1]:.3g} m): "
+            "the turn about that line is free; add a point off the line or use yaw only"
+        )
+
+
+def residuals_m(transform: Similarity, target_m: ArrayLike, source_m: ArrayLike) -> Float:
+    """(N,) distances |target − transform(source)| in metres."""
+    distance: Float = np.linalg.norm(np.asarray(target_m, float) - transform.apply(source_m), axis=1)
+    return distance
+
+
+def leave_one_out_m(target_m: ArrayLike, source_m: ArrayLike, freedom: Freedom = "similarity") -> Float:
+    """(N,) residual of every point under the fit that did not see it; nan where the rest is degenerate."""
+    target, source = np.asarray(target_m, float), np.asarray(source_m, float)
+    left_out = np.full(len(source), np.nan)
+    for i in range(len(source)):
+        rest = np.arange(len(source)) != i
+        try:
+            fit = umeyama(target[rest], source[rest], freedom)
+        except DegenerateError:
+            continue
+        left_out[i] = residuals_m(fit, target[i : i + 1], source[i : i + 1])[0]
+    return left_out

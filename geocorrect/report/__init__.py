@@ -1,0 +1,1 @@
+"""One self-contained page and plots that a person looks at."""
