@@ -29,7 +29,9 @@ def read_image(path: Path, exif_orientation: int = 1) -> ImageArray:
     truncated, not an image or too large.
     """
     if exif_orientation not in COUNTER_CLOCKWISE_TURNS:
-        raise InputError(f"{path}: EXIF orientation {exif_orientation} is mirrored or invalid; 1, 3, 6 and 8 are usable")
+        raise InputError(
+            f"{path}: EXIF orientation {exif_orientation} is mirrored or invalid; 1, 3, 6 and 8 are usable"
+        )
     data = read_bytes(path)
     _refuse_truncated(path, data)
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION

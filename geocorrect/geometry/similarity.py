@@ -59,9 +59,7 @@ class Similarity:
 
     def __matmul__(self, other: Similarity) -> Similarity:
         """a_from_c = a_from_b @ b_from_c."""
-        return Similarity(
-            self.scale * other.scale, self.rotation * other.rotation, self.apply(other.translation_m)
-        )
+        return Similarity(self.scale * other.scale, self.rotation * other.rotation, self.apply(other.translation_m))
 
 
 class DegenerateError(ValueError):

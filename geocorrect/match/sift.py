@@ -1,0 +1,132 @@
+"""RootSIFT matching: the weight-free default (Lowe 2004; Arandjelović & Zisserman 2012 for the root)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from geocorrect.records import ImageArray, Matches
+
+
+@dataclass(frozen=True)
+class SiftOptions:
+    """Parameters of the detector and of the matching.
+
+    max_features and contrast_threshold: 8000 and 0.01, measured on KITTI (DATA §2). ratio: Lowe's test, best over second best
+    distance. cached_images: features of that many images stay in memory (about 4 MB each).
+    """
+
+    max_features: int = 8000
+    contrast_threshold: float = 0.01
+    ratio: float = 0.8
+    cached_images: int = 64
+
+    def __post_init__(self) -> None:
+        if self.max_features < 1 or not 0 < self.ratio <= 1 or self.contrast_threshold < 0 or self.cached_images < 1:
+            raise ValueError(
+                "sift: max_features and cached_images must be ≥ 1, ratio in (0, 1], contrast_threshold ≥ 0"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class SiftFeatures:
+    """Keypoints (N, 2) float32 px and unit RootSIFT descriptors (N, 128) float32."""
+
+    keypoints_px: NDArray[np.float32]
+    descriptors: NDArray[np.float32]
+
+
+class SiftMatcher:
+    """Mutual nearest neighbours in RootSIFT space that pass the ratio test in both directions."""
+
+    def __init__(self, options: SiftOptions | None = None) -> None:
+        self.options = options or SiftOptions()
+        self._detector = cv2.SIFT_create(
+            nfeatures=self.options.max_features, contrastThreshold=self.options.contrast_threshold
+        )
+        self._features: OrderedDict[bytes, SiftFeatures] = OrderedDict()
+
+    @property
+    def fingerprint(self) -> str:
+        """Back-end and parameters in one line."""
+        o = self.options
+        return f"sift/opencv-{cv2.__version__}/{o.max_features}/{o.contrast_threshold:g}/{o.ratio:g}"
+
+    def match(self, query: ImageArray, anchors: Sequence[ImageArray]) -> list[Matches]:
+        """See `match.base.Matcher.match`; score is 1 − distance ratio."""
+        query_features = self.features(query)
+        return [self._match_pair(query_features, self.features(anchor)) for anchor in anchors]
+
+    def features(self, image: ImageArray) -> SiftFeatures:
+        """Features of an (H, W, 3) RGB image, from memory when its content was seen lately."""
+        key = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
+        if key in self._features:
+            self._features.move_to_end(key)
+            return self._features[key]
+        features = self._detect(image)
+        self._features[key] = features
+        if len(self._features) > self.options.cached_images:
+            self._features.popitem(last=False)
+        return features
+
+    def _detect(self, image: ImageArray) -> SiftFeatures:
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        keypoints, descriptors = self._detector.detectAndCompute(grey, None)
+        if descriptors is None or len(keypoints) == 0:
+            return SiftFeatures(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32))
+        positions = np.array([k.pt for k in keypoints], np.float32)
+        # One keypoint per position and orientation: SIFT lists a corner once per dominant orientation, and both copies
+        # matching would count one observation twice. Sorting makes the order independent of thread scheduling.
+        order = np.lexsort((np.array([k.angle for k in keypoints]), positions[:, 1], positions[:, 0]))
+        positions, descriptors = positions[order], descriptors[order]
+        root = np.sqrt(descriptors / np.maximum(descriptors.sum(axis=1, keepdims=True), 1e-9))
+        return SiftFeatures(positions, root.astype(np.float32))
+
+    def _match_pair(self, query: SiftFeatures, anchor: SiftFeatures) -> Matches:
+        if len(query.descriptors) < 2 or len(anchor.descriptors) < 2:
+            return Matches.empty()
+        similarity = query.descriptors @ anchor.descriptors.T
+        forward, forward_ratio = _nearest_and_ratio(similarity)
+        backward, backward_ratio = _nearest_and_ratio(similarity.T)
+        rows = np.arange(len(forward))
+        ratio = np.maximum(forward_ratio, backward_ratio[forward])
+        keep = (backward[forward] == rows) & (ratio < self.options.ratio)
+        found = Matches(
+            query.keypoints_px[rows[keep]],
+            anchor.keypoints_px[forward[keep]],
+            1.0 - ratio[keep].astype(np.float32),
+        )
+        return _without_repeated_positions(found)
+
+
+def _nearest_and_ratio(
+    similarity: NDArray[np.float32],
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Per row: the nearest column, and the ratio of nearest to second nearest distance.
+
+    For unit vectors distance² = 2 − 2·similarity. Two passes of max are 15 times faster than a partition.
+    """
+    best = similarity.argmax(axis=1)
+    rows = np.arange(len(best))
+    first = similarity[rows, best]
+    similarity[rows, best] = -np.inf
+    second = similarity.max(axis=1)
+    similarity[rows, best] = first
+    distance = np.sqrt(np.maximum(2 - 2 * np.stack([first, second]), 1e-12))
+    return best, distance[0] / distance[1]
+
+
+def _without_repeated_positions(matches: Matches) -> Matches:
+    """Keep the best of the matches that join the same two pixels (one corner, several orientations)."""
+    if not len(matches):
+        return matches
+    order = np.argsort(-matches.score, kind="stable")
+    both = np.hstack([matches.query_px, matches.anchor_px])[order]
+    _, first = np.unique(both, axis=0, return_index=True)
+    return matches.subset(np.sort(order[first]))
