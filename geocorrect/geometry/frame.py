@@ -107,7 +107,7 @@ class Frame:
         return np.degrees(np.arctan2(local[..., 0], local[..., 1]))
 
     def heading_deg(self, world_from_cam: Pose) -> float:
-        """Heading of the optical axis, clockwise from *true* north, 0…360; nan for a camera looking straight up or down."""
+        """Heading of the optical axis, clockwise from *true* north, 0…360; nan when it looks straight up or down."""
         forward = world_from_cam.rotation.as_matrix()[:, 2]
         if np.hypot(forward[0], forward[1]) < 1e-6:
             return float("nan")
@@ -152,9 +152,10 @@ def rotation_from_heading(heading_deg: float, pitch_deg: float = 0.0, roll_deg: 
 
 
 def angle_difference_deg(first_deg: ArrayLike, second_deg: ArrayLike) -> Float:
-    """first − second wrapped to −180…180 degrees; nan where either is nan."""
+    """Difference first − second wrapped to −180…180 degrees; nan where either is nan."""
     difference = np.asarray(first_deg, float) - np.asarray(second_deg, float)
-    return (difference + 180.0) % 360.0 - 180.0
+    wrapped: Float = (difference + 180.0) % 360.0 - 180.0
+    return wrapped
 
 
 # --- projected coordinates (borders only) -------------------------------------------------------------

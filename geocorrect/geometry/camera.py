@@ -1,0 +1,393 @@
+"""Camera: intrinsics of one raster, projection and its inverse, exact resize, crop and quarter turns.
+
+Pixels: the centre of the top-left pixel is (0, 0). Camera axes: x right, y down, z forward. This class is the only
+place where pixel coordinates are rescaled or shifted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.spatial.transform import Rotation
+
+from geocorrect.geometry.camera_formats import (
+    Intrinsics,
+    intrinsics_from_opensfm,
+    intrinsics_from_vector,
+    opencv_distortion,
+    opensfm_from_intrinsics,
+)
+from geocorrect.geometry.projection import (
+    COEFFICIENTS,
+    DEFAULT_TRANSITION,
+    Lens,
+    Projection,
+    lens_of,
+    spherical_angles,
+    spherical_bearings,
+    spherical_jacobian,
+)
+
+__all__ = ["Camera", "Projection", "turned_from_cam"]
+
+Float = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """Intrinsics of a raster of width × height pixels.
+
+    focal_x_px, focal_y_px: nan for spherical cameras. distortion: coefficients in the order of
+    `projection.COEFFICIENTS`; a missing tail is filled (0; transition 0.5). focal_sigma: relative standard deviation
+    of the focal length, nan when unknown. Raises ValueError naming the field that is wrong.
+    """
+
+    projection: Projection
+    width: int
+    height: int
+    focal_x_px: float
+    focal_y_px: float
+    principal_x_px: float
+    principal_y_px: float
+    distortion: tuple[float, ...] = ()
+    focal_sigma: float = math.nan
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "projection", Projection(self.projection))
+        for name in ("width", "height"):
+            object.__setattr__(self, name, _checked_size(name, getattr(self, name)))
+        object.__setattr__(self, "distortion", _checked_distortion(self.projection, self.distortion))
+        sigma = float(self.focal_sigma)
+        if sigma < 0 or math.isinf(sigma):
+            raise ValueError(f"camera focal_sigma must be ≥ 0 or nan, got {sigma}")
+        object.__setattr__(self, "focal_sigma", sigma)
+        if self.projection is Projection.SPHERICAL:
+            self._fix_spherical()
+            return
+        for name in ("focal_x_px", "focal_y_px", "principal_x_px", "principal_y_px"):
+            value = float(getattr(self, name))
+            if not math.isfinite(value) or (name.startswith("focal") and value <= 0):
+                raise ValueError(f"camera {name} must be a {_kind(name)} number, got {value}")
+            object.__setattr__(self, name, value)
+
+    def _fix_spherical(self) -> None:
+        if self.width < self.height:
+            raise ValueError(f"a spherical image is wider than high, got {self.width}×{self.height}")
+        object.__setattr__(self, "focal_x_px", math.nan)
+        object.__setattr__(self, "focal_y_px", math.nan)
+        object.__setattr__(self, "principal_x_px", (self.width - 1) / 2)
+        object.__setattr__(self, "principal_y_px", (self.height - 1) / 2)
+
+    # --- making one ------------------------------------------------------------------------------------
+
+    @classmethod
+    def pinhole(
+        cls,
+        width: int,
+        height: int,
+        focal_x_px: float,
+        focal_y_px: float,
+        principal_x_px: float,
+        principal_y_px: float,
+    ) -> Camera:
+        """Perspective camera without distortion."""
+        return cls(Projection.PERSPECTIVE, width, height, focal_x_px, focal_y_px, principal_x_px, principal_y_px)
+
+    @classmethod
+    def spherical(cls, width: int, height: int) -> Camera:
+        """Full equirectangular panorama."""
+        return cls(Projection.SPHERICAL, width, height, math.nan, math.nan, math.nan, math.nan)
+
+    @classmethod
+    def from_opencv(cls, width: int, height: int, intrinsics: Sequence[float], distortion: Sequence[float]) -> Camera:
+        """From (fx, fy, cx, cy) px and OpenCV's (k1, k2, p1, p2[, k3]); a pinhole when all of them are zero."""
+        if len(intrinsics) != 4:
+            raise ValueError(f"intrinsics must be fx, fy, cx, cy, got {len(intrinsics)} numbers")
+        coefficients = tuple(float(value) for value in distortion)
+        projection = Projection.BROWN if any(coefficients) else Projection.PERSPECTIVE
+        if len(coefficients) > 5:
+            raise ValueError(f"OpenCV distortion beyond k1, k2, p1, p2, k3 is not supported: {coefficients}")
+        kept = coefficients if projection is Projection.BROWN else ()
+        focal_x, focal_y, principal_x, principal_y = intrinsics
+        return cls(projection, width, height, focal_x, focal_y, principal_x, principal_y, kept)
+
+    @classmethod
+    def from_opensfm(cls, parameters: Mapping[str, Any], width: int, height: int) -> Camera:
+        """From OpenSfM's camera JSON (normalised); width and height of the raster at hand, any size of the picture."""
+        width, height = _checked_size("width", width), _checked_size("height", height)
+        return cls._from_intrinsics(intrinsics_from_opensfm(parameters, width, height), width, height)
+
+    @classmethod
+    def from_opensfm_vector(
+        cls, projection_type: str, parameters: Sequence[float] | None, width: int, height: int
+    ) -> Camera:
+        """From Mapillary's `camera_type` and `camera_parameters`; ValueError when type and length do not fit."""
+        width, height = _checked_size("width", width), _checked_size("height", height)
+        values = intrinsics_from_vector(projection_type, parameters, width, height)
+        return cls._from_intrinsics(values, width, height)
+
+    @classmethod
+    def _from_intrinsics(cls, values: Intrinsics, width: int, height: int) -> Camera:
+        projection, focal_x, focal_y, principal_x, principal_y, distortion = values
+        return cls(projection, width, height, focal_x, focal_y, principal_x, principal_y, distortion)
+
+    # --- as others write it ----------------------------------------------------------------------------
+
+    def to_opensfm(self) -> dict[str, Any]:
+        """OpenSfM's normalised JSON of an equal camera; ValueError where there is none."""
+        values = Intrinsics(
+            self.projection,
+            self.focal_x_px,
+            self.focal_y_px,
+            self.principal_x_px,
+            self.principal_y_px,
+            self.distortion,
+        )
+        return opensfm_from_intrinsics(values, self.width, self.height)
+
+    def to_opencv(self) -> tuple[Float, Float, str]:
+        """(K (3, 3), coefficients, "pinhole" | "fisheye") where OpenCV has an equal model, else ValueError."""
+        coefficients, kind = opencv_distortion(self.projection, self.distortion)
+        return self.intrinsic_matrix, np.array(coefficients), kind
+
+    @property
+    def intrinsic_matrix(self) -> Float:
+        """(3, 3) K in pixels; ValueError for spherical cameras."""
+        self._refuse_spherical("an intrinsic matrix")
+        return np.array(
+            [
+                [self.focal_x_px, 0.0, self.principal_x_px],
+                [0.0, self.focal_y_px, self.principal_y_px],
+                [0.0, 0.0, 1.0],
+            ]
+        )
+
+    # --- projection ------------------------------------------------------------------------------------
+
+    def project(self, points_cam_m: ArrayLike) -> tuple[Float, Mask]:
+        """Pixels (N, 2) and visible (N,) of camera-frame points (N, 3).
+
+        nan where not visible: behind the camera, beyond the field on which the distortion is one-to-one, not finite.
+        A visible point need not lie on the raster (`contains`).
+        """
+        points = _rows("points_cam_m", points_cam_m, 3)
+        with np.errstate(all="ignore"):
+            if self.projection is Projection.SPHERICAL:
+                coordinates, visible = spherical_angles(points)
+            else:
+                coordinates, visible = self._lens.project(points)
+            return self._pixels(coordinates, visible)
+
+    def project_with_jacobian(self, points_cam_m: ArrayLike) -> tuple[Float, Mask, Float, Float]:
+        """Pixels (N, 2), visible (N,), d px / d point (N, 2, 3) and d px / d log focal (N, 2); nan where not visible.
+
+        Exact. The focal derivative moves both focal lengths by the same factor; zero for spherical cameras.
+        """
+        points = _rows("points_cam_m", points_cam_m, 3)
+        with np.errstate(all="ignore"):
+            if self.projection is Projection.SPHERICAL:
+                coordinates, visible = spherical_angles(points)
+                jacobian = spherical_jacobian(points)
+            else:
+                coordinates, visible, jacobian = self._lens.project_with_jacobian(points)
+            px, visible = self._pixels(coordinates, visible)
+            jacobian = jacobian * self._scale_px[None, :, None]
+        jacobian[~visible] = np.nan
+        focal = np.zeros_like(px) if self.projection is Projection.SPHERICAL else px - self._principal_px
+        return px, visible, jacobian, focal
+
+    def unproject(self, px: ArrayLike) -> Float:
+        """Unit bearings (N, 3) in the camera frame of pixels (N, 2); nan where no ray reaches the pixel."""
+        pixels = _rows("px", px, 2)
+        with np.errstate(all="ignore"):
+            coordinates = (pixels - self._principal_px) / self._scale_px
+            if self.projection is Projection.SPHERICAL:
+                bearings = spherical_bearings(coordinates)
+                valid = (np.abs(coordinates[:, 0]) <= math.pi) & (np.abs(coordinates[:, 1]) <= math.pi / 2)
+            else:
+                bearings, valid = self._lens.unproject(coordinates)
+        bearings[~valid] = np.nan
+        return bearings
+
+    def contains(self, px: ArrayLike) -> Mask:
+        """(N,) whether pixels (N, 2) lie on the raster, −0.5 ≤ u < w − 0.5 and −0.5 ≤ v < h − 0.5; False for nan."""
+        pixels = _rows("px", px, 2)
+        u, v = pixels[:, 0], pixels[:, 1]
+        inside: Mask = (u >= -0.5) & (u < self.width - 0.5) & (v >= -0.5) & (v < self.height - 0.5)
+        return inside
+
+    # --- other rasters of the same lens ----------------------------------------------------------------
+
+    def resized(self, width: int, height: int) -> Camera:
+        """The camera of the picture resized to width × height: u' = (u + 0.5)·s − 0.5."""
+        width, height = _checked_size("width", width), _checked_size("height", height)
+        sx, sy = width / self.width, height / self.height
+        if self.projection is Projection.SPHERICAL:
+            if abs(height - self.height * sx) > 1:
+                raise ValueError("a spherical image keeps its aspect when resized")
+            return replace(self, width=width, height=height)
+        return replace(
+            self,
+            width=width,
+            height=height,
+            focal_x_px=self.focal_x_px * sx,
+            focal_y_px=self.focal_y_px * sy,
+            principal_x_px=(self.principal_x_px + 0.5) * sx - 0.5,
+            principal_y_px=(self.principal_y_px + 0.5) * sy - 0.5,
+        )
+
+    def cropped(self, left: int, top: int, width: int, height: int) -> Camera:
+        """The camera of the window [left, left + width) × [top, top + height); it may reach beyond the picture."""
+        self._refuse_spherical("a cropped camera; use panorama_faces")
+        return replace(
+            self,
+            width=width,
+            height=height,
+            principal_x_px=self.principal_x_px - left,
+            principal_y_px=self.principal_y_px - top,
+        )
+
+    def turned(self, counter_clockwise_quarter_turns: int) -> Camera:
+        """The camera of `np.rot90(pixels, turns)`; its frame is turned too, see `turned_from_cam`."""
+        turns = counter_clockwise_quarter_turns % 4
+        if self.projection is Projection.SPHERICAL and turns % 2:
+            raise ValueError("a spherical image cannot be turned by 90°; turn its pose")
+        camera = self
+        for _ in range(turns):
+            camera = camera._turned_once()
+        return camera
+
+    def _turned_once(self) -> Camera:
+        """With x' = y, y' = −x the focal lengths change places, (p2, p1), (s0, s2) and (s1, s3) turn as vectors."""
+        named = dict(zip(COEFFICIENTS[self.projection], self.distortion, strict=True))
+        turned = dict(named)
+        for x_name, y_name in (("p2", "p1"), ("s0", "s2"), ("s1", "s3")):
+            if x_name in named:
+                turned[x_name], turned[y_name] = named[y_name], -named[x_name]
+        values: dict[str, Any] = {
+            "width": self.height,
+            "height": self.width,
+            "focal_x_px": self.focal_y_px,
+            "focal_y_px": self.focal_x_px,
+            "principal_x_px": self.principal_y_px,
+            "principal_y_px": self.width - 1 - self.principal_x_px,
+            "distortion": tuple(turned.values()),
+        }
+        return replace(self, **values)
+
+    def with_focal_scaled(self, factor: float) -> Camera:
+        """The same camera with both focal lengths multiplied by `factor`."""
+        self._refuse_spherical("a focal length")
+        return replace(self, focal_x_px=self.focal_x_px * factor, focal_y_px=self.focal_y_px * factor)
+
+    def undistorted(self) -> Camera:
+        """Pinhole of the same size, focal lengths and principal point."""
+        self._refuse_spherical("an undistorted camera; use panorama_faces")
+        return replace(self, projection=Projection.PERSPECTIVE, distortion=())
+
+    def panorama_faces(self, count: int = 4, fov_deg: float = 95.0) -> list[tuple[Rotation, Camera]]:
+        """Square virtual pinholes around the horizon of a spherical camera as (face_from_cam, camera), same centre.
+
+        count ≥ 4 faces, the first looks forward, the next to the right; fov_deg must be wide enough to leave no gap.
+        The resolution at the face's centre is the panorama's.
+        """
+        if self.projection is not Projection.SPHERICAL:
+            raise ValueError("panorama_faces is for spherical cameras")
+        if count < 4 or not 360.0 / count <= fov_deg < 170.0:
+            raise ValueError(f"need ≥ 4 faces of {360 / max(count, 4):g}°…170°, got {count} of {fov_deg}°")
+        focal = self.width / (2 * math.pi)
+        side = round(2 * focal * math.tan(math.radians(fov_deg) / 2))
+        if side < 1:
+            raise ValueError(f"a panorama {self.width} pixels wide is too small for {count} faces")
+        focal = side / 2 / math.tan(math.radians(fov_deg) / 2)
+        face = Camera.pinhole(side, side, focal, focal, (side - 1) / 2, (side - 1) / 2)
+        return [(Rotation.from_euler("y", -360.0 * i / count, degrees=True), face) for i in range(count)]
+
+    # --- inner -----------------------------------------------------------------------------------------
+
+    @property
+    def _lens(self) -> Lens:
+        return lens_of(self.projection, self.distortion)
+
+    @property
+    def _scale_px(self) -> Float:
+        """(2,) pixels per plane unit; per radian for spherical cameras."""
+        if self.projection is Projection.SPHERICAL:
+            return np.full(2, self.width / (2 * math.pi))
+        return np.array([self.focal_x_px, self.focal_y_px])
+
+    @property
+    def _principal_px(self) -> Float:
+        return np.array([self.principal_x_px, self.principal_y_px])
+
+    def _pixels(self, coordinates: Float, visible: Mask) -> tuple[Float, Mask]:
+        px = coordinates * self._scale_px + self._principal_px
+        visible = visible & np.isfinite(px).all(axis=1)
+        px[~visible] = np.nan
+        return px, visible
+
+    def _refuse_spherical(self, what: str) -> None:
+        if self.projection is Projection.SPHERICAL:
+            raise ValueError(f"a spherical camera has no {what.removeprefix('a ').removeprefix('an ')}")
+
+    def _key(self) -> tuple[Any, ...]:
+        """Values with nan made comparable, so that equal cameras are equal after pickling too."""
+        values = (
+            self.width,
+            self.height,
+            self.focal_x_px,
+            self.focal_y_px,
+            self.principal_x_px,
+            self.principal_y_px,
+            self.focal_sigma,
+        )
+        return (self.projection, self.distortion, *(None if math.isnan(v) else v for v in values))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Camera) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+
+def turned_from_cam(counter_clockwise_quarter_turns: int) -> Rotation:
+    """Rotation into the frame of `Camera.turned(turns)`: turned_from_world = turned_from_cam · cam_from_world."""
+    return Rotation.from_euler("z", -90.0 * (counter_clockwise_quarter_turns % 4), degrees=True)
+
+
+def _rows(name: str, values: ArrayLike, columns: int) -> Float:
+    rows = np.asarray(values, dtype=np.float64)
+    if rows.ndim != 2 or rows.shape[1] != columns:
+        raise ValueError(f"{name} must be (N, {columns}), got shape {rows.shape}")
+    return rows
+
+
+def _checked_size(name: str, value: int) -> int:
+    if isinstance(value, bool) or int(value) != value or value < 1:
+        raise ValueError(f"camera {name} must be a whole number ≥ 1, got {value!r}")
+    return int(value)
+
+
+def _checked_distortion(projection: Projection, values: Sequence[float]) -> tuple[float, ...]:
+    names = COEFFICIENTS[projection]
+    given = tuple(float(value) for value in values)
+    if len(given) > len(names):
+        raise ValueError(f"camera distortion of a {projection} camera has {len(names)} terms, got {len(given)}")
+    for name, value in zip(names, given, strict=False):
+        if not math.isfinite(value):
+            raise ValueError(f"camera distortion {name} must be finite, got {value}")
+    missing = [DEFAULT_TRANSITION if name == "transition" else 0.0 for name in names[len(given) :]]
+    complete = given + tuple(missing)
+    if projection is Projection.DUAL and not 0.0 <= complete[2] <= 1.0:
+        raise ValueError(f"camera transition must be in 0…1, got {complete[2]}")
+    return complete
+
+
+def _kind(name: str) -> str:
+    return "positive" if name.startswith("focal") else "finite"

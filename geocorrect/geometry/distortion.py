@@ -1,0 +1,215 @@
+"""Lens distortion on the projection plane: radial polynomial, tangential and thin-prism terms, and the exact inverse.
+
+With ρ² = u² + v²,
+
+    D(u, v) = (u, v)·(1 + k1 ρ² + k2 ρ⁴ + …)
+            + (2 p1 uv + p2 (ρ² + 2u²),  2 p2 uv + p1 (ρ² + 2v²))
+            + (s0 ρ² + s1 ρ⁴,  s2 ρ² + s3 ρ⁴)
+
+(OpenCV's and OpenSfM's convention). Such polynomials fold: beyond some radius they bring points back into the
+picture. `Distortion.max_radius` is the radius inside which that cannot happen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+MAX_ITERATIONS = 100
+_EPS = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True)
+class Distortion:
+    """Coefficients: radial (k1, k2, …), tangential (p1, p2), prism (s0, s1, s2, s3)."""
+
+    radial: tuple[float, ...] = ()
+    tangential: tuple[float, float] = (0.0, 0.0)
+    prism: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+
+    @cached_property
+    def is_identity(self) -> bool:
+        """Every coefficient is zero."""
+        return self.is_radial and not any(self.radial)
+
+    @cached_property
+    def is_radial(self) -> bool:
+        """No tangential and no prism term: the direction from the centre is kept."""
+        return not any(self.tangential) and not any(self.prism)
+
+    @cached_property
+    def max_radius(self) -> float:
+        """Radius of the disc on which the map is one-to-one; inf when it never folds.
+
+        The map is injective on a convex set where the symmetric part of its Jacobian is positive definite
+        (Gale and Nikaido 1965). The radial part has the eigenvalues 1 + 3k1ρ² + 5k2ρ⁴… and 1 + k1ρ² + k2ρ⁴…; the
+        tangential part lowers them by at most 6|p|ρ, the prism part by at most 2(|s0,s2| + 2|s1,s3|ρ²)ρ. Purely
+        radial: exactly the first extremum of ρ·(1 + k1ρ² + …).
+        """
+        orders = np.arange(len(self.radial) + 1)
+        degree = max(2 * len(self.radial), 3)
+        stretch = np.zeros(degree + 1)
+        stretch[2 * orders] = (1.0, *self.radial)
+        slope = stretch * (np.arange(degree + 1) + 1)
+        s0, s1, s2, s3 = self.prism
+        loss = np.zeros(degree + 1)
+        loss[1] = 6 * np.hypot(*self.tangential) + 2 * np.hypot(s0, s2)
+        loss[3] = 4 * np.hypot(s1, s3)
+        return min(_first_positive_root(slope - loss), _first_positive_root(stretch - loss))
+
+    @cached_property
+    def max_distorted_radius(self) -> float:
+        """Radial part of the map at `max_radius`; inf when it never folds."""
+        if np.isinf(self.max_radius):
+            return float("inf")
+        return float(self._radial_map(np.array([self.max_radius]))[0][0])
+
+    def distort(self, plane: Float) -> Float:
+        """D of (N, 2) plane points; not limited to `max_radius`."""
+        if self.is_identity:
+            return plane
+        u, v = plane[:, 0], plane[:, 1]
+        rho2 = u * u + v * v
+        factor = _horner((1.0, *self.radial), rho2)
+        out = np.empty_like(plane)
+        out[:, 0], out[:, 1] = u * factor, v * factor
+        if not self.is_radial:
+            (p1, p2), (s0, s1, s2, s3) = self.tangential, self.prism
+            uv2 = 2 * u * v
+            out[:, 0] += p1 * uv2 + p2 * (rho2 + 2 * u * u) + rho2 * (s0 + s1 * rho2)
+            out[:, 1] += p2 * uv2 + p1 * (rho2 + 2 * v * v) + rho2 * (s2 + s3 * rho2)
+        return out
+
+    def jacobian(self, plane: Float) -> Float:
+        """(N, 2, 2) derivative of `distort`."""
+        u, v = plane[:, 0], plane[:, 1]
+        rho2 = u * u + v * v
+        factor = _horner((1.0, *self.radial), rho2)
+        twice_slope = 2 * _horner([i * k for i, k in enumerate(self.radial, start=1)], rho2)
+        (p1, p2), (s0, s1, s2, s3) = self.tangential, self.prism
+        prism_u, prism_v = 2 * (s0 + 2 * s1 * rho2), 2 * (s2 + 2 * s3 * rho2)
+        cross = u * v * twice_slope + 2 * (p1 * u + p2 * v)
+        out = np.empty((len(plane), 2, 2))
+        out[:, 0, 0] = factor + u * u * twice_slope + 2 * p1 * v + 6 * p2 * u + prism_u * u
+        out[:, 0, 1] = cross + prism_u * v
+        out[:, 1, 0] = cross + prism_v * u
+        out[:, 1, 1] = factor + v * v * twice_slope + 2 * p2 * u + 6 * p1 * v + prism_v * v
+        return out
+
+    def undistort(self, distorted: Float) -> tuple[Float, Mask]:
+        """(N, 2) plane points inside `max_radius` whose image under `distort` is given, and where there is one."""
+        if self.is_identity:
+            return distorted, np.isfinite(distorted[:, 0]) & np.isfinite(distorted[:, 1])
+        radius = np.hypot(distorted[:, 0], distorted[:, 1])
+        finite = np.isfinite(radius)
+        inside = finite & (radius <= self.max_distorted_radius)
+        start = self._undistorted_radius(np.where(inside, radius, min(self.max_distorted_radius, 1.0)))
+        scale = np.divide(start, radius, out=np.ones_like(radius), where=inside & (radius > 0))
+        plane = np.where(inside[:, None], distorted * scale[:, None], 0.0)
+        if self.is_radial:
+            return plane, inside
+        return self._newton(plane, np.where(finite[:, None], distorted, np.nan))
+
+    def _radial_map(self, rho: Float) -> tuple[Float, Float]:
+        """ρ·(1 + k1ρ² + …) and its exact derivative."""
+        rho2 = rho * rho
+        slope = _horner([(2 * i + 1) * k for i, k in enumerate((1.0, *self.radial))], rho2)
+        return rho * _horner((1.0, *self.radial), rho2), slope
+
+    def _undistorted_radius(self, target: Float) -> Float:
+        """Solve the increasing radial map for ρ in [0, max_radius]: Newton, kept in a shrinking bracket."""
+        low, high = np.zeros_like(target), np.full_like(target, self.max_radius)
+        if np.isinf(self.max_radius):
+            high = np.maximum(target, 1.0)
+            while (short := self._radial_map(high)[0] < target).any():
+                high[short] *= 2
+        rho = np.minimum(target, high)
+        for _ in range(MAX_ITERATIONS):
+            value, slope = self._radial_map(rho)
+            error = value - target
+            low, high = np.where(error < 0, rho, low), np.where(error > 0, rho, high)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                following = rho - error / slope
+            following = np.where(error == 0, rho, following)
+            escaped = ~((following >= low) & (following <= high))
+            following[escaped] = 0.5 * (low + high)[escaped]
+            settled = np.abs(following - rho) <= 2 * _EPS * rho
+            rho = following
+            if settled.all():
+                break
+        return rho
+
+    def _newton(self, plane: Float, target: Float) -> tuple[Float, Mask]:
+        """2-D Newton on the full map with step halving; points that do not settle inside the disc are refused."""
+        plane = plane.copy()
+        valid = np.isfinite(target).all(axis=1)
+        todo = np.flatnonzero(valid)
+        tolerance = 16 * _EPS * (1 + np.abs(target).max(axis=1))
+        for _ in range(MAX_ITERATIONS):
+            error = self.distort(plane[todo]) - target[todo]
+            size = np.hypot(error[:, 0], error[:, 1])
+            open_ = size > tolerance[todo]
+            todo, error, size = todo[open_], error[open_], size[open_]
+            if todo.size == 0:
+                break
+            step = _solve_2x2(self.jacobian(plane[todo]), error)
+            moved, improved = self._best_step(plane[todo], step, target[todo], size)
+            plane[todo] = moved
+            todo = todo[improved]
+        # What stalled at the tolerance of rounding has converged; the rest has no solution on the disc.
+        residual = np.abs(self.distort(plane) - target).max(axis=1)
+        valid &= residual < 1e3 * tolerance
+        valid &= np.hypot(plane[:, 0], plane[:, 1]) <= self.max_radius
+        return plane, valid
+
+    def _best_step(self, plane: Float, step: Float, target: Float, size: Float) -> tuple[Float, Mask]:
+        """Take the longest of step, step/2, step/4, … that lowers the residual inside the disc; and where one does."""
+        best = plane.copy()
+        pending = np.ones(len(plane), bool)
+        for halvings in range(12):
+            trial = plane[pending] - step[pending] * 0.5**halvings
+            error = self.distort(trial) - target[pending]
+            good = np.hypot(error[:, 0], error[:, 1]) < size[pending]
+            good &= np.hypot(trial[:, 0], trial[:, 1]) <= self.max_radius
+            where = np.flatnonzero(pending)
+            best[where[good]] = trial[good]
+            pending[where[good]] = False
+            if not pending.any():
+                break
+        return best, ~pending
+
+
+def _horner(coefficients: list[float] | tuple[float, ...], x: Float) -> Float:
+    """Polynomial c0 + c1 x + c2 x² + … at x."""
+    value = np.zeros_like(x)
+    for coefficient in reversed(coefficients):
+        value = value * x + coefficient
+    return value
+
+
+def _first_positive_root(coefficients: Float) -> float:
+    """Smallest positive root of 1 + c1 ρ + c2 ρ² + …, inf when there is none.
+
+    Solved for 1/ρ, so that vanishing high coefficients (k3 = 1e-300) need no special case.
+    """
+    roots = np.roots(coefficients / coefficients[0])
+    # A double root comes out as a nearly real pair; counting it as a root errs on the safe side.
+    real = roots.real[np.abs(roots.imag) < 1e-7 * np.abs(roots)]
+    largest = float(real.max(initial=0.0))
+    return 1.0 / largest if largest > 1e-12 else float("inf")
+
+
+def _solve_2x2(matrix: Float, right: Float) -> Float:
+    """(N, 2) solutions of (N, 2, 2) systems by Cramer's rule."""
+    a, b, c, d = matrix[:, 0, 0], matrix[:, 0, 1], matrix[:, 1, 0], matrix[:, 1, 1]
+    determinant = a * d - b * c
+    determinant = np.where(np.abs(determinant) < 1e-300, np.nan, determinant)
+    x = (d * right[:, 0] - b * right[:, 1]) / determinant
+    y = (a * right[:, 1] - c * right[:, 0]) / determinant
+    return np.stack([x, y], axis=1)
