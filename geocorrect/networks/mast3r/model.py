@@ -1,0 +1,138 @@
+"""The network as parts that can be called by need: encode once per image, decode per pair, then the wanted heads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from geocorrect.networks.mast3r.decoder import decoder_blocks
+from geocorrect.networks.mast3r.descriptors import ViewHeads, descriptors_from_raw
+from geocorrect.networks.mast3r.dpt import points_from_raw
+from geocorrect.networks.mast3r.sizes import PATCH_PX, Mast3rSizes
+from geocorrect.networks.mast3r.vit import NORM_EPSILON, Grid, PatchEmbedding, encoder_blocks
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """Encoder tokens (B, N, D) of images with one patch grid."""
+
+    tokens: Tensor
+    grid: Grid
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedView:
+    """What the heads of one view read: the encoder's tokens and the decoder's tokens at the hooked layers."""
+
+    encoded: Encoded
+    hooked: Sequence[Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Descriptors:
+    """Unit descriptors (B, H, W, 24) float32 and confidence (B, H, W), larger is better."""
+
+    descriptor: Tensor
+    confidence: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Points (B, H, W, 3) float32 in metres in the camera frame of view 1, confidence (B, H, W) > 1."""
+
+    xyz_m: Tensor
+    confidence: Tensor
+
+
+class Mast3r(nn.Module):
+    """MASt3R. View 1 and view 2 are not interchangeable; sizes of the views may differ; portrait is native.
+
+    Encoder, decoders and descriptor heads run in the dtype of their weights (float32 or bfloat16); the point heads and
+    every output activation run in float32.
+    """
+
+    def __init__(self, sizes: Mast3rSizes) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, sizes.decoder_dim))  # of the pre-training; in every checkpoint
+        self.patch_embed = PatchEmbedding(sizes.encoder_dim)
+        self.enc_blocks = encoder_blocks(sizes)
+        self.enc_norm = nn.LayerNorm(sizes.encoder_dim, eps=NORM_EPSILON)
+        self.decoder_embed = nn.Linear(sizes.encoder_dim, sizes.decoder_dim)
+        self.dec_blocks = decoder_blocks(sizes)
+        self.dec_blocks2 = decoder_blocks(sizes)
+        self.dec_norm = nn.LayerNorm(sizes.decoder_dim, eps=NORM_EPSILON)
+        self.downstream_head1 = ViewHeads(sizes)
+        self.downstream_head2 = ViewHeads(sizes)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of encoder, decoders and descriptor heads."""
+        return self.decoder_embed.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.decoder_embed.weight.device
+
+    def use_dtype(self, dtype: torch.dtype) -> Mast3r:
+        """Convert the weights once. Point heads stay in float32, where `exp` of the raw depth needs it."""
+        self.to(dtype)
+        for view in (self.downstream_head1, self.downstream_head2):
+            view.dpt.float()
+        return self
+
+    @torch.inference_mode()
+    def encode(self, images: Tensor) -> Encoded:
+        """(B, 3, H, W) in [−1, 1], H and W multiples of 16 → tokens."""
+        height, width = images.shape[-2:]
+        if height % PATCH_PX or width % PATCH_PX:
+            raise ValueError(f"image size {width}×{height} is not a multiple of {PATCH_PX}")
+        grid = (height // PATCH_PX, width // PATCH_PX)
+        tokens = self.patch_embed(images.to(self.device, self.dtype))
+        for block in self.enc_blocks:
+            tokens = block(tokens, grid)
+        return Encoded(self.enc_norm(tokens), grid)
+
+    def decoder_layers(self, view1: Encoded, view2: Encoded) -> Iterator[tuple[Tensor, Tensor]]:
+        """Tokens of both views after each decoder layer; the last pair is normalised."""
+        tokens1, tokens2 = self.decoder_embed(view1.tokens), self.decoder_embed(view2.tokens)
+        last = self.sizes.decoder_depth - 1
+        for index, (block1, block2) in enumerate(zip(self.dec_blocks, self.dec_blocks2, strict=True)):
+            # Both sides of a layer read the other side as it stood before the layer.
+            tokens1, tokens2 = (
+                block1(tokens1, tokens2, view1.grid, view2.grid),
+                block2(tokens2, tokens1, view2.grid, view1.grid),
+            )
+            yield (self.dec_norm(tokens1), self.dec_norm(tokens2)) if index == last else (tokens1, tokens2)
+
+    @torch.inference_mode()
+    def decode(self, view1: Encoded, view2: Encoded) -> tuple[DecodedView, DecodedView]:
+        """Decode pairs. A batch of one on either side is paired with every image of the other side."""
+        hooked1, hooked2 = [], []
+        for index, (tokens1, tokens2) in enumerate(self.decoder_layers(view1, view2), start=1):
+            if index in self.sizes.hooks:
+                hooked1.append(tokens1)
+                hooked2.append(tokens2)
+        return DecodedView(view1, hooked1), DecodedView(view2, hooked2)
+
+    @torch.inference_mode()
+    def descriptors(self, view: DecodedView, number: int) -> Descriptors:
+        """Dense descriptors of view number 1 or 2."""
+        raw = self._heads(number).raw_descriptors(view.encoded.tokens, view.hooked[-1])
+        return Descriptors(*descriptors_from_raw(raw, view.encoded.grid))
+
+    @torch.inference_mode()
+    def points(self, view: DecodedView, number: int) -> Points:
+        """Point map of view number 1 or 2, in the camera frame of view 1."""
+        encoded = view.encoded.tokens.expand(len(view.hooked[-1]), -1, -1)
+        tokens = [part.float() for part in (encoded, *view.hooked)]
+        return Points(*points_from_raw(self._heads(number).dpt(tokens, view.encoded.grid)))
+
+    def _heads(self, number: int) -> ViewHeads:
+        if number not in (1, 2):
+            raise ValueError(f"there are views 1 and 2, not {number}")
+        return self.downstream_head1 if number == 1 else self.downstream_head2

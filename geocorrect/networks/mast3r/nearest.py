@@ -1,0 +1,145 @@
+"""Exact one-sided nearest neighbour among dense unit descriptors, in blocks that stay in the cache."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from geocorrect.networks.mast3r.sizes import PATCH_PX
+
+STRIP = 64
+"""Targets per strip: the first pass keeps only each strip's best similarity, the second looks into the best strip."""
+
+UNKNOWN, NOTHING = -2, -1
+
+
+class NearestDescriptor:
+    """Most similar target pixel of any query pixel, by dot product; the first in row order on a tie.
+
+    Every answer is kept, so that a pixel is searched once however often it is asked for.
+    """
+
+    def __init__(self, field: Tensor, targets: Tensor, admissible: Tensor | None = None) -> None:
+        """field (H, W, C), targets (H', W', C): unit descriptors; admissible: (patches, patches') bool or None."""
+        self._field = field.reshape(-1, field.shape[-1])
+        self._width = field.shape[1]
+        self._known = torch.full((len(self._field),), UNKNOWN, dtype=torch.int64, device=field.device)
+        self._admissible = admissible
+        self._patches = _patch_major(targets) if admissible is not None else None
+        self._targets = targets.reshape(-1, targets.shape[-1])
+        self.searched = 0
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Linear target pixel for each linear query pixel (N,) int64; −1 where no target is admissible."""
+        unseen = pixels[self._known[pixels] == UNKNOWN].unique()
+        if len(unseen):
+            self.searched += len(unseen)
+            self._known[unseen] = self._search(unseen)
+        return self._known[pixels]
+
+    def _search(self, pixels: Tensor) -> Tensor:
+        if self._admissible is None or self._patches is None:
+            return most_similar(self._field[pixels], self._targets)
+        descriptors, linear = self._patches
+        rows, columns = pixels // self._width, pixels % self._width
+        patch = rows // PATCH_PX * (self._width // PATCH_PX) + columns // PATCH_PX
+        found = torch.full_like(pixels, NOTHING)
+        for index in patch.unique().tolist():
+            allowed = self._admissible[index].nonzero().squeeze(1)
+            if len(allowed):
+                asking = patch == index
+                best = most_similar(self._field[pixels[asking]], descriptors[allowed].flatten(0, 1))
+                found[asking] = linear[allowed].flatten()[best]
+        return found
+
+
+def most_similar(queries: Tensor, targets: Tensor) -> Tensor:
+    """Index of the target (N, C) with the largest dot product for each query (Q, C); the first on a tie.
+
+    Reducing whole strips with `amax` is vectorised where `argmax` is not; only the winning strip is searched for its
+    index. Blocks of 256 × 2048 similarities (2 MiB) stay in a core's cache; a GPU wants them larger.
+    """
+    n_targets = len(targets)
+    padding = -n_targets % STRIP
+    if padding:
+        # A copy of the last target can tie with it, but never come first.
+        targets = torch.cat([targets, targets[-1:].expand(padding, -1)])
+    strips = targets.unflatten(0, (-1, STRIP))
+    query_block, strip_block = (256, 32) if targets.device.type == "cpu" else (4096, 512)
+    found = []
+    for block in queries.split(query_block):
+        transposed = block.T.contiguous()
+        best = [
+            (part.flatten(0, 1) @ transposed).unflatten(0, (-1, STRIP)).amax(1) for part in strips.split(strip_block)
+        ]
+        strip = torch.cat(best).argmax(0)
+        within = torch.bmm(strips[strip], block.unsqueeze(2)).squeeze(2).argmax(1)
+        found.append(strip * STRIP + within)
+    if not found:
+        return torch.zeros(0, dtype=torch.int64, device=targets.device)
+    return torch.cat(found).clamp(max=n_targets - 1)
+
+
+def coarse_admissible(a: Tensor, b: Tensor, keep: int) -> Tensor:
+    """(patches of a, patches of b) bool: token-level match. The `keep` most similar patches both ways, and their neighbours.
+
+    A restriction, not a bound: it speeds the search up at the price of missing matches in patches of mixed content.
+    """
+    mean_a, mean_b = _patch_means(a), _patch_means(b)
+    similarity = mean_a.flatten(0, 1) @ mean_b.flatten(0, 1).T
+    forward = _top(similarity, keep).unflatten(1, mean_b.shape[:2])
+    backward = _top(similarity.T, keep).unflatten(1, mean_a.shape[:2])
+    return _dilate(forward).flatten(1) | _dilate(backward).flatten(1).T
+
+
+def epipolar_admissible(a_size: tuple[int, int], b_size: tuple[int, int], lines: Tensor, tolerance_px: float) -> Tensor:
+    """(patches of a, patches of b) bool: patches of b that an epipolar line of a's patch passes within `tolerance_px`.
+
+    a_size, b_size: (height, width). lines: (3, 3) fundamental matrix F in network pixels, x_bᵀ F x_a = 0, from a pose prior.
+    """
+    half = (PATCH_PX - 1) / 2
+    corners = torch.tensor([[0, 0], [-half, -half], [-half, half], [half, -half], [half, half]], dtype=torch.float64)
+    centres_a, centres_b = _patch_centres(*a_size), _patch_centres(*b_size)
+    reach = tolerance_px + half * 2**0.5
+    admissible = torch.zeros(len(centres_a), len(centres_b), dtype=torch.bool)
+    for corner in corners:
+        line = functional.pad(centres_a + corner, (0, 1), value=1.0) @ lines.double().cpu().T
+        line = line / torch.linalg.vector_norm(line[:, :2], dim=1, keepdim=True).clamp(min=1e-12)
+        admissible |= (line @ functional.pad(centres_b, (0, 1), value=1.0).T).abs() <= reach
+    return admissible
+
+
+def _patch_major(field: Tensor) -> tuple[Tensor, Tensor]:
+    height, width, channels = field.shape
+    linear = torch.arange(height * width, device=field.device).view(height, width, 1)
+    cut = (height // PATCH_PX, PATCH_PX, width // PATCH_PX, PATCH_PX)
+
+    def patches(values: Tensor) -> Tensor:
+        return values.reshape(*cut, -1).transpose(1, 2).reshape(cut[0] * cut[2], PATCH_PX**2, -1)
+
+    return patches(field), patches(linear).squeeze(-1)
+
+
+def _patch_means(field: Tensor) -> Tensor:
+    pooled = functional.avg_pool2d(field.permute(2, 0, 1), PATCH_PX).permute(1, 2, 0)
+    return functional.normalize(pooled, dim=-1)
+
+
+def _top(similarity: Tensor, keep: int) -> Tensor:
+    best = similarity.topk(min(keep, similarity.shape[1]), dim=1).indices
+    return torch.zeros_like(similarity, dtype=torch.bool).scatter_(1, best, torch.ones_like(best, dtype=torch.bool))
+
+
+def _dilate(mask: Tensor) -> Tensor:
+    return functional.max_pool2d(mask.unsqueeze(1).float(), 3, stride=1, padding=1).squeeze(1) > 0
+
+
+def _patch_centres(height: int, width: int) -> Tensor:
+    half = (PATCH_PX - 1) / 2
+    y, x = torch.meshgrid(
+        torch.arange(height // PATCH_PX, dtype=torch.float64) * PATCH_PX + half,
+        torch.arange(width // PATCH_PX, dtype=torch.float64) * PATCH_PX + half,
+        indexing="ij",
+    )
+    return torch.stack([x.flatten(), y.flatten()], dim=1)

@@ -1,0 +1,110 @@
+"""The encoder: a plain vision transformer with two-dimensional rotary positions (Su et al. 2021; CroCo v2).
+
+Attribute names are those of the official checkpoint, so that its tensors load without renaming.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from geocorrect.networks.mast3r.sizes import PATCH_PX, Mast3rSizes
+
+Grid = tuple[int, int]
+"""(rows, columns) of patches; tokens run row by row."""
+
+NORM_EPSILON = 1e-6
+ROTARY_BASE = 100.0
+
+
+@lru_cache(maxsize=64)
+def rotary_table(grid: Grid, head_dim: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """(cosine, signed sine), each (rows·columns, head_dim), for `rotate`.
+
+    The first half of the channels turns with the row, the second with the column; each half pairs channel i with
+    channel i + head_dim/4. Angles are taken in float32 and only the tables are cast: half precision angles are off by
+    whole tokens at the far end of the grid.
+    """
+    quarter = head_dim // 4
+    frequency = ROTARY_BASE ** (-torch.arange(quarter, dtype=torch.float32) / quarter)
+    rows = torch.arange(grid[0], dtype=torch.float32).repeat_interleave(grid[1])
+    columns = torch.arange(grid[1], dtype=torch.float32).repeat(grid[0])
+    row_angle, column_angle = rows[:, None] * frequency, columns[:, None] * frequency
+    angle = torch.cat([row_angle, row_angle, column_angle, column_angle], dim=1)
+    sign = torch.ones(4, quarter)
+    sign[0] = sign[2] = -1.0
+    sine = angle.sin() * sign.flatten()
+    return angle.cos().to(device, dtype), sine.to(device, dtype)
+
+
+def rotate(tokens: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
+    """Rotary positions applied to queries or keys (…, N, head_dim)."""
+    cosine, signed_sine = table
+    swapped = tokens.unflatten(-1, (2, 2, -1)).flip(-2).flatten(-3)
+    return torch.addcmul(tokens * cosine, swapped, signed_sine)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention of a token sequence with itself."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        """(B, N, D) → (B, N, D)."""
+        query, key, value = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        table = rotary_table(grid, query.shape[-1], query.dtype, query.device)
+        attended = functional.scaled_dot_product_attention(rotate(query, table), rotate(key, table), value)
+        return self.proj(attended.transpose(1, 2).flatten(2))
+
+
+class FeedForward(nn.Module):
+    """Linear, exact GELU, Linear."""
+
+    def __init__(self, dim: int, hidden_dim: int, out_dim: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden_dim)
+        self.fc2 = nn.Linear(hidden_dim, out_dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(…, dim) → (…, out_dim)."""
+        return self.fc2(functional.gelu(self.fc1(tokens)))
+
+
+class EncoderBlock(nn.Module):
+    """Pre-norm transformer block."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=NORM_EPSILON)
+        self.attn = SelfAttention(dim, heads)
+        self.norm2 = nn.LayerNorm(dim, eps=NORM_EPSILON)
+        self.mlp = FeedForward(dim, 4 * dim, dim)
+
+    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        """(B, N, D) → (B, N, D)."""
+        tokens = tokens + self.attn(self.norm1(tokens), grid)
+        return tokens + self.mlp(self.norm2(tokens))
+
+
+class PatchEmbedding(nn.Module):
+    """One token per 16 × 16 pixels."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, dim, PATCH_PX, PATCH_PX)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) → (B, H/16 · W/16, D)."""
+        return self.proj(images).flatten(2).transpose(1, 2)
+
+
+def encoder_blocks(sizes: Mast3rSizes) -> nn.ModuleList:
+    """The encoder's stack of blocks."""
+    return nn.ModuleList(EncoderBlock(sizes.encoder_dim, sizes.encoder_heads) for _ in range(sizes.encoder_depth))
