@@ -22,15 +22,15 @@ from geocorrect.geometry.camera_formats import (
     opencv_distortion,
     opensfm_from_intrinsics,
 )
+from geocorrect.geometry.checks import checked_distortion, checked_length, checked_size, rows_of
 from geocorrect.geometry.projection import (
-    COEFFICIENTS,
-    DEFAULT_TRANSITION,
     Lens,
     Projection,
     lens_of,
     spherical_angles,
     spherical_bearings,
     spherical_jacobian,
+    turned_coefficients,
 )
 
 __all__ = ["Camera", "Projection", "turned_from_cam"]
@@ -61,8 +61,8 @@ class Camera:
     def __post_init__(self) -> None:
         object.__setattr__(self, "projection", Projection(self.projection))
         for name in ("width", "height"):
-            object.__setattr__(self, name, _checked_size(name, getattr(self, name)))
-        object.__setattr__(self, "distortion", _checked_distortion(self.projection, self.distortion))
+            object.__setattr__(self, name, checked_size(name, getattr(self, name)))
+        object.__setattr__(self, "distortion", checked_distortion(self.projection, self.distortion))
         sigma = float(self.focal_sigma)
         if sigma < 0 or math.isinf(sigma):
             raise ValueError(f"camera focal_sigma must be ≥ 0 or nan, got {sigma}")
@@ -71,9 +71,7 @@ class Camera:
             self._fix_spherical()
             return
         for name in ("focal_x_px", "focal_y_px", "principal_x_px", "principal_y_px"):
-            value = float(getattr(self, name))
-            if not math.isfinite(value) or (name.startswith("focal") and value <= 0):
-                raise ValueError(f"camera {name} must be a {_kind(name)} number, got {value}")
+            value = checked_length(name, getattr(self, name), must_be_positive=name.startswith("focal"))
             object.__setattr__(self, name, value)
 
     def _fix_spherical(self) -> None:
@@ -120,7 +118,7 @@ class Camera:
     @classmethod
     def from_opensfm(cls, parameters: Mapping[str, Any], width: int, height: int) -> Camera:
         """From OpenSfM's camera JSON (normalised); width and height of the raster at hand, any size of the picture."""
-        width, height = _checked_size("width", width), _checked_size("height", height)
+        width, height = checked_size("width", width), checked_size("height", height)
         return cls._from_intrinsics(intrinsics_from_opensfm(parameters, width, height), width, height)
 
     @classmethod
@@ -128,7 +126,7 @@ class Camera:
         cls, projection_type: str, parameters: Sequence[float] | None, width: int, height: int
     ) -> Camera:
         """From Mapillary's `camera_type` and `camera_parameters`; ValueError when type and length do not fit."""
-        width, height = _checked_size("width", width), _checked_size("height", height)
+        width, height = checked_size("width", width), checked_size("height", height)
         values = intrinsics_from_vector(projection_type, parameters, width, height)
         return cls._from_intrinsics(values, width, height)
 
@@ -176,7 +174,7 @@ class Camera:
         nan where not visible: behind the camera, beyond the field on which the distortion is one-to-one, not finite.
         A visible point need not lie on the raster (`contains`).
         """
-        points = _rows("points_cam_m", points_cam_m, 3)
+        points = rows_of("points_cam_m", points_cam_m, 3)
         with np.errstate(all="ignore"):
             if self.projection is Projection.SPHERICAL:
                 coordinates, visible = spherical_angles(points)
@@ -189,7 +187,7 @@ class Camera:
 
         Exact. The focal derivative moves both focal lengths by the same factor; zero for spherical cameras.
         """
-        points = _rows("points_cam_m", points_cam_m, 3)
+        points = rows_of("points_cam_m", points_cam_m, 3)
         with np.errstate(all="ignore"):
             if self.projection is Projection.SPHERICAL:
                 coordinates, visible = spherical_angles(points)
@@ -204,7 +202,7 @@ class Camera:
 
     def unproject(self, px: ArrayLike) -> Float:
         """Unit bearings (N, 3) in the camera frame of pixels (N, 2); nan where no ray reaches the pixel."""
-        pixels = _rows("px", px, 2)
+        pixels = rows_of("px", px, 2)
         with np.errstate(all="ignore"):
             coordinates = (pixels - self._principal_px) / self._scale_px
             if self.projection is Projection.SPHERICAL:
@@ -217,7 +215,7 @@ class Camera:
 
     def contains(self, px: ArrayLike) -> Mask:
         """(N,) whether pixels (N, 2) lie on the raster, −0.5 ≤ u < w − 0.5 and −0.5 ≤ v < h − 0.5; False for nan."""
-        pixels = _rows("px", px, 2)
+        pixels = rows_of("px", px, 2)
         u, v = pixels[:, 0], pixels[:, 1]
         inside: Mask = (u >= -0.5) & (u < self.width - 0.5) & (v >= -0.5) & (v < self.height - 0.5)
         return inside
@@ -226,7 +224,7 @@ class Camera:
 
     def resized(self, width: int, height: int) -> Camera:
         """The camera of the picture resized to width × height: u' = (u + 0.5)·s − 0.5."""
-        width, height = _checked_size("width", width), _checked_size("height", height)
+        width, height = checked_size("width", width), checked_size("height", height)
         sx, sy = width / self.width, height / self.height
         if self.projection is Projection.SPHERICAL:
             if abs(height - self.height * sx) > 1:
@@ -264,12 +262,7 @@ class Camera:
         return camera
 
     def _turned_once(self) -> Camera:
-        """With x' = y, y' = −x the focal lengths change places, (p2, p1), (s0, s2) and (s1, s3) turn as vectors."""
-        named = dict(zip(COEFFICIENTS[self.projection], self.distortion, strict=True))
-        turned = dict(named)
-        for x_name, y_name in (("p2", "p1"), ("s0", "s2"), ("s1", "s3")):
-            if x_name in named:
-                turned[x_name], turned[y_name] = named[y_name], -named[x_name]
+        """With x' = y and y' = −x the focal lengths change places; the distortion turns with the plane."""
         values: dict[str, Any] = {
             "width": self.height,
             "height": self.width,
@@ -277,7 +270,7 @@ class Camera:
             "focal_y_px": self.focal_x_px,
             "principal_x_px": self.principal_y_px,
             "principal_y_px": self.width - 1 - self.principal_x_px,
-            "distortion": tuple(turned.values()),
+            "distortion": turned_coefficients(self.projection, self.distortion),
         }
         return replace(self, **values)
 
@@ -292,22 +285,10 @@ class Camera:
         return replace(self, projection=Projection.PERSPECTIVE, distortion=())
 
     def panorama_faces(self, count: int = 4, fov_deg: float = 95.0) -> list[tuple[Rotation, Camera]]:
-        """Square virtual pinholes around the horizon of a spherical camera as (face_from_cam, camera), same centre.
+        """Virtual pinholes of a spherical camera as (face_from_cam, camera); see `remap.panorama_faces`."""
+        from geocorrect.geometry.remap import panorama_faces
 
-        count ≥ 4 faces, the first looks forward, the next to the right; fov_deg must be wide enough to leave no gap.
-        The resolution at the face's centre is the panorama's.
-        """
-        if self.projection is not Projection.SPHERICAL:
-            raise ValueError("panorama_faces is for spherical cameras")
-        if count < 4 or not 360.0 / count <= fov_deg < 170.0:
-            raise ValueError(f"need ≥ 4 faces of {360 / max(count, 4):g}°…170°, got {count} of {fov_deg}°")
-        focal = self.width / (2 * math.pi)
-        side = round(2 * focal * math.tan(math.radians(fov_deg) / 2))
-        if side < 1:
-            raise ValueError(f"a panorama {self.width} pixels wide is too small for {count} faces")
-        focal = side / 2 / math.tan(math.radians(fov_deg) / 2)
-        face = Camera.pinhole(side, side, focal, focal, (side - 1) / 2, (side - 1) / 2)
-        return [(Rotation.from_euler("y", -360.0 * i / count, degrees=True), face) for i in range(count)]
+        return panorama_faces(self, count, fov_deg)
 
     # --- inner -----------------------------------------------------------------------------------------
 
@@ -359,35 +340,3 @@ class Camera:
 def turned_from_cam(counter_clockwise_quarter_turns: int) -> Rotation:
     """Rotation into the frame of `Camera.turned(turns)`: turned_from_world = turned_from_cam · cam_from_world."""
     return Rotation.from_euler("z", -90.0 * (counter_clockwise_quarter_turns % 4), degrees=True)
-
-
-def _rows(name: str, values: ArrayLike, columns: int) -> Float:
-    rows = np.asarray(values, dtype=np.float64)
-    if rows.ndim != 2 or rows.shape[1] != columns:
-        raise ValueError(f"{name} must be (N, {columns}), got shape {rows.shape}")
-    return rows
-
-
-def _checked_size(name: str, value: int) -> int:
-    if isinstance(value, bool) or int(value) != value or value < 1:
-        raise ValueError(f"camera {name} must be a whole number ≥ 1, got {value!r}")
-    return int(value)
-
-
-def _checked_distortion(projection: Projection, values: Sequence[float]) -> tuple[float, ...]:
-    names = COEFFICIENTS[projection]
-    given = tuple(float(value) for value in values)
-    if len(given) > len(names):
-        raise ValueError(f"camera distortion of a {projection} camera has {len(names)} terms, got {len(given)}")
-    for name, value in zip(names, given, strict=False):
-        if not math.isfinite(value):
-            raise ValueError(f"camera distortion {name} must be finite, got {value}")
-    missing = [DEFAULT_TRANSITION if name == "transition" else 0.0 for name in names[len(given) :]]
-    complete = given + tuple(missing)
-    if projection is Projection.DUAL and not 0.0 <= complete[2] <= 1.0:
-        raise ValueError(f"camera transition must be in 0…1, got {complete[2]}")
-    return complete
-
-
-def _kind(name: str) -> str:
-    return "positive" if name.startswith("focal") else "finite"

@@ -98,21 +98,30 @@ class Frame:
     def true_north_turn_deg(self, enu_m: ArrayLike) -> Float:
         """Clockwise angle from the frame's +y axis to true north at local points (..., 3), degrees.
 
-        Zero at the origin; grows with distance east because meridians converge (about 0.008° per km in Rome).
+        Zero at the origin; meridians converge, so that on the northern hemisphere it falls with distance east (about
+        −0.008° per km in Rome).
         """
-        lon, lat, _ = self.wgs84_from_enu(enu_m)
-        here = _east_north_up(self.lon_deg, self.lat_deg)
-        north_there = _east_north_up(lon, lat)[..., :, 1]
-        local = north_there @ here
-        return np.degrees(np.arctan2(local[..., 0], local[..., 1]))
+        north = self._enu_from_local_enu(enu_m)[..., :, 1]
+        turn: Float = np.degrees(np.arctan2(north[..., 0], north[..., 1]))
+        return turn
 
     def heading_deg(self, world_from_cam: Pose) -> float:
-        """Heading of the optical axis, clockwise from *true* north, 0…360; nan when it looks straight up or down."""
-        forward = world_from_cam.rotation.as_matrix()[:, 2]
+        """Heading of the optical axis, clockwise from *true* north at the camera, 0 ≤ heading < 360.
+
+        nan for a camera looking straight up or down.
+        """
+        local_axes = self._enu_from_local_enu(world_from_cam.translation_m)
+        forward = local_axes.T @ world_from_cam.rotation.as_matrix()[:, 2]
         if np.hypot(forward[0], forward[1]) < 1e-6:
             return float("nan")
-        north_turn = float(self.true_north_turn_deg(world_from_cam.translation_m))
-        return float((np.degrees(np.arctan2(forward[0], forward[1])) - north_turn) % 360.0)
+        heading = float(np.degrees(np.arctan2(forward[0], forward[1]))) % 360.0
+        return heading if heading < 360.0 else 0.0  # −1e-17 % 360 is 360
+
+    def _enu_from_local_enu(self, enu_m: ArrayLike) -> Float:
+        """(..., 3, 3) matrices: columns are true east, north and up at local points, in the axes of this frame."""
+        lon, lat, _ = self.wgs84_from_enu(enu_m)
+        axes: Float = _east_north_up(self.lon_deg, self.lat_deg).T @ _east_north_up(lon, lat)
+        return axes
 
 
 def _east_north_up(lon_deg: ArrayLike, lat_deg: ArrayLike) -> Float:
@@ -126,10 +135,11 @@ def _east_north_up(lon_deg: ArrayLike, lat_deg: ArrayLike) -> Float:
 
 
 def pitch_roll_deg(world_from_cam: Pose) -> tuple[float, float]:
-    """(pitch, roll) in degrees: pitch up positive; roll positive clockwise as seen by the viewer of the photo's scene.
+    """(pitch, roll) in degrees, relative to the frame's z axis: pitch up positive; roll positive when the scene appears
+    turned clockwise in the picture.
 
-    Convention of OpenSfM (geometry.py): roll = atan2(up_x, −up_y) with `up` the world's up vector in camera axes
-    (positive when the world's up leans to the image's right). nan roll for a camera looking straight up or down.
+    Convention of OpenSfM (geometry.py): roll = atan2(up_x, −up_y) with `up` the world's up vector in camera axes:
+    positive when it leans to the picture's right. nan roll for a camera looking straight up or down.
     """
     r = world_from_cam.rotation.as_matrix()
     pitch = float(np.degrees(np.arcsin(np.clip(r[2, 2], -1.0, 1.0))))
@@ -176,14 +186,25 @@ def _transformer(source: str, target: str) -> Transformer:
 
 def wgs84_from_crs(crs: str, x: ArrayLike, y: ArrayLike) -> tuple[Float, Float]:
     """(lon, lat) degrees of map coordinates given in x/y = easting/northing (or lon/lat) order of any CRS."""
-    lon, lat = _transformer(crs, "EPSG:4326").transform(np.asarray(x, float), np.asarray(y, float))
-    return np.asarray(lon), np.asarray(lat)
+    return _transform(crs, "EPSG:4326", x, y)
 
 
 def crs_from_wgs84(crs: str, lon_deg: ArrayLike, lat_deg: ArrayLike) -> tuple[Float, Float]:
     """Map coordinates x/y (easting/northing order, whatever the CRS says) of lon/lat degrees."""
-    x, y = _transformer("EPSG:4326", crs).transform(np.asarray(lon_deg, float), np.asarray(lat_deg, float))
-    return np.asarray(x), np.asarray(y)
+    return _transform("EPSG:4326", crs, lon_deg, lat_deg)
+
+
+def _transform(source: str, target: str, x: ArrayLike, y: ArrayLike) -> tuple[Float, Float]:
+    """Transform coordinates; nan stays nan, finite ones outside the CRS's domain (swapped axes) raise ValueError."""
+    x_in, y_in = np.broadcast_arrays(np.asarray(x, float), np.asarray(y, float))
+    x_out, y_out = (np.asarray(v, float) for v in _transformer(source, target).transform(x_in, y_in))
+    lost = np.isfinite(x_in) & np.isfinite(y_in) & ~(np.isfinite(x_out) & np.isfinite(y_out))
+    if lost.any():
+        first = np.flatnonzero(lost.ravel())[0]
+        where = f"({x_in.ravel()[first]:g}, {y_in.ravel()[first]:g})"
+        raise ValueError(f"{where} in {source} has no coordinates in {target} (swapped axes?)")
+    unknown = ~(np.isfinite(x_in) & np.isfinite(y_in))
+    return np.where(unknown, np.nan, x_out), np.where(unknown, np.nan, y_out)
 
 
 def grid_convergence_deg(crs: str, lon_deg: float, lat_deg: float) -> float:

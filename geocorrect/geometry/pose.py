@@ -147,7 +147,7 @@ def _checked_covariance(covariance: Float) -> Float:
     if c.shape != (6, 6) or not np.isfinite(c).all():
         raise ValueError(f"pose covariance must be a finite 6×6 matrix, got shape {c.shape}")
     c = 0.5 * (c + c.T)
-    if np.linalg.eigvalsh(c)[0] < -1e-9 * max(1.0, float(np.abs(c).max())):
+    if np.linalg.eigvalsh(c)[0] < -1e-9 * float(np.abs(c).max()):
         raise ValueError("pose covariance is not positive semi-definite")
     c.setflags(write=False)
     return c

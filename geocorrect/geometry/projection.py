@@ -144,6 +144,16 @@ def lens_of(projection: Projection, coefficients: tuple[float, ...]) -> Lens:
     return Lens(0.0 if projection in _FISHEYES else 1.0, distortion)
 
 
+def turned_coefficients(projection: Projection, coefficients: tuple[float, ...]) -> tuple[float, ...]:
+    """Coefficients after the plane's turn x' = y, y' = −x: (p2, p1), (s0, s2) and (s1, s3) turn as vectors."""
+    named = dict(zip(COEFFICIENTS[projection], coefficients, strict=True))
+    turned = dict(named)
+    for x_name, y_name in (("p2", "p1"), ("s0", "s2"), ("s1", "s3")):
+        if x_name in named:
+            turned[x_name], turned[y_name] = named[y_name], -named[x_name]
+    return tuple(turned.values())
+
+
 def spherical_angles(points_cam: Float) -> tuple[Float, Mask]:
     """(N, 2) longitude (right positive) and downward latitude in radians; valid but for the null vector."""
     x, y, z = points_cam[:, 0], points_cam[:, 1], points_cam[:, 2]

@@ -83,8 +83,9 @@ def umeyama(
     target, source = np.asarray(target_m, float), np.asarray(source_m, float)
     if target.shape != source.shape or target.ndim != 2 or target.shape[1] != 3:
         raise ValueError(f"expected two (N, 3) arrays, got {target.shape} and {source.shape}")
-    w = np.ones(len(source)) if weights is None else np.asarray(weights, float)
-    w = w / w.sum()
+    if not (np.isfinite(target).all() and np.isfinite(source).all()):
+        raise ValueError("points must be finite")
+    w = _normalised_weights(weights, len(source))
     target_mean, source_mean = w @ target, w @ source
     t, s = target - target_mean, source - source_mean
     _refuse_degenerate(s, w, freedom, min_spread_ratio)
@@ -100,6 +101,16 @@ def umeyama(
     if freedom == "similarity":
         scale = float(np.sum(rotation.as_matrix() * cross) / np.sum(w[:, None] * s**2))
     return Similarity(scale, rotation, target_mean - scale * rotation.apply(source_mean))
+
+
+def _normalised_weights(weights: ArrayLike | None, count: int) -> Float:
+    w = np.ones(count) if weights is None else np.asarray(weights, float)
+    if w.shape != (count,) or not np.isfinite(w).all() or (w < 0).any():
+        raise ValueError(f"weights must be {count} finite numbers ≥ 0")
+    if not w.any():
+        raise DegenerateError(f"{count} points with any weight; nothing to fit")
+    normalised: Float = w / w.sum()
+    return normalised
 
 
 def _refuse_degenerate(centred: Float, weights: Float, freedom: Freedom, ratio: float) -> None:
