@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from geocorrect.errors import Reason, Status
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
+from geocorrect.geometry.similarity import Similarity
 
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -131,6 +132,42 @@ class Anchor:
     def __post_init__(self) -> None:
         _require_id("anchor", self.id)
         _require_utc(f"anchor {self.id}: captured_at", self.captured_at)
+
+
+@dataclass(frozen=True, eq=False)
+class AlignmentRecord:
+    """One version of the georeference of a dataset of anchors, as the catalog keeps it.
+
+    id: changes with every change of the numbers. world_from_local maps the dataset's own frame into the scene's local ENU frame.
+    covariance: (6, 6), or (7, 7) with log-scale last, order (translation m, rotation rad), world side; None when unknown.
+    details: clicks, residuals and whatever else explains the version (plain JSON values).
+    """
+
+    id: str
+    dataset: str
+    method: str
+    created_at: datetime
+    world_from_local: Similarity
+    covariance: Float | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _require_id("alignment", self.id)
+        _require_utc(f"alignment {self.id}: created_at", self.created_at)
+
+
+@dataclass(frozen=True, eq=False)
+class AnchorIndex:
+    """Where all anchors stand: what a spatial search needs, without the rest of the record.
+
+    ids: (N,) strings, sorted; enu_m: (N, 3) camera centres in the scene's ENU frame; heading_deg: (N,) clockwise from true
+    north, nan when undefined; alignment_ids: (N,) georeference version of each.
+    """
+
+    ids: tuple[str, ...]
+    enu_m: Float
+    heading_deg: Float
+    alignment_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,43 @@
+# Two commands matter: `make demo` does the main job, `make test` passes the tests.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+
+.PHONY: help demo test test-slow check bench clean
+
+help:
+	@echo "make demo   install into .venv and run the whole pipeline on a synthetic street (no GPU, no weights)"
+	@echo "make test   install with test tools and run lint, types and all tests"
+	@echo "make check  lint and types only      make test-slow  long sweeps      make bench  benchmarks"
+
+$(VENV)/core.stamp: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/dev.stamp: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[models,dev]'
+	@touch $@
+
+demo: $(VENV)/core.stamp
+	$(BIN)/geocorrect demo --out out/demo
+
+check: $(VENV)/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: check
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not qgis"
+
+test-slow: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -m "slow"
+
+bench: $(VENV)/dev.stamp
+	for script in benchmarks/*.py; do $(BIN)/python $$script --quick || exit 1; done
+
+clean:
+	rm -rf out dist build $(VENV)

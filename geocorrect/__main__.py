@@ -1,0 +1,43 @@
+"""Entry point: runs the command line and turns errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+from geocorrect.errors import ExitCode, GeocorrectError
+
+
+def main() -> NoReturn:
+    """Run the command line; never returns."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code; messages for people go to stderr, without secrets."""
+    import click
+
+    from geocorrect.cli import app
+
+    try:
+        code = app(args=arguments, prog_name="geocorrect", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return int(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        return int(ExitCode.USAGE)
+    except GeocorrectError as error:
+        from geocorrect.log import redact
+
+        print(f"error: {redact(str(error))}", file=sys.stderr)  # noqa: T201
+        return int(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        print("interrupted", file=sys.stderr)  # noqa: T201
+        return int(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        return int(ExitCode.OK)
+    return int(code or ExitCode.OK)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""The correction job as a scheduler sees it: signals, exit code, one sentence about what was done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from geocorrect.batch.run import RunSummary, describe_run, run_batch
+from geocorrect.batch.stop import stop_on_signal
+from geocorrect.catalog.store import Catalog
+from geocorrect.config import Settings
+from geocorrect.errors import ExitCode
+
+
+@dataclass(frozen=True)
+class JobOutcome:
+    """What the job did and how the process should end."""
+
+    summary: RunSummary
+    exit_code: ExitCode
+    dry_run: bool = False
+
+    def as_json(self) -> dict[str, object]:
+        """Plain values for --json."""
+        return {**self.summary.as_json(), "dry_run": self.dry_run, "exit_code": int(self.exit_code)}
+
+    def sentence(self) -> str:
+        """For people."""
+        s = self.summary
+        if self.dry_run:
+            return f"{s.n_due} images are due"
+        if not s.n_due:
+            return "nothing is due: every image has a result under this configuration"
+        reasons = ", ".join(f"{reason} {count}" for reason, count in s.reasons.most_common())
+        text = (
+            f"{s.n_computed} of {s.n_due} due images computed: {s.n_accepted} accepted, {s.n_review} for review, "
+            f"{s.n_rejected} rejected" + (f" ({reasons})" if reasons else "")
+        )
+        lines = [text, *(f"unusable {message}" for message in sorted(s.unusable_anchors))]
+        if self.exit_code is ExitCode.TOO_MANY_REJECTED:
+            lines.append(f"more than the allowed share was rejected ({s.rejected_share:.0%})")
+        if self.exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
+            lines.append("stopped on request; run the same command again to go on")
+        return "\n".join(lines)
+
+
+def correct_due(
+    settings: Settings,
+    catalog: Catalog,
+    *,
+    max_images: int | None = None,
+    dry_run: bool = False,
+    on_progress: Callable[[int, int], None] = lambda done, due: None,
+) -> JobOutcome:
+    """Correct what is due; Ctrl-C and SIGTERM finish the images at hand and end with 130 or 143."""
+    if dry_run:
+        key = describe_run(settings, catalog).run_key
+        due = catalog.images_due(key)[:max_images]
+        return JobOutcome(RunSummary(key, n_due=len(due)), ExitCode.OK, dry_run=True)
+    with stop_on_signal() as stop:
+        summary = run_batch(settings, catalog, stop, on_progress, max_images)
+    return JobOutcome(summary, stop.exit_code or _exit_code(summary, settings))
+
+
+def _exit_code(summary: RunSummary, settings: Settings) -> ExitCode:
+    if summary.unusable_anchors:
+        return ExitCode.INPUT
+    if summary.rejected_share > settings.batch.max_rejected_share:
+        return ExitCode.TOO_MANY_REJECTED
+    return ExitCode.OK

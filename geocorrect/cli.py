@@ -1,0 +1,129 @@
+"""The command line: parse → one call → print. Heavy imports happen inside the commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from geocorrect import __version__
+from geocorrect.console import Invocation, invocation, open_catalog, progress_bar, stderr, write_json
+
+app = typer.Typer(
+    name="geocorrect",
+    help="Put crowd-sourced street photos back where they were really taken.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+CatalogOption = Annotated[
+    str | None, typer.Option("--catalog", help="Catalog instead of the configured one: PATH.gpkg or postgresql://…")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"geocorrect {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Configuration file; default: geocorrect.toml here.")
+    ] = None,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "warning",
+    log_json: Annotated[bool, typer.Option("--log-json", help="Log as JSON lines.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options that come before the command."""
+    from geocorrect.errors import UsageError
+    from geocorrect.log import set_up_logging
+
+    if log_level.lower() not in {"debug", "info", "warning", "error"}:
+        raise UsageError(f"--log-level {log_level!r}: use debug, info, warning or error")
+    set_up_logging(log_level, json_lines=log_json)
+    context.obj = Invocation(config)
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder of the new scene.")] = Path(),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing geocorrect.toml.")] = False,
+) -> None:
+    """Write a commented geocorrect.toml to start from, and an empty catalog beside it."""
+    from geocorrect.starter import write_starter
+
+    config = write_starter(folder, force=force)
+    settings = Invocation(config).settings()
+    with open_catalog(settings, create=True):
+        stderr().print(f"wrote {config} and {settings.catalog.url}; next: geocorrect anchors add --help")
+
+
+@app.command()
+def correct(
+    context: typer.Context,
+    catalog: CatalogOption = None,
+    max_images: Annotated[int | None, typer.Option(min=1, help="Stop after that many images.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what is due.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Correct every image of the catalog that is due (no result yet, or something changed)."""
+    from geocorrect.batch.job import correct_due
+
+    settings = invocation(context).settings(catalog)
+    with open_catalog(settings) as store, progress_bar("correct") as progress:
+        outcome = correct_due(settings, store, max_images=max_images, dry_run=dry_run, on_progress=progress)
+    if as_json:
+        write_json(outcome.as_json())
+    else:
+        stderr().print(outcome.sentence())
+    raise typer.Exit(outcome.exit_code)
+
+
+@app.command()
+def status(context: typer.Context, catalog: CatalogOption = None, as_json: JsonOption = False) -> None:
+    """Show what the catalog holds: anchors, images, results, reasons of rejections, last runs."""
+    from geocorrect.batch.status import catalog_status, status_lines
+
+    with open_catalog(invocation(context).settings(catalog)) as store:
+        facts = catalog_status(store)
+    if as_json:
+        write_json(facts)
+    else:
+        stderr().print("\n".join(status_lines(facts)))
+
+
+@app.command()
+def doctor(context: typer.Context, as_json: JsonOption = False) -> None:
+    """Check configuration, catalog, disk, token and back-ends; say how to mend what is wrong."""
+    from geocorrect.doctor import examine, print_findings
+
+    findings = examine(invocation(context))
+    if as_json:
+        write_json([finding.as_json() for finding in findings])
+    else:
+        print_findings(findings)
+    raise typer.Exit(next((finding.exit_code for finding in findings if not finding.ok), 0))
+
+
+config_app = typer.Typer(help="The resolved configuration.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+
+
+@config_app.command("show")
+def config_show(context: typer.Context, as_json: JsonOption = False) -> None:
+    """Print every setting with its value and where the value comes from."""
+    resolved = invocation(context).resolved()
+    if as_json:
+        write_json(resolved.settings.as_json())
+        return
+    for key, value, origin in resolved.rows():
+        typer.echo(f"{key} = {value!r}  # {origin}")

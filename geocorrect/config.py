@@ -1,0 +1,188 @@
+"""geocorrect.toml → frozen, hashed settings. Unknown keys are errors; the environment overrides the file.
+
+Precedence: environment (`GEOCORRECT__BATCH__WORKERS=2`) over file over default. The options of a room are its
+own frozen dataclass; this module only puts them together, so every default is written in exactly one place.
+Secrets are not settings: the Mapillary token comes from MAPILLARY_TOKEN, a database password best from PGPASSWORD.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from geocorrect.batch.options import BatchOptions
+from geocorrect.errors import ConfigError
+from geocorrect.harvest.options import HarvestOptions
+from geocorrect.localize.options import LocalizeOptions
+from geocorrect.match.sift import SiftOptions
+from geocorrect.retrieve.spatial import SpatialOptions
+
+ENV_PREFIX = "GEOCORRECT__"
+DEFAULT_FILE = Path("geocorrect.toml")
+MatcherName = Literal["sift", "mast3r", "eloftr", "lightglue_disk", "lightglue_superpoint"]
+DepthName = Literal["lidar", "triangulated", "depth_anything_v2", "depth_pro", "zoedepth", "mast3r"]
+
+
+@dataclass(frozen=True)
+class CatalogSection:
+    """Where results live: a GeoPackage path or `postgresql://user@host/database`."""
+
+    url: str = "corrections.gpkg"
+
+
+@dataclass(frozen=True)
+class ImagesSection:
+    """Where harvested photos are stored."""
+
+    folder: Path = Path("images")
+
+
+@dataclass(frozen=True)
+class MatchSection:
+    """G: which matcher, and the options of each."""
+
+    matcher: MatcherName = "sift"
+    sift: SiftOptions = field(default_factory=SiftOptions)
+
+
+@dataclass(frozen=True)
+class DepthSection:
+    """H: which depth source. `lidar` is an oracle and labelled as such in every result."""
+
+    source: DepthName = "lidar"
+
+
+@dataclass(frozen=True)
+class ModelsSection:
+    """Network weights: `commercial` refuses weights whose licence forbids commercial use."""
+
+    profile: Literal["research", "commercial"] = "research"
+    folder: Path | None = None
+    device: str = "auto"
+
+
+class Settings(BaseModel):
+    """The resolved configuration; frozen, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    catalog: CatalogSection = CatalogSection()
+    images: ImagesSection = ImagesSection()
+    harvest: HarvestOptions = HarvestOptions()
+    retrieve: SpatialOptions = SpatialOptions()
+    match: MatchSection = MatchSection()
+    depth: DepthSection = DepthSection()
+    models: ModelsSection = ModelsSection()
+    localize: LocalizeOptions = LocalizeOptions()
+    batch: BatchOptions = BatchOptions()
+
+    def as_json(self) -> dict[str, Any]:
+        """The whole configuration as plain JSON values."""
+        return self.model_dump(mode="json")
+
+    def fingerprint(self) -> str:
+        """Hex sha256 of the settings that can change a result; where and how fast it is computed are left out."""
+        settings = self.as_json()
+        relevant = {key: settings[key] for key in ("retrieve", "match", "depth", "localize")}
+        relevant["seed"] = self.batch.seed
+        return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class ResolvedSettings:
+    """Settings and, per dotted key that was not left at its default, where the value came from."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+
+    def rows(self) -> Iterator[tuple[str, Any, str]]:
+        """(dotted key, value, origin) of every setting, in the order of the sections."""
+        for key, value in _flatten(self.settings.as_json()):
+            yield key, value, self.origins.get(key, "default")
+
+
+def load_settings(path: Path | None = None, environment: Mapping[str, str] | None = None) -> ResolvedSettings:
+    """Read geocorrect.toml (when there is one, or when `path` names one) and the environment.
+
+    Relative paths in the file are taken from the file's folder, so that a scheduled job may start anywhere.
+    Raises ConfigError naming file, key and remedy.
+    """
+    environment = os.environ if environment is None else environment
+    file = path or DEFAULT_FILE
+    values: dict[str, Any] = {}
+    if path is not None or file.is_file():
+        values = _read_toml(file)
+    origins = {key: str(file) for key, _ in _flatten(values)}
+    for key, value in _environment_values(environment):
+        _put(values, key.split("."), value)
+        origins[key] = f"environment {ENV_PREFIX}{key.upper().replace('.', '__')}"
+    try:
+        settings = TypeAdapter(Settings).validate_python(values)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, origins, file)) from None
+    return ResolvedSettings(_resolve_paths(settings, file.parent), origins)
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{file}: no such file; `geocorrect init` writes one") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: not valid TOML: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror})") from None
+
+
+def _environment_values(environment: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
+    for name in sorted(environment):
+        if name.startswith(ENV_PREFIX):
+            text = environment[name]
+            try:
+                value = tomllib.loads(f"v = {text}")["v"]
+            except tomllib.TOMLDecodeError:
+                value = text
+            yield name[len(ENV_PREFIX) :].lower().replace("__", "."), value
+
+
+def _put(tree: dict[str, Any], keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        tree = tree.setdefault(key, {})
+    tree[keys[-1]] = value
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _explain(error: ValidationError, origins: Mapping[str, str], file: Path) -> str:
+    lines = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"])
+        where = origins.get(key, str(file))
+        if problem["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
+            what = "unknown key; `geocorrect config show` lists the known ones"
+        else:
+            what = f"{problem['msg']} (got {problem['input']!r})"
+        lines.append(f"{where}: [{key}] {what}")
+    return "\n".join(lines)
+
+
+def _resolve_paths(settings: Settings, base: Path) -> Settings:
+    catalog = settings.catalog
+    if "://" not in catalog.url and catalog.url != ":memory:":
+        catalog = CatalogSection(str((base / catalog.url).resolve()))
+    images = ImagesSection((base / settings.images.folder).resolve())
+    return settings.model_copy(update={"catalog": catalog, "images": images})

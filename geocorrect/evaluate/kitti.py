@@ -1,0 +1,124 @@
+"""Protocol on KITTI raw: some frames of the left camera are anchors, all other images are queries with known truth.
+
+Reported positions are the truth plus a slowly varying bias (a random walk from `bias_m`) and headings are off by
+`heading_error_deg` (1 sigma): what a phone in a street delivers. The queries pass through the ordinary pipeline: catalog,
+retrieval, matching, lifting, solving, gate, catalog; errors are read back from the catalog.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from geocorrect.anchors.add import add_anchors_to
+from geocorrect.anchors.kitti import KittiDrive, KittiImage, read_kitti_raw
+from geocorrect.batch.run import describe_run, run_batch
+from geocorrect.batch.stop import StopRequest
+from geocorrect.catalog.store import Catalog
+from geocorrect.config import Settings
+from geocorrect.evaluate.metrics import PoseError, pose_error, summarise_errors
+from geocorrect.geometry.frame import Frame
+from geocorrect.geometry.pose import Pose
+from geocorrect.records import Correction, Image, Position
+
+
+@dataclass(frozen=True)
+class KittiProtocol:
+    """Which frames of camera 02 are anchors, and how wrong the reported positions are made."""
+
+    anchor_frames: tuple[int, ...] = (0, 4, 8)
+    bias_m: float = 3.0
+    heading_error_deg: float = 10.0
+    seed: int = 0
+
+
+def evaluate_kitti(
+    folder: Path, settings: Settings, catalog: Catalog, protocol: KittiProtocol | None = None
+) -> Mapping[str, Any]:
+    """Run the protocol on one drive into an empty catalog; returns the summary and one row per query.
+
+    Raises InputError when the folder is not a KITTI raw drive.
+    """
+    protocol = protocol or KittiProtocol()
+    drive = read_kitti_raw(folder)
+    anchors = drive.anchors({"02"}, protocol.anchor_frames)
+    anchor_ids = {anchor.id for anchor in anchors}
+    queries = [image for image in drive.images if image.id not in anchor_ids]
+    add_anchors_to(catalog, drive.alignment, anchors)
+    images = _reported_images(drive.frame, queries, protocol)
+    catalog.upsert_images(images.values())
+    run_batch(settings, catalog, StopRequest())
+    run_key = describe_run(settings, catalog).run_key
+    results = {result.image_id: result for result in catalog.results(run_key)}
+    return _report(drive, queries, images, results, settings)
+
+
+def _reported_images(frame: Frame, queries: list[KittiImage], protocol: KittiProtocol) -> dict[str, Image]:
+    """The queries as a crowd provider would list them: biased position, wrong heading."""
+    random = np.random.default_rng(protocol.seed)
+    bias_m = random.normal(size=2)
+    bias_m *= protocol.bias_m / np.linalg.norm(bias_m)
+    images = {}
+    for query in sorted(queries, key=lambda image: (image.frame_number, image.camera_name)):
+        bias_m = bias_m + random.normal(0.0, 0.05 * protocol.bias_m, size=2)
+        reported_enu_m = query.world_from_cam.translation_m + np.array([*bias_m, 0.0])
+        lon_deg, lat_deg, _ = frame.wgs84_from_enu(reported_enu_m)
+        heading_deg = frame.heading_deg(query.world_from_cam) + random.normal(0.0, protocol.heading_error_deg)
+        images[query.id] = Image(
+            id=query.id,
+            reported=Position(float(lon_deg), float(lat_deg)),
+            camera=query.camera,
+            path=query.path,
+            sequence_id=f"{query.camera_name}",
+            captured_at=query.captured_at,
+            heading_deg=float(heading_deg % 360.0),
+        )
+    return images
+
+
+def _report(
+    drive: KittiDrive,
+    queries: list[KittiImage],
+    images: Mapping[str, Image],
+    results: Mapping[str, Any],
+    settings: Settings,
+) -> dict[str, Any]:
+    errors: list[PoseError] = []
+    rows: list[dict[str, Any]] = []
+    for query in queries:
+        result = results[query.id]
+        row: dict[str, Any] = {"image_id": query.id, "status": "rejected"}
+        if isinstance(result, Correction):
+            error = _error_of(drive.frame, query, images[query.id], result)
+            row |= {
+                "status": result.status.value,
+                "position_error_m": error.position_m,
+                "rotation_error_deg": error.rotation_deg,
+                "reported_error_m": error.reported_m,
+                "expected_error_m": error.expected_error_m,
+                "lon_lat_height": [float(v) for v in drive.frame.wgs84_from_enu(result.world_from_cam.translation_m)],
+            }
+            if result.status == "accepted":
+                errors.append(error)
+        else:
+            row |= {"reason": result.reason.value, "detail": result.detail}
+        rows.append(row)
+    return {
+        "protocol": "kitti-raw",
+        "drive": drive.name,
+        "matcher": settings.match.matcher,
+        "depth": settings.depth.source,
+        **summarise_errors(errors, len(queries)),
+        "queries": rows,
+    }
+
+
+def _error_of(frame: Frame, query: KittiImage, image: Image, result: Correction) -> PoseError:
+    assert image.reported is not None
+    reported_enu_m = frame.enu_from_wgs84(image.reported.lon_deg, image.reported.lat_deg, frame.height_m)
+    truth: Pose = query.world_from_cam
+    return pose_error(query.id, result.world_from_cam, truth, reported_enu_m, result.expected_error_m)

@@ -1,0 +1,81 @@
+"""RootSIFT against images whose true correspondence is known."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from geocorrect.match.base import Matcher
+from geocorrect.match.sift import SiftMatcher, SiftOptions
+
+
+def textured_image(seed: int, height: int = 240, width: int = 320) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    picture = np.zeros((height, width, 3), np.float32)
+    for cells in (8, 16, 32, 64):
+        coarse = random.uniform(0, 255, (cells * height // width, cells, 3)).astype(np.float32)
+        picture += cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC) / 4
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def matcher() -> SiftMatcher:
+    return SiftMatcher(SiftOptions(max_features=2000))
+
+
+def test_is_a_matcher(matcher: SiftMatcher) -> None:
+    assert isinstance(matcher, Matcher)
+    assert matcher.fingerprint.startswith("sift/")
+
+
+def test_finds_the_known_homography_to_sub_pixel(matcher: SiftMatcher) -> None:
+    query = textured_image(1)
+    turn = cv2.getRotationMatrix2D((160, 120), 12.0, 0.9)
+    anchor = cv2.warpAffine(query, turn, (320, 240))
+    (found,) = matcher.match(query, [anchor])
+    error = np.linalg.norm(found.query_px @ turn[:, :2].T + turn[:, 2] - found.anchor_px, axis=1)
+    assert len(found) > 60
+    assert np.median(error) < 0.3
+    assert np.mean(error < 2.0) > 0.95
+
+
+def test_unrelated_images_hardly_match(matcher: SiftMatcher) -> None:
+    (found,) = matcher.match(textured_image(1), [textured_image(2)])
+    assert len(found) < 12
+
+
+def test_blank_image_gives_no_match(matcher: SiftMatcher) -> None:
+    blank = np.full((240, 320, 3), 127, np.uint8)
+    results = matcher.match(textured_image(1), [blank, textured_image(1)])
+    assert len(results[0]) == 0
+    assert len(results[1]) > 100
+
+
+def test_same_input_gives_the_same_bytes_and_no_pixel_pair_twice(matcher: SiftMatcher) -> None:
+    query, anchor = textured_image(3), np.roll(textured_image(3), 7, axis=1)
+    (first,) = matcher.match(query, [anchor])
+    (second,) = SiftMatcher(matcher.options).match(query, [anchor])
+    assert first.query_px.tobytes() == second.query_px.tobytes()
+    assert first.anchor_px.tobytes() == second.anchor_px.tobytes()
+    pairs = np.hstack([first.query_px, first.anchor_px])
+    assert len(np.unique(pairs, axis=0)) == len(pairs)
+
+
+def test_features_are_computed_once_per_content(matcher: SiftMatcher) -> None:
+    image = textured_image(4)
+    assert matcher.features(image) is matcher.features(image.copy())
+
+
+def test_cache_is_bounded() -> None:
+    matcher = SiftMatcher(SiftOptions(max_features=50, cached_images=2))
+    first = matcher.features(textured_image(1))
+    for seed in (2, 3):
+        matcher.features(textured_image(seed))
+    assert matcher.features(textured_image(1)) is not first
+
+
+@pytest.mark.parametrize("bad", [{"ratio": 0.0}, {"ratio": 1.5}, {"max_features": 0}, {"cached_images": 0}])
+def test_impossible_options_are_refused(bad: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="sift"):
+        SiftOptions(**bad)
