@@ -1,0 +1,138 @@
+"""Where a local trajectory frame lies on the map: a versioned alignment with its covariance.
+
+The covariance is (6, 6) ordered (translation m, rotation rad), or (7, 7) with the logarithm of the scale last;
+translation and rotation perturb on the world side, scale acts on the local coordinates:
+
+    p_world = t + δt + exp(δθ) R · s · exp(δσ) · p_local
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from geocorrect.errors import InputError
+from geocorrect.geometry.frame import Frame
+from geocorrect.geometry.pose import Pose, skew
+from geocorrect.geometry.similarity import Similarity
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """world_from_local of a trajectory frame, world being the ENU frame `frame`.
+
+    id: names this version; made from the content when not given. method: how it was found (known, gnss, joint,
+    umeyama). covariance: (6, 6) or (7, 7) as in the module docstring, None when unknown. residual_m: median click
+    error.
+    """
+
+    frame: Frame
+    world_from_local: Similarity
+    covariance: Float | None = None
+    method: str = "known"
+    id: str = ""
+    residual_m: float = field(default=float("nan"))
+
+    def __post_init__(self) -> None:
+        if self.covariance is not None:
+            covariance = np.array(self.covariance, float)
+            if covariance.shape not in {(6, 6), (7, 7)} or not np.isfinite(covariance).all():
+                raise ValueError(f"alignment covariance must be finite 6×6 or 7×7, got {covariance.shape}")
+            covariance.setflags(write=False)
+            object.__setattr__(self, "covariance", covariance)
+        if not self.id:
+            object.__setattr__(self, "id", self.method + "-" + self.fingerprint()[:16])
+
+    @classmethod
+    def from_pose(cls, frame: Frame, world_from_local: Pose, method: str = "known") -> Alignment:
+        """A rigid alignment; the pose's covariance is the alignment's."""
+        similarity = Similarity.from_pose(world_from_local)
+        return cls(frame, similarity, world_from_local.covariance, method)
+
+    def fingerprint(self) -> str:
+        """Hex sha256 of everything that moves an anchor: frame origin, transform, covariance."""
+        s, f = self.world_from_local, self.frame
+        parts = [[f.lon_deg, f.lat_deg, f.height_m, s.scale], s.translation_m, s.rotation.as_matrix().ravel()]
+        parts += [] if self.covariance is None else [self.covariance.ravel()]
+        return hashlib.sha256(np.concatenate(parts).astype("<f8").tobytes()).hexdigest()
+
+    def position_covariance(self, local_m: Float) -> Float:
+        """(3, 3) covariance in the world of a point given in the local frame: grows with the lever arm."""
+        pose = self.apply(Pose(Rotation.identity(), local_m))
+        return np.zeros((3, 3)) if pose.covariance is None else pose.covariance[:3, :3]
+
+    def apply(self, local_from_cam: Pose) -> Pose:
+        """world_from_cam with the 6×6 covariance of alignment and trajectory, taken as independent."""
+        s = self.world_from_local
+        moved = s.apply_pose(local_from_cam)
+        total = np.zeros((6, 6))
+        if self.covariance is None and local_from_cam.covariance is None:
+            return moved
+        if local_from_cam.covariance is not None:
+            turn = np.zeros((6, 6))
+            turn[:3, :3] = s.scale * s.rotation.as_matrix()
+            turn[3:, 3:] = s.rotation.as_matrix()
+            total += turn @ local_from_cam.covariance @ turn.T
+        if self.covariance is not None:
+            arm = moved.translation_m - s.translation_m
+            jacobian = np.zeros((6, 7))
+            jacobian[:, :6] = np.eye(6)
+            jacobian[:3, 3:6] = -skew(arm)
+            jacobian[:3, 6] = arm
+            jacobian = jacobian[:, : len(self.covariance)]
+            total += jacobian @ self.covariance @ jacobian.T
+        return moved.with_covariance(total)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for a JSON file that `read_alignment` reads back."""
+        s, f = self.world_from_local, self.frame
+        return {
+            "alignment_id": self.id,
+            "method": self.method,
+            "scale": s.scale,
+            "origin": {
+                "name": f.name, "lon_deg": f.lon_deg, "lat_deg": f.lat_deg, "height_m": f.height_m
+            },
+            "world_from_local": Pose(s.rotation, s.translation_m).matrix.tolist(),
+            "covariance": None if self.covariance is None else self.covariance.tolist(),
+            "residual_m": None if np.isnan(self.residual_m) else self.residual_m,
+        }  # fmt: skip
+
+
+def read_alignment(path: Path) -> Alignment:
+    """Alignment from a JSON file: `origin` (name, lon_deg, lat_deg, height_m), `world_from_local` (4×4, rotation and
+    translation in metres), and optionally `scale`, `covariance`, `method`, `alignment_id`.
+
+    The output of `geocorrect georeference --json` is such a file. Raises InputError naming file and field.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such alignment file") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a JSON file ({error})") from None
+    try:
+        origin = data["origin"]
+        frame = Frame(str(origin["name"]), origin["lon_deg"], origin["lat_deg"], origin.get("height_m", 0.0))
+        pose = Pose.from_matrix(data["world_from_local"])
+        similarity = Similarity(float(data.get("scale", 1.0)), pose.rotation, pose.translation_m)
+        covariance = data.get("covariance")
+        residual = data.get("residual_m")
+        return Alignment(
+            frame, similarity, None if covariance is None else np.array(covariance, float),
+            str(data.get("method", "known")), str(data.get("alignment_id", "")),
+            float("nan") if residual is None else float(residual),
+        )  # fmt: skip
+    except KeyError as error:
+        raise InputError(f"{path}: field {error} is missing; see `geocorrect anchors add --help`") from None
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: {error}") from None

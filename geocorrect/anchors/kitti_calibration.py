@@ -1,0 +1,81 @@
+"""KITTI raw calibration: rectified cameras and their place on the IMU (calib_*.txt of one recording date).
+
+Rectified pixels have no distortion. cam_from_imu = offset(P_rect) · R_rect_00 · cam0_from_velo · velo_from_imu.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geocorrect.errors import InputError
+from geocorrect.geometry.camera import Camera
+from geocorrect.geometry.pose import Pose
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class KittiCalibration:
+    """One rectified camera of the rig with its rigid ties."""
+
+    camera: Camera
+    cam_from_velo: Pose
+    velo_from_imu: Pose
+
+    @property
+    def imu_from_cam(self) -> Pose:
+        """Pose of the camera on the IMU, the body of the trajectory."""
+        return (self.cam_from_velo @ self.velo_from_imu).inverse()
+
+
+def read_kitti_calibration(folder: Path, camera: str) -> KittiCalibration:
+    """Calibration of one rectified camera ("00" … "03") of a date folder; InputError naming file and key."""
+    cameras = _read(folder / "calib_cam_to_cam.txt")
+    velo = _read(folder / "calib_velo_to_cam.txt")
+    imu = _read(folder / "calib_imu_to_velo.txt")
+    projection = _values(folder / "calib_cam_to_cam.txt", cameras, f"P_rect_{camera}", 12).reshape(3, 4)
+    size = _values(folder / "calib_cam_to_cam.txt", cameras, f"S_rect_{camera}", 2)
+    rectify = _values(folder / "calib_cam_to_cam.txt", cameras, "R_rect_00", 9).reshape(3, 3)
+    matrix = projection[:, :3]
+    offset = Pose.from_matrix(np.column_stack([np.eye(3), np.linalg.solve(matrix, projection[:, 3])]))
+    rect0_from_cam0 = Pose.from_matrix(np.column_stack([rectify, np.zeros(3)]))
+    cam0_from_velo = _rigid(folder / "calib_velo_to_cam.txt", velo)
+    return KittiCalibration(
+        Camera.pinhole(int(size[0]), int(size[1]), matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]),
+        offset @ rect0_from_cam0 @ cam0_from_velo,
+        _rigid(folder / "calib_imu_to_velo.txt", imu),
+    )
+
+
+def _rigid(path: Path, table: dict[str, str]) -> Pose:
+    rotation = _values(path, table, "R", 9).reshape(3, 3)
+    try:
+        return Pose.from_matrix(np.column_stack([rotation, _values(path, table, "T", 3)]))
+    except ValueError as error:
+        raise InputError(f"{path}: R, T: {error}") from None
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such calibration file; download the calibration of this date") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as text ({error})") from None
+    return {key.strip(): value for key, _, value in (line.partition(":") for line in lines)}
+
+
+def _values(path: Path, table: dict[str, str], key: str, count: int) -> Float:
+    if key not in table:
+        raise InputError(f"{path}: key {key} is missing")
+    try:
+        values = np.array([float(text) for text in table[key].split()])
+    except ValueError as error:
+        raise InputError(f"{path}: {key}: {error}") from None
+    if len(values) != count or not np.isfinite(values).all():
+        raise InputError(f"{path}: {key} must be {count} finite numbers, got {table[key].strip()!r}")
+    return values

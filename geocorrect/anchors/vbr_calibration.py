@@ -1,0 +1,99 @@
+"""vbr_calib.yaml: cameras and where every sensor sits on the base.
+
+`T_b` is the pose of the sensor in the base (base_from_sensor), used as it is; the base is the LiDAR, and the ground
+truth is the pose of the base in a local frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from geocorrect.errors import InputError
+from geocorrect.geometry.camera import Camera
+from geocorrect.geometry.pose import Pose
+
+CAMERA_KEYS = {"left": "cam_l", "right": "cam_r"}
+
+
+@dataclass(frozen=True, eq=False)
+class RigCamera:
+    """One camera of the rig: intrinsics and its pose on the base."""
+
+    camera: Camera
+    base_from_cam: Pose
+
+
+@dataclass(frozen=True, eq=False)
+class VbrCalibration:
+    """The rig: cameras by side ("left", "right") and base_from_lidar."""
+
+    path: Path
+    cameras: Mapping[str, RigCamera]
+    base_from_lidar: Pose
+
+    def camera(self, side: str) -> RigCamera:
+        """One camera; InputError naming the file when the calibration does not have it."""
+        if side not in self.cameras:
+            key = CAMERA_KEYS.get(side, side)
+            raise InputError(f"{self.path}: no camera {key!r}; the file has {', '.join(self.cameras) or 'none'}")
+        return self.cameras[side]
+
+
+def read_vbr_calibration(path: Path) -> VbrCalibration:
+    """Read a vbr_calib.yaml; InputError naming file and field when something is missing or impossible."""
+    import yaml
+
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such calibration file (vbr_calib.yaml of the sequence)") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: not a readable YAML file ({error})") from None
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: not a calibration; expected the keys cam_l, cam_r and lidar")
+    cameras = {side: _camera(path, key, data[key]) for side, key in CAMERA_KEYS.items() if key in data}
+    if not cameras:
+        raise InputError(f"{path}: neither cam_l nor cam_r is in the file")
+    if "lidar" not in data:
+        raise InputError(f"{path}: key 'lidar' is missing")
+    return VbrCalibration(path, cameras, _base_from_sensor(path, "lidar", data["lidar"]))
+
+
+def _camera(path: Path, key: str, block: Mapping[str, Any]) -> RigCamera:
+    model = block.get("distortion_model", "radtan")
+    if model != "radtan":
+        raise InputError(f"{path}: {key}.distortion_model is {model!r}; only radtan (k1 k2 p1 p2) is known")
+    width, height = _numbers(path, f"{key}.resolution", block.get("resolution"), 2)
+    fx, fy, cx, cy = _numbers(path, f"{key}.intrinsics", block.get("intrinsics"), 4)
+    distortion = _numbers(path, f"{key}.distortion_coeffs", block.get("distortion_coeffs"), 4)
+    if not (fx > 0 and fy > 0 and 0 < cx < width and 0 < cy < height):
+        raise InputError(
+            f"{path}: {key}.intrinsics {[fx, fy, cx, cy]} do not belong to {width:g}×{height:g} pixels "
+            "(order fx fy cx cy, resolution width height)"
+        )
+    camera = Camera.from_opencv(int(width), int(height), (fx, fy, cx, cy), distortion)
+    return RigCamera(camera, _base_from_sensor(path, key, block))
+
+
+def _base_from_sensor(path: Path, key: str, block: Any) -> Pose:
+    if not isinstance(block, Mapping) or "T_b" not in block:
+        raise InputError(f"{path}: {key}.T_b is missing (4×4 pose of the sensor in the base)")
+    try:
+        return Pose.from_matrix(np.array(block["T_b"], dtype=float))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: {key}.T_b: {error}") from None
+
+
+def _numbers(path: Path, name: str, values: Any, count: int) -> list[float]:
+    try:
+        numbers = [float(value) for value in values]
+    except (TypeError, ValueError):
+        raise InputError(f"{path}: {name} must be {count} numbers, got {values!r}") from None
+    if len(numbers) != count or not np.isfinite(numbers).all():
+        raise InputError(f"{path}: {name} must be {count} finite numbers, got {values!r}")
+    return numbers

@@ -1,0 +1,54 @@
+"""The oracle: depth of an anchor measured by its own laser scan.
+
+Always labelled `is_oracle`: what a scan measures is not what a camera-only system could know.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from geocorrect.depth.projection import ProjectionOptions, project_scan
+from geocorrect.depth.scan import read_scan
+from geocorrect.errors import InputError
+from geocorrect.records import Anchor, DepthMap, Float32, ImageArray
+
+
+@dataclass(frozen=True)
+class LidarDepth:
+    """DepthSource that projects the anchor's scan into its image.
+
+    noise_m, noise_ratio: range noise of the sensor and what calibration and motion add, combined as the root of
+    squares.
+    """
+
+    projection: ProjectionOptions = field(default_factory=ProjectionOptions)
+    noise_m: float = 0.02
+    noise_ratio: float = 0.003
+
+    @property
+    def fingerprint(self) -> str:
+        """Back-end and parameters in one line; part of the run key."""
+        digest = hashlib.sha256(repr((self.projection, self.noise_m, self.noise_ratio)).encode()).hexdigest()
+        return f"lidar-{digest[:12]}"
+
+    def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
+        """Sparse samples of measured depth; the image is not looked at, only its size is checked.
+
+        Raises InputError naming the file when the anchor has no scan, the scan is damaged, or the image's size is not
+        the camera's.
+        """
+        if anchor.lidar is None:
+            raise InputError(f"anchor {anchor.id}: it has no laser scan; choose another depth source")
+        if image.shape[:2] != (anchor.camera.height, anchor.camera.width):
+            raise InputError(
+                f"{anchor.path}: the image is {image.shape[1]}×{image.shape[0]} pixels, its camera is "
+                f"{anchor.camera.width}×{anchor.camera.height}; mend the calibration's resolution"
+            )
+        options = replace(self.projection, max_range_m=min(self.projection.max_range_m, anchor.lidar.max_range_m))
+        points = read_scan(anchor.lidar.path, anchor.lidar.format)
+        px, z_m = project_scan(points, anchor.lidar.cam_from_lidar, anchor.camera, options)
+        log_sigma: Float32 = np.hypot(self.noise_m / z_m, self.noise_ratio).astype(np.float32)
+        return DepthMap("lidar", is_oracle=True, samples_px=px, samples_z_m=z_m, log_sigma=log_sigma)
