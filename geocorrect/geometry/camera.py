@@ -22,7 +22,7 @@ from geocorrect.geometry.camera_formats import (
     opencv_distortion,
     opensfm_from_intrinsics,
 )
-from geocorrect.geometry.checks import checked_distortion, checked_length, checked_size, rows_of
+from geocorrect.geometry.checks import checked_distortion, checked_length, checked_size, finite_rows, rows_of
 from geocorrect.geometry.projection import (
     Lens,
     Projection,
@@ -180,7 +180,7 @@ class Camera:
                 coordinates, visible = spherical_angles(points)
             else:
                 coordinates, visible = self._lens.project(points)
-            return self._pixels(coordinates, visible)
+            return self._pixels(coordinates, visible & finite_rows(points))
 
     def project_with_jacobian(self, points_cam_m: ArrayLike) -> tuple[Float, Mask, Float, Float]:
         """Pixels (N, 2), visible (N,), d px / d point (N, 2, 3) and d px / d log focal (N, 2); nan where not visible.
@@ -194,7 +194,7 @@ class Camera:
                 jacobian = spherical_jacobian(points)
             else:
                 coordinates, visible, jacobian = self._lens.project_with_jacobian(points)
-            px, visible = self._pixels(coordinates, visible)
+            px, visible = self._pixels(coordinates, visible & finite_rows(points))
             jacobian = jacobian * self._scale_px[None, :, None]
         jacobian[~visible] = np.nan
         focal = np.zeros_like(px) if self.projection is Projection.SPHERICAL else px - self._principal_px
@@ -254,8 +254,10 @@ class Camera:
     def turned(self, counter_clockwise_quarter_turns: int) -> Camera:
         """The camera of `np.rot90(pixels, turns)`; its frame is turned too, see `turned_from_cam`."""
         turns = counter_clockwise_quarter_turns % 4
-        if self.projection is Projection.SPHERICAL and turns % 2:
-            raise ValueError("a spherical image cannot be turned by 90°; turn its pose")
+        if self.projection is Projection.SPHERICAL:
+            if turns % 2:
+                raise ValueError("a spherical image cannot be turned by 90°; turn its pose")
+            return self
         camera = self
         for _ in range(turns):
             camera = camera._turned_once()
@@ -309,7 +311,7 @@ class Camera:
 
     def _pixels(self, coordinates: Float, visible: Mask) -> tuple[Float, Mask]:
         px = coordinates * self._scale_px + self._principal_px
-        visible = visible & np.isfinite(px).all(axis=1)
+        visible = visible & finite_rows(px)
         px[~visible] = np.nan
         return px, visible
 

@@ -21,9 +21,16 @@ def rows_of(name: str, values: ArrayLike, columns: int) -> Float:
     return rows
 
 
+def finite_rows(rows: Float) -> NDArray[np.bool_]:
+    """(N,) whether every number of a row is finite."""
+    # x·0 is 0 for finite x and nan otherwise: one pass and no wide boolean array.
+    finite: NDArray[np.bool_] = (rows * 0.0).sum(axis=1) == 0.0
+    return finite
+
+
 def checked_size(name: str, value: int) -> int:
     """A whole number of pixels ≥ 1, or ValueError naming the field."""
-    if isinstance(value, bool) or int(value) != value or value < 1:
+    if isinstance(value, bool) or not math.isfinite(value) or int(value) != value or value < 1:
         raise ValueError(f"camera {name} must be a whole number ≥ 1, got {value!r}")
     return int(value)
 
