@@ -1,0 +1,192 @@
+"""The area of a harvest: any box or polygon on earth, cut into tiles and search cells, safe at ±180° and the poles."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mercantile
+import numpy as np
+import shapely
+from shapely.geometry import MultiPolygon, Polygon, box, shape
+from shapely.geometry.base import BaseGeometry
+
+from geocorrect.errors import InputError
+
+MERCATOR_LIMIT_DEG = 85.0511
+TILE_ZOOM = 14
+_METRES_PER_DEGREE = 111_320.0
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Area:
+    """Polygons in longitude/latitude degrees, each within −180…180 and −90…90."""
+
+    geometry: BaseGeometry
+
+    @classmethod
+    def from_box(cls, west: float, south: float, east: float, north: float) -> Area:
+        """A box in degrees; west > east crosses the antimeridian. InputError when it is no sensible box."""
+        text = f"box {west},{south},{east},{north}"
+        if not all(math.isfinite(value) for value in (west, south, east, north)):
+            raise InputError(f"{text}: needs four finite numbers west,south,east,north in degrees")
+        if not (-90 <= south <= 90 and -90 <= north <= 90):
+            raise InputError(f"{text}: latitude outside -90…90; the order is west,south,east,north (lat/lon swapped?)")
+        if not (-180 <= west <= 180 and -180 <= east <= 180):
+            raise InputError(f"{text}: longitude outside -180…180")
+        if south >= north or west == east:
+            raise InputError(f"{text}: the box is empty; the order is west,south,east,north")
+        if west < east:
+            return cls(box(west, south, east, north))
+        if east + 360 - west > 180:
+            raise InputError(f"{text}: west is east of east; swap them (only a box across ±180° may have west > east)")
+        parts = [box(west, south, 180, north)] if west < 180 else []
+        parts += [box(-180, south, east, north)] if east > -180 else []
+        return cls(shapely.union_all(parts))
+
+    @classmethod
+    def from_geojson(cls, content: Mapping[str, Any], name: str = "GeoJSON") -> Area:
+        """Polygons of a GeoJSON geometry, Feature or FeatureCollection (WGS84); InputError naming what is wrong."""
+        polygons = [part for geometry in _geometries(content, name) for part in _polygons(geometry, name)]
+        if not polygons:
+            raise InputError(f"{name}: holds no polygon; draw the area as Polygon or MultiPolygon")
+        parts = [piece for polygon in polygons for piece in _wrapped(polygon, name)]
+        return cls(shapely.union_all(parts))
+
+    @classmethod
+    def from_file(cls, path: Path) -> Area:
+        """The area in a GeoJSON file."""
+        try:
+            content = json.loads(path.read_text("utf-8-sig"))
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        except ValueError as error:
+            raise InputError(f"{path}: not GeoJSON ({error})") from None
+        if not isinstance(content, dict):
+            raise InputError(f"{path}: not GeoJSON (the top level must be an object)")
+        return cls.from_geojson(content, str(path))
+
+    def widened(self, margin_m: float) -> Area:
+        """The area plus a margin, at least `margin_m` wide everywhere, wrapped at ±180°."""
+        if margin_m <= 0:
+            return self
+        pieces = []
+        for part in _parts(self.geometry):
+            latitude = min(max(abs(part.bounds[1]), abs(part.bounds[3])), 89.0)
+            stretch = math.cos(math.radians(latitude))
+            # Buffer in a space where a degree is as long in both directions at the part's outermost latitude.
+            squeezed = shapely.transform(part, lambda xy, s=stretch: xy * [s, 1.0])
+            wide = squeezed.buffer(margin_m / _METRES_PER_DEGREE, join_style="mitre")
+            wide = shapely.transform(wide, lambda xy, s=stretch: xy / [s, 1.0])
+            pieces += _wrapped(shapely.clip_by_rect(wide, -540, -90, 540, 90), "area")
+        return Area(shapely.union_all(pieces))
+
+    def contains(self, lon_deg: float, lat_deg: float) -> bool:
+        """Whether a position lies in the area or on its border."""
+        return bool(shapely.intersects_xy(self.geometry, lon_deg, lat_deg))
+
+    def tiles(self, limit: int) -> list[mercantile.Tile]:
+        """The z14 tiles that the area touches, in fixed order; InputError when they are more than `limit`."""
+        tiles: set[mercantile.Tile] = set()
+        for part in _parts(self.geometry):
+            west, south, east, north = part.bounds
+            south, north = (float(np.clip(value, -MERCATOR_LIMIT_DEG, MERCATOR_LIMIT_DEG)) for value in (south, north))
+            corners = [mercantile.tile(lon, lat, TILE_ZOOM) for lon, lat in ((west, north), (east, south))]
+            columns, rows = (abs(corners[1].x - corners[0].x) + 1, abs(corners[1].y - corners[0].y) + 1)
+            if columns * rows > 4 * limit:
+                raise InputError(_too_large(columns * rows, limit))
+            prepared = part
+            shapely.prepare(prepared)
+            for tile in mercantile.tiles(west, south, east, north, TILE_ZOOM):
+                if prepared.intersects(box(*mercantile.bounds(tile))):
+                    tiles.add(tile)
+        if len(tiles) > limit:
+            raise InputError(_too_large(len(tiles), limit))
+        return sorted(tiles)
+
+    def cells_in(self, tile: mercantile.Tile, side_deg: float) -> list[Box]:
+        """Search boxes of at most `side_deg` that together cover the part of the area inside one tile."""
+        bounds = mercantile.bounds(tile)
+        columns = math.ceil((bounds.east - bounds.west) / side_deg)
+        rows = math.ceil((bounds.north - bounds.south) / side_deg)
+        xs, ys = np.linspace(bounds.west, bounds.east, columns + 1), np.linspace(bounds.south, bounds.north, rows + 1)
+        cells = [
+            (float(xs[i]), float(ys[j]), float(xs[i + 1]), float(ys[j + 1]))
+            for j in range(rows)
+            for i in range(columns)
+        ]
+        return [cell for cell in cells if self.geometry.intersects(box(*cell))]
+
+
+def _too_large(tiles: int, limit: int) -> str:
+    return (
+        f"the area covers about {tiles} tiles of zoom 14, more than max_tiles = {limit}; split it, or raise the limit"
+    )
+
+
+def _geometries(content: Mapping[str, Any], name: str) -> list[BaseGeometry]:
+    kind = content.get("type")
+    try:
+        if kind == "FeatureCollection":
+            return [g for feature in content["features"] for g in _geometries(feature, name)]
+        if kind == "Feature":
+            return [shape(content["geometry"])] if content.get("geometry") else []
+        return [shape(content)]
+    except InputError:
+        raise
+    except Exception as error:  # shapely raises half a dozen types on malformed GeoJSON
+        raise InputError(f"{name}: not a GeoJSON geometry ({error})") from None
+
+
+def _polygons(geometry: BaseGeometry, name: str) -> list[Polygon]:
+    if not np.isfinite(shapely.get_coordinates(geometry)).all():
+        raise InputError(f"{name}: coordinates must be finite numbers")
+    polygons = [part for part in _parts(geometry) if isinstance(part, Polygon)]
+    for polygon in polygons:
+        _, south, _, north = polygon.bounds
+        if south < -90 or north > 90:
+            raise InputError(f"{name}: latitude {south if south < -90 else north} is outside -90…90 (lat/lon swapped?)")
+    return polygons
+
+
+def _wrapped(geometry: BaseGeometry, name: str) -> list[BaseGeometry]:
+    """The polygon's parts moved into −180…180; rings that jump across ±180° are unrolled first."""
+    unrolled = shapely.union_all([_unrolled(part) for part in _parts(geometry)])
+    if not unrolled.is_valid:
+        unrolled = shapely.make_valid(unrolled)
+    pieces = []
+    for turn in (-1, 0, 1):
+        piece = shapely.clip_by_rect(unrolled, 360 * turn - 180, -90, 360 * turn + 180, 90)
+        moved = shapely.transform(piece, lambda xy, t=turn: xy - [360.0 * t, 0.0])
+        pieces += [part for part in _parts(moved) if isinstance(part, Polygon) and part.area > 0]
+    if not pieces:
+        raise InputError(f"{name}: the area is empty")
+    return pieces
+
+
+def _unrolled(polygon: BaseGeometry) -> BaseGeometry:
+    if not isinstance(polygon, Polygon) or polygon.is_empty:
+        return polygon
+    rings = [_unrolled_ring(ring.coords) for ring in (polygon.exterior, *polygon.interiors)]
+    result = Polygon(rings[0], rings[1:])
+    return result if result.is_valid else shapely.make_valid(result)
+
+
+def _unrolled_ring(coordinates: Sequence[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    ring = np.asarray(coordinates, float)[:, :2].copy()
+    turns = np.unwrap(ring[:, 0], period=360.0)
+    # A ring around a pole does not close after unrolling; it is left as it was written.
+    if abs(turns[-1] - turns[0]) < 1e-9:
+        ring[:, 0] = turns
+    return ring
+
+
+def _parts(geometry: BaseGeometry) -> list[BaseGeometry]:
+    if isinstance(geometry, MultiPolygon) or hasattr(geometry, "geoms"):
+        return [leaf for part in geometry.geoms for leaf in _parts(part)]
+    return [] if geometry.is_empty else [geometry]

@@ -1,0 +1,118 @@
+"""Single metadata fields, sanitised: unknown is nan or None, never 0, −1 or an exception."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from geocorrect.records import Position
+
+NAN = float("nan")
+_UNSIGNED_WRAP = 2.0**32
+_HIGHEST_M = 20_000.0
+_EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
+
+
+def number(value: Any) -> float:
+    """A finite float, or nan."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return NAN
+    try:
+        result = float(value)
+    except OverflowError:
+        return NAN
+    return result if math.isfinite(result) else NAN
+
+
+def numbers(value: Any) -> tuple[float, ...] | None:
+    """A tuple of finite floats; None when the value is no list of numbers."""
+    if not isinstance(value, list | tuple):
+        return None
+    result = tuple(number(entry) for entry in value)
+    return None if any(math.isnan(entry) for entry in result) else result
+
+
+def text(value: Any) -> str | None:
+    """A non-empty, stripped string of printable characters, or None."""
+    if not isinstance(value, str):
+        return None
+    clean = "".join(letter for letter in value if letter.isprintable()).strip()
+    return clean[:200] or None
+
+
+def altitude_m(value: Any) -> float:
+    """Metres; an unsigned 32-bit wrap is undone (4294967281 → −15), nonsense is nan."""
+    metres = number(value)
+    if metres > _UNSIGNED_WRAP / 2:
+        metres -= _UNSIGNED_WRAP
+    return metres if abs(metres) <= _HIGHEST_M else NAN
+
+
+def compass_deg(value: Any) -> float:
+    """Degrees clockwise from north in 0…360; −1 and every other negative value mean unknown, 370 means 10."""
+    degrees = number(value)
+    return NAN if degrees < 0 or degrees > 720 else degrees % 360.0
+
+
+def position(value: Any, height_m: float, height_reference: str) -> Position | None:
+    """A GeoJSON point; None when absent, malformed, off the earth, or null island (devices without a fix)."""
+    coordinates = numbers(value.get("coordinates")) if isinstance(value, Mapping) else None
+    if coordinates is None or len(coordinates) < 2:
+        return None
+    lon, lat = coordinates[:2]
+    if not (-180 <= lon <= 180 and -90 <= lat <= 90) or (abs(lon) < 1e-4 and abs(lat) < 1e-4):
+        return None
+    return Position(lon, lat, height_m, height_reference)
+
+
+def capture_time(value: Any) -> datetime | None:
+    """UTC from milliseconds since 1970; None before 1990 or beyond a day from now."""
+    milliseconds = number(value)
+    if math.isnan(milliseconds):
+        return None
+    try:
+        moment = datetime.fromtimestamp(milliseconds / 1000.0, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return moment if moment >= _EARLIEST else None
+
+
+def orientation(value: Any) -> int:
+    """EXIF orientation 1…8; absent means 1, anything else that makes no sense is 0."""
+    if value is None:
+        return 1
+    code = number(value)
+    return int(code) if code in (1, 2, 3, 4, 5, 6, 7, 8) else 0
+
+
+def pixel_size(record: Mapping[str, Any]) -> tuple[int, int] | None:
+    """(width, height) of the upload in raw sensor orientation; None when unknown."""
+    width, height = number(record.get("width")), number(record.get("height"))
+    known = 1 <= width <= 100_000 and 1 <= height <= 100_000
+    return (int(width), int(height)) if known else None
+
+
+def enu_from_cam(value: Any) -> Rotation | None:
+    """`computed_rotation` (axis-angle, world ENU → camera, any norm) as enu_from_cam; None if malformed."""
+    vector = numbers(value)
+    if vector is None or len(vector) != 3 or max(map(abs, vector)) > 100:
+        return None
+    return Rotation.from_rotvec(np.asarray(vector)).inv()
+
+
+def zeros_in_a_row(angles: Sequence[float]) -> list[bool]:
+    """Which compass values belong to a run of three or more exact zeros: devices without a compass write 0."""
+    marked = [False] * len(angles)
+    start = 0
+    for index in range(len(angles) + 1):
+        if index < len(angles) and angles[index] == 0.0:
+            continue
+        if index - start >= 3:
+            marked[start:index] = [True] * (index - start)
+        start = index + 1
+    return marked

@@ -1,0 +1,53 @@
+"""What a harvest did: counts, holes, and the exit code that they mean."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from geocorrect.errors import ExitCode
+
+
+@dataclass(frozen=True)
+class Hole:
+    """Something the service would not answer: kind ("tile", "cell", "sequence", "batch", "picture"), which, and why."""
+
+    kind: str
+    name: str
+    why: str
+
+
+@dataclass
+class HarvestReport:
+    """Counts of one run. `holes` are tried again by the next run."""
+
+    n_tiles: int = 0
+    n_sequences: int = 0
+    n_sequences_known: int = 0
+    n_ids: int = 0
+    n_outside: int = 0
+    n_new: int = 0
+    n_updated: int = 0
+    n_unchanged: int = 0
+    n_with_picture: int = 0
+    n_gone: int = 0
+    n_coverage_points: int = 0
+    bytes_downloaded: int = 0
+    wall_s: float = 0.0
+    quality: Counter[str] = field(default_factory=Counter)
+    problems: Counter[str] = field(default_factory=Counter)
+    requests: Counter[str] = field(default_factory=Counter)
+    holes: list[Hole] = field(default_factory=list)
+    dry_run: bool = False
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """INCOMPLETE_HARVEST when there are holes."""
+        return ExitCode.INCOMPLETE_HARVEST if self.holes else ExitCode.OK
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        plain = {key: value for key, value in vars(self).items() if not isinstance(value, Counter | list)}
+        counters = {key: dict(value) for key, value in vars(self).items() if isinstance(value, Counter)}
+        return {**plain, **counters, "holes": [vars(hole) for hole in self.holes]}
