@@ -100,8 +100,8 @@ def _ouster(path: Path, data: bytes) -> Float:
     if len(sensible) != 1:
         raise InputError(
             f"{path}: {len(data)} bytes is no organised Ouster cloud: neither {REDUCED_POINT_BYTES} bytes a point "
-            f"(reduced) nor {smallest}…{MAX_POINT_BYTES} (full record) times 16/32/64/128 rows × 512/1024/2048/4096 columns; "
-            "the file is truncated, export it again"
+            f"(reduced) nor {smallest}…{MAX_POINT_BYTES} (full record) times 16/32/64/128 rows × "
+            "512/1024/2048/4096 columns; the file is truncated, export it again"
         )
     return sensible[0]
 

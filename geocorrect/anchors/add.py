@@ -1,0 +1,144 @@
+"""One door to the catalog for every kind of anchors: read, bring into the scene's frame, store with their alignment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from geocorrect.anchors.alignment import Alignment
+from geocorrect.anchors.kitti import KittiOptions, read_kitti_raw
+from geocorrect.anchors.table import TableOptions, read_table
+from geocorrect.anchors.vbr import VbrOptions, read_vbr
+from geocorrect.errors import InputError
+from geocorrect.geometry.frame import Frame
+from geocorrect.geometry.pose import Pose
+from geocorrect.geometry.similarity import Similarity
+from geocorrect.records import AlignmentRecord, Anchor
+
+
+class AnchorSink(Protocol):
+    """What adding anchors needs of a catalog."""
+
+    def frame(self) -> Frame | None:
+        """The scene's frame, None while the catalog is empty."""
+
+    def set_frame(self, frame: Frame) -> None:
+        """Fix the scene's frame."""
+
+    def add_alignment(self, alignment: AlignmentRecord) -> object:
+        """Store a version of a georeference; storing the same id again changes nothing."""
+
+    def upsert_anchors(self, anchors: Iterable[Anchor]) -> object:
+        """Insert anchors, replacing those of the same id."""
+
+
+@dataclass(frozen=True)
+class VbrSource:
+    """A VBR sequence in the vbr-devkit KITTI layout, placed by a known or computed alignment."""
+
+    folder: Path
+    calibration: Path
+    ground_truth: Path
+    alignment: Alignment
+    options: VbrOptions = field(default_factory=VbrOptions)
+
+    def read(self) -> tuple[Alignment, list[Anchor]]:
+        """The alignment and the anchors in its frame."""
+        anchors = read_vbr(self.folder, self.calibration, self.ground_truth, self.alignment, self.options)
+        return self.alignment, anchors
+
+
+@dataclass(frozen=True)
+class KittiSource:
+    """A KITTI raw drive; its GNSS places it."""
+
+    folder: Path
+    options: KittiOptions = field(default_factory=KittiOptions)
+
+    def read(self) -> tuple[Alignment, list[Anchor]]:
+        """The alignment and the anchors in its frame."""
+        drive = read_kitti_raw(self.folder, self.options)
+        return drive.alignment, drive.anchors()
+
+
+@dataclass(frozen=True)
+class TableSource:
+    """A CSV or GeoJSON table of images with their poses."""
+
+    path: Path
+    options: TableOptions = field(default_factory=TableOptions)
+
+    def read(self) -> tuple[Alignment, list[Anchor]]:
+        """The alignment (of one that moves nothing) and the anchors in its frame."""
+        table = read_table(self.path, self.options)
+        return table.alignment, list(table.anchors)
+
+
+AnchorSource = VbrSource | KittiSource | TableSource
+
+
+@dataclass(frozen=True)
+class AddedAnchors:
+    """What was stored. ids in the order of reading."""
+
+    alignment_id: str
+    dataset: str
+    frame: Frame
+    ids: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for --json."""
+        return {
+            "alignment_id": self.alignment_id,
+            "dataset": self.dataset,
+            "frame": self.frame.name,
+            "n_anchors": len(self.ids),
+        }
+
+
+def add_anchors(sink: AnchorSink, source: AnchorSource) -> AddedAnchors:
+    """Read a source whole, then store it: a damaged row or file stores nothing. InputError names file and row."""
+    alignment, anchors = source.read()
+    return add_anchors_to(sink, alignment, anchors)
+
+
+def add_anchors_to(
+    sink: AnchorSink,
+    alignment: Alignment,
+    anchors: Sequence[Anchor],
+    details: Mapping[str, Any] | None = None,
+) -> AddedAnchors:
+    """Store anchors given in the alignment's frame.
+
+    The first anchors of a catalog fix its frame; later ones are brought into it, rotation by the curvature of the earth
+    included. details: explanations kept with the alignment (clicks, residuals).
+    """
+    if not anchors:
+        raise InputError("no anchors to add")
+    frame = sink.frame()
+    if frame is None:
+        frame = alignment.frame
+        sink.set_frame(frame)
+    scene_from_world = frame.this_from(alignment.frame)
+    sink.add_alignment(_record(alignment, anchors[0].dataset, scene_from_world, details or {}))
+    sink.upsert_anchors([_in_scene(anchor, scene_from_world) for anchor in anchors])
+    return AddedAnchors(alignment.id, anchors[0].dataset, frame, tuple(anchor.id for anchor in anchors))
+
+
+def _in_scene(anchor: Anchor, scene_from_world: Pose) -> Anchor:
+    return replace(anchor, path=anchor.path.resolve(), world_from_cam=scene_from_world @ anchor.world_from_cam)
+
+
+def _record(alignment: Alignment, dataset: str, scene_from_world: Pose, details: Mapping[str, Any]) -> AlignmentRecord:
+    return AlignmentRecord(
+        id=alignment.id,
+        dataset=dataset,
+        method=alignment.method,
+        created_at=datetime.now(UTC),
+        world_from_local=Similarity.from_pose(scene_from_world) @ alignment.world_from_local,
+        covariance=alignment.covariance,
+        details={"frame": alignment.frame.name, **details},
+    )
