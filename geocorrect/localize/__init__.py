@@ -1,1 +1,3 @@
-"""From matches and depth to a camera pose with an honest covariance, or a reasoned refusal. Pure: no files, no network."""
+"""From matches and depth to a camera pose with an honest covariance, or a reasoned refusal. Pure: no files,
+no network.
+"""

@@ -1,0 +1,97 @@
+"""The method on one screen: one photo, its anchors, a matcher, a depth source → a corrected pose or a
+reason. Pure, no IO.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from geocorrect.depth.base import DepthSource
+from geocorrect.errors import Reason, Status
+from geocorrect.localize.evidence import evidence_of
+from geocorrect.localize.gate import decide, gate_statistics
+from geocorrect.localize.lift import lift
+from geocorrect.localize.observations import Observations, unit_rays
+from geocorrect.localize.options import LocalizeOptions
+from geocorrect.localize.pooled import solve_pooled
+from geocorrect.localize.verify import verify
+from geocorrect.match.base import Matcher
+from geocorrect.records import AnchorView, Correction, DepthMap, Matches, Query, Rejection
+
+
+def correct_image(
+    query: Query,
+    anchors: Sequence[AnchorView],
+    matcher: Matcher,
+    depth: DepthSource,
+    options: LocalizeOptions,
+    seed: int,
+) -> Correction | Rejection:
+    """Where the photo was really taken, in the anchors' ENU frame, or why that cannot be said.
+
+    Deterministic for equal input and seed. What the depth source or matcher raises (a missing scan) is not
+    caught: it is for a person to mend.
+    """
+    if not anchors:
+        return Rejection(query.image_id, Reason.NO_ANCHOR_NEARBY)
+
+    # Match the photo with every anchor, keep what two views of a still scene can explain, and give it depth.
+    matches = matcher.match(query.pixels, [view.pixels for view in anchors])
+    maps = [depth.depth(view.anchor, view.pixels) for view in anchors]
+    observations = [
+        observe(query, view, m, z, options, seed) for view, m, z in zip(anchors, matches, maps, strict=True)
+    ]
+
+    def reject(reason: Reason, detail: str = "") -> Rejection:
+        return Rejection(query.image_id, reason, detail, evidence_of(observations, maps, matcher, None, None))
+
+    used = [o for o in observations if len(o) > 0]
+    if not used:
+        most = max(o.n_matches for o in observations)
+        return reject(Reason.TOO_FEW_MATCHES, f"at most {most} matches with one anchor, none consistent")
+
+    # One pose from all anchors together, with its covariance.
+    solution = solve_pooled(used, query.camera, options, seed)
+    if isinstance(solution, Reason):
+        return reject(solution)
+
+    # Judge it.
+    statistics = gate_statistics(solution, used, query)
+    decision = decide(statistics, options.gate)
+    evidence = evidence_of(observations, maps, matcher, solution, statistics)
+    if decision.status is Status.REJECTED:
+        assert decision.reason is not None
+        return Rejection(query.image_id, decision.reason, decision.detail, evidence)
+    return Correction(
+        image_id=query.image_id,
+        world_from_cam=solution.world_from_cam,
+        status=decision.status,
+        expected_error_m=statistics.expected_error_m,
+        expected_heading_error_deg=statistics.expected_heading_error_deg,
+        evidence=evidence,
+    )
+
+
+def observe(
+    query: Query, view: AnchorView, matches: Matches, depth: DepthMap, options: LocalizeOptions, seed: int
+) -> Observations:
+    """Verified and lifted matches with one anchor; empty where the pair does not hold together."""
+    anchor = view.anchor
+    rays = np.hstack([unit_rays(query.camera, matches.query_px), unit_rays(anchor.camera, matches.anchor_px)])
+    imaged = np.flatnonzero(np.isfinite(rays).all(axis=1))
+    still = verify(matches.subset(imaged), query.camera, anchor.camera, options.verify, seed)
+    kept = matches.subset(imaged[still])
+    depth_m, log_sigma = lift(kept.anchor_px, depth, anchor.camera, options.lift)
+    return Observations(
+        anchor=anchor,
+        query_px=np.asarray(kept.query_px, float),
+        anchor_px=np.asarray(kept.anchor_px, float),
+        query_rays=unit_rays(query.camera, kept.query_px),
+        anchor_rays=unit_rays(anchor.camera, kept.anchor_px),
+        depth_m=depth_m,
+        log_sigma=log_sigma,
+        common_log_sigma=depth.common_log_sigma,
+        n_matches=len(matches),
+    )

@@ -1,0 +1,122 @@
+"""Accept, review or reject, with a reason: the one place that judges a solution.
+
+The reported position is only asked whether the answer is on this street at all; it never pulls the pose and
+never replaces it. A rejected query has no pose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geocorrect.errors import Reason, Status
+from geocorrect.localize.covariance import heading_sigma_deg, horizontal_sigma_m
+from geocorrect.localize.observations import Observations
+from geocorrect.localize.options import GateOptions
+from geocorrect.localize.solution import Solution
+from geocorrect.localize.verify import coverage
+from geocorrect.records import Query
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class GateStatistics:
+    """Everything the decision looks at; stored with the result. nan = does not apply."""
+
+    n_inliers: float
+    inlier_share: float
+    coverage: float
+    displacement_m: float
+    height_difference_m: float
+    anchor_spread_m: float
+    alternative_share: float
+    expected_error_m: float
+    expected_heading_error_deg: float
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided and why; reason is None when accepted."""
+
+    status: Status
+    reason: Reason | None = None
+    detail: str = ""
+
+
+def gate_statistics(solution: Solution, observations: Sequence[Observations], query: Query) -> GateStatistics:
+    """The figures that the gate judges."""
+    pose = solution.world_from_cam
+    assert pose.covariance is not None
+    inlier_px = np.concatenate([o.query_px[f.inliers] for o, f in zip(observations, solution.fits, strict=True)])
+    candidates = sum(int(np.isfinite(f.residual_px).sum()) for f in solution.fits if f.weight > 0)
+    centres = np.array([o.anchor.world_from_cam.translation_m for o in observations])
+    counts = np.array([float(f.inliers.sum()) for f in solution.fits])
+    anchor_height = float(np.average(centres[:, 2], weights=np.maximum(counts, 1e-9)))
+    return GateStatistics(
+        n_inliers=float(solution.n_inliers),
+        inlier_share=solution.n_inliers / max(candidates, 1),
+        coverage=coverage(inlier_px, query.camera),
+        displacement_m=float(np.linalg.norm((pose.translation_m - query.reported_enu_m)[:2])),
+        height_difference_m=float(pose.translation_m[2] - anchor_height),
+        anchor_spread_m=solution.anchor_spread_m,
+        alternative_share=solution.alternative_share,
+        expected_error_m=horizontal_sigma_m(pose.covariance),
+        expected_heading_error_deg=heading_sigma_deg(pose.covariance),
+    )
+
+
+def decide(statistics: GateStatistics, options: GateOptions) -> Decision:
+    """First rule that is broken names the reason; the rules run from hard facts to predicted error."""
+    s = statistics
+    rules: list[tuple[bool, Reason, str]] = [
+        (
+            s.n_inliers < options.min_inliers or s.inlier_share < options.min_inlier_share,
+            Reason.TOO_FEW_INLIERS,
+            f"{s.n_inliers:.0f} inliers, {s.inlier_share:.0%} of the lifted matches",
+        ),
+        (
+            s.coverage < options.min_coverage,
+            Reason.DEGENERATE_GEOMETRY,
+            f"inliers cover {s.coverage:.1%} of the photo",
+        ),
+        (
+            s.displacement_m > options.max_displacement_m,
+            Reason.IMPLAUSIBLE_DISPLACEMENT,
+            f"{s.displacement_m:.1f} m from the reported position",
+        ),
+        (
+            abs(s.height_difference_m) > options.max_height_difference_m,
+            Reason.IMPLAUSIBLE_HEIGHT,
+            f"{s.height_difference_m:+.1f} m relative to the anchors' cameras",
+        ),
+        (
+            s.alternative_share > options.max_alternative_share,
+            Reason.AMBIGUOUS_POSE,
+            f"a distant second pose has {s.alternative_share:.0%} of the support",
+        ),
+        (
+            s.anchor_spread_m > options.max_anchor_spread_m,
+            Reason.ANCHORS_DISAGREE,
+            f"single-anchor poses lie {s.anchor_spread_m:.2f} m away (median)",
+        ),
+        (
+            not s.expected_error_m <= options.reject_error_m,
+            Reason.UNCERTAIN,
+            f"predicted error {s.expected_error_m:.2f} m",
+        ),
+    ]
+    for broken, reason, detail in rules:
+        if broken:
+            return Decision(Status.REJECTED, reason, detail)
+    if s.expected_error_m > options.accept_error_m:
+        return Decision(Status.REVIEW, None, f"predicted error {s.expected_error_m:.2f} m")
+    return Decision(Status.ACCEPTED)
+
+
+def as_mapping(statistics: GateStatistics) -> dict[str, float]:
+    """Plain numbers for the evidence record."""
+    return {name: float(value) for name, value in vars(statistics).items()}

@@ -1,0 +1,99 @@
+"""Matches + depth → depth at each match, with its sigma; ambiguous places give nan instead of a guess.
+
+Sparse samples (LiDAR, triangulated tracks): the nearest sample within 2 px gives the depth, the match's own
+ray gives the direction, so the sample's pixel offset costs nothing. Where the samples around a match lie on
+two surfaces (occlusion, parallax between scanner and camera, object edges) the match is not lifted. Dense
+maps: bilinear in inverse depth, which is linear on planes; edges are refused by the same rule.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from geocorrect.geometry.camera import Camera
+from geocorrect.localize.options import LiftOptions, pixel_scale
+from geocorrect.records import DepthMap
+
+Float = NDArray[np.float64]
+
+NEIGHBOURS = 6
+"""Sparse samples looked at around a match: two scan lines of a 64-beam scanner."""
+
+
+def lift(pixels: NDArray[np.floating], depth: DepthMap, camera: Camera, options: LiftOptions) -> tuple[Float, Float]:
+    """(depth_m (N,), log_sigma (N,)) at anchor pixels (N, 2); nan where unknown, ambiguous or out of range."""
+    px = np.asarray(pixels, float)
+    if len(px) == 0:
+        return np.zeros(0), np.zeros(0)
+    scale = max(1.0, pixel_scale(camera))
+    if depth.samples_px is not None:
+        z, sigma = _from_samples(px, depth, scale, options)
+    else:
+        z, sigma = _from_map(px, depth, options)
+    outside = ~((z >= options.min_depth_m) & (z <= options.max_depth_m))
+    z[outside] = np.nan
+    sigma[outside] = np.nan
+    return z, sigma
+
+
+def _from_samples(px: Float, depth: DepthMap, scale: float, options: LiftOptions) -> tuple[Float, Float]:
+    assert depth.samples_px is not None
+    assert depth.samples_z_m is not None
+    known = np.isfinite(depth.samples_z_m) & (depth.samples_z_m > 0)
+    samples, z_samples = depth.samples_px[known], depth.samples_z_m[known]
+    unknown = np.full(len(px), np.nan)
+    if len(samples) == 0:
+        return unknown, unknown.copy()
+    distance, index = cKDTree(samples).query(px, k=min(NEIGHBOURS, len(samples)))
+    distance, index = distance.reshape(len(px), -1), index.reshape(len(px), -1)
+    z_near = z_samples[index]
+    around = distance <= options.edge_radius_px * scale
+    nearest = np.where(around, z_near, np.inf).min(axis=1)
+    farthest = np.where(around, z_near, 0.0).max(axis=1)
+    usable = (distance[:, 0] <= options.sample_radius_px * scale) & (farthest <= options.max_edge_ratio * nearest)
+    z = np.where(usable, z_near[:, 0], np.nan)
+    sigma_samples = np.asarray(depth.log_sigma, float)
+    sigma = np.full(len(px), float(sigma_samples)) if sigma_samples.ndim == 0 else sigma_samples[known][index[:, 0]]
+    # The depth changes between sample and match by at most what it changes between the neighbours.
+    slope = np.log(np.where(usable, farthest / np.maximum(nearest, 1e-9), 1.0)) / 2.0
+    return z, np.where(usable, np.hypot(sigma, slope), np.nan)
+
+
+def _from_map(px: Float, depth: DepthMap, options: LiftOptions) -> tuple[Float, Float]:
+    assert depth.z_m is not None
+    height, width = depth.z_m.shape
+    inside = (px[:, 0] >= 0) & (px[:, 1] >= 0) & (px[:, 0] <= width - 1) & (px[:, 1] <= height - 1)
+    base = np.clip(np.floor(px).astype(int), 0, [max(width - 2, 0), max(height - 2, 0)])
+    part = px - base
+    corners = [(dy, dx) for dy in (0, 1) for dx in (0, 1)]
+    z_corner = np.stack(
+        [
+            depth.z_m[np.minimum(base[:, 1] + dy, height - 1), np.minimum(base[:, 0] + dx, width - 1)]
+            for dy, dx in corners
+        ],
+        axis=1,
+    ).astype(float)
+    weight = np.stack(
+        [(part[:, 1] if dy else 1 - part[:, 1]) * (part[:, 0] if dx else 1 - part[:, 0]) for dy, dx in corners], axis=1
+    )
+    good = np.isfinite(z_corner) & (z_corner > 0)
+    used = good | (weight < 1e-9)
+    low = np.where(good, z_corner, np.inf).min(axis=1)
+    high = np.where(good, z_corner, 0.0).max(axis=1)
+    usable = inside & used.all(axis=1) & good.any(axis=1) & (high <= options.max_edge_ratio * low)
+    inverse = (weight * np.where(good, 1.0 / np.where(good, z_corner, 1.0), 0.0)).sum(axis=1)
+    z = np.full(len(px), np.nan)
+    z[usable] = 1.0 / inverse[usable]
+    return z, np.where(usable, _sigma_at(px, depth), np.nan)
+
+
+def _sigma_at(px: Float, depth: DepthMap) -> Float:
+    sigma = np.asarray(depth.log_sigma, float)
+    if sigma.ndim == 0:
+        return np.full(len(px), float(sigma))
+    row = np.clip(np.rint(px[:, 1]).astype(int), 0, sigma.shape[0] - 1)
+    column = np.clip(np.rint(px[:, 0]).astype(int), 0, sigma.shape[1] - 1)
+    at: Float = sigma[row, column]
+    return at

@@ -1,0 +1,116 @@
+"""Every number of the localize room, with its unit and where it comes from.
+
+Pixel tolerances are given for an image of REFERENCE_LONG_SIDE_PX and scale with the image: a feature found
+in a photo twice as large is located twice as coarsely in its pixels, because lens, demosaicing and
+compression blur grow with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from geocorrect.geometry.camera import Camera
+
+REFERENCE_LONG_SIDE_PX = 1024.0
+
+
+def pixel_scale(camera: Camera) -> float:
+    """How much larger than the reference image this camera's image is; multiplies every pixel tolerance."""
+    return float(max(camera.width, camera.height)) / REFERENCE_LONG_SIDE_PX
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """Epipolar verification of one query–anchor pair (calibrated, on bearings)."""
+
+    min_matches: int = 12
+    """Fewer raw matches than this say nothing about a relative pose (5 fix it; twice that to trust it)."""
+    max_epipolar_px: float = 2.5
+    """Sampson error of an inlier. Wide enough for a 2 % focal error over a third of the image (measured on
+    the simulator: tighter values lose matches of badly calibrated photos)."""
+    max_iterations: int = 5_000
+    """RANSAC draws; 5-point samples at 30 % inliers need 1,900 for 99 %."""
+
+
+@dataclass(frozen=True)
+class LiftOptions:
+    """Matches to 3-D points."""
+
+    sample_radius_px: float = 2.0
+    """A sparse depth sample further than this from the match belongs to another surface (KITTI, reference
+    association radius)."""
+    edge_radius_px: float = 3.0
+    """Samples within this radius decide whether the match sits on a depth edge."""
+    max_edge_ratio: float = 1.12
+    """Depths that differ by more than this factor within the edge radius make the match ambiguous."""
+    max_depth_m: float = 120.0
+    """Farther points carry no translation and mostly noise."""
+    min_depth_m: float = 0.5
+    """Nearer points lie on the car that carries the camera."""
+
+
+@dataclass(frozen=True)
+class PnpOptions:
+    """Robust absolute pose from 2D–3D matches (PoseLib LO-RANSAC, then refinement)."""
+
+    max_reprojection_px: float = 3.0
+    """RANSAC tolerance; pooled anchors with LiDAR on KITTI: median inlier residual 0.5 px."""
+    refine_loss_px: float = 1.0
+    """Cauchy scale of the refinement: about the noise of a good match."""
+    min_iterations: int = 200
+    max_iterations: int = 10_000
+    min_points: int = 10
+
+
+@dataclass(frozen=True)
+class CovarianceOptions:
+    """Noise model of METHOD §3.4: white pixel noise plus smooth fields that are considered, not estimated."""
+
+    white_px: float = 0.8
+    query_field_px: float = 0.6
+    principal_point_px: float = 1.5
+    anchor_field_px: float = 0.9
+    depth_field_share: float = 0.8
+    """Part of a point's depth sigma that is smooth over the image."""
+    anchor_position_m: float = 0.02
+    anchor_rotation_deg: float = 0.05
+    """Local trajectory noise between anchors, used where an anchor's pose carries no covariance."""
+
+
+@dataclass(frozen=True)
+class GateOptions:
+    """Accept, review or reject. The reported position may be tens of metres off: only a generous gate on
+    it.
+    """
+
+    min_inliers: int = 30
+    min_coverage: float = 0.06
+    """Share of the cells of a 16×12 grid over the photo that hold an inlier."""
+    min_inlier_share: float = 0.15
+    """Inliers among the lifted matches of the anchors in use."""
+    max_displacement_m: float = 60.0
+    """Consumer GNSS in streets: p90 7 m, urban canyon outliers 25 m; beyond this the match is with another
+    place.
+    """
+    max_height_difference_m: float = 6.0
+    """Camera above or below the anchors' cameras nearby; street photos are taken within a few metres."""
+    max_alternative_share: float = 0.6
+    """Support of the best distant other pose, relative to the winner's."""
+    distant_m: float = 1.0
+    """Two poses further apart than this are different answers."""
+    max_anchor_spread_m: float = 1.0
+    """Median distance of single-anchor poses from the joint pose."""
+    accept_error_m: float = 0.5
+    reject_error_m: float = 2.0
+    """Predicted 68 % horizontal error: accept below the first, review up to the second, reject above."""
+
+
+@dataclass(frozen=True)
+class LocalizeOptions:
+    """Everything `correct_image` can be told."""
+
+    verify: VerifyOptions = field(default_factory=VerifyOptions)
+    lift: LiftOptions = field(default_factory=LiftOptions)
+    pnp: PnpOptions = field(default_factory=PnpOptions)
+    covariance: CovarianceOptions = field(default_factory=CovarianceOptions)
+    gate: GateOptions = field(default_factory=GateOptions)

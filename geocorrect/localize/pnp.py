@@ -1,0 +1,141 @@
+"""Robust camera poses from correspondences: the only file that knows PoseLib and OpenCV's PnP.
+
+Everything here works on rays of the query in normalised coordinates (x/z, y/z), so lens distortion is
+already gone, and on world points shifted to a local origin by the caller: OpenCV computes in float32 inside,
+and UTM magnitudes would cost decimetres to metres. Poses leave as `world_from_cam`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import poselib
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from geocorrect.geometry.pose import Pose
+from geocorrect.localize.options import PnpOptions
+
+Float = NDArray[np.float64]
+Bool = NDArray[np.bool_]
+
+MIN_FORWARD = 0.05
+"""Rays with a smaller z (of a unit vector) are > 87° off axis: outside the normalised image plane."""
+
+
+@dataclass(frozen=True, eq=False)
+class RobustPose:
+    """A pose and which correspondences agree with it: inliers (N,) bool."""
+
+    world_from_cam: Pose
+    inliers: Bool
+
+
+def normalised(rays: Float) -> Float:
+    """(N, 2) coordinates on the plane z = 1; nan for rays that do not look forward."""
+    forward = rays[:, 2] > MIN_FORWARD * np.linalg.norm(rays, axis=1)
+    plane = np.full((len(rays), 2), np.nan)
+    plane[forward] = rays[forward, :2] / rays[forward, 2:]
+    return plane
+
+
+def absolute_pose(
+    query_rays: Float, points_m: Float, focal_px: float, tolerance_px: float, options: PnpOptions, seed: int
+) -> RobustPose | None:
+    """LO-RANSAC (P3P) and Cauchy refinement over all points [PoseLib]; None when no finite pose was found.
+
+    query_rays: (N, 3), points_m: (N, 3) near the origin. focal_px turns the tolerance into an angle.
+    """
+    plane = normalised(query_rays) * focal_px
+    usable = np.isfinite(plane).all(axis=1) & np.isfinite(points_m).all(axis=1)
+    if usable.sum() < max(4, options.min_points):
+        return None
+    camera = {"model": "SIMPLE_PINHOLE", "width": 1, "height": 1, "params": [focal_px, 0.0, 0.0]}
+    ransac = {
+        "max_reproj_error": tolerance_px,
+        "min_iterations": options.min_iterations,
+        "max_iterations": options.max_iterations,
+        "seed": seed,
+    }
+    loss = {"loss_type": "CAUCHY", "loss_scale": options.refine_loss_px * tolerance_px / options.max_reprojection_px}
+    found, report = poselib.estimate_absolute_pose(plane[usable], points_m[usable], camera, ransac, loss)
+    pose = _world_from_cam(found)
+    if pose is None or report["num_inliers"] < options.min_points:
+        return None
+    inliers = reprojection_px(pose, query_rays, points_m, focal_px) < tolerance_px
+    # A refinement that diverged has lost the inliers that RANSAC had: such a pose is never kept.
+    return RobustPose(pose, inliers) if inliers.sum() >= max(options.min_points, report["num_inliers"] // 2) else None
+
+
+def reprojection_px(world_from_cam: Pose, query_rays: Float, points_m: Float, focal_px: float) -> Float:
+    """(N,) distance on the plane z = 1 times focal_px; inf behind the camera or where a point is unknown."""
+    in_cam = world_from_cam.inverse().apply(points_m)
+    plane = normalised(query_rays)
+    ahead = in_cam[:, 2] > 1e-6
+    residual = np.full(len(points_m), np.inf)
+    seen = in_cam[ahead, :2] / in_cam[ahead, 2:]
+    residual[ahead] = np.linalg.norm(seen - plane[ahead], axis=1) * focal_px
+    residual[np.isnan(residual)] = np.inf
+    return residual
+
+
+def relative_pose(
+    query_rays: Float, anchor_rays: Float, focal_px: float, tolerance_px: float, iterations: int, seed: int
+) -> tuple[Pose, Bool] | None:
+    """(query_from_anchor with unit translation, inliers) from rays alone (5-point LO-RANSAC); None if there
+    is none.
+    """
+    query, anchor = normalised(query_rays) * focal_px, normalised(anchor_rays) * focal_px
+    usable = np.isfinite(query).all(axis=1) & np.isfinite(anchor).all(axis=1)
+    if usable.sum() < 6:
+        return None
+    camera = {"model": "SIMPLE_PINHOLE", "width": 1, "height": 1, "params": [focal_px, 0.0, 0.0]}
+    ransac = {"max_epipolar_error": tolerance_px, "max_iterations": iterations, "min_iterations": 100, "seed": seed}
+    found, report = poselib.estimate_relative_pose(anchor[usable], query[usable], camera, camera, ransac, {})
+    matrix = np.asarray(found.Rt, float)
+    if not np.isfinite(matrix).all() or report["num_inliers"] < 6:
+        return None
+    inliers = np.zeros(len(query), bool)
+    inliers[usable] = np.asarray(report["inliers"], bool)
+    return Pose(Rotation.from_matrix(matrix[:, :3]), matrix[:, 3]), inliers
+
+
+def opencv_pose(
+    query_rays: Float, points_m: Float, focal_px: float, tolerance_px: float, seed: int
+) -> RobustPose | None:
+    """The thesis' estimator: `solvePnPRansac` (SQPnP, 10,000 iterations, 0.9999); the named baseline of the
+    benchmarks.
+    """
+    plane = normalised(query_rays) * focal_px
+    usable = np.isfinite(plane).all(axis=1) & np.isfinite(points_m).all(axis=1)
+    if usable.sum() < 6:
+        return None
+    matrix = np.diag([focal_px, focal_px, 1.0])
+    cv2.setRNGSeed(seed)
+    try:
+        found, turn, shift, _ = cv2.solvePnPRansac(
+            points_m[usable],
+            plane[usable],
+            matrix,
+            None,
+            iterationsCount=10_000,
+            reprojectionError=tolerance_px,
+            confidence=0.9999,
+            flags=cv2.SOLVEPNP_SQPNP,
+        )
+    except cv2.error:
+        return None  # OpenCV raises on degenerate samples; a failed query is a failed query
+    if not found or not (np.isfinite(turn).all() and np.isfinite(shift).all()):
+        return None
+    pose = Pose(Rotation.from_rotvec(np.ravel(turn)), np.ravel(shift)).inverse()
+    return RobustPose(pose, reprojection_px(pose, query_rays, points_m, focal_px) < tolerance_px)
+
+
+def _world_from_cam(found: poselib.CameraPose) -> Pose | None:
+    """PoseLib's cam_from_world inverted; None unless finite."""
+    matrix = np.asarray(found.Rt, float)
+    if not np.isfinite(matrix).all():
+        return None
+    return Pose(Rotation.from_matrix(matrix[:, :3]), matrix[:, 3]).inverse()

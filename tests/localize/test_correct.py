@@ -1,0 +1,138 @@
+"""correct_image on a synthetic street with known truth: right, honest, deterministic."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from geocorrect.errors import Reason, Status
+from geocorrect.geometry.camera import Camera
+from geocorrect.geometry.frame import rotation_from_heading
+from geocorrect.geometry.pose import Pose
+from geocorrect.localize.correct import correct_image
+from geocorrect.localize.options import LocalizeOptions
+from geocorrect.records import Anchor, AnchorView, Correction, DepthMap, Matches, Query, Rejection
+
+CAMERA = Camera.from_opencv(1024, 768, [800.0, 800.0, 511.5, 383.5], [-0.1, 0.02, 0.0, 0.0])
+BLANK = np.zeros((768, 1024, 3), np.uint8)
+
+
+class KnownWorld:
+    """A matcher and a depth source that see the points of a known world; the pixels carry nothing."""
+
+    fingerprint = "known-world"
+
+    def __init__(self, truth: Pose, anchor_poses: list[Pose], seed: int, wrong_share: float = 0.2) -> None:
+        rng = np.random.default_rng(seed)
+        along = rng.uniform(4, 45, 2500)
+        side = np.where(rng.random(2500) < 0.5, -7.0, 9.0) + rng.normal(0, 0.3, 2500)
+        self.points = np.stack([side, along, rng.uniform(0, 9, 2500)], axis=1)
+        self.truth, self.anchor_poses, self.rng, self.wrong_share = truth, anchor_poses, rng, wrong_share
+        self.depths: list[DepthMap] = []
+        self.matches = [self._see(pose) for pose in anchor_poses]
+
+    def _see(self, pose: Pose) -> Matches:
+        query_px, query_ok = CAMERA.project(self.truth.inverse().apply(self.points))
+        in_anchor = pose.inverse().apply(self.points)
+        anchor_px, anchor_ok = CAMERA.project(in_anchor)
+        both = query_ok & anchor_ok & CAMERA.contains(query_px) & CAMERA.contains(anchor_px)
+        query, anchor = query_px[both], anchor_px[both]
+        self.depths.append(DepthMap("known", True, samples_px=anchor, samples_z_m=in_anchor[both, 2]))
+        wrong = self.rng.random(len(query)) < self.wrong_share
+        query = query + self.rng.normal(0, 0.6, query.shape)
+        query[wrong] = self.rng.uniform(0, 760, (wrong.sum(), 2))
+        return Matches(query, anchor, np.ones(len(query)))
+
+    def match(self, query: np.ndarray, anchors: list[np.ndarray]) -> list[Matches]:
+        return self.matches
+
+    def depth(self, anchor: Anchor, image: np.ndarray) -> DepthMap:
+        return self.depths[int(anchor.id)]
+
+
+def world(seed: int, wrong_share: float = 0.2, offset_m: float = 0.0) -> tuple[KnownWorld, Query, list[AnchorView]]:
+    rng = np.random.default_rng(seed)
+    truth = Pose(rotation_from_heading(rng.normal(0, 8)), np.array([rng.uniform(-3, 3), 1.0, 1.6]))
+    poses = [Pose(rotation_from_heading(rng.normal(0, 2)), np.array([0.5, y, 1.9])) for y in (-3.0, 0.0, 3.0)]
+    known = KnownWorld(truth, poses, seed, wrong_share)
+    moved = [Pose(p.rotation, p.translation_m + offset_m) for p in poses]
+    views = [AnchorView(Anchor(str(i), "test", "none", CAMERA, p, "exact"), BLANK) for i, p in enumerate(moved)]
+    return known, Query("q", BLANK, CAMERA, truth.translation_m + offset_m + [4.0, -3.0, np.nan]), views
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_pose_is_right_and_covariance_positive(seed: int) -> None:
+    known, query, views = world(seed)
+    result = correct_image(query, views, known, known, LocalizeOptions(), seed=1)
+    assert isinstance(result, Correction)
+    assert result.status is Status.ACCEPTED
+    assert np.linalg.norm(result.world_from_cam.translation_m - known.truth.translation_m) < 0.05
+    turn = result.world_from_cam.rotation * known.truth.rotation.inv()
+    assert np.degrees(turn.magnitude()) < 0.1
+    assert result.evidence.displacement_m == pytest.approx(5.0, abs=0.1)
+    assert np.linalg.eigvalsh(result.world_from_cam.covariance).min() > 0
+
+
+def test_same_input_and_seed_give_identical_numbers() -> None:
+    first, second = (
+        correct_image(query, views, known, known, LocalizeOptions(), seed=3)
+        for known, query, views in (world(5), world(5))
+    )
+    assert isinstance(first, Correction)
+    assert isinstance(second, Correction)
+    assert first.world_from_cam.matrix.tobytes() == second.world_from_cam.matrix.tobytes()
+    assert first.evidence == second.evidence
+
+
+def test_map_magnitude_coordinates_do_not_move_the_camera() -> None:
+    """Reference trap D: UTM coordinates cost a float32 solver decimetres; here the world is shifted first."""
+    near, far = (world(2, offset_m=m) for m in (0.0, 4.6e6))
+    here, there = (correct_image(q, v, k, k, LocalizeOptions(), seed=0) for k, q, v in (near, far))
+    assert isinstance(here, Correction)
+    assert isinstance(there, Correction)
+    moved = there.world_from_cam.translation_m - here.world_from_cam.translation_m
+    np.testing.assert_allclose(moved, 4.6e6, atol=1e-3)
+
+
+def test_random_matches_are_rejected_with_evidence() -> None:
+    known, query, views = world(1, wrong_share=1.0)
+    result = correct_image(query, views, known, known, LocalizeOptions(), seed=0)
+    assert isinstance(result, Rejection)
+    assert result.reason in {Reason.TOO_FEW_INLIERS, Reason.TOO_FEW_MATCHES, Reason.DEGENERATE_GEOMETRY}
+    assert len(result.evidence.anchors) == 3
+    assert result.evidence.n_matches > 100
+
+
+def test_no_anchor_is_a_reason() -> None:
+    known, query, _views = world(1)
+    result = correct_image(query, [], known, known, LocalizeOptions(), seed=0)
+    assert isinstance(result, Rejection)
+    assert result.reason is Reason.NO_ANCHOR_NEARBY
+
+
+def test_a_pose_far_from_the_report_is_refused_not_pulled() -> None:
+    known, query, views = world(1)
+    far = Query("q", BLANK, CAMERA, query.reported_enu_m + np.array([300.0, 0.0, 0.0]))
+    result = correct_image(far, views, known, known, LocalizeOptions(), seed=0)
+    assert isinstance(result, Rejection)
+    assert result.reason is Reason.IMPLAUSIBLE_DISPLACEMENT
+
+
+def test_unknown_reported_position_does_not_reject() -> None:
+    known, query, views = world(1)
+    blind = Query("q", BLANK, CAMERA, np.full(3, np.nan))
+    result = correct_image(blind, views, known, known, LocalizeOptions(), seed=0)
+    assert isinstance(result, Correction)
+    assert np.isnan(result.evidence.displacement_m)
+
+
+def test_an_anchor_in_the_wrong_place_is_noticed() -> None:
+    """Half of the evidence says another place: refuse, do not average."""
+    known, query, views = world(1)
+    wrong = Pose(Rotation.identity(), np.array([15.0, 0.0, 0.0])) @ views[1].anchor.world_from_cam
+    aliased = [views[0], AnchorView(Anchor("1", "test", "none", CAMERA, wrong, "exact"), BLANK)]
+    known.matches = known.matches[:2]
+    result = correct_image(query, aliased, known, known, LocalizeOptions(), seed=0)
+    assert isinstance(result, Rejection)
+    assert result.reason in {Reason.AMBIGUOUS_POSE, Reason.ANCHORS_DISAGREE}
