@@ -127,3 +127,13 @@ def config_show(context: typer.Context, as_json: JsonOption = False) -> None:
         return
     for key, value, origin in resolved.rows():
         typer.echo(f"{key} = {value!r}  # {origin}")
+
+
+def _mount_rooms() -> None:
+    """Each room brings its own commands; their modules import nothing heavy."""
+    from geocorrect.evaluate.cli import app as evaluate_app
+
+    app.add_typer(evaluate_app, name="evaluate")
+
+
+_mount_rooms()

@@ -38,8 +38,7 @@ def examine(invocation: Invocation) -> list[Finding]:
 
     def catalog() -> str:
         with open_catalog(settings) as store:
-            counts = store.counts()
-        return f"{redact(settings.catalog.url)}: " + ", ".join(f"{value} {key}" for key, value in counts.items())
+            return f"{store.address}: {len(store.anchor_index().ids)} anchors, {len(store.image_ids())} images"
 
     def disk() -> str:
         folder = _existing_parent(settings.images.folder)

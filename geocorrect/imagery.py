@@ -25,8 +25,8 @@ def read_image(path: Path, exif_orientation: int = 1) -> ImageArray:
     """(H, W, 3) RGB uint8 of an image file, in raw sensor orientation.
 
     The file's own EXIF orientation tag is *not* applied; `exif_orientation` is the tag that a provider has already
-    applied to the delivered pixels, and which is undone here. Raises InputError naming the file when it is missing, empty,
-    truncated, not an image or too large.
+    applied to the delivered pixels, and which is undone here. Raises InputError naming the file when it is missing,
+    empty, truncated, not an image or too large.
     """
     if exif_orientation not in COUNTER_CLOCKWISE_TURNS:
         raise InputError(

@@ -5,25 +5,28 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import Protocol
 
-from geocorrect.batch.worker import Outcome, Task, Worker
-from geocorrect.config import Settings
+from geocorrect.batch.options import BatchOptions
+from geocorrect.batch.worker import Outcome, Task
 from geocorrect.errors import Reason
 from geocorrect.records import Rejection
 
+WorkerFactory = Callable[[], Callable[[Task], Outcome]]
+"""Makes a worker: called once per process, so that models are loaded once. Must be picklable."""
+
 MAX_DEATHS_PER_TASK = 2
-"""A task whose worker died this often is given up: the image, not bad luck, kills the process."""
+"""A task whose worker died this often, alone on the machine, is given up: the image kills it, not bad luck."""
 
 
 class Engine(Protocol):
     """Computes tasks with workers that load their models once."""
 
-    def map(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
+    def map(self, make_worker: WorkerFactory, tasks: Iterable[Task]) -> Iterator[Outcome]:
         """Outcomes in any order; every task gives exactly one, also when a worker process dies."""
         ...
 
@@ -31,25 +34,22 @@ class Engine(Protocol):
 class InProcessEngine:
     """One image after the other, here. The reference against which every other engine must agree."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._worker = Worker(settings)
-
-    def map(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
+    def map(self, make_worker: WorkerFactory, tasks: Iterable[Task]) -> Iterator[Outcome]:
         """See `Engine.map`; in order."""
-        return map(self._worker, tasks)
+        return map(make_worker(), tasks)
 
 
 class LocalProcessesEngine:
     """N worker processes; at most a few tasks per worker are in flight, so memory stays bounded."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._in_flight = 3 * settings.batch.workers
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._in_flight = 3 * workers
 
-    def map(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
+    def map(self, make_worker: WorkerFactory, tasks: Iterable[Task]) -> Iterator[Outcome]:
         """See `Engine.map`."""
         waiting = iter(tasks)
-        pool = self._pool(self._settings.batch.workers)
+        pool = _pool(make_worker, self._workers)
         running: dict[Future[Outcome], Task] = {}
         try:
             while True:
@@ -61,48 +61,44 @@ class LocalProcessesEngine:
                 if any(isinstance(future.exception(), BrokenProcessPool) for future in finished):
                     suspects, running = list(running.values()), {}
                     pool.shutdown(wait=True, cancel_futures=True)
-                    yield from map(self._alone, suspects)
-                    pool = self._pool(self._settings.batch.workers)
+                    yield from (_run_alone(make_worker, task) for task in suspects)
+                    pool = _pool(make_worker, self._workers)
                 for future in finished & running.keys():
                     del running[future]
                     yield future.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _alone(self, task: Task) -> Outcome:
-        """Run one task in a process of its own, so that only the guilty one can be blamed for a death."""
-        for _ in range(MAX_DEATHS_PER_TASK):
-            with self._pool(1) as pool:
-                try:
-                    return pool.submit(_run_task, task).result()
-                except BrokenProcessPool:
-                    continue
-        detail = f"its worker process died {MAX_DEATHS_PER_TASK} times, alone on the machine"
-        return Outcome(Rejection(task.image.id, Reason.MEMORY_LIMIT, detail), task.pairs)
 
-    def _pool(self, workers: int) -> ProcessPoolExecutor:
-        # Read by numpy's BLAS when the child imports it: N processes times N threads is slower than N processes.
-        for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-            os.environ.setdefault(variable, "1")
-        return ProcessPoolExecutor(
-            workers,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_start_worker,
-            initargs=(self._settings,),
-        )
-
-
-def build_engine(settings: Settings) -> Engine:
+def build_engine(options: BatchOptions) -> Engine:
     """The configured engine."""
-    if settings.batch.workers == 1:
-        return InProcessEngine(settings)
-    return LocalProcessesEngine(settings)
+    return InProcessEngine() if options.workers == 1 else LocalProcessesEngine(options.workers)
 
 
-_worker: Worker | None = None
+def _run_alone(make_worker: WorkerFactory, task: Task) -> Outcome:
+    """Run one task in a process of its own, so that only the guilty one can be blamed for a death."""
+    for _ in range(MAX_DEATHS_PER_TASK):
+        with _pool(make_worker, 1) as pool:
+            try:
+                return pool.submit(_run_task, task).result()
+            except BrokenProcessPool:
+                continue
+    detail = f"its worker process died {MAX_DEATHS_PER_TASK} times, alone on the machine"
+    return Outcome(Rejection(task.image.id, Reason.MEMORY_LIMIT, detail), task.pairs)
 
 
-def _start_worker(settings: Settings) -> None:
+def _pool(make_worker: WorkerFactory, workers: int) -> ProcessPoolExecutor:
+    # Read by numpy's BLAS when the child imports it: N processes times N threads is slower than N processes.
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(make_worker,))
+
+
+_worker: Callable[[Task], Outcome] | None = None
+
+
+def _start_worker(make_worker: WorkerFactory) -> None:
     """Runs once in every worker process; Ctrl-C is left to the parent."""
     import cv2
 
@@ -110,7 +106,7 @@ def _start_worker(settings: Settings) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     cv2.setNumThreads(1)
-    _worker = Worker(settings)
+    _worker = make_worker()
 
 
 def _run_task(task: Task) -> Outcome:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +19,13 @@ from geocorrect import __version__
 from geocorrect.batch.backends import build_depth, build_matcher
 from geocorrect.batch.engine import build_engine
 from geocorrect.batch.stop import StopRequest
-from geocorrect.batch.worker import Outcome, Task
+from geocorrect.batch.worker import Outcome, Task, Worker
+from geocorrect.catalog.run import RunManifest
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
-from geocorrect.records import Correction, Image, MetadataQuality, RunManifest
+from geocorrect.records import Correction, Image, MetadataQuality
 from geocorrect.retrieve.spatial import AnchorSites, SpatialRetriever
 
 log = logging.getLogger(__name__)
@@ -94,11 +97,12 @@ def run_batch(
     summary = RunSummary(manifest.run_key, n_due=len(due))
     if not due:
         return summary
+    started_s = time.monotonic()
     run_id = catalog.begin_run(manifest)
     log.info("run %s: %d images due", run_id, len(due))
-    engine = build_engine(settings)
     tasks = _tasks(settings, catalog, frame, due, stop)
-    for group in _groups(engine.map(tasks), settings.batch.images_per_transaction):
+    outcomes = build_engine(settings.batch).map(partial(Worker, settings), tasks)
+    for group in _groups(outcomes, settings.batch.images_per_transaction):
         catalog.record(
             manifest.run_key,
             [outcome.result for outcome in group],
@@ -108,7 +112,7 @@ def run_batch(
             summary.add(outcome)
         on_progress(summary.n_computed, len(due))
     if not stop.requested:
-        catalog.finish_run(manifest.run_key)
+        catalog.finish_run(manifest.run_key, duration_s=time.monotonic() - started_s)
     for message in sorted(summary.unusable_anchors):
         log.warning("%s", message)
     return summary
@@ -117,7 +121,7 @@ def run_batch(
 def describe_run(settings: Settings, catalog: Catalog) -> RunManifest:
     """The run's manifest; its key changes with anything that can change a result."""
     matcher, depth = build_matcher(settings).fingerprint, build_depth(settings).fingerprint
-    alignment_version = catalog.alignment_version()
+    alignment_version = _alignment_version(catalog)
     parts = [settings.fingerprint(), __version__, matcher, depth, alignment_version]
     return RunManifest(
         run_key=hashlib.sha256(json.dumps(parts).encode()).hexdigest(),
@@ -128,6 +132,12 @@ def describe_run(settings: Settings, catalog: Catalog) -> RunManifest:
         depth=depth,
         alignment_version=alignment_version,
     )
+
+
+def _alignment_version(catalog: Catalog) -> str:
+    """Changes when any anchor in use rests on another version of its georeference."""
+    in_use = sorted(set(catalog.anchor_index().alignment_ids))
+    return hashlib.sha256(json.dumps(in_use).encode()).hexdigest()[:16]
 
 
 def _require_frame(catalog: Catalog) -> Frame:

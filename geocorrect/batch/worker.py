@@ -6,6 +6,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -73,7 +74,7 @@ class Worker:
         views, unusable = [], []
         for anchor in anchors:
             try:
-                view = self._views.get(anchor.id, lambda a=anchor: _read_anchor(a))
+                view = self._views.get(anchor.id, partial(_read_anchor, anchor))
                 self._depth.depth(anchor, view.pixels)
             except InputError as error:
                 unusable.append(f"anchor {anchor.id}: {error}")
@@ -151,4 +152,4 @@ class _CachedDepth:
         return self._source.fingerprint
 
     def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
-        return self._maps.get(anchor.id, lambda: self._source.depth(anchor, image))
+        return self._maps.get(anchor.id, partial(self._source.depth, anchor, image))

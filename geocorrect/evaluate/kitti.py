@@ -18,6 +18,7 @@ from geocorrect.anchors.add import add_anchors_to
 from geocorrect.anchors.kitti import KittiDrive, KittiImage, read_kitti_raw
 from geocorrect.batch.run import describe_run, run_batch
 from geocorrect.batch.stop import StopRequest
+from geocorrect.catalog.run import ResultFilter
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings
 from geocorrect.evaluate.metrics import PoseError, pose_error, summarise_errors
@@ -53,7 +54,7 @@ def evaluate_kitti(
     catalog.upsert_images(images.values())
     run_batch(settings, catalog, StopRequest())
     run_key = describe_run(settings, catalog).run_key
-    results = {result.image_id: result for result in catalog.results(run_key)}
+    results = {row.result.image_id: row.result for row in catalog.results(ResultFilter(run_key=run_key))}
     return _report(drive, queries, images, results, settings)
 
 

@@ -18,8 +18,8 @@ from geocorrect.records import ImageArray, Matches
 class SiftOptions:
     """Parameters of the detector and of the matching.
 
-    max_features and contrast_threshold: 8000 and 0.01, measured on KITTI (DATA §2). ratio: Lowe's test, best over second best
-    distance. cached_images: features of that many images stay in memory (about 4 MB each).
+    max_features and contrast_threshold: 8000 and 0.01, measured on KITTI raw. ratio: Lowe's test, best over
+    second best distance. cached_images: features of that many images stay in memory (about 4 MB each).
     """
 
     max_features: int = 8000

@@ -19,11 +19,12 @@ Float = NDArray[np.float64]
 class SpatialOptions:
     """What counts as near and as looking the same way.
 
-    radius_m: GPS error plus the range at which street photos still match (50 m). max_candidates: anchors kept per image.
-    view_distance_m: views are compared by where they look, at this distance in front of the camera. min_separation_m: of two
-    candidates closer than this that look alike only the nearer is kept at first, so that k anchors span a baseline.
-    max_heading_difference_deg: only used when `trust_heading_deg` is finite. trust_heading_deg: assumed 1-sigma error of
-    the reported heading; nan = do not use headings at all (phones are wrong by tens of degrees).
+    radius_m: GPS error plus the range at which street photos still match. max_candidates: anchors kept per image.
+    view_distance_m: views are compared by the spot they look at, this far in front of the camera.
+    min_separation_m: of two candidates closer than this that look the same way the farther goes to the end of
+    the list, so that k anchors span a baseline. trust_heading_deg: assumed 1-sigma error of the reported heading;
+    nan = do not use headings at all (phones are wrong by tens of degrees). max_heading_difference_deg: anchors
+    turned further away than this are left out, when the heading is used.
     """
 
     radius_m: float = 50.0

@@ -57,7 +57,7 @@ def test_near_duplicates_do_not_use_up_the_list() -> None:
 
 
 def test_headings_compare_around_north() -> None:
-    sites = AnchorSites(["a", "b"], np.zeros((2, 3)) + [[0, 0, 0], [5, 0, 0]], np.array([359.0, 180.0]))
+    sites = AnchorSites(["a", "b"], np.array([[0.0, 0, 0], [5, 0, 0]]), np.array([359.0, 180.0]))
     pairs = SpatialRetriever(sites).candidates("q", np.zeros(3), 2.0)
     assert [pair.anchor_id for pair in pairs] == ["a"]
     assert pairs[0].heading_difference_deg == pytest.approx(3.0)
