@@ -65,8 +65,9 @@ class Image:
     """A crowd-sourced photo (query): what its provider says about it.
 
     camera describes exactly the pixels that `imagery.read_image` returns: the raster of `path`, turned back to the
-    raw sensor orientation by `exif_orientation`; None when the intrinsics are unusable (a reason to reject). path is None
-    until downloaded. `computed_*` is the provider's own estimate, for comparison and as a weak prior only. `problem`
+    raw sensor orientation by `exif_orientation`; None when the intrinsics are unusable (a reason to reject). path
+    is None until downloaded. `computed_*` is the provider's own estimate, for comparison and as a weak prior only.
+    `problem`
     quarantines an image with a Reason found before any matching. `provider` keeps the remaining raw metadata.
     """
 
@@ -138,8 +139,9 @@ class Anchor:
 class AlignmentRecord:
     """One version of the georeference of a dataset of anchors, as the catalog keeps it.
 
-    id: changes with every change of the numbers. world_from_local maps the dataset's own frame into the scene's local ENU frame.
-    covariance: (6, 6), or (7, 7) with log-scale last, order (translation m, rotation rad), world side; None when unknown.
+    id: changes with every change of the numbers. world_from_local maps the dataset's own frame into the scene's
+    local ENU frame. covariance: (6, 6), or (7, 7) with log-scale last, order (translation m, rotation rad), world
+    side; None when unknown.
     details: clicks, residuals and whatever else explains the version (plain JSON values).
     """
 
@@ -160,8 +162,8 @@ class AlignmentRecord:
 class AnchorIndex:
     """Where all anchors stand: what a spatial search needs, without the rest of the record.
 
-    ids: (N,) strings, sorted; enu_m: (N, 3) camera centres in the scene's ENU frame; heading_deg: (N,) clockwise from true
-    north, nan when undefined; alignment_ids: (N,) georeference version of each.
+    ids: (N,) strings, sorted; enu_m: (N, 3) camera centres in the scene's ENU frame; heading_deg: (N,) clockwise
+    from true north, nan when undefined; alignment_ids: (N,) georeference version of each.
     """
 
     ids: tuple[str, ...]
@@ -243,8 +245,9 @@ class Matches:
 class DepthMap:
     """Metric depth of one anchor image: z-depth in metres along the optical axis, nan = unknown.
 
-    Dense sources fill z_m (H, W). Sparse sources (LiDAR, triangulated tracks) fill samples_px (N, 2) and samples_z_m (N,):
-    exact sub-pixel projections; the pixel ray is the caller's. log_sigma is the standard deviation of log depth: one
+    Dense sources fill z_m (H, W). Sparse sources (LiDAR, triangulated tracks) fill samples_px (N, 2) and
+    samples_z_m (N,): exact sub-pixel projections; the pixel ray is the caller's. log_sigma is the standard
+    deviation of log depth: one
     number, an (H, W) map, or (N,) per sample. is_oracle marks measured depth (LiDAR), never hidden in results.
     common_log_sigma is the part of that error shared by the whole image (unknown scale of a network), 0 for LiDAR.
     """
@@ -320,8 +323,8 @@ class Evidence:
 class Correction:
     """A corrected pose in the scene's local ENU frame, with 6×6 covariance and what it rests on.
 
-    expected_error_m: predicted 68 % horizontal error in metres; expected_heading_error_deg likewise. status is ACCEPTED or
-    REVIEW.
+    expected_error_m: predicted 68 % horizontal error in metres; expected_heading_error_deg likewise. status is
+    ACCEPTED or REVIEW.
     """
 
     image_id: str

@@ -1,0 +1,109 @@
+"""Column types that mean the same on PostGIS and in a GeoPackage.
+
+GeoPackage knows only a few column types and shows no others in a view (VARCHAR(n), JSON and FLOAT columns vanish), so every type
+here compiles to one of them: TEXT, DOUBLE, INTEGER, BOOLEAN, DATETIME.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import ARRAY, Double, Text
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
+
+
+def json_text(value: Any) -> str:
+    """Canonical JSON: sorted keys, nan and infinity as null, numpy arrays as lists."""
+    options = orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+    return orjson.dumps(value, option=options).decode()
+
+
+class _DateTimeText(UserDefinedType[str]):
+    """DATETIME of the GeoPackage standard."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "DATETIME"
+
+
+def instant_text(value: datetime) -> str:
+    """The text of a GeoPackage DATETIME: UTC, milliseconds, trailing Z."""
+    utc = value.astimezone(UTC)
+    return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z"
+
+
+class Instant(TypeDecorator[datetime]):
+    """A moment in UTC with milliseconds (what both back-ends can keep); always timezone-aware in Python."""
+
+    impl = TIMESTAMP(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(_DateTimeText() if dialect.name == "sqlite" else TIMESTAMP(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        if dialect.name == "sqlite":
+            return instant_text(value)
+        utc = value.astimezone(UTC)
+        return utc.replace(microsecond=utc.microsecond // 1000 * 1000)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return datetime.fromisoformat(value) if isinstance(value, str) else value.astimezone(UTC)
+
+
+class Json(TypeDecorator[Any]):
+    """Plain JSON values: jsonb on PostgreSQL, TEXT in a GeoPackage."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        # The driver's own JSON codec is bypassed, so that both back-ends store the same canonical text.
+        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else _PlainJsonb())
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else json_text(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        return orjson.loads(value) if isinstance(value, str | bytes) else value
+
+
+class _PlainJsonb(JSONB):
+    def bind_processor(self, dialect: Dialect) -> None:
+        return None
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> None:
+        return None
+
+
+class Numbers(TypeDecorator[list[float]]):
+    """A list of numbers: double precision[] on PostgreSQL, a JSON list in a GeoPackage."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else ARRAY(Double()))
+
+    def process_bind_param(self, value: list[float] | None, dialect: Dialect) -> Any:
+        if value is None or dialect.name != "sqlite":
+            return value
+        return json_text(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> list[float] | None:
+        return orjson.loads(value) if isinstance(value, str) else value
+
+
+@compiles(Double, "sqlite")
+def _compile_double(_type: Double[Any], _compiler: Any, **_: Any) -> str:
+    return "DOUBLE"

@@ -1,0 +1,140 @@
+"""From a catalog's address to an engine: PostGIS URL, gpkg:// URL, or a path that ends in .gpkg."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, make_url, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
+
+from geocorrect.catalog.geopackage import geopackage_engine, refuse_foreign_file
+from geocorrect.catalog.schema import POSTGRES_SCHEMA
+from geocorrect.errors import DatabaseError
+
+CONNECT_TIMEOUT_S = 10
+_PASSWORD = re.compile(r"(?P<head>[a-z+]+://[^:/@\s]*:)[^@/\s]+@|(?P<key>password\s*=\s*)\S+", re.IGNORECASE)
+
+
+def redacted(message: str) -> str:
+    """The text with every password of a URL or connection string replaced by ***."""
+    return _PASSWORD.sub(lambda m: f"{m['head']}***@" if m["head"] else f"{m['key']}***", message)
+
+
+def catalog_path(url: str) -> Path | None:
+    """The file of a GeoPackage address, None when the address is a PostgreSQL URL; DatabaseError for anything else."""
+    if url.startswith("gpkg://"):
+        # gpkg:///abs.gpkg is absolute, gpkg://rel.gpkg is relative.
+        return Path(url.removeprefix("gpkg://"))
+    if re.match(r"postgres(ql)?(\+psycopg)?://", url):
+        return None
+    if "://" not in url and url.lower().endswith(".gpkg"):
+        return Path(url)
+    raise DatabaseError(
+        f"{redacted(url)!r} is not a catalog address; use a path that ends in .gpkg, gpkg:///path.gpkg, or "
+        "postgresql://user@host/database"
+    )
+
+
+def engine_for(url: str, *, create: bool) -> Engine:
+    """An engine for the address. A missing GeoPackage is an error unless `create`; PostGIS databases must exist."""
+    path = catalog_path(url)
+    if path is None:
+        return _postgres_engine(url)
+    if path.exists():
+        refuse_foreign_file(path)
+        if path.stat().st_size == 0 and not create:
+            raise DatabaseError(f"{path} is empty; create the catalog with `geocorrect init`")
+    elif not create:
+        raise DatabaseError(f"{path} does not exist; create the catalog with `geocorrect init`")
+    elif not path.parent.is_dir():
+        raise DatabaseError(f"{path}: the folder {path.parent} does not exist; make it first")
+    return geopackage_engine(path)
+
+
+def _postgres_engine(url: str) -> Engine:
+    try:
+        parsed: URL = make_url(url).set(drivername="postgresql+psycopg")
+    except (ArgumentError, ValueError) as error:
+        raise DatabaseError(f"{redacted(url)!r} is not a PostgreSQL URL ({redacted(str(error))})") from None
+    engine = create_engine(
+        parsed,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "geocorrect"},
+    )
+    event.listen(engine, "connect", _set_search_path)
+    return engine
+
+
+def _set_search_path(connection: Any, _record: object) -> None:
+    # PostGIS may live in any schema; without it on the path the type `geometry` is unknown.
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'postgis'"
+        )
+        row = cursor.fetchone()
+        postgis = f', "{row[0]}"' if row else ""
+        cursor.execute(f"set search_path to {POSTGRES_SCHEMA}, public{postgis}")
+        cursor.execute("set time zone 'UTC'")
+        # Seventeen digits: a number read back is the number written.
+        cursor.execute("set extra_float_digits to 1")
+    connection.commit()
+
+
+def make_postgis(engine: Engine) -> None:
+    """Make schema and extension where missing; DatabaseError says who must do it when we may not."""
+    with translated_errors(engine), engine.begin() as connection:
+        present = connection.execute(text("select 1 from pg_extension where extname = 'postgis'")).scalar()
+        if not present:
+            try:
+                connection.execute(text("create extension postgis"))
+            except DBAPIError as error:
+                raise DatabaseError(
+                    f"{describe(engine)}: PostGIS is not enabled ({_first_line(error)}); let a superuser run "
+                    "`create extension postgis` in this database"
+                ) from None
+        connection.execute(text(f"create schema if not exists {POSTGRES_SCHEMA}"))
+    engine.dispose()
+
+
+def describe(engine: Engine) -> str:
+    """The address without its password."""
+    if engine.dialect.name == "sqlite":
+        return str(engine.url.database)
+    return engine.url.render_as_string(hide_password=True)
+
+
+@contextmanager
+def translated_errors(engine: Engine) -> Iterator[None]:
+    """Turn what the driver raises into a DatabaseError that names the catalog and the way out."""
+    try:
+        yield
+    except OperationalError as error:
+        raise DatabaseError(f"{describe(engine)}: {_first_line(error)}; {_remedy(error)}") from None
+    except SQLAlchemyError as error:
+        raise DatabaseError(f"{describe(engine)}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    original = getattr(error, "orig", None) or error
+    lines = redacted(str(original)).strip().splitlines()
+    return lines[0] if lines else type(original).__name__
+
+
+def _remedy(error: Exception) -> str:
+    message = str(error).lower()
+    hints = {
+        "readonly": "the file or its folder is not writable",
+        "unable to open": "check that the folder exists and is readable",
+        "locked": "another program holds the file; close it and try again",
+        "password": "check user and password (PGPASSWORD or ~/.pgpass keep it out of the command line)",
+        "does not exist": "create the database first (createdb)",
+        "full": "make room on the disk",
+    }
+    return next(
+        (hint for word, hint in hints.items() if word in message), "check that the database runs and is reachable"
+    )

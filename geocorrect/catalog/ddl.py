@@ -1,0 +1,42 @@
+"""The model as SQL text: what the first migration is frozen from, and what migrated databases are compared with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Table
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.schema import CreateIndex, CreateTable, SetColumnComment, SetTableComment
+
+from geocorrect.catalog.geometry_type import Geometry
+from geocorrect.catalog.schema import tables_of
+
+
+def table_statements(dialect_name: str) -> list[str]:
+    """CREATE TABLE, CREATE INDEX and COMMENT statements of the present model for "postgresql" or "sqlite"."""
+    dialect: Any = postgresql.dialect(paramstyle="named") if dialect_name == "postgresql" else sqlite.dialect()  # type: ignore[no-untyped-call]
+    statements: list[str] = []
+    for table in tables_of(dialect_name):
+        elements: list[Any] = [
+            CreateTable(table),
+            *[CreateIndex(i) for i in sorted(table.indexes, key=lambda i: str(i.name))],
+        ]
+        if dialect_name == "postgresql":
+            elements += [SetTableComment(table), *[SetColumnComment(c) for c in table.columns if c.comment]]
+        statements += [str(element.compile(dialect=dialect)).strip() for element in elements]
+        if dialect_name == "postgresql":
+            statements += _spatial_indices(table)
+    return statements
+
+
+def _spatial_indices(table: Table) -> list[str]:
+    # Geography: right distances anywhere. Geometry: what map windows ask for.
+    columns = [column.name for column in table.columns if isinstance(column.type, Geometry)]
+    return [
+        statement
+        for name in columns
+        for statement in (
+            f"CREATE INDEX ix_{table.name}_{name} ON {table.name} USING gist ({name})",
+            f"CREATE INDEX ix_{table.name}_{name}_geography ON {table.name} USING gist (({name}::geography))",
+        )
+    ]

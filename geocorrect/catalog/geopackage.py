@@ -1,0 +1,199 @@
+"""The GeoPackage side: a plain SQLite file that GIS software opens, without any spatial extension.
+
+Written by the GeoPackage 1.3 standard: bootstrap tables, registered layers, R-trees kept by triggers. The triggers call
+ST_MinX, ST_MaxX, ST_MinY, ST_MaxY and ST_IsEmpty, which are registered here on every connection (GDAL and QGIS bring their own;
+the plain `sqlite3` shell can read, and change tables without geometry).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+
+from geocorrect.catalog.geometry_type import WGS84_SRID, blob_bound, blob_is_empty
+from geocorrect.errors import DatabaseError
+
+APPLICATION_ID = 0x47504B47  # "GPKG"
+USER_VERSION = 10300
+BUSY_TIMEOUT_MS = 30_000
+
+_BOOTSTRAP = """
+CREATE TABLE gpkg_spatial_ref_sys (srs_name TEXT NOT NULL, srs_id INTEGER NOT NULL PRIMARY KEY, organization TEXT NOT NULL,
+  organization_coordsys_id INTEGER NOT NULL, definition TEXT NOT NULL, description TEXT);
+CREATE TABLE gpkg_contents (table_name TEXT NOT NULL PRIMARY KEY, data_type TEXT NOT NULL, identifier TEXT UNIQUE,
+  description TEXT DEFAULT '', last_change DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ','now')), min_x DOUBLE,
+  min_y DOUBLE, max_x DOUBLE, max_y DOUBLE, srs_id INTEGER,
+  CONSTRAINT fk_gc_r_srs_id FOREIGN KEY (srs_id) REFERENCES gpkg_spatial_ref_sys(srs_id));
+CREATE TABLE gpkg_geometry_columns (table_name TEXT NOT NULL, column_name TEXT NOT NULL, geometry_type_name TEXT NOT NULL,
+  srs_id INTEGER NOT NULL, z TINYINT NOT NULL, m TINYINT NOT NULL,
+  CONSTRAINT pk_geom_cols PRIMARY KEY (table_name, column_name), CONSTRAINT uk_gc_table_name UNIQUE (table_name),
+  CONSTRAINT fk_gc_tn FOREIGN KEY (table_name) REFERENCES gpkg_contents(table_name),
+  CONSTRAINT fk_gc_srs FOREIGN KEY (srs_id) REFERENCES gpkg_spatial_ref_sys (srs_id));
+CREATE TABLE gpkg_extensions (table_name TEXT, column_name TEXT, extension_name TEXT NOT NULL, definition TEXT NOT NULL,
+  scope TEXT NOT NULL, CONSTRAINT ge_tce UNIQUE (table_name, column_name, extension_name));
+"""
+
+_WGS84_WKT = (
+    'GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257223563,AUTHORITY["EPSG","7030"]],'
+    'AUTHORITY["EPSG","6326"]],PRIMEM["Greenwich",0,AUTHORITY["EPSG","8901"]],UNIT["degree",0.0174532925199433,'
+    'AUTHORITY["EPSG","9122"]],AXIS["Latitude",NORTH],AXIS["Longitude",EAST],AUTHORITY["EPSG","4326"]]'
+)
+_SRS_ROWS = (
+    ("Undefined cartesian SRS", -1, "NONE", -1, "undefined", "undefined cartesian coordinate reference system"),
+    ("Undefined geographic SRS", 0, "NONE", 0, "undefined", "undefined geographic coordinate reference system"),
+    ("WGS 84 geodetic", WGS84_SRID, "EPSG", WGS84_SRID, _WGS84_WKT, "longitude/latitude in degrees, WGS84"),
+)
+# Triggers of the standard, clause F.3: insert; update in four cases; delete.
+_RTREE_TRIGGERS = """
+CREATE TRIGGER "rtree_{t}_{c}_insert" AFTER INSERT ON "{t}" WHEN (new."{c}" NOT NULL AND NOT ST_IsEmpty(NEW."{c}")) BEGIN
+  INSERT OR REPLACE INTO "rtree_{t}_{c}" VALUES (NEW."{i}", {box}); END;
+CREATE TRIGGER "rtree_{t}_{c}_update1" AFTER UPDATE OF "{c}" ON "{t}" WHEN OLD."{i}" = NEW."{i}" AND
+  (NEW."{c}" NOTNULL AND NOT ST_IsEmpty(NEW."{c}")) BEGIN INSERT OR REPLACE INTO "rtree_{t}_{c}" VALUES (NEW."{i}", {box}); END;
+CREATE TRIGGER "rtree_{t}_{c}_update2" AFTER UPDATE OF "{c}" ON "{t}" WHEN OLD."{i}" = NEW."{i}" AND
+  (NEW."{c}" ISNULL OR ST_IsEmpty(NEW."{c}")) BEGIN DELETE FROM "rtree_{t}_{c}" WHERE id = OLD."{i}"; END;
+CREATE TRIGGER "rtree_{t}_{c}_update3" AFTER UPDATE ON "{t}" WHEN OLD."{i}" != NEW."{i}" AND
+  (NEW."{c}" NOTNULL AND NOT ST_IsEmpty(NEW."{c}")) BEGIN DELETE FROM "rtree_{t}_{c}" WHERE id = OLD."{i}";
+  INSERT OR REPLACE INTO "rtree_{t}_{c}" VALUES (NEW."{i}", {box}); END;
+CREATE TRIGGER "rtree_{t}_{c}_update4" AFTER UPDATE ON "{t}" WHEN OLD."{i}" != NEW."{i}" AND
+  (NEW."{c}" ISNULL OR ST_IsEmpty(NEW."{c}")) BEGIN DELETE FROM "rtree_{t}_{c}" WHERE id IN (OLD."{i}", NEW."{i}"); END;
+CREATE TRIGGER "rtree_{t}_{c}_delete" AFTER DELETE ON "{t}" WHEN old."{c}" NOT NULL BEGIN
+  DELETE FROM "rtree_{t}_{c}" WHERE id = OLD."{i}"; END;
+"""
+_BOX = 'ST_MinX(NEW."{c}"), ST_MaxX(NEW."{c}"), ST_MinY(NEW."{c}"), ST_MaxY(NEW."{c}")'
+
+
+def geopackage_engine(path: Path) -> Engine:
+    """An engine on the file (made when absent); WAL, so that readers never wait for the writer."""
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+    event.listen(engine, "connect", _prepare_connection)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def is_geopackage(path: Path) -> bool:
+    """Whether the file starts like an SQLite database with the GeoPackage application id."""
+    with path.open("rb") as file:
+        head = file.read(100)
+    return head[:16] == b"SQLite format 3\0" and int.from_bytes(head[68:72], "big") == APPLICATION_ID
+
+
+def bootstrap(connection: Connection) -> None:
+    """Turn an empty SQLite database into an empty GeoPackage."""
+    connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.exec_driver_sql(f"PRAGMA user_version = {USER_VERSION}")
+    for statement in _BOOTSTRAP.strip().split(";\n"):
+        connection.exec_driver_sql(statement)
+    insert = "INSERT INTO gpkg_spatial_ref_sys VALUES (?, ?, ?, ?, ?, ?)"
+    connection.exec_driver_sql(insert, list(_SRS_ROWS))
+
+
+@dataclass(frozen=True)
+class SpatialColumn:
+    """The column `geom` of a layer in EPSG:4326: "POINT", "LINESTRING" or "POLYGON", with or without heights."""
+
+    kind: str
+    has_z: bool = False
+
+
+def register_table(connection: Connection, name: str, spatial: SpatialColumn | None, description: str = "") -> None:
+    """Enter a table into the GeoPackage's contents; a spatial one gets its R-tree."""
+    register_layer(connection, name, spatial, description)
+    if spatial:
+        _make_rtree(connection, name, "geom")
+
+
+def register_layer(connection: Connection, name: str, spatial: SpatialColumn | None, description: str = "") -> None:
+    """Enter a table or view into the contents. Bounds stay NULL: readers then compute them, views would report the world."""
+    contents = "INSERT OR REPLACE INTO gpkg_contents (table_name, data_type, identifier, description, srs_id) VALUES (?, ?, ?, ?, ?)"
+    kind, srs = ("features", WGS84_SRID) if spatial else ("attributes", None)
+    connection.exec_driver_sql(contents, (name, kind, name, description, srs))
+    if spatial:
+        connection.exec_driver_sql(
+            "INSERT OR REPLACE INTO gpkg_geometry_columns VALUES (?, 'geom', ?, ?, ?, 0)",
+            (name, spatial.kind, WGS84_SRID, int(spatial.has_z)),
+        )
+
+
+def unregister_layer(connection: Connection, name: str) -> None:
+    """Take a view out of the contents."""
+    connection.exec_driver_sql("DELETE FROM gpkg_geometry_columns WHERE table_name = ?", (name,))
+    connection.exec_driver_sql("DELETE FROM gpkg_contents WHERE table_name = ?", (name,))
+
+
+def rtree_triggers(table: str, column: str) -> list[str]:
+    """The statements that make the triggers of one R-tree."""
+    script = _RTREE_TRIGGERS.format(t=table, c=column, i="fid", box=_BOX.format(c=column))
+    return [statement + "END" for statement in script.strip().split("END;")[:-1]]
+
+
+def _make_rtree(connection: Connection, table: str, column: str) -> None:
+    connection.exec_driver_sql(f'CREATE VIRTUAL TABLE "rtree_{table}_{column}" USING rtree(id, minx, maxx, miny, maxy)')
+    for statement in rtree_triggers(table, column):
+        connection.exec_driver_sql(statement)
+    connection.exec_driver_sql(
+        "INSERT OR REPLACE INTO gpkg_extensions VALUES (?, ?, 'gpkg_rtree_index', "
+        "'http://www.geopackage.org/spec120/#extension_rtree', 'write-only')",
+        (table, column),
+    )
+
+
+def check_file(connection: Connection) -> list[str]:
+    """Faults of the file: SQLite's own check, dangling references, R-trees that differ from their table."""
+    faults = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA integrity_check") if row[0] != "ok"]
+    faults += [
+        f"{r[0]}: row {r[1]} points to a missing {r[2]}" for r in connection.exec_driver_sql("PRAGMA foreign_key_check")
+    ]
+    rtrees = connection.exec_driver_sql(
+        "SELECT table_name, column_name FROM gpkg_extensions WHERE extension_name = 'gpkg_rtree_index'"
+    ).all()
+    for table, column in rtrees:
+        verdict = connection.exec_driver_sql(f"SELECT rtreecheck('rtree_{table}_{column}')").scalar_one()
+        indexed = connection.exec_driver_sql(f'SELECT count(*) FROM "rtree_{table}_{column}"').scalar_one()
+        present = connection.exec_driver_sql(
+            f'SELECT count(*) FROM "{table}" WHERE "{column}" IS NOT NULL'
+        ).scalar_one()
+        if verdict != "ok":
+            faults.append(f"spatial index of {table}: {verdict}")
+        if indexed != present:
+            faults.append(f"spatial index of {table}: {indexed} entries for {present} geometries")
+    return faults
+
+
+def _prepare_connection(connection: sqlite3.Connection, _record: object) -> None:
+    # The driver's own transaction handling would commit before DDL; SQLAlchemy's begin event does it instead.
+    connection.isolation_level = None
+    for name in ("ST_MinX", "ST_MaxX", "ST_MinY", "ST_MaxY"):
+        connection.create_function(name, 1, blob_bound(name), deterministic=True)
+    connection.create_function("ST_IsEmpty", 1, blob_is_empty, deterministic=True)
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except sqlite3.OperationalError as error:
+        if "readonly" not in str(error):
+            raise
+
+
+def _begin(connection: Connection) -> None:
+    # A writer takes its lock at once: a read transaction that turns into a write one cannot wait and fails.
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def refuse_foreign_file(path: Path) -> None:
+    """Raise DatabaseError when an existing file is not a GeoPackage."""
+    if path.is_dir():
+        raise DatabaseError(f"{path} is a folder, not a catalog; name a .gpkg file in it")
+    if path.stat().st_size and not is_geopackage(path):
+        raise DatabaseError(f"{path} exists but is not a GeoPackage; name another file or remove it")
+
+
+def layers(connection: Connection) -> set[str]:
+    """Names of all tables and views."""
+    return {
+        row[0] for row in connection.execute(text("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"))
+    }

@@ -1,0 +1,178 @@
+"""Reading and writing results: idempotent on (image, run), nothing ever updated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import shapely
+from shapely.geometry.base import BaseGeometry
+from sqlalchemy import Connection, Select, and_, delete, exists, func, insert, or_, select, table
+from sqlalchemy import column as sql_column
+
+from geocorrect.catalog import schema
+from geocorrect.catalog.codec import Row, number
+from geocorrect.catalog.references import chunks, read_image_facts, require_frame
+from geocorrect.catalog.result_rows import pair_rows, result_from, result_rows
+from geocorrect.catalog.run import Box, ResultFilter, StoredResult
+from geocorrect.errors import DatabaseError
+from geocorrect.records import Attribution, Pair, Result
+
+_CURRENT = table("current_result", sql_column("fid"))
+
+
+def run_fid(connection: Connection, run_key: str) -> int:
+    """The integer key of a run; DatabaseError when it was never begun."""
+    fid = connection.execute(select(schema.run.c.fid).where(schema.run.c.run_key == run_key)).scalar()
+    if fid is None:
+        raise DatabaseError(f"run {run_key!r} is not in the catalog; `geocorrect status` lists the runs")
+    return int(fid)
+
+
+def due_image_ids(connection: Connection, run_key: str) -> list[str]:
+    """Images without a result under this run that rests on their present content; sorted."""
+    image, correction, run = schema.image.c, schema.correction.c, schema.run.c
+    done = (
+        select(1)
+        .select_from(schema.correction.join(schema.run, run.fid == correction.run_id))
+        .where(
+            run.run_key == run_key, correction.image_id == image.image_id, correction.content_hash == image.content_hash
+        )
+    )
+    return list(connection.execute(select(image.image_id).where(~exists(done)).order_by(image.image_id)).scalars())
+
+
+def write_results(
+    connection: Connection, run_key: str, results: Sequence[Result], pairs: Sequence[Pair], now: datetime
+) -> None:
+    """Store results with what each anchor contributed.
+
+    A result that is already there for the same image, run and image content stays as it is; one that rests on older content of
+    the image is replaced.
+    """
+    run_id = run_fid(connection, run_key)
+    by_id = {result.image_id: result for result in results}
+    facts = read_image_facts(connection, list(by_id))
+    rows = result_rows(list(by_id.values()), require_frame(connection), facts)
+    c = schema.correction.c
+    for some in chunks(rows):
+        ids = [row["image_id"] for row in some]
+        mine = and_(c.run_id == run_id, c.image_id.in_(ids))
+        present = {row[0]: row[1:] for row in connection.execute(select(c.image_id, c.fid, c.content_hash).where(mine))}
+        outdated = [present[r["image_id"]][0] for r in some
+                    if r["image_id"] in present and present[r["image_id"]][1] != r["content_hash"]]  # fmt: skip
+        if outdated:
+            connection.execute(delete(schema.correction).where(c.fid.in_(outdated)))
+        fresh = [r for r in some if r["image_id"] not in present or present[r["image_id"]][0] in outdated]
+        if fresh:
+            connection.execute(insert(schema.correction), [r | {"run_id": run_id, "recorded_at": now} for r in fresh])
+            _write_pairs(connection, run_id, [by_id[r["image_id"]] for r in fresh], pairs)
+
+
+def _write_pairs(connection: Connection, run_id: int, results: Sequence[Result], pairs: Sequence[Pair]) -> None:
+    c = schema.correction.c
+    ids = [result.image_id for result in results]
+    mine = select(c.image_id, c.fid).where(c.run_id == run_id, c.image_id.in_(ids))
+    fids = {image_id: fid for image_id, fid in connection.execute(mine)}
+    candidates: dict[str, dict[str, Pair]] = {}
+    for pair in pairs:
+        candidates.setdefault(pair.image_id, {})[pair.anchor_id] = pair
+    rows = [
+        row | {"correction_id": fids[result.image_id]}
+        for result in results
+        for row in pair_rows(result, candidates.get(result.image_id, {}))
+    ]
+    if rows:
+        connection.execute(insert(schema.pair), rows)
+
+
+def read_results(connection: Connection, wanted: ResultFilter) -> Iterator[StoredResult]:
+    """Stored results, sorted by image id, then by age."""
+    polygon = wanted.area if isinstance(wanted.area, BaseGeometry) else None
+    if polygon is not None:
+        shapely.prepare(polygon)
+    streaming = connection.execution_options(stream_results=True, yield_per=2000)
+    for row in streaming.execute(result_query(wanted)).mappings():
+        if polygon is None or shapely.intersects_xy(polygon, row["place_lon_deg"], row["place_lat_deg"]):
+            yield _stored(row)
+
+
+def result_query(wanted: ResultFilter) -> Select[Any]:
+    """The query of `read_results`; a polygon only contributes its bounding box."""
+    c, i, r = schema.correction.c, schema.image.c, schema.run.c
+    place_lon = func.coalesce(c.lon_deg, i.lon_deg).label("place_lon_deg")
+    place_lat = func.coalesce(c.lat_deg, i.lat_deg).label("place_lat_deg")
+    joined = schema.correction.join(schema.run, r.fid == c.run_id).join(schema.image, i.image_id == c.image_id)
+    if wanted.in_force:
+        joined = joined.join(_CURRENT, _CURRENT.c.fid == c.fid)
+    image_columns = [
+        i.sequence_id, i.captured_at, i.creator, i.page_url, i.licence, i.device_make, i.device_model,
+        i.lon_deg.label("reported_lon_deg"), i.lat_deg.label("reported_lat_deg"), i.heading_deg.label("reported_heading_deg"),
+    ]  # fmt: skip
+    query = select(*[x for x in c if x.name != "geom"], r.run_key, *image_columns, place_lon, place_lat).select_from(
+        joined
+    )
+    conditions = [
+        None if wanted.run_key is None else r.run_key == wanted.run_key,
+        c.status.in_([s.value for s in wanted.status]) if wanted.status else None,
+        None if wanted.since is None else c.recorded_at >= wanted.since,
+        None if wanted.max_expected_error_m is None else c.expected_error_m <= wanted.max_expected_error_m,
+        None if wanted.image_ids is None else c.image_id.in_(list(wanted.image_ids)),
+        None if wanted.sequence_id is None else i.sequence_id == wanted.sequence_id,
+        None if wanted.area is None else _inside(place_lon, place_lat, wanted.area),
+    ]
+    return query.where(*[x for x in conditions if x is not None]).order_by(c.image_id, c.fid)
+
+
+def _inside(lon: Any, lat: Any, area: Box | BaseGeometry) -> Any:
+    west, south, east, north = area.bounds if isinstance(area, BaseGeometry) else area
+    across = lon.between(west, east) if west <= east else or_(lon >= west, lon <= east)
+    return and_(across, lat.between(south, north))
+
+
+_NUMBERS = (
+    "lon_deg", "lat_deg", "height_m", "heading_deg", "pitch_deg", "roll_deg", "semi_major_m", "semi_minor_m",
+    "ellipse_azimuth_deg", "displacement_m", "displacement_east_m", "displacement_north_m", "heading_change_deg",
+    "reported_lon_deg", "reported_lat_deg", "reported_heading_deg",
+)  # fmt: skip
+
+
+def _stored(row: Mapping[str, Any]) -> StoredResult:
+    return StoredResult(
+        fid=row["fid"], run_key=row["run_key"], recorded_at=row["recorded_at"], result=result_from(row),
+        sequence_id=row["sequence_id"], captured_at=row["captured_at"],
+        attribution=Attribution(row["creator"], row["page_url"], row["licence"]),
+        **{name: number(row[name]) for name in _NUMBERS},
+    )  # fmt: skip
+
+
+def count_by(connection: Connection, name: str, run_key: str | None) -> dict[str, int]:
+    """Number of results by a column (status, reason): of one run, or of everything in force."""
+    c = schema.correction.c
+    column = c[name]
+    query = select(column, func.count()).where(column.is_not(None)).group_by(column).order_by(column)
+    if run_key is None:
+        query = query.join(_CURRENT, _CURRENT.c.fid == c.fid)
+    else:
+        query = query.join(schema.run, schema.run.c.fid == c.run_id).where(schema.run.c.run_key == run_key)
+    return {str(value): int(count) for value, count in connection.execute(query)}
+
+
+def retract_results(
+    connection: Connection, image_ids: Sequence[str], because: str, now: datetime, run_key: str | None
+) -> int:
+    """Take the results in force of some images (or their results of one run) out of force; returns how many."""
+    c = schema.correction.c
+    query = select(c.fid).where(c.fid.not_in(select(schema.retraction.c.correction_id)))
+    if run_key is None:
+        query = query.join(_CURRENT, _CURRENT.c.fid == c.fid)
+    else:
+        query = query.where(c.run_id == run_fid(connection, run_key))
+    rows: list[Row] = []
+    for some in chunks(sorted(set(image_ids))):
+        fids = connection.execute(query.where(c.image_id.in_(some))).scalars()
+        rows += [{"correction_id": fid, "retracted_at": now, "because": because} for fid in fids]
+    if rows:
+        connection.execute(insert(schema.retraction), rows)
+    return len(rows)

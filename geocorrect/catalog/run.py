@@ -1,0 +1,110 @@
+"""What identifies a run, what a stored result looks like, and how results are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from shapely.geometry.base import BaseGeometry
+
+from geocorrect.errors import Status
+from geocorrect.records import NAN, Attribution, Result
+
+
+@dataclass(frozen=True)
+class RunManifest:
+    """A configuration that computes results. run_key: sha256 of everything below that changes a result.
+
+    config: the resolved configuration as plain JSON values, without secrets. started_at: timezone-aware.
+    """
+
+    run_key: str
+    started_at: datetime
+    config: Mapping[str, Any] = field(default_factory=dict)
+    code_version: str = ""
+    matcher: str = ""
+    depth: str = ""
+    alignment_version: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.run_key:
+            raise ValueError("a run needs a run_key")
+        if self.started_at.tzinfo is None:
+            raise ValueError(f"run {self.run_key}: started_at must carry a time zone")
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run as the catalog knows it. n_results counts by status; duration_s adds up all finished starts."""
+
+    run_key: str
+    started_at: datetime
+    last_started_at: datetime
+    finished_at: datetime | None
+    n_starts: int
+    duration_s: float
+    config: Mapping[str, Any]
+    code_version: str
+    matcher: str
+    depth: str
+    alignment_version: str
+    rolled_back_at: datetime | None
+    rolled_back_because: str | None
+
+
+@dataclass(frozen=True)
+class StoredResult:
+    """A result with its place on the map and what its photo's provider says; nan where unknown.
+
+    lon_deg, lat_deg, height_m: corrected camera centre (WGS84, ellipsoidal height), nan for a rejection. semi axes and azimuth:
+    horizontal 95 % error ellipse. displacement_*: corrected minus reported position.
+    """
+
+    fid: int
+    run_key: str
+    recorded_at: datetime
+    result: Result
+    sequence_id: str | None
+    captured_at: datetime | None
+    attribution: Attribution
+    lon_deg: float = NAN
+    lat_deg: float = NAN
+    height_m: float = NAN
+    heading_deg: float = NAN
+    pitch_deg: float = NAN
+    roll_deg: float = NAN
+    semi_major_m: float = NAN
+    semi_minor_m: float = NAN
+    ellipse_azimuth_deg: float = NAN
+    displacement_m: float = NAN
+    displacement_east_m: float = NAN
+    displacement_north_m: float = NAN
+    heading_change_deg: float = NAN
+    reported_lon_deg: float = NAN
+    reported_lat_deg: float = NAN
+    reported_heading_deg: float = NAN
+
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class ResultFilter:
+    """Which results; every condition that is given must hold.
+
+    area: (west, south, east, north) in degrees, west > east when it crosses the antimeridian, or a shapely polygon in lon/lat;
+    compared with the corrected position, for rejections with the reported one. since: recorded at or after. max_expected_error_m:
+    predicted 68 % horizontal error at most this. in_force: only the newest result of each photo that is neither retracted nor
+    rolled back; else everything ever stored.
+    """
+
+    area: Box | BaseGeometry | None = None
+    run_key: str | None = None
+    status: tuple[Status, ...] = ()
+    since: datetime | None = None
+    max_expected_error_m: float | None = None
+    image_ids: Sequence[str] | None = None
+    sequence_id: str | None = None
+    in_force: bool = True

@@ -1,0 +1,330 @@
+"""The tables of the catalog: one model for PostGIS and GeoPackage, every table and column commented.
+
+Every table has an integer key `fid` (what GIS software wants) beside its natural key. Results are never updated: `correction`
+only grows, and what is in force is decided by `run.rolled_back_at` and `retraction`, both without geometry, so that one plain
+SQL statement suffices on either back-end. Angles in degrees, lengths in metres, NULL = unknown.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from geocorrect.catalog.column_types import Instant, Json, Numbers
+from geocorrect.catalog.geometry_type import Geometry
+
+REVISION = "0001"
+VERSION_TABLE = "geocorrect_version"
+POSTGRES_SCHEMA = "geocorrect"
+ONLY_GEOPACKAGE = {"only": "sqlite"}
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+
+def _fid() -> Column[int]:
+    return Column("fid", Integer, primary_key=True, autoincrement=True, comment="integer key for GIS software")
+
+
+# Ids sort by their bytes on both back-ends, whatever the locale of the server.
+ID = Text().with_variant(Text(collation="C"), "postgresql")
+
+
+def _id(name: str, comment: str, **options: Any) -> Column[str]:
+    return Column(name, ID, comment=comment, **options)
+
+
+def _text(name: str, comment: str, **options: Any) -> Column[str]:
+    return Column(name, Text, comment=comment, **options)
+
+
+def _real(name: str, comment: str, **options: Any) -> Column[float]:
+    return Column(name, Double, comment=comment, **options)
+
+
+def _count(name: str, comment: str, **options: Any) -> Column[int]:
+    return Column(name, Integer, comment=comment, **options)
+
+
+def _instant(name: str, comment: str, **options: Any) -> Column[Any]:
+    return Column(name, Instant, comment=comment, **options)
+
+
+def _pose_columns(what: str, *, nullable: bool) -> list[Column[Any]]:
+    names = ["enu_x_m", "enu_y_m", "enu_z_m"]
+    axes = ["east", "north", "up"]
+    centre = [
+        _real(n, f"{what}: camera centre, metres {a} of the frame's origin", nullable=nullable)
+        for n, a in zip(names, axes, strict=True)
+    ]
+    turn = [
+        _real(f"q{c}", f"{what}: {c} of the unit quaternion enu_from_camera (x y z w; camera: x right, y down, z forward)",
+              nullable=nullable)
+        for c in "xyzw"
+    ]  # fmt: skip
+    angles = [
+        _real("heading_deg", f"{what}: optical axis clockwise from true north, degrees; NULL straight up or down"),
+        _real("pitch_deg", f"{what}: degrees above the horizon"),
+        _real("roll_deg", f"{what}: degrees, clockwise positive; NULL straight up or down"),
+    ]
+    return [*centre, *turn, *angles]
+
+
+def _place_columns(what: str, *, nullable: bool) -> list[Column[Any]]:
+    return [
+        _real("lon_deg", f"{what}: longitude, degrees WGS84", nullable=nullable),
+        _real("lat_deg", f"{what}: latitude, degrees WGS84", nullable=nullable),
+        _real("height_m", f"{what}: height above the WGS84 ellipsoid, metres", nullable=nullable),
+    ]
+
+
+def _attribution_columns() -> list[Column[Any]]:
+    return [
+        _text("creator", "who made the photo", nullable=False, default=""),
+        _text("page_url", "where the photo is published", nullable=False, default=""),
+        _text("licence", "licence of the photo", nullable=False, default=""),
+    ]
+
+
+def _table(name: str, comment: str, *columns: Any, **options: Any) -> Table:
+    return Table(name, metadata, *columns, comment=comment, sqlite_autoincrement=True, **options)
+
+
+frame = _table(
+    "frame",
+    "The local east-north-up frame in which this scene is computed; exactly one row.",
+    _fid(),
+    _text("name", "how people call the frame", nullable=False),
+    _real("lon_deg", "origin: longitude, degrees WGS84", nullable=False),
+    _real("lat_deg", "origin: latitude, degrees WGS84", nullable=False),
+    _real("height_m", "origin: height above the WGS84 ellipsoid, metres", nullable=False),
+    Column("geom", Geometry.point(), nullable=False, comment="origin, EPSG:4326"),
+    CheckConstraint("fid = 1", name="one_row"),
+)
+
+alignment = _table(
+    "alignment",
+    "Versions of the georeference of a dataset of anchors: world_from_local similarity with covariance.",
+    _fid(),
+    _id("alignment_id", "name of the version; changes with its numbers", nullable=False, unique=True),
+    _text("dataset", "the anchors' dataset", nullable=False),
+    _text("method", "how it was found (known, gnss, joint, umeyama)", nullable=False),
+    _instant("created_at", "when it was computed, UTC", nullable=False),
+    _real("scale", "scale of enu_from_local", nullable=False),
+    *[_real(f"q{c}", f"{c} of the unit quaternion enu_from_local", nullable=False) for c in "xyzw"],
+    *[_real(f"t{c}_m", f"translation of enu_from_local, metres, {c}", nullable=False) for c in "xyz"],
+    Column("covariance", Numbers, comment="6x6 or 7x7 row-major: translation m, rotation rad, log scale"),
+    Column("details", Json, nullable=False, comment="clicks, residuals and other explanations, JSON"),
+)
+
+anchor = _table(
+    "anchor",
+    "Reference images of known pose that photos are matched against.",
+    _fid(),
+    _id("anchor_id", "id of the anchor", nullable=False, unique=True),
+    _text("dataset", "the dataset it comes from", nullable=False),
+    _id("drive_id", "the drive it was taken on"),
+    Column("alignment_id", ID, ForeignKey("alignment.alignment_id"), nullable=False, index=True,
+           comment="the georeference that produced the pose"),
+    _instant("captured_at", "exposure time, UTC"),
+    *_place_columns("camera centre", nullable=False),
+    *_pose_columns("anchor pose", nullable=False),
+    Column("covariance", Numbers, comment="6x6 row-major of the pose: translation m (east, north, up), rotation rad"),
+    Column("camera", Json, nullable=False, comment="camera model of the image file, JSON"),
+    Column("lidar", Json, comment="laser scan of the same moment, JSON"),
+    _text("path", "image file", nullable=False),
+    _text("sha256", "hash of the image file"),
+    *_attribution_columns(),
+    Column("geom", Geometry.point_z(), nullable=False, comment="camera centre, EPSG:4326 with ellipsoidal height"),
+)  # fmt: skip
+
+
+def _reported_columns() -> list[Column[Any]]:
+    return [
+        _real("lon_deg", "longitude that the device reported, degrees WGS84"),
+        _real("lat_deg", "latitude that the device reported, degrees WGS84"),
+        _real("height_m", "height that the device reported, metres (see height_reference)"),
+        _text("height_reference", "what height_m is measured from (ellipsoid, unknown, or a vertical CRS)"),
+        _real("heading_deg", "compass heading that the device reported, degrees clockwise from true north"),
+        _real("computed_lon_deg", "longitude computed by the provider, degrees WGS84 (for comparison only)"),
+        _real("computed_lat_deg", "latitude computed by the provider, degrees WGS84 (for comparison only)"),
+        _real("computed_height_m", "height computed by the provider, metres (for comparison only)"),
+        _text("computed_height_reference", "what computed_height_m is measured from"),
+        _real(
+            "computed_heading_deg", "heading computed by the provider, degrees from true north (for comparison only)"
+        ),
+        _text("quality", "what the provider's computed fields are worth: raw_only, default or sfm", nullable=False),
+    ]
+
+
+REPORTED_NAMES = tuple(column.name for column in _reported_columns())
+
+image = _table(
+    "image",
+    "Crowd-sourced photos as their provider describes them.",
+    _fid(),
+    _id("image_id", "id of the photo at its provider", nullable=False, unique=True),
+    _id("sequence_id", "the recording it belongs to", index=True),
+    _instant("captured_at", "exposure time, UTC"),
+    *_reported_columns(),
+    Column("computed_pose", Json, comment="provider's enu_from_camera: quaternion xyzw, translation m; JSON"),
+    _text("device_make", "maker of the device"),
+    _text("device_model", "model of the device"),
+    Column("camera", Json, comment="camera model of the image file, JSON; NULL when unusable"),
+    _real("horizontal_fov_deg", "horizontal field of view, degrees"),
+    _count("exif_orientation", "EXIF orientation of the file, 1 to 8", nullable=False, default=1),
+    _text("path", "image file; NULL until downloaded"),
+    _text("sha256", "hash of the image file"),
+    _instant("harvested_at", "when the metadata was read, UTC"),
+    Column("problem", Text, ForeignKey("reason.reason"), comment="why the photo is not tried at all"),
+    *_attribution_columns(),
+    Column("provider", Json, nullable=False, comment="remaining raw metadata of the provider, JSON"),
+    _text("content_hash", "hash of everything a result depends on; a change makes the photo due again", nullable=False),
+    Column("geom", Geometry.point(), comment="position that the device reported, EPSG:4326"),
+)
+
+image_history = _table(
+    "image_history",
+    "What the provider said about a photo before it said something else.",
+    _fid(),
+    Column("image_id", ID, ForeignKey("image.image_id"), nullable=False, index=True, comment="the photo"),
+    _instant("replaced_at", "until when these values held, UTC", nullable=False),
+    *_reported_columns(),
+)
+
+reason = _table(
+    "reason",
+    "Why a photo is not corrected: the closed list.",
+    _fid(),
+    _text("reason", "code", nullable=False, unique=True),
+    _text("meaning", "the same for people", nullable=False),
+)
+
+run = _table(
+    "run",
+    "One configuration that computed results; the same configuration run again goes on in the same row.",
+    _fid(),
+    _id("run_key", "hash of configuration, code, weights and alignments", nullable=False, unique=True),
+    _instant("started_at", "first start, UTC", nullable=False),
+    _instant("last_started_at", "latest start, UTC", nullable=False),
+    _instant("finished_at", "latest complete end, UTC; NULL while running or after an interruption"),
+    _count("n_starts", "how often it was started", nullable=False, default=1),
+    _real("duration_s", "seconds of work in all finished starts", nullable=False, default=0.0),
+    Column("config", Json, nullable=False, comment="resolved configuration, JSON"),
+    _text("code_version", "version of geocorrect", nullable=False),
+    _text("matcher", "matcher and its weights", nullable=False),
+    _text("depth", "depth source and its weights", nullable=False),
+    _text("alignment_version", "georeference of the anchors", nullable=False),
+    _instant("rolled_back_at", "set: the results of this run are not in force"),
+    _text("rolled_back_because", "why it was rolled back"),
+)
+
+correction = _table(
+    "correction",
+    "Results, one per photo and run, never changed: a corrected pose, or the reason why there is none.",
+    _fid(),
+    Column("image_id", ID, ForeignKey("image.image_id"), nullable=False, comment="the photo"),
+    Column("run_id", Integer, ForeignKey("run.fid"), nullable=False, comment="fid of the run"),
+    _text("status", "accepted, review or rejected", nullable=False),
+    Column("reason", Text, ForeignKey("reason.reason"), comment="why rejected; NULL otherwise"),
+    _text("detail", "the reason in one sentence with numbers", nullable=False, default=""),
+    _instant("recorded_at", "when the result was stored, UTC", nullable=False),
+    _text("content_hash", "image.content_hash that the result rests on", nullable=False),
+    *_place_columns("corrected camera centre", nullable=True),
+    *_pose_columns("corrected pose", nullable=True),
+    Column("covariance", Numbers, comment="6x6 row-major of the pose: translation m (east, north, up), rotation rad"),
+    _real("semi_major_m", "semi-major axis of the horizontal 95 % error ellipse, metres"),
+    _real("semi_minor_m", "semi-minor axis of the horizontal 95 % error ellipse, metres"),
+    _real("ellipse_azimuth_deg", "direction of the semi-major axis, degrees clockwise from true north, 0 to 180"),
+    _real("sigma_height_m", "standard deviation of the height, metres"),
+    _real("expected_error_m", "predicted horizontal error, 68 %, metres"),
+    _real("expected_heading_error_deg", "predicted heading error, 68 %, degrees"),
+    _real("displacement_m", "horizontal distance from the reported to the corrected position, metres"),
+    _real("displacement_east_m", "corrected minus reported position, metres east"),
+    _real("displacement_north_m", "corrected minus reported position, metres north"),
+    _real("heading_change_deg", "corrected minus reported heading, -180 to 180 degrees"),
+    _text("matcher", "matcher that found the correspondences", nullable=False),
+    _text("depth", "depth source", nullable=False),
+    Column("depth_is_oracle", Boolean, nullable=False, comment="true: the depth was measured (LiDAR), not predicted"),
+    _text("scale_source", "what fixed the metric scale: depth, baselines or both"),
+    _count("n_anchors", "anchors that contributed inliers", nullable=False),
+    _count("n_matches", "correspondences found", nullable=False),
+    _count("n_inliers", "correspondences that agree with the pose", nullable=False),
+    _real("inlier_coverage", "share of the photo that the inliers cover, 0 to 1"),
+    _real("median_residual_px", "median reprojection residual of the inliers, pixels"),
+    _real("anchor_spread_m", "spread of the poses from single anchors, metres"),
+    Column("evidence", Json, nullable=False, comment="everything the result rests on, JSON"),
+    Column("geom", Geometry.point_z(), comment="corrected camera centre, EPSG:4326 with ellipsoidal height"),
+    UniqueConstraint("image_id", "run_id"),
+    Index("ix_correction_run_id_status", "run_id", "status"),
+    CheckConstraint("status in ('accepted', 'review', 'rejected')", name="status"),
+    CheckConstraint("(status = 'rejected') = (reason is not null)", name="reason"),
+    CheckConstraint("(status = 'rejected') = (geom is null)", name="geom"),
+)
+
+pair = _table(
+    "pair",
+    "What each anchor contributed to a result.",
+    _fid(),
+    Column("correction_id", Integer, ForeignKey("correction.fid", ondelete="CASCADE"), nullable=False,
+           comment="fid of the result"),
+    Column("anchor_id", ID, ForeignKey("anchor.anchor_id"), nullable=False, index=True, comment="the anchor"),
+    _count("rank", "place of the anchor among the candidates, 0 first", nullable=False),
+    _real("distance_m", "distance of the anchor from the reported position, metres"),
+    _real("heading_difference_deg", "difference of the headings, degrees"),
+    _count("n_matches", "correspondences found"),
+    _count("n_verified", "correspondences that agree with one epipolar geometry"),
+    _count("n_points", "of these, with a known depth"),
+    _count("n_inliers", "of these, in agreement with the pose"),
+    _real("median_residual_px", "median reprojection residual, pixels"),
+    _real("single_anchor_shift_m", "distance between the pose from this anchor alone and the joint pose, metres"),
+    _real("weight", "weight of the anchor in the joint pose"),
+    UniqueConstraint("correction_id", "anchor_id"),
+)  # fmt: skip
+
+retraction = _table(
+    "retraction",
+    "Results that a person has withdrawn; a row here takes the result out of force.",
+    _fid(),
+    Column("correction_id", Integer, ForeignKey("correction.fid", ondelete="CASCADE"), nullable=False, unique=True,
+           comment="fid of the result"),
+    _instant("retracted_at", "when, UTC", nullable=False),
+    _text("because", "why", nullable=False, default=""),
+)  # fmt: skip
+
+correction_shape = _table(
+    "correction_shape",
+    "Lines and polygons of a result for the views; SQLite cannot compute them (PostGIS does).",
+    Column("fid", Integer, ForeignKey("correction.fid", ondelete="CASCADE"), primary_key=True,
+           comment="fid of the result"),
+    Column("displacement", LargeBinary, comment="line from the reported to the corrected position, GeoPackage binary"),
+    Column("ellipse", LargeBinary, comment="95 % error ellipse, GeoPackage binary"),
+    Column("wedge", LargeBinary, comment="what the corrected photo sees, GeoPackage binary"),
+    info=ONLY_GEOPACKAGE,
+)  # fmt: skip
+
+
+def tables_of(dialect_name: str) -> list[Table]:
+    """The tables that exist on a back-end ("postgresql" or "sqlite"), in the order of their foreign keys."""
+    return [t for t in metadata.sorted_tables if t.info.get("only", dialect_name) == dialect_name]

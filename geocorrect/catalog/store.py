@@ -1,0 +1,232 @@
+"""Catalog: the reads and writes that the pipeline needs, in its own words; PostGIS or GeoPackage behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from sqlalchemy import Connection, Engine, func, insert, select, update
+
+from geocorrect.catalog import migrate, references, results, schema
+from geocorrect.catalog.codec import checked_texts
+from geocorrect.catalog.connect import describe, engine_for, make_postgis, translated_errors
+from geocorrect.catalog.run import Box, ResultFilter, RunManifest, StoredResult, StoredRun
+from geocorrect.errors import DatabaseError
+from geocorrect.geometry.frame import Frame
+from geocorrect.records import AlignmentRecord, Anchor, AnchorIndex, Image, Pair, Result
+
+T = TypeVar("T")
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Catalog:
+    """One scene: a frame, its anchors, the photos, the runs and their results.
+
+    Every method is one transaction. Reads see only complete writes; a repeated write changes nothing. Errors of the database
+    are DatabaseError and name the catalog without its password.
+    """
+
+    def __init__(self, engine: Engine, clock: Callable[[], datetime] = _utc_now) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    @classmethod
+    def open(cls, url: str, *, create: bool = False, clock: Callable[[], datetime] = _utc_now) -> Self:
+        """Open a catalog: "postgresql://user@host/database", "gpkg:///abs/path.gpkg", or a path that ends in .gpkg.
+
+        create: make tables and views where missing, and bring an older schema up to date; else a catalog that is missing, older,
+        newer or not one of ours is a DatabaseError with the remedy.
+        """
+        engine = engine_for(url, create=create)
+        try:
+            if create:
+                if engine.dialect.name == "postgresql":
+                    make_postgis(engine)
+                migrate.upgrade(engine)
+            migrate.require_current(engine)
+        except BaseException:
+            engine.dispose()
+            raise
+        return cls(engine, clock)
+
+    @property
+    def address(self) -> str:
+        """Where the catalog is, without password."""
+        return describe(self._engine)
+
+    @property
+    def engine(self) -> Engine:
+        """The SQLAlchemy engine, for exports and checks inside this room and `export`."""
+        return self._engine
+
+    def close(self) -> None:
+        """Release all connections."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- frame, alignments, anchors, images -------------------------------------------------------------
+
+    def frame(self) -> Frame | None:
+        """The scene's local ENU frame, None before it is set."""
+        return self._read(references.read_frame)
+
+    def set_frame(self, frame: Frame) -> None:
+        """Set the scene's frame; DatabaseError when anchors already stand in another one."""
+        self._write(lambda c: references.write_frame(c, frame))
+
+    def add_alignment(self, alignment: AlignmentRecord) -> str:
+        """Store a version of a georeference; the same id again changes nothing. Returns the id."""
+        return self._write(lambda c: references.write_alignment(c, alignment))
+
+    def alignments(self) -> list[AlignmentRecord]:
+        """All versions, oldest first."""
+        return self._read(references.read_alignments)
+
+    def upsert_anchors(self, anchors: Iterable[Anchor]) -> int:
+        """Insert or replace anchors; returns how many are new or different."""
+        return self._write(lambda c: references.write_anchors(c, anchors))
+
+    def anchors(self, ids: Sequence[str] | None = None) -> dict[str, Anchor]:
+        """Anchors by id; all when ids is None; unknown ids are left out."""
+        return self._read(lambda c: references.read_anchors(c, ids))
+
+    def anchor_index(self) -> AnchorIndex:
+        """Where all anchors stand, as arrays."""
+        return self._read(references.read_anchor_index)
+
+    def upsert_images(self, images: Iterable[Image]) -> int:
+        """Insert or replace images, keeping a history of what the provider said; returns how many are new or different."""
+        now = self._clock()
+        return self._write(lambda c: references.write_images(c, images, now))
+
+    def images(self, ids: Sequence[str] | None = None) -> dict[str, Image]:
+        """Images by id; all when ids is None; unknown ids are left out."""
+        return self._read(lambda c: references.read_images(c, ids))
+
+    def image_ids(self) -> list[str]:
+        """All image ids, sorted."""
+        return self._read(references.read_image_ids)
+
+    # --- runs -------------------------------------------------------------------------------------------
+
+    def begin_run(self, manifest: RunManifest) -> int:
+        """Start or go on with the run of this run_key; returns its integer key. A run that was rolled back is refused."""
+        return self._write(lambda c: _begin_run(c, manifest))
+
+    def finish_run(self, run_key: str, *, duration_s: float) -> None:
+        """Mark the run as complete, adding the seconds it took."""
+        now = self._clock()
+        total = schema.run.c.duration_s + duration_s
+        self._change_run(run_key, finished_at=now, duration_s=total)
+
+    def runs(self) -> list[StoredRun]:
+        """All runs, oldest first."""
+        names = [name for name in StoredRun.__dataclass_fields__]
+        query = select(*[schema.run.c[name] for name in names]).order_by(schema.run.c.fid)
+        return self._read(lambda c: [StoredRun(**row) for row in c.execute(query).mappings()])
+
+    def images_due(self, run_key: str) -> list[str]:
+        """Sorted ids of the images without a result under this run that rests on their present content."""
+        return self._read(lambda c: results.due_image_ids(c, run_key))
+
+    def record(self, run_key: str, found: Sequence[Result], pairs: Sequence[Pair] = ()) -> None:
+        """Store results of a begun run in one transaction, with what each anchor contributed.
+
+        Storing a result again changes nothing; only when its image has changed since is it replaced.
+        """
+        now = self._clock()
+        self._write(lambda c: results.write_results(c, run_key, found, pairs, now))
+
+    # --- results ----------------------------------------------------------------------------------------
+
+    def results(self, wanted: ResultFilter | None = None) -> Iterator[StoredResult]:
+        """Stored results, streamed, sorted by image id."""
+        with translated_errors(self._engine), self._engine.connect() as connection:
+            yield from results.read_results(connection, wanted or ResultFilter())
+
+    def current(self, bbox: Box | None = None) -> Iterator[StoredResult]:
+        """Results in force, corrections and rejections; bbox (west, south, east, north) in degrees."""
+        return self.results(ResultFilter(area=bbox))
+
+    def counts(self, run_key: str | None = None) -> dict[str, int]:
+        """Number of results by status: of one run, or of everything in force."""
+        return self._read(lambda c: results.count_by(c, "status", run_key))
+
+    def reasons(self, run_key: str | None = None) -> dict[str, int]:
+        """Number of rejections by reason: of one run, or of everything in force."""
+        return self._read(lambda c: results.count_by(c, "reason", run_key))
+
+    def retract(self, image_ids: Sequence[str], because: str, run_key: str | None = None) -> int:
+        """Take results of some images out of force (those in force, or those of one run); returns how many."""
+        now = self._clock()
+        return self._write(lambda c: results.retract_results(c, image_ids, because, now, run_key))
+
+    def rollback(self, run_key: str, because: str = "") -> int:
+        """Take all results of a run out of force; what was in force before comes back. Returns how many results it has."""
+        checked_texts({"because": because}, "rollback")
+        return self._change_run(run_key, rolled_back_at=self._clock(), rolled_back_because=because)
+
+    def restore(self, run_key: str) -> int:
+        """Undo `rollback`."""
+        return self._change_run(run_key, rolled_back_at=None, rolled_back_because=None)
+
+    # --- inner ------------------------------------------------------------------------------------------
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        with translated_errors(self._engine), self._engine.connect() as connection:
+            return work(connection)
+
+    def _write(self, work: Callable[[Connection], T]) -> T:
+        with translated_errors(self._engine), self._engine.connect() as connection:
+            connection = connection.execution_options(writes=True)
+            with connection.begin():
+                return work(connection)
+
+    def _change_run(self, run_key: str, **values: Any) -> int:
+        def change(connection: Connection) -> int:
+            fid = results.run_fid(connection, run_key)
+            connection.execute(update(schema.run).where(schema.run.c.fid == fid).values(**values))
+            c = schema.correction.c
+            return int(connection.execute(select(func.count()).where(c.run_id == fid)).scalar_one())
+
+        return self._write(change)
+
+
+def _begin_run(connection: Connection, manifest: RunManifest) -> int:
+    run = schema.run
+    row = connection.execute(select(run).where(run.c.run_key == manifest.run_key)).mappings().first()
+    if row is None:
+        values: dict[str, Any] = {
+            "run_key": manifest.run_key,
+            "started_at": manifest.started_at,
+            "last_started_at": manifest.started_at,
+            "config": dict(manifest.config),
+            "code_version": manifest.code_version,
+            "matcher": manifest.matcher,
+            "depth": manifest.depth,
+            "alignment_version": manifest.alignment_version,
+        }
+        inserted = connection.execute(insert(run).values(**checked_texts(values, "run")))
+        key = inserted.inserted_primary_key
+        assert key is not None
+        return int(key[0])
+    if row["rolled_back_at"] is not None:
+        raise DatabaseError(
+            f"run {manifest.run_key[:12]} was rolled back ({row['rolled_back_because'] or 'no reason given'}); bring it back with "
+            f"`geocorrect db restore {manifest.run_key[:12]}` or change the configuration"
+        )
+    again = {"last_started_at": manifest.started_at, "n_starts": run.c.n_starts + 1, "finished_at": None}
+    connection.execute(update(run).where(run.c.fid == row["fid"]).values(**again))
+    return int(row["fid"])

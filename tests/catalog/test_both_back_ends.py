@@ -1,0 +1,41 @@
+"""One model, two back-ends: the same writes give the same rows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import catalog_world as world
+import pytest
+from shapely.geometry.base import BaseGeometry
+
+from geocorrect.catalog import Catalog
+from geocorrect.catalog.schema import tables_of
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, 123000, tzinfo=UTC)
+
+
+def contents(url: str) -> dict[str, list[Any]]:
+    with Catalog.open(url, create=True, clock=lambda: NOW) as catalog:
+        world.fill(catalog)
+        catalog.begin_run(world.manifest("run-b"))
+        catalog.record("run-b", [world.correction(1)])
+        catalog.retract(["1001"], "wrong façade 🙂")
+        with catalog.engine.connect() as connection:
+            return {
+                table.name: [
+                    [value.wkt if isinstance(value, BaseGeometry) else value for value in row]
+                    for row in connection.execute(table.select().order_by(table.c.fid))
+                ]
+                for table in tables_of("postgresql")
+            }
+
+
+@pytest.mark.postgis
+def test_the_same_writes_give_the_same_rows(tmp_path: Path, postgis_url: str) -> None:
+    geopackage, postgis = contents(str(tmp_path / "a.gpkg")), contents(postgis_url)
+    assert geopackage.keys() == postgis.keys()
+    for name in geopackage:
+        assert geopackage[name] == postgis[name], name
+    assert sum(len(rows) for rows in postgis.values()) > 100

@@ -1,0 +1,147 @@
+"""A real PostGIS for the tests: a given server, or a throw-away cluster that works as root and as a normal user.
+
+`postgis_url` is the address of a fresh, empty database with PostGIS; it is dropped after the test. Where it comes from:
+
+1. GEOCORRECT_TEST_DATABASE_URL, an address whose user may create databases;
+2. a cluster in a temporary folder (unix socket only, fsync off), started once per session;
+3. neither: the test is skipped with the line that would run it, or fails when GEOCORRECT_REQUIRE_POSTGIS=1.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy.engine import make_url
+
+INSTALL = "apt-get install -y --no-install-recommends postgresql-postgis"
+TEMPLATE = "geocorrect_test_template"
+
+
+class Cluster:
+    """A PostgreSQL cluster in a temporary folder, listening on a unix socket there."""
+
+    def __init__(self, programs: Path) -> None:
+        # Short path: a unix socket's path may have 107 bytes.
+        self.folder = Path(tempfile.mkdtemp(prefix="gcpg", dir="/tmp"))
+        self.as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        self.programs = programs
+        self.data = self.folder / "data"
+        if self.as_user:
+            shutil.chown(self.folder, "postgres")
+
+    def start(self) -> None:
+        self._run(
+            "initdb",
+            "-D",
+            str(self.data),
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--no-sync",
+            "--locale=C.UTF-8",
+        )
+        self.resume()
+
+    def resume(self) -> None:
+        options = f"-c listen_addresses='' -k {self.folder} -c fsync=off -c full_page_writes=off -c max_connections=40"
+        self._run("pg_ctl", "-D", str(self.data), "-l", str(self.folder / "log"), "-w", "-o", options, "start")
+
+    def suspend(self) -> None:
+        self._run("pg_ctl", "-D", str(self.data), "-m", "immediate", "-w", "stop")
+
+    def remove(self) -> None:
+        try:
+            self.suspend()
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def url(self, database: str, user: str = "postgres") -> str:
+        return f"postgresql://{user}@/{database}?host={self.folder}"
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [*self.as_user, str(self.programs / program), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, cwd="/", timeout=60, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{program} failed: {done.stderr or done.stdout}")
+
+
+def _programs() -> Path | None:
+    """The folder of the newest installed server that has PostGIS."""
+    servers = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"), key=lambda p: int(p.split("/")[4]), reverse=True)
+    with_postgis = [
+        p for p in servers if Path(f"/usr/share/postgresql/{p.split('/')[4]}/extension/postgis.control").exists()
+    ]
+    return Path(with_postgis[0]).parent if with_postgis else None
+
+
+def _skip_or_fail(why: str) -> None:
+    message = f"no PostGIS: {why}; run `{INSTALL}` or set GEOCORRECT_TEST_DATABASE_URL"
+    if os.environ.get("GEOCORRECT_REQUIRE_POSTGIS"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def postgis_cluster() -> Iterator[Cluster | None]:
+    """The throw-away cluster of this session; None when a server was given by its URL."""
+    if os.environ.get("GEOCORRECT_TEST_DATABASE_URL"):
+        yield None
+        return
+    programs = _programs()
+    if programs is None:
+        _skip_or_fail("not installed")
+        return
+    cluster = Cluster(programs)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.remove()
+
+
+@pytest.fixture(scope="session")
+def postgis_server_url(postgis_cluster: Cluster | None) -> Iterator[str]:
+    """Address of the server's maintenance database, with a template database that has PostGIS."""
+    url = os.environ.get("GEOCORRECT_TEST_DATABASE_URL") or (postgis_cluster and postgis_cluster.url("postgres"))
+    assert url
+    template = f"{TEMPLATE}_{uuid.uuid4().hex[:8]}"
+    _execute(url, f"create database {template} encoding 'UTF8' template template0")
+    try:
+        _execute(_with_database(url, template), "create extension postgis")
+        yield f"{url}#{template}"
+    finally:
+        _execute(url, f"drop database if exists {template} with (force)")
+
+
+@pytest.fixture
+def postgis_url(postgis_server_url: str) -> Iterator[str]:
+    """Address of a fresh database with PostGIS, dropped after the test."""
+    server, template = postgis_server_url.split("#")
+    name = f"geocorrect_test_{uuid.uuid4().hex[:12]}"
+    _execute(server, f"create database {name} template {template}")
+    try:
+        yield _with_database(server, name)
+    finally:
+        _execute(server, f"drop database if exists {name} with (force)")
+
+
+def _with_database(url: str, name: str) -> str:
+    return make_url(url).set(database=name).render_as_string(hide_password=False)
+
+
+def _execute(url: str, statement: str) -> None:
+    plain = url.replace("postgresql+psycopg://", "postgresql://", 1)
+    with psycopg.connect(plain, autocommit=True) as connection:
+        connection.execute(statement)
