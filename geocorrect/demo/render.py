@@ -1,0 +1,52 @@
+"""What a camera sees: visibility, shading, sky and smooth silhouettes put together."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from geocorrect.demo.antialias import edge_pixels, quads_of_subpixels, subpixel_rays
+from geocorrect.demo.rays import RayGrid
+from geocorrect.demo.shading import Float32, shade
+from geocorrect.demo.sky import Sky
+from geocorrect.demo.surfaces import Float, Scene
+from geocorrect.demo.visibility import SKY, Int32, visible_quads
+from geocorrect.geometry.pose import Pose
+
+
+def render(scene: Scene, sky: Sky, rays: RayGrid, world_from_cam: Pose) -> Float32:
+    """(H, W, 3) RGB 0…255 float32 of the scene, before anything that a real camera adds."""
+    forms = scene.ray_forms(world_from_cam)
+    index = visible_quads(scene, forms, rays, world_from_cam)
+    directions = np.stack([rays.x.ravel(), rays.y.ravel()], axis=1)
+    steps = np.stack([rays.step_x.ravel(), rays.step_y.ravel()], axis=1)
+    look = _Look(scene, sky, forms, world_from_cam)
+    picture = look.colour(index.ravel(), directions, steps)
+    edges = edge_pixels(index)
+    if len(edges):
+        sub_rays = subpixel_rays(rays, edges)
+        sub_quads = quads_of_subpixels(index, forms, edges, sub_rays)
+        fine = look.colour(sub_quads.ravel(), sub_rays.reshape(-1, 2), np.tile(steps[edges] * np.float32(0.5), (4, 1)))
+        picture[edges] = fine.reshape(4, -1, 3).mean(axis=0)
+    return picture.reshape(*index.shape, 3)
+
+
+class _Look:
+    """The colour along rays of one camera, once it is known which quad they meet."""
+
+    def __init__(self, scene: Scene, sky: Sky, forms: Float, world_from_cam: Pose) -> None:
+        self._scene, self._sky, self._forms = scene, sky, forms
+        self._turn = world_from_cam.rotation.as_matrix().astype(np.float32)
+
+    def colour(self, quads: Int32, rays: Float32, steps: Float32) -> Float32:
+        """(N, 3) RGB of rays (N, 2) that meet quads (N,)."""
+        result = np.empty((len(quads), 3), np.float32)
+        open_sky = quads == SKY
+        result[open_sky] = self._sky.colour(
+            cv2.convertPointsToHomogeneous(rays[open_sky])[:, 0] @ self._turn.T
+            if open_sky.any()
+            else np.zeros((0, 3), np.float32)
+        )
+        built = ~open_sky
+        result[built] = shade(self._scene, self._forms, quads[built], rays[built], steps[built])
+        return result

@@ -1,0 +1,82 @@
+"""Boxes and panels made of quads, in street axes: x along the street, y to its left, z up; metres."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from geocorrect.demo.surfaces import WHOLE, Float, Quad, lit
+from geocorrect.demo.textures import Texture
+
+UP = np.array([0.0, 0.0, 1.0])
+Window = tuple[float, float, float, float]
+
+
+def panel(
+    foot_m: ArrayLike, outward: ArrayLike, size_m: tuple[float, float], texture: Texture, window: Window = WHOLE
+) -> Quad:
+    """A vertical rectangle: foot_m is the middle of its lower edge, outward its horizontal normal, size width × height."""
+    normal = np.asarray(outward, float) / np.linalg.norm(outward)
+    right = np.cross(-normal, UP) * size_m[0]
+    return Quad(
+        np.asarray(foot_m, float) - right / 2 + UP * size_m[1], right, -UP * size_m[1], texture, window, lit(normal)
+    )
+
+
+def floor(left: float, bottom: float, right: float, top: float, z: float, texture: Texture) -> Quad:
+    """A horizontal rectangle seen from above, x from left to right, y from bottom to top; the texture's top is at top."""
+    corner, across = np.array([left, top, z]), np.array([right - left, 0.0, 0.0])
+    return Quad(corner, across, np.array([0.0, bottom - top, 0.0]), texture, WHOLE, lit(UP))
+
+
+@dataclass(frozen=True)
+class Block:
+    """An upright box. centre_m: (x, y) of its middle; yaw_deg turns its length counter-clockwise from the street axis."""
+
+    centre_m: tuple[float, float]
+    length_m: float
+    width_m: float
+    bottom_m: float
+    top_m: float
+    yaw_deg: float = 0.0
+
+    @property
+    def forward(self) -> Float:
+        """Unit vector of its length."""
+        angle = np.radians(self.yaw_deg)
+        return np.array([np.cos(angle), np.sin(angle), 0.0])
+
+    @property
+    def left(self) -> Float:
+        """Unit vector of its width."""
+        return np.cross(UP, self.forward)
+
+    def quads(
+        self, sides: Texture, ends: Texture, lid: Texture, mirrored_windows: tuple[Window, Window] = (WHOLE, WHOLE)
+    ) -> list[Quad]:
+        """Two long sides, two ends and a lid; mirrored_windows chooses the part of `sides` for the left and right one."""
+        centre = np.array([*self.centre_m, self.bottom_m])
+        height = self.top_m - self.bottom_m
+        half_l, half_w = self.forward * self.length_m / 2, self.left * self.width_m / 2
+        lid_corner = centre + UP * height - half_l + half_w
+        return [
+            panel(centre + half_w, self.left, (self.length_m, height), sides, mirrored_windows[0]),
+            panel(centre - half_w, -self.left, (self.length_m, height), sides, mirrored_windows[1]),
+            panel(centre + half_l, self.forward, (self.width_m, height), ends),
+            panel(centre - half_l, -self.forward, (self.width_m, height), ends),
+            Quad(lid_corner, 2 * half_l, -2 * half_w, lid, WHOLE, lit(UP)),
+        ]
+
+    @property
+    def footprint_m(self) -> Float:
+        """(4, 2) corners of the base, counter-clockwise."""
+        corners = [
+            -self.forward * self.length_m - self.left * self.width_m,
+            self.forward * self.length_m - self.left * self.width_m,
+            self.forward * self.length_m + self.left * self.width_m,
+            -self.forward * self.length_m + self.left * self.width_m,
+        ]
+        result: Float = np.array(self.centre_m) + np.array(corners)[:, :2] / 2
+        return result
