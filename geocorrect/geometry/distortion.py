@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 Float = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-MAX_ITERATIONS = 100
+MAX_ITERATIONS = 200
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -123,27 +123,41 @@ class Distortion:
         return rho * _horner((1.0, *self.radial), rho2), slope
 
     def _undistorted_radius(self, target: Float) -> Float:
-        """Solve the increasing radial map for ρ in [0, max_radius]: Newton, kept in a shrinking bracket."""
-        low, high = np.zeros_like(target), np.full_like(target, self.max_radius)
-        if np.isinf(self.max_radius):
-            high = np.maximum(target, 1.0)
-            while (short := self._radial_map(high)[0] < target).any():
-                high[short] *= 2
+        """Solve the increasing radial map for ρ in [0, max_radius]: Newton, kept in a shrinking bracket.
+
+        A step that leaves the bracket, or is not half as long as the one before, is replaced by a bisection.
+        """
+        low, high = np.zeros_like(target), self._upper_bracket(target)
         rho = np.minimum(target, high)
+        length = high.copy()
+        settled = np.zeros(len(target), bool)
         for _ in range(MAX_ITERATIONS):
             value, slope = self._radial_map(rho)
             error = value - target
             low, high = np.where(error < 0, rho, low), np.where(error > 0, rho, high)
             with np.errstate(divide="ignore", invalid="ignore"):
-                following = rho - error / slope
-            following = np.where(error == 0, rho, following)
-            escaped = ~((following >= low) & (following <= high))
-            following[escaped] = 0.5 * (low + high)[escaped]
-            settled = np.abs(following - rho) <= 2 * _EPS * rho
-            rho = following
+                step = np.where(error == 0, 0.0, error / slope)
+            following = rho - step
+            wanting = ~((following >= low) & (following <= high) & (np.abs(step) <= 0.5 * length))
+            newly = np.abs(step) <= 2 * _EPS * rho
+            following = np.where(wanting & ~newly, 0.5 * (low + high), following)
+            length = np.abs(following - rho)
+            rho = np.where(settled, rho, following)
+            settled |= newly | (length <= _EPS * rho)
             if settled.all():
                 break
         return rho
+
+    def _upper_bracket(self, target: Float) -> Float:
+        """Radii whose image is at least `target`."""
+        if np.isfinite(self.max_radius):
+            return np.full_like(target, self.max_radius)
+        high = np.maximum(target, 1.0)
+        if self.radial[-1:] > (0.0,):  # far out the last term rules: start near its own solution
+            high = np.minimum(high, np.maximum((target / self.radial[-1]) ** (1 / (2 * len(self.radial) + 1)), 1.0))
+        while (short := self._radial_map(high)[0] < target).any():
+            high[short] *= 2
+        return high
 
     def _newton(self, plane: Float, target: Float) -> tuple[Float, Mask]:
         """2-D Newton on the full map with step halving; points that do not settle inside the disc are refused."""

@@ -96,6 +96,7 @@ class Lens:
             scale = np.sinc(rho / np.pi)  # sin ρ / ρ, 1 at the centre
             return np.column_stack([plane * scale[:, None], np.cos(rho)]), valid
         tangent = rho if self.perspective_share == 1.0 else self._dual_tangent(rho)
+        valid &= tangent < 1e100  # beyond, a dual plane radius past the horizon overflows
         scale = np.divide(tangent, rho, out=np.ones_like(rho), where=rho > 0)
         rays = np.column_stack([plane * scale[:, None], np.ones(len(plane))])
         return rays / np.linalg.norm(rays, axis=1, keepdims=True), valid
