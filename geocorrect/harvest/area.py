@@ -105,6 +105,8 @@ class Area:
             for tile in mercantile.tiles(west, south, east, north, TILE_ZOOM):
                 if prepared.intersects(box(*mercantile.bounds(tile))):
                     tiles.add(tile)
+        if not tiles:
+            raise InputError(f"the area lies beyond ±{MERCATOR_LIMIT_DEG}° latitude, where the service has no coverage")
         if len(tiles) > limit:
             raise InputError(_too_large(len(tiles), limit))
         return sorted(tiles)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from geocorrect.harvest.client import Json, MapillaryClient
 from geocorrect.harvest.faults import RequestError, Trouble
 from geocorrect.harvest.metadata import FIELDS, THUMB_FIELDS
 
-_BLAME_ONE = frozenset(
-    {Trouble.NOT_FOUND, Trouble.TOO_MUCH_DATA, Trouble.QUERY_TIMEOUT, Trouble.FORBIDDEN, Trouble.REFUSED}
-)
+ALL_FIELDS = (*FIELDS, *THUMB_FIELDS.values())
+"""All metadata and every picture URL: a missing size falls back to a smaller one."""
+
+_BLAME_ONE = frozenset({Trouble.NOT_FOUND, Trouble.TOO_MUCH_DATA, Trouble.QUERY_TIMEOUT, Trouble.FORBIDDEN})
 
 
 @dataclass
@@ -29,46 +30,46 @@ class Answers:
         self.failed.update(other.failed)
 
 
-def fields_to_ask() -> tuple[str, ...]:
-    """All metadata fields and every picture URL (a missing size falls back to a smaller one)."""
-    return (*FIELDS, *THUMB_FIELDS.values())
+class BatchReader:
+    """Asks for metadata. Batches by id are undocumented: when they are refused as such, images are asked for singly."""
 
+    def __init__(self, client: MapillaryClient) -> None:
+        self._client = client
+        self._batches_refused = False
 
-def ask_for(client: MapillaryClient, image_ids: Sequence[str]) -> Answers:
-    """Metadata of up to one batch of images. Each id ends up in exactly one of the three parts of the answer."""
-    fields = fields_to_ask()
-    if len(image_ids) == 1:
-        return _ask_single(client, image_ids[0], fields)
-    try:
-        entries = client.images_by_id(image_ids, fields)
-    except RequestError as failure:
-        if failure.trouble not in _BLAME_ONE:
-            return Answers(failed={image_id: str(failure) for image_id in image_ids})
-        return _halves(client, image_ids, ask_for)
-    wanted = set(image_ids)
-    answers = Answers(records={str(entry["id"]): entry for entry in entries if str(entry.get("id")) in wanted})
-    # The service may leave images out without a word; each of them is asked for by name before it is believed gone.
-    for image_id in image_ids:
-        if image_id not in answers.records:
-            answers.add(_ask_single(client, image_id, fields))
-    return answers
+    def ask_for(self, image_ids: Sequence[str]) -> Answers:
+        """Metadata of up to one batch of images. Each id ends up in exactly one of the three parts of the answer."""
+        if len(image_ids) == 1 or self._batches_refused:
+            return self._singly(image_ids)
+        try:
+            entries = self._client.images_by_id(image_ids, ALL_FIELDS)
+        except RequestError as failure:
+            if failure.trouble in _BLAME_ONE:
+                return self._halves(image_ids)
+            if failure.trouble is not Trouble.REFUSED:
+                return Answers(failed=dict.fromkeys(image_ids, str(failure)))
+            self._batches_refused = True
+            return self._singly(image_ids)
+        wanted = set(image_ids)
+        answers = Answers({str(entry["id"]): entry for entry in entries if str(entry.get("id")) in wanted})
+        # The service may leave images out without a word; each is asked for by name before it is believed gone.
+        answers.add(self._singly([image_id for image_id in image_ids if image_id not in answers.records]))
+        return answers
 
+    def _halves(self, image_ids: Sequence[str]) -> Answers:
+        middle = len(image_ids) // 2
+        answers = self.ask_for(image_ids[:middle])
+        answers.add(self.ask_for(image_ids[middle:]))
+        return answers
 
-def _ask_single(client: MapillaryClient, image_id: str, fields: Sequence[str]) -> Answers:
-    try:
-        return Answers(records={image_id: client.entity(image_id, fields)})
-    except RequestError as failure:
-        if failure.trouble is Trouble.NOT_FOUND:
-            return Answers(gone=[image_id])
-        return Answers(failed={image_id: str(failure)})
-
-
-def _halves(
-    client: MapillaryClient,
-    image_ids: Sequence[str],
-    ask: Callable[[MapillaryClient, Sequence[str]], Answers],
-) -> Answers:
-    middle = len(image_ids) // 2
-    answers = ask(client, image_ids[:middle])
-    answers.add(ask(client, image_ids[middle:]))
-    return answers
+    def _singly(self, image_ids: Sequence[str]) -> Answers:
+        answers = Answers()
+        for image_id in image_ids:
+            try:
+                answers.records[image_id] = self._client.entity(image_id, ALL_FIELDS)
+            except RequestError as failure:
+                if failure.trouble is Trouble.NOT_FOUND:
+                    answers.gone.append(image_id)
+                else:
+                    answers.failed[image_id] = str(failure)
+        return answers

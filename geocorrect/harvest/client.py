@@ -39,7 +39,8 @@ Box = tuple[float, float, float, float]
 
 _log = logging.getLogger(__name__)
 _MEGABYTE = 1_000_000
-_TRIES = {Trouble.MALFORMED: 2, Trouble.QUERY_TIMEOUT: 4}
+_TRIES = {Trouble.MALFORMED: 2, Trouble.TOO_MUCH_DATA: 2, Trouble.QUERY_TIMEOUT: 4}
+"""Kinds of trouble on which insisting is pointless: tries per request, where fewer than the budget."""
 _HTTP_LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy")
 
 
@@ -97,8 +98,13 @@ class MapillaryClient:
     # --- end points ---
 
     def check_token(self) -> None:
-        """One cheap request, so that a bad token stops a long run before it starts. RemoteError when it is refused."""
-        self._graph("image_ids", {"sequence_id": "0"}, "check")
+        """One cheap request, so that a bad token or a dead line stops a long run before it starts (RemoteError)."""
+        try:
+            self._graph("image_ids", {"sequence_id": "0"}, "check")
+        except RequestError as failure:
+            if failure.trouble in (Trouble.TEMPORARY, Trouble.MALFORMED):
+                text = f"{self.options.graph_url} does not answer like Mapillary ({failure.detail}); check the network"
+                raise RemoteError(text) from None
 
     def entity(self, image_id: str, fields: Sequence[str]) -> Json:
         """One image; RequestError NOT_FOUND when it does not exist."""
@@ -157,9 +163,15 @@ class MapillaryClient:
 
     def _request(self, role: Role, url: str, query: Mapping[str, str], kind: str) -> Any:
         """Ask until it works, is hopeless, or the budget of tries is spent. JSON for graph, bytes for the others."""
-        for attempt in self._attempts(role):
-            with attempt:
-                return self._one_try(role, url, query, kind)
+        try:
+            for attempt in self._attempts(role):
+                with attempt:
+                    return self._one_try(role, url, query, kind)
+        except RequestError as failure:
+            # One dead picture is no dead service, so its tries count once; every try at the API counts.
+            if role == "cdn" and failure.trouble is Trouble.TEMPORARY:
+                self.pace.failed(counts=True)
+            raise
         raise AssertionError("unreachable")
 
     def _attempts(self, role: Role) -> Iterator[tenacity.AttemptManager]:
@@ -193,25 +205,24 @@ class MapillaryClient:
             status, headers, body = self._fetch(role, url, query)
             failure = judge(role, status, body)
             if failure is None:
-                content = parse_json(body) if role == "graph" else body
+                content = parse_json(body) if role == "graph" else body * (status == 200)
                 self.pace.succeeded()
                 return content
             failure.retry_after_s = retry_after_s(headers.get("Retry-After"), self.options.backoff_cap_s)
         except RequestError as malformed:
             failure = malformed
-        self._note(failure)
+        self._note(failure, role)
         raise failure
 
-    def _note(self, failure: RequestError) -> None:
+    def _note(self, failure: RequestError, role: Role) -> None:
         """Tell the shared pace; a refused token or a block ends the run at once."""
         if failure.trouble in STOPS_THE_RUN:
             what = "the token was refused" if failure.trouble is Trouble.UNAUTHORIZED else "the account is blocked"
             why = f"{what}: {failure.detail}; renew {TOKEN_VARIABLE} and run the same command again to continue"
             self.pace.stop(why)
             raise RemoteError(why)
-        silent = failure.trouble in (Trouble.RATE_LIMITED, Trouble.TEMPORARY)
-        if silent:
-            self.pace.failed(counts=failure.trouble is Trouble.TEMPORARY)
+        if failure.trouble in (Trouble.RATE_LIMITED, Trouble.TEMPORARY):
+            self.pace.failed(counts=failure.trouble is Trouble.TEMPORARY and role != "cdn")
         else:
             self.pace.succeeded()
 
@@ -226,6 +237,7 @@ class MapillaryClient:
             with self._http.stream("GET", url, params=query or None, headers=headers) as response:
                 chunks, size = [], 0
                 for chunk in response.iter_bytes():
+                    self.pace.check()
                     size += len(chunk)
                     if size > cap:
                         raise RequestError(Trouble.REFUSED, f"{role} answer is larger than {cap} bytes")

@@ -55,8 +55,11 @@ class Discovery:
         try:
             if not self._tiles_work.is_set():
                 raise RequestError(Trouble.RATE_LIMITED, "tiles were given up for this run")
-            for layer in LAYERS:
-                coverage.add(self._layer(layer, tile))
+            layers = [self._layer(layer, tile) for layer in LAYERS]
+            for layer in layers:
+                coverage.add(layer)
+            # Nearly every image lies in both layers: the larger one is the better count.
+            coverage.n_points = max(layer.n_points for layer in layers)
         except RequestError as failure:
             self._note_tile_failure(name, failure)
             coverage.add(self._search_instead(tile))
@@ -103,14 +106,9 @@ class Discovery:
         return coverage
 
     def _ask(self, cell: Box) -> list[Json]:
-        """A box's answer; an empty one, or one that was too much, is asked for once more before it is believed."""
+        """A box's answer; an empty one is asked for once more before it is believed."""
         fields = ("id", "sequence")
-        try:
-            found = self._client.images_in_box(cell, fields, SEARCH_LIMIT)
-        except RequestError as failure:
-            if failure.trouble is not Trouble.TOO_MUCH_DATA:
-                raise
-            found = []
+        found = self._client.images_in_box(cell, fields, SEARCH_LIMIT)
         return found or self._client.images_in_box(cell, fields, SEARCH_LIMIT)
 
     def _quarters(self, cell: Box, depth: int) -> Coverage:

@@ -38,7 +38,9 @@ class Trouble(StrEnum):
 
 
 STOPS_THE_RUN = frozenset({Trouble.UNAUTHORIZED, Trouble.BLOCKED})
-RETRYABLE = frozenset({Trouble.RATE_LIMITED, Trouble.TEMPORARY, Trouble.MALFORMED, Trouble.QUERY_TIMEOUT})
+RETRYABLE = frozenset(
+    {Trouble.RATE_LIMITED, Trouble.TEMPORARY, Trouble.MALFORMED, Trouble.QUERY_TIMEOUT, Trouble.TOO_MUCH_DATA}
+)
 
 
 @dataclass(eq=False)
@@ -49,7 +51,6 @@ class RequestError(Exception):
     detail: str
     retry_after_s: float = float("nan")
     field_name: str | None = None
-    service_answered: bool = True
 
     def __post_init__(self) -> None:
         self.detail = redact(self.detail)

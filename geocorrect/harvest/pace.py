@@ -39,12 +39,12 @@ class Pace:
                         self._next_turn_s = max(self._next_turn_s, now - self._interval_s) + self._interval_s
                     break
             self.sleep(ready - now)
-        self._check()
+        self.check()
 
     def sleep(self, seconds: float) -> None:
         """Sleep that a stop of the run interrupts."""
         self._stopped.wait(seconds)
-        self._check()
+        self.check()
 
     def pause_all(self, seconds: float) -> None:
         """Nobody sends anything for a while. Pauses do not add up: the latest end counts."""
@@ -80,7 +80,8 @@ class Pace:
             self._why_stopped = self._why_stopped or why
         self._stopped.set()
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """RemoteError once the run has been stopped."""
         if self._stopped.is_set():
             raise RemoteError(self._why_stopped)
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 from geocorrect.errors import ExitCode
+from geocorrect.records import Image
 
 
 @dataclass(frozen=True)
 class Hole:
-    """Something the service would not answer: kind ("tile", "cell", "sequence", "batch", "picture"), which, and why."""
+    """Something the service would not answer: kind ("cell", "sequence", "image", "picture"), which, and why."""
 
     kind: str
     name: str
@@ -40,6 +42,21 @@ class HarvestReport:
     requests: Counter[str] = field(default_factory=Counter)
     holes: list[Hole] = field(default_factory=list)
     dry_run: bool = False
+
+    @property
+    def n_stored(self) -> int:
+        """Images written to the catalog by this run."""
+        return self.n_new + self.n_updated
+
+    def count(self, images: Collection[Image], known: Collection[str]) -> None:
+        """Add images that were just stored; `known` are the ids that the catalog had before."""
+        for image in images:
+            self.n_updated += image.id in known
+            self.n_new += image.id not in known
+            self.n_with_picture += image.path is not None
+            self.quality[str(image.quality)] += 1
+            if image.problem is not None:
+                self.problems[str(image.problem)] += 1
 
     @property
     def exit_code(self) -> ExitCode:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from geocorrect.records import Image
@@ -11,11 +11,11 @@ from geocorrect.records import Image
 class ImageSink(Protocol):
     """Where harvested images go. `catalog.Catalog` is one.
 
-    `images` returns the stored images among the ids asked for, in any order. `upsert_images` is idempotent and durable
-    when it returns: the harvest then forgets about these images.
+    `images` returns the stored images among the ids asked for, by id. `upsert_images` is idempotent and durable when it
+    returns: the harvest then forgets about these images.
     """
 
-    def images(self, ids: Sequence[str]) -> Iterable[Image]:
+    def images(self, ids: Sequence[str]) -> Mapping[str, Image]:
         """The stored images among `ids`."""
         ...
 
@@ -30,9 +30,9 @@ class MemorySink:
     def __init__(self) -> None:
         self.by_id: dict[str, Image] = {}
 
-    def images(self, ids: Sequence[str]) -> Iterable[Image]:
+    def images(self, ids: Sequence[str]) -> Mapping[str, Image]:
         """The stored images among `ids`."""
-        return [self.by_id[image_id] for image_id in ids if image_id in self.by_id]
+        return {image_id: self.by_id[image_id] for image_id in ids if image_id in self.by_id}
 
     def upsert_images(self, images: Iterable[Image]) -> None:
         """Insert or replace."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,7 @@ from geocorrect.harvest.faults import RequestError, Trouble
 LAYERS = ("mly1_public", "mly1_computed_public")
 """Coverage by reported and by computed position: an image near the border may lie inside by one of them only."""
 
+_MAX_INFLATED_BYTES = 128_000_000
 SEQUENCE_KEY = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
 IMAGE_ID = re.compile(r"^[0-9]{1,24}$")
 
@@ -41,6 +43,7 @@ def read_tile(data: bytes, tile: mercantile.Tile, area: Area) -> Coverage:
 
     Tile coordinates are rounded to about 0.6 m × cos(latitude): good for discovery, never a position.
     """
+    data = _inflated(data, tile)
     if not data:
         return Coverage()
     import mapbox_vector_tile
@@ -64,6 +67,21 @@ def read_tile(data: bytes, tile: mercantile.Tile, area: Area) -> Coverage:
                 coverage.loose_ids.add(str(properties["id"]))
         coverage.n_points += len(features) if name == "image" else 0
     return coverage
+
+
+def _inflated(data: bytes, tile: mercantile.Tile) -> bytes:
+    """Some hosts send gzip without saying so in the headers."""
+    if not data.startswith(b"\x1f\x8b"):
+        return data
+    try:
+        inflater = zlib.decompressobj(wbits=31)
+        result = inflater.decompress(data, _MAX_INFLATED_BYTES)
+    except zlib.error as error:
+        text = f"tile {tile.z}/{tile.x}/{tile.y}: broken gzip ({error})"
+        raise RequestError(Trouble.MALFORMED, text) from None
+    if inflater.unconsumed_tail or not inflater.eof:
+        raise RequestError(Trouble.MALFORMED, f"tile {tile.z}/{tile.x}/{tile.y}: gzip cut short or too large")
+    return result
 
 
 def _in_tile_units(area: Area, tile: mercantile.Tile, extent: int) -> BaseGeometry:
