@@ -311,6 +311,8 @@ class Camera:
 
     def _pixels(self, coordinates: Float, visible: Mask) -> tuple[Float, Mask]:
         px = coordinates * self._scale_px + self._principal_px
+        if self.projection is Projection.SPHERICAL:
+            px[px[:, 0] >= self.width - 0.5, 0] -= self.width  # straight behind: the right edge is the left edge
         visible = visible & finite_rows(px)
         px[~visible] = np.nan
         return px, visible

@@ -55,7 +55,7 @@ class Similarity:
     def inverse(self) -> Similarity:
         """b_from_a."""
         r_inv = self.rotation.inv()
-        return Similarity(1 / self.scale, r_inv, -r_inv.apply(self.translation_m) / self.scale)
+        return Similarity(1 / self.scale, r_inv, -(r_inv.as_matrix() @ self.translation_m) / self.scale)
 
     def __matmul__(self, other: Similarity) -> Similarity:
         """a_from_c = a_from_b @ b_from_c."""

@@ -288,6 +288,9 @@ def test_spherical_landmarks() -> None:
     np.testing.assert_allclose(px[0], [1999.5, 999.5])
     np.testing.assert_allclose(px[1], [2999.5, 999.5])
     np.testing.assert_allclose(px[2:, 1], [-0.5, 1999.5])
+    behind, _ = camera.project([[0.0, 0, -1.0], [-0.0, 0, -1.0], [1e-300, 0, -1.0], [-1e-9, 0, -1.0]])
+    np.testing.assert_allclose(behind[:, 0], -0.5, atol=1e-5)
+    assert camera.contains(behind).all()
 
 
 @given(st.floats(0.01, 0.99), st.floats(0, 1.5))

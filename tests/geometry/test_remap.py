@@ -1,0 +1,99 @@
+"""Virtual pinholes: a painted world looks the same resampled from the real camera and through the pinhole itself."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from geocorrect.geometry.camera import Camera
+from geocorrect.geometry.remap import panorama_faces, pixel_map, undistort
+
+PANORAMA = Camera.spherical(1200, 600)
+FISHEYE = Camera("fisheye", 640, 480, 240, 240, 319.5, 239.5, (-0.056222673982389, 0.0045142114791229))
+BROWN = Camera("brown", 640, 480, 420, 425, 322.5, 236.25, (-0.2, 0.05, 0.003, -0.002, 0.01))
+
+
+def painted(rays: np.ndarray) -> np.ndarray:
+    """A smooth colour per direction, so that bilinear sampling is nearly exact; 3 channels in 0…1."""
+    unit = rays / np.linalg.norm(rays, axis=-1, keepdims=True)
+    return 0.5 + 0.4 * np.sin(3.0 * unit + np.array([0.3, 1.1, 2.0]))
+
+
+def photographed(camera: Camera, world_from_cam: Rotation | None = None) -> np.ndarray:
+    u, v = np.meshgrid(np.arange(camera.width), np.arange(camera.height))
+    rays = camera.unproject(np.column_stack([u.ravel(), v.ravel()]))
+    rays = rays if world_from_cam is None else world_from_cam.apply(rays)
+    return np.nan_to_num(painted(rays)).reshape(camera.height, camera.width, 3).astype(np.float32)
+
+
+@pytest.mark.parametrize("camera", [FISHEYE, BROWN], ids=lambda c: c.projection.value)
+def test_undistorted_picture_is_what_the_pinhole_sees(camera: Camera) -> None:
+    pinhole, pixels, mask = undistort(camera, photographed(camera))
+    assert pinhole == camera.undistorted()
+    assert pixels.shape == (camera.height, camera.width, 3)
+    assert mask.mean() > 0.6
+    assert np.abs(pixels - photographed(pinhole))[mask].max() < 2e-3
+    assert (pixels[~mask] == 0).all()
+
+
+def test_a_turned_virtual_camera() -> None:
+    virtual = Camera.pinhole(300, 200, 300, 300, 149.5, 99.5)
+    virtual_from_cam = Rotation.from_euler("yxz", [25, -10, 5], degrees=True)
+    mapping = pixel_map(FISHEYE, virtual, virtual_from_cam)
+    assert mapping.mask.mean() > 0.9
+    expected = photographed(virtual, virtual_from_cam.inv())
+    assert np.abs(mapping.apply(photographed(FISHEYE)) - expected)[mapping.mask].max() < 2e-3
+
+
+@pytest.mark.parametrize(("count", "fov_deg"), [(4, 90.0), (4, 100.0), (6, 75.0), (8, 60.0)])
+def test_faces_show_the_panorama_without_gap_or_seam(count: int, fov_deg: float) -> None:
+    faces = PANORAMA.panorama_faces(count, fov_deg)
+    assert len(faces) == count
+    picture = photographed(PANORAMA)
+    for face_from_cam, face in faces:
+        mapping = pixel_map(PANORAMA, face, face_from_cam)
+        assert mapping.mask.all()
+        expected = photographed(face, face_from_cam.inv())
+        assert np.abs(mapping.apply(picture) - expected).max() < 2e-3
+    azimuth = np.radians(np.linspace(0, 360, 721))
+    horizon = np.column_stack([np.sin(azimuth), np.zeros_like(azimuth), np.cos(azimuth)])
+    seen = [face.contains(face.project(turn.apply(horizon))[0] * 0.999999) for turn, face in faces]
+    assert np.any(seen, axis=0).all()
+
+
+def test_faces_go_round_to_the_right() -> None:
+    ahead = [turn.inv().apply([0.0, 0.0, 1.0]) for turn, _ in PANORAMA.panorama_faces(4, 95.0)]
+    np.testing.assert_allclose(ahead, [[0, 0, 1], [1, 0, 0], [0, 0, -1], [-1, 0, 0]], atol=1e-12)
+    face = PANORAMA.panorama_faces(4, 90.0)[0][1]
+    assert 1.0 / face.focal_x_px == pytest.approx(2 * math.pi / PANORAMA.width, rel=0.01)
+
+
+def test_rays_that_the_real_camera_has_not_are_masked() -> None:
+    virtual = Camera.pinhole(100, 100, 50, 50, 49.5, 49.5)
+    backwards = pixel_map(BROWN, virtual, Rotation.from_euler("y", 180, degrees=True))
+    assert not backwards.mask.any()
+    assert np.isnan(backwards.source_x_px).all()
+    assert (backwards.apply(photographed(BROWN)) == 0).all()
+    folding = Camera("simple_radial", 640, 480, 300, 300, 319.5, 239.5, (-0.3,))
+    wide = pixel_map(folding, Camera.pinhole(801, 3, 100, 100, 400, 1))
+    limit = 100 / math.sqrt(0.9)
+    inside = np.abs(np.arange(801) - 400) < limit
+    np.testing.assert_array_equal(wide.mask[1], inside)
+
+
+def test_grey_and_8_bit_pictures() -> None:
+    grey = (photographed(BROWN)[..., 0] * 255).astype(np.uint8)
+    mapping = pixel_map(BROWN, BROWN)
+    assert mapping.mask.mean() > 0.999
+    same = mapping.apply(grey)
+    assert same.dtype == np.uint8
+    assert np.abs(same.astype(int) - grey)[mapping.mask].max() <= 1
+
+
+@pytest.mark.parametrize(("count", "fov_deg"), [(3, 130.0), (4, 80.0), (4, 175.0), (0, 95.0)])
+def test_faces_that_leave_gaps_are_refused(count: int, fov_deg: float) -> None:
+    with pytest.raises(ValueError, match="faces"):
+        panorama_faces(PANORAMA, count, fov_deg)
