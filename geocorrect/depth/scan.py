@@ -65,7 +65,8 @@ def _checked(path: Path, points: Float) -> Float:
     valid = np.abs(points).max(axis=1, initial=0.0) >= INVALID_RETURN_M
     if not valid.any():
         raise InputError(f"{path}: the scan holds no valid return")
-    return points[valid]
+    kept: Float = points[valid]
+    return kept
 
 
 def _four_floats(path: Path, data: bytes) -> Float:
@@ -89,28 +90,29 @@ def _ouster(path: Path, data: bytes) -> Float:
         for points in sorted(OUSTER_POINTS)
         if len(data) % points == 0 and smallest <= len(data) // points <= MAX_POINT_BYTES
     ]
-    clouds = [_full_record(data, fields, step) for step in steps]
+    readings = [lambda step=step: _full_record(data, fields, step) for step in sorted(steps)]
     if len(data) % REDUCED_POINT_BYTES == 0 and len(data) // REDUCED_POINT_BYTES in OUSTER_POINTS:
-        clouds.insert(0, _four_floats(path, data))
-    sensible = [cloud for cloud in clouds if (np.abs(cloud) <= MAX_COORDINATE_M).all()]
-    if len(sensible) > 1:
-        sensible = [cloud for cloud in sensible if _looks_like_ranges(cloud)]
-    if len(clouds) >= 1 and not sensible:
-        return clouds[0]
-    if len(sensible) != 1:
-        raise InputError(
-            f"{path}: {len(data)} bytes is no organised Ouster cloud: neither {REDUCED_POINT_BYTES} bytes a point "
-            f"(reduced) nor {smallest}…{MAX_POINT_BYTES} (full record) times 16/32/64/128 rows × "
-            "512/1024/2048/4096 columns; the file is truncated, export it again"
-        )
-    return sensible[0]
+        readings.insert(0, lambda: _four_floats(path, data))
+    for reading in readings:
+        points = reading()
+        if _looks_like_returns(points):
+            return points
+    raise InputError(
+        f"{path}: {len(data)} bytes is no organised Ouster cloud: neither {REDUCED_POINT_BYTES} bytes a point "
+        f"(reduced) nor {smallest}…{MAX_POINT_BYTES} (full record) times 16/32/64/128 rows × "
+        "512/1024/2048/4096 columns; the file is truncated, export it again"
+    )
 
 
-def _looks_like_ranges(points: Float) -> bool:
-    """Misread records turn integers into denormal floats: almost no coordinate of a real return is that small."""
-    returned = np.abs(points).max(axis=1) >= INVALID_RETURN_M
-    tiny = (np.abs(points) < 1e-12) & (points != 0.0)
-    return bool(returned.any()) and float(tiny.any(axis=1).mean()) < 1e-3
+def _looks_like_returns(points: Float) -> bool:
+    """Whether floats were read as floats: integers and paddings read as floats are denormal or absurd.
+
+    A few damaged points are let through here, because `read_scan` must refuse the file for them. Records are tried from
+    the shortest, because every second record of a cloud looks like a cloud too.
+    """
+    size = np.abs(points)
+    plausible = ((size <= MAX_COORDINATE_M) & ((size > 1e-12) | (size == 0.0))).all(axis=1)
+    return float(plausible.mean()) > 0.95
 
 
 def _full_record(data: bytes, fields: list[dict[str, Any]], step: int) -> Float:

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from geocorrect.anchors.table import TableOptions, read_table
+from geocorrect.errors import InputError
+from geocorrect.geometry.frame import Frame, crs_from_wgs84, grid_convergence_deg, rotation_from_heading
+from geocorrect.geometry.pose import rotation_angle_deg
+from geocorrect.geometry.vertical import ellipsoidal_height_m
+
+LON, LAT, HEIGHT = 12.516, 41.903, 98.0
+HEADER = "file,lon_deg,lat_deg,height_m,heading_deg,pitch_deg,roll_deg,width,height,fx,fy,cx,cy,k1,captured_at"
+ROW = f"a.png,{LON},{LAT},{HEIGHT},30,2,-1,32,24,30,30,15.5,11.5,-0.1,2024-05-01T10:00:00+02:00"
+WGS84 = TableOptions("EPSG:4326", "ellipsoid")
+
+
+def write(tmp_path: Path, *rows: str, header: str = HEADER) -> Path:
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(tmp_path / name), np.zeros((24, 32, 3), np.uint8))
+    path = tmp_path / "anchors.csv"
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+def test_a_row_becomes_an_anchor(tmp_path: Path) -> None:
+    table = read_table(write(tmp_path, ROW), WGS84)
+    (anchor,) = table.anchors
+    frame = table.alignment.frame
+    assert (anchor.id, anchor.dataset, anchor.path) == ("a", "table", tmp_path / "a.png")
+    assert np.array(frame.wgs84_from_enu(anchor.world_from_cam.translation_m)) == pytest.approx([LON, LAT, HEIGHT])
+    assert frame.heading_deg(anchor.world_from_cam) == pytest.approx(30.0)
+    assert rotation_angle_deg(anchor.world_from_cam.rotation, rotation_from_heading(30, 2, -1)) < 1e-6
+    assert anchor.captured_at is not None
+    assert anchor.captured_at.isoformat() == "2024-05-01T08:00:00+00:00"
+    assert anchor.camera.distortion[0] == -0.1
+    assert anchor.world_from_cam.covariance is None
+
+
+def test_geojson_is_wgs84_and_quaternions_and_sigmas_are_read(tmp_path: Path) -> None:
+    write(tmp_path)
+    x, y, z, w = rotation_from_heading(123.0).as_quat()
+    properties = {"file": "a.png", "id": "one", "qx": x, "qy": y, "qz": z, "qw": w, "width": 32, "height": 24}
+    properties |= {"fx": 30, "fy": 30, "cx": 15.5, "cy": 11.5, "sigma_position_m": 0.2, "sigma_rotation_deg": 0.5}
+    feature = {"type": "Feature", "geometry": {"type": "Point", "coordinates": [LON, LAT, HEIGHT]}, "properties": properties}
+    path = tmp_path / "anchors.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    far = Frame("far", LON + 0.1, LAT, 0.0)
+    (anchor,) = read_table(path, TableOptions(None, "ellipsoid", frame=far)).anchors
+    assert far.heading_deg(anchor.world_from_cam) == pytest.approx(123.0, abs=1e-6)
+    assert anchor.world_from_cam.covariance is not None
+    assert np.sqrt(np.diag(anchor.world_from_cam.covariance)) == pytest.approx([0.2] * 3 + [np.radians(0.5)] * 3)
+
+
+def test_projected_coordinates_and_grid_headings(tmp_path: Path) -> None:
+    x, y = crs_from_wgs84("EPSG:32633", LON, LAT)
+    header = HEADER.replace("lon_deg,lat_deg", "x,y")
+    path = write(tmp_path, ROW.replace(f"{LON},{LAT}", f"{float(x)!r},{float(y)!r}"), header=header)
+    table = read_table(path, TableOptions("EPSG:32633", "ellipsoid", heading_reference="grid"))
+    convergence = grid_convergence_deg("EPSG:32633", LON, LAT)
+    assert convergence == pytest.approx(-1.66, abs=0.01)
+    assert table.alignment.frame.heading_deg(table.anchors[0].world_from_cam) == pytest.approx(30 + convergence)
+    assert table.alignment.frame.lon_deg == pytest.approx(LON, abs=1e-9)
+
+
+def test_heights_above_sea_level_are_moved_by_the_undulation(tmp_path: Path) -> None:
+    path = write(tmp_path, ROW)
+    table = read_table(path, TableOptions("EPSG:4326", "orthometric", 48.3))
+    assert table.alignment.frame.height_m == pytest.approx(HEIGHT + 48.3)
+    with pytest.raises(InputError, match=r"line 2: height_m: heights above sea level need the geoid undulation"):
+        read_table(path, TableOptions("EPSG:4326", "orthometric"))
+    with pytest.raises(InputError, match=r"not a vertical CRS"):
+        read_table(path, TableOptions("EPSG:4326", "EPSG:32633"))
+
+
+def test_a_vertical_crs_is_converted_by_its_grid_or_refused() -> None:
+    try:
+        height = float(ellipsoidal_height_m(LON, LAT, 50.0, "EPSG:5773"))
+    except ValueError as error:
+        assert "geoid" in str(error)
+    else:
+        assert height == pytest.approx(98.0, abs=1.5)
+    with pytest.raises(ValueError, match="drop one of the two"):
+        ellipsoidal_height_m(LON, LAT, 50.0, "ellipsoid", 48.0)
+
+
+@pytest.mark.parametrize(
+    ("row", "options", "message"),
+    [
+        (ROW, TableOptions(None, "ellipsoid"), "coordinate system is not declared; add --crs"),
+        (ROW, TableOptions("EPSG:4326"), "heights are measured from is not declared"),
+        (ROW, TableOptions("EPSG:32633", "ellipsoid"), "line 2: lon_deg, lat_deg are WGS84, but the declared CRS"),
+        (ROW.replace("12.516,41.903", "41.903,112.516"), WGS84, r"line 2: longitude 41.903, latitude 112.516 .*swapped"),
+        (ROW.replace("98.0", ""), WGS84, "line 2: column 'height_m' is missing or empty"),
+        (ROW.replace("98.0", "high"), WGS84, "line 2: height_m must be a finite number, got 'high'"),
+        (ROW.replace(",30,30,", ",nan,30,"), WGS84, "line 2: fx must be a finite number, got 'nan'"),
+        (ROW.replace(",30,30,", ",-30,30,"), WGS84, "line 2: .*focal_x_px must be a positive"),
+        (ROW.replace("32,24", "64,48"), WGS84, r"line 2: .*a.png is 32×24 pixels, the row says 64×48"),
+        (ROW.replace("a.png", "c.png"), WGS84, r"c.png: no such image"),
+        (ROW.replace("+02:00", ""), WGS84, "line 2: captured_at .* has no time zone"),
+        (ROW.replace("2024-05-01T", "May "), WGS84, "line 2: captured_at .* is not an ISO 8601"),
+        (ROW + "\n" + ROW, WGS84, r"line 3: id 'a' was already used in .*line 2"),
+        (ROW + ",7", WGS84, "line 2: more values than column names"),
+        ("", WGS84, "no rows"),
+    ],
+)
+def test_bad_rows_are_named(tmp_path: Path, row: str, options: TableOptions, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_table(write(tmp_path, row), options)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.geojson", "{}", "not a GeoJSON FeatureCollection"),
+        ("a.geojson", '{"features": [{"geometry": {"type": "LineString"}, "properties": {}}]}', "feature 0: .*LineString"),
+        ("a.geojson", '{"features": [7]}', "feature 0: not a GeoJSON point"),
+        ("a.csv", "hello\n", "line 1: expected column names"),
+    ],
+)
+def test_files_of_another_kind_are_refused(tmp_path: Path, name: str, text: str, message: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_table(tmp_path / name, WGS84)
