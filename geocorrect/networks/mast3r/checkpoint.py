@@ -15,31 +15,32 @@ from torch import Tensor
 
 from geocorrect.errors import ModelError
 from geocorrect.networks.mast3r.model import Mast3r
-from geocorrect.networks.mast3r.sizes import Mast3rSizes, sizes_from_shapes
+from geocorrect.networks.mast3r.sizes import RELEASED_HEAD_DIMS, sizes_from_shapes
 
 ALIASES = {
-    f"downstream_head{view}.dpt.scratch.layer_rn.{index}.weight": f"downstream_head{view}.dpt.scratch.layer{index + 1}_rn.weight"
-    for view in (1, 2)
+    f"{scratch}.layer_rn.{index}.weight": f"{scratch}.layer{index + 1}_rn.weight"
+    for scratch in ("downstream_head1.dpt.scratch", "downstream_head2.dpt.scratch")
     for index in range(4)
 }
 """Second names of eight tensors in the full state dict."""
 
 
-def load_mast3r(path: Path, sizes: Mast3rSizes | None = None) -> Mast3r:
+def load_mast3r(path: Path, head_dims: tuple[int, int] = RELEASED_HEAD_DIMS) -> Mast3r:
     """The network with the weights of a checkpoint file, float32, on the CPU, memory-mapped where the format allows.
 
-    sizes: only needed for networks whose attention heads are not 64 wide. Raises ModelError naming file and tensor.
+    head_dims: channels per attention head of encoder and decoder, the only sizes that leave no trace in the shapes.
+    Raises ModelError naming file and tensor.
     """
     try:
         tensors = _without_aliases(read_tensors(path))
-        return assemble(tensors, sizes)
+        return assemble(tensors, head_dims)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from None
 
 
-def assemble(tensors: Mapping[str, Tensor], sizes: Mast3rSizes | None = None) -> Mast3r:
-    """The network around these tensors, which it does not copy. Raises ModelError on any key or shape that does not fit."""
-    sizes = sizes or sizes_from_shapes({key: tensor.shape for key, tensor in tensors.items()})
+def assemble(tensors: Mapping[str, Tensor], head_dims: tuple[int, int] = RELEASED_HEAD_DIMS) -> Mast3r:
+    """The network around these tensors, which it does not copy; ModelError on any key or shape that does not fit."""
+    sizes = sizes_from_shapes({key: tensor.shape for key, tensor in tensors.items()}, *head_dims)
     with torch.device("meta"):
         model = Mast3r(sizes)
     expected = model.state_dict()
@@ -107,7 +108,9 @@ def _without_aliases(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _require_same_keys(expected: Iterable[str], found: Iterable[str]) -> None:
     missing, unknown = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
     if missing or unknown:
-        parts = [f"{len(keys)} {what} ({_some(keys)})" for what, keys in (("missing", missing), ("unknown", unknown)) if keys]
+        parts = [
+            f"{len(keys)} {what} ({_some(keys)})" for what, keys in (("missing", missing), ("unknown", unknown)) if keys
+        ]
         raise ModelError(f"not a MASt3R checkpoint: {' and '.join(parts)}")
 
 

@@ -22,7 +22,9 @@ class CrossAttention(nn.Module):
 
     def forward(self, tokens: Tensor, memory: Tensor, grid: Grid, memory_grid: Grid) -> Tensor:
         """(B, N, D) and (B', M, D) → (max(B, B'), N, D); a batch of one on either side is shared by the other."""
-        query, key, value = (self._split(p(x)) for p, x in ((self.projq, tokens), (self.projk, memory), (self.projv, memory)))
+        query, key, value = (
+            self._split(p(x)) for p, x in ((self.projq, tokens), (self.projk, memory), (self.projv, memory))
+        )
         query = rotate(query, rotary_table(grid, query.shape[-1], query.dtype, query.device))
         key = rotate(key, rotary_table(memory_grid, key.shape[-1], key.dtype, key.device))
         batch = max(len(query), len(key))

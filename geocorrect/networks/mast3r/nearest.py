@@ -21,7 +21,7 @@ class NearestDescriptor:
     """
 
     def __init__(self, field: Tensor, targets: Tensor, admissible: Tensor | None = None) -> None:
-        """field (H, W, C), targets (H', W', C): unit descriptors; admissible: (patches, patches') bool or None."""
+        """Field (H, W, C), targets (H', W', C): unit descriptors; admissible: (patches, patches') bool or None."""
         self._field = field.reshape(-1, field.shape[-1])
         self._width = field.shape[1]
         self._known = torch.full((len(self._field),), UNKNOWN, dtype=torch.int64, device=field.device)
@@ -82,7 +82,7 @@ def most_similar(queries: Tensor, targets: Tensor) -> Tensor:
 
 
 def coarse_admissible(a: Tensor, b: Tensor, keep: int) -> Tensor:
-    """(patches of a, patches of b) bool: token-level match. The `keep` most similar patches both ways, and their neighbours.
+    """(patches of a, patches of b) bool: the `keep` most similar patches both ways, and their neighbours.
 
     A restriction, not a bound: it speeds the search up at the price of missing matches in patches of mixed content.
     """
@@ -96,7 +96,7 @@ def coarse_admissible(a: Tensor, b: Tensor, keep: int) -> Tensor:
 def epipolar_admissible(a_size: tuple[int, int], b_size: tuple[int, int], lines: Tensor, tolerance_px: float) -> Tensor:
     """(patches of a, patches of b) bool: patches of b that an epipolar line of a's patch passes within `tolerance_px`.
 
-    a_size, b_size: (height, width). lines: (3, 3) fundamental matrix F in network pixels, x_bᵀ F x_a = 0, from a pose prior.
+    a_size, b_size: (height, width). lines: (3, 3) fundamental matrix F in network pixels, x_bᵀ F x_a = 0, from a prior.
     """
     half = (PATCH_PX - 1) / 2
     corners = torch.tensor([[0, 0], [-half, -half], [-half, half], [half, -half], [half, half]], dtype=torch.float64)
@@ -111,7 +111,7 @@ def epipolar_admissible(a_size: tuple[int, int], b_size: tuple[int, int], lines:
 
 
 def _patch_major(field: Tensor) -> tuple[Tensor, Tensor]:
-    height, width, channels = field.shape
+    height, width = field.shape[:2]
     linear = torch.arange(height * width, device=field.device).view(height, width, 1)
     cut = (height // PATCH_PX, PATCH_PX, width // PATCH_PX, PATCH_PX)
 

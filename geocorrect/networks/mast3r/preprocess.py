@@ -21,7 +21,7 @@ TRAINED_RATIOS = (4 / 3, 32 / 21, 16 / 9, 2 / 1, 16 / 5)
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a network image sits in its photo: the photo was resized to `resized_size`, then cropped from `crop_origin`.
+    """Where a network image sits in its photo: resized to `resized_size`, then cropped from `crop_origin`.
 
     Sizes are (width, height). Pixel centres are integers, so that resizing maps u' = (u + ½)·s − ½.
     """
@@ -72,14 +72,14 @@ def place(width: int, height: int, long_side_px: int = 512) -> Placement:
 
 
 def trained_size(width: int, height: int, long_side_px: int = 512) -> tuple[int, int]:
-    """(width, height) of the training resolution nearest in shape to a photo; a square counts as portrait 3:4.
+    """(width, height) of the training resolution nearest in shape to a photo; a square counts as landscape 4:3.
 
     MODELS §1.13: the resolution that map-based localisation forces its images and crops to.
     """
     ratio = max(width, height) / min(width, height)
     nearest = min(TRAINED_RATIOS, key=lambda trained: abs(trained - ratio))
     short_side_px = round(long_side_px / nearest / PATCH_PX) * PATCH_PX
-    return (long_side_px, short_side_px) if width > height else (short_side_px, long_side_px)
+    return (long_side_px, short_side_px) if width >= height else (short_side_px, long_side_px)
 
 
 def to_tensor(images: Sequence[ImageArray]) -> Tensor:

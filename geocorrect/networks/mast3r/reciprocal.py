@@ -66,9 +66,7 @@ def reciprocal_matches(pair: DescriptorPair, subsample_px: int = 8) -> PixelMatc
     return _sorted_matches(pair, at_a[settled], at_b[settled])
 
 
-def matches_of_points(
-    pair: DescriptorPair, seeds_xy: Tensor, tolerance_px: float = 5.0
-) -> tuple[PixelMatches, Tensor]:
+def matches_of_points(pair: DescriptorPair, seeds_xy: Tensor, tolerance_px: float = 5.0) -> tuple[PixelMatches, Tensor]:
     """Matches of given pixels of a: kept where a → b → a comes back closer than `tolerance_px` to the seed.
 
     seeds_xy: (N, 2) int64. The seed itself is reported, so that a 3-D point attached to it stays exact. Second result:

@@ -12,6 +12,9 @@ DESCRIPTOR_HEAD = "downstream_head1.head_local_features"
 DPT_HEAD = "downstream_head1.dpt"
 Shapes = Mapping[str, Sequence[int]]
 
+RELEASED_HEAD_DIMS = (64, 64)
+"""Channels per attention head of encoder and decoder in every released model."""
+
 
 @dataclass(frozen=True)
 class Mast3rSizes:
@@ -75,7 +78,11 @@ def _shape(shapes: Shapes, key: str, dimensions: int) -> Sequence[int]:
 
 
 def _depth(shapes: Shapes, stack: str) -> int:
-    numbers = {int(number) for number in (key.split(".")[1] for key in shapes if key.startswith(f"{stack}.")) if number.isdecimal()}
+    numbers = {
+        int(number)
+        for number in (key.split(".")[1] for key in shapes if key.startswith(f"{stack}."))
+        if number.isdecimal()
+    }
     if not numbers or numbers != set(range(len(numbers))):
         raise ModelError(f"not a MASt3R checkpoint: the blocks of `{stack}` are not numbered 0, 1, 2 …")
     return len(numbers)

@@ -1,0 +1,53 @@
+"""MASt3R as a matcher. Torch and the weights are touched by `build`, not by importing this module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from geocorrect.networks.mast3r.rules import MatchingRules
+from geocorrect.networks.runtime import Runtime, require_torch
+from geocorrect.records import ImageArray, Matches
+
+if TYPE_CHECKING:
+    from geocorrect.networks.mast3r.engine import Mast3rEngine
+
+
+@dataclass(frozen=True)
+class Mast3rOptions:
+    """long_side_px: size of the network's input (trained at 512). checkpoint: a weights file of your own."""
+
+    runtime: Runtime = field(default_factory=Runtime)
+    rules: MatchingRules = field(default_factory=MatchingRules)
+    long_side_px: int = 512
+    checkpoint: Path | None = None
+
+
+class Mast3rMatcher:
+    """Each photo is encoded once and its tokens are cached; the anchors are decoded against the query in batches."""
+
+    def __init__(self, engine: Mast3rEngine, rules: MatchingRules) -> None:
+        self.engine = engine
+        self.rules = rules
+
+    @property
+    def fingerprint(self) -> str:
+        """Weights, precision, size and rules."""
+        rules = ",".join(f"{name}={value}" for name, value in sorted(vars(self.rules).items()) if name != "batch")
+        return f"{self.engine.fingerprint}/{rules}"
+
+    def match(self, query: ImageArray, anchors: Sequence[ImageArray]) -> list[Matches]:
+        """See `match.base.Matcher`. The score is the smaller descriptor confidence of the two pixels."""
+        from geocorrect.networks.mast3r.matching import match_photos
+
+        return match_photos(self.engine, query, anchors, self.rules)
+
+
+def build(options: Mast3rOptions) -> Mast3rMatcher:
+    """The matcher; ModelError when torch or the weights are missing or the licence forbids their use."""
+    require_torch()
+    from geocorrect.networks.mast3r.loading import load_engine
+
+    return Mast3rMatcher(load_engine(options.runtime, options.long_side_px, options.checkpoint), options.rules)

@@ -1,0 +1,208 @@
+"""What each model is, where it comes from, what it may be used for: one card per model, no code.
+
+Licences are those of the *weights*. Where hub page and authors disagree the stricter reading counts (MODELS §4.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+MEGABYTE = 1_000_000
+
+
+class Task(StrEnum):
+    """What a model does."""
+
+    MATCHING = "matching"
+    DEPTH = "depth"
+
+
+@dataclass(frozen=True)
+class Licence:
+    """`commercial`: may be used by or for a company."""
+
+    name: str
+    url: str
+    commercial: bool
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One file of a model. url None: the file of this name in the card's hub repository. sha256 None: not published."""
+
+    name: str
+    url: str | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """A model. size_mb: download in megabytes; memory_mb: resident with float32 weights, roughly.
+
+    alternative: the model to use instead where the licence forbids this one. valid_range_m: depths worth believing.
+    relative_depth_sigma: standard deviation of the log scale of one image's depth outdoors.
+    """
+
+    name: str
+    title: str
+    task: Task
+    hub_id: str | None
+    files: tuple[RemoteFile, ...]
+    size_mb: int
+    memory_mb: int
+    licence: Licence
+    code: str
+    alternative: str | None = None
+    revision: str = "main"
+    valid_range_m: tuple[float, float] | None = None
+    relative_depth_sigma: float | None = None
+
+
+APACHE = Licence("Apache-2.0", "https://www.apache.org/licenses/LICENSE-2.0", commercial=True)
+MIT = Licence("MIT", "https://opensource.org/license/mit", commercial=True)
+CC_BY_NC = Licence("CC-BY-NC-4.0", "https://creativecommons.org/licenses/by-nc/4.0/", commercial=False)
+MAST3R_LICENCE = Licence(
+    "CC-BY-NC-SA-4.0 and the licences of all training sets (CHECKPOINTS_NOTICE; Map-free is the strictest)",
+    "https://github.com/naver/mast3r/blob/main/CHECKPOINTS_NOTICE",
+    commercial=False,
+)
+SUPERPOINT_LICENCE = Licence(
+    "Magic Leap SuperPoint, non-commercial research",
+    "https://github.com/magicleap/SuperPointPretrainedNetwork/blob/master/LICENSE",
+    commercial=False,
+)
+APPLE_LICENCE = Licence(
+    "Apple Machine Learning Research Model (apple-amlr), non-commercial research",
+    "https://huggingface.co/apple/DepthPro-hf",
+    commercial=False,
+)
+
+HUB_MODEL = (RemoteFile("config.json"), RemoteFile("model.safetensors"))
+TRANSFORMERS = "transformers (Apache-2.0)"
+
+
+def _depth_anything(scene: str, size: str, megabytes: int, sigma: float) -> ModelCard:
+    outdoor = scene == "outdoor"
+    name = f"depth_anything_v2_{scene}_{size}"
+    small = size == "small"
+    return ModelCard(
+        name=name,
+        title=f"Depth Anything V2 metric, {scene}, {size}",
+        task=Task.DEPTH,
+        hub_id=f"depth-anything/Depth-Anything-V2-Metric-{scene.title()}-{size.title()}-hf",
+        files=HUB_MODEL,
+        size_mb=megabytes,
+        memory_mb=megabytes + 400,
+        licence=APACHE if small else CC_BY_NC,
+        code=TRANSFORMERS,
+        alternative=None if small else f"depth_anything_v2_{scene}_small",
+        valid_range_m=(0.5, 80.0) if outdoor else (0.2, 20.0),
+        relative_depth_sigma=sigma,
+    )
+
+
+_CARDS = (
+    ModelCard(
+        name="mast3r",
+        title="MASt3R ViT-Large 512 metric",
+        task=Task.MATCHING,
+        hub_id="naver/MASt3R_ViTLarge_BaseDecoder_512_catmlpdpt_metric",
+        files=HUB_MODEL,
+        size_mb=2755,
+        memory_mb=3600,
+        licence=MAST3R_LICENCE,
+        code="geocorrect (Apache-2.0)",
+        alternative="eloftr",
+        valid_range_m=(0.3, 60.0),
+        relative_depth_sigma=0.5,
+    ),
+    ModelCard(
+        name="eloftr",
+        title="EfficientLoFTR",
+        task=Task.MATCHING,
+        hub_id="zju-community/efficientloftr",
+        files=HUB_MODEL,
+        size_mb=64,
+        memory_mb=1500,
+        licence=APACHE,
+        code=TRANSFORMERS,
+    ),
+    ModelCard(
+        name="lightglue_disk",
+        title="LightGlue on DISK features",
+        task=Task.MATCHING,
+        hub_id=None,
+        files=(
+            RemoteFile("disk.pth", "https://raw.githubusercontent.com/cvlab-epfl/disk/master/depth-save.pth"),
+            RemoteFile(
+                "disk_lightglue.pth", "https://github.com/cvg/LightGlue/releases/download/v0.1_arxiv/disk_lightglue.pth"
+            ),
+        ),
+        size_mb=52,
+        memory_mb=1500,
+        licence=APACHE,
+        code="kornia (Apache-2.0)",
+    ),
+    ModelCard(
+        name="lightglue_superpoint",
+        title="LightGlue on SuperPoint features",
+        task=Task.MATCHING,
+        hub_id="ETH-CVG/lightglue_superpoint",
+        files=HUB_MODEL,
+        size_mb=53,
+        memory_mb=1500,
+        licence=SUPERPOINT_LICENCE,
+        code=TRANSFORMERS,
+        alternative="lightglue_disk",
+    ),
+    _depth_anything("outdoor", "small", 99, sigma=0.25),
+    _depth_anything("outdoor", "base", 390, sigma=0.22),
+    _depth_anything("outdoor", "large", 1341, sigma=0.20),
+    _depth_anything("indoor", "small", 99, sigma=0.25),
+    _depth_anything("indoor", "base", 390, sigma=0.22),
+    _depth_anything("indoor", "large", 1341, sigma=0.20),
+    ModelCard(
+        name="depth_pro",
+        title="Depth Pro",
+        task=Task.DEPTH,
+        hub_id="apple/DepthPro-hf",
+        files=HUB_MODEL,
+        size_mb=3810,
+        memory_mb=6000,
+        licence=APPLE_LICENCE,
+        code=TRANSFORMERS,
+        alternative="depth_anything_v2_outdoor_small",
+        valid_range_m=(0.3, 100.0),
+        relative_depth_sigma=0.3,
+    ),
+    ModelCard(
+        name="zoedepth_kitti",
+        title="ZoeDepth, KITTI head (outdoor)",
+        task=Task.DEPTH,
+        hub_id="Intel/zoedepth-kitti",
+        files=HUB_MODEL,
+        size_mb=1380,
+        memory_mb=2200,
+        licence=MIT,
+        code=TRANSFORMERS,
+        valid_range_m=(0.5, 80.0),
+        relative_depth_sigma=0.8,
+    ),
+    ModelCard(
+        name="zoedepth_nyu_kitti",
+        title="ZoeDepth, NYU and KITTI heads (indoor or outdoor, chosen per image)",
+        task=Task.DEPTH,
+        hub_id="Intel/zoedepth-nyu-kitti",
+        files=HUB_MODEL,
+        size_mb=1410,
+        memory_mb=2300,
+        licence=MIT,
+        code=TRANSFORMERS,
+        valid_range_m=(0.2, 80.0),
+        relative_depth_sigma=0.8,
+    ),
+)
+
+CARDS: Mapping[str, ModelCard] = {card.name: card for card in _CARDS}

@@ -1,0 +1,67 @@
+"""`geocorrect models …`: which networks there are, under which licences, and getting their weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from geocorrect.networks.weights import Profile
+
+app = typer.Typer(help="Networks: list, fetch, verify, locate their weights.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="Name of the model, see `geocorrect models list`.")]
+Folder = Annotated[
+    Path | None,
+    typer.Option("--folder", help="Folder of the weights; default $GEOCORRECT_WEIGHTS or the user's cache."),
+]
+Accept = Annotated[bool, typer.Option("--accept-licence", help="I have read the licence of the weights and agree.")]
+Purpose = Annotated[Profile, typer.Option("--profile", help="`commercial` refuses non-commercial weights.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
+
+
+@app.command("list")
+def list_models(folder: Folder = None, as_json: AsJson = False) -> None:
+    """All models: size, licence, whether the weights are here."""
+    from geocorrect.networks.cards import CARDS
+    from geocorrect.networks.status import model_rows, print_table
+
+    rows = model_rows(CARDS.values(), folder)
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        print_table(rows)
+
+
+@app.command()
+def fetch(
+    name: Name, folder: Folder = None, accept_licence: Accept = False, profile: Purpose = Profile.RESEARCH
+) -> None:
+    """Download a model's weights, or continue an interrupted download, and verify them."""
+    from geocorrect.networks.fetch import fetch as fetch_weights
+    from geocorrect.networks.weights import ModelAccess
+
+    found = fetch_weights(name, ModelAccess(folder, profile), accept_licence)
+    typer.echo(str(found.folder))
+
+
+@app.command()
+def verify(
+    name: Name, folder: Folder = None, accept_licence: Accept = False, profile: Purpose = Profile.RESEARCH
+) -> None:
+    """Check the files of a model against their recorded sha256; also adopts files that were copied here by hand."""
+    from geocorrect.networks.weights import ModelAccess
+    from geocorrect.networks.weights import verify as verify_weights
+
+    found = verify_weights(name, ModelAccess(folder, profile), accept_licence)
+    typer.echo(f"{found.identity}: whole", err=True)
+
+
+@app.command()
+def path(name: Name, folder: Folder = None) -> None:
+    """Print the folder where the model's weights lie or will lie."""
+    from geocorrect.networks.weights import ModelAccess, model_folder
+
+    typer.echo(str(model_folder(name, ModelAccess(folder))))

@@ -1,0 +1,112 @@
+"""Fetching weights: resumable, checked against the sha256 that the source declares, recorded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from geocorrect.errors import ModelError
+from geocorrect.imagery import sha256_of
+from geocorrect.networks.cards import ModelCard, RemoteFile
+from geocorrect.networks.weights import (
+    Checkpoint,
+    Manifest,
+    ModelAccess,
+    card_of,
+    fetch_command,
+    model_folder,
+    needs_acceptance,
+    read_manifest,
+    require_permitted,
+    verify,
+    write_manifest,
+)
+
+CHUNK_BYTES = 1 << 20
+
+
+def fetch(name: str, access: ModelAccess, accept_licence: bool = False) -> Checkpoint:
+    """Bring a model to this machine, continuing where an earlier attempt stopped, and verify it.
+
+    accept_licence: the user agrees to the licence of the weights; without it a restricted model is refused before
+    anything is downloaded. Raises ModelError.
+    """
+    card = card_of(name)
+    require_permitted(card, access.profile)
+    if needs_acceptance(card) and not accept_licence:
+        raise ModelError(
+            f"{name}: the weights are licensed {card.licence.name}. Read {card.licence.url}; if you agree, run "
+            f"`{fetch_command(card)}`"
+        )
+    folder = model_folder(name, access)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ModelError(f"{folder}: cannot be created ({error.strerror}); set GEOCORRECT_WEIGHTS") from None
+    if any(not (folder / file.name).is_file() for file in card.files):
+        _download(card, folder)
+    return verify(name, access, accept_licence)
+
+
+def _download(card: ModelCard, folder: Path) -> None:
+    if card.hub_id is None:
+        for file in card.files:
+            _download_url(file, folder)
+        return
+    try:
+        source, declared = _download_from_hub(card, card.hub_id, folder)
+    except ImportError as error:
+        raise ModelError(f"fetching {card.name} needs {error.name}: pip install 'geocorrect[models]'") from None
+    for file_name, digest in declared.items():
+        if sha256_of(folder / file_name) != digest:
+            (folder / file_name).unlink()
+            raise ModelError(f"{folder / file_name}: differs from what the hub declares; deleted, fetch it again")
+    known = read_manifest(folder)
+    write_manifest(folder, Manifest(dict(declared), source, known.licence if known else None))
+
+
+def _download_from_hub(card: ModelCard, hub_id: str, folder: Path) -> tuple[str, Mapping[str, str]]:
+    """Source as `hub id@commit`, and the sha256 that the hub declares per large file."""
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        info = HfApi().model_info(hub_id, revision=card.revision, files_metadata=True)
+        wanted = [file.name for file in card.files]
+        snapshot_download(hub_id, revision=info.sha, local_dir=folder, allow_patterns=wanted)
+    except (HfHubHTTPError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(f"{card.name}: cannot fetch https://huggingface.co/{hub_id} ({reason})") from None
+    declared = {
+        sibling.rfilename: sibling.lfs.sha256
+        for sibling in info.siblings or []
+        if sibling.lfs is not None and sibling.rfilename in wanted
+    }
+    return f"{hub_id}@{info.sha}", declared
+
+
+def _download_url(file: RemoteFile, folder: Path) -> None:
+    """One file by HTTPS; a partial download is continued, a whole one appears by rename."""
+    import httpx
+
+    target, partial = folder / file.name, folder / f".{file.name}.part"
+    if target.is_file():
+        return
+    assert file.url is not None
+    start = partial.stat().st_size if partial.is_file() else 0
+    headers = {"Range": f"bytes={start}-"} if start else {}
+    try:
+        with httpx.stream("GET", file.url, headers=headers, follow_redirects=True, timeout=60.0) as response:
+            if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+                raise ModelError(f"{partial}: does not fit the file at {file.url}; delete it and fetch again")
+            response.raise_for_status()
+            mode = "ab" if response.status_code == httpx.codes.PARTIAL_CONTENT else "wb"
+            with partial.open(mode) as stream:
+                for chunk in response.iter_bytes(CHUNK_BYTES):
+                    stream.write(chunk)
+                stream.flush()
+                os.fsync(stream.fileno())
+    except (httpx.HTTPError, OSError) as error:
+        raise ModelError(f"cannot fetch {file.url} ({error}); run the same command again to continue") from None
+    partial.replace(target)

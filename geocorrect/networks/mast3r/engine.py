@@ -1,0 +1,111 @@
+"""Photos in, tokens and decoded views out: each photo is encoded once, pairs are decoded in batches."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from geocorrect.networks.mast3r.model import DecodedView, Encoded, Mast3r
+from geocorrect.networks.mast3r.preprocess import Placement, network_image, to_tensor
+from geocorrect.networks.mast3r.sizes import PATCH_PX
+from geocorrect.networks.mast3r.vit import Grid
+from geocorrect.networks.store import TensorStore, content_key
+from geocorrect.records import ImageArray
+
+T = TypeVar("T")
+
+ENCODE_BATCH = 8
+TOKENS = "tokens"
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoTokens:
+    """Encoder tokens (N, D) of one photo, their grid, and where the network image sits in the photo."""
+
+    tokens: Tensor
+    grid: Grid
+    placement: Placement
+
+    def encoded(self) -> Encoded:
+        """As a batch of one."""
+        return Encoded(self.tokens[None], self.grid)
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedPairs:
+    """A batch of decoded pairs and their indices in the list that was asked for."""
+
+    indices: list[int]
+    view1: DecodedView
+    view2: DecodedView
+
+
+class Mast3rEngine:
+    """A network with its token cache. `fingerprint` names weights, precision and image size: what tokens depend on."""
+
+    def __init__(self, model: Mast3r, weights_id: str, store: TensorStore, long_side_px: int = 512) -> None:
+        self.model = model
+        self.store = store
+        self.long_side_px = long_side_px
+        self.fingerprint = f"mast3r/{weights_id}/{str(model.dtype).removeprefix('torch.')}/{long_side_px}"
+
+    def encode(self, photos: Sequence[ImageArray]) -> list[PhotoTokens]:
+        """Tokens of photos (H, W, 3) RGB uint8, from the cache or the network, equal sizes in one batch."""
+        prepared = [network_image(photo, self.long_side_px) for photo in photos]
+        images, placements = [image for image, _ in prepared], [placement for _, placement in prepared]
+        return [
+            PhotoTokens(tokens, _grid(image), placement)
+            for tokens, image, placement in zip(self.encode_prepared(images), images, placements, strict=True)
+        ]
+
+    def encode_prepared(self, images: Sequence[ImageArray]) -> list[Tensor]:
+        """Tokens (N, D) of images whose sides are multiples of 16 already, each on the model's device."""
+        keys = [content_key(image, self.fingerprint) for image in images]
+        cached = {key: self.store.get(key) for key in set(keys)}
+        tokens = {key: found[TOKENS].to(self.model.device) for key, found in cached.items() if found is not None}
+        by_size: dict[tuple[int, ...], dict[str, ImageArray]] = defaultdict(dict)
+        for key, image in zip(keys, images, strict=True):
+            if key not in tokens:
+                by_size[image.shape][key] = image
+        for missing in by_size.values():
+            for batch in _batches(list(missing.items()), ENCODE_BATCH):
+                encoded = self.model.encode(to_tensor([image for _, image in batch]))
+                for (key, _), one in zip(batch, encoded.tokens, strict=True):
+                    tokens[key] = one.clone()  # a view would keep the whole batch alive in the cache
+                    self.store.put(key, {TOKENS: tokens[key]})
+        return [tokens[key] for key in keys]
+
+    def decode(self, pairs: Sequence[tuple[PhotoTokens, PhotoTokens]], batch_size: int = 8) -> Iterator[DecodedPairs]:
+        """Decode (view 1, view 2) pairs, equal grids in one batch, in no particular order.
+
+        A photo that is view 1 (or 2) of a whole batch goes through its share of the first layer once.
+        """
+        by_grids: dict[tuple[Grid, Grid], list[int]] = defaultdict(list)
+        for index, (first, second) in enumerate(pairs):
+            by_grids[first.grid, second.grid].append(index)
+        for indices in by_grids.values():
+            for batch in _batches(indices, batch_size):
+                views = self.model.decode(
+                    _stacked([pairs[index][0] for index in batch]), _stacked([pairs[index][1] for index in batch])
+                )
+                yield DecodedPairs(batch, *views)
+
+
+def _stacked(photos: Sequence[PhotoTokens]) -> Encoded:
+    if all(photo.tokens is photos[0].tokens for photo in photos) and len(photos) > 1:
+        return photos[0].encoded()
+    return Encoded(torch.stack([photo.tokens for photo in photos]), photos[0].grid)
+
+
+def _grid(image: ImageArray) -> Grid:
+    return image.shape[0] // PATCH_PX, image.shape[1] // PATCH_PX
+
+
+def _batches(items: Sequence[T], size: int) -> Iterator[list[T]]:
+    for start in range(0, len(items), size):
+        yield list(items[start : start + size])

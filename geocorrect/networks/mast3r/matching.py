@@ -1,0 +1,180 @@
+"""One query against many anchors: tokens → descriptors → reciprocal matches → pixels of the photos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image as PillowImage
+from torch import Tensor
+
+from geocorrect.networks.mast3r.coarse_to_fine import Crop, crop_pairs
+from geocorrect.networks.mast3r.engine import Mast3rEngine, PhotoTokens
+from geocorrect.networks.mast3r.model import DecodedView, Descriptors
+from geocorrect.networks.mast3r.nearest import coarse_admissible
+from geocorrect.networks.mast3r.preprocess import Placement, trained_size
+from geocorrect.networks.mast3r.reciprocal import (
+    DescriptorPair,
+    PixelMatches,
+    reciprocal_matches,
+    smaller_confidence,
+)
+from geocorrect.networks.mast3r.rules import MatchingRules, Orders
+from geocorrect.networks.mast3r.sizes import PATCH_PX
+from geocorrect.records import ImageArray, Matches
+
+
+@dataclass(frozen=True, eq=False)
+class _PairDescriptors:
+    """Descriptors of one decoded pair: fields (H, W, C) and confidences (H, W)."""
+
+    query: Tensor
+    query_confidence: Tensor
+    anchor: Tensor
+    anchor_confidence: Tensor
+
+
+def match_photos(
+    engine: Mast3rEngine, query: ImageArray, anchors: Sequence[ImageArray], rules: MatchingRules
+) -> list[Matches]:
+    """Matches of the query with each anchor, in pixels of the photos; score is the descriptor confidence."""
+    if not anchors:
+        return []
+    query_tokens, *anchor_tokens = engine.encode([query, *anchors])
+    coarse = match_tokens(engine, [(query_tokens, anchor) for anchor in anchor_tokens], rules)
+    if rules.fine_long_side_px <= engine.long_side_px:
+        return coarse
+    return [
+        refine_in_crops(engine, (query, anchor), matches, rules)
+        for anchor, matches in zip(anchors, coarse, strict=True)
+    ]
+
+
+def match_tokens(
+    engine: Mast3rEngine, pairs: Sequence[tuple[PhotoTokens, PhotoTokens]], rules: MatchingRules
+) -> list[Matches]:
+    """Matches of (query, anchor) pairs of encoded photos, in pixels of the photos."""
+    found: list[Matches | None] = [None] * len(pairs)
+    for decoded in engine.decode(pairs, rules.batch):
+        first = _descriptors(engine, decoded.view1, 1), _descriptors(engine, decoded.view2, 2)
+        second = None
+        if rules.orders is Orders.BOTH:
+            anchor_view, query_view = engine.model.decode(decoded.view2.encoded, decoded.view1.encoded)
+            second = _descriptors(engine, query_view, 2), _descriptors(engine, anchor_view, 1)
+        for position, index in enumerate(decoded.indices):
+            other = _of_pair(second, position) if second else None
+            xy, score = _reciprocal(_of_pair(first, position), other, rules)
+            found[index] = _in_photos(xy, score, pairs[index][0].placement, pairs[index][1].placement)
+    return [matches for matches in found if matches is not None]
+
+
+def refine_in_crops(
+    engine: Mast3rEngine, photos: tuple[ImageArray, ImageArray], coarse: Matches, rules: MatchingRules
+) -> Matches:
+    """Match crops of the (query, anchor) photos at higher resolution, where the coarse matches say that they overlap.
+
+    Photos no larger than the network's input, or without enough coarse matches, keep their coarse matches.
+    """
+    if max(*photos[0].shape[:2], *photos[1].shape[:2]) <= engine.long_side_px:
+        return coarse
+    (query_fine, query_place), (anchor_fine, anchor_place) = (_shrunk(photo, rules) for photo in photos)
+    sizes = query_place.resized_size, anchor_place.resized_size
+    crops = _crop_size(sizes[0], engine.long_side_px), _crop_size(sizes[1], engine.long_side_px)
+    chosen = crop_pairs(
+        query_place.to_network(coarse.query_px), anchor_place.to_network(coarse.anchor_px), sizes, crops
+    )
+    if not chosen:
+        return coarse
+    queries = _encode_crops(engine, query_fine, query_place, [pair.a for pair in chosen])
+    anchors = _encode_crops(engine, anchor_fine, anchor_place, [pair.b for pair in chosen])
+    parts = match_tokens(engine, list(zip(queries, anchors, strict=True)), rules)
+    return Matches(
+        np.concatenate([part.query_px for part in parts]),
+        np.concatenate([part.anchor_px for part in parts]),
+        np.concatenate([part.score for part in parts]),
+    )
+
+
+def _descriptors(engine: Mast3rEngine, view: DecodedView, number: int) -> Descriptors:
+    return engine.model.descriptors(view, number)
+
+
+def _of_pair(views: tuple[Descriptors, Descriptors], position: int) -> _PairDescriptors:
+    query, anchor = views
+    return _PairDescriptors(
+        query.descriptor[position], query.confidence[position], anchor.descriptor[position], anchor.confidence[position]
+    )
+
+
+def _reciprocal(
+    pair: _PairDescriptors, other_order: _PairDescriptors | None, rules: MatchingRules
+) -> tuple[PixelMatches, Tensor]:
+    """Matches seeded on the anchor (a) with the query (b), and their scores."""
+    admissible = coarse_admissible(pair.anchor, pair.query, rules.coarse_patches) if rules.coarse_patches else None
+    matches = reciprocal_matches(DescriptorPair(pair.anchor, pair.query, admissible), rules.subsample_px)
+    score = smaller_confidence(matches, pair.anchor_confidence, pair.query_confidence)
+    keep = (score >= rules.min_confidence) & _off_border(matches.a_xy, pair.anchor, rules.border_px)
+    keep &= _off_border(matches.b_xy, pair.query, rules.border_px)
+    if other_order is not None:
+        again = smaller_confidence(matches, other_order.anchor_confidence, other_order.query_confidence)
+        score = torch.minimum(score, again)
+        keep &= (score >= rules.min_confidence) & _found_again(matches, other_order, rules.agreement_px)
+    return PixelMatches(matches.a_xy[keep], matches.b_xy[keep]), score[keep]
+
+
+def _found_again(matches: PixelMatches, order: _PairDescriptors, tolerance_px: float) -> Tensor:
+    """Whether the anchor's pixels lead to the same query pixels with the descriptors of the other order."""
+    width = order.query.shape[1]
+    nearest = DescriptorPair(order.anchor, order.query).b_of_a(
+        matches.a_xy[:, 1] * order.anchor.shape[1] + matches.a_xy[:, 0]
+    )
+    offset = torch.stack([nearest % width, nearest // width], dim=1) - matches.b_xy
+    return torch.linalg.vector_norm(offset.float(), dim=1) <= tolerance_px
+
+
+def _off_border(xy: Tensor, field: Tensor, border_px: int) -> Tensor:
+    limit = torch.tensor([field.shape[1], field.shape[0]], device=xy.device) - border_px
+    return ((xy >= border_px) & (xy < limit)).all(dim=1)
+
+
+def _in_photos(xy: PixelMatches, score: Tensor, query: Placement, anchor: Placement) -> Matches:
+    return Matches(
+        query.to_photo(xy.b_xy.cpu().numpy()).astype(np.float32),
+        anchor.to_photo(xy.a_xy.cpu().numpy()).astype(np.float32),
+        score.float().cpu().numpy(),
+    )
+
+
+def _shrunk(photo: ImageArray, rules: MatchingRules) -> tuple[ImageArray, Placement]:
+    """The photo at no more than the fine size; its placement has no crop."""
+    height, width = photo.shape[:2]
+    scale = min(1.0, rules.fine_long_side_px / max(width, height))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    if scale < 1.0:
+        photo = np.asarray(PillowImage.fromarray(photo).resize(size, PillowImage.Resampling.LANCZOS))
+    return photo, Placement((width, height), size, (0, 0), size)
+
+
+def _crop_size(image: tuple[int, int], long_side_px: int) -> tuple[int, int]:
+    trained = trained_size(*image, long_side_px)
+    width, height = (min(part, whole // PATCH_PX * PATCH_PX) for part, whole in zip(trained, image, strict=True))
+    return max(width, PATCH_PX), max(height, PATCH_PX)
+
+
+def _encode_crops(
+    engine: Mast3rEngine, image: ImageArray, place: Placement, crops: Sequence[Crop]
+) -> list[PhotoTokens]:
+    windows = [
+        np.ascontiguousarray(image[crop.top : crop.top + crop.height, crop.left : crop.left + crop.width])
+        for crop in crops
+    ]
+    return [
+        PhotoTokens(
+            tokens,
+            (window.shape[0] // PATCH_PX, window.shape[1] // PATCH_PX),
+            Placement(place.photo_size, place.resized_size, (crop.left, crop.top), (crop.width, crop.height)),
+        )
+        for tokens, window, crop in zip(engine.encode_prepared(windows), windows, crops, strict=True)
+    ]

@@ -1,0 +1,78 @@
+"""Where and how networks run: device, number format, cache. Read from the configuration, shared by every back-end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from geocorrect.errors import ConfigError, ModelError
+from geocorrect.networks.weights import ModelAccess
+
+if TYPE_CHECKING:
+    import torch
+
+    from geocorrect.networks.store import TensorStore
+
+MIB = 1 << 20
+
+
+class Precision(StrEnum):
+    """Number format of the network's weights and activations. Geometry is float32 or better in either."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """`device`: "auto" (CUDA if any), "cpu", "cuda", "cuda:1" …; cache_folder None: features stay in memory."""
+
+    device: str = "auto"
+    precision: Precision = Precision.FLOAT32
+    cache_folder: Path | None = None
+    cache_memory_mib: int = 1024
+    cache_disk_mib: int = 20 * 1024
+    access: ModelAccess = field(default_factory=ModelAccess)
+
+
+def require_torch() -> None:
+    """ModelError with the one command that installs what the networks need."""
+    try:
+        import safetensors
+        import torch  # noqa: F401
+
+        del safetensors
+    except ImportError as error:
+        raise ModelError(f"the networks need {error.name}: pip install 'geocorrect[models]'") from None
+
+
+def torch_device(runtime: Runtime) -> torch.device:
+    """The device that the runtime asks for; ConfigError when it is not there."""
+    import torch
+
+    if runtime.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(runtime.device)
+    except RuntimeError:
+        raise ConfigError(f"device {runtime.device!r} is not one of auto, cpu, cuda, cuda:N") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device {runtime.device!r}: this machine has no usable CUDA device; use auto or cpu")
+    return device
+
+
+def torch_dtype(runtime: Runtime) -> torch.dtype:
+    """The torch type of the runtime's precision."""
+    import torch
+
+    return torch.bfloat16 if runtime.precision is Precision.BFLOAT16 else torch.float32
+
+
+def open_store(runtime: Runtime) -> TensorStore:
+    """The feature cache that the runtime describes."""
+    from geocorrect.networks.store import StoreLimits, TensorStore
+
+    limits = StoreLimits(runtime.cache_memory_mib * MIB, runtime.cache_disk_mib * MIB)
+    return TensorStore(runtime.cache_folder, limits)

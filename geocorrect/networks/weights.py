@@ -1,0 +1,201 @@
+"""Where weights lie, whether they are whole, and whether they may be used; the fetch is in `fetch`.
+
+A model lives in `<folder>/<name>/`: its files and `geocorrect-weights.json`, which records the sha256 of every file,
+the source and the accepted licence. The folder is `ModelAccess.folder`, else $GEOCORRECT_WEIGHTS, else the user's
+cache. A folder filled by hand works offline after `geocorrect models verify NAME --accept-licence`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from geocorrect.errors import ModelError, UsageError
+from geocorrect.imagery import sha256_of
+from geocorrect.networks.cards import CARDS, ModelCard
+
+FOLDER_VARIABLE = "GEOCORRECT_WEIGHTS"
+MANIFEST = "geocorrect-weights.json"
+
+
+class Profile(StrEnum):
+    """What the results are for. COMMERCIAL refuses weights whose licence forbids it."""
+
+    RESEARCH = "research"
+    COMMERCIAL = "commercial"
+
+
+@dataclass(frozen=True)
+class ModelAccess:
+    """Where to look for weights and under which licences."""
+
+    folder: Path | None = None
+    profile: Profile = Profile.RESEARCH
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is known about a fetched model: sha256 per file, where it came from, the licence that was accepted."""
+
+    files: dict[str, str]
+    source: str
+    licence: str | None = None
+    seen: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Size in bytes and modification time in ns of each file when its sha256 was taken."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model that is there and may be used. `identity` is short, unique to the exact files, part of run keys."""
+
+    card: ModelCard
+    folder: Path
+    identity: str
+
+    def file(self, name: str) -> Path:
+        """The path of one of the model's files."""
+        return self.folder / name
+
+
+def card_of(name: str) -> ModelCard:
+    """The card of a model; UsageError listing the names when there is none."""
+    if name not in CARDS:
+        raise UsageError(f"no model is called {name!r}; there are {', '.join(sorted(CARDS))}")
+    return CARDS[name]
+
+
+def weights_folder(access: ModelAccess) -> Path:
+    """The folder that holds one folder per model."""
+    if access.folder is not None:
+        return access.folder
+    if chosen := os.environ.get(FOLDER_VARIABLE):
+        return Path(chosen)
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "geocorrect" / "weights"
+
+
+def model_folder(name: str, access: ModelAccess) -> Path:
+    """The folder of one model."""
+    return weights_folder(access) / card_of(name).name
+
+
+def locate(name: str, access: ModelAccess) -> Checkpoint:
+    """The model's files, ready to load. Reads no network.
+
+    Raises ModelError: licence forbids the profile, weights missing (what, how big, which licence, which command),
+    licence not accepted, or files changed since they were verified.
+    """
+    card = card_of(name)
+    require_permitted(card, access.profile)
+    folder = model_folder(name, access)
+    missing = [file.name for file in card.files if not (folder / file.name).is_file()]
+    if missing:
+        raise ModelError(_missing_text(card, folder, missing))
+    manifest = read_manifest(folder)
+    if manifest is None or (needs_acceptance(card) and manifest.licence != card.licence.name):
+        raise ModelError(_unaccepted_text(card, folder))
+    for file in card.files:
+        if manifest.seen.get(file.name) != _stamp(folder / file.name):
+            raise ModelError(
+                f"{folder / file.name}: changed since it was verified; run `geocorrect models verify {name}`"
+            )
+    digest = hashlib.sha256(json.dumps(sorted(manifest.files.items())).encode()).hexdigest()
+    return Checkpoint(card, folder, f"{name}-{digest[:16]}")
+
+
+def require_permitted(card: ModelCard, profile: Profile) -> None:
+    """ModelError naming the permitted alternative when the profile is commercial and the licence is not."""
+    if profile is Profile.COMMERCIAL and not card.licence.commercial:
+        instead = f"; use `{card.alternative}` instead" if card.alternative else ""
+        raise ModelError(
+            f"{card.name}: the weights of {card.title} are licensed {card.licence.name}, which profile = "
+            f'"commercial" does not allow{instead} ({card.licence.url})'
+        )
+
+
+def needs_acceptance(card: ModelCard) -> bool:
+    """Whether somebody must agree to the licence before the weights are used."""
+    return not card.licence.commercial
+
+
+def verify(name: str, access: ModelAccess, accept_licence: bool = False) -> Checkpoint:
+    """Read every file, compare with the recorded sha256, record what was not yet recorded; then `locate`.
+
+    ModelError naming a file that is missing or differs.
+    """
+    card, folder = card_of(name), model_folder(name, access)
+    require_permitted(card, access.profile)
+    missing = [file.name for file in card.files if not (folder / file.name).is_file()]
+    if missing:
+        raise ModelError(_missing_text(card, folder, missing))
+    known = read_manifest(folder)
+    digests = {file.name: sha256_of(folder / file.name) for file in card.files}
+    published = {file.name: file.sha256 for file in card.files if file.sha256}
+    recorded = dict(known.files) if known else {}
+    for file_name, digest in digests.items():
+        expected = published.get(file_name) or recorded.get(file_name)
+        if expected and expected != digest:
+            raise ModelError(
+                f"{folder / file_name}: sha256 is {digest}, expected {expected}; delete the file and run "
+                f"`{fetch_command(card)}`"
+            )
+    accepted = card.licence.name if accept_licence else (known.licence if known else None)
+    source = known.source if known else "placed by hand"
+    stamps = {file_name: _stamp(folder / file_name) for file_name in digests}
+    write_manifest(folder, Manifest(digests, source, accepted, stamps))
+    return locate(name, access)
+
+
+def fetch_command(card: ModelCard) -> str:
+    """The one command that fetches the model."""
+    return f"geocorrect models fetch {card.name}" + (" --accept-licence" if needs_acceptance(card) else "")
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """What was recorded about a model's folder; None when nothing (readable) was."""
+    try:
+        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return Manifest(
+            files={str(name): str(digest) for name, digest in content["files"].items()},
+            source=str(content["source"]),
+            licence=content.get("licence"),
+            seen={str(name): (int(stamp[0]), int(stamp[1])) for name, stamp in content["seen"].items()},
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+        return None
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Record what is known about a model's folder, atomically; ModelError when the folder is read-only."""
+    text = json.dumps(vars(manifest), indent=2, sort_keys=True) + "\n"
+    unfinished = folder / f".{MANIFEST}.{os.getpid()}"
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(folder / MANIFEST)
+    except OSError as error:
+        raise ModelError(f"{folder / MANIFEST}: cannot be written ({error.strerror})") from None
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _missing_text(card: ModelCard, folder: Path, missing: list[str]) -> str:
+    return (
+        f"{card.name}: the weights of {card.title} are not on this machine: {', '.join(missing)} missing in {folder} "
+        f"({card.size_mb / 1000:.2g} GB, licence of the weights: {card.licence.name}). Run `{fetch_command(card)}`, or "
+        f"point {FOLDER_VARIABLE} to a folder that holds {card.name}/"
+    )
+
+
+def _unaccepted_text(card: ModelCard, folder: Path) -> str:
+    flag = " --accept-licence" if needs_acceptance(card) else ""
+    what = f"their licence, {card.licence.name} ({card.licence.url}), was not accepted" if flag else "not verified yet"
+    return (
+        f"{card.name}: the weights in {folder} are there, but {what}. Run `geocorrect models verify {card.name}{flag}`"
+    )
