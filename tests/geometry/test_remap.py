@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -97,3 +100,33 @@ def test_grey_and_8_bit_pictures() -> None:
 def test_faces_that_leave_gaps_are_refused(count: int, fov_deg: float) -> None:
     with pytest.raises(ValueError, match="faces"):
         panorama_faces(PANORAMA, count, fov_deg)
+
+
+@pytest.mark.parametrize("camera", [FISHEYE, BROWN], ids=lambda c: c.projection.value)
+def test_maps_are_opencvs(camera: Camera) -> None:
+    matrix, distortion, kind = camera.to_opencv()
+    pinhole = camera.undistorted()
+    new, size = pinhole.intrinsic_matrix, (pinhole.width, pinhole.height)
+    initialise = cv2.fisheye.initUndistortRectifyMap if kind == "fisheye" else cv2.initUndistortRectifyMap
+    expected_x, expected_y = initialise(matrix, distortion, np.eye(3), new, size, cv2.CV_32FC1)
+    mapping = pixel_map(camera, pinhole)
+    assert mapping.mask.mean() > 0.6
+    np.testing.assert_allclose(mapping.source_x_px[mapping.mask], expected_x[mapping.mask], atol=1e-3)
+    np.testing.assert_allclose(mapping.source_y_px[mapping.mask], expected_y[mapping.mask], atol=1e-3)
+
+
+@pytest.mark.data
+def test_a_real_photo_undistorted_by_its_real_parameters(shared_data: Path) -> None:
+    folder = shared_data / "opensfm_berlin"
+    (parameters,) = json.loads((folder / "reconstruction_example.json").read_text())[0]["cameras"].values()
+    pixels = cv2.resize(cv2.imread(str(folder / "images" / "01.jpg")), (816, 612), interpolation=cv2.INTER_AREA)
+    camera = Camera.from_opensfm(parameters, 816, 612)
+    pinhole, undistorted, mask = undistort(camera, pixels)
+    matrix, distortion, _ = camera.to_opencv()
+    expected = cv2.undistort(pixels, matrix, distortion, newCameraMatrix=pinhole.intrinsic_matrix)
+    assert 0.97 < mask.mean() < 1.0
+    difference = np.abs(undistorted.astype(int) - expected)[mask]
+    # OpenCV paints the border black where a neighbour is missing; inside, both agree to rounding of the weights.
+    assert np.percentile(difference, 99.5) <= 2
+    moved = np.abs(undistorted.astype(int) - pixels)[mask]
+    assert moved.mean() > 5 * difference.mean(), "the parameters really move pixels"
