@@ -34,7 +34,8 @@ def number(value: float | None) -> float:
 
 
 def checked_texts(row: Row, what: str) -> Row:
-    """The row, unless one of its texts cannot be stored by either back-end (NUL, lone surrogates): InputError names it."""
+    """The row, unless one of its texts cannot be stored by either back-end (NUL, lone surrogates): InputError names it.
+    """
     for name, value in row.items():
         if isinstance(value, str):
             if "\0" in value:

@@ -1,7 +1,7 @@
 """Column types that mean the same on PostGIS and in a GeoPackage.
 
-GeoPackage knows only a few column types and shows no others in a view (VARCHAR(n), JSON and FLOAT columns vanish), so every type
-here compiles to one of them: TEXT, DOUBLE, INTEGER, BOOLEAN, DATETIME.
+GeoPackage knows only a few column types and shows no others in a view (VARCHAR(n), JSON and FLOAT columns vanish), so
+every type here compiles to one of them: TEXT, DOUBLE, INTEGER, BOOLEAN, DATETIME.
 """
 
 from __future__ import annotations

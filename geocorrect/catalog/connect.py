@@ -74,7 +74,8 @@ def _set_search_path(connection: Any, _record: object) -> None:
     # PostGIS may live in any schema; without it on the path the type `geometry` is unknown.
     with connection.cursor() as cursor:
         cursor.execute(
-            "select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'postgis'"
+            "select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace "
+            "where e.extname = 'postgis'"
         )
         row = cursor.fetchone()
         postgis = f', "{row[0]}"' if row else ""

@@ -1,7 +1,8 @@
 """Geometry columns: shapely in, shapely out, on PostGIS and on a GeoPackage.
 
-PostGIS gets EWKB as hexadecimal text, which the server casts by itself; a GeoPackage gets the standard's binary (GeoPackage
-1.3, clause 2.1.3: header 'GP', flags, SRS id, envelope, ISO WKB). No spatial extension is needed on the SQLite side.
+PostGIS gets EWKB as hexadecimal text, which the server casts by itself; a GeoPackage gets the standard's binary
+(GeoPackage 1.3, clause 2.1.3: header 'GP', flags, SRS id, envelope, ISO WKB). No spatial extension is needed on the
+SQLite side.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _ENVELOPE_BYTES = (0, 32, 48, 48, 64)
 _XY_ENVELOPE = 0b0000_0010
 _LITTLE_ENDIAN = 0b0000_0001
 _EMPTY = 0b0001_0000
-_POINT_HEADER = struct.Struct("<2sBBi")
+_HEADER = struct.Struct("<2sBBi")
 _FIRST_XY = struct.Struct("<dd")
 _POINT_XY_OFFSET = 8 + 5  # header without envelope, then WKB byte order and type
 
@@ -38,13 +39,18 @@ def geopackage_blob(geometry: BaseGeometry) -> bytes:
         flags |= _XY_ENVELOPE
         envelope = struct.pack("<4d", min_x, max_x, min_y, max_y)
     wkb: bytes = shapely.to_wkb(geometry, flavor="iso", byte_order=1)
-    return _POINT_HEADER.pack(b"GP", 0, flags, WGS84_SRID) + envelope + wkb
+    return _HEADER.pack(b"GP", 0, flags, WGS84_SRID) + envelope + wkb
+
+
+def geopackage_header(*, has_envelope: bool) -> bytes:
+    """The first eight bytes of a GeoPackage binary in EPSG:4326 that is not empty."""
+    return _HEADER.pack(b"GP", 0, _LITTLE_ENDIAN | (_XY_ENVELOPE if has_envelope else 0), WGS84_SRID)
 
 
 def geopackage_point_blobs(lon_deg: NDArray[Any], lat_deg: NDArray[Any], height_m: NDArray[Any] | None) -> list[bytes]:
     """The GeoPackage binaries of many points at once, with z when height_m is given."""
     columns = [lon_deg, lat_deg] if height_m is None else [lon_deg, lat_deg, height_m]
-    head = _POINT_HEADER.pack(b"GP", 0, _LITTLE_ENDIAN, WGS84_SRID) + struct.pack(
+    head = _HEADER.pack(b"GP", 0, _LITTLE_ENDIAN, WGS84_SRID) + struct.pack(
         "<BI", 1, 1 if height_m is None else 1001
     )
     return [head + row.tobytes() for row in np.stack(columns, axis=1).astype("<f8")]
@@ -87,7 +93,9 @@ def blob_bound(name: str) -> Callable[[bytes | None], float | None]:
 
 
 class Geometry(UserDefinedType[BaseGeometry]):
-    """A column of one kind of geometry in EPSG:4326: "POINT", "LINESTRING", "POLYGON"; with_z adds the height in metres."""
+    """A column of one kind of geometry in EPSG:4326: "POINT", "LINESTRING", "POLYGON"; with_z adds the height in
+    metres.
+    """
 
     cache_ok = True
 

@@ -1,8 +1,8 @@
 """The GeoPackage side: a plain SQLite file that GIS software opens, without any spatial extension.
 
 Written by the GeoPackage 1.3 standard: bootstrap tables, registered layers, R-trees kept by triggers. The triggers call
-ST_MinX, ST_MaxX, ST_MinY, ST_MaxY and ST_IsEmpty, which are registered here on every connection (GDAL and QGIS bring their own;
-the plain `sqlite3` shell can read, and change tables without geometry).
+ST_MinX, ST_MaxX, ST_MinY, ST_MaxY and ST_IsEmpty, which are registered here on every connection (GDAL and QGIS bring
+their own; the plain `sqlite3` shell can read, and change tables without geometry).
 """
 
 from __future__ import annotations
@@ -14,55 +14,15 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, create_engine, event, text
 
 from geocorrect.catalog.geometry_type import WGS84_SRID, blob_bound, blob_is_empty
+from geocorrect.catalog.literal_sql import run_sql
 from geocorrect.errors import DatabaseError
 
 APPLICATION_ID = 0x47504B47  # "GPKG"
 USER_VERSION = 10300
 BUSY_TIMEOUT_MS = 30_000
 
-_BOOTSTRAP = """
-CREATE TABLE gpkg_spatial_ref_sys (srs_name TEXT NOT NULL, srs_id INTEGER NOT NULL PRIMARY KEY, organization TEXT NOT NULL,
-  organization_coordsys_id INTEGER NOT NULL, definition TEXT NOT NULL, description TEXT);
-CREATE TABLE gpkg_contents (table_name TEXT NOT NULL PRIMARY KEY, data_type TEXT NOT NULL, identifier TEXT UNIQUE,
-  description TEXT DEFAULT '', last_change DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ','now')), min_x DOUBLE,
-  min_y DOUBLE, max_x DOUBLE, max_y DOUBLE, srs_id INTEGER,
-  CONSTRAINT fk_gc_r_srs_id FOREIGN KEY (srs_id) REFERENCES gpkg_spatial_ref_sys(srs_id));
-CREATE TABLE gpkg_geometry_columns (table_name TEXT NOT NULL, column_name TEXT NOT NULL, geometry_type_name TEXT NOT NULL,
-  srs_id INTEGER NOT NULL, z TINYINT NOT NULL, m TINYINT NOT NULL,
-  CONSTRAINT pk_geom_cols PRIMARY KEY (table_name, column_name), CONSTRAINT uk_gc_table_name UNIQUE (table_name),
-  CONSTRAINT fk_gc_tn FOREIGN KEY (table_name) REFERENCES gpkg_contents(table_name),
-  CONSTRAINT fk_gc_srs FOREIGN KEY (srs_id) REFERENCES gpkg_spatial_ref_sys (srs_id));
-CREATE TABLE gpkg_extensions (table_name TEXT, column_name TEXT, extension_name TEXT NOT NULL, definition TEXT NOT NULL,
-  scope TEXT NOT NULL, CONSTRAINT ge_tce UNIQUE (table_name, column_name, extension_name));
-"""
-
-_WGS84_WKT = (
-    'GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257223563,AUTHORITY["EPSG","7030"]],'
-    'AUTHORITY["EPSG","6326"]],PRIMEM["Greenwich",0,AUTHORITY["EPSG","8901"]],UNIT["degree",0.0174532925199433,'
-    'AUTHORITY["EPSG","9122"]],AXIS["Latitude",NORTH],AXIS["Longitude",EAST],AUTHORITY["EPSG","4326"]]'
-)
-_SRS_ROWS = (
-    ("Undefined cartesian SRS", -1, "NONE", -1, "undefined", "undefined cartesian coordinate reference system"),
-    ("Undefined geographic SRS", 0, "NONE", 0, "undefined", "undefined geographic coordinate reference system"),
-    ("WGS 84 geodetic", WGS84_SRID, "EPSG", WGS84_SRID, _WGS84_WKT, "longitude/latitude in degrees, WGS84"),
-)
-# Triggers of the standard, clause F.3: insert; update in four cases; delete.
-_RTREE_TRIGGERS = """
-CREATE TRIGGER "rtree_{t}_{c}_insert" AFTER INSERT ON "{t}" WHEN (new."{c}" NOT NULL AND NOT ST_IsEmpty(NEW."{c}")) BEGIN
-  INSERT OR REPLACE INTO "rtree_{t}_{c}" VALUES (NEW."{i}", {box}); END;
-CREATE TRIGGER "rtree_{t}_{c}_update1" AFTER UPDATE OF "{c}" ON "{t}" WHEN OLD."{i}" = NEW."{i}" AND
-  (NEW."{c}" NOTNULL AND NOT ST_IsEmpty(NEW."{c}")) BEGIN INSERT OR REPLACE INTO "rtree_{t}_{c}" VALUES (NEW."{i}", {box}); END;
-CREATE TRIGGER "rtree_{t}_{c}_update2" AFTER UPDATE OF "{c}" ON "{t}" WHEN OLD."{i}" = NEW."{i}" AND
-  (NEW."{c}" ISNULL OR ST_IsEmpty(NEW."{c}")) BEGIN DELETE FROM "rtree_{t}_{c}" WHERE id = OLD."{i}"; END;
-CREATE TRIGGER "rtree_{t}_{c}_update3" AFTER UPDATE ON "{t}" WHEN OLD."{i}" != NEW."{i}" AND
-  (NEW."{c}" NOTNULL AND NOT ST_IsEmpty(NEW."{c}")) BEGIN DELETE FROM "rtree_{t}_{c}" WHERE id = OLD."{i}";
-  INSERT OR REPLACE INTO "rtree_{t}_{c}" VALUES (NEW."{i}", {box}); END;
-CREATE TRIGGER "rtree_{t}_{c}_update4" AFTER UPDATE ON "{t}" WHEN OLD."{i}" != NEW."{i}" AND
-  (NEW."{c}" ISNULL OR ST_IsEmpty(NEW."{c}")) BEGIN DELETE FROM "rtree_{t}_{c}" WHERE id IN (OLD."{i}", NEW."{i}"); END;
-CREATE TRIGGER "rtree_{t}_{c}_delete" AFTER DELETE ON "{t}" WHEN old."{c}" NOT NULL BEGIN
-  DELETE FROM "rtree_{t}_{c}" WHERE id = OLD."{i}"; END;
-"""
-_BOX = 'ST_MinX(NEW."{c}"), ST_MaxX(NEW."{c}"), ST_MinY(NEW."{c}"), ST_MaxY(NEW."{c}")'
+_FOLDER = Path(__file__).resolve().parent
+_BOX = "ST_MinX(NEW.geom), ST_MaxX(NEW.geom), ST_MinY(NEW.geom), ST_MaxY(NEW.geom)"
 
 
 def geopackage_engine(path: Path) -> Engine:
@@ -84,10 +44,8 @@ def bootstrap(connection: Connection) -> None:
     """Turn an empty SQLite database into an empty GeoPackage."""
     connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.exec_driver_sql(f"PRAGMA user_version = {USER_VERSION}")
-    for statement in _BOOTSTRAP.strip().split(";\n"):
-        connection.exec_driver_sql(statement)
-    insert = "INSERT INTO gpkg_spatial_ref_sys VALUES (?, ?, ?, ?, ?, ?)"
-    connection.exec_driver_sql(insert, list(_SRS_ROWS))
+    for statement in _statements("geopackage_bootstrap.sql"):
+        run_sql(connection, statement)
 
 
 @dataclass(frozen=True)
@@ -102,12 +60,18 @@ def register_table(connection: Connection, name: str, spatial: SpatialColumn | N
     """Enter a table into the GeoPackage's contents; a spatial one gets its R-tree."""
     register_layer(connection, name, spatial, description)
     if spatial:
-        _make_rtree(connection, name, "geom")
+        _make_rtree(connection, name)
 
 
 def register_layer(connection: Connection, name: str, spatial: SpatialColumn | None, description: str = "") -> None:
-    """Enter a table or view into the contents. Bounds stay NULL: readers then compute them, views would report the world."""
-    contents = "INSERT OR REPLACE INTO gpkg_contents (table_name, data_type, identifier, description, srs_id) VALUES (?, ?, ?, ?, ?)"
+    """Enter a table or view into the contents.
+
+    Bounds stay NULL: readers then compute them; GDAL would enter the whole world for a view.
+    """
+    contents = (
+        "INSERT OR REPLACE INTO gpkg_contents (table_name, data_type, identifier, description, srs_id) "
+        "VALUES (?, ?, ?, ?, ?)"
+    )
     kind, srs = ("features", WGS84_SRID) if spatial else ("attributes", None)
     connection.exec_driver_sql(contents, (name, kind, name, description, srs))
     if spatial:
@@ -123,21 +87,24 @@ def unregister_layer(connection: Connection, name: str) -> None:
     connection.exec_driver_sql("DELETE FROM gpkg_contents WHERE table_name = ?", (name,))
 
 
-def rtree_triggers(table: str, column: str) -> list[str]:
-    """The statements that make the triggers of one R-tree."""
-    script = _RTREE_TRIGGERS.format(t=table, c=column, i="fid", box=_BOX.format(c=column))
-    return [statement + "END" for statement in script.strip().split("END;")[:-1]]
+def rtree_statements(table: str) -> list[str]:
+    """What makes the spatial index of a table and its triggers; the first statement is the index."""
+    return [statement.format(t=table, box=_BOX) for statement in _statements("geopackage_rtree.sql")]
 
 
-def _make_rtree(connection: Connection, table: str, column: str) -> None:
-    connection.exec_driver_sql(f'CREATE VIRTUAL TABLE "rtree_{table}_{column}" USING rtree(id, minx, maxx, miny, maxy)')
-    for statement in rtree_triggers(table, column):
-        connection.exec_driver_sql(statement)
+def _make_rtree(connection: Connection, table: str) -> None:
+    for statement in rtree_statements(table):
+        run_sql(connection, statement)
     connection.exec_driver_sql(
-        "INSERT OR REPLACE INTO gpkg_extensions VALUES (?, ?, 'gpkg_rtree_index', "
+        "INSERT OR REPLACE INTO gpkg_extensions VALUES (?, 'geom', 'gpkg_rtree_index', "
         "'http://www.geopackage.org/spec120/#extension_rtree', 'write-only')",
-        (table, column),
+        (table,),
     )
+
+
+def _statements(file_name: str) -> list[str]:
+    script = (_FOLDER / file_name).read_text(encoding="utf-8")
+    return script.split("\n\n", 1)[1].strip().split(";\n\n")
 
 
 def check_file(connection: Connection) -> list[str]:

@@ -16,6 +16,7 @@ from geocorrect.catalog.codec import Row, number
 from geocorrect.catalog.references import chunks, read_image_facts, require_frame
 from geocorrect.catalog.result_rows import pair_rows, result_from, result_rows
 from geocorrect.catalog.run import Box, ResultFilter, StoredResult
+from geocorrect.catalog.shapes import shape_rows
 from geocorrect.errors import DatabaseError
 from geocorrect.records import Attribution, Pair, Result
 
@@ -48,8 +49,8 @@ def write_results(
 ) -> None:
     """Store results with what each anchor contributed.
 
-    A result that is already there for the same image, run and image content stays as it is; one that rests on older content of
-    the image is replaced.
+    A result that is already there for the same image, run and image content stays as it is; one that rests on older
+    content of the image is replaced.
     """
     run_id = run_fid(connection, run_key)
     by_id = {result.image_id: result for result in results}
@@ -67,14 +68,24 @@ def write_results(
         fresh = [r for r in some if r["image_id"] not in present or present[r["image_id"]][0] in outdated]
         if fresh:
             connection.execute(insert(schema.correction), [r | {"run_id": run_id, "recorded_at": now} for r in fresh])
-            _write_pairs(connection, run_id, [by_id[r["image_id"]] for r in fresh], pairs)
+            fids = _fids(connection, run_id, [r["image_id"] for r in fresh])
+            _write_pairs(connection, fids, [by_id[r["image_id"]] for r in fresh], pairs)
+            if connection.dialect.name == "sqlite":
+                shapes = zip(fresh, shape_rows(fresh, facts), strict=True)
+                rows_of_shapes = [{"fid": fids[row["image_id"]]} | shape for row, shape in shapes if shape["ellipse"]]
+                if rows_of_shapes:
+                    connection.execute(insert(schema.correction_shape), rows_of_shapes)
 
 
-def _write_pairs(connection: Connection, run_id: int, results: Sequence[Result], pairs: Sequence[Pair]) -> None:
+def _fids(connection: Connection, run_id: int, image_ids: Sequence[str]) -> dict[str, int]:
     c = schema.correction.c
-    ids = [result.image_id for result in results]
-    mine = select(c.image_id, c.fid).where(c.run_id == run_id, c.image_id.in_(ids))
-    fids = {image_id: fid for image_id, fid in connection.execute(mine)}
+    mine = select(c.image_id, c.fid).where(c.run_id == run_id, c.image_id.in_(image_ids))
+    return {image_id: fid for image_id, fid in connection.execute(mine)}
+
+
+def _write_pairs(
+    connection: Connection, fids: Mapping[str, int], results: Sequence[Result], pairs: Sequence[Pair]
+) -> None:
     candidates: dict[str, dict[str, Pair]] = {}
     for pair in pairs:
         candidates.setdefault(pair.image_id, {})[pair.anchor_id] = pair

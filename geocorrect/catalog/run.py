@@ -58,8 +58,8 @@ class StoredRun:
 class StoredResult:
     """A result with its place on the map and what its photo's provider says; nan where unknown.
 
-    lon_deg, lat_deg, height_m: corrected camera centre (WGS84, ellipsoidal height), nan for a rejection. semi axes and azimuth:
-    horizontal 95 % error ellipse. displacement_*: corrected minus reported position.
+    lon_deg, lat_deg, height_m: corrected camera centre (WGS84, ellipsoidal height), nan for a rejection. semi axes and
+    azimuth: horizontal 95 % error ellipse. displacement_*: corrected minus reported position.
     """
 
     fid: int
@@ -94,10 +94,10 @@ Box = tuple[float, float, float, float]
 class ResultFilter:
     """Which results; every condition that is given must hold.
 
-    area: (west, south, east, north) in degrees, west > east when it crosses the antimeridian, or a shapely polygon in lon/lat;
-    compared with the corrected position, for rejections with the reported one. since: recorded at or after. max_expected_error_m:
-    predicted 68 % horizontal error at most this. in_force: only the newest result of each photo that is neither retracted nor
-    rolled back; else everything ever stored.
+    area: (west, south, east, north) in degrees, west > east when it crosses the antimeridian, or a shapely polygon in
+    lon/lat; compared with the corrected position, for rejections with the reported one. since: recorded at or after.
+    max_expected_error_m: predicted 68 % horizontal error at most this. in_force: only the newest result of each photo
+    that is neither retracted nor rolled back; else everything ever stored.
     """
 
     area: Box | BaseGeometry | None = None

@@ -1,8 +1,9 @@
 """The tables of the catalog: one model for PostGIS and GeoPackage, every table and column commented.
 
-Every table has an integer key `fid` (what GIS software wants) beside its natural key. Results are never updated: `correction`
-only grows, and what is in force is decided by `run.rolled_back_at` and `retraction`, both without geometry, so that one plain
-SQL statement suffices on either back-end. Angles in degrees, lengths in metres, NULL = unknown.
+Every table has an integer key `fid` (what GIS software wants) beside its natural key. Results are never updated:
+`correction` only grows, and what is in force is decided by `run.rolled_back_at` and `retraction`, both without
+geometry, so that one plain SQL statement suffices on either back-end. Angles in degrees, lengths in metres, NULL =
+unknown.
 """
 
 from __future__ import annotations

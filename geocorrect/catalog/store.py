@@ -27,8 +27,8 @@ def _utc_now() -> datetime:
 class Catalog:
     """One scene: a frame, its anchors, the photos, the runs and their results.
 
-    Every method is one transaction. Reads see only complete writes; a repeated write changes nothing. Errors of the database
-    are DatabaseError and name the catalog without its password.
+    Every method is one transaction. Reads see only complete writes; a repeated write changes nothing. Errors of the
+    database are DatabaseError and name the catalog without its password.
     """
 
     def __init__(self, engine: Engine, clock: Callable[[], datetime] = _utc_now) -> None:
@@ -107,7 +107,8 @@ class Catalog:
         return self._read(references.read_anchor_index)
 
     def upsert_images(self, images: Iterable[Image]) -> int:
-        """Insert or replace images, keeping a history of what the provider said; returns how many are new or different."""
+        """Insert or replace images, keeping a history of what the provider said; returns how many are new or different.
+        """
         now = self._clock()
         return self._write(lambda c: references.write_images(c, images, now))
 
@@ -122,7 +123,8 @@ class Catalog:
     # --- runs -------------------------------------------------------------------------------------------
 
     def begin_run(self, manifest: RunManifest) -> int:
-        """Start or go on with the run of this run_key; returns its integer key. A run that was rolled back is refused."""
+        """Start or go on with the run of this run_key; returns its integer key. A run that was rolled back is refused.
+        """
         return self._write(lambda c: _begin_run(c, manifest))
 
     def finish_run(self, run_key: str, *, duration_s: float) -> None:
@@ -174,7 +176,8 @@ class Catalog:
         return self._write(lambda c: results.retract_results(c, image_ids, because, now, run_key))
 
     def rollback(self, run_key: str, because: str = "") -> int:
-        """Take all results of a run out of force; what was in force before comes back. Returns how many results it has."""
+        """Take all results of a run out of force; what was in force before comes back. Returns how many results it has.
+        """
         checked_texts({"because": because}, "rollback")
         return self._change_run(run_key, rolled_back_at=self._clock(), rolled_back_because=because)
 

@@ -1,13 +1,14 @@
 """The views for people: read from the `views*.sql` files, made anew at every upgrade, registered as GIS layers.
 
-In the files a line `-- view: NAME [GEOMETRY [Z]] | description` starts a view; its SELECT follows. `views.sql` holds what both
-back-ends understand, `views_postgresql.sql` and `views_sqlite.sql` the rest. Later views may use earlier ones.
+In the files a line `-- view: NAME [GEOMETRY [Z]] | description` starts a view; its SELECT follows. `views.sql` holds
+what both back-ends understand, `views_postgresql.sql` and `views_sqlite.sql` the rest. Later views may use earlier
+ones.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from sqlalchemy import Connection
 from geocorrect.catalog.geopackage import SpatialColumn, register_layer, unregister_layer
 from geocorrect.catalog.literal_sql import run_sql
 
+# What `epoch_seconds(` of the files becomes: the only words on which the two SQL dialects differ in them.
+_EPOCH_SECONDS = {"postgresql": "extract(epoch from ", "sqlite": "86400.0 * julianday("}
 _FOLDER = Path(__file__).resolve().parent
 _HEADER = re.compile(
     r"^-- view: (?P<name>\w+)(?: (?P<kind>POINT|LINESTRING|POLYGON))?(?P<z> Z)? \| (?P<text>.+)$", re.MULTILINE
@@ -35,8 +38,9 @@ class View:
 @cache
 def views_of(dialect_name: str) -> tuple[View, ...]:
     """The views of a back-end ("postgresql" or "sqlite") in the order in which they can be made."""
-    files = ("views.sql", f"views_{dialect_name}.sql")
-    return tuple(view for name in files for view in _parse((_FOLDER / name).read_text(encoding="utf-8")))
+    views = [view for name in ("views.sql", f"views_{dialect_name}.sql") for view in _parse(_sql(name))]
+    seconds = _EPOCH_SECONDS[dialect_name]
+    return tuple(replace(view, select=re.sub(r"epoch_seconds\(", seconds, view.select)) for view in views)
 
 
 def replace_views(connection: Connection, *, only_drop: bool = False) -> None:
@@ -50,7 +54,8 @@ def replace_views(connection: Connection, *, only_drop: bool = False) -> None:
     if only_drop:
         return
     for view in views:
-        run_sql(connection, f"create view {view.name} as\n{view.select}")
+        select = typed_select(connection, view.select) if dialect == "sqlite" else view.select
+        run_sql(connection, f"create view {view.name} as\n{select}")
         if dialect == "sqlite":
             unregister_layer(connection, view.name)
             register_layer(connection, view.name, view.spatial, view.description)
@@ -58,7 +63,54 @@ def replace_views(connection: Connection, *, only_drop: bool = False) -> None:
             quoted = view.description.replace("'", "''")
             run_sql(connection, f"comment on view {view.name} is '{quoted}'")
     if dialect == "postgresql":
-        run_sql(connection, (_FOLDER / "functions_postgresql.sql").read_text(encoding="utf-8"))
+        run_sql(connection, _sql("functions_postgresql.sql"))
+
+
+# A column of `correction` for every type that a GeoPackage may declare.
+_SAMPLES = {
+    "TEXT": "image_id",
+    "DOUBLE": "lon_deg",
+    "INTEGER": "fid",
+    "BOOLEAN": "depth_is_oracle",
+    "DATETIME": "recorded_at",
+    "POINT": "geom",
+    "BLOB": "geom",
+}
+
+
+def typed_select(connection: Connection, select: str) -> str:
+    """The same SELECT, with declared types for computed columns.
+
+    SQLite declares none for an expression, and GDAL then shows numbers as text. A compound SELECT takes its types from its
+    first part, which here selects nothing, from columns of the right types.
+    """
+    run_sql(connection, f"create temp view geocorrect_untyped as\n{select}")
+    columns = connection.exec_driver_sql("pragma temp.table_info(geocorrect_untyped)").all()
+    run_sql(connection, "drop view temp.geocorrect_untyped")
+    named = {row[1]: row[2] for row in columns}
+    if all(kind in _SAMPLES for kind in named.values()):
+        return select
+    samples, values = [], []
+    for name, declared in named.items():
+        guessed = _guessed_type(name)
+        samples.append(f"{_SAMPLES.get(declared, _SAMPLES[guessed])} as {name}")
+        # The cast gives both parts the same affinity, without which newer SQLite forgets the declared type.
+        values.append(name if declared in _SAMPLES else f"cast({name} as {guessed}) as {name}")
+    return (
+        f"select {', '.join(samples)} from correction where 0\n"
+        f"union all\nselect {', '.join(values)} from (\n{select}\n)"
+    )
+
+
+def _guessed_type(column: str) -> str:
+    """Our names tell the type: counts begin with n_, measures end with their unit."""
+    if column == "fid" or column.startswith("n_"):
+        return "INTEGER"
+    return "DOUBLE" if column.endswith(("_m", "_deg", "_s", "_px")) else "TEXT"
+
+
+def _sql(file_name: str) -> str:
+    return (_FOLDER / file_name).read_text(encoding="utf-8")
 
 
 def _parse(script: str) -> list[View]:

@@ -34,3 +34,69 @@ from current_result c
 join image i on i.image_id = c.image_id
 join reason m on m.reason = c.reason
 where c.status = 'rejected';
+
+-- view: sequence_bias POINT Z | Mean error of the reported positions and headings of every sequence, at its first corrected photo.
+with track as (
+  select c.fid, i.sequence_id, i.device_make, i.device_model, c.displacement_east_m as de, c.displacement_north_m as dn,
+    c.displacement_m, c.heading_change_deg,
+    (lead(c.enu_x_m) over w - lag(c.enu_x_m) over w)
+      / nullif(epoch_seconds(lead(i.captured_at) over w) - epoch_seconds(lag(i.captured_at) over w), 0) as ve,
+    (lead(c.enu_y_m) over w - lag(c.enu_y_m) over w)
+      / nullif(epoch_seconds(lead(i.captured_at) over w) - epoch_seconds(lag(i.captured_at) over w), 0) as vn
+  from current_result c
+  join image i on i.image_id = c.image_id
+  where c.status = 'accepted' and i.sequence_id is not null
+  window w as (partition by i.sequence_id order by i.captured_at, i.image_id)
+),
+moving as (
+  select sequence_id, count(*) as n,
+    sum(de * ve + dn * vn) - (sum(de) * sum(ve) + sum(dn) * sum(vn)) / count(*) as covariance,
+    sum(ve * ve + vn * vn) - (sum(ve) * sum(ve) + sum(vn) * sum(vn)) / count(*) as variance
+  from track
+  where ve is not null and vn is not null and de is not null
+  group by sequence_id
+),
+summary as (
+  select sequence_id, min(fid) as fid, min(device_make) as device_make, min(device_model) as device_model, count(*) as n_photos,
+    avg(de) as mean_east_m, avg(dn) as mean_north_m, avg(displacement_m) as mean_displacement_m,
+    max(displacement_m) as max_displacement_m, avg(heading_change_deg) as heading_bias_deg
+  from track
+  group by sequence_id
+)
+select s.fid, s.sequence_id, s.device_make, s.device_model, s.n_photos, s.mean_east_m, s.mean_north_m, s.mean_displacement_m,
+  s.max_displacement_m, s.heading_bias_deg,
+  case when m.variance > 0.25 * m.n then m.covariance / m.variance end as lag_s, c.geom
+from summary s
+join correction c on c.fid = s.fid
+left join moving m on m.sequence_id = s.sequence_id;
+
+-- view: device_bias | Mean error of the reported positions and headings of every kind of device.
+select min(c.fid) as fid, i.device_make, i.device_model, count(*) as n_photos, count(distinct i.sequence_id) as n_sequences,
+  avg(c.displacement_east_m) as mean_east_m, avg(c.displacement_north_m) as mean_north_m,
+  avg(c.displacement_m) as mean_displacement_m, avg(c.heading_change_deg) as heading_bias_deg
+from current_result c
+join image i on i.image_id = c.image_id
+where c.status = 'accepted'
+group by i.device_make, i.device_model;
+
+-- view: run_summary | Every run with the number of its results.
+select r.fid, r.run_key, r.started_at, r.finished_at, r.duration_s, r.n_starts, r.matcher, r.depth, r.alignment_version,
+  r.code_version, r.rolled_back_at, count(c.fid) as n_results,
+  sum(case when c.status = 'accepted' then 1 else 0 end) as n_accepted,
+  sum(case when c.status = 'review' then 1 else 0 end) as n_review,
+  sum(case when c.status = 'rejected' then 1 else 0 end) as n_rejected,
+  avg(c.expected_error_m) as mean_expected_error_m
+from run r
+left join correction c on c.run_id = r.fid
+group by r.fid, r.run_key, r.started_at, r.finished_at, r.duration_s, r.n_starts, r.matcher, r.depth, r.alignment_version,
+  r.code_version, r.rolled_back_at;
+
+-- view: run_diff POINT Z | The same photo in two runs: what changed from run_a to the later run_b.
+select cast(a.fid as bigint) * 2147483648 + b.fid as fid, ra.run_key as run_a, rb.run_key as run_b, a.image_id,
+  a.status as status_a, b.status as status_b, a.reason as reason_a, b.reason as reason_b,
+  sqrt((b.enu_x_m - a.enu_x_m) * (b.enu_x_m - a.enu_x_m) + (b.enu_y_m - a.enu_y_m) * (b.enu_y_m - a.enu_y_m)) as moved_m,
+  a.expected_error_m as expected_error_a_m, b.expected_error_m as expected_error_b_m, b.geom
+from correction a
+join correction b on b.image_id = a.image_id and b.run_id > a.run_id
+join run ra on ra.fid = a.run_id
+join run rb on rb.fid = b.run_id;

@@ -1,0 +1,105 @@
+"""Lines and polygons of results for a GeoPackage, whose SQL cannot compute them; the same shapes as the PostGIS views."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geocorrect.catalog.codec import Row
+from geocorrect.catalog.geometry_type import geopackage_header
+from geocorrect.catalog.result_rows import ImageFacts
+from geocorrect.geometry.frame import ecef_from_wgs84, wgs84_from_ecef
+
+Float = NDArray[np.float64]
+ELLIPSE_VERTICES = 36
+WEDGE_VERTICES = 24
+WEDGE_DEPTH_M = 30.0
+
+
+def shape_rows(rows: Sequence[Row], facts: Mapping[str, ImageFacts]) -> list[Row]:
+    """Columns of `correction_shape`, without fid, for rows of `correction`; all None for rejections."""
+    shapes: list[Row] = [{"displacement": None, "ellipse": None, "wedge": None} for _ in rows]
+    placed = [i for i, row in enumerate(rows) if row["lon_deg"] is not None]
+    if not placed:
+        return shapes
+    values = {name: _column(rows, placed, name) for name in ("lon_deg", "lat_deg", "semi_major_m", "semi_minor_m")}
+    lon, lat = values["lon_deg"], values["lat_deg"]
+    azimuth, heading = _column(rows, placed, "ellipse_azimuth_deg"), _column(rows, placed, "heading_deg")
+    known = [facts[rows[i]["image_id"]] for i in placed]
+    fov = np.array([fact.horizontal_fov_deg for fact in known])
+    ellipses = _projected(lon, lat, *_ellipse_offsets(values["semi_major_m"], values["semi_minor_m"], azimuth))
+    wedges = _projected(lon, lat, *_wedge_offsets(heading, fov))
+    reported = np.array([[fact.lon_deg, fact.lat_deg] for fact in known])
+    lines = np.stack([reported, np.stack([_beside(lon, reported[:, 0]), lat], axis=1)], axis=1)
+    for name, coordinates in (("ellipse", ellipses), ("wedge", wedges), ("displacement", lines)):
+        for i, blob in zip(placed, _blobs(coordinates, is_line=name == "displacement"), strict=True):
+            shapes[i][name] = blob
+    return shapes
+
+
+def _column(rows: Sequence[Row], indices: Sequence[int], name: str) -> Float:
+    return np.array([rows[i][name] for i in indices], dtype=np.float64)
+
+
+def _ellipse_offsets(semi_major_m: Float, semi_minor_m: Float, azimuth_deg: Float) -> tuple[Float, Float]:
+    """(N, V + 1) metres east and north of the closed outline."""
+    t = np.radians(np.arange(ELLIPSE_VERTICES + 1) % ELLIPSE_VERTICES * 360.0 / ELLIPSE_VERTICES)
+    along, across = semi_major_m[:, None] * np.cos(t), semi_minor_m[:, None] * np.sin(t)
+    turn = np.radians(azimuth_deg)[:, None]
+    return along * np.sin(turn) + across * np.cos(turn), along * np.cos(turn) - across * np.sin(turn)
+
+
+def _wedge_offsets(heading_deg: Float, fov_deg: Float) -> tuple[Float, Float]:
+    """(N, V + 2) metres east and north: centre, arc, centre; a full circle has no centre."""
+    k = np.arange(WEDGE_VERTICES + 2)
+    arc = fov_deg[:, None] * ((k - 1) / (WEDGE_VERTICES - 1) - 0.5)
+    circle = np.broadcast_to(360.0 * (k % (WEDGE_VERTICES + 1)) / (WEDGE_VERTICES + 1), arc.shape)
+    is_circle = (fov_deg >= 360.0)[:, None]
+    azimuth = np.radians(heading_deg[:, None] + np.where(is_circle, circle, arc))
+    is_centre = ~is_circle & ((k == 0) | (k == WEDGE_VERTICES + 1))[None, :]
+    depth = np.where(is_centre, 0.0, WEDGE_DEPTH_M)
+    return depth * np.sin(azimuth), depth * np.cos(azimuth)
+
+
+def _projected(lon_deg: Float, lat_deg: Float, east_m: Float, north_m: Float) -> Float:
+    """(N, V, 2) longitude and latitude of places given in metres around (N,) centres.
+
+    Through the tangent plane of the centre: exact to 0.1 mm at 100 m, right at any latitude, poles included.
+    """
+    lon, lat = np.radians(lon_deg)[:, None], np.radians(lat_deg)[:, None]
+    sin_lon, cos_lon, sin_lat, cos_lat = np.sin(lon), np.cos(lon), np.sin(lat), np.cos(lat)
+    offset = np.stack(
+        [
+            -sin_lon * east_m - sin_lat * cos_lon * north_m,
+            cos_lon * east_m - sin_lat * sin_lon * north_m,
+            cos_lat * north_m,
+        ],
+        axis=-1,
+    )
+    centre = ecef_from_wgs84(lon_deg, lat_deg, np.zeros_like(lon_deg))
+    lons, lats, _ = wgs84_from_ecef(centre[:, None, :] + offset)
+    return np.stack([_beside(lons, lon_deg[:, None]), lats], axis=-1)
+
+
+def _beside(lon_deg: Float, reference_deg: Float) -> Float:
+    """Longitudes on the same side of the antimeridian as their reference, beyond ±180 where need be."""
+    difference = lon_deg - reference_deg
+    return lon_deg - 360.0 * (difference > 180.0) + 360.0 * (difference < -180.0)
+
+
+def _blobs(coordinates: Float, *, is_line: bool) -> list[bytes | None]:
+    """GeoPackage binaries of (N, V, 2) lines or polygon outlines; None where a coordinate is unknown."""
+    n_vertices = coordinates.shape[1]
+    head = struct.pack("<BII", 1, 2, n_vertices) if is_line else struct.pack("<BIII", 1, 3, 1, n_vertices)
+    low, high = coordinates.min(axis=1), coordinates.max(axis=1)
+    envelopes = np.stack([low[:, 0], high[:, 0], low[:, 1], high[:, 1]], axis=1).astype("<f8")
+    valid = np.isfinite(envelopes).all(axis=1)
+    bodies: Any = coordinates.astype("<f8")
+    return [
+        geopackage_header(has_envelope=True) + envelope.tobytes() + head + body.tobytes() if ok else None
+        for ok, envelope, body in zip(valid, envelopes, bodies, strict=True)
+    ]
