@@ -129,8 +129,8 @@ def _from_entries(entries: Sequence[Json]) -> Coverage:
     coverage = Coverage(n_points=len(entries))
     for entry in entries:
         sequence, image_id = str(entry.get("sequence") or ""), str(entry.get("id", ""))
-        if SEQUENCE_KEY.match(sequence):
+        if SEQUENCE_KEY.fullmatch(sequence):
             coverage.sequences.add(sequence)
-        elif IMAGE_ID.match(image_id):
+        elif IMAGE_ID.fullmatch(image_id):
             coverage.loose_ids.add(image_id)
     return coverage

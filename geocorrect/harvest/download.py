@@ -37,7 +37,7 @@ class Picture:
 
 def picture_path(folder: Path, image_id: str, size: ImageSize) -> Path:
     """Where a picture lies: two-digit sub-folders, so that no folder grows too large."""
-    if not IMAGE_ID.match(image_id):
+    if not IMAGE_ID.fullmatch(image_id):
         raise ValueError(f"image id {image_id!r} is not a number; no path is built from it")
     return folder / image_id[-2:].zfill(2) / f"{image_id}_{size}.jpg"
 

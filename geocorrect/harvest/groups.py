@@ -84,7 +84,7 @@ class GroupSource:
                 futures[key] = asking.submit(self._client.image_ids, key)
         for key, future in futures.items():
             try:
-                group.sequences[key] = [image_id for image_id in future.result() if IMAGE_ID.match(image_id)]
+                group.sequences[key] = [image_id for image_id in future.result() if IMAGE_ID.fullmatch(image_id)]
             except RequestError as failure:
                 group.unanswered[key] = str(failure)
 

@@ -19,8 +19,9 @@ LAYERS = ("mly1_public", "mly1_computed_public")
 """Coverage by reported and by computed position: an image near the border may lie inside by one of them only."""
 
 _MAX_INFLATED_BYTES = 128_000_000
-SEQUENCE_KEY = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
-IMAGE_ID = re.compile(r"^[0-9]{1,24}$")
+SEQUENCE_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
+IMAGE_ID = re.compile(r"[0-9]{1,24}")
+"""What ids look like; nothing else is ever put into a path or a request (use `fullmatch`)."""
 
 
 @dataclass
@@ -61,9 +62,9 @@ def read_tile(data: bytes, tile: mercantile.Tile, area: Area) -> Coverage:
         features = [entry for entry in layer["features"] if inside.intersects(shape(entry["geometry"]))]
         for properties in (entry["properties"] for entry in features):
             sequence = str(properties.get(key) or "")
-            if SEQUENCE_KEY.match(sequence):
+            if SEQUENCE_KEY.fullmatch(sequence):
                 coverage.sequences.add(sequence)
-            elif name == "image" and IMAGE_ID.match(str(properties.get("id", ""))):
+            elif name == "image" and IMAGE_ID.fullmatch(str(properties.get("id", ""))):
                 coverage.loose_ids.add(str(properties["id"]))
         coverage.n_points += len(features) if name == "image" else 0
     return coverage

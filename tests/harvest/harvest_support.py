@@ -133,7 +133,7 @@ class Site:
     script: Script
     folder: Path
     sink: MemorySink = field(default_factory=MemorySink)
-    area: Area = field(default_factory=lambda: Area.from_box(WEST - 0.001, SOUTH - 0.001, WEST + 0.02, SOUTH + 0.01))
+    area: Area = field(default_factory=lambda: Area.from_box(WEST - 0.001, SOUTH - 0.001, WEST + 0.02, SOUTH + 0.02))
 
     def options(self, **changes: Any) -> HarvestOptions:
         """Quick options pointing at the service."""
