@@ -12,7 +12,7 @@ from geocorrect.demo.noise import Float32, octaves
 from geocorrect.demo.openings import darken, fill
 from geocorrect.demo.posters import VIVID, poster
 from geocorrect.demo.solids import UP, Block, panel
-from geocorrect.demo.surfaces import Quad, lit
+from geocorrect.demo.surfaces import Float, Quad, lit
 from geocorrect.demo.textures import ImageArray, Texture, plain
 
 PX_PER_M = 90.0
@@ -93,7 +93,37 @@ def planter(seed: Seed, block: Block) -> list[Quad]:
     return lower.quads(trough, trough, trough) + upper.quads(hedge, hedge, hedge)
 
 
-def awning(seed: Seed, foot_m: np.ndarray, outward: np.ndarray, width_m: float) -> list[Quad]:
+def balcony(seed: Seed, block: Block) -> list[Quad]:
+    """A balcony with a stone slab and an iron railing before a shaded wall."""
+    size = round(block.length_m * PX_PER_M), round((block.top_m - block.bottom_m) * PX_PER_M)
+    end = round(block.width_m * PX_PER_M), size[1]
+    front = Texture("railing", *size, partial(_paint_railing, (*seed, 1), size))
+    ends = Texture("railing end", *end, partial(_paint_railing, (*seed, 2), end))
+    return block.quads(front, ends, plain("balcony floor", (170, 160, 146), 10, seed[-1]))
+
+
+def something(
+    rng: np.random.Generator, seed: Seed, at_m: tuple[float, float], ground_m: float
+) -> tuple[list[Quad], Float]:
+    """One random thing that stands on a pavement, and its footprint (N, 2); nothing at all gives ([], (0, 2))."""
+    kind = rng.choice(["lamp", "sign", "planter", "kiosk", "bin", "nothing"], p=[0.2, 0.24, 0.2, 0.12, 0.12, 0.12])
+    yaw = float(rng.normal(0, 3))
+    if kind in ("lamp", "sign"):
+        facing = float(rng.choice([0.0, 180.0]) + rng.normal(0, 8)) if kind == "sign" else None
+        height = 2.9 if kind == "sign" else 5.6
+        return post(seed, at_m, height, facing), Block(at_m, 0.4, 0.4, ground_m, height).footprint_m
+    if kind == "planter":
+        block = Block(at_m, 1.3, 0.6, ground_m, 1.15, yaw)
+        return planter(seed, block), block.footprint_m
+    if kind == "nothing":
+        return [], np.zeros((0, 2))
+    length, width, height = (2.0, 0.9, 2.4) if kind == "kiosk" else (0.7, 0.6, 1.15)
+    centre = (at_m[0], at_m[1] + float(np.sign(at_m[1])) * 0.4)
+    block = Block(centre, length, width, ground_m, height, yaw)
+    return kiosk(seed, block), block.footprint_m
+
+
+def awning(seed: Seed, foot_m: Float, outward: Float, width_m: float) -> list[Quad]:
     """A striped cloth over a shop: foot_m is the middle of its line on the wall."""
     rng = np.random.default_rng(seed)
     cloth = Texture("awning", round(width_m * 60), 90, partial(_paint_awning, seed, (round(width_m * 60), 90)))
@@ -181,6 +211,27 @@ def _paint_kiosk(seed: Seed, size: tuple[int, int]) -> ImageArray:
         w = int(rng.uniform(0.3, 0.6) * PX_PER_M)
         x, y = int(rng.integers(max(width - w, 1))), int(rng.integers(max(height - int(1.35 * w), 1)))
         poster(rng, canvas, (x, y, x + w, y + int(1.35 * w)))
+    return _bytes(canvas)
+
+
+def _paint_railing(seed: Seed, size: tuple[int, int]) -> ImageArray:
+    rng, (width, height) = np.random.default_rng(seed), size
+    canvas = np.empty((height, width, 3), np.float32)
+    canvas[:] = np.array([128, 116, 100]) * rng.uniform(0.8, 1.15)
+    canvas *= (1 + 0.08 * octaves(rng, size, 60, 3, 0.6))[..., None]
+    bar = max(int(0.11 * PX_PER_M), 3)
+    for x in range(0, width, bar):
+        fill(canvas, (x, 0, x + max(bar // 4, 1), height), (34, 34, 36))
+    for y0, y1 in ((0.0, 0.06), (0.5, 0.54)):
+        fill(canvas, (0, int(y0 * height), width, int(y1 * height) + 1), (34, 34, 36))
+    fill(canvas, (0, int(0.84 * height), width, height), (198, 190, 172))
+    if rng.random() < 0.6:  # flower boxes
+        x0 = int(rng.uniform(0.05, 0.5) * width)
+        box = (x0, int(0.2 * height), min(x0 + int(0.7 * PX_PER_M), width), int(0.5 * height))
+        leaves = octaves(rng, (box[2] - box[0], box[3] - box[1]), 10, 1.5, 0.9)[..., None]
+        green = np.array([70, 112, 52], np.float32) * (1 + 0.25 * leaves)
+        red = np.array(VIVID[rng.integers(len(VIVID))], np.float32)
+        canvas[box[1] : box[3], box[0] : box[2]] = np.where(leaves > 1.1, red, green)
     return _bytes(canvas)
 
 

@@ -8,66 +8,90 @@ from functools import partial
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from geocorrect.demo.noise import Float32, octaves
 from geocorrect.demo.openings import fill
+from geocorrect.demo.surfaces import Float
 from geocorrect.demo.textures import ImageArray, Texture
 from geocorrect.demo.walls import blocks
 
-Rectangle = tuple[float, float, float, float]
-"""Left, top, right, bottom in metres of the texture: x along the strip, y across it."""
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Shade:
+    """What keeps light from the ground: outlines (N, 2) in street metres of objects standing on it, and of shadows."""
+
+    contacts_m: tuple[Float, ...]
+    shadows_m: tuple[Float, ...]
 
 
 @dataclass(frozen=True)
 class Strip:
-    """A strip of ground. width_m along the street, height_m across it; shadows: rectangles darkened under objects."""
+    """A rectangle of ground from low_m to high_m (x, y) in street metres; its texture's top is at high_m[1]."""
 
     seed: tuple[int, ...]
-    width_m: float
-    height_m: float
+    low_m: Point
+    high_m: Point
     px_per_m: float
-    shadows: tuple[Rectangle, ...] = ()
+
+    @property
+    def extent_m(self) -> Point:
+        """Length along the street and across it."""
+        return self.high_m[0] - self.low_m[0], self.high_m[1] - self.low_m[1]
+
+    @property
+    def area_m2(self) -> float:
+        """Area, which decides how many patches and cracks there are."""
+        return self.extent_m[0] * self.extent_m[1]
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the texture in pixels."""
-        return round(self.width_m * self.px_per_m), round(self.height_m * self.px_per_m)
+        return round(self.extent_m[0] * self.px_per_m), round(self.extent_m[1] * self.px_per_m)
+
+    def texels(self, points_m: Float) -> NDArray[np.int32]:
+        """(N, 2) texture pixels of (N, 2) street points."""
+        offset = (np.asarray(points_m) - [self.low_m[0], self.high_m[1]]) * [1, -1]
+        return np.rint(offset * self.px_per_m).astype(np.int32)
 
 
-def road(strip: Strip, crossings_m: Sequence[float] = (), centre_line: bool = True) -> Texture:
-    """Asphalt; zebra crossings at the given distances along the strip."""
-    return Texture(f"road {strip.seed}", *strip.size, partial(_paint_road, strip, tuple(crossings_m), centre_line))
+def road(strip: Strip, shade: Shade, crossings_m: Sequence[float] = (), centre_line: bool = True) -> Texture:
+    """Asphalt; zebra crossings begin at the given street x."""
+    paint = partial(_paint_road, strip, shade, tuple(crossings_m), centre_line)
+    return Texture(f"road {strip.seed}", *strip.size, paint)
 
 
-def pavement(strip: Strip) -> Texture:
+def pavement(strip: Strip, shade: Shade) -> Texture:
     """Paving stones."""
-    return Texture(f"pavement {strip.seed}", *strip.size, partial(_paint_pavement, strip))
+    return Texture(f"pavement {strip.seed}", *strip.size, partial(_paint_pavement, strip, shade))
 
 
-def _paint_road(strip: Strip, crossings_m: tuple[float, ...], centre_line: bool) -> ImageArray:
+def _paint_road(strip: Strip, shade: Shade, crossings_m: tuple[float, ...], centre_line: bool) -> ImageArray:
     rng, p, size = np.random.default_rng(strip.seed), strip.px_per_m, strip.size
-    coarse = octaves(rng, size, 6 * p, 0.25 * p, 0.75)
-    grain = octaves(rng, size, 4, 1, 1.1)
-    canvas = np.array([104, 104, 106], np.float32) * (1 + 0.06 * coarse + 0.10 * grain)[..., None]
-    wheel_tracks = 0.06 * np.cos(np.linspace(0, 1, size[1]) * strip.height_m / 1.5 * 2 * np.pi)
+    coarse = octaves(rng, size, 6 * p, 0.5 * p, 0.7)
+    grain = octaves(rng, size, 2, 1, 1.2)
+    canvas = np.array([112, 112, 114], np.float32) * (1 + 0.045 * coarse + 0.085 * grain)[..., None]
+    wheel_tracks = 0.06 * np.cos(np.linspace(0, 1, size[1]) * strip.extent_m[1] / 1.5 * 2 * np.pi)
     canvas *= (1 - wheel_tracks)[:, None, None].astype(np.float32)
-    for _ in range(int(strip.width_m * strip.height_m / 40)):
+    for _ in range(int(strip.area_m2 / 40)):
         _patch(rng, canvas, p)
-    for _ in range(int(strip.width_m * strip.height_m / 12)):
+    for _ in range(int(strip.area_m2 / 12)):
         _crack(rng, canvas, p)
     if centre_line:
         _dashes(rng, canvas, p, size[1] // 2)
     for x in crossings_m:
-        _crossing(rng, canvas, p, x)
-    for _ in range(int(strip.width_m * strip.height_m / 70)):
+        _crossing(rng, canvas, p, x - strip.low_m[0])
+    for _ in range(int(strip.area_m2 / 70)):
         _manhole(rng, canvas, p)
-    return _shaded(canvas, strip)
+    return _shaded(canvas, strip, shade)
 
 
-def _paint_pavement(strip: Strip) -> ImageArray:
+def _paint_pavement(strip: Strip, shade: Shade) -> ImageArray:
     rng, p = np.random.default_rng(strip.seed), strip.px_per_m
     canvas = blocks(rng, strip.size, (0.5 * p, 0.5 * p), (150, 145, 136), 10)
-    for _ in range(int(strip.width_m * strip.height_m / 2)):  # chewing gum, leaves and oil
+    for _ in range(int(strip.area_m2 / 2)):  # chewing gum, leaves and oil
         x, y = int(rng.integers(strip.size[0])), int(rng.integers(strip.size[1]))
         tone = float(rng.uniform(60, 120))
         cv2.circle(
@@ -76,7 +100,7 @@ def _paint_pavement(strip: Strip) -> ImageArray:
     kerb = max(int(0.14 * p), 1)
     fill(canvas, (0, 0, strip.size[0], kerb), (176, 172, 164), 0.7)
     fill(canvas, (0, strip.size[1] - kerb, strip.size[0], strip.size[1]), (176, 172, 164), 0.7)
-    return _shaded(canvas, strip)
+    return _shaded(canvas, strip, shade)
 
 
 def _patch(rng: np.random.Generator, canvas: Float32, p: float) -> None:
@@ -129,12 +153,16 @@ def _manhole(rng: np.random.Generator, canvas: Float32, p: float) -> None:
     cv2.circle(canvas, centre, radius, (138.0, 134.0, 128.0), max(int(0.03 * p), 1), cv2.LINE_AA)
 
 
-def _shaded(canvas: Float32, strip: Strip) -> ImageArray:
-    """Soft dark patches under parked objects, then 8 bits."""
-    light = np.ones(canvas.shape[:2], np.float32)
-    for left, top, right, bottom in strip.shadows:
-        x0, y0, x1, y1 = (round(value * strip.px_per_m) for value in (left, top, right, bottom))
-        light[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] = 0.32
-    blur = max(int(0.22 * strip.px_per_m) | 1, 3)
-    light = np.asarray(cv2.blur(light, (blur, blur)), np.float32)
+def _shaded(canvas: Float32, strip: Strip, shade: Shade) -> ImageArray:
+    """Sharp-edged shade of the buildings, soft dark patches under parked objects, then 8 bits."""
+    contact, light = (np.ones(canvas.shape[:2], np.float32) for _ in range(2))
+    for outline in shade.contacts_m:
+        cv2.fillConvexPoly(contact, strip.texels(outline), 0.3)
+    for outline in shade.shadows_m:
+        cv2.fillConvexPoly(light, strip.texels(outline), 0.66)
+    light = cv2.blur(light, (_odd(0.08 * strip.px_per_m),) * 2) * cv2.blur(contact, (_odd(0.3 * strip.px_per_m),) * 2)
     return np.clip(canvas * light[..., None], 0, 255).astype(np.uint8)
+
+
+def _odd(length_px: float) -> int:
+    return max(int(length_px) | 1, 3)

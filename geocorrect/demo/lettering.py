@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from geocorrect.demo.noise import Float32
 
-SYLLABLES = (
-    "ba be bo ca ce co da de di fa fi ga gi la le li lo ma me mi mo na ne ni no pa pe po ra re ri ro sa se si so ta te ti "
-    "to va ve vi zo sca stro gra bre tri fio pia"
-).split()
-TRADES = (
-    "BAR FARMACIA LIBRERIA PANETTERIA OTTICA SARTORIA FERRAMENTA CAFFÈ TRATTORIA FIORI GELATERIA TABACCHI EDICOLA ALIMENTARI "
-    "CICLI OROLOGI PASTA VINO CALZE DISCHI"
-).split()
+SYLLABLES = ["ba", "be", "bo", "ca", "ce", "co", "da", "de", "di", "fa", "fi", "ga", "gi", "la", "le", "li", "lo", "ma", "me", "mi", "mo", "na", "ne", "ni", "no", "pa", "pe", "po", "ra", "re", "ri", "ro", "sa", "se", "si", "so", "ta", "te", "ti", "to", "va", "ve", "vi", "zo", "sca", "stro", "gra", "bre", "tri", "fio", "pia"]
+TRADES = ["BAR", "FARMACIA", "LIBRERIA", "PANETTERIA", "OTTICA", "SARTORIA", "FERRAMENTA", "CAFFÈ", "TRATTORIA", "FIORI", "GELATERIA", "TABACCHI", "EDICOLA", "ALIMENTARI", "CICLI", "OROLOGI", "PASTA", "VINO", "CALZE", "DISCHI"]
 
 
 def word(rng: np.random.Generator, syllables: int) -> str:
@@ -40,13 +36,19 @@ def write(
     window += mask[: window.shape[0], : window.shape[1]] * (np.array(colour, np.float32) - window)
 
 
+@lru_cache(maxsize=512)
+def _font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font: no font file of the machine is needed, and letters look the same everywhere."""
+    return ImageFont.load_default(size_px)
+
+
 def _mask(text: str, width: int, height: int) -> NDArray[np.float32]:
     """(height, width) coverage 0…1 of the text, centred."""
-    size = 0.8 * height
-    font = ImageFont.load_default(size)
+    size = round(0.8 * height)
+    font = _font(size)
     drawn = font.getlength(text)
     if drawn > 0.94 * width:
-        font = ImageFont.load_default(max(size * 0.94 * width / drawn, 4))
+        font = _font(max(int(size * 0.94 * width / drawn), 4))
     picture = Image.new("L", (width, height))
     ImageDraw.Draw(picture).text((width / 2, height / 2), text, fill=255, font=font, anchor="mm")
     return np.asarray(picture, np.float32) / 255

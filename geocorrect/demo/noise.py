@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float32 = NDArray[np.float32]
+_SMOOTHING = 0.82
+"""Standard deviation that is left of white noise once it has been enlarged, about."""
 
 
 def octaves(
@@ -14,25 +16,24 @@ def octaves(
 ) -> Float32:
     """(H, W) noise of zero mean and about unit standard deviation; size is (width, height).
 
-    Octaves run from cells of `coarsest_px` down to `finest_px`; each is `falloff` times as strong as the one before.
+    Octaves run from cells of `coarsest_px` down to about `finest_px`; each is `falloff` times as strong as the one before.
+    Coarse octaves are made small and enlarged step by step, so all of them cost little more than the finest.
     """
-    width, height = size
-    total = np.zeros((height, width), np.float32)
-    cell, weight, power = max(coarsest_px, finest_px), 1.0, 0.0
-    while cell >= finest_px:
-        grid_size = (max(int(np.ceil(height / cell)), 1) + 3, max(int(np.ceil(width / cell)), 1) + 3)
-        grid = rng.standard_normal(grid_size, dtype=np.float32)
-        total += weight * _stretched(grid, cell, size)
-        power += weight**2
-        cell, weight = cell / 2, weight * falloff
-    total /= np.float32(0.62 * np.sqrt(power))
-    return total
+    cells = [float(finest_px)]
+    while cells[-1] * 2 <= coarsest_px:
+        cells.append(cells[-1] * 2)
+    total, weight, power = None, 1.0, 0.0
+    for cell in reversed(cells):
+        shape = max(round(size[1] / cell), 2), max(round(size[0] / cell), 2)
+        layer = np.float32(weight) * rng.standard_normal(shape, np.float32)
+        total = layer if total is None else layer + _enlarged(total, (shape[1], shape[0]))
+        power += (weight * (1 if cell <= 1 else _SMOOTHING)) ** 2
+        weight *= falloff
+    assert total is not None
+    return _enlarged(total, size) / np.float32(np.sqrt(power))
 
 
-def _stretched(grid: Float32, cell_px: float, size: tuple[int, int]) -> Float32:
-    """The grid interpolated so that one cell covers cell_px pixels."""
-    if cell_px <= 1:
-        return grid[: size[1], : size[0]]
-    scale = np.array([[cell_px, 0, -1.5 * cell_px], [0, cell_px, -1.5 * cell_px]], np.float64)
-    stretched: Float32 = cv2.warpAffine(grid, scale, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
-    return stretched
+def _enlarged(layer: Float32, size: tuple[int, int]) -> Float32:
+    if (layer.shape[1], layer.shape[0]) == size:
+        return layer
+    return np.asarray(cv2.resize(layer, size, interpolation=cv2.INTER_CUBIC), np.float32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from geocorrect.demo.antialias import edge_pixels, quads_of_subpixels, subpixel_rays
@@ -42,11 +41,8 @@ class _Look:
         """(N, 3) RGB of rays (N, 2) that meet quads (N,)."""
         result = np.empty((len(quads), 3), np.float32)
         open_sky = quads == SKY
-        result[open_sky] = self._sky.colour(
-            cv2.convertPointsToHomogeneous(rays[open_sky])[:, 0] @ self._turn.T
-            if open_sky.any()
-            else np.zeros((0, 3), np.float32)
-        )
+        ahead = np.concatenate([rays[open_sky], np.ones((int(open_sky.sum()), 1), np.float32)], axis=1)
+        result[open_sky] = self._sky.colour(ahead @ self._turn.T)
         built = ~open_sky
         result[built] = shade(self._scene, self._forms, quads[built], rays[built], steps[built])
         return result

@@ -63,10 +63,12 @@ def scan(scene: Scene, model: LidarModel, world_from_lidar: Pose, seed: tuple[in
 def _columns(corners: Float, n_columns: int) -> NDArray[np.int64]:
     """Columns that may meet a quad: those between its extreme azimuths, or all when it passes over or under the sensor."""
     flat = corners[:, :2]
+    following = np.roll(flat, -1, axis=0)
+    turns = flat[:, 0] * following[:, 1] - flat[:, 1] * following[:, 0]
+    around = bool((turns >= -1e-9).all() or (turns <= 1e-9).all()) and float(np.abs(turns).max()) > 1e-6
     centre = np.arctan2(flat[:, 1].mean(), flat[:, 0].mean())
     relative = (np.arctan2(flat[:, 1], flat[:, 0]) - centre + np.pi) % (2 * np.pi) - np.pi
-    horizontal = np.ptp(corners[:, 2]) < 0.2 * np.ptp(corners, axis=0).max()
-    if horizontal or np.ptp(relative) > np.pi:
+    if (around and np.ptp(relative) > 2.0) or np.ptp(relative) > np.pi:
         return np.arange(n_columns)
     first = int(np.floor((np.pi - centre - relative.max()) / (2 * np.pi) * n_columns - 1))
     last = int(np.ceil((np.pi - centre - relative.min()) / (2 * np.pi) * n_columns + 1))

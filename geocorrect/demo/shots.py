@@ -148,7 +148,7 @@ def _turned_away(rng: np.random.Generator, pose: Pose, kind: str, length_m: floa
     """The pose of a photo that shows nothing an anchor sees."""
     heading = float(rng.uniform(0, 360))
     if kind == "sky":
-        return Pose(rotation_from_heading(heading, float(rng.uniform(62, 80))), pose.translation_m)
+        return Pose(rotation_from_heading(heading, float(rng.uniform(80, 88))), pose.translation_m)
     if kind == "ground":
         return Pose(rotation_from_heading(heading, float(rng.uniform(-86, -78))), pose.translation_m)
     if kind == "wall":  # deep in the side street, at arm's length from a wall that faces away from the main street

@@ -25,10 +25,10 @@ def panel(
     )
 
 
-def floor(left: float, bottom: float, right: float, top: float, z: float, texture: Texture) -> Quad:
-    """A horizontal rectangle seen from above, x from left to right, y from bottom to top; the texture's top is at top."""
-    corner, across = np.array([left, top, z]), np.array([right - left, 0.0, 0.0])
-    return Quad(corner, across, np.array([0.0, bottom - top, 0.0]), texture, WHOLE, lit(UP))
+def floor(low_m: tuple[float, float], high_m: tuple[float, float], z: float, texture: Texture) -> Quad:
+    """A horizontal rectangle seen from above, between two opposite corners (x, y); the texture's top is at high_m[1]."""
+    corner, across = np.array([low_m[0], high_m[1], z]), np.array([high_m[0] - low_m[0], 0.0, 0.0])
+    return Quad(corner, across, np.array([0.0, low_m[1] - high_m[1], 0.0]), texture, WHOLE, lit(UP))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,9 @@ Float = NDArray[np.float64]
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 """Texture window that shows the whole picture: left, top, width, height as fractions."""
 
+SUN = np.array([0.35, -0.55, 0.76])
+"""Direction to the sun in street axes."""
+
 
 @dataclass(frozen=True, eq=False)
 class Quad:
@@ -101,5 +104,4 @@ def lit(normal: ArrayLike) -> float:
     """Brightness of a surface under the demo's fixed sun and sky, from its outward normal (street axes, z up)."""
     n = np.asarray(normal, float)
     n = n / np.linalg.norm(n)
-    sun = np.array([0.35, -0.55, 0.76])
-    return float(0.62 + 0.10 * n[2] + 0.34 * max(float(n @ sun), 0.0))
+    return float(0.62 + 0.10 * n[2] + 0.34 * max(float(n @ SUN), 0.0))

@@ -18,7 +18,7 @@ STONE: tuple[Colour, ...] = ((188, 180, 164), (170, 164, 154), (204, 194, 172))
 
 def wall(rng: np.random.Generator, size: tuple[int, int], px_per_m: float) -> Float32:
     """(H, W, 3) of one randomly chosen material; size is (width, height) in pixels."""
-    kind = rng.choice(["plaster", "plaster", "brick", "stone"])
+    kind = rng.choice(["plaster", "brick", "stone"], p=[0.64, 0.18, 0.18])
     if kind == "plaster":
         return plaster(rng, size, px_per_m, PLASTER[rng.integers(len(PLASTER))])
     if kind == "brick":

@@ -1,0 +1,150 @@
+"""The picture of a demo run: the street from above, where the photos were said to be and where they were put."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from geocorrect.demo.map_view import MapView, draw_north_and_scale
+from geocorrect.demo.outcome import Outcome
+from geocorrect.demo.summary import corrected_error_m, reported_error_m
+from geocorrect.demo.truth import DemoTruth
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+REPORTED, CORRECTED, TRUTH, ANCHOR, INK = "#c2410c", "#1d4ed8", "#15803d", "#64748b", "#1f2937"
+REJECTION_MARKERS = "XsDPv^<>hpd*"
+DPI = 170
+STYLE = {"font.size": 9.5, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 11}
+
+
+def before_after(truth: DemoTruth, outcomes: Sequence[Outcome], path: Path) -> None:
+    """Write a PNG: map with arrows reported → corrected, rejected photos by reason, and the errors before and after."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(14, 8.6), layout="constrained")
+        FigureCanvasAgg(figure)
+        grid = figure.add_gridspec(2, 2, height_ratios=(1.55, 1), width_ratios=(1, 1.1))
+        _draw_map(figure.add_subplot(grid[0, :]), truth, outcomes)
+        _draw_errors(figure.add_subplot(grid[1, 0]), truth, outcomes)
+        _draw_devices(figure.add_subplot(grid[1, 1]), truth, outcomes)
+        partial = path.with_name(f".{path.name}.part")
+        figure.savefig(partial, dpi=DPI, format="png", metadata={"Software": "geocorrect"})
+    os.replace(partial, path)
+
+
+def _draw_map(axes: Axes, truth: DemoTruth, outcomes: Sequence[Outcome]) -> None:
+    view = MapView.fitted_to(truth.anchors_m[:, :2])
+    for outline in truth.building_outlines_m:
+        axes.fill(*view.turned(outline).T, facecolor="#e5e1d8", edgecolor="#a8a193", linewidth=0.8, zorder=1)
+    for outline in truth.object_outlines_m:
+        axes.fill(*view.turned(outline).T, facecolor="#d4d4d8", edgecolor="none", zorder=1.2)
+    axes.scatter(*view.turned(truth.anchors_m[:, :2]).T, s=11, c=ANCHOR, marker="o", zorder=2, label="anchor")
+    corrected = [outcome for outcome in outcomes if outcome.accepted]
+    start = view.turned([_reported_enu(truth, outcome.image_id) for outcome in corrected])
+    end = view.turned([_corrected_enu(truth, outcome) for outcome in corrected])
+    shift = end - start
+    style = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.0013, "headwidth": 6, "headlength": 7}
+    axes.quiver(*start.T, *shift.T, color=CORRECTED, alpha=0.75, zorder=4, **style)
+    axes.scatter(*start.T, s=14, c=REPORTED, zorder=4.2, label="reported position")
+    axes.scatter(*end.T, s=15, c=CORRECTED, zorder=4.4, label="corrected position (arrow's tip)")
+    true_m = view.turned([truth.photos[o.image_id].world_from_cam.translation_m[:2] for o in corrected])
+    axes.scatter(*true_m.T, s=62, c=TRUTH, marker="+", linewidths=1.1, zorder=4.6, label="truth")
+    _draw_rejected(axes, truth, outcomes, view)
+    _frame_map(axes, view, np.concatenate([start, end, view.turned(truth.anchors_m[:, :2])]))
+    axes.set_title(
+        f"{len(corrected)} of {len(outcomes)} photos moved to where they were taken", loc="left", weight="bold"
+    )
+
+
+def _draw_rejected(axes: Axes, truth: DemoTruth, outcomes: Sequence[Outcome], view: MapView) -> None:
+    """Rejected photos at their reported place, one marker per reason; a ring marks those that could have been placed."""
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for outcome in outcomes:
+        if outcome.reason is not None:
+            reasons[outcome.reason].append(outcome.image_id)
+    for marker, (reason, ids) in zip(REJECTION_MARKERS * 3, sorted(reasons.items()), strict=False):
+        places = view.turned([_reported_enu(truth, image_id) for image_id in ids])
+        label = f"rejected: {reason.replace('_', ' ')} ({len(ids)})"
+        axes.scatter(*places.T, s=34, c=INK, marker=marker, linewidths=0.4, edgecolors="white", zorder=5, label=label)
+    missed = [o.image_id for o in outcomes if o.reason is not None and truth.photos[o.image_id].localisable]
+    if missed:
+        places = view.turned([_reported_enu(truth, image_id) for image_id in missed])
+        label = f"rejected though localisable ({len(missed)})"
+        axes.scatter(*places.T, s=120, facecolors="none", edgecolors=REPORTED, zorder=5, label=label)
+
+
+def _frame_map(axes: Axes, view: MapView, points: np.ndarray) -> None:
+    low, high = points.min(axis=0) - 8, points.max(axis=0) + 8
+    axes.set_xlim(low[0], high[0])
+    axes.set_ylim(min(low[1], -18), max(high[1], 18))
+    axes.set_aspect("equal")
+    axes.set_xlabel("metres along the street")
+    axes.set_ylabel("metres across")
+    draw_north_and_scale(axes, view)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncol=5, frameon=False, fontsize=9)
+
+
+def _draw_errors(axes: Axes, truth: DemoTruth, outcomes: Sequence[Outcome]) -> None:
+    """Histograms on a logarithmic axis: the two clouds lie two orders of magnitude apart."""
+    before = np.array([reported_error_m(truth.frame, photo) for photo in truth.photos.values() if photo.localisable])
+    after = np.array([error for _, error in _corrected_errors(truth, outcomes)])
+    bins = np.logspace(-3, 1.5, 46)
+    for errors, colour, name in ((before, REPORTED, "reported"), (after, CORRECTED, "corrected")):
+        if not len(errors):
+            continue
+        median = float(np.median(errors))
+        axes.hist(np.clip(errors, bins[0], bins[-1]), bins=bins, color=colour, alpha=0.8)
+        axes.axvline(median, color=colour, linestyle="--", linewidth=1)
+        text = f"{name}\nmedian {_length(median)}, n = {len(errors)}"
+        axes.text(median, 1.02, text, color=colour, transform=axes.get_xaxis_transform(), ha="center", va="bottom")
+    axes.set_xscale("log")
+    axes.set_xlabel("position error (m)")
+    axes.set_ylabel("photos")
+
+
+def _draw_devices(axes: Axes, truth: DemoTruth, outcomes: Sequence[Outcome]) -> None:
+    """Corrected error of every photo, one row per device."""
+    by_device: dict[str, list[float]] = {photo.device: [] for photo in truth.photos.values()}
+    for image_id, error in _corrected_errors(truth, outcomes):
+        by_device[truth.photos[image_id].device].append(error)
+    labels = []
+    for row, (device, errors) in enumerate(sorted(by_device.items(), reverse=True)):
+        spread = np.linspace(-0.22, 0.22, max(len(errors), 2))[: len(errors)]
+        axes.scatter(errors, row + spread, s=20, c=CORRECTED, alpha=0.7, linewidths=0)
+        labels.append(f"{device}\n(n = {len(errors)})")
+        if errors:
+            axes.plot([np.median(errors)] * 2, [row - 0.36, row + 0.36], color=INK, linewidth=1.6)
+    axes.axvline(1.0, color=REPORTED, linewidth=1, linestyle=":")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_xscale("log")
+    axes.set_xlim(2e-3, 3)
+    axes.set_xlabel("error of the corrected position (m); bar = median, dotted = 1 m limit")
+
+
+def _corrected_errors(truth: DemoTruth, outcomes: Sequence[Outcome]) -> list[tuple[str, float]]:
+    """Image id and error of the accepted localisable photos."""
+    accepted = [o for o in outcomes if o.accepted and truth.photos[o.image_id].localisable]
+    return [(o.image_id, corrected_error_m(truth.frame, truth.photos[o.image_id], o)) for o in accepted]
+
+
+def _reported_enu(truth: DemoTruth, image_id: str) -> np.ndarray:
+    photo = truth.photos[image_id]
+    return truth.frame.enu_from_wgs84(photo.reported_lon_deg, photo.reported_lat_deg, truth.frame.height_m)[:2]
+
+
+def _corrected_enu(truth: DemoTruth, outcome: Outcome) -> np.ndarray:
+    return truth.frame.enu_from_wgs84(outcome.lon_deg, outcome.lat_deg, outcome.height_m)[:2]
+
+
+def _length(metres: float) -> str:
+    return f"{100 * metres:.1f} cm" if metres < 1 else f"{metres:.1f} m"
