@@ -18,6 +18,11 @@ from geocorrect.geometry.pose import Pose, skew
 
 Float = NDArray[np.float64]
 
+FIELD_LENGTH = 0.12
+"""Correlation length of the matcher's smooth errors, as a share of the image's long side (60 px of 512,
+METHOD §1).
+"""
+
 HORIZONTAL_WAVES = 5
 VERTICAL_WAVES = 4
 
@@ -34,6 +39,21 @@ def cosine_basis(pixels: NDArray[np.floating], camera: Camera) -> Float:
 def _unit_cosine(k: int, position: Float) -> Float:
     wave: Float = np.ones_like(position) if k == 0 else np.sqrt(2.0) * np.cos(np.pi * k * position)
     return wave
+
+
+def wave_amplitudes(camera: Camera) -> Float:
+    """(20,) standard deviations of the basis coefficients of a smooth field with unit variance.
+
+    Spectral density of a squared-exponential field of length FIELD_LENGTH, normalised over the basis.
+    """
+    long_side = float(max(camera.width, camera.height))
+    across = np.exp(-0.5 * (np.pi * np.arange(HORIZONTAL_WAVES) * FIELD_LENGTH * long_side / camera.width) ** 2)
+    down = np.exp(-0.5 * (np.pi * np.arange(VERTICAL_WAVES) * FIELD_LENGTH * long_side / camera.height) ** 2)
+    across[0] /= 2.0  # the constant is one wave, every other frequency stands for two
+    down[0] /= 2.0
+    variance = (across[:, None] * down[None, :]).ravel()
+    amplitude: Float = np.sqrt(variance / variance.sum())
+    return amplitude
 
 
 def projection_jacobians(world_from_cam: Pose, points_m: Float, focal_px: float) -> tuple[Float, Float]:

@@ -1,8 +1,8 @@
 """Every number of the localize room, with its unit and where it comes from.
 
-Pixel tolerances are given for an image of REFERENCE_LONG_SIDE_PX and scale with the image: a feature found
-in a photo twice as large is located twice as coarsely in its pixels, because lens, demosaicing and
-compression blur grow with it.
+Pixel tolerances are given for an image 512 px long (the size learned matchers work at) and grow with the square
+root of the image's length: a feature in a larger photo is located more coarsely in its own pixels (lens blur,
+demosaicing, compression), but not in proportion. KITTI (1242 px, SIFT) and the simulator (512 px) are both served.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 
 from geocorrect.geometry.camera import Camera
 
-REFERENCE_LONG_SIDE_PX = 1024.0
+REFERENCE_LONG_SIDE_PX = 512.0
 
 
 def pixel_scale(camera: Camera) -> float:
-    """How much larger than the reference image this camera's image is; multiplies every pixel tolerance."""
-    return float(max(camera.width, camera.height)) / REFERENCE_LONG_SIDE_PX
+    """Factor on every pixel tolerance for this camera's image, 1 at 512 px, 1.6 at 1242 px, 2.8 at 4000 px."""
+    return float((max(camera.width, camera.height) / REFERENCE_LONG_SIDE_PX) ** 0.5)
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class VerifyOptions:
 
     min_matches: int = 12
     """Fewer raw matches than this say nothing about a relative pose (5 fix it; twice that to trust it)."""
-    max_epipolar_px: float = 2.5
+    max_epipolar_px: float = 3.0
     """Sampson error of an inlier. Wide enough for a 2 % focal error over a third of the image (measured on
     the simulator: tighter values lose matches of badly calibrated photos)."""
     max_iterations: int = 5_000
@@ -53,13 +53,52 @@ class LiftOptions:
 class PnpOptions:
     """Robust absolute pose from 2D–3D matches (PoseLib LO-RANSAC, then refinement)."""
 
-    max_reprojection_px: float = 3.0
+    max_reprojection_px: float = 2.5
     """RANSAC tolerance; pooled anchors with LiDAR on KITTI: median inlier residual 0.5 px."""
     refine_loss_px: float = 1.0
     """Cauchy scale of the refinement: about the noise of a good match."""
     min_iterations: int = 200
     max_iterations: int = 10_000
     min_points: int = 10
+
+
+@dataclass(frozen=True)
+class JointOptions:
+    """Ray bundle adjustment (METHOD §3.2–3.3)."""
+
+    sigma_px: float = 1.3
+    """Noise of a match in the anchor image at the start; re-estimated from the residuals within sigma_range."""
+    sigma_range: tuple[float, float] = (0.25, 1.5)
+    robust_px: float = 3.0
+    """Geman–McClure scale, in sigmas."""
+    robust_depth: float = 2.0
+    """Cauchy scale of the depth residual, in sigmas."""
+    graduation: tuple[float, ...] = (6.0, 4.0, 3.0, 2.0, 1.5, 1.0)
+    """Inflation of the robust scales, level by level."""
+    iterations_per_level: int = 2
+    final_iterations: int = 6
+    min_anchor_support: float = 0.15
+    """Mean weight below which an anchor is switched off as a whole."""
+    max_matches: int = 500
+    """Matches per anchor in the final solve; beyond it accuracy is set by the smooth errors."""
+    max_trial_matches: int = 150
+    """Matches per anchor when hypotheses compete."""
+    max_hypotheses: int = 2
+    single_px: float = 8.0
+    pooled_px: float = 12.0
+    """PnP tolerances of the hypotheses: predicted depth is wrong by more than pixels are."""
+    distinct_m: float = 0.7
+    """Hypotheses closer than this are one."""
+    support_half: float = 50.0
+    """Supported matches at which an anchor counts half: no single anchor may outvote several."""
+    focal_sigma: float = 0.03
+    """Prior of the relative focal error where the camera does not state its own (crowd metadata)."""
+    principal_px: float = 1.5
+    anchor_position_m: float = 0.02
+    anchor_rotation_deg: float = 0.05
+    """Noise of the anchors' poses relative to each other (local trajectory)."""
+    min_depth_scale_sigma: float = 0.002
+    """Prior of the depth offset of a source that has no common error (LiDAR: range bias and calibration)."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +111,8 @@ class CovarianceOptions:
     anchor_field_px: float = 0.9
     depth_field_share: float = 0.8
     """Part of a point's depth sigma that is smooth over the image."""
+    depth_shared: float = 0.7
+    """Part of the smooth depth error that neighbouring anchors have in common (METHOD §1)."""
     anchor_position_m: float = 0.02
     anchor_rotation_deg: float = 0.05
     """Local trajectory noise between anchors, used where an anchor's pose carries no covariance."""
@@ -112,5 +153,6 @@ class LocalizeOptions:
     verify: VerifyOptions = field(default_factory=VerifyOptions)
     lift: LiftOptions = field(default_factory=LiftOptions)
     pnp: PnpOptions = field(default_factory=PnpOptions)
+    joint: JointOptions = field(default_factory=JointOptions)
     covariance: CovarianceOptions = field(default_factory=CovarianceOptions)
     gate: GateOptions = field(default_factory=GateOptions)

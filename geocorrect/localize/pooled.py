@@ -20,6 +20,7 @@ from geocorrect.localize.covariance import (
     consider_covariance,
     cosine_basis,
     projection_jacobians,
+    wave_amplitudes,
 )
 from geocorrect.localize.observations import Observations, focal_px
 from geocorrect.localize.options import CovarianceOptions, LocalizeOptions, pixel_scale
@@ -113,7 +114,7 @@ def _covariance(
 def _pixel_fields(px: Float, camera: Camera, scale: float, options: CovarianceOptions) -> Float:
     """(2N, 40) shifts of the query's pixels: smooth field, its constant part widened by the principal point."""
     basis = cosine_basis(px, camera)
-    sigma = np.full(basis.shape[1], options.query_field_px / np.sqrt(basis.shape[1]))
+    sigma = options.query_field_px * wave_amplitudes(camera)
     sigma[0] = options.principal_point_px
     return _both_axes(basis * sigma * scale)
 
@@ -138,9 +139,10 @@ def _anchor_nuisances(
     """(2N, K) effects of one anchor's smooth pixel field, smooth depth field, common depth scale and pose error."""
     basis = cosine_basis(o.anchor_px[use], o.anchor.camera)
     n, waves = basis.shape
-    pixel = _both_axes(basis * options.anchor_field_px * scale / np.sqrt(waves))
-    depth_sigma = options.depth_field_share * o.log_sigma[use] / np.sqrt(waves)
-    depth = (by_log_depth[:, :, None] * (basis * depth_sigma[:, None])[:, None, :]).reshape(2 * n, waves)
+    smooth = basis * wave_amplitudes(o.anchor.camera)
+    pixel = _both_axes(smooth * options.anchor_field_px * scale)
+    depth_sigma = options.depth_field_share * o.log_sigma[use]
+    depth = (by_log_depth[:, :, None] * (smooth * depth_sigma[:, None])[:, None, :]).reshape(2 * n, waves)
     common = (by_log_depth * o.common_log_sigma).reshape(2 * n, 1)
     offset = o.points_m[use] - o.anchor.world_from_cam.translation_m
     turn = np.cross(np.eye(3)[None, :, :], offset[:, None, :])  # δX for unit turns about each axis
