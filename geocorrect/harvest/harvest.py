@@ -28,6 +28,8 @@ from geocorrect.harvest.sink import ImageSink
 from geocorrect.harvest.tiles import Coverage
 from geocorrect.records import Image
 
+__all__ = ["HarvestPlan", "HarvestReport", "Progress", "harvest_area", "run_harvest"]
+
 _STORE_EVERY = 50
 Progress = Callable[[HarvestReport], None]
 
@@ -74,7 +76,7 @@ class _Harvest:
         coverage = discovery.run()
         self.report.holes += discovery.holes
         self.report.n_sequences = len(coverage.sequences)
-        self.report.n_coverage_points = coverage.n_points
+        self.report.expect(coverage.n_points, self.client.options)
         if not self.plan.dry_run:
             remove_leftovers(self.plan.images_dir)
             self._store_all(coverage)
@@ -132,7 +134,7 @@ class _Harvest:
                 failures.append(failure)
                 if not self.last_pass:
                     continue
-            chunk.append(_with_history(image, group.known.get(image.id)))
+            chunk.append(image)
             if len(chunk) >= _STORE_EVERY:
                 self._store(chunk)
                 chunk = []
@@ -213,21 +215,3 @@ class _Harvest:
         self.report.bytes_downloaded = self.client.n_picture_bytes
         self.report.wall_s = time.monotonic() - self.started_s
         self.progress(self.report)
-
-
-def _with_history(image: Image, known: Image | None) -> Image:
-    """The image with what the provider said at earlier harvests, where that has changed."""
-    if known is None:
-        return image
-    history = list(known.provider.get("history", ()))
-    if known.computed != image.computed or known.quality != image.quality:
-        where = known.computed
-        history.append(
-            {
-                "harvested_at": known.harvested_at.isoformat() if known.harvested_at else None,
-                "quality": str(known.quality),
-                "computed_lon_lat": None if where is None else [where.lon_deg, where.lat_deg],
-                "computed_rotation": known.provider.get("computed_rotation"),
-            }
-        )
-    return replace(image, provider={**image.provider, "history": history}) if history else image

@@ -8,7 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from geocorrect.errors import ExitCode
+from geocorrect.harvest.options import HarvestOptions
 from geocorrect.records import Image
+
+TYPICAL_MB = {"256": 0.02, "1024": 0.2, "2048": 0.6, "original": 3.0}
+"""Megabytes of one street photo as JPEG, for the estimate of a dry run only: about 0.2…0.3 bytes per pixel."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class HarvestReport:
     n_with_picture: int = 0
     n_gone: int = 0
     n_coverage_points: int = 0
+    expected_mb: float = 0.0
     bytes_downloaded: int = 0
     wall_s: float = 0.0
     quality: Counter[str] = field(default_factory=Counter)
@@ -42,6 +47,11 @@ class HarvestReport:
     requests: Counter[str] = field(default_factory=Counter)
     holes: list[Hole] = field(default_factory=list)
     dry_run: bool = False
+
+    def expect(self, n_coverage_points: int, options: HarvestOptions) -> None:
+        """Note how many images the coverage shows (area and margin), and about how much there is to download."""
+        self.n_coverage_points = n_coverage_points
+        self.expected_mb = round(n_coverage_points * TYPICAL_MB[options.image_size], 1)
 
     @property
     def n_stored(self) -> int:
@@ -67,4 +77,22 @@ class HarvestReport:
         """For `--json`."""
         plain = {key: value for key, value in vars(self).items() if not isinstance(value, Counter | list)}
         counters = {key: dict(value) for key, value in vars(self).items() if isinstance(value, Counter)}
-        return {**plain, **counters, "holes": [vars(hole) for hole in self.holes]}
+        holes = [vars(hole) for hole in self.holes]
+        return {**plain, **counters, "holes": holes, "exit_code": int(self.exit_code)}
+
+    def sentence(self) -> str:
+        """For people."""
+        if self.dry_run:
+            return (
+                f"{self.n_sequences} sequences with about {self.n_coverage_points} images in and around the area, "
+                f"about {self.expected_mb:.0f} MB to download ({self.n_tiles} tiles read)"
+            )
+        text = (
+            f"{self.n_new} new images, {self.n_updated} updated, {self.n_unchanged} unchanged; "
+            f"{self.bytes_downloaded / 1e6:.1f} MB in {self.wall_s:.0f} s ({sum(self.requests.values())} requests)"
+        )
+        if self.n_gone:
+            text += f"; {self.n_gone} no longer exist"
+        if self.holes:
+            text += f"; {len(self.holes)} holes, run again to fill them (first: {self.holes[0].why})"
+        return text

@@ -12,7 +12,7 @@ class ImageSink(Protocol):
     """Where harvested images go. `catalog.Catalog` is one.
 
     `images` returns the stored images among the ids asked for, by id. `upsert_images` is idempotent and durable when it
-    returns: the harvest then forgets about these images.
+    returns: the harvest then forgets about these images. Keeping what was said before is the sink's business.
     """
 
     def images(self, ids: Sequence[str]) -> Mapping[str, Image]:

@@ -63,7 +63,7 @@ def test_new_sequence_is_found_without_asking_for_the_old_ones(site: SiteFactory
     assert report.requests["picture"] == 5
 
 
-def test_late_computed_fields_are_picked_up_and_history_is_kept(site: SiteFactory) -> None:
+def test_late_computed_fields_are_picked_up(site: SiteFactory) -> None:
     images = [street_image(0, computed_geometry=..., computed_rotation=...), street_image(1)]
     here = site(images)
     here.harvest()
@@ -79,7 +79,6 @@ def test_late_computed_fields_are_picked_up_and_history_is_kept(site: SiteFactor
     assert report.requests["picture"] == 0
     assert now.quality is MetadataQuality.SFM
     assert now.computed is not None
-    assert [entry["quality"] for entry in now.provider["history"]] == ["raw_only"]
 
 
 def test_lost_or_spoilt_files_are_fetched_again(site: SiteFactory) -> None:
