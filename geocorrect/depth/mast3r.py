@@ -1,0 +1,141 @@
+"""Depth from MASt3R's point-map head (the thesis' MASt3R-DPT), raw or without its least confident pixels.
+
+The network wants two views. A lone anchor is paired with itself; `points_of_pair` gives the anchor's points as seen
+together with another photo, which is what the thesis evaluates. Shares weights and tokens with the matcher.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geocorrect.depth.validity import ValidityRules, believable
+from geocorrect.errors import InputError
+from geocorrect.networks.cards import CARDS
+from geocorrect.networks.runtime import Runtime, require_torch
+from geocorrect.records import Anchor, DepthMap, Float32, ImageArray
+
+if TYPE_CHECKING:
+    from geocorrect.networks.mast3r.engine import Mast3rEngine
+    from geocorrect.networks.mast3r.preprocess import Placement
+
+LOCAL_SHARE = 0.42
+
+
+@dataclass(frozen=True)
+class Mast3rDepthOptions:
+    """dropped_share: share of pixels of least confidence that give no point; 0 keeps all, the thesis used 0.4."""
+
+    runtime: Runtime = field(default_factory=Runtime)
+    dropped_share: float = 0.4
+    edge_ratio: float = 1.15
+    long_side_px: int = 512
+    checkpoint: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.dropped_share < 1.0:
+            raise ValueError(f"dropped_share must be in [0, 1), got {self.dropped_share}")
+
+
+@dataclass(frozen=True, eq=False)
+class PointMap:
+    """Points (h, w, 3) in metres in the photo's camera frame, confidence (h, w) > 1, and their place in the photo."""
+
+    xyz_m: Float32
+    confidence: Float32
+    placement: Placement
+
+
+class Mast3rDepth:
+    """DepthSource around MASt3R's first point head."""
+
+    def __init__(self, engine: Mast3rEngine, options: Mast3rDepthOptions) -> None:
+        card = CARDS["mast3r"]
+        assert card.valid_range_m is not None
+        assert card.relative_depth_sigma is not None
+        self.engine = engine
+        self.options = options
+        self.rules = ValidityRules(card.valid_range_m, cap_margin=0.0, edge_ratio=options.edge_ratio)
+        self._sigma = card.relative_depth_sigma
+
+    @property
+    def fingerprint(self) -> str:
+        """Weights, precision, size and rules."""
+        return (
+            f"{self.engine.fingerprint}/dpt/{self.options.dropped_share}/{self.options.edge_ratio}/{self.rules.range_m}"
+        )
+
+    def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
+        """Dense depth of the anchor's image, nan outside the network's crop and where it gives no point."""
+        if (anchor.camera.width, anchor.camera.height) != (image.shape[1], image.shape[0]):
+            raise InputError(f"anchor {anchor.id}: the image has another size than its camera")
+        return self.depth_of(image)
+
+    def depth_of(self, image: ImageArray) -> DepthMap:
+        """Dense depth of any image (H, W, 3)."""
+        found = self.points_of_pair(image, image)
+        confident = found.confidence >= np.quantile(found.confidence, self.options.dropped_share)
+        visible = _cropped_view(image, found.placement)
+        z_m = believable(np.ascontiguousarray(found.xyz_m[..., 2]), visible, self.rules)
+        z_m = np.where(confident, z_m, np.float32(np.nan))
+        return DepthMap(
+            name="mast3r_dpt",
+            is_oracle=False,
+            z_m=_at_photo_size(z_m, found.placement),
+            log_sigma=LOCAL_SHARE * self._sigma,
+            common_log_sigma=self._sigma,
+        )
+
+    def points_of_pair(self, image: ImageArray, other: ImageArray) -> PointMap:
+        """Points of `image` in its own camera frame, predicted together with `other`, cached."""
+        from geocorrect.networks.store import content_key
+
+        first, second = self.engine.encode([image, other])
+        partner = content_key(other, self.engine.fingerprint)
+        key = content_key(image, self.engine.fingerprint, "points of view 1 with", partner)
+        cached = self.engine.store.get(key)
+        if cached is None:
+            view1, _ = self.engine.model.decode(first.encoded(), second.encoded())
+            points = self.engine.model.points(view1, 1)
+            cached = {"xyz_m": points.xyz_m[0].cpu(), "confidence": points.confidence[0].cpu()}
+            self.engine.store.put(key, cached)
+        xyz_m, confidence = (cached[name].cpu().numpy() for name in ("xyz_m", "confidence"))
+        return PointMap(xyz_m, confidence, first.placement)
+
+
+def build(options: Mast3rDepthOptions) -> Mast3rDepth:
+    """The depth source; ModelError when torch or the weights are missing or the licence forbids their use."""
+    require_torch()
+    from geocorrect.networks.mast3r.loading import load_engine
+
+    return Mast3rDepth(load_engine(options.runtime, options.long_side_px, options.checkpoint), options)
+
+
+def _cropped_view(image: ImageArray, placement: Placement) -> ImageArray:
+    """The part of the photo that the network saw, at the photo's resolution."""
+    corners = np.array([[-0.5, -0.5], [placement.size[0] - 0.5, placement.size[1] - 0.5]])
+    (left, top), (right, bottom) = np.rint(placement.to_photo(corners) + 0.5).astype(int)
+    return image[max(top, 0) : bottom, max(left, 0) : right]
+
+
+def _at_photo_size(z_m: Float32, placement: Placement) -> Float32:
+    """(h, w) network pixels → the photo's raster, bilinear, nan outside the crop and next to nan."""
+    import cv2
+
+    width, height = placement.photo_size
+    x, y = (_network_axis(placement, axis, length) for axis, length in ((0, width), (1, height)))
+    columns, rows = np.meshgrid(x, y)
+    resampled = cv2.remap(
+        z_m, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=float("nan")
+    )
+    return np.asarray(resampled, dtype=np.float32)
+
+
+def _network_axis(placement: Placement, axis: int, length: int) -> NDArray[np.float32]:
+    photo_px = np.zeros((length, 2))
+    photo_px[:, axis] = np.arange(length)
+    return placement.to_network(photo_px)[:, axis].astype(np.float32)

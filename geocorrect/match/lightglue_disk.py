@@ -1,0 +1,165 @@
+"""LightGlue on DISK features through kornia, with the authors' weights: all Apache-2.0.
+
+transformers has no DISK of its own; its hub entry would run code fetched from the hub, which we do not do. Features of
+each photo are computed once and cached. Torch and weights are touched by `build` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geocorrect.errors import ModelError
+from geocorrect.match.network_pixels import NetworkMatches, to_photos
+from geocorrect.networks.runtime import Runtime, open_store, require_torch, torch_device
+from geocorrect.networks.weights import locate
+from geocorrect.records import ImageArray, Matches
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MAX_KEYPOINTS = 2048
+DESCRIPTOR_DIM = 128
+LAYERS = 9
+MULTIPLE_PX = 16
+
+
+@dataclass(frozen=True)
+class DiskLightGlueOptions:
+    """long_side_px: size of the images for the detector. min_score: LightGlue's matching score, its own default."""
+
+    runtime: Runtime = field(default_factory=Runtime)
+    long_side_px: int = 1024
+    min_score: float = 0.1
+
+
+class DiskLightGlue:
+    """Matcher of DISK keypoints with LightGlue."""
+
+    def __init__(self, disk: Any, lightglue: Any, identity: str, options: DiskLightGlueOptions) -> None:
+        self.disk, self.lightglue, self.options = disk, lightglue, options
+        self._identity = identity
+        self._store = open_store(options.runtime)
+
+    @property
+    def fingerprint(self) -> str:
+        """Weights, size, number of keypoints and threshold."""
+        return f"{self._identity}/{self.options.long_side_px}/{MAX_KEYPOINTS}/{self.options.min_score}"
+
+    def match(self, query: ImageArray, anchors: Sequence[ImageArray]) -> list[Matches]:
+        """See `match.base.Matcher`."""
+        of_query = self._features(query)
+        return [self._match_features((query, anchor), of_query, self._features(anchor)) for anchor in anchors]
+
+    def _match_features(
+        self, photos: tuple[ImageArray, ImageArray], query: Mapping[str, Tensor], anchor: Mapping[str, Tensor]
+    ) -> Matches:
+        import torch
+
+        if not len(query["keypoints"]) or not len(anchor["keypoints"]):
+            return Matches.empty()
+        sides = [
+            {"keypoints": f["keypoints"][None], "descriptors": f["descriptors"][None], "image_size": f["size"][None]}
+            for f in (query, anchor)
+        ]
+        with torch.inference_mode():
+            output = self.lightglue({"image0": sides[0], "image1": sides[1]})
+        pairs, score = output["matches"][0].cpu(), output["scores"][0].double().cpu()
+        keep = score >= self.options.min_score
+        pairs, score = pairs[keep], score[keep]
+        found = NetworkMatches(
+            query["keypoints"].cpu().double()[pairs[:, 0]].numpy(),
+            anchor["keypoints"].cpu().double()[pairs[:, 1]].numpy(),
+            score.numpy(),
+        )
+        return to_photos(found, photos, (_size(query), _size(anchor)))
+
+    def _features(self, photo: ImageArray) -> Mapping[str, Tensor]:
+        """Keypoints (N, 2) float32 and descriptors (N, 128) in the network image, and its size (width, height)."""
+        import torch
+
+        from geocorrect.networks.image_input import resized, size_with_long_side
+        from geocorrect.networks.store import content_key
+
+        key = content_key(photo, "disk", self._identity, str(self.options.long_side_px), str(MAX_KEYPOINTS))
+        cached = self._store.get(key)
+        device = torch_device(self.options.runtime)
+        if cached is None:
+            size = size_with_long_side(photo.shape[1], photo.shape[0], self.options.long_side_px, MULTIPLE_PX)
+            pixels = torch.from_numpy(resized(photo, size).copy()).permute(2, 0, 1)[None].float().to(device) / 255.0
+            with torch.inference_mode():
+                found = self.disk(pixels, n=MAX_KEYPOINTS)[0]
+            cached = {
+                "keypoints": found.keypoints.float(),
+                "descriptors": found.descriptors.float(),
+                "size": torch.tensor(size, device=device),
+            }
+            self._store.put(key, cached)
+        return {name: tensor.to(device) for name, tensor in cached.items()}
+
+
+def build(options: DiskLightGlueOptions) -> DiskLightGlue:
+    """The matcher; ModelError when torch, kornia or the weights are missing or damaged."""
+    require_torch()
+    try:
+        from kornia.feature import DISK, LightGlue
+    except ImportError as error:
+        raise ModelError(f"lightglue_disk needs {error.name}: pip install 'geocorrect[models]'") from None
+    weights = locate("lightglue_disk", options.runtime.access)
+    disk = DISK(desc_dim=DESCRIPTOR_DIM)
+    unnamed: Any = None  # a name would make kornia fetch weights of its own choice
+    lightglue = LightGlue(features=unnamed, weights=None, input_dim=DESCRIPTOR_DIM, n_layers=LAYERS)
+    _fill(disk, _state_dict(weights.file("disk.pth")), weights.file("disk.pth"))
+    state = _renamed(_state_dict(weights.file("disk_lightglue.pth")))
+    _fill(lightglue, state, weights.file("disk_lightglue.pth"))
+    return DiskLightGlue(_ready(disk, options.runtime), _ready(lightglue, options.runtime), weights.identity, options)
+
+
+def _ready(model: Any, runtime: Runtime) -> Any:
+    return model.to(torch_device(runtime)).eval().requires_grad_(False)
+
+
+def _state_dict(path: Path) -> dict[str, Tensor]:
+    import pickle
+
+    import torch
+
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{path}: truncated, damaged or not plain weights ({type(error).__name__})") from None
+    state = content.get("extractor", content) if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ModelError(f"{path}: holds no state dict")
+    return state
+
+
+def _renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The authors' file numbers the two attentions of a layer apart; kornia nests them in the layer."""
+    renamed = dict(state)
+    for layer in range(LAYERS):
+        for attention in ("self_attn", "cross_attn"):
+            before, after = f"{attention}.{layer}.", f"transformers.{layer}.{attention}."
+            renamed = {key.replace(before, after) if key.startswith(before) else key: renamed[key] for key in renamed}
+    return renamed
+
+
+def _fill(model: Any, state: Mapping[str, Tensor], path: Path) -> None:
+    """Load; every parameter must come from the file (buffers are derived)."""
+    try:
+        report = model.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise ModelError(
+            f"{path}: does not fit {type(model).__name__} ({str(error).splitlines()[-1].strip()})"
+        ) from None
+    parameters = {name for name, _ in model.named_parameters()}
+    wrong = sorted(parameters & set(report.missing_keys)) + sorted(report.unexpected_keys)
+    if wrong:
+        raise ModelError(f"{path}: does not fit {type(model).__name__}: {len(wrong)} keys, the first is `{wrong[0]}`")
+
+
+def _size(features: Mapping[str, Tensor]) -> tuple[int, int]:
+    width, height = features["size"].tolist()
+    return int(width), int(height)

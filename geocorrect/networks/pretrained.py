@@ -1,0 +1,62 @@
+"""Loading transformers models from a folder: safetensors only, every tensor accounted for, no network."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geocorrect.errors import ModelError
+from geocorrect.networks.runtime import Runtime, torch_device, torch_dtype
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def load_pretrained(model_class: Any, folder: Path, runtime: Runtime, **settings: Any) -> Any:
+    """A transformers model for inference, on the runtime's device in its precision.
+
+    settings: configuration values that replace those of the folder. The library fills tensors that a file lacks with
+    random numbers and merely says so; here that is a ModelError naming folder and tensor.
+    """
+    try:
+        with _quiet():
+            model, report = model_class.from_pretrained(
+                folder,
+                local_files_only=True,
+                use_safetensors=True,
+                output_loading_info=True,
+                dtype=torch_dtype(runtime),
+                **settings,
+            )
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"{folder}: cannot be loaded as {model_class.__name__} ({reason})") from None
+    except Exception as error:
+        if type(error).__module__.split(".")[0] not in {"safetensors_rust", "safetensors", "huggingface_hub"}:
+            raise
+        raise ModelError(f"{folder}: damaged model files ({error}); fetch them again") from None
+    missing = sorted(report["missing_keys"]) + sorted(str(entry[0]) for entry in report["mismatched_keys"])
+    if missing:
+        raise ModelError(
+            f"{folder}: not the weights of {model_class.__name__}: {len(missing)} tensors missing or of another shape, "
+            f"the first is `{missing[0]}`"
+        )
+    return model.to(torch_device(runtime)).eval().requires_grad_(False)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The library's load report and progress bars are for notebooks; what matters is raised above."""
+    from transformers.utils import logging as transformers_logging
+
+    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(logging.ERROR)
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()

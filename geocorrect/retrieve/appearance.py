@@ -1,0 +1,92 @@
+"""Places that look alike: one global descriptor per photo from the matcher's own encoder tokens, ranked by cosine.
+
+Attention-weighted sum of tokens (SPoC, Babenko & Lempitsky 2015; attention = length of the whitened token, MODELS
+§1.14). Serves to re-rank spatial candidates and to find candidates among anchors without positions. Free once the
+matcher has encoded the photos. Without whitening weights the descriptor still ranks, less sharply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from geocorrect.records import ImageArray, Pair
+
+if TYPE_CHECKING:
+    from geocorrect.networks.mast3r.engine import Mast3rEngine
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """Mean (D,) to subtract and matrix (D, D') to multiply each token with."""
+
+    mean: Float
+    matrix: Float
+
+    def __post_init__(self) -> None:
+        mean, matrix = np.asarray(self.mean, float).reshape(-1), np.asarray(self.matrix, float)
+        if matrix.ndim != 2 or len(matrix) != len(mean):
+            raise ValueError(f"whitening needs a mean (D,) and a matrix (D, D'), got {mean.shape} and {matrix.shape}")
+        object.__setattr__(self, "mean", mean)
+        object.__setattr__(self, "matrix", matrix)
+
+
+def global_descriptor(tokens: ArrayLike, whitening: Whitening | None = None) -> Float:
+    """Tokens (N, D) of one photo → unit descriptor (D',)."""
+    features = np.asarray(tokens, float)
+    if features.ndim != 2 or not len(features) or not np.isfinite(features).all():
+        raise ValueError(f"tokens must be a finite, non-empty (N, D) array, got {features.shape}")
+    if whitening is not None:
+        features = (features - whitening.mean) @ whitening.matrix
+    attention = np.linalg.norm(features, axis=1, keepdims=True)
+    pooled = (attention * features).sum(axis=0)
+    length = float(np.linalg.norm(pooled))
+    if length == 0.0:
+        raise ValueError("the tokens cancel out; there is no descriptor")
+    unit: Float = pooled / length
+    return unit
+
+
+def describe(engine: Mast3rEngine, photos: Sequence[ImageArray], whitening: Whitening | None = None) -> Float:
+    """(M, D') descriptors of photos (H, W, 3) RGB uint8, from cached tokens where there are any."""
+    return np.stack(
+        [global_descriptor(photo.tokens.float().cpu().numpy(), whitening) for photo in engine.encode(photos)]
+    )
+
+
+class AppearanceIndex:
+    """Descriptors of anchors, searched exhaustively: a million of them is one matrix product."""
+
+    def __init__(self, anchor_ids: Sequence[str], descriptors: ArrayLike) -> None:
+        """descriptors: (M, D) unit rows, in the order of the ids."""
+        self._ids = list(anchor_ids)
+        self._descriptors = np.asarray(descriptors, float).reshape(len(self._ids), -1)
+        if len(set(self._ids)) != len(self._ids):
+            raise ValueError("an anchor is in the index twice")
+        self._row = {anchor_id: row for row, anchor_id in enumerate(self._ids)}
+
+    def similar(self, descriptor: ArrayLike, count: int) -> list[tuple[str, float]]:
+        """The `count` most similar anchors, (id, cosine), best first; ties by id."""
+        cosine = self._descriptors @ np.asarray(descriptor, float)
+        order = sorted(range(len(self._ids)), key=lambda row: (-cosine[row], self._ids[row]))[:count]
+        return [(self._ids[row], float(cosine[row])) for row in order]
+
+    def reranked(self, descriptor: ArrayLike, pairs: Iterable[Pair], count: int | None = None) -> list[Pair]:
+        """Spatial candidates in order of similarity, ranks renewed, cut to `count`.
+
+        Candidates that are not in the index keep their order behind those that are.
+        """
+        query = np.asarray(descriptor, float)
+
+        def position(pair: Pair) -> tuple[float, int]:
+            row = self._row.get(pair.anchor_id)
+            return (np.inf if row is None else -float(self._descriptors[row] @ query), pair.rank)
+
+        ordered = sorted(pairs, key=position)[:count]
+        return [replace(pair, rank=rank) for rank, pair in enumerate(ordered)]

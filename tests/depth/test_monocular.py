@@ -1,0 +1,281 @@
+"""The depth back-ends with small random networks of the real classes: sizes, focal length, what gives no point."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import weights_world
+from mast3r_world import random_photo
+
+from geocorrect.depth.base import DepthSource
+from geocorrect.depth.monocular import (
+    DepthAnything,
+    DepthAnythingOptions,
+    DepthPro,
+    DepthProOptions,
+    MonocularDepth,
+    Scene,
+    Size,
+    ZoeDepth,
+    ZoeDepthOptions,
+    build_depth_anything,
+    build_depth_pro,
+    build_zoedepth,
+)
+from geocorrect.errors import InputError, ModelError
+from geocorrect.geometry.camera import Camera
+from geocorrect.networks.cards import CARDS
+from geocorrect.networks.runtime import Runtime
+from geocorrect.networks.weights import Checkpoint
+
+OUTDOOR = CARDS["depth_anything_v2_outdoor_large"]
+
+
+def pinhole(width: int, height: int, focal_px: float) -> Camera:
+    return Camera.pinhole(width, height, focal_px, focal_px, (width - 1) / 2, (height - 1) / 2)
+
+
+def camera_of(image: np.ndarray, focal_px: float = 60.0) -> Camera:
+    return pinhole(image.shape[1], image.shape[0], focal_px)
+
+
+@pytest.fixture(scope="module")
+def depth_anything(tmp_path_factory: pytest.TempPathFactory) -> MonocularDepth:
+    folder = tmp_path_factory.mktemp("weights")
+    runtime = weights_world.runtime_with(folder, OUTDOOR.name, weights_world.depth_anything)
+    return build_depth_anything(DepthAnythingOptions(runtime, short_side_px=56))
+
+
+@pytest.fixture(scope="module")
+def depth_pro(tmp_path_factory: pytest.TempPathFactory) -> DepthPro:
+    folder = tmp_path_factory.mktemp("weights")
+    runtime = weights_world.runtime_with(folder, "depth_pro", weights_world.depth_pro)
+    source = build_depth_pro(DepthProOptions(runtime))
+    assert isinstance(source.predictor, DepthPro)
+    return replace(source.predictor, side_px=64)
+
+
+class Flat:
+    """A network that sees a plane of the given depths (h, w)."""
+
+    def __init__(self, z_m: np.ndarray) -> None:
+        self.z_m = z_m.astype(np.float32)
+        self.calls = 0
+
+    def __repr__(self) -> str:
+        return "Flat()"
+
+    def needs(self, camera: Camera) -> str:
+        return ""
+
+    def predict(self, image: np.ndarray, camera: Camera) -> np.ndarray:
+        self.calls += 1
+        return self.z_m
+
+
+def source_seeing(z_m: np.ndarray) -> MonocularDepth:
+    return MonocularDepth(Flat(z_m), Checkpoint(OUTDOOR, Path(), "flat"), Runtime(device="cpu"), edge_ratio=1.15)
+
+
+DARK = np.full((48, 64, 3), 60, np.uint8)
+
+
+def test_depth_anything_covers_the_photo_in_metres(depth_anything: MonocularDepth) -> None:
+    assert isinstance(depth_anything, DepthSource)
+    photo = random_photo(100, 75)
+    predicted = depth_anything.predictor.predict(photo, camera_of(photo))
+    assert predicted.shape == (56, 70)
+    assert ((predicted > 0) & (predicted < 80)).all()
+    found = depth_anything.depth_of(photo, camera_of(photo))
+    assert found.z_m is not None
+    assert found.z_m.shape == (75, 100)
+    assert not found.is_oracle
+    assert found.common_log_sigma == pytest.approx(0.20)
+
+
+def test_indoor_and_outdoor_caps_come_from_the_weights(tmp_path: Path) -> None:
+    name = "depth_anything_v2_indoor_small"
+    runtime = weights_world.runtime_with(tmp_path, name, lambda f: weights_world.depth_anything(f, max_depth=20))
+    source = build_depth_anything(DepthAnythingOptions(runtime, Size.SMALL, Scene.INDOOR, short_side_px=56))
+    photo = random_photo(64, 64)
+    assert source.predictor.predict(photo, camera_of(photo)).max() < 20
+    assert source.rules.range_m == (0.2, 20.0)
+
+
+def test_a_relative_depth_model_is_refused(tmp_path: Path) -> None:
+    relative = lambda folder: weights_world.depth_anything(folder, estimation="relative")  # noqa: E731
+    runtime = weights_world.runtime_with(tmp_path, OUTDOOR.name, relative)
+    with pytest.raises(ModelError, match="relative-depth model"):
+        build_depth_anything(DepthAnythingOptions(runtime))
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    runtime = weights_world.runtime_with(tmp_path, OUTDOOR.name, weights_world.zoedepth)
+    with pytest.raises(ModelError, match="depth_anything_v2_outdoor_large"):
+        build_depth_anything(DepthAnythingOptions(runtime))
+
+
+def test_a_tensor_missing_from_the_weights_is_refused_not_invented(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    def write(folder: Path) -> None:
+        weights_world.depth_anything(folder)
+        tensors = load_file(folder / "model.safetensors")
+        del tensors["head.conv3.weight"]
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+    runtime = weights_world.runtime_with(tmp_path, OUTDOOR.name, write)
+    with pytest.raises(ModelError, match=r"1 tensors missing.*`head.conv3.weight`"):
+        build_depth_anything(DepthAnythingOptions(runtime))
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.5])
+def test_truncated_weights_are_refused(tmp_path: Path, keep: float) -> None:
+    def write(folder: Path) -> None:
+        weights_world.depth_anything(folder)
+        data = (folder / "model.safetensors").read_bytes()
+        (folder / "model.safetensors").write_bytes(data[: int(len(data) * keep)])
+
+    runtime = weights_world.runtime_with(tmp_path, OUTDOOR.name, write)
+    with pytest.raises(ModelError, match=str(tmp_path)):
+        build_depth_anything(DepthAnythingOptions(runtime))
+
+
+@pytest.mark.parametrize("focal_px", [30.0, 70.0, 250.0])
+def test_depth_pro_uses_the_known_focal_length(depth_pro: DepthPro, focal_px: float) -> None:
+    """The formula of the library's post-processing, told the true field of view, is the independent statement."""
+    photo = random_photo(100, 75)
+    assert depth_pro.model.config.use_fov_model is False
+    canonical = _canonical(depth_pro, photo)
+    fov_rad = 2.0 * math.atan(100 / (2.0 * focal_px))
+    focal_of_the_library = 0.5 * 100 / math.tan(0.5 * fov_rad)
+    expected = 1.0 / np.clip(canonical * 100 / focal_of_the_library, 1e-4, 1e4)
+    found = depth_pro.predict(photo, camera_of(photo, focal_px))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def _canonical(depth_pro: DepthPro, photo: np.ndarray) -> np.ndarray:
+    """The raw output of the network for this photo."""
+    from geocorrect.networks.image_input import SYMMETRIC, normalised, resized
+
+    with torch.inference_mode():
+        pixels = normalised(resized(photo, (depth_pro.side_px, depth_pro.side_px)), SYMMETRIC)
+        return depth_pro.model(pixel_values=pixels[None]).predicted_depth[0].numpy()
+
+
+def test_depth_pro_formula_by_hand() -> None:
+    """Canonical inverse depth 0.5 seen by a camera with focal = 2 widths is 4 m away."""
+
+    class Canonical:
+        device, dtype = torch.device("cpu"), torch.float32
+
+        def __call__(self, pixel_values: torch.Tensor) -> SimpleNamespace:
+            assert pixel_values.shape == (1, 3, 1536, 1536)
+            return SimpleNamespace(predicted_depth=torch.full((1, 8, 8), 0.5))
+
+    found = DepthPro(Canonical()).predict(DARK, pinhole(64, 48, 128.0))
+    np.testing.assert_allclose(found, 4.0)
+
+
+def test_depth_pro_is_cached_per_focal_length(depth_pro: DepthPro) -> None:
+    wide, long = camera_of(DARK, 40.0), camera_of(DARK, 80.0)
+    assert depth_pro.needs(wide) != depth_pro.needs(long)
+    assert depth_pro.needs(wide) == depth_pro.needs(wide.resized(128, 96))
+
+
+def test_zoedepth_removes_its_margins(tmp_path: Path) -> None:
+    runtime = weights_world.runtime_with(tmp_path, "zoedepth_kitti", weights_world.zoedepth)
+    source = build_zoedepth(ZoeDepthOptions(runtime))
+    assert isinstance(source.predictor, ZoeDepth)
+    small = replace(source.predictor, size=(128, 96))
+    photo = random_photo(100, 75)
+    assert small.predict(photo, camera_of(photo)).shape == (75, 100)
+
+
+def test_zoedepth_margins_are_exact() -> None:
+    """A network that returns its input's columns must give back the photo's columns."""
+
+    class Columns:
+        device, dtype = torch.device("cpu"), torch.float32
+
+        def __call__(self, pixel_values: torch.Tensor) -> SimpleNamespace:
+            assert len(pixel_values) == 1
+            return SimpleNamespace(predicted_depth=pixel_values[:, 0])
+
+    ramp = np.repeat(np.arange(0, 240, 2, dtype=np.uint8)[None, :], 90, axis=0)
+    photo = np.repeat(ramp[..., None], 3, axis=2)
+    found = ZoeDepth(Columns(), size=(512, 384)).predict(photo, camera_of(photo))
+    expected = (photo[..., 0] / 255.0 - 0.5) / 0.5
+    assert np.abs(found - expected)[4:-4, 4:-4].max() < 0.01
+
+
+def test_range_cap_and_edges_give_no_point() -> None:
+    z = np.full((48, 64), 20.0)
+    z[:, 40:] = 40.0
+    z[0, :10] = 79.9
+    z[-1, :10] = 0.1
+    z[24, 5] = np.nan
+    found = source_seeing(z).depth_of(DARK, camera_of(DARK)).z_m
+    assert found is not None
+    assert np.isnan(found[0, :10]).all()
+    assert np.isnan(found[-1, :10]).all()
+    assert np.isnan(found[24, 5])
+    assert np.isnan(found[:, 39:41]).all()
+    np.testing.assert_array_equal(found[5:20, 10:38], 20.0)
+    np.testing.assert_array_equal(found[5:20, 43:], 40.0)
+
+
+def test_nan_spreads_when_the_photo_is_larger_than_the_network() -> None:
+    z = np.full((48, 64), 20.0)
+    z[20, 30] = np.nan
+    photo = np.full((96, 128, 3), 60, np.uint8)
+    found = source_seeing(z).depth_of(photo, camera_of(photo)).z_m
+    assert found is not None
+    assert found.shape == (96, 128)
+    assert np.isnan(found[40:42, 60:62]).all()
+    assert np.nanmin(found) == np.nanmax(found) == 20.0
+
+
+def test_sky_gives_no_point() -> None:
+    street = DARK.copy()
+    street[:20] = (150, 180, 225)
+    street[30:40, 10:20] = (150, 180, 225)  # a blue sign is not sky: nothing connects it to the upper border
+    found = source_seeing(np.full((48, 64), 30.0)).depth_of(street, camera_of(street)).z_m
+    assert found is not None
+    assert np.isnan(found[:18]).all()
+    assert np.isfinite(found[30:40, 10:20]).all()
+
+
+def test_prediction_is_computed_once_per_photo() -> None:
+    source = source_seeing(np.full((48, 64), 20.0))
+    for _ in range(3):
+        source.depth_of(DARK, camera_of(DARK))
+    assert isinstance(source.predictor, Flat)
+    assert source.predictor.calls == 1
+
+
+def test_camera_must_fit() -> None:
+    source = source_seeing(np.full((48, 64), 20.0))
+    with pytest.raises(InputError, match=r"anchor-7: image is 64×48, its camera 640×480"):
+        source.depth_of(DARK, pinhole(640, 480, 500.0), "anchor-7")
+    panorama = np.zeros((32, 64, 3), np.uint8)
+    with pytest.raises(InputError, match="spherical"):
+        source.depth_of(panorama, Camera.spherical(64, 32))
+
+
+def test_fingerprints_tell_settings_apart(depth_anything: MonocularDepth) -> None:
+    other = MonocularDepth(
+        replace(depth_anything.predictor, short_side_px=70),  # type: ignore[type-var]
+        Checkpoint(OUTDOOR, Path(), "same"),
+        Runtime(device="cpu"),
+        edge_ratio=1.15,
+    )
+    assert isinstance(depth_anything.predictor, DepthAnything)
+    assert other.fingerprint != depth_anything.fingerprint
+    assert "518" not in depth_anything.fingerprint

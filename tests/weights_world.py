@@ -1,0 +1,149 @@
+"""Small random models of the real classes, laid out and adopted like fetched weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from geocorrect.networks.runtime import Runtime
+from geocorrect.networks.weights import ModelAccess, verify
+
+
+def runtime_with(folder: Path, name: str, write: Callable[[Path], Any]) -> Runtime:
+    """A runtime whose weights folder holds the model that `write` puts into its own folder, licence accepted."""
+    (folder / name).mkdir(parents=True)
+    write(folder / name)
+    access = ModelAccess(folder)
+    verify(name, access, accept_licence=True)
+    return Runtime(device="cpu", access=access)
+
+
+def depth_anything(folder: Path, estimation: str = "metric", max_depth: int = 80) -> None:
+    from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
+
+    torch.manual_seed(1)
+    backbone = Dinov2Config(
+        hidden_size=24,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        image_size=56,
+        patch_size=14,
+        out_indices=[1, 2, 3, 4],
+        reshape_hidden_states=False,
+        apply_layernorm=True,
+    )
+    config = DepthAnythingConfig(
+        backbone_config=backbone,
+        reassemble_hidden_size=24,
+        neck_hidden_sizes=[4, 8, 12, 16],
+        fusion_hidden_size=8,
+        head_hidden_size=4,
+        depth_estimation_type=estimation,
+        max_depth=max_depth,
+    )
+    DepthAnythingForDepthEstimation(config).save_pretrained(folder)
+
+
+def zoedepth(folder: Path) -> None:
+    from transformers import BeitConfig, ZoeDepthConfig, ZoeDepthForDepthEstimation
+
+    torch.manual_seed(2)
+    backbone = BeitConfig(
+        image_size=384,
+        num_hidden_layers=4,
+        hidden_size=24,
+        intermediate_size=48,
+        num_attention_heads=2,
+        out_indices=[1, 2, 3, 4],
+        reshape_hidden_states=False,
+        use_relative_position_bias=True,
+    )
+    config = ZoeDepthConfig(
+        backbone_config=backbone,
+        neck_hidden_sizes=[4, 8, 12, 16],
+        fusion_hidden_size=8,
+        bottleneck_features=8,
+        num_relative_features=4,
+        bin_embedding_dim=8,
+        num_attractors=[4, 2, 1, 1],
+        bin_configurations=[{"n_bins": 8, "min_depth": 0.001, "max_depth": 80.0, "name": "kitti"}],
+    )
+    ZoeDepthForDepthEstimation(config).save_pretrained(folder)
+
+
+def depth_pro(folder: Path) -> None:
+    from transformers import DepthProConfig, DepthProForDepthEstimation, Dinov2Config
+
+    torch.manual_seed(3)
+    # The network cuts its 1536-pixel input into 384-pixel patches; smaller patches make a smaller fixed input.
+    vit = {"hidden_size": 12, "num_hidden_layers": 4, "num_attention_heads": 2, "patch_size": 4, "image_size": 16}
+    config = DepthProConfig(
+        patch_size=16,
+        intermediate_hook_ids=[2, 1],
+        intermediate_feature_dims=[8, 8],
+        scaled_images_feature_dims=[8, 8, 8],
+        fusion_hidden_size=8,
+        merge_padding_value=1,
+        use_fov_model=True,
+        image_model_config=Dinov2Config(**vit),
+        patch_model_config=Dinov2Config(**vit),
+        fov_model_config=Dinov2Config(**vit),
+    )
+    DepthProForDepthEstimation(config).save_pretrained(folder)
+
+
+def eloftr(folder: Path) -> None:
+    from transformers import EfficientLoFTRConfig, EfficientLoFTRForKeypointMatching
+
+    torch.manual_seed(4)
+    config = EfficientLoFTRConfig(
+        stage_num_blocks=[1, 1, 1],
+        out_features=[32, 32, 128],
+        stage_stride=[2, 2, 2],
+        hidden_size=128,
+        num_attention_layers=2,
+        num_attention_heads=4,
+        coarse_matching_threshold=0.0,
+    )
+    EfficientLoFTRForKeypointMatching(config).save_pretrained(folder)
+
+
+def lightglue_superpoint(folder: Path) -> None:
+    from transformers import LightGlueConfig, LightGlueForKeypointMatching, SuperPointConfig
+
+    torch.manual_seed(5)
+    detector = SuperPointConfig(
+        encoder_hidden_sizes=[8, 8, 16, 16],
+        decoder_hidden_size=16,
+        keypoint_decoder_dim=65,
+        descriptor_decoder_dim=16,
+        max_keypoints=64,
+        keypoint_threshold=0.0,
+    )
+    config = LightGlueConfig(
+        keypoint_detector_config=detector,
+        descriptor_dim=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        filter_threshold=0.0,
+    )
+    LightGlueForKeypointMatching(config).save_pretrained(folder)
+
+
+def lightglue_disk(folder: Path) -> None:
+    """DISK and LightGlue at their real size, with random weights in the layout of the authors' files."""
+    from kornia.feature import DISK, LightGlue
+
+    torch.manual_seed(6)
+    torch.save({"extractor": DISK(desc_dim=128).state_dict()}, folder / "disk.pth")
+    features: Any = None
+    state = LightGlue(features=features, weights=None, input_dim=128).state_dict()
+    for layer in range(9):
+        for attention in ("self_attn", "cross_attn"):
+            state = {
+                key.replace(f"transformers.{layer}.{attention}", f"{attention}.{layer}"): state[key] for key in state
+            }
+    torch.save(state, folder / "disk_lightglue.pth")
