@@ -3,7 +3,7 @@
     python benchmarks/camera_projection.py [--quick]
 
 Baselines: cv2.projectPoints (its Python call always computes its Jacobian too) and cv2.undistortPoints, which stops
-after 5 fixed-point iterations, where ours goes to rounding. Prints medians over the repetitions, 5-95 % ranges and ratios.
+after 5 fixed-point iterations, where ours goes to rounding. Prints medians, 5-95 % ranges and ratios.
 """
 
 from __future__ import annotations

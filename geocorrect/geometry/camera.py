@@ -22,7 +22,14 @@ from geocorrect.geometry.camera_formats import (
     opencv_distortion,
     opensfm_from_intrinsics,
 )
-from geocorrect.geometry.checks import checked_distortion, checked_length, checked_size, finite_rows, rows_of
+from geocorrect.geometry.checks import (
+    checked_distortion,
+    checked_finite,
+    checked_positive,
+    checked_size,
+    finite_rows,
+    rows_of,
+)
 from geocorrect.geometry.projection import (
     Lens,
     Projection,
@@ -70,9 +77,10 @@ class Camera:
         if self.projection is Projection.SPHERICAL:
             self._fix_spherical()
             return
-        for name in ("focal_x_px", "focal_y_px", "principal_x_px", "principal_y_px"):
-            value = checked_length(name, getattr(self, name), must_be_positive=name.startswith("focal"))
-            object.__setattr__(self, name, value)
+        for name in ("focal_x_px", "focal_y_px"):
+            object.__setattr__(self, name, checked_positive(name, getattr(self, name)))
+        for name in ("principal_x_px", "principal_y_px"):
+            object.__setattr__(self, name, checked_finite(name, getattr(self, name)))
 
     def _fix_spherical(self) -> None:
         if self.width < self.height:

@@ -179,7 +179,6 @@ class Distortion:
         # What stalled at the tolerance of rounding has converged; the rest has no solution on the disc.
         residual = np.abs(self.distort(plane) - target).max(axis=1)
         valid &= residual < 1e3 * tolerance
-        valid &= np.hypot(plane[:, 0], plane[:, 1]) <= self.max_radius
         return plane, valid
 
     def _best_step(self, plane: Float, step: Float, target: Float, size: Float) -> tuple[Float, Mask]:

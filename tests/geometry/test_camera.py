@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import pickle
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -84,6 +86,11 @@ def test_no_points_are_no_error() -> None:
         assert camera.project(np.zeros((0, 3)))[0].shape == (0, 2)
         assert camera.project_with_jacobian(np.zeros((0, 3)))[2].shape == (0, 2, 3)
         assert camera.unproject(np.zeros((0, 2))).shape == (0, 3)
+
+
+def test_importing_the_camera_needs_no_opencv_and_no_torch() -> None:
+    code = "import sys, geocorrect.geometry.camera; sys.exit(bool({'cv2', 'torch', 'matplotlib'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_contains_is_the_raster_with_its_half_pixels() -> None:

@@ -135,6 +135,7 @@ def test_interpolation_is_even(first: Pose, second: Pose, fraction: float) -> No
     between = interpolate(first, second, fraction)
     whole = rotation_angle_deg(first.rotation, second.rotation)
     assert rotation_angle_deg(first.rotation, between.rotation) == pytest.approx(fraction * whole, abs=1e-5)
+    assert rotation_angle_deg(between.rotation, second.rotation) == pytest.approx((1 - fraction) * whole, abs=1e-5)
     expected = first.translation_m + fraction * (second.translation_m - first.translation_m)
     np.testing.assert_allclose(between.translation_m, expected, atol=1e-9)
 
@@ -165,9 +166,18 @@ SCALED = np.diag([2.0, 2.0, 2.0, 1.0])
 PROJECTIVE = np.eye(4) + np.array([[0, 0, 0, 0]] * 3 + [[0.1, 0, 0, 0]])
 
 
-@pytest.mark.parametrize("matrix", [MIRROR, SCALED, PROJECTIVE, np.eye(3), np.full((4, 4), np.nan)])
-def test_bad_matrices_are_refused(matrix: np.ndarray) -> None:
-    with pytest.raises(ValueError, match=r"rotation|last row|matrix"):
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        (MIRROR, "mirrored"),
+        (SCALED, "not orthonormal"),
+        (PROJECTIVE, "last row"),
+        (np.eye(3), "got shape"),
+        (np.full((4, 4), np.nan), "finite"),
+    ],
+)
+def test_bad_matrices_are_refused(matrix: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         Pose.from_matrix(matrix)
 
 

@@ -106,6 +106,8 @@ def test_what_the_points_do_not_determine_is_refused(source: np.ndarray, freedom
         umeyama(source + 10.0, source, freedom)
     with pytest.raises(DegenerateError):
         umeyama(cloud(9, len(source)), source, freedom)
+    with pytest.raises(DegenerateError):
+        umeyama(source, cloud(9, len(source)), freedom)
 
 
 def test_a_straight_drive_fixes_yaw() -> None:
