@@ -27,7 +27,7 @@ from geocorrect.geometry.frame import (
 )
 from geocorrect.geometry.pose import Pose, rotation_angle_deg
 
-ANY = settings(max_examples=200, deadline=None, derandomize=True)
+ANY = settings(max_examples=100, deadline=None, derandomize=True)
 LONGITUDES, LATITUDES, HEIGHTS = st.floats(-180, 180), st.floats(-90, 90), st.floats(-500, 9000)
 WGS84 = Geod(ellps="WGS84")
 ROME = Frame("campus", 12.5159, 41.9037, 80.0)

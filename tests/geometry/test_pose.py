@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from geocorrect.geometry.pose import Pose, interpolate, rotation_angle_deg, skew
 
-ANY = settings(max_examples=200, deadline=None, derandomize=True)
+ANY = settings(max_examples=100, deadline=None, derandomize=True)
 SAMPLES = 200_000
 
 

@@ -21,7 +21,7 @@ from geocorrect.geometry.similarity import (
     umeyama,
 )
 
-ANY = settings(max_examples=150, deadline=None, derandomize=True)
+ANY = settings(max_examples=100, deadline=None, derandomize=True)
 FREEDOMS: tuple[Freedom, ...] = ("similarity", "rigid", "yaw")
 
 
