@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,16 @@ from scipy.spatial.transform import Rotation
 from shapely import Point
 
 from geocorrect.catalog.column_types import json_text
+from geocorrect.catalog.placement import as_rows, pose_columns
 from geocorrect.errors import InputError, Reason
 from geocorrect.geometry.camera import Camera, Projection
-from geocorrect.geometry.frame import Frame, pitch_roll_deg
+from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.similarity import Similarity
 from geocorrect.records import NAN, AlignmentRecord, Anchor, Attribution, Image, LidarScan, MetadataQuality, Position
 
 Row = dict[str, Any]
+_ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def known(value: float | None) -> float | None:
@@ -29,13 +33,12 @@ def known(value: float | None) -> float | None:
 
 
 def number(value: float | None) -> float:
-    """nan for NULL."""
+    """The number, nan for NULL."""
     return NAN if value is None else float(value)
 
 
 def checked_texts(row: Row, what: str) -> Row:
-    """The row, unless one of its texts cannot be stored by either back-end (NUL, lone surrogates): InputError names it.
-    """
+    """The row; InputError names a text in it that neither back-end can store (NUL, lone surrogates)."""
     for name, value in row.items():
         if isinstance(value, str):
             if "\0" in value:
@@ -44,7 +47,18 @@ def checked_texts(row: Row, what: str) -> Row:
                 value.encode()
             except UnicodeEncodeError:
                 raise InputError(f"{what}: {name} is not valid Unicode ({value[:40]!r})") from None
+        elif isinstance(value, dict) and name != "evidence":  # evidence holds numbers and names of ours
+            _check_json(value, f"{what}: {name}")
     return row
+
+
+def _check_json(value: Row, where: str) -> None:
+    try:
+        text = json_text(value)
+    except TypeError as error:
+        raise InputError(f"{where} cannot be written as JSON ({error})") from None
+    if _ESCAPED_NUL.search(text):
+        raise InputError(f"{where} contains a NUL character")
 
 
 # --- cameras and poses ----------------------------------------------------------------------------------
@@ -72,11 +86,13 @@ def camera_from(row: Mapping[str, Any] | None) -> Camera | None:
     if row is None:
         return None
     return Camera(
-        Projection(row["projection"]), row["width"], row["height"], number(row["focal_x_px"]), number(row["focal_y_px"]),
-        row["principal_x_px"], row["principal_y_px"], tuple(row["distortion"]), number(row["focal_sigma"]),
+        Projection(row["projection"]), row["width"], row["height"],
+        number(row["focal_x_px"]), number(row["focal_y_px"]), row["principal_x_px"], row["principal_y_px"],
+        tuple(row["distortion"]), number(row["focal_sigma"]),
     )  # fmt: skip
 
 
+@lru_cache(maxsize=1024)
 def horizontal_fov_deg(camera: Camera | None) -> float | None:
     """Angle between the rays through the middle of the left and the right border, degrees; None when unknown."""
     if camera is None:
@@ -103,21 +119,8 @@ def pose_from(row: Mapping[str, Any] | None) -> Pose | None:
     return None if row is None else Pose(Rotation.from_quat(row["quaternion_xyzw"]), np.array(row["translation_m"]))
 
 
-def pose_columns(pose: Pose, frame: Frame) -> Row:
-    """Place, pose and angle columns of one camera."""
-    x, y, z = pose.translation_m.tolist()
-    lon, lat, height = (float(v) for v in frame.wgs84_from_enu(pose.translation_m))
-    pitch, roll = pitch_roll_deg(pose)
-    quaternion = dict(zip(("qx", "qy", "qz", "qw"), pose.quaternion_xyzw.tolist(), strict=True))
-    return {
-        "lon_deg": lon, "lat_deg": lat, "height_m": height, "enu_x_m": x, "enu_y_m": y, "enu_z_m": z, **quaternion,
-        "heading_deg": known(frame.heading_deg(pose)), "pitch_deg": pitch, "roll_deg": known(roll),
-        "covariance": None if pose.covariance is None else pose.covariance.ravel().tolist(),
-    }  # fmt: skip
-
-
 def pose_from_columns(row: Mapping[str, Any]) -> Pose:
-    """The pose of `pose_columns`."""
+    """The pose of `placement.pose_columns`."""
     covariance = row["covariance"]
     return Pose(
         Rotation.from_quat([row["qx"], row["qy"], row["qz"], row["qw"]]),
@@ -187,9 +190,9 @@ def image_from(row: Mapping[str, Any]) -> Image:
 
 # What a result depends on. Where the file lies, attribution and the provider's raw record do not matter.
 _CONTENT = (
-    "sequence_id", "captured_at", "lon_deg", "lat_deg", "height_m", "height_reference", "heading_deg", "computed_lon_deg",
-    "computed_lat_deg", "computed_height_m", "computed_height_reference", "computed_heading_deg", "computed_pose", "quality",
-    "camera", "exif_orientation", "sha256", "problem",
+    "sequence_id", "captured_at", "lon_deg", "lat_deg", "height_m", "height_reference", "heading_deg",
+    "computed_lon_deg", "computed_lat_deg", "computed_height_m", "computed_height_reference", "computed_heading_deg",
+    "computed_pose", "quality", "camera", "exif_orientation", "sha256", "problem",
 )  # fmt: skip
 
 
@@ -201,24 +204,30 @@ def _content_hash(row: Row) -> str:
 # --- anchors and alignments -----------------------------------------------------------------------------
 
 
-def anchor_row(anchor: Anchor, frame: Frame) -> Row:
+def anchor_rows(anchors: Sequence[Anchor], frame: Frame) -> list[Row]:
     """Columns of the table `anchor`."""
-    place = pose_columns(anchor.world_from_cam, frame)
-    row = {
+    if not anchors:
+        return []
+    places = as_rows(pose_columns([anchor.world_from_cam for anchor in anchors], frame)[0])
+    return [
+        checked_texts(_anchor_row(anchor) | place, f"anchor {anchor.id[:60]}")
+        for anchor, place in zip(anchors, places, strict=True)
+    ]
+
+
+def _anchor_row(anchor: Anchor) -> Row:
+    return {
         "anchor_id": anchor.id,
         "dataset": anchor.dataset,
         "drive_id": anchor.drive_id,
         "alignment_id": anchor.alignment_id,
         "captured_at": anchor.captured_at,
-        **place,
         "camera": camera_row(anchor.camera),
         "lidar": _lidar_json(anchor.lidar),
         "path": str(anchor.path),
         "sha256": anchor.sha256,
         **_attribution_columns(anchor.attribution),
-        "geom": Point(place["lon_deg"], place["lat_deg"], place["height_m"]),
     }
-    return checked_texts(row, f"anchor {anchor.id[:60]}")
 
 
 def anchor_from(row: Mapping[str, Any]) -> Anchor:

@@ -45,9 +45,11 @@ class Instant(TypeDecorator[datetime]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """The column type of a back-end."""
         return dialect.type_descriptor(_DateTimeText() if dialect.name == "sqlite" else TIMESTAMP(timezone=True))
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """What the driver takes."""
         if value is None:
             return None
         if dialect.name == "sqlite":
@@ -56,6 +58,7 @@ class Instant(TypeDecorator[datetime]):
         return utc.replace(microsecond=utc.microsecond // 1000 * 1000)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """What the driver gave, as Python."""
         if value is None:
             return None
         return datetime.fromisoformat(value) if isinstance(value, str) else value.astimezone(UTC)
@@ -68,13 +71,16 @@ class Json(TypeDecorator[Any]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """The column type of a back-end."""
         # The driver's own JSON codec is bypassed, so that both back-ends store the same canonical text.
         return dialect.type_descriptor(Text() if dialect.name == "sqlite" else _PlainJsonb())
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        """What the driver takes."""
         return None if value is None else json_text(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        """What the driver gave, as Python."""
         return orjson.loads(value) if isinstance(value, str | bytes) else value
 
 
@@ -93,15 +99,19 @@ class Numbers(TypeDecorator[list[float]]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """The column type of a back-end."""
         return dialect.type_descriptor(Text() if dialect.name == "sqlite" else ARRAY(Double()))
 
     def process_bind_param(self, value: list[float] | None, dialect: Dialect) -> Any:
+        """What the driver takes."""
         if value is None or dialect.name != "sqlite":
             return value
         return json_text(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> list[float] | None:
-        return orjson.loads(value) if isinstance(value, str) else value
+        """What the driver gave, as Python."""
+        numbers: list[float] | None = orjson.loads(value) if isinstance(value, str) else value
+        return numbers
 
 
 @compiles(Double, "sqlite")

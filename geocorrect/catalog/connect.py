@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
 from geocorrect.catalog.geopackage import geopackage_engine, refuse_foreign_file
-from geocorrect.catalog.schema import POSTGRES_SCHEMA
+from geocorrect.catalog.schema import POSTGRES_SCHEMA, VERSION_TABLE
 from geocorrect.errors import DatabaseError
 
 CONNECT_TIMEOUT_S = 10
+RETRY_S = 60.0
+T = TypeVar("T")
 _PASSWORD = re.compile(r"(?P<head>[a-z+]+://[^:/@\s]*:)[^@/\s]+@|(?P<key>password\s*=\s*)\S+", re.IGNORECASE)
 
 
@@ -46,7 +49,7 @@ def engine_for(url: str, *, create: bool) -> Engine:
     if path is None:
         return _postgres_engine(url)
     if path.exists():
-        refuse_foreign_file(path)
+        refuse_foreign_file(path, VERSION_TABLE)
         if path.stat().st_size == 0 and not create:
             raise DatabaseError(f"{path} is empty; create the catalog with `geocorrect init`")
     elif not create:
@@ -110,14 +113,49 @@ def describe(engine: Engine) -> str:
 
 
 @contextmanager
-def translated_errors(engine: Engine) -> Iterator[None]:
-    """Turn what the driver raises into a DatabaseError that names the catalog and the way out."""
+def translated_errors(engine: Engine, passing: tuple[type[SQLAlchemyError], ...] = ()) -> Iterator[None]:
+    """Turn what the driver raises into a DatabaseError that names catalog and way out; let `passing` through."""
     try:
         yield
-    except OperationalError as error:
-        raise DatabaseError(f"{describe(engine)}: {_first_line(error)}; {_remedy(error)}") from None
     except SQLAlchemyError as error:
-        raise DatabaseError(f"{describe(engine)}: {_first_line(error)}") from error
+        if isinstance(error, passing):
+            raise
+        raise _translated(engine, error) from None
+
+
+def _translated(engine: Engine, error: SQLAlchemyError) -> DatabaseError:
+    remedy = f"; {_remedy(error)}" if isinstance(error, OperationalError) else ""
+    return DatabaseError(f"{describe(engine)}: {_first_line(error)}{remedy}")
+
+
+def with_retries(engine: Engine, work: Callable[[Connection], T]) -> T:
+    """Run work on a fresh connection; again, for up to RETRY_S seconds, when a server went away meanwhile.
+
+    Also once more after a unique violation: another writer stored the same rows between our look and our write, and
+    every write here leaves out what is already there.
+    """
+    deadline = time.monotonic() + RETRY_S
+    collisions, pause_s = 0, 0.25
+    while True:
+        try:
+            with translated_errors(engine, passing=(OperationalError, IntegrityError)), engine.connect() as connection:
+                return work(connection)
+        except IntegrityError as error:
+            collisions += 1
+            if collisions > 1 or "unique" not in str(error).lower():
+                raise _translated(engine, error) from None
+        except OperationalError as error:
+            # Opening the catalog decided that the address is right; a server that is away now will come back.
+            lost = error.connection_invalidated or _is_starting(error)
+            if engine.dialect.name == "sqlite" or not lost or time.monotonic() + pause_s > deadline:
+                raise _translated(engine, error) from None
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, 4.0)
+
+
+def _is_starting(error: OperationalError) -> bool:
+    words = ("starting up", "shutting down", "connection refused", "no such file", "terminating connection")
+    return any(word in str(error).lower() for word in words)
 
 
 def _first_line(error: Exception) -> str:

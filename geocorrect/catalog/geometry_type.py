@@ -50,9 +50,7 @@ def geopackage_header(*, has_envelope: bool) -> bytes:
 def geopackage_point_blobs(lon_deg: NDArray[Any], lat_deg: NDArray[Any], height_m: NDArray[Any] | None) -> list[bytes]:
     """The GeoPackage binaries of many points at once, with z when height_m is given."""
     columns = [lon_deg, lat_deg] if height_m is None else [lon_deg, lat_deg, height_m]
-    head = _HEADER.pack(b"GP", 0, _LITTLE_ENDIAN, WGS84_SRID) + struct.pack(
-        "<BI", 1, 1 if height_m is None else 1001
-    )
+    head = _HEADER.pack(b"GP", 0, _LITTLE_ENDIAN, WGS84_SRID) + struct.pack("<BI", 1, 1 if height_m is None else 1001)
     return [head + row.tobytes() for row in np.stack(columns, axis=1).astype("<f8")]
 
 

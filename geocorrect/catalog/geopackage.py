@@ -8,6 +8,7 @@ their own; the plain `sqlite3` shell can read, and change tables without geometr
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -151,12 +152,25 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def refuse_foreign_file(path: Path) -> None:
-    """Raise DatabaseError when an existing file is not a GeoPackage."""
+def refuse_foreign_file(path: Path, version_table: str) -> None:
+    """Raise DatabaseError when an existing file that is not empty is no GeoPackage with this table."""
     if path.is_dir():
         raise DatabaseError(f"{path} is a folder, not a catalog; name a .gpkg file in it")
-    if path.stat().st_size and not is_geopackage(path):
+    if path.stat().st_size == 0:
+        return
+    if not is_geopackage(path):
         raise DatabaseError(f"{path} exists but is not a GeoPackage; name another file or remove it")
+    try:
+        # Read-only and before anything else: somebody else's file must not even change its journal mode.
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_MS / 1000)
+        with closing(connection):
+            ours = connection.execute("select 1 from sqlite_master where name = ?", (version_table,)).fetchone()
+    except sqlite3.Error as error:
+        raise DatabaseError(f"{path}: {error}; restore it from a copy") from None
+    if not ours:
+        raise DatabaseError(
+            f"{path} is not a geocorrect catalog; name another file, `geocorrect init` makes a catalog there"
+        )
 
 
 def layers(connection: Connection) -> set[str]:

@@ -84,7 +84,8 @@ def _synchronise_reasons(connection: Connection) -> None:
 def _refuse_revision(engine: Engine, found: str) -> None:
     if found > REVISION:
         raise DatabaseError(
-            f"{describe(engine)} has schema {found}, newer than this geocorrect ({REVISION}); install a newer geocorrect"
+            f"{describe(engine)} has schema {found}, newer than this geocorrect ({REVISION}); "
+            "install a newer geocorrect"
         )
     raise DatabaseError(
         f"{describe(engine)} has schema {found}, this geocorrect needs {REVISION}; run `geocorrect db upgrade`"

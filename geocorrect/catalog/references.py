@@ -11,12 +11,13 @@ from shapely import Point
 from sqlalchemy import Column, Connection, Table, delete, func, insert, select, update
 
 from geocorrect.catalog import schema
+from geocorrect.catalog.bulk import among, insert_rows, reserve_fids
 from geocorrect.catalog.codec import (
     Row,
     alignment_from,
     alignment_row,
     anchor_from,
-    anchor_row,
+    anchor_rows,
     image_from,
     image_row,
     number,
@@ -26,15 +27,6 @@ from geocorrect.catalog.result_rows import ImageFacts
 from geocorrect.errors import DatabaseError
 from geocorrect.geometry.frame import Frame
 from geocorrect.records import AlignmentRecord, Anchor, AnchorIndex, Image
-
-CHUNK = 1000
-
-
-def chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    """The values in groups that one statement may carry."""
-    for start in range(0, len(values), CHUNK):
-        yield values[start : start + CHUNK]
-
 
 # --- frame ----------------------------------------------------------------------------------------------
 
@@ -54,8 +46,8 @@ def write_frame(connection: Connection, frame: Frame) -> None:
         used = connection.execute(select(func.count()).select_from(schema.anchor)).scalar_one()
         if used:
             raise DatabaseError(
-                f"this catalog is computed in frame {present.name!r} ({present.lon_deg}, {present.lat_deg}) with {used} anchors; "
-                f"frame {frame.name!r} needs a catalog of its own"
+                f"this catalog is computed in frame {present.name!r} ({present.lon_deg}, {present.lat_deg}) with "
+                f"{used} anchors; frame {frame.name!r} needs a catalog of its own"
             )
         connection.execute(delete(schema.frame))
     values = {
@@ -91,13 +83,13 @@ def write_alignment(connection: Connection, alignment: AlignmentRecord) -> str:
 def read_alignments(connection: Connection) -> list[AlignmentRecord]:
     """All versions, oldest first."""
     rows = connection.execute(select(schema.alignment).order_by(schema.alignment.c.fid)).mappings()
-    return [alignment_from(row) for row in rows]
+    return [alignment_from(dict(row)) for row in rows]
 
 
 def write_anchors(connection: Connection, anchors: Iterable[Anchor]) -> int:
     """Insert or replace anchors; returns how many are new or different."""
     frame = require_frame(connection)
-    rows = list({anchor.id: anchor_row(anchor, frame) for anchor in anchors}.values())
+    rows = anchor_rows(list({anchor.id: anchor for anchor in anchors}.values()), frame)
     _require_known(connection, schema.alignment.c.alignment_id, {row["alignment_id"] for row in rows}, "alignment")
     return len(_upsert(connection, schema.anchor, "anchor_id", rows))
 
@@ -150,10 +142,10 @@ def read_image_facts(connection: Connection, ids: Sequence[str]) -> dict[str, Im
     """What storing results needs to know of their photos; DatabaseError when one is not in the catalog."""
     c = schema.image.c
     columns = (c.image_id, c.content_hash, c.lon_deg, c.lat_deg, c.heading_deg, c.horizontal_fov_deg)
-    facts = {}
-    for some in chunks(ids):
-        for row in connection.execute(select(*columns).where(c.image_id.in_(some))):
-            facts[row[0]] = ImageFacts(row[1], *(number(value) for value in row[2:]))
+    if not ids:
+        return {}
+    rows = connection.execute(select(*columns).where(among(connection, c.image_id, ids)))
+    facts = {row[0]: ImageFacts(row[1], *(number(value) for value in row[2:])) for row in rows}
     missing = sorted(set(ids) - facts.keys())
     if missing:
         raise DatabaseError(f"{len(missing)} images are not in the catalog, first {missing[0]!r}; harvest them first")
@@ -165,26 +157,24 @@ def read_image_facts(connection: Connection, ids: Sequence[str]) -> dict[str, Im
 
 def _rows(connection: Connection, table: Table, key: str, ids: Sequence[str] | None) -> Iterator[Any]:
     column = table.c[key]
+    query = select(table).order_by(column)
     if ids is None:
-        yield from connection.execute(select(table).order_by(column)).mappings()
-        return
-    for some in chunks(sorted(set(ids))):
-        yield from connection.execute(select(table).where(column.in_(some)).order_by(column)).mappings()
+        yield from connection.execute(query).mappings()
+    elif ids:
+        yield from connection.execute(query.where(among(connection, column, sorted(set(ids))))).mappings()
 
 
 def _upsert(connection: Connection, table: Table, key: str, rows: Sequence[Row]) -> list[tuple[Row, Row | None]]:
     """Insert what is new, update what differs; (new row, old row) of everything that was written."""
-    written: list[tuple[Row, Row | None]] = []
-    for some in chunks(rows):
-        present = {row[key]: dict(row) for row in _rows(connection, table, key, [row[key] for row in some])}
-        fresh = [row for row in some if row[key] not in present]
-        changed = [row for row in some if row[key] in present and _fingerprint(row) != _fingerprint(present[row[key]])]
-        if fresh:
-            connection.execute(insert(table), fresh)
-        for row in changed:
-            connection.execute(update(table).where(table.c[key] == row[key]).values(**row))
-        written += [(row, None) for row in fresh] + [(row, present[row[key]]) for row in changed]
-    return written
+    present = {row[key]: dict(row) for row in _rows(connection, table, key, [row[key] for row in rows])}
+    fresh = [row for row in rows if row[key] not in present]
+    changed = [row for row in rows if row[key] in present and _fingerprint(row) != _fingerprint(present[row[key]])]
+    if fresh:
+        fids = reserve_fids(connection, table, len(fresh))
+        insert_rows(connection, table, [{"fid": fid} | row for fid, row in zip(fids, fresh, strict=True)])
+    for row in changed:
+        connection.execute(update(table).where(table.c[key] == row[key]).values(**row))
+    return [(row, None) for row in fresh] + [(row, present[row[key]]) for row in changed]
 
 
 def _fingerprint(row: Row) -> str:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from geocorrect.catalog.codec import Row, checked_texts, known, number, pose_from_columns
+from geocorrect.catalog.placement import as_rows, error_ellipses, pose_columns
 from geocorrect.errors import Reason, Status
 from geocorrect.geometry.frame import Frame, angle_difference_deg
 from geocorrect.records import AnchorEvidence, Correction, Evidence, Pair, Rejection, Result, ScaleSource
 
 Float = NDArray[np.float64]
-CHI2_95_2DOF = 5.991464547107979
 
 
 @dataclass(frozen=True)
@@ -72,70 +70,31 @@ def result_from(row: Mapping[str, Any]) -> Result:
     )
 
 
-def error_ellipses(covariances: Float, north_turn_deg: Float) -> tuple[Float, Float, Float]:
-    """Semi-major and semi-minor axis (m) and azimuth (deg from true north, 0…180) of horizontal 95 % ellipses.
-
-    covariances: (N, 6, 6), translation first; north_turn_deg: (N,) `Frame.true_north_turn_deg` of each place.
-    """
-    variances, axes = np.linalg.eigh(covariances[:, :2, :2])
-    semi = np.sqrt(np.maximum(variances, 0.0) * CHI2_95_2DOF)
-    azimuth = np.degrees(np.arctan2(axes[:, 0, 1], axes[:, 1, 1])) - north_turn_deg
-    return semi[:, 1], semi[:, 0], azimuth % 180.0
-
-
 _PLACED = (
-    "lon_deg", "lat_deg", "height_m", "enu_x_m", "enu_y_m", "enu_z_m", "qx", "qy", "qz", "qw", "heading_deg", "pitch_deg",
-    "roll_deg", "covariance", "semi_major_m", "semi_minor_m", "ellipse_azimuth_deg", "sigma_height_m", "expected_error_m",
-    "expected_heading_error_deg", "displacement_m", "displacement_east_m", "displacement_north_m", "heading_change_deg",
-    "geom",
+    "lon_deg", "lat_deg", "height_m", "enu_x_m", "enu_y_m", "enu_z_m", "qx", "qy", "qz", "qw",
+    "heading_deg", "pitch_deg", "roll_deg", "covariance",
+    "semi_major_m", "semi_minor_m", "ellipse_azimuth_deg", "sigma_height_m",
+    "expected_error_m", "expected_heading_error_deg",
+    "displacement_m", "displacement_east_m", "displacement_north_m", "heading_change_deg", "geom",
 )  # fmt: skip
 _NOWHERE: Row = dict.fromkeys(_PLACED)
 
 
 def _placed(corrections: Sequence[Correction], frame: Frame, facts: Sequence[ImageFacts]) -> list[Row]:
-    poses = [c.world_from_cam for c in corrections]
-    enu = np.array([p.translation_m for p in poses])
-    quaternions = np.array([p.quaternion_xyzw for p in poses])
-    covariances = np.array([p.covariance for p in poses])
-    lon, lat, height = frame.wgs84_from_enu(enu)
-    turn = frame.true_north_turn_deg(enu)
-    heading, pitch, roll = _angles(quaternions, turn)
+    columns, turn = pose_columns([c.world_from_cam for c in corrections], frame)
+    covariances = np.array([c.world_from_cam.covariance for c in corrections])
     semi_major, semi_minor, azimuth = error_ellipses(covariances, turn)
-    east, north = _displacement(frame, enu, height, turn, facts)
-    columns: dict[str, Any] = {
-        "lon_deg": lon, "lat_deg": lat, "height_m": height, "enu_x_m": enu[:, 0], "enu_y_m": enu[:, 1], "enu_z_m": enu[:, 2],
-        **{name: quaternions[:, i] for i, name in enumerate(("qx", "qy", "qz", "qw"))},
-        "heading_deg": heading, "pitch_deg": pitch, "roll_deg": roll,
+    enu = np.stack([columns[f"enu_{axis}_m"] for axis in "xyz"], axis=1)
+    east, north = _displacement(frame, enu, columns["height_m"], turn, facts)
+    columns |= {
         "semi_major_m": semi_major, "semi_minor_m": semi_minor, "ellipse_azimuth_deg": azimuth,
         "sigma_height_m": np.sqrt(covariances[:, 2, 2]),
         "expected_error_m": np.array([c.expected_error_m for c in corrections]),
         "expected_heading_error_deg": np.array([c.expected_heading_error_deg for c in corrections]),
         "displacement_m": np.hypot(east, north), "displacement_east_m": east, "displacement_north_m": north,
-        "heading_change_deg": angle_difference_deg(heading, [f.heading_deg for f in facts]),
+        "heading_change_deg": angle_difference_deg(columns["heading_deg"], [f.heading_deg for f in facts]),
     }  # fmt: skip
-    lists = {name: _nullable(values) for name, values in columns.items()}
-    lists["covariance"] = covariances.reshape(-1, 36).tolist()
-    lists["geom"] = list(shapely.points(np.stack([lon, lat, height], axis=1)))
-    names = list(lists)
-    return [dict(zip(names, values, strict=True)) for values in zip(*lists.values(), strict=True)]
-
-
-def _nullable(values: Float) -> list[float | None]:
-    if np.isfinite(values).all():
-        return list(np.asarray(values, float).tolist())
-    return [value if np.isfinite(value) else None for value in np.asarray(values, float).tolist()]
-
-
-def _angles(quaternions: Float, north_turn_deg: Float) -> tuple[Float, Float, Float]:
-    """Heading, pitch, roll (deg) of many cameras: `Frame.heading_deg` and `pitch_roll_deg` for a whole batch."""
-    r = Rotation.from_quat(quaternions).as_matrix()
-    forward, up = r[:, :, 2], r[:, 2, :]
-    heading = (np.degrees(np.arctan2(forward[:, 0], forward[:, 1])) - north_turn_deg) % 360.0
-    heading[np.hypot(forward[:, 0], forward[:, 1]) < 1e-6] = np.nan
-    pitch = np.degrees(np.arcsin(np.clip(r[:, 2, 2], -1.0, 1.0)))
-    roll = np.degrees(np.arctan2(up[:, 0], -up[:, 1]))
-    roll[np.hypot(up[:, 0], up[:, 1]) < 1e-6] = np.nan
-    return heading, pitch, roll
+    return as_rows(columns)
 
 
 def _displacement(
@@ -206,9 +165,8 @@ def _pair_row(pair: Pair, evidence: AnchorEvidence | None) -> Row:
     counts = dict.fromkeys(("n_matches", "n_verified", "n_points", "n_inliers"))
     numbers = dict.fromkeys(_ANCHOR_NUMBERS)
     if evidence is not None:
-        given = asdict(evidence)
-        counts = {name: given[name] for name in counts}
-        numbers = {name: known(given[name]) for name in numbers}
+        counts = {name: getattr(evidence, name) for name in counts}
+        numbers = {name: known(getattr(evidence, name)) for name in numbers}
     return {
         "anchor_id": pair.anchor_id,
         "rank": pair.rank,

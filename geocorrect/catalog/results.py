@@ -12,8 +12,9 @@ from sqlalchemy import Connection, Select, and_, delete, exists, func, insert, o
 from sqlalchemy import column as sql_column
 
 from geocorrect.catalog import schema
+from geocorrect.catalog.bulk import among, insert_rows, reserve_fids
 from geocorrect.catalog.codec import Row, number
-from geocorrect.catalog.references import chunks, read_image_facts, require_frame
+from geocorrect.catalog.references import read_image_facts, require_frame
 from geocorrect.catalog.result_rows import pair_rows, result_from, result_rows
 from geocorrect.catalog.run import Box, ResultFilter, StoredResult
 from geocorrect.catalog.shapes import shape_rows
@@ -52,50 +53,47 @@ def write_results(
     A result that is already there for the same image, run and image content stays as it is; one that rests on older
     content of the image is replaced.
     """
+    if not results:
+        return
     run_id = run_fid(connection, run_key)
     by_id = {result.image_id: result for result in results}
     facts = read_image_facts(connection, list(by_id))
     rows = result_rows(list(by_id.values()), require_frame(connection), facts)
+    kept = _kept_fids(connection, run_id, rows)
+    fresh = [row for row in rows if row["image_id"] not in kept]
+    if not fresh:
+        return
+    for row, fid in zip(fresh, reserve_fids(connection, schema.correction, len(fresh)), strict=True):
+        row |= {"fid": fid, "run_id": run_id, "recorded_at": now}
+    insert_rows(connection, schema.correction, fresh)
+    insert_rows(connection, schema.pair, _pairs_of(fresh, by_id, pairs))
+    if connection.dialect.name == "sqlite":
+        shapes = zip(fresh, shape_rows(fresh, facts), strict=True)
+        drawn = [{"fid": row["fid"]} | shape for row, shape in shapes if shape["ellipse"]]
+        insert_rows(connection, schema.correction_shape, drawn)
+
+
+def _kept_fids(connection: Connection, run_id: int, rows: Sequence[Row]) -> dict[str, int]:
+    """Results that are there already for the same content; those for older content are removed."""
     c = schema.correction.c
-    for some in chunks(rows):
-        ids = [row["image_id"] for row in some]
-        mine = and_(c.run_id == run_id, c.image_id.in_(ids))
-        present = {row[0]: row[1:] for row in connection.execute(select(c.image_id, c.fid, c.content_hash).where(mine))}
-        outdated = [present[r["image_id"]][0] for r in some
-                    if r["image_id"] in present and present[r["image_id"]][1] != r["content_hash"]]  # fmt: skip
-        if outdated:
-            connection.execute(delete(schema.correction).where(c.fid.in_(outdated)))
-        fresh = [r for r in some if r["image_id"] not in present or present[r["image_id"]][0] in outdated]
-        if fresh:
-            connection.execute(insert(schema.correction), [r | {"run_id": run_id, "recorded_at": now} for r in fresh])
-            fids = _fids(connection, run_id, [r["image_id"] for r in fresh])
-            _write_pairs(connection, fids, [by_id[r["image_id"]] for r in fresh], pairs)
-            if connection.dialect.name == "sqlite":
-                shapes = zip(fresh, shape_rows(fresh, facts), strict=True)
-                rows_of_shapes = [{"fid": fids[row["image_id"]]} | shape for row, shape in shapes if shape["ellipse"]]
-                if rows_of_shapes:
-                    connection.execute(insert(schema.correction_shape), rows_of_shapes)
+    mine = and_(c.run_id == run_id, among(connection, c.image_id, [row["image_id"] for row in rows]))
+    content = {row["image_id"]: row["content_hash"] for row in rows}
+    present = connection.execute(select(c.image_id, c.fid, c.content_hash).where(mine)).all()
+    outdated = [fid for image_id, fid, content_hash in present if content[image_id] != content_hash]
+    if outdated:
+        connection.execute(delete(schema.correction).where(among(connection, c.fid, outdated)))
+    return {image_id: fid for image_id, fid, content_hash in present if content[image_id] == content_hash}
 
 
-def _fids(connection: Connection, run_id: int, image_ids: Sequence[str]) -> dict[str, int]:
-    c = schema.correction.c
-    mine = select(c.image_id, c.fid).where(c.run_id == run_id, c.image_id.in_(image_ids))
-    return {image_id: fid for image_id, fid in connection.execute(mine)}
-
-
-def _write_pairs(
-    connection: Connection, fids: Mapping[str, int], results: Sequence[Result], pairs: Sequence[Pair]
-) -> None:
+def _pairs_of(rows: Sequence[Row], by_id: Mapping[str, Result], pairs: Sequence[Pair]) -> list[Row]:
     candidates: dict[str, dict[str, Pair]] = {}
     for pair in pairs:
         candidates.setdefault(pair.image_id, {})[pair.anchor_id] = pair
-    rows = [
-        row | {"correction_id": fids[result.image_id]}
-        for result in results
-        for row in pair_rows(result, candidates.get(result.image_id, {}))
+    return [
+        {"correction_id": row["fid"]} | pair_row
+        for row in rows
+        for pair_row in pair_rows(by_id[row["image_id"]], candidates.get(row["image_id"], {}))
     ]
-    if rows:
-        connection.execute(insert(schema.pair), rows)
 
 
 def read_results(connection: Connection, wanted: ResultFilter) -> Iterator[StoredResult]:
@@ -106,7 +104,7 @@ def read_results(connection: Connection, wanted: ResultFilter) -> Iterator[Store
     streaming = connection.execution_options(stream_results=True, yield_per=2000)
     for row in streaming.execute(result_query(wanted)).mappings():
         if polygon is None or shapely.intersects_xy(polygon, row["place_lon_deg"], row["place_lat_deg"]):
-            yield _stored(row)
+            yield _stored(dict(row))
 
 
 def result_query(wanted: ResultFilter) -> Select[Any]:
@@ -119,7 +117,8 @@ def result_query(wanted: ResultFilter) -> Select[Any]:
         joined = joined.join(_CURRENT, _CURRENT.c.fid == c.fid)
     image_columns = [
         i.sequence_id, i.captured_at, i.creator, i.page_url, i.licence, i.device_make, i.device_model,
-        i.lon_deg.label("reported_lon_deg"), i.lat_deg.label("reported_lat_deg"), i.heading_deg.label("reported_heading_deg"),
+        i.lon_deg.label("reported_lon_deg"), i.lat_deg.label("reported_lat_deg"),
+        i.heading_deg.label("reported_heading_deg"),
     ]  # fmt: skip
     query = select(*[x for x in c if x.name != "geom"], r.run_key, *image_columns, place_lon, place_lat).select_from(
         joined
@@ -180,10 +179,10 @@ def retract_results(
         query = query.join(_CURRENT, _CURRENT.c.fid == c.fid)
     else:
         query = query.where(c.run_id == run_fid(connection, run_key))
-    rows: list[Row] = []
-    for some in chunks(sorted(set(image_ids))):
-        fids = connection.execute(query.where(c.image_id.in_(some))).scalars()
-        rows += [{"correction_id": fid, "retracted_at": now, "because": because} for fid in fids]
+    if not image_ids:
+        return 0
+    fids = connection.execute(query.where(among(connection, c.image_id, sorted(set(image_ids))))).scalars()
+    rows = [{"correction_id": fid, "retracted_at": now, "because": because} for fid in fids]
     if rows:
         connection.execute(insert(schema.retraction), rows)
     return len(rows)

@@ -72,6 +72,9 @@ def _instant(name: str, comment: str, **options: Any) -> Column[Any]:
     return Column(name, Instant, comment=comment, **options)
 
 
+_CAMERA_AXES = "x y z w; camera: x right, y down, z forward"
+
+
 def _pose_columns(what: str, *, nullable: bool) -> list[Column[Any]]:
     names = ["enu_x_m", "enu_y_m", "enu_z_m"]
     axes = ["east", "north", "up"]
@@ -80,10 +83,9 @@ def _pose_columns(what: str, *, nullable: bool) -> list[Column[Any]]:
         for n, a in zip(names, axes, strict=True)
     ]
     turn = [
-        _real(f"q{c}", f"{what}: {c} of the unit quaternion enu_from_camera (x y z w; camera: x right, y down, z forward)",
-              nullable=nullable)
+        _real(f"q{c}", f"{what}: {c} of the unit quaternion enu_from_camera ({_CAMERA_AXES})", nullable=nullable)
         for c in "xyzw"
-    ]  # fmt: skip
+    ]
     angles = [
         _real("heading_deg", f"{what}: optical axis clockwise from true north, degrees; NULL straight up or down"),
         _real("pitch_deg", f"{what}: degrees above the horizon"),

@@ -1,4 +1,4 @@
-"""Lines and polygons of results for a GeoPackage, whose SQL cannot compute them; the same shapes as the PostGIS views."""
+"""Lines and polygons of results for a GeoPackage, whose SQL cannot compute them: the shapes of the PostGIS views."""
 
 from __future__ import annotations
 
@@ -88,7 +88,8 @@ def _projected(lon_deg: Float, lat_deg: Float, east_m: Float, north_m: Float) ->
 def _beside(lon_deg: Float, reference_deg: Float) -> Float:
     """Longitudes on the same side of the antimeridian as their reference, beyond ±180 where need be."""
     difference = lon_deg - reference_deg
-    return lon_deg - 360.0 * (difference > 180.0) + 360.0 * (difference < -180.0)
+    beside: Float = lon_deg - 360.0 * (difference > 180.0) + 360.0 * (difference < -180.0)
+    return beside
 
 
 def _blobs(coordinates: Float, *, is_line: bool) -> list[bytes | None]:

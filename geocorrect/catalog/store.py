@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, func, insert, select, update
 
 from geocorrect.catalog import migrate, references, results, schema
 from geocorrect.catalog.codec import checked_texts
-from geocorrect.catalog.connect import describe, engine_for, make_postgis, translated_errors
+from geocorrect.catalog.connect import describe, engine_for, make_postgis, translated_errors, with_retries
 from geocorrect.catalog.run import Box, ResultFilter, RunManifest, StoredResult, StoredRun
 from geocorrect.errors import DatabaseError
 from geocorrect.geometry.frame import Frame
@@ -27,8 +27,9 @@ def _utc_now() -> datetime:
 class Catalog:
     """One scene: a frame, its anchors, the photos, the runs and their results.
 
-    Every method is one transaction. Reads see only complete writes; a repeated write changes nothing. Errors of the
-    database are DatabaseError and name the catalog without its password.
+    Every method is one transaction. Reads see only complete writes; a repeated write changes nothing, so a server that
+    restarts is waited for and the transaction is done again. Errors of the database are DatabaseError and name the
+    catalog without its password.
     """
 
     def __init__(self, engine: Engine, clock: Callable[[], datetime] = _utc_now) -> None:
@@ -39,8 +40,8 @@ class Catalog:
     def open(cls, url: str, *, create: bool = False, clock: Callable[[], datetime] = _utc_now) -> Self:
         """Open a catalog: "postgresql://user@host/database", "gpkg:///abs/path.gpkg", or a path that ends in .gpkg.
 
-        create: make tables and views where missing, and bring an older schema up to date; else a catalog that is missing, older,
-        newer or not one of ours is a DatabaseError with the remedy.
+        create: make tables and views where missing, and bring an older schema up to date; else a catalog that is
+        missing, older, newer or not one of ours is a DatabaseError with the remedy.
         """
         engine = engine_for(url, create=create)
         try:
@@ -107,8 +108,7 @@ class Catalog:
         return self._read(references.read_anchor_index)
 
     def upsert_images(self, images: Iterable[Image]) -> int:
-        """Insert or replace images, keeping a history of what the provider said; returns how many are new or different.
-        """
+        """Insert or replace images, keeping what the provider said before; returns how many are new or different."""
         now = self._clock()
         return self._write(lambda c: references.write_images(c, images, now))
 
@@ -123,8 +123,7 @@ class Catalog:
     # --- runs -------------------------------------------------------------------------------------------
 
     def begin_run(self, manifest: RunManifest) -> int:
-        """Start or go on with the run of this run_key; returns its integer key. A run that was rolled back is refused.
-        """
+        """Start or go on with the run of this key; returns its integer key. A run that was rolled back is refused."""
         return self._write(lambda c: _begin_run(c, manifest))
 
     def finish_run(self, run_key: str, *, duration_s: float) -> None:
@@ -176,8 +175,7 @@ class Catalog:
         return self._write(lambda c: results.retract_results(c, image_ids, because, now, run_key))
 
     def rollback(self, run_key: str, because: str = "") -> int:
-        """Take all results of a run out of force; what was in force before comes back. Returns how many results it has.
-        """
+        """Take all results of a run out of force, so that what was before comes back; returns how many it has."""
         checked_texts({"because": because}, "rollback")
         return self._change_run(run_key, rolled_back_at=self._clock(), rolled_back_because=because)
 
@@ -188,14 +186,15 @@ class Catalog:
     # --- inner ------------------------------------------------------------------------------------------
 
     def _read(self, work: Callable[[Connection], T]) -> T:
-        with translated_errors(self._engine), self._engine.connect() as connection:
-            return work(connection)
+        return with_retries(self._engine, work)
 
     def _write(self, work: Callable[[Connection], T]) -> T:
-        with translated_errors(self._engine), self._engine.connect() as connection:
-            connection = connection.execution_options(writes=True)
-            with connection.begin():
-                return work(connection)
+        def transaction(connection: Connection) -> T:
+            writing = connection.execution_options(writes=True)
+            with writing.begin():
+                return work(writing)
+
+        return with_retries(self._engine, transaction)
 
     def _change_run(self, run_key: str, **values: Any) -> int:
         def change(connection: Connection) -> int:
@@ -227,8 +226,8 @@ def _begin_run(connection: Connection, manifest: RunManifest) -> int:
         return int(key[0])
     if row["rolled_back_at"] is not None:
         raise DatabaseError(
-            f"run {manifest.run_key[:12]} was rolled back ({row['rolled_back_because'] or 'no reason given'}); bring it back with "
-            f"`geocorrect db restore {manifest.run_key[:12]}` or change the configuration"
+            f"run {manifest.run_key[:12]} was rolled back ({row['rolled_back_because'] or 'no reason given'}); bring "
+            f"it back with `geocorrect db restore {manifest.run_key[:12]}` or change the configuration"
         )
     again = {"last_started_at": manifest.started_at, "n_starts": run.c.n_starts + 1, "finished_at": None}
     connection.execute(update(run).where(run.c.fid == row["fid"]).values(**again))

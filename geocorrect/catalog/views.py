@@ -81,8 +81,8 @@ _SAMPLES = {
 def typed_select(connection: Connection, select: str) -> str:
     """The same SELECT, with declared types for computed columns.
 
-    SQLite declares none for an expression, and GDAL then shows numbers as text. A compound SELECT takes its types from its
-    first part, which here selects nothing, from columns of the right types.
+    SQLite declares none for an expression, and GDAL then shows numbers as text. A compound SELECT takes its types from
+    its first part, which here selects nothing, from columns of the right types.
     """
     run_sql(connection, f"create temp view geocorrect_untyped as\n{select}")
     columns = connection.exec_driver_sql("pragma temp.table_info(geocorrect_untyped)").all()

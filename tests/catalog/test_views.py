@@ -111,6 +111,7 @@ def drive(lag_s: float, bias_m: tuple[float, float], heading_bias_deg: float) ->
     """Thirty photos around a corner at 8 m/s, one per second; the device reports where it was lag_s ago, plus a bias."""
     images, found = [], []
     for i in range(30):
+
         def truth(t: float) -> np.ndarray:
             return np.array([8.0 * min(t, 15.0), 8.0 * max(t - 15.0, 0.0), 1.5])
 

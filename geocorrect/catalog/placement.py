@@ -1,0 +1,74 @@
+"""Where cameras stand and look, as columns: whole batches at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from geocorrect.geometry.frame import Frame
+from geocorrect.geometry.pose import Pose
+
+Float = NDArray[np.float64]
+CHI2_95_2DOF = 5.991464547107979
+
+
+def pose_columns(poses: Sequence[Pose], frame: Frame) -> tuple[dict[str, Any], Float]:
+    """Place, pose, angle, covariance and geom columns of cameras, and true_north_turn_deg (N,) at each.
+
+    Columns of numbers are arrays with nan for unknown; `covariance` and `geom` are lists.
+    """
+    enu = np.array([pose.translation_m for pose in poses])
+    quaternions = np.array([pose.quaternion_xyzw for pose in poses])
+    lon, lat, height = frame.wgs84_from_enu(enu)
+    turn = frame.true_north_turn_deg(enu)
+    heading, pitch, roll = _angles(quaternions, turn)
+    columns: dict[str, Any] = {
+        "lon_deg": lon, "lat_deg": lat, "height_m": height,
+        "enu_x_m": enu[:, 0], "enu_y_m": enu[:, 1], "enu_z_m": enu[:, 2],
+        **{name: quaternions[:, i] for i, name in enumerate(("qx", "qy", "qz", "qw"))},
+        "heading_deg": heading, "pitch_deg": pitch, "roll_deg": roll,
+        "covariance": [None if pose.covariance is None else pose.covariance.ravel().tolist() for pose in poses],
+        "geom": list(shapely.points(np.stack([lon, lat, height], axis=1))),
+    }  # fmt: skip
+    return columns, turn
+
+
+def as_rows(columns: dict[str, Any]) -> list[dict[str, Any]]:
+    """Columns turned into one dict per row; nan becomes None."""
+    lists = [_nullable(values) if isinstance(values, np.ndarray) else values for values in columns.values()]
+    names = list(columns)
+    return [dict(zip(names, values, strict=True)) for values in zip(*lists, strict=True)]
+
+
+def error_ellipses(covariances: Float, north_turn_deg: Float) -> tuple[Float, Float, Float]:
+    """Semi-major and semi-minor axis (m) and azimuth (deg from true north, 0…180) of horizontal 95 % ellipses.
+
+    covariances: (N, 6, 6), translation first; north_turn_deg: (N,) `Frame.true_north_turn_deg` of each place.
+    """
+    variances, axes = np.linalg.eigh(covariances[:, :2, :2])
+    semi = np.sqrt(np.maximum(variances, 0.0) * CHI2_95_2DOF)
+    azimuth = np.degrees(np.arctan2(axes[:, 0, 1], axes[:, 1, 1])) - north_turn_deg
+    return semi[:, 1], semi[:, 0], azimuth % 180.0
+
+
+def _nullable(values: Float) -> list[float | None]:
+    if np.isfinite(values).all():
+        return list(np.asarray(values, float).tolist())
+    return [value if np.isfinite(value) else None for value in np.asarray(values, float).tolist()]
+
+
+def _angles(quaternions: Float, north_turn_deg: Float) -> tuple[Float, Float, Float]:
+    """Heading, pitch, roll (deg) of many cameras: `Frame.heading_deg` and `pitch_roll_deg` for a whole batch."""
+    r = Rotation.from_quat(quaternions).as_matrix()
+    forward, up = r[:, :, 2], r[:, 2, :]
+    heading = (np.degrees(np.arctan2(forward[:, 0], forward[:, 1])) - north_turn_deg) % 360.0
+    heading[np.hypot(forward[:, 0], forward[:, 1]) < 1e-6] = np.nan
+    pitch = np.degrees(np.arcsin(np.clip(r[:, 2, 2], -1.0, 1.0)))
+    roll = np.degrees(np.arctan2(up[:, 0], -up[:, 1]))
+    roll[np.hypot(up[:, 0], up[:, 1]) < 1e-6] = np.nan
+    return heading, pitch, roll
