@@ -41,7 +41,8 @@ class Scene:
             np.minimum(leave, np.maximum(first, second), out=leave)
         boxes = np.where(enter <= leave, enter, np.inf).min(axis=1)
         ground = np.where(directions[:, 2] < 0, -origin_m[2] * inverse[:, 2], np.inf)
-        return np.minimum(boxes, ground).astype(np.float64)
+        nearest: Float = np.minimum(boxes, ground).astype(np.float64)
+        return nearest
 
 
 def make_scene(rng: np.random.Generator) -> Scene:

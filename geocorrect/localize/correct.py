@@ -12,10 +12,10 @@ from geocorrect.depth.base import DepthSource
 from geocorrect.errors import Reason, Status
 from geocorrect.localize.evidence import evidence_of
 from geocorrect.localize.gate import decide, gate_statistics
+from geocorrect.localize.joint import solve_joint
 from geocorrect.localize.lift import lift
 from geocorrect.localize.observations import Observations, unit_rays
 from geocorrect.localize.options import LocalizeOptions
-from geocorrect.localize.pooled import solve_pooled
 from geocorrect.localize.verify import verify
 from geocorrect.match.base import Matcher
 from geocorrect.records import AnchorView, Correction, DepthMap, Matches, Query, Rejection
@@ -53,7 +53,7 @@ def correct_image(
         return reject(Reason.TOO_FEW_MATCHES, f"at most {most} matches with one anchor, none consistent")
 
     # One pose from all anchors together, with its covariance.
-    solution = solve_pooled(used, query.camera, options, seed)
+    solution = solve_joint(used, query.camera, options, seed)
     if isinstance(solution, Reason):
         return reject(solution)
 

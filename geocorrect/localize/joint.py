@@ -19,7 +19,7 @@ from geocorrect.localize.joint_fields import Polished, polish
 from geocorrect.localize.joint_initialise import anchor_support, choose_rows, hypotheses, start_state
 from geocorrect.localize.joint_problem import PER_ANCHOR, Problem, build_problem
 from geocorrect.localize.joint_solve import Solved, minimise
-from geocorrect.localize.observations import Observations
+from geocorrect.localize.observations import Observations, focal_px
 from geocorrect.localize.options import JointOptions, LocalizeOptions, pixel_scale
 from geocorrect.localize.pooled import georeference_covariance
 from geocorrect.localize.solution import AnchorFit, Solution
@@ -75,7 +75,9 @@ def solve_joint(
 def prior_information(observations: Sequence[Observations], camera: Camera, options: JointOptions) -> Float:
     """(D,) inverse prior variances of the shared unknowns; 0 for the pose, which has none."""
     focal_sigma = camera.focal_sigma if np.isfinite(camera.focal_sigma) else options.focal_sigma
-    principal = 1.0 / (options.principal_px * pixel_scale(camera)) ** 2
+    # A calibration that knows the focal length to 0.1 % knows the principal point to about as many pixels.
+    known_px = options.principal_per_focal * focal_sigma * focal_px(camera)
+    principal = 1.0 / float(np.clip(known_px, 0.1, options.principal_px * pixel_scale(camera))) ** 2
     shared = [0.0] * 6 + [1.0 / max(focal_sigma, 1e-5) ** 2, principal, principal]
     move = 1.0 / options.anchor_position_m**2
     turn = 1.0 / np.radians(options.anchor_rotation_deg) ** 2

@@ -85,6 +85,8 @@ def _whitened(
 ) -> _Rows:
     """Residuals and derivatives with the fields' columns, scaled by the square roots of the weights."""
     noise = options.covariance
+    # Smooth errors grow and shrink with the matcher: the residuals tell how good it is on this query.
+    quality = solved.sigma_px / solved.nominal_px
     shared, own, by_track = design(problem, solved.state, solved.at)
     # The smooth part of the depth error is modelled here, so the depths get their own sigma back.
     depth_weight = solved.weights.depth * problem.depth_inflation**2
@@ -102,7 +104,7 @@ def _whitened(
     amplitude[:, 0] = np.hypot(amplitude[:, 0], np.sqrt(noise.depth_shared) * common_sigma)
     depth_field[:, 2] = basis * amplitude
     common = np.concatenate([shared, shift, depth_field], axis=2) * root[:, :, None]
-    shift_sigma = noise.query_field_px * pixel_scale(camera) * waves[1:]
+    shift_sigma = quality * noise.query_field_px * pixel_scale(camera) * waves[1:]
     common_prior = np.concatenate([prior[:GLOBAL], np.tile(shift_sigma**-2, 2), np.ones(len(waves))])
 
     blocks, own_prior = [], []
@@ -112,7 +114,8 @@ def _whitened(
         smooth = cosine_basis(problem.anchor_px[part], o.anchor.camera) * own_waves
         w = len(own_waves)
         fields = np.zeros((len(smooth), 3, 3 * w))
-        fields[:, 0, :w] = fields[:, 1, w : 2 * w] = smooth * noise.anchor_field_px * pixel_scale(o.anchor.camera)
+        field_px = quality * noise.anchor_field_px * pixel_scale(o.anchor.camera)
+        fields[:, 0, :w] = fields[:, 1, w : 2 * w] = smooth * field_px
         fields[:, 2, 2 * w :] = smooth * np.sqrt(1 - noise.depth_shared) * sigma[part, None]
         blocks.append(np.concatenate([own[part], fields], axis=2) * root[part, :, None])
         own_prior.append(np.concatenate([prior[GLOBAL + PER_ANCHOR * n :][:PER_ANCHOR], np.ones(3 * w)]))

@@ -7,6 +7,7 @@ depth, also when all camera centres lie on one line (where pairwise epipolar con
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,7 +90,7 @@ def triangulate_shared(observations: Sequence[Observations], origin_m: Float) ->
     # The smallest eigenvalue is about the squared angle between the rays: flat intersections are left out.
     spread = np.linalg.eigvalsh(left)[:, 0]
     good = spread > MIN_TRIANGULATION_RAD**2 / 2
-    points = np.linalg.solve(left[good], right[good][:, :, None])[:, :, 0]
+    points = np.asarray(np.linalg.solve(left[good], right[good][:, :, None])[:, :, 0], np.float64)
     rays = np.concatenate([o.query_rays for o in observations])[first[good]]
     return rays, points
 
@@ -107,8 +108,6 @@ def start_state(problem: Problem, pose: Pose, sigma_px: float, options: JointOpt
         np.tile(np.eye(3), (k, 1, 1)),
         np.zeros(problem.n_tracks),
     )
-    from dataclasses import replace
-
     best_cost = np.full(problem.n_tracks, np.inf)
     best = np.full(problem.n_tracks, np.log(15.0))
     for candidate in _candidate_distances(problem, state):
@@ -151,7 +150,8 @@ def _track_cost(problem: Problem, state: State, sigma_px: float, options: JointO
     cost = squared / (1 + squared)
     depth = np.nan_to_num(at.depth / np.maximum(problem.depth_sigma, 0.15))
     cost += 0.2 * depth**2 / (4 + depth**2)
-    return np.bincount(problem.track, cost, problem.n_tracks)
+    total: Float = np.bincount(problem.track, cost, problem.n_tracks).astype(np.float64)
+    return total
 
 
 def anchor_support(problem: Problem, state: State, sigma_px: float, options: JointOptions) -> float:

@@ -203,8 +203,7 @@ def _tangent_to_px(camera: Camera, px: Float, rays: Float) -> Float:
     """(N, 2, 3) linear map from a small ray offset to pixels, from the camera's own numeric derivative at
     each pixel.
     """
-    along_u = unit_rays(camera, px + [0.5, 0.0]) - unit_rays(camera, px - [0.5, 0.0])
-    along_v = unit_rays(camera, px + [0.0, 0.5]) - unit_rays(camera, px - [0.0, 0.5])
+    along_u, along_v = (unit_rays(camera, px + half) - unit_rays(camera, px - half) for half in np.eye(2) / 2)
     tangent = np.stack([along_u, along_v], axis=2)
     tangent -= rays[:, :, None] * np.einsum("ni,nik->nk", rays, tangent)[:, None, :]
     gram = np.einsum("nik,nil->nkl", tangent, tangent)

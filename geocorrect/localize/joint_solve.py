@@ -124,9 +124,12 @@ def reduce_tracks(system: NormalEquations, damping: float) -> tuple[Float, Float
 def solve_step(system: NormalEquations, damping: float) -> tuple[Float, Float]:
     """Step of the shared unknowns (D,) and of the λ (T,)."""
     information, gradient = reduce_tracks(system, damping)
-    shared = np.linalg.solve(information, gradient)
-    along = (system.track_gradient - system.coupling @ shared) / (system.track_information * (1 + damping) + 1e-9)
-    return shared, np.clip(along, -1.0, 1.0)
+    shared = np.asarray(np.linalg.solve(information, gradient), np.float64)
+    along: Float = (system.track_gradient - system.coupling @ shared) / (
+        system.track_information * (1 + damping) + 1e-9
+    )
+    bounded: Float = np.clip(along, -1.0, 1.0)
+    return shared, bounded
 
 
 def weighted_cost(problem: Problem, state: State, at: Linearised, weights: Weights, prior: Float) -> float:
@@ -138,12 +141,15 @@ def weighted_cost(problem: Problem, state: State, at: Linearised, weights: Weigh
 
 @dataclass(frozen=True, eq=False)
 class Solved:
-    """End of the robust iterations: state, residuals and weights there, pixel sigma found, anchors' switches (K,)."""
+    """End of the robust iterations: state, residuals and weights there, pixel sigma found and
+    expected, anchors' switches (K,).
+    """
 
     state: State
     at: Linearised
     weights: Weights
     sigma_px: float
+    nominal_px: float
     active: Float
 
 
@@ -169,7 +175,7 @@ def minimise(
             active = _switch(problem, weights, active, options)
             sigma_px = _noise_px(problem, at, weights, nominal_px, options)
     weights = robust_weights(problem, at, sigma_px, options.graduation[-1], active, options)
-    return Solved(state, at, weights, sigma_px, active)
+    return Solved(state, at, weights, sigma_px, nominal_px, active)
 
 
 def _descend(

@@ -94,6 +94,9 @@ class JointOptions:
     focal_sigma: float = 0.03
     """Prior of the relative focal error where the camera does not state its own (crowd metadata)."""
     principal_px: float = 1.5
+    """Prior of the principal point of a camera that is not calibrated."""
+    principal_per_focal: float = 2.0
+    """Sigma of the principal point of a calibrated camera, in units of its focal sigma in pixels."""
     anchor_position_m: float = 0.02
     anchor_rotation_deg: float = 0.05
     """Noise of the anchors' poses relative to each other (local trajectory)."""

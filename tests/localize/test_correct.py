@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -14,7 +16,7 @@ from geocorrect.localize.correct import correct_image
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.records import Anchor, AnchorView, Correction, DepthMap, Matches, Query, Rejection
 
-CAMERA = Camera.from_opencv(1024, 768, [800.0, 800.0, 511.5, 383.5], [-0.1, 0.02, 0.0, 0.0])
+CAMERA = replace(Camera.from_opencv(1024, 768, [800.0, 800.0, 511.5, 383.5], [-0.1, 0.02, 0.0, 0.0]), focal_sigma=3e-4)
 BLANK = np.zeros((768, 1024, 3), np.uint8)
 
 
@@ -120,7 +122,7 @@ def test_a_pose_far_from_the_report_is_refused_not_pulled() -> None:
 
 
 def test_unknown_reported_position_does_not_reject() -> None:
-    known, query, views = world(1)
+    known, _query, views = world(1)
     blind = Query("q", BLANK, CAMERA, np.full(3, np.nan))
     result = correct_image(blind, views, known, known, LocalizeOptions(), seed=0)
     assert isinstance(result, Correction)
