@@ -20,8 +20,8 @@ STOREY_M = 3.1
 class Building:
     """A house in a row along the street, in street axes.
 
-    start_m, end_m: its extent along x. side: +1 left, −1 right of the street. line_m: distance of its front from the middle
-    of the road. number: house number, which also tells the seeds of neighbours apart.
+    start_m, end_m: its extent along x. side: +1 left, −1 right of the street. line_m: distance of its front from the
+    middle of the road. number: house number, which also tells the seeds of neighbours apart.
     """
 
     seed: tuple[int, ...]

@@ -13,9 +13,9 @@ Size = tuple[int, int]
 class Device:
     """One make and model.
 
-    raw_size_px: width and height of the sensor's raster. parameters: true focal (of the longer side), k1, k2 in OpenSfM's
-    model. exif_orientation: the turn that the provider applies to the raw raster before serving it. camera_height_m: above
-    the road. side_m: distance of the camera from the middle of the road; positive = right of the direction of travel.
+    raw_size_px: width and height of the sensor's raster. parameters: true focal (of the longer side), k1, k2 in
+    OpenSfM's model. exif_orientation: the turn that the provider applies to the raw raster before serving it.
+    camera_height_m: above the road. side_m: distance to the right of the middle of the road, seen along the travel.
     calibrated: whether the provider reconstructed the sequence and so knows the lens; otherwise it serves its default.
     """
 
@@ -45,16 +45,16 @@ PHONE_UPRIGHT = Device(
     "phone held upright", "samsung", "SM-G991B", "perspective", (1280, 960), (0.781, 0.042, -0.021), 6, 1.62, 5.9, True
 )
 ACTION_CAM = Device(
-    "action camera on a bicycle", "GoPro", "HERO8 Black", "fisheye", (1280, 720), (0.4686, -0.0562, 0.0045), 1, 1.85, 2.2,
-    True, 0.6, 2.8,
+    "action camera on a bicycle", "GoPro", "HERO8 Black", "fisheye", (1280, 720), (0.4686, -0.0562, 0.0045),
+    1, 1.85, 2.2, True, 0.6, 2.8,
 )  # fmt: skip
 VAN_PHONE = Device(
-    "phone on a van's roof", "Xiaomi", "Redmi Note 9", "perspective", (1152, 864), (0.846, -0.012, 0.0), 1, 2.45, 1.5, True,
-    0.75, 3.2,
+    "phone on a van's roof", "Xiaomi", "Redmi Note 9", "perspective", (1152, 864), (0.846, -0.012, 0.0),
+    1, 2.45, 1.5, True, 0.75, 3.2,
 )  # fmt: skip
 UNKNOWN_PHONE = Device(
-    "phone of a walker, lens unknown", "Apple", "iPhone 12", "perspective", (1152, 864), (0.862, -0.008, 0.0), 1, 1.58, 6.1,
-    False,
+    "phone of a walker, lens unknown", "Apple", "iPhone 12", "perspective", (1152, 864), (0.862, -0.008, 0.0),
+    1, 1.58, 6.1, False,
 )  # fmt: skip
 DEVICES = (DASH_CAM, PHONE_UPRIGHT, ACTION_CAM, VAN_PHONE, UNKNOWN_PHONE)
 PROVIDER_DEFAULT = (0.85, 0.0, 0.0)

@@ -39,8 +39,8 @@ def anchor_camera(scale: float = 1.0) -> Camera:
 class Drive:
     """One pass along the street.
 
-    direction: +1 along the street's x, −1 back. start_m, spacing_m: x of the first image and mean distance between images.
-    start_s: clock at the first ground-truth row; the clock starts near zero as in the real recordings.
+    direction: +1 along the street's x, −1 back. start_m, spacing_m: x of the first image and mean distance
+    between images. start_s: clock at the first ground-truth row; the clock starts near zero as in the real recordings.
     """
 
     name: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from geocorrect.demo.walls import wall
 class Facade:
     """What is drawn on a façade. Lengths in metres; seed decides everything else.
 
-    shops: share of the ground floor's bays that are shops. blind: no openings at all (side walls), only wear and posters.
+    shops: share of the ground floor's bays that are shops. blind: no openings (side walls), only wear and posters.
     """
 
     seed: tuple[int, ...]
@@ -72,7 +73,7 @@ def _ground_floor(rng: np.random.Generator, canvas: Float32, facade: Facade, gro
     bays = max(round(facade.width_m / 3.6), 1)
     edges = np.linspace(0, facade.width_m, bays + 1)
     entrance = int(rng.integers(bays))
-    for bay, (x0, x1) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for bay, (x0, x1) in enumerate(pairwise(edges)):
         left, right = int((x0 + 0.25) * p), int((x1 - 0.25) * p)
         if bay != entrance and rng.random() < facade.shops:
             shop_front(rng, canvas, (left, top + int(0.35 * p), right, bottom), p)

@@ -60,7 +60,7 @@ def car(seed: Seed, centre_m: tuple[float, float], yaw_deg: float) -> tuple[list
 
 
 def post(seed: Seed, at_m: tuple[float, float], height_m: float, sign_facing_deg: float | None) -> list[Quad]:
-    """A steel post, with a sign plate near the top that faces a direction (degrees from the street axis), or with a lamp."""
+    """A steel post with a lamp, or with a sign plate that faces a direction (degrees from the street axis)."""
     rng = np.random.default_rng(seed)
     steel = plain("steel", (104, 106, 104), 9, int(rng.integers(1 << 30)))
     quads = Block(at_m, 0.11, 0.11, 0.0, height_m).quads(steel, steel, steel)

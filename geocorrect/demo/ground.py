@@ -161,7 +161,7 @@ def _shaded(canvas: Float32, strip: Strip, shade: Shade) -> ImageArray:
     for outline in shade.shadows_m:
         cv2.fillConvexPoly(light, strip.texels(outline), 0.66)
     light = cv2.blur(light, (_odd(0.08 * strip.px_per_m),) * 2) * cv2.blur(contact, (_odd(0.3 * strip.px_per_m),) * 2)
-    return np.clip(canvas * light[..., None], 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(canvas * light[..., None], 0, 255), np.uint8)
 
 
 def _odd(length_px: float) -> int:

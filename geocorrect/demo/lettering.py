@@ -10,8 +10,15 @@ from PIL import Image, ImageDraw, ImageFont
 
 from geocorrect.demo.noise import Float32
 
-SYLLABLES = ["ba", "be", "bo", "ca", "ce", "co", "da", "de", "di", "fa", "fi", "ga", "gi", "la", "le", "li", "lo", "ma", "me", "mi", "mo", "na", "ne", "ni", "no", "pa", "pe", "po", "ra", "re", "ri", "ro", "sa", "se", "si", "so", "ta", "te", "ti", "to", "va", "ve", "vi", "zo", "sca", "stro", "gra", "bre", "tri", "fio", "pia"]
-TRADES = ["BAR", "FARMACIA", "LIBRERIA", "PANETTERIA", "OTTICA", "SARTORIA", "FERRAMENTA", "CAFFÈ", "TRATTORIA", "FIORI", "GELATERIA", "TABACCHI", "EDICOLA", "ALIMENTARI", "CICLI", "OROLOGI", "PASTA", "VINO", "CALZE", "DISCHI"]
+_SYLLABLES = """
+ba be bo ca ce co da de di fa fi ga gi la le li lo ma me mi mo na ne ni no pa pe po ra re ri ro sa se si so ta te ti to
+va ve vi zo sca stro gra bre tri fio pia
+"""
+_TRADES = """
+BAR FARMACIA LIBRERIA PANETTERIA OTTICA SARTORIA FERRAMENTA CAFFÈ TRATTORIA FIORI GELATERIA TABACCHI EDICOLA ALIMENTARI
+CICLI OROLOGI PASTA VINO CALZE DISCHI
+"""
+SYLLABLES, TRADES = tuple(_SYLLABLES.split()), tuple(_TRADES.split())
 
 
 def word(rng: np.random.Generator, syllables: int) -> str:
@@ -51,4 +58,4 @@ def _mask(text: str, width: int, height: int) -> NDArray[np.float32]:
         font = _font(max(int(size * 0.94 * width / drawn), 4))
     picture = Image.new("L", (width, height))
     ImageDraw.Draw(picture).text((width / 2, height / 2), text, fill=255, font=font, anchor="mm")
-    return np.asarray(picture, np.float32) / 255
+    return np.asarray(picture, np.float32) / np.float32(255)

@@ -42,8 +42,9 @@ def draw_north_and_scale(axes: Axes, view: MapView, bar_m: float = 20.0) -> None
     length = 0.16 * (top - bottom)
     foot = np.array([right - 1.6 * length, bottom + 0.35 * length])
     arrow = {"arrowstyle": "-|>", "color": "#1f2937", "linewidth": 1.4, "shrinkA": 0, "shrinkB": 0}
-    axes.annotate("", foot + length * north, foot, arrowprops=arrow, zorder=6)
-    axes.text(*(foot + 1.35 * length * north), "N", ha="center", va="center", weight="bold", zorder=6)
+    tip, letter = foot + length * north, foot + 1.35 * length * north
+    axes.annotate("", (tip[0], tip[1]), (foot[0], foot[1]), arrowprops=arrow, zorder=6)
+    axes.text(float(letter[0]), float(letter[1]), "N", ha="center", va="center", weight="bold", zorder=6)
     start, height = left + 0.02 * (right - left), bottom + 0.07 * (top - bottom)
     axes.plot([start, start + bar_m], [height, height], color="#1f2937", linewidth=3, solid_capstyle="butt", zorder=6)
     axes.text(start + bar_m / 2, height + 0.02 * (top - bottom), f"{bar_m:g} m", ha="center", va="bottom", zorder=6)

@@ -16,7 +16,7 @@ def octaves(
 ) -> Float32:
     """(H, W) noise of zero mean and about unit standard deviation; size is (width, height).
 
-    Octaves run from cells of `coarsest_px` down to about `finest_px`; each is `falloff` times as strong as the one before.
+    Octaves run from cells of `coarsest_px` down to `finest_px`; each is `falloff` times as strong as the one before.
     Coarse octaves are made small and enlarged step by step, so all of them cost little more than the finest.
     """
     cells = [float(finest_px)]

@@ -17,9 +17,9 @@ ImageArray = NDArray[np.uint8]
 class Exposure:
     """How one picture was taken.
 
-    stops: exposure against normal. warmth: > 0 redder, < 0 bluer. contrast: 1 = as seen. vignette: share of light lost in
-    the corners. noise: standard deviation in grey levels. defocus_px: Gaussian sigma. motion_px: length of the smear, and
-    motion_deg its direction in the image.
+    stops: exposure against normal. warmth: > 0 redder, < 0 bluer. contrast: 1 = as seen. vignette: share of light lost
+    in the corners. noise: standard deviation in grey levels. defocus_px: Gaussian sigma. motion_px: length of the
+    smear, and motion_deg its direction in the image.
     """
 
     stops: float = 0.0
@@ -41,7 +41,7 @@ def photograph(radiance: Float32, exposure: Exposure, seed: tuple[int, ...]) -> 
     rng = np.random.default_rng(seed)
     strength = exposure.noise * (0.6 + 0.4 * np.sqrt(np.clip(picture, 0, 255) / 128))
     picture += strength * rng.standard_normal(picture.shape, np.float32)
-    return np.clip(picture + np.float32(0.5), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(picture + np.float32(0.5), 0, 255), np.uint8)
 
 
 def _blurred(picture: Float32, exposure: Exposure) -> Float32:
@@ -60,11 +60,11 @@ def _smear(length_px: float, angle_deg: float) -> Float32:
     for step in np.linspace(-1, 1, 8 * half + 1):
         x, y = half + step * end
         kernel[round(y), round(x)] += 1
-    return kernel / kernel.sum()
+    return np.asarray(kernel / kernel.sum(), np.float32)
 
 
 def _falloff(shape: tuple[int, int], corner_loss: float) -> Float32:
     height, width = shape
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None] * (height / np.hypot(height, width))
     x = np.linspace(-1, 1, width, dtype=np.float32)[None, :] * (width / np.hypot(height, width))
-    return (1 - np.float32(corner_loss) * (x**2 + y**2)).astype(np.float32)
+    return np.asarray(1 - np.float32(corner_loss) * (x**2 + y**2), np.float32)

@@ -6,13 +6,14 @@ import os
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from geocorrect.demo.map_view import MapView, draw_north_and_scale
 from geocorrect.demo.outcome import Outcome
 from geocorrect.demo.summary import corrected_error_m, reported_error_m
+from geocorrect.demo.surfaces import Float
 from geocorrect.demo.truth import DemoTruth
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 REPORTED, CORRECTED, TRUTH, ANCHOR, INK = "#c2410c", "#1d4ed8", "#15803d", "#64748b", "#1f2937"
 REJECTION_MARKERS = "XsDPv^<>hpd*"
 DPI = 170
-STYLE = {"font.size": 9.5, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 11}
+STYLE: Any = {"font.size": 9.5, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 11}
 
 
 def before_after(truth: DemoTruth, outcomes: Sequence[Outcome], path: Path) -> None:
@@ -44,30 +45,37 @@ def before_after(truth: DemoTruth, outcomes: Sequence[Outcome], path: Path) -> N
 
 def _draw_map(axes: Axes, truth: DemoTruth, outcomes: Sequence[Outcome]) -> None:
     view = MapView.fitted_to(truth.anchors_m[:, :2])
+    _draw_street(axes, truth, view)
+    corrected = [outcome for outcome in outcomes if outcome.accepted]
+    start = view.turned([_reported_enu(truth, outcome.image_id) for outcome in corrected])
+    end = view.turned([_corrected_enu(truth, outcome) for outcome in corrected])
+    true_m = view.turned([truth.photos[o.image_id].world_from_cam.translation_m[:2] for o in corrected])
+    style: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "scale": 1, "headwidth": 6, "headlength": 7}
+    axes.quiver(*start.T, *(end - start).T, color=CORRECTED, alpha=0.7, width=0.0012, zorder=4, **style)
+    _dots(axes, start, s=14, c=REPORTED, zorder=4.2, label="reported position")
+    _dots(axes, end, s=15, c=CORRECTED, zorder=4.4, label="corrected position")
+    _dots(axes, true_m, s=62, c=TRUTH, marker="+", linewidths=1.1, zorder=4.6, label="truth")
+    _draw_rejected(axes, truth, outcomes, view)
+    _frame_map(axes, view, np.concatenate([start, end, view.turned(truth.anchors_m[:, :2])]))
+    title = f"{len(corrected)} of {len(outcomes)} photos moved to where they were taken"
+    axes.set_title(title, loc="left", weight="bold")
+
+
+def _draw_street(axes: Axes, truth: DemoTruth, view: MapView) -> None:
     for outline in truth.building_outlines_m:
         axes.fill(*view.turned(outline).T, facecolor="#e5e1d8", edgecolor="#a8a193", linewidth=0.8, zorder=1)
     for outline in truth.object_outlines_m:
         axes.fill(*view.turned(outline).T, facecolor="#d4d4d8", edgecolor="none", zorder=1.2)
-    axes.scatter(*view.turned(truth.anchors_m[:, :2]).T, s=11, c=ANCHOR, marker="o", zorder=2, label="anchor")
-    corrected = [outcome for outcome in outcomes if outcome.accepted]
-    start = view.turned([_reported_enu(truth, outcome.image_id) for outcome in corrected])
-    end = view.turned([_corrected_enu(truth, outcome) for outcome in corrected])
-    shift = end - start
-    style = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.0013, "headwidth": 6, "headlength": 7}
-    axes.quiver(*start.T, *shift.T, color=CORRECTED, alpha=0.75, zorder=4, **style)
-    axes.scatter(*start.T, s=14, c=REPORTED, zorder=4.2, label="reported position")
-    axes.scatter(*end.T, s=15, c=CORRECTED, zorder=4.4, label="corrected position (arrow's tip)")
-    true_m = view.turned([truth.photos[o.image_id].world_from_cam.translation_m[:2] for o in corrected])
-    axes.scatter(*true_m.T, s=62, c=TRUTH, marker="+", linewidths=1.1, zorder=4.6, label="truth")
-    _draw_rejected(axes, truth, outcomes, view)
-    _frame_map(axes, view, np.concatenate([start, end, view.turned(truth.anchors_m[:, :2])]))
-    axes.set_title(
-        f"{len(corrected)} of {len(outcomes)} photos moved to where they were taken", loc="left", weight="bold"
-    )
+    _dots(axes, view.turned(truth.anchors_m[:, :2]), s=11, c=ANCHOR, marker="o", zorder=2, label="anchor")
+
+
+def _dots(axes: Axes, places: Float, **style: Any) -> None:
+    """Scatter (N, 2) map points."""
+    axes.scatter(places[:, 0], places[:, 1], **style)
 
 
 def _draw_rejected(axes: Axes, truth: DemoTruth, outcomes: Sequence[Outcome], view: MapView) -> None:
-    """Rejected photos at their reported place, one marker per reason; a ring marks those that could have been placed."""
+    """Rejected photos at their reported place, a marker per reason; a ring marks those that could have been placed."""
     reasons: dict[str, list[str]] = defaultdict(list)
     for outcome in outcomes:
         if outcome.reason is not None:
@@ -75,15 +83,15 @@ def _draw_rejected(axes: Axes, truth: DemoTruth, outcomes: Sequence[Outcome], vi
     for marker, (reason, ids) in zip(REJECTION_MARKERS * 3, sorted(reasons.items()), strict=False):
         places = view.turned([_reported_enu(truth, image_id) for image_id in ids])
         label = f"rejected: {reason.replace('_', ' ')} ({len(ids)})"
-        axes.scatter(*places.T, s=34, c=INK, marker=marker, linewidths=0.4, edgecolors="white", zorder=5, label=label)
+        _dots(axes, places, s=38, c=INK, marker=marker, linewidths=0.4, edgecolors="white", zorder=5, label=label)
     missed = [o.image_id for o in outcomes if o.reason is not None and truth.photos[o.image_id].localisable]
     if missed:
         places = view.turned([_reported_enu(truth, image_id) for image_id in missed])
         label = f"rejected though localisable ({len(missed)})"
-        axes.scatter(*places.T, s=120, facecolors="none", edgecolors=REPORTED, zorder=5, label=label)
+        _dots(axes, places, s=130, facecolors="none", edgecolors=REPORTED, zorder=5, label=label)
 
 
-def _frame_map(axes: Axes, view: MapView, points: np.ndarray) -> None:
+def _frame_map(axes: Axes, view: MapView, points: Float) -> None:
     low, high = points.min(axis=0) - 8, points.max(axis=0) + 8
     axes.set_xlim(low[0], high[0])
     axes.set_ylim(min(low[1], -18), max(high[1], 18))
@@ -98,7 +106,7 @@ def _draw_errors(axes: Axes, truth: DemoTruth, outcomes: Sequence[Outcome]) -> N
     """Histograms on a logarithmic axis: the two clouds lie two orders of magnitude apart."""
     before = np.array([reported_error_m(truth.frame, photo) for photo in truth.photos.values() if photo.localisable])
     after = np.array([error for _, error in _corrected_errors(truth, outcomes)])
-    bins = np.logspace(-3, 1.5, 46)
+    bins = [float(edge) for edge in np.logspace(-3, 1.5, 46)]
     for errors, colour, name in ((before, REPORTED, "reported"), (after, CORRECTED, "corrected")):
         if not len(errors):
             continue
@@ -137,12 +145,12 @@ def _corrected_errors(truth: DemoTruth, outcomes: Sequence[Outcome]) -> list[tup
     return [(o.image_id, corrected_error_m(truth.frame, truth.photos[o.image_id], o)) for o in accepted]
 
 
-def _reported_enu(truth: DemoTruth, image_id: str) -> np.ndarray:
+def _reported_enu(truth: DemoTruth, image_id: str) -> Float:
     photo = truth.photos[image_id]
     return truth.frame.enu_from_wgs84(photo.reported_lon_deg, photo.reported_lat_deg, truth.frame.height_m)[:2]
 
 
-def _corrected_enu(truth: DemoTruth, outcome: Outcome) -> np.ndarray:
+def _corrected_enu(truth: DemoTruth, outcome: Outcome) -> Float:
     return truth.frame.enu_from_wgs84(outcome.lon_deg, outcome.lat_deg, outcome.height_m)[:2]
 
 

@@ -15,7 +15,7 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class RayGrid:
-    """Rays (x, y, 1) in camera axes, one per pixel centre; distortion is exact because they come from `Camera.unproject`.
+    """Rays (x, y, 1) in camera axes, one per pixel centre; distortion is exact, as they come from `Camera.unproject`.
 
     x, y: (H, W) float32. step_x, step_y: (H, W) float32 change of x to the next column and of y to the next row.
     column_range: (2, W) smallest and largest x of each column; row_range: (2, H) of y in each row.

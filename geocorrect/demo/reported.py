@@ -61,8 +61,8 @@ def metadata(
 ) -> dict[str, Any]:
     """The record that the API would serve for one photo; thumb URLs are the server's business.
 
-    enu_from_raw: where the photo seems to have been taken, in raw sensor axes: the truth, or for photos of another street
-    the place in this street that they claim.
+    enu_from_raw: where the photo seems to have been taken, in raw sensor axes: the truth, or for photos of another
+    street the place in this street that they claim. place_in_sequence: its number in the order of capture.
     """
     rng = np.random.default_rng([seed, 61, int(shot.id)])
     device, true_m = shot.plan.device, enu_from_raw.translation_m
@@ -71,7 +71,7 @@ def metadata(
         "id": shot.id,
         "sequence": shot.sequence_key,
         "captured_at": shot.captured_at_ms,
-        "geometry": _point(true_m + [*errors.bias_m[place_in_sequence], 0.0]),
+        "geometry": _point(true_m + np.append(errors.bias_m[place_in_sequence], 0.0)),
         "altitude": _altitude(rng, true_m),
         "camera_type": device.camera_type,
         "exif_orientation": device.exif_orientation,
@@ -143,7 +143,7 @@ def _defaults(rng: np.random.Generator, shot: Shot, enu_from_raw: Pose, errors: 
     """What is served when the reconstruction failed: level, default lens, a cluster of its own."""
     own = int(shot.id) % 10**14 + 10**13
     level = rotation_from_heading(float(rng.uniform(0, 360)))
-    position = enu_from_raw.translation_m + [*(errors.bias_m.mean(axis=0) + rng.normal(0, 0.5, 2)), 0.0]
+    position = enu_from_raw.translation_m + np.append(errors.bias_m.mean(axis=0) + rng.normal(0, 0.5, 2), 0.0)
     return {
         "camera_parameters": list(PROVIDER_DEFAULT),
         "computed_geometry": _point(position),

@@ -27,7 +27,7 @@ class LidarModel:
     drop_out: float = 0.04
 
     def directions(self) -> Float:
-        """(beams, columns, 3) unit vectors in LiDAR axes (x ahead, y left, z up); columns turn clockwise from the back."""
+        """(beams, columns, 3) unit vectors in LiDAR axes (x ahead, y left, z up), columns clockwise from the back."""
         elevation = np.radians(np.linspace(self.half_field_deg, -self.half_field_deg, self.beams))[:, None]
         azimuth = self.azimuths()[None, :]
         level = np.cos(elevation)
@@ -61,7 +61,7 @@ def scan(scene: Scene, model: LidarModel, world_from_lidar: Pose, seed: tuple[in
 
 
 def _columns(corners: Float, n_columns: int) -> NDArray[np.int64]:
-    """Columns that may meet a quad: those between its extreme azimuths, or all when it passes over or under the sensor."""
+    """Columns that may meet a quad: those between its extreme azimuths; all when it passes over or under the sensor."""
     flat = corners[:, :2]
     following = np.roll(flat, -1, axis=0)
     turns = flat[:, 0] * following[:, 1] - flat[:, 1] * following[:, 0]

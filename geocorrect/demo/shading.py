@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -61,11 +62,12 @@ def _footprint(forms: Float32, window: Float32, rays: Float32, steps: Float32) -
     stretch = length / np.maximum(width, 1.0)
     probes = 1 + (stretch > 1.25) + 2 * (stretch > 2.2)
     level = np.rint(np.log2(np.maximum(np.maximum(width, length / probes), 1.0)))
-    return _Footprint(window[:, :2] + uv * size - 0.5, long_axis, level.astype(np.int16), probes)
+    centre = np.asarray(window[:, :2] + uv * size - np.float32(0.5), np.float32)
+    return _Footprint(centre, long_axis, level.astype(np.int16), probes)
 
 
 def _length(vectors: Float32) -> Float32:
-    return np.sqrt(vectors[:, 0] ** 2 + vectors[:, 1] ** 2)
+    return np.asarray(np.sqrt(vectors[:, 0] ** 2 + vectors[:, 1] ** 2), np.float32)
 
 
 def _sample_positions(look_up: _Footprint, order: Indices, first: Indices) -> Float32:
@@ -81,7 +83,7 @@ def _sampled(scene: Scene, key: NDArray[np.int32], first: Indices, positions: Fl
     """(S, 3) RGB of the samples; key: texture and level of each pixel, ascending."""
     colour = np.empty((len(positions), 3), np.float32)
     bounds = np.concatenate([[0], np.nonzero(np.diff(key))[0] + 1, [len(key)]])
-    for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, end in pairwise(bounds):
         texture, level = divmod(int(key[start]), _MOST_LEVELS)
         part = slice(first[start], first[end])
         colour[part] = _bilinear(scene.textures[texture], level, positions[part])

@@ -6,6 +6,7 @@ import string
 from dataclasses import dataclass, replace
 
 import numpy as np
+from shapely import Point, Polygon
 
 from geocorrect.demo.devices import ACTION_CAM, DASH_CAM, PHONE_UPRIGHT, UNKNOWN_PHONE, VAN_PHONE, Device
 from geocorrect.demo.photography import Exposure
@@ -16,7 +17,7 @@ from geocorrect.geometry.pose import Pose
 ALONG_STREET_HEADING_DEG = 90.0
 """Heading of the street's x axis in street axes, where y plays the part of north."""
 FIRST_CAPTURE_MS = 1_718_006_400_000  # 2024-06-10 08:00 UTC
-CLEARANCE_M = 0.9
+CLEARANCE_M = 0.45
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class SequencePlan:
 
 @dataclass(frozen=True)
 class Shot:
-    """One photo to be taken. street_from_upright: pose in street axes of the camera held level in the delivered picture.
+    """One photo to be taken. street_from_upright: pose in street axes of the camera that the delivered picture shows.
 
     kind: street (localisable) or why it is not: sky, ground, wall, covered lens, other street.
     """
@@ -118,7 +119,7 @@ def plan_shots(
 def _standing(
     rng: np.random.Generator, plan: SequencePlan, share: float, length_m: float, obstacles_m: list[Float]
 ) -> Pose:
-    """A pose on the sequence's track with a free view; moves on in steps of 0.6 m until nothing is in the way."""
+    """A pose on the sequence's track: the first in steps of 0.6 m with a free view, else with room to stand."""
     x = length_m * (plan.start + share * (plan.end - plan.start))
     if plan.direction < 0:
         x = length_m - x
@@ -128,20 +129,23 @@ def _standing(
     y = -plan.direction * (plan.device.side_m + float(rng.normal(0, 0.2)))
     heading = ALONG_STREET_HEADING_DEG + (0 if plan.direction > 0 else 180) + turn
     ahead = np.array([np.sin(np.radians(heading)), np.cos(np.radians(heading))])
-    for _ in range(12):
-        if not any(_in_the_way(np.array([x, y]), ahead, outline) for outline in obstacles_m):
-            break
-        x += plan.direction * 0.6
-    return Pose(rotation_from_heading(heading, pitch, roll), np.array([x, y, height]))
+    places = [np.array([x + plan.direction * 0.6 * step, y]) for step in range(20)]
+    apart = [place for place in places if not any(_touches(place, outline) for outline in obstacles_m)]
+    free = [place for place in apart if not any(_blocks(place, ahead, outline) for outline in obstacles_m)]
+    here = (free or apart)[0]
+    return Pose(rotation_from_heading(heading, pitch, roll), np.array([*here, height]))
 
 
-def _in_the_way(here: Float, ahead: Float, outline_m: Float) -> bool:
-    """Whether a footprint is within arm's reach, or blocks the middle of the view within 2.5 m."""
+def _touches(here: Float, outline_m: Float) -> bool:
+    """Whether a footprint is within arm's reach."""
+    return bool(Polygon(outline_m).distance(Point(here)) < CLEARANCE_M)
+
+
+def _blocks(here: Float, ahead: Float, outline_m: Float) -> bool:
+    """Whether a footprint blocks the middle of the view within 2.5 m."""
     offsets = np.concatenate([outline_m, outline_m.mean(axis=0, keepdims=True)]) - here
     depth, across = offsets @ ahead, offsets @ np.array([ahead[1], -ahead[0]])
-    near = np.hypot(depth, across).min() < CLEARANCE_M
-    blocks = (depth > 0) & (depth < 2.5) & (np.abs(across) < 0.5 * depth + 0.2)
-    return bool(near or blocks.any())
+    return bool(((depth > 0) & (depth < 2.5) & (np.abs(across) < 0.5 * depth + 0.2)).any())
 
 
 def _turned_away(rng: np.random.Generator, pose: Pose, kind: str, length_m: float) -> Pose:

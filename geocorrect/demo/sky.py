@@ -43,7 +43,7 @@ class Sky:
         white = np.array([244, 244, 243], np.float32) - (22 * self.cloudiness * density)[:, None]
         far = np.clip(2 * reach / _CEILING - 1, 0, 1)
         share = (density * (0.35 + 0.5 * self.cloudiness))[:, None] * (1 - far)
-        return (blue + share * (white - blue)).astype(np.float32)
+        return np.asarray(blue + share * (white - blue), np.float32)
 
     def _density(self, at_px: NDArray[np.float32]) -> Float32:
         rows = np.split(at_px.astype(np.float32), range(_LONGEST_ROW, len(at_px), _LONGEST_ROW))

@@ -17,7 +17,7 @@ Window = tuple[float, float, float, float]
 def panel(
     foot_m: ArrayLike, outward: ArrayLike, size_m: tuple[float, float], texture: Texture, window: Window = WHOLE
 ) -> Quad:
-    """A vertical rectangle: foot_m is the middle of its lower edge, outward its horizontal normal, size width × height."""
+    """A vertical rectangle. foot_m: middle of its lower edge; outward: horizontal normal; size_m: width and height."""
     normal = np.asarray(outward, float) / np.linalg.norm(outward)
     right = np.cross(-normal, UP) * size_m[0]
     return Quad(
@@ -26,14 +26,14 @@ def panel(
 
 
 def floor(low_m: tuple[float, float], high_m: tuple[float, float], z: float, texture: Texture) -> Quad:
-    """A horizontal rectangle seen from above, between two opposite corners (x, y); the texture's top is at high_m[1]."""
+    """A horizontal rectangle seen from above between two opposite corners (x, y); the texture's top is at high_m[1]."""
     corner, across = np.array([low_m[0], high_m[1], z]), np.array([high_m[0] - low_m[0], 0.0, 0.0])
     return Quad(corner, across, np.array([0.0, low_m[1] - high_m[1], 0.0]), texture, WHOLE, lit(UP))
 
 
 @dataclass(frozen=True)
 class Block:
-    """An upright box. centre_m: (x, y) of its middle; yaw_deg turns its length counter-clockwise from the street axis."""
+    """An upright box. centre_m: (x, y) of its middle; yaw_deg: turn of its length from the street's x, as angles go."""
 
     centre_m: tuple[float, float]
     length_m: float
@@ -53,17 +53,15 @@ class Block:
         """Unit vector of its width."""
         return np.cross(UP, self.forward)
 
-    def quads(
-        self, sides: Texture, ends: Texture, lid: Texture, mirrored_windows: tuple[Window, Window] = (WHOLE, WHOLE)
-    ) -> list[Quad]:
-        """Two long sides, two ends and a lid; mirrored_windows chooses the part of `sides` for the left and right one."""
+    def quads(self, sides: Texture, ends: Texture, lid: Texture) -> list[Quad]:
+        """Two long sides, two ends and a lid; nothing below."""
         centre = np.array([*self.centre_m, self.bottom_m])
         height = self.top_m - self.bottom_m
         half_l, half_w = self.forward * self.length_m / 2, self.left * self.width_m / 2
         lid_corner = centre + UP * height - half_l + half_w
         return [
-            panel(centre + half_w, self.left, (self.length_m, height), sides, mirrored_windows[0]),
-            panel(centre - half_w, -self.left, (self.length_m, height), sides, mirrored_windows[1]),
+            panel(centre + half_w, self.left, (self.length_m, height), sides),
+            panel(centre - half_w, -self.left, (self.length_m, height), sides),
             panel(centre + half_l, self.forward, (self.width_m, height), ends),
             panel(centre - half_l, -self.forward, (self.width_m, height), ends),
             Quad(lid_corner, 2 * half_l, -2 * half_w, lid, WHOLE, lit(UP)),

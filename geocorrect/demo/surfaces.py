@@ -68,8 +68,8 @@ class Scene:
     def ray_forms(self, world_from_sensor: Pose) -> Float:
         """(Q, 3, 3) matrices M with M @ direction = (u, v, 1) / range for a ray of the sensor.
 
-        direction is in sensor axes and range counts in units of its length: with (x/z, y/z, 1) it is z-depth. u and v run
-        0…1 over the quad. Quads that show their back, or pass through the sensor, give zeros (never hit).
+        direction is in sensor axes and range counts in units of its length: with (x/z, y/z, 1) it is z-depth. u and v
+        run 0…1 over the quad. Quads that show their back, or pass through the sensor, give zeros (never hit).
         """
         rotation = world_from_sensor.rotation.as_matrix()
         origin = (self.corner_m - world_from_sensor.translation_m) @ rotation

@@ -94,7 +94,7 @@ class Studio:
 def take_all(
     seed: int, size: WorldSize, tasks: Sequence[Task], workers: int, progress: Callable[[int, int], None] | None
 ) -> None:
-    """Take all pictures; each process paints the surfaces that it sees by itself, so results do not depend on workers."""
+    """Take all pictures; each process paints the surfaces that it sees, so results do not depend on their number."""
     report = progress or (lambda done, total: None)
     if workers <= 1:
         studio = Studio(seed, size)

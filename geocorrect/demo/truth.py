@@ -20,8 +20,8 @@ from geocorrect.geometry.pose import Pose
 class PhotoTruth:
     """Where one photo was taken.
 
-    world_from_cam: pose of the raw sensor raster in the truth's frame (ENU). heading_deg: of the optical axis, true north.
-    localisable: whether anchors see what it shows. kind says why not. reported: lon, lat in degrees as the provider has it.
+    world_from_cam: pose of the raw sensor raster in the truth's frame (ENU). heading_deg: of the optical axis from true
+    north. localisable: whether anchors see what it shows; kind says why not. reported_…: what the provider says.
     """
 
     id: str
@@ -40,7 +40,7 @@ class PhotoTruth:
 
 @dataclass(frozen=True, eq=False)
 class DemoTruth:
-    """Truth of a whole demo world. building_outlines_m, object_outlines_m: (N, 2) polygons, anchors_m: (A, 3), all ENU."""
+    """Truth of a demo world. building_outlines_m, object_outlines_m: (N, 2) polygons; anchors_m: (A, 3); all ENU."""
 
     frame: Frame
     photos: Mapping[str, PhotoTruth]

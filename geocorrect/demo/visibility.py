@@ -17,7 +17,7 @@ SEAM = 1e-4
 
 
 def visible_quads(scene: Scene, forms: Float, rays: RayGrid, world_from_cam: Pose) -> Int32:
-    """(H, W) index of the nearest quad along each pixel's ray, SKY where there is none; forms from `Scene.ray_forms`."""
+    """(H, W) index of the nearest quad along each pixel's ray, SKY where none is; forms from `Scene.ray_forms`."""
     nearest = np.zeros(rays.x.shape, np.float32)
     index = np.full(rays.x.shape, SKY, np.int32)
     candidates, boxes = _bounding_boxes(scene.corners_in(world_from_cam), forms, rays)
@@ -44,7 +44,7 @@ def _evaluate(form: Float, x: NDArray[np.float32], y: NDArray[np.float32]) -> li
 
 
 def _bounding_boxes(corners_cam: Float, forms: Float, rays: RayGrid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Quads that may be seen, and for each the pixel box (left, right, top, bottom; ends exclusive) that contains it."""
+    """Quads that may be seen, and the pixel box of each (left, right, top, bottom; ends exclusive)."""
     facing = forms.any(axis=(1, 2)) & (corners_cam[..., 2].max(axis=1) > NEAR_M)
     quads = np.nonzero(facing)[0]
     ranges = np.array([_normalised_range(corners) for corners in corners_cam[quads]]).reshape(-1, 4)

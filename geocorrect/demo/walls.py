@@ -56,7 +56,7 @@ def blocks(
     picture[joint] = np.array(colour, np.float32) * 0.45 + np.float32(82)
     stains = octaves(rng, size, 160, 8, 0.6)
     grain = octaves(rng, size, 4, 1, 0.9)
-    return (picture * (1 + 0.05 * stains + 0.04 * grain)[..., None]).astype(np.float32)
+    return np.asarray(picture * (1 + 0.05 * stains + 0.04 * grain)[..., None], np.float32)
 
 
 def _joints(fraction: NDArray[np.float64], block_px: float) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""Anchor drives on disk, in the layout that vbr-devkit exports (KITTI style): what a reader of the real data set expects."""
+"""Anchor drives on disk, in the layout that vbr-devkit exports (KITTI style): what readers of the real data expect."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def write_drive(drive_folder: Path, drive: Drive, camera: Camera) -> None:
     times = drive.image_times_s()
     _write_topic(drive_folder / "camera_left", times, {"topic": CAMERA_TOPIC, "msg_type": "Image", "encoding": "rgb8"})
     fields = [{"name": n, "offset": o, "datatype": d, "count": 1} for n, o, d in POINT_FIELDS]
-    points = {"topic": LIDAR_TOPIC, "msg_type": "PointCloudXf", "fields": fields}
+    points: dict[str, object] = {"topic": LIDAR_TOPIC, "msg_type": "PointCloudXf", "fields": fields}
     _write_topic(drive_folder / "ouster_points", times + SCAN_DELAY_S, points)
     (drive_folder / "vbr_calib.yaml").write_text(_calibration(camera))
     (drive_folder / f"{drive.name}_gt.txt").write_text(_trajectory(drive))
