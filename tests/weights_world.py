@@ -105,8 +105,9 @@ def eloftr(folder: Path) -> None:
         stage_stride=[2, 2, 2],
         hidden_size=128,
         num_attention_layers=2,
-        num_attention_heads=4,
+        num_attention_heads=8,
         coarse_matching_threshold=0.0,
+        initializer_range=0.02,
     )
     EfficientLoFTRForKeypointMatching(config).save_pretrained(folder)
 

@@ -109,8 +109,11 @@ def build(options: DiskLightGlueOptions) -> DiskLightGlue:
         raise ModelError(f"lightglue_disk needs {error.name}: pip install 'geocorrect[models]'") from None
     weights = locate("lightglue_disk", options.runtime.access)
     disk = DISK(desc_dim=DESCRIPTOR_DIM)
+    threshold = options.min_score
     unnamed: Any = None  # a name would make kornia fetch weights of its own choice
-    lightglue = LightGlue(features=unnamed, weights=None, input_dim=DESCRIPTOR_DIM, n_layers=LAYERS)
+    lightglue = LightGlue(
+        features=unnamed, weights=None, input_dim=DESCRIPTOR_DIM, n_layers=LAYERS, filter_threshold=threshold
+    )
     _fill(disk, _state_dict(weights.file("disk.pth")), weights.file("disk.pth"))
     state = _renamed(_state_dict(weights.file("disk_lightglue.pth")))
     _fill(lightglue, state, weights.file("disk_lightglue.pth"))

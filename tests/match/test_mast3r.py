@@ -1,0 +1,266 @@
+"""MASt3R as a matcher: pixels of the photos, agreement, borders, crops; weight-less machines are told what to do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mast3r_world import TINY, random_photo, seeded_engine, seeded_model
+
+from geocorrect.errors import ModelError
+from geocorrect.match.base import Matcher
+from geocorrect.match.mast3r import Mast3rMatcher, Mast3rOptions, build
+from geocorrect.networks.mast3r import matching
+from geocorrect.networks.mast3r.engine import Mast3rEngine
+from geocorrect.networks.mast3r.model import Descriptors, Mast3r
+from geocorrect.networks.mast3r.nearest import coarse_admissible, epipolar_admissible, most_similar
+from geocorrect.networks.mast3r.preprocess import network_image, place
+from geocorrect.networks.mast3r.reciprocal import DescriptorPair, reciprocal_matches
+from geocorrect.networks.mast3r.rules import MatchingRules, Orders
+from geocorrect.networks.runtime import Runtime
+from geocorrect.networks.store import TensorStore
+from geocorrect.networks.weights import ModelAccess, Profile
+from geocorrect.records import Matches
+
+EVERYTHING = MatchingRules(min_confidence=0.0, border_px=0, subsample_px=4)
+
+
+class Fingerprints(Mast3r):
+    """A stand-in network whose descriptors are a smooth unique function of the colours that it sees."""
+
+    def __init__(self) -> None:
+        super().__init__(TINY)
+        torch.manual_seed(0)
+        self.mix = torch.randn(3, 24) * 6.0
+        self.seen: dict[int, torch.Tensor] = {}
+
+    def encode(self, images: torch.Tensor) -> object:  # type: ignore[override]
+        encoded = super().encode(images)
+        for tokens, image in zip(encoded.tokens, images, strict=True):
+            self.seen[_key(tokens)] = image
+        return encoded
+
+    def descriptors(self, view: object, number: int) -> Descriptors:  # type: ignore[override]
+        tokens = view.encoded.tokens.expand(len(view.hooked[-1]), -1, -1)  # type: ignore[attr-defined]
+        images = torch.stack([self.seen[_key(one)] for one in tokens]).permute(0, 2, 3, 1)
+        field = torch.sin(images @ self.mix)
+        return Descriptors(torch.nn.functional.normalize(field, dim=-1), torch.full(field.shape[:3], 2.0))
+
+
+def _key(tokens: torch.Tensor) -> int:
+    return hash(tokens.numpy().tobytes())
+
+
+@pytest.fixture
+def engine() -> Mast3rEngine:
+    return Mast3rEngine(Fingerprints().eval().requires_grad_(False), "stand-in", TensorStore(), long_side_px=64)
+
+
+def gradient(width: int, height: int) -> np.ndarray:
+    """A photo in which every pixel has its own colour."""
+    x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
+    return np.stack([255 * x, 255 * y, 127 + 60 * np.sin(3 * x + 2 * y)], axis=-1).astype(np.uint8)
+
+
+def test_contract_and_fingerprint(engine: Mast3rEngine) -> None:
+    matcher = Mast3rMatcher(engine, EVERYTHING)
+    assert isinstance(matcher, Matcher)
+    assert matcher.match(gradient(64, 48), []) == []
+    other = Mast3rMatcher(engine, replace(EVERYTHING, subsample_px=8))
+    assert matcher.fingerprint != other.fingerprint
+    assert matcher.fingerprint == Mast3rMatcher(engine, replace(EVERYTHING, batch=2)).fingerprint
+
+
+@pytest.mark.parametrize("size", [(200, 150), (150, 200), (64, 48), (131, 77)])
+def test_a_photo_matches_itself_in_its_own_pixels(engine: Mast3rEngine, size: tuple[int, int]) -> None:
+    photo = gradient(*size)
+    (found,) = Mast3rMatcher(engine, EVERYTHING).match(photo, [photo])
+    assert len(found) > 100
+    np.testing.assert_allclose(found.query_px, found.anchor_px, atol=1e-3)
+    _, placement = network_image(photo, 64)
+    seeds = placement.to_network(found.anchor_px)
+    np.testing.assert_allclose(seeds, np.rint(seeds), atol=1e-3)
+
+
+def test_half_a_pixel_is_right_between_two_sizes(engine: Mast3rEngine) -> None:
+    """The same scene at two resolutions: matched points must map onto each other by the resize rule of the photos."""
+    small, large = gradient(160, 120), gradient(320, 240)
+    (found,) = Mast3rMatcher(engine, EVERYTHING).match(large, [small])
+    expected = (found.anchor_px + 0.5) * 2 - 0.5
+    error = found.query_px - expected
+    assert np.abs(np.median(error, axis=0)).max() < 0.5  # network pixels are five photo pixels wide
+
+
+def test_anchors_keep_their_order_across_sizes(engine: Mast3rEngine) -> None:
+    query = gradient(128, 96)
+    anchors = [gradient(128, 96), random_photo(96, 128), gradient(96, 128), gradient(128, 96)[:, ::-1].copy()]
+    matcher = Mast3rMatcher(engine, replace(EVERYTHING, batch=2))
+    together = matcher.match(query, anchors)
+    for anchor, found in zip(anchors, together, strict=True):
+        (alone,) = matcher.match(query, [anchor])
+        np.testing.assert_array_equal(found.query_px, alone.query_px)
+        np.testing.assert_array_equal(found.anchor_px, alone.anchor_px)
+
+
+def test_border_and_confidence_rules(engine: Mast3rEngine) -> None:
+    photo = gradient(64, 48)
+    (free,) = Mast3rMatcher(engine, replace(EVERYTHING, subsample_px=1)).match(photo, [photo])
+    (inner,) = Mast3rMatcher(engine, replace(EVERYTHING, subsample_px=1, border_px=3)).match(photo, [photo])
+    assert free.anchor_px.min() == 0
+    for px in (inner.anchor_px, inner.query_px):
+        assert px.min() == 3
+        assert (px <= [60, 44]).all()
+    assert set(map(tuple, inner.anchor_px)) < set(map(tuple, free.anchor_px))
+    strict = replace(EVERYTHING, min_confidence=2.5)
+    assert len(Mast3rMatcher(engine, strict).match(photo, [photo])[0]) == 0
+
+
+def test_both_orders_keep_what_both_find(engine: Mast3rEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = gradient(64, 48)
+    both = replace(EVERYTHING, orders=Orders.BOTH)
+    (agreed,) = Mast3rMatcher(engine, both).match(photo, [photo])
+    (single,) = Mast3rMatcher(engine, EVERYTHING).match(photo, [photo])
+    np.testing.assert_array_equal(agreed.query_px, single.query_px)
+
+    honest = engine.model.descriptors
+    calls = []
+
+    def second_order_shifted(view: object, number: int) -> Descriptors:
+        calls.append(number)
+        found = honest(view, number)  # type: ignore[arg-type]
+        shift = 5 if len(calls) == 3 else 0  # the query as view 2 of the second order
+        return Descriptors(found.descriptor.roll(shift, dims=2), found.confidence)
+
+    monkeypatch.setattr(engine.model, "descriptors", second_order_shifted)
+    (contradicted,) = Mast3rMatcher(engine, both).match(photo, [photo])
+    assert calls == [1, 2, 2, 1]
+    assert len(contradicted) < 0.2 * len(agreed)
+
+
+def test_random_network_gives_finite_matches_inside_both_photos() -> None:
+    engine = seeded_engine()
+    query, anchors = random_photo(100, 75), [random_photo(75, 100, 1), random_photo(120, 60, 2)]
+    for found, anchor in zip(Mast3rMatcher(engine, EVERYTHING).match(query, anchors), anchors, strict=True):
+        assert isinstance(found, Matches)
+        assert len(found) > 0
+        for px, photo in ((found.query_px, query), (found.anchor_px, anchor)):
+            assert (px >= -0.5).all()
+            assert (px <= [photo.shape[1] - 0.5, photo.shape[0] - 0.5]).all()
+
+
+def test_crops_refine_large_photos(engine: Mast3rEngine) -> None:
+    photo = gradient(256, 192)
+    coarse_rules = replace(EVERYTHING, subsample_px=2)
+    (coarse,) = Mast3rMatcher(engine, coarse_rules).match(photo, [photo])
+    (fine,) = Mast3rMatcher(engine, replace(coarse_rules, fine_long_side_px=256)).match(photo, [photo])
+    assert len(fine) > 2 * len(coarse)
+    np.testing.assert_allclose(fine.query_px, np.rint(fine.query_px), atol=1e-3)  # crops are not resized here
+    error = np.linalg.norm(fine.query_px - fine.anchor_px, axis=1)
+    assert np.quantile(error, 0.9) < 3.0
+
+
+def test_crops_are_not_used_for_photos_of_the_network_size(engine: Mast3rEngine) -> None:
+    photo = gradient(64, 48)
+    rules = replace(EVERYTHING, fine_long_side_px=256)
+    found = matching.match_photos(engine, photo, [photo], rules)[0]
+    np.testing.assert_array_equal(found.query_px, matching.match_photos(engine, photo, [photo], EVERYTHING)[0].query_px)
+
+
+def test_very_thin_photos_are_refused() -> None:
+    with pytest.raises(ValueError, match="4000×20 pixels is too thin"):
+        place(4000, 20)
+
+
+def _field(height: int, width: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.randn(1, 24, height // 8, width // 8, generator=generator)
+    smooth = torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic")
+    noise = 0.1 * torch.randn(1, 24, height, width, generator=generator)
+    return torch.nn.functional.normalize((smooth + noise)[0].permute(1, 2, 0), dim=-1)
+
+
+@pytest.mark.parametrize("count", [1, 63, 64, 65, 2048, 5000])
+def test_block_search_equals_brute_force(count: int) -> None:
+    generator = torch.Generator().manual_seed(count)
+    targets = torch.nn.functional.normalize(torch.randn(count, 24, generator=generator), dim=1)
+    queries = torch.nn.functional.normalize(torch.randn(300, 24, generator=generator), dim=1)
+    assert torch.equal(most_similar(queries, targets), (queries @ targets.T).argmax(dim=1))
+
+
+def test_the_first_of_equal_targets_wins() -> None:
+    targets = torch.eye(24)[[3, 5, 3, 5] * 40]
+    assert most_similar(torch.eye(24)[[5, 3]], targets).tolist() == [1, 0]
+    assert len(most_similar(torch.zeros(0, 24), targets)) == 0
+
+
+def test_coarse_restriction_finds_nearly_all_matches_with_less_work() -> None:
+    a = _field(96, 128)
+    b = torch.nn.functional.normalize(a.roll((6, 10), (0, 1)) + 0.05 * _field(96, 128, 1), dim=-1)
+    free = reciprocal_matches(DescriptorPair(a, b), 4)
+    admissible = coarse_admissible(a, b, keep=3)
+    assert admissible.float().mean() < 0.75
+    bound = reciprocal_matches(DescriptorPair(a, b, admissible), 4)
+    wanted = set(map(tuple, torch.cat([free.a_xy, free.b_xy], 1).tolist()))
+    found = set(map(tuple, torch.cat([bound.a_xy, bound.b_xy], 1).tolist()))
+    assert len(wanted & found) > 0.95 * len(wanted)
+
+
+def test_pose_prior_restriction_keeps_the_epipolar_band() -> None:
+    """A sideways step: lines are rows, so only patches of about the same row are admissible."""
+    fundamental = torch.tensor([[0.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+    admissible = epipolar_admissible((64, 96), (64, 96), fundamental, tolerance_px=4.0)
+    rows = torch.arange(24) // 6
+    assert torch.equal(admissible, (rows[:, None] - rows[None, :]).abs() <= 1)
+    a = _field(64, 96)
+    b = a.roll(16, 1)
+    found = reciprocal_matches(DescriptorPair(a, b, admissible), 4)
+    inside = found.a_xy[:, 0] < 80
+    assert torch.equal(found.b_xy[inside, 1], found.a_xy[inside, 1])
+    assert inside.sum() > 300
+
+
+def test_nothing_admissible_gives_no_match() -> None:
+    a = _field(32, 32)
+    nothing = torch.zeros(4, 4, dtype=torch.bool)
+    assert len(reciprocal_matches(DescriptorPair(a, a, nothing), 4).a_xy) == 0
+
+
+def test_weightless_machine_is_told_the_command(tmp_path: Path) -> None:
+    options = Mast3rOptions(Runtime(device="cpu", access=ModelAccess(tmp_path)))
+    with pytest.raises(ModelError) as error:
+        build(options)
+    for part in (
+        "model.safetensors missing",
+        "2.8 GB",
+        "CC-BY-NC-SA-4.0",
+        "geocorrect models fetch mast3r --accept-licence",
+    ):
+        assert part in str(error.value)
+
+
+def test_commercial_profile_names_the_alternative(tmp_path: Path) -> None:
+    access = ModelAccess(tmp_path, Profile.COMMERCIAL)
+    with pytest.raises(ModelError, match=r'profile = "commercial" does not allow; use `eloftr` instead'):
+        build(Mast3rOptions(Runtime(device="cpu", access=access)))
+
+
+def test_own_checkpoint_is_loaded_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from safetensors.torch import save_file
+
+    from geocorrect.networks.mast3r import checkpoint
+
+    monkeypatch.setattr(checkpoint.assemble, "__defaults__", ((32, 16),))
+    monkeypatch.setattr(checkpoint.load_mast3r, "__defaults__", ((32, 16),))
+    save_file(seeded_model().state_dict(), tmp_path / "own.safetensors")
+    options = Mast3rOptions(Runtime(device="cpu"), EVERYTHING, long_side_px=64, checkpoint=tmp_path / "own.safetensors")
+    matcher = build(options)
+    expected = Mast3rMatcher(seeded_engine(), EVERYTHING)
+    query, anchor = random_photo(64, 48), random_photo(64, 48, 1)
+    np.testing.assert_array_equal(
+        matcher.match(query, [anchor])[0].query_px, expected.match(query, [anchor])[0].query_px
+    )
+    assert matcher.fingerprint != expected.fingerprint
+    assert build(options).engine is matcher.engine
