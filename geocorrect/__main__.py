@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from geocorrect.errors import ExitCode, GeocorrectError
 
@@ -15,15 +15,15 @@ def main() -> NoReturn:
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; messages for people go to stderr, without secrets."""
-    import click
+    import typer
 
     from geocorrect.cli import app
 
     try:
         code = app(args=arguments, prog_name="geocorrect", standalone_mode=False)
-    except click.exceptions.Exit as stop:
+    except typer.Exit as stop:
         return int(stop.exit_code)
-    except click.ClickException as error:
+    except _usage_errors(typer) as error:
         error.show()
         return int(ExitCode.USAGE)
     except GeocorrectError as error:
@@ -31,12 +31,17 @@ def run(arguments: list[str]) -> int:
 
         print(f"error: {redact(str(error))}", file=sys.stderr)  # noqa: T201
         return int(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)  # noqa: T201
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:
         return int(ExitCode.OK)
     return int(code or ExitCode.OK)
+
+
+def _usage_errors(typer: Any) -> Any:
+    """Base class of what typer raises for a wrong command line: click's, or the copy of click that typer carries."""
+    return next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
 
 if __name__ == "__main__":

@@ -89,6 +89,24 @@ def correct(
 
 
 @app.command()
+def run(context: typer.Context, catalog: CatalogOption = None, as_json: JsonOption = False) -> None:
+    """The scheduled job: harvest the configured area, correct what is due, write the configured exports.
+
+    Without [area] in the configuration nothing is harvested. The exit code is the first failure's.
+    """
+    from geocorrect.batch.pipeline import run_pipeline
+
+    settings = invocation(context).settings(catalog)
+    with open_catalog(settings, create=True) as store, progress_bar("correct") as progress:
+        outcome = run_pipeline(settings, store, progress)
+    if as_json:
+        write_json(outcome.as_json())
+    else:
+        stderr().print(outcome.sentence())
+    raise typer.Exit(outcome.exit_code)
+
+
+@app.command()
 def status(context: typer.Context, catalog: CatalogOption = None, as_json: JsonOption = False) -> None:
     """Show what the catalog holds: anchors, images, results, reasons of rejections, last runs."""
     from geocorrect.batch.status import catalog_status, status_lines
@@ -131,9 +149,17 @@ def config_show(context: typer.Context, as_json: JsonOption = False) -> None:
 
 def _mount_rooms() -> None:
     """Each room brings its own commands; their modules import nothing heavy."""
+    from geocorrect.anchors.cli import app as anchors_app
+    from geocorrect.demo.cli import demo
     from geocorrect.evaluate.cli import app as evaluate_app
+    from geocorrect.harvest.cli import harvest
+    from geocorrect.networks.cli import app as models_app
 
+    app.add_typer(anchors_app, name="anchors")
     app.add_typer(evaluate_app, name="evaluate")
+    app.command("demo")(demo)
+    app.add_typer(models_app, name="models")
+    app.command("harvest")(harvest)
 
 
 _mount_rooms()

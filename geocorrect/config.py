@@ -19,10 +19,16 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from geocorrect.batch.options import BatchOptions
+from geocorrect.depth.mast3r import Mast3rDepthOptions
+from geocorrect.depth.monocular import DepthAnythingOptions, DepthProOptions, ZoeDepthOptions
 from geocorrect.errors import ConfigError
 from geocorrect.harvest.options import HarvestOptions
 from geocorrect.localize.options import LocalizeOptions
+from geocorrect.match.huggingface import EloftrOptions, LightGlueOptions
+from geocorrect.match.lightglue_disk import DiskLightGlueOptions
+from geocorrect.match.mast3r import Mast3rOptions
 from geocorrect.match.sift import SiftOptions
+from geocorrect.networks.runtime import Runtime
 from geocorrect.retrieve.spatial import SpatialOptions
 
 ENV_PREFIX = "GEOCORRECT__"
@@ -46,11 +52,34 @@ class ImagesSection:
 
 
 @dataclass(frozen=True)
+class AreaSection:
+    """What `geocorrect run` harvests: a box (west, south, east, north, degrees) or a GeoJSON file; neither = no harvest."""
+
+    bbox: tuple[float, float, float, float] | None = None
+    file: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.bbox is not None and self.file is not None:
+            raise ValueError("give either bbox or file, not both")
+
+
+@dataclass(frozen=True)
+class ExportSection:
+    """Files that `geocorrect run` writes at its end; the ending chooses the format."""
+
+    files: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
 class MatchSection:
     """G: which matcher, and the options of each."""
 
     matcher: MatcherName = "sift"
     sift: SiftOptions = field(default_factory=SiftOptions)
+    mast3r: Mast3rOptions = field(default_factory=Mast3rOptions)
+    eloftr: EloftrOptions = field(default_factory=EloftrOptions)
+    lightglue_superpoint: LightGlueOptions = field(default_factory=LightGlueOptions)
+    lightglue_disk: DiskLightGlueOptions = field(default_factory=DiskLightGlueOptions)
 
 
 @dataclass(frozen=True)
@@ -58,15 +87,10 @@ class DepthSection:
     """H: which depth source. `lidar` is an oracle and labelled as such in every result."""
 
     source: DepthName = "lidar"
-
-
-@dataclass(frozen=True)
-class ModelsSection:
-    """Network weights: `commercial` refuses weights whose licence forbids commercial use."""
-
-    profile: Literal["research", "commercial"] = "research"
-    folder: Path | None = None
-    device: str = "auto"
+    depth_anything_v2: DepthAnythingOptions = field(default_factory=DepthAnythingOptions)
+    depth_pro: DepthProOptions = field(default_factory=DepthProOptions)
+    zoedepth: ZoeDepthOptions = field(default_factory=ZoeDepthOptions)
+    mast3r: Mast3rDepthOptions = field(default_factory=Mast3rDepthOptions)
 
 
 class Settings(BaseModel):
@@ -76,11 +100,13 @@ class Settings(BaseModel):
 
     catalog: CatalogSection = CatalogSection()
     images: ImagesSection = ImagesSection()
+    area: AreaSection = AreaSection()
+    export: ExportSection = ExportSection()
     harvest: HarvestOptions = HarvestOptions()
     retrieve: SpatialOptions = SpatialOptions()
     match: MatchSection = MatchSection()
     depth: DepthSection = DepthSection()
-    models: ModelsSection = ModelsSection()
+    models: Runtime = Runtime()
     localize: LocalizeOptions = LocalizeOptions()
     batch: BatchOptions = BatchOptions()
 
@@ -182,7 +208,14 @@ def _explain(error: ValidationError, origins: Mapping[str, str], file: Path) -> 
 
 def _resolve_paths(settings: Settings, base: Path) -> Settings:
     catalog = settings.catalog
-    if "://" not in catalog.url and catalog.url != ":memory:":
+    if "://" not in catalog.url:
         catalog = CatalogSection(str((base / catalog.url).resolve()))
-    images = ImagesSection((base / settings.images.folder).resolve())
-    return settings.model_copy(update={"catalog": catalog, "images": images})
+    area_file = settings.area.file
+    return settings.model_copy(
+        update={
+            "catalog": catalog,
+            "images": ImagesSection((base / settings.images.folder).resolve()),
+            "area": AreaSection(settings.area.bbox, area_file and (base / area_file).resolve()),
+            "export": ExportSection(tuple((base / file).resolve() for file in settings.export.files)),
+        }
+    )

@@ -58,6 +58,16 @@ def image_size(path: Path) -> tuple[int, int]:
         raise InputError(f"{path}: not a readable image ({error})") from None
 
 
+def whole_image_sha256(path: Path) -> str:
+    """Hex sha256 of an image file that is whole (header readable, end marker there), without decoding it.
+
+    InputError as in `read_image`.
+    """
+    data = read_bytes(path)
+    _refuse_truncated(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
 def sha256_of(path: Path) -> str:
     """Hex sha256 of a file's bytes."""
     with path.open("rb") as stream:

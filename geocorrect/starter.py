@@ -17,6 +17,12 @@ url = "corrections.gpkg"        # or "postgresql://user@host/database"
 [images]
 folder = "images"               # harvested photos
 
+[area]
+# bbox = [12.507, 41.902, 12.512, 41.905]   # west, south, east, north in degrees; or file = "area.geojson"
+
+[export]
+files = []                      # written at the end of `geocorrect run`, e.g. ["corrections.geojson"]
+
 [match]
 matcher = "sift"                # weight-free; see `geocorrect models list` for networks
 

@@ -12,10 +12,12 @@ from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.kitti import KittiOptions, read_kitti_raw
 from geocorrect.anchors.table import TableOptions, read_table
 from geocorrect.anchors.vbr import VbrOptions, read_vbr
+from geocorrect.depth.scan import read_scan
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.similarity import Similarity
+from geocorrect.imagery import whole_image_sha256
 from geocorrect.records import AlignmentRecord, Anchor
 
 
@@ -102,7 +104,7 @@ class AddedAnchors:
 def add_anchors(sink: AnchorSink, source: AnchorSource) -> AddedAnchors:
     """Read a source whole, then store it: a damaged row or file stores nothing. InputError names file and row."""
     alignment, anchors = source.read()
-    return add_anchors_to(sink, alignment, anchors)
+    return add_anchors_to(sink, alignment, [_checked(anchor) for anchor in anchors])
 
 
 def add_anchors_to(
@@ -126,6 +128,16 @@ def add_anchors_to(
     sink.add_alignment(_record(alignment, anchors[0].dataset, scene_from_world, details or {}))
     sink.upsert_anchors([_in_scene(anchor, scene_from_world) for anchor in anchors])
     return AddedAnchors(alignment.id, anchors[0].dataset, frame, tuple(anchor.id for anchor in anchors))
+
+
+def _checked(anchor: Anchor) -> Anchor:
+    """The anchor with the checksum of its image, image and scan read once.
+
+    A damaged file is a matter for the person who adds it, not for the nightly run.
+    """
+    if anchor.lidar is not None:
+        read_scan(anchor.lidar.path, anchor.lidar.format)
+    return replace(anchor, sha256=whole_image_sha256(anchor.path))
 
 
 def _in_scene(anchor: Anchor, scene_from_world: Pose) -> Anchor:

@@ -2,27 +2,72 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any, TypeVar
+
 from geocorrect.config import Settings
 from geocorrect.depth.base import DepthSource
 from geocorrect.errors import ConfigError
 from geocorrect.match.base import Matcher
+from geocorrect.networks.runtime import Runtime
+
+Options = TypeVar("Options", bound=Any)
 
 
 def build_matcher(settings: Settings) -> Matcher:
     """The configured matcher; ModelError when its weights are missing, with the command that fetches them."""
-    name = settings.match.matcher
-    if name == "sift":
-        from geocorrect.match.sift import SiftMatcher
+    match settings.match.matcher:
+        case "sift":
+            from geocorrect.match.sift import SiftMatcher
 
-        return SiftMatcher(settings.match.sift)
-    raise ConfigError(f"[match.matcher] {name!r} is not available in this version; use 'sift'")
+            return SiftMatcher(settings.match.sift)
+        case "mast3r":
+            from geocorrect.match.mast3r import build as build_mast3r
+
+            return build_mast3r(_with_runtime(settings.match.mast3r, settings))
+        case "eloftr":
+            from geocorrect.match.huggingface import build_eloftr
+
+            return build_eloftr(_with_runtime(settings.match.eloftr, settings))
+        case "lightglue_superpoint":
+            from geocorrect.match.huggingface import build_lightglue_superpoint
+
+            return build_lightglue_superpoint(_with_runtime(settings.match.lightglue_superpoint, settings))
+        case "lightglue_disk":
+            from geocorrect.match.lightglue_disk import build as build_lightglue_disk
+
+            return build_lightglue_disk(_with_runtime(settings.match.lightglue_disk, settings))
 
 
 def build_depth(settings: Settings) -> DepthSource:
     """The configured depth source; ModelError when its weights are missing."""
-    name = settings.depth.source
-    if name == "lidar":
-        from geocorrect.depth.lidar import LidarDepth
+    match settings.depth.source:
+        case "lidar":
+            from geocorrect.depth.lidar import LidarDepth
 
-        return LidarDepth()
-    raise ConfigError(f"[depth.source] {name!r} is not available in this version; use 'lidar'")
+            return LidarDepth()
+        case "depth_anything_v2":
+            from geocorrect.depth.monocular import build_depth_anything
+
+            return build_depth_anything(_with_runtime(settings.depth.depth_anything_v2, settings))
+        case "depth_pro":
+            from geocorrect.depth.monocular import build_depth_pro
+
+            return build_depth_pro(_with_runtime(settings.depth.depth_pro, settings))
+        case "zoedepth":
+            from geocorrect.depth.monocular import build_zoedepth
+
+            return build_zoedepth(_with_runtime(settings.depth.zoedepth, settings))
+        case "mast3r":
+            from geocorrect.depth.mast3r import build as build_mast3r_depth
+
+            return build_mast3r_depth(_with_runtime(settings.depth.mast3r, settings))
+        case "triangulated":
+            raise ConfigError("[depth.source] 'triangulated' needs `geocorrect anchors calibrate` first")
+
+
+def _with_runtime(options: Options, settings: Settings) -> Options:
+    """The back-end's options, running where [models] says; one place decides, so a second one is refused."""
+    if options.runtime != Runtime():
+        raise ConfigError("device, precision, cache and licences are set in [models], not per back-end")
+    return replace(options, runtime=settings.models)

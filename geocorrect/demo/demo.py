@@ -1,0 +1,186 @@
+"""The main job on the synthetic street: the ordinary pipeline from anchors and API to catalog and GeoJSON, then judged.
+
+OUT/world/                  the synthetic data (see demo.world)
+OUT/geocorrect.toml         the configuration, ready for `geocorrect -c`
+OUT/images/                 photos as harvested over HTTP
+OUT/corrections.gpkg        the catalog; OUT/corrections.geojson its export
+OUT/before_after.png        the picture; OUT/summary.json the figures
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from geocorrect.anchors.add import VbrSource, add_anchors
+from geocorrect.anchors.alignment import read_alignment
+from geocorrect.anchors.vbr import VbrOptions
+from geocorrect.batch.job import JobOutcome, correct_due
+from geocorrect.catalog.run import StoredResult
+from geocorrect.catalog.store import Catalog
+from geocorrect.config import Settings, load_settings
+from geocorrect.demo.outcome import Outcome
+from geocorrect.demo.picture import before_after
+from geocorrect.demo.server import LOOKALIKE_TOKEN, MapillaryLookalike
+from geocorrect.demo.summary import summarise
+from geocorrect.demo.world import DemoWorld, build_world
+from geocorrect.errors import OutputError, Status
+from geocorrect.export.geojson import write_geojson
+from geocorrect.harvest.area import Area
+from geocorrect.harvest.harvest import HarvestPlan, run_harvest
+from geocorrect.harvest.report import HarvestReport
+from geocorrect.records import Correction
+
+Say = Callable[[str], None]
+Progress = Callable[[int, int], None]
+
+AREA_MARGIN_DEG = 0.0005
+CONFIGURATION = """# Written by `geocorrect demo`. Try: geocorrect -c {file} status
+[catalog]
+url = "{catalog}"
+
+[images]
+folder = "images"
+
+[harvest]
+image_size = "original"
+requests_per_s = 50.0     # the look-alike runs on this machine; be politer to the real service
+
+[match.sift]
+max_features = 4000       # half the default: four times faster, and plenty on these photos
+
+[retrieve]
+max_candidates = 6
+
+[batch]
+workers = {workers}
+"""
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """Where, which world, and with how many processes; catalog: GeoPackage in `out` when None, else a database URL."""
+
+    out: Path
+    seed: int = 7
+    size: str = "full"
+    workers: int = 2
+    catalog_url: str | None = None
+
+
+@dataclass(frozen=True)
+class DemoOutcome:
+    """What the demo did. summary: the figures of summary.json; recomputed: images that got a new result in this run."""
+
+    summary: dict[str, Any]
+    recomputed: int
+    harvested: HarvestReport
+
+
+def run_demo(options: DemoOptions, say: Say, progress: Progress) -> DemoOutcome:
+    """Build the world, run the pipeline, judge it. A second call finds nothing to do and changes no file."""
+    started_s = time.monotonic()
+    say("building the street (once; later runs reuse it)")
+    world = build_world(options.out / "world", options.seed, options.size, options.workers, progress)
+    settings = _configuration(options)
+    with Catalog.open(settings.catalog.url, create=True) as catalog:
+        say("adding anchors")
+        _add_anchors(catalog, world)
+        say("harvesting photos over HTTP")
+        report = _harvest(settings, catalog, world)
+        say("correcting")
+        outcome = correct_due(settings, catalog, on_progress=progress)
+        results = list(catalog.current())
+        return _judge(options, world, results, outcome, report, time.monotonic() - started_s)
+
+
+def _configuration(options: DemoOptions) -> Settings:
+    file = options.out / "geocorrect.toml"
+    text = CONFIGURATION.format(file=file, catalog=options.catalog_url or "corrections.gpkg", workers=options.workers)
+    _write_if_changed(file, text)
+    return load_settings(file).settings
+
+
+def _add_anchors(catalog: Catalog, world: DemoWorld) -> None:
+    alignment = read_alignment(world.alignment)
+    for drive in world.drives:
+        calibration, truth = drive / "vbr_calib.yaml", drive / f"{drive.name}_gt.txt"
+        add_anchors(catalog, VbrSource(drive, calibration, truth, alignment, VbrOptions(spacing_m=0.0)))
+
+
+def _harvest(settings: Settings, catalog: Catalog, world: DemoWorld) -> HarvestReport:
+    """The ordinary harvester against the look-alike, over real HTTP."""
+    with MapillaryLookalike(world.metadata, world.photos) as service, _token(LOOKALIKE_TOKEN):
+        options = replace(settings.harvest, graph_url=service.graph_url, tiles_url=service.tiles_url)
+        plan = HarvestPlan(_area(world), settings.images.folder)
+        return run_harvest(options, plan, catalog)
+
+
+def _area(world: DemoWorld) -> Area:
+    positions = [record["geometry"]["coordinates"] for record in world.metadata if record.get("geometry")]
+    lon, lat = zip(*positions, strict=True)
+    margin = AREA_MARGIN_DEG
+    return Area.from_box(min(lon) - margin, min(lat) - margin, max(lon) + margin, max(lat) + margin)
+
+
+@contextmanager
+def _token(token: str) -> Iterator[None]:
+    """The look-alike's token in the environment, where the harvester looks for it; restored afterwards."""
+    before = os.environ.get("MAPILLARY_TOKEN")
+    os.environ["MAPILLARY_TOKEN"] = token
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["MAPILLARY_TOKEN"]
+        else:
+            os.environ["MAPILLARY_TOKEN"] = before
+
+
+def _judge(
+    options: DemoOptions,
+    world: DemoWorld,
+    results: list[StoredResult],
+    outcome: JobOutcome,
+    report: HarvestReport,
+    wall_s: float,
+) -> DemoOutcome:
+    """Compare with the truth and write the outputs; when nothing was computed and all are there, they stay untouched."""
+    out = options.out
+    summary_file, picture_file, geojson_file = (
+        out / name for name in ("summary.json", "before_after.png", "corrections.geojson")
+    )
+    recomputed = outcome.summary.n_computed
+    if recomputed == 0 and all(file.is_file() for file in (summary_file, picture_file, geojson_file)):
+        return DemoOutcome(json.loads(summary_file.read_text(encoding="utf-8")), 0, report)
+    write_geojson(results, geojson_file)
+    outcomes = [_outcome(stored, world) for stored in results]
+    before_after(world.truth, outcomes, picture_file)
+    summary = summarise(world.truth, outcomes, wall_s)
+    _write_if_changed(summary_file, json.dumps(summary, indent=2) + "\n")
+    return DemoOutcome(summary, recomputed, report)
+
+
+def _outcome(stored: StoredResult, world: DemoWorld) -> Outcome:
+    """A photo that waits for a person's review is not accepted."""
+    result = stored.result
+    if isinstance(result, Correction) and result.status is Status.REVIEW:
+        return Outcome(result.image_id, reason=Status.REVIEW.value)
+    return Outcome.of(result, world.truth.frame)
+
+
+def _write_if_changed(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            temporary = path.with_name(f".{path.name}.part")
+            temporary.write_text(text, encoding="utf-8")
+            os.replace(temporary, path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
