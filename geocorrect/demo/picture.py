@@ -62,6 +62,7 @@ def _draw_map(axes: Axes, truth: DemoTruth, outcomes: Sequence[Outcome]) -> None
 
 
 def _draw_street(axes: Axes, truth: DemoTruth, view: MapView) -> None:
+    axes.set_facecolor("#f6f6f4")
     for outline in truth.building_outlines_m:
         axes.fill(*view.turned(outline).T, facecolor="#e5e1d8", edgecolor="#a8a193", linewidth=0.8, zorder=1)
     for outline in truth.object_outlines_m:
@@ -92,7 +93,7 @@ def _draw_rejected(axes: Axes, truth: DemoTruth, outcomes: Sequence[Outcome], vi
 
 
 def _frame_map(axes: Axes, view: MapView, points: Float) -> None:
-    low, high = points.min(axis=0) - 8, points.max(axis=0) + 8
+    low, high = points.min(axis=0) - 6, points.max(axis=0) + 6
     axes.set_xlim(low[0], high[0])
     axes.set_ylim(min(low[1], -18), max(high[1], 18))
     axes.set_aspect("equal")
@@ -115,8 +116,8 @@ def _draw_errors(axes: Axes, truth: DemoTruth, outcomes: Sequence[Outcome]) -> N
         axes.axvline(median, color=colour, linestyle="--", linewidth=1)
         text = f"{name}\nmedian {_length(median)}, n = {len(errors)}"
         axes.text(median, 1.02, text, color=colour, transform=axes.get_xaxis_transform(), ha="center", va="bottom")
-    axes.set_xscale("log")
-    axes.set_xlabel("position error (m)")
+    _metres_on_log_axis(axes, bins[0], bins[-1])
+    axes.set_xlabel("position error")
     axes.set_ylabel("photos")
 
 
@@ -134,9 +135,16 @@ def _draw_devices(axes: Axes, truth: DemoTruth, outcomes: Sequence[Outcome]) -> 
             axes.plot([np.median(errors)] * 2, [row - 0.36, row + 0.36], color=INK, linewidth=1.6)
     axes.axvline(1.0, color=REPORTED, linewidth=1, linestyle=":")
     axes.set_yticks(range(len(labels)), labels)
+    _metres_on_log_axis(axes, 1e-3, 3.0)
+    axes.set_xlabel("error of the corrected position (bar: median; dotted: 1 m, beyond which a pose is false)")
+
+
+def _metres_on_log_axis(axes: Axes, low_m: float, high_m: float) -> None:
     axes.set_xscale("log")
-    axes.set_xlim(2e-3, 3)
-    axes.set_xlabel("error of the corrected position (m); bar = median, dotted = 1 m limit")
+    axes.set_xlim(low_m, high_m)
+    ticks = {0.001: "1 mm", 0.01: "1 cm", 0.1: "10 cm", 1.0: "1 m", 10.0: "10 m"}
+    shown = [tick for tick in ticks if low_m <= tick <= high_m]
+    axes.set_xticks(shown, [ticks[tick] for tick in shown])
 
 
 def _corrected_errors(truth: DemoTruth, outcomes: Sequence[Outcome]) -> list[tuple[str, float]]:

@@ -81,7 +81,7 @@ def test_points_are_seen_where_the_camera_projects_them(name: str) -> None:
 def test_the_nearer_surface_hides_the_farther_and_backs_are_invisible() -> None:
     camera = Camera.pinhole(80, 60, 60, 60, 39.5, 29.5)
     far, near = facing_north(8.0, (20, 20), flat(80)), facing_north(4.0, (2, 2), flat(200))
-    away = Quad(near.corner_m + [0, -2, 0] + near.right_m, -near.right_m, near.down_m, flat(255))
+    away = Quad(near.corner_m + np.array([0, -2, 0]) + near.right_m, -near.right_m, near.down_m, flat(255))
     north = Pose(rotation_from_heading(0.0), np.zeros(3))
     for order in ([far, near, away], [away, near, far]):
         image = render(Scene.of(order), BLACK_SKY, RayGrid.of(camera), north)
