@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,6 +60,43 @@ def harvest(
     else:
         stderr().print(report.sentence())
     raise typer.Exit(report.exit_code)
+
+
+class PhotoSource(StrEnum):
+    """Where photos without Mapillary come from."""
+
+    PHOTOS = "photos"
+    OPENSFM = "opensfm"
+    MAPILLARY_TOOLS = "mapillary-tools"
+
+
+def import_photos(
+    context: typer.Context,
+    source: Annotated[Path, typer.Argument(help="photos, opensfm: the folder. mapillary-tools: the JSON file.")],
+    layout: Annotated[PhotoSource, typer.Option("--format", help="What lies there.")] = PhotoSource.PHOTOS,
+    catalog: Annotated[str | None, typer.Option("--catalog", help="PATH.gpkg or postgresql://…")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read everything, store nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+) -> None:
+    """Bring photos into the catalog without Mapillary; the files stay where they are."""
+    from geocorrect.harvest.folder import import_description, import_folder, import_opensfm
+
+    readers = {
+        PhotoSource.PHOTOS: import_folder,
+        PhotoSource.OPENSFM: import_opensfm,
+        PhotoSource.MAPILLARY_TOOLS: import_description,
+    }
+    imported = readers[layout](source)
+    if not dry_run:
+        with open_catalog(invocation(context).settings(catalog), create=True) as store:
+            store.upsert_images(imported.images)
+    problems = Counter(str(image.problem) for image in imported.images if image.problem is not None)
+    if as_json:
+        write_json({"n_images": len(imported.images), "problems": dict(problems), "skipped": imported.skipped})
+        return
+    stderr().print(f"{len(imported.images)} photos; problems: {dict(problems) or 'none'}")
+    for line in imported.skipped:
+        stderr().print(f"skipped {line}")
 
 
 def chosen_area(bbox: str | None, file: Path | None, settings: Settings) -> Area:
