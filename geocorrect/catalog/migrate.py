@@ -9,8 +9,9 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, insert, select, text, update
 
-from geocorrect.catalog.connect import describe, translated_errors
+from geocorrect.catalog.connect import catalog_path, describe, engine_for, translated_errors
 from geocorrect.catalog.schema import REVISION, VERSION_TABLE, reason
+from geocorrect.catalog.styles import write_styles
 from geocorrect.catalog.views import replace_views
 from geocorrect.errors import REASON_TEXT, DatabaseError
 
@@ -37,6 +38,19 @@ def current_revision(connection: Connection) -> str | None:
     return connection.execute(text(f"select version_num from {VERSION_TABLE}")).scalar()
 
 
+def revision_at(url: str) -> str | None:
+    """The schema revision at an address, None when there is no catalog yet."""
+    path = catalog_path(url)
+    if path is not None and not (path.exists() and path.stat().st_size):
+        return None
+    engine = engine_for(url, create=False)
+    try:
+        with translated_errors(engine), engine.connect() as connection:
+            return current_revision(connection)
+    finally:
+        engine.dispose()
+
+
 def require_current(engine: Engine) -> None:
     """Raise DatabaseError, with the remedy, unless the catalog has exactly the schema of this version."""
     with translated_errors(engine), engine.connect() as connection:
@@ -59,6 +73,7 @@ def upgrade(engine: Engine) -> None:
             if found != REVISION:
                 _run_alembic(connection)
             replace_views(connection)
+            write_styles(connection)
             _synchronise_reasons(connection)
 
 

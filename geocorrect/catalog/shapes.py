@@ -31,14 +31,27 @@ def shape_rows(rows: Sequence[Row], facts: Mapping[str, ImageFacts]) -> list[Row
     azimuth, heading = _column(rows, placed, "ellipse_azimuth_deg"), _column(rows, placed, "heading_deg")
     known = [facts[rows[i]["image_id"]] for i in placed]
     fov = np.array([fact.horizontal_fov_deg for fact in known])
-    ellipses = _projected(lon, lat, *_ellipse_offsets(values["semi_major_m"], values["semi_minor_m"], azimuth))
+    ellipses = ellipse_outlines(lon, lat, values["semi_major_m"], values["semi_minor_m"], azimuth)
     wedges = _projected(lon, lat, *_wedge_offsets(heading, fov))
     reported = np.array([[fact.lon_deg, fact.lat_deg] for fact in known])
-    lines = np.stack([reported, np.stack([_beside(lon, reported[:, 0]), lat], axis=1)], axis=1)
+    lines = displacement_lines(reported[:, 0], reported[:, 1], lon, lat)
     for name, coordinates in (("ellipse", ellipses), ("wedge", wedges), ("displacement", lines)):
         for i, blob in zip(placed, _blobs(coordinates, is_line=name == "displacement"), strict=True):
             shapes[i][name] = blob
     return shapes
+
+
+def ellipse_outlines(
+    lon_deg: Float, lat_deg: Float, semi_major_m: Float, semi_minor_m: Float, azimuth_deg: Float
+) -> Float:
+    """(N, V + 1, 2) closed outlines, longitude and latitude, of ellipses around (N,) places."""
+    return _projected(lon_deg, lat_deg, *_ellipse_offsets(semi_major_m, semi_minor_m, azimuth_deg))
+
+
+def displacement_lines(reported_lon_deg: Float, reported_lat_deg: Float, lon_deg: Float, lat_deg: Float) -> Float:
+    """(N, 2, 2) lines from the reported to the corrected places; the end lies on the start's side of ±180."""
+    start = np.stack([reported_lon_deg, reported_lat_deg], axis=1)
+    return np.stack([start, np.stack([_beside(lon_deg, reported_lon_deg), lat_deg], axis=1)], axis=1)
 
 
 def _column(rows: Sequence[Row], indices: Sequence[int], name: str) -> Float:

@@ -138,6 +138,14 @@ class Catalog:
         query = select(*[schema.run.c[name] for name in names]).order_by(schema.run.c.fid)
         return self._read(lambda c: [StoredRun(**row) for row in c.execute(query).mappings()])
 
+    def run_key_of(self, beginning: str) -> str:
+        """The full key of the one run whose key begins so; DatabaseError when there is none or more than one."""
+        keys = [run.run_key for run in self.runs() if run.run_key.startswith(beginning)]
+        if len(keys) == 1 or beginning in keys:
+            return beginning if beginning in keys else keys[0]
+        found = f"{len(keys)} runs begin so" if keys else "no run begins so"
+        raise DatabaseError(f"run {beginning!r}: {found}; `geocorrect db runs` lists them")
+
     def images_due(self, run_key: str) -> list[str]:
         """Sorted ids of the images without a result under this run that rests on their present content."""
         return self._read(lambda c: results.due_image_ids(c, run_key))

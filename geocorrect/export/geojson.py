@@ -15,8 +15,8 @@ from geocorrect.export.features import ATTRIBUTION, Bounds, Licences, place, pro
 def write_geojson(stored: Iterable[StoredResult], path: Path) -> int:
     """Write results as one FeatureCollection of points, one feature per line; returns how many.
 
-    `id` is the photo's id, so that two exports can be compared line by line. bbox, attribution and licence stand at the end,
-    because they are known only then. Raises OutputError when the file cannot be written.
+    `id` is the photo's id, so that two exports can be compared line by line. bbox, attribution and licence stand at the
+    end, because they are known only then. Raises OutputError when the file cannot be written.
     """
     bounds, licences, count = Bounds(), Licences(), 0
     with atomic_file(path) as file:

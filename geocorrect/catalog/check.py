@@ -1,0 +1,70 @@
+"""Whether a catalog is whole: what `geocorrect db check` says."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, Engine, inspect, text
+
+from geocorrect.catalog.connect import translated_errors
+from geocorrect.catalog.geopackage import check_file
+from geocorrect.catalog.schema import POSTGRES_SCHEMA, tables_of
+from geocorrect.catalog.views import views_of
+
+_RULES = {
+    "images have no position but a geometry, or the reverse": (
+        "select count(*) from image where (lon_deg is null) <> (geom is null)"
+    ),
+    "corrections have no covariance": (
+        "select count(*) from correction where status <> 'rejected' and covariance is null"
+    ),
+    "results rest on a run that was never begun": (
+        "select count(*) from correction where run_id not in (select fid from run)"
+    ),
+}
+
+
+def faults_of(engine: Engine) -> list[str]:
+    """Everything that is wrong with the catalog, one line each; empty when it is whole."""
+    with translated_errors(engine), engine.connect() as connection:
+        faults = _missing_parts(connection)
+        if faults:
+            return faults
+        for what, query in _RULES.items():
+            count = connection.execute(text(query)).scalar_one()
+            faults += [f"{count} {what}"] if count else []
+        faults += check_file(connection) if engine.dialect.name == "sqlite" else _check_server(connection)
+        return faults
+
+
+def _missing_parts(connection: Connection) -> list[str]:
+    found = inspect(connection)
+    faults = []
+    for table in tables_of(connection.dialect.name):
+        if not found.has_table(table.name):
+            faults.append(f"table {table.name} is missing")
+            continue
+        present = {column["name"] for column in _columns(connection, table.name)}
+        faults += [f"column {table.name}.{c.name} is missing" for c in table.columns if c.name not in present]
+    names = set(found.get_view_names())
+    faults += [
+        f"view {view.name} is missing; run `geocorrect db upgrade`"
+        for view in views_of(connection.dialect.name)
+        if view.name not in names
+    ]
+    return faults
+
+
+def _columns(connection: Connection, table: str) -> list[dict[str, str]]:
+    if connection.dialect.name == "sqlite":
+        query = text("select name from pragma_table_info(:table)")
+    else:
+        query = text("select attname as name from pg_attribute where attrelid = to_regclass(:table) and attnum > 0")
+    return [dict(row) for row in connection.execute(query, {"table": table}).mappings()]
+
+
+def _check_server(connection: Connection) -> list[str]:
+    query = text(
+        "select c.relname from pg_index i join pg_class c on c.oid = i.indexrelid "
+        "join pg_namespace n on n.oid = c.relnamespace where n.nspname = :schema and not i.indisvalid"
+    )
+    broken = connection.execute(query, {"schema": POSTGRES_SCHEMA}).scalars()
+    return [f"index {name} is not valid; run `reindex index {name}`" for name in broken]

@@ -1,0 +1,80 @@
+"""A COLMAP text model: cameras.txt, images.txt, points3D.txt, and frame.json, which ties it to the earth.
+
+Format: COLMAP `doc/format.rst`. Poses are cam_from_world (quaternion w x y z, translation m); the world is the scene's
+local ENU frame. COLMAP puts the centre of the top-left pixel at (0.5, 0.5), we at (0, 0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from geocorrect.catalog import Catalog, StoredResult
+from geocorrect.export.bundle import Posed, atomic_folder, posed_images, write_json, write_notice
+from geocorrect.geometry.camera import Camera, Projection
+
+
+def write_colmap(catalog: Catalog, stored: Iterable[StoredResult], path: Path) -> int:
+    """Write the folder; returns the number of images.
+
+    Photos whose camera COLMAP has no model for (panoramas, dual, unknown) are left out and listed in `left_out.txt`.
+    """
+    cameras: dict[str, int] = {}
+    image_lines: list[str] = []
+    written: list[Posed] = []
+    left_out: list[str] = []
+    for one in posed_images(catalog, stored):
+        line = colmap_camera(one.image.camera)
+        if line is None:
+            left_out.append(f"{one.image.id} {one.file_name}")
+            continue
+        camera_id = cameras.setdefault(line, len(cameras) + 1)
+        written.append(one)
+        image_lines += [_image_line(one, len(written), camera_id), ""]
+    frame = catalog.frame()
+    with atomic_folder(path) as folder:
+        _write_lines(folder / "cameras.txt", ["# CAMERA_ID MODEL WIDTH HEIGHT PARAMS[]"],
+                     [f"{number} {line}" for line, number in cameras.items()])  # fmt: skip
+        head = ["# IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME", "# POINTS2D[] as X Y POINT3D_ID (none)"]
+        _write_lines(folder / "images.txt", head, image_lines)
+        _write_lines(folder / "points3D.txt", ["# POINT3D_ID X Y Z R G B ERROR TRACK[]"], [])
+        if left_out:
+            _write_lines(folder / "left_out.txt", ["# image_id file: no COLMAP model for the camera"], left_out)
+        if frame is not None:
+            origin = {"lon_deg": frame.lon_deg, "lat_deg": frame.lat_deg, "height_m": frame.height_m}
+            write_json(folder / "frame.json", {"name": frame.name, "axes": "east north up, metres", "origin": origin})
+        write_notice(folder, written, "World: local east-north-up frame of frame.json, WGS84, ellipsoidal height.")
+    return len(written)
+
+
+def colmap_camera(camera: Camera | None) -> str | None:
+    """MODEL WIDTH HEIGHT PARAMS of a camera, None where COLMAP has no equal model."""
+    if camera is None or camera.projection is Projection.SPHERICAL:
+        return None
+    try:
+        _, coefficients, kind = camera.to_opencv()
+    except ValueError:
+        return None
+    principal = [camera.principal_x_px + 0.5, camera.principal_y_px + 0.5]
+    affine = [camera.focal_x_px, camera.focal_y_px, *principal]
+    values = [float(value) for value in coefficients]
+    if kind == "fisheye":
+        model, values = "OPENCV_FISHEYE", affine + values
+    elif not any(values):
+        model, values = "PINHOLE", affine
+    elif values[4] == 0.0:
+        model, values = "OPENCV", affine + values[:4]
+    else:
+        model, values = "FULL_OPENCV", [*affine, *values, 0.0, 0.0, 0.0]
+    return " ".join([model, str(camera.width), str(camera.height), *[repr(value) for value in values]])
+
+
+def _image_line(one: Posed, number: int, camera_id: int) -> str:
+    cam_from_world = one.correction.world_from_cam.inverse()
+    x, y, z, w = cam_from_world.quaternion_xyzw.tolist()
+    numbers = [repr(value) for value in (w, x, y, z, *cam_from_world.translation_m.tolist())]
+    return " ".join([str(number), *numbers, str(camera_id), one.file_name])
+
+
+def _write_lines(path: Path, head: list[str], lines: list[str]) -> None:
+    path.write_text("\n".join([*head, *lines]) + "\n", encoding="utf-8")

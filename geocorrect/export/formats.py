@@ -1,0 +1,43 @@
+"""The formats of `geocorrect export`; light, because the command line reads it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+
+from geocorrect.errors import UsageError
+
+
+class Format(StrEnum):
+    """What `geocorrect export --format` knows."""
+
+    GEOJSON = "geojson"
+    GPKG = "gpkg"
+    GEOPARQUET = "geoparquet"
+    FLATGEOBUF = "flatgeobuf"
+    CSV = "csv"
+    OPENSFM = "opensfm"
+    COLMAP = "colmap"
+    SIDECAR = "sidecar"
+    QGIS_PROJECT = "qgis-project"
+
+
+SUFFIXES = {
+    ".geojson": Format.GEOJSON,
+    ".json": Format.GEOJSON,
+    ".gpkg": Format.GPKG,
+    ".parquet": Format.GEOPARQUET,
+    ".geoparquet": Format.GEOPARQUET,
+    ".fgb": Format.FLATGEOBUF,
+    ".csv": Format.CSV,
+    ".qgz": Format.QGIS_PROJECT,
+}
+
+
+def format_of(path: Path) -> Format:
+    """The format that a file name stands for; UsageError when it stands for none."""
+    try:
+        return SUFFIXES[path.suffix.lower()]
+    except KeyError:
+        known = ", ".join(Format)
+        raise UsageError(f"{path}: the format cannot be told from the name; give --format, one of {known}") from None
