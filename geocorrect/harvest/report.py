@@ -94,5 +94,5 @@ class HarvestReport:
         if self.n_gone:
             text += f"; {self.n_gone} no longer exist"
         if self.holes:
-            text += f"; {len(self.holes)} holes, run again to fill them (first: {self.holes[0].why})"
+            text += f"; holes: {len(self.holes)} (first: {self.holes[0].why}); run again to fill them"
         return text
