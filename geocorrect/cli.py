@@ -152,7 +152,7 @@ def _mount_rooms() -> None:
     from geocorrect.anchors.cli import app as anchors_app
     from geocorrect.demo.cli import demo
     from geocorrect.evaluate.cli import app as evaluate_app
-    from geocorrect.harvest.cli import harvest
+    from geocorrect.harvest.cli import harvest, import_photos
     from geocorrect.networks.cli import app as models_app
 
     app.add_typer(anchors_app, name="anchors")
@@ -160,6 +160,7 @@ def _mount_rooms() -> None:
     app.command("demo")(demo)
     app.add_typer(models_app, name="models")
     app.command("harvest")(harvest)
+    app.command("import")(import_photos)
 
 
 _mount_rooms()
