@@ -1,0 +1,275 @@
+"""MASt3R at full size with random weights: CPU-seconds and wall time per stage, plain against localisation mode.
+
+    python benchmarks/mast3r.py [--anchors 8] [--repeats 3] [--precision float32] [--official CHECKOUT]
+
+*Plain* is one ordered pair as a general-purpose implementation runs it: both images encoded, explicit softmax
+attention, rotary tables built at every call, all four heads, matching by 8192 × 8192 blocks with the maximum over both
+axes. *Localisation* is what the matcher does: anchors' tokens cached, the query encoded once, k anchors decoded in one
+batch, descriptor heads only, one-sided exact searches. All ratios compare CPU-seconds of one run on one machine.
+`--official` adds the authors' code, from a checkout that you have made and whose licence (CC BY-NC-SA 4.0) you accept,
+on the same weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor
+
+from geocorrect.networks.mast3r import decoder, vit
+from geocorrect.networks.mast3r.model import Encoded, Mast3r
+from geocorrect.networks.mast3r.nearest import most_similar
+from geocorrect.networks.mast3r.reciprocal import DescriptorPair, reciprocal_matches
+from geocorrect.networks.mast3r.sizes import METRIC_512, PATCH_PX
+
+WIDTH, HEIGHT = 512, 384
+SUBSAMPLE_PX = 8
+
+
+@dataclass
+class Stage:
+    """Times of one stage over the repeats."""
+
+    cpu_s: list[float] = field(default_factory=list)
+    wall_s: list[float] = field(default_factory=list)
+
+    def row(self) -> dict[str, float]:
+        """Median and spread."""
+        spread = max(self.cpu_s) - min(self.cpu_s)
+        return {
+            "cpu_s": round(statistics.median(self.cpu_s), 3),
+            "cpu_spread_s": round(spread, 3),
+            "wall_s": round(statistics.median(self.wall_s), 3),
+        }
+
+
+class Clock:
+    """Measures named stages; peak memory of the process beside them."""
+
+    def __init__(self) -> None:
+        self.stages: dict[str, Stage] = {}
+
+    def measure(self, name: str, work: Callable[[], Any]) -> Any:
+        """Do the work, note its times, give its result."""
+        usage, wall = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+        result = work()
+        now = resource.getrusage(resource.RUSAGE_SELF)
+        stage = self.stages.setdefault(name, Stage())
+        stage.cpu_s.append(now.ru_utime + now.ru_stime - usage.ru_utime - usage.ru_stime)
+        stage.wall_s.append(time.perf_counter() - wall)
+        print(f"{name}: {stage.cpu_s[-1]:.2f} CPU-s, {stage.wall_s[-1]:.2f} s", file=sys.stderr, flush=True)
+        return result
+
+    def median_cpu_s(self, *names: str) -> float:
+        """Sum of the stages' medians."""
+        return sum(statistics.median(self.stages[name].cpu_s) for name in names)
+
+
+def random_model(precision: str) -> Mast3r:
+    """Full size, seeded weights of a scale that keeps activations finite, without initialising twice."""
+    with torch.device("meta"):
+        model = Mast3r(METRIC_512)
+    model = model.to_empty(device="cpu").eval().requires_grad_(False)
+    generator = torch.Generator().manual_seed(0)
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            parameter.zero_()
+        elif "norm" in name:
+            parameter.fill_(1.0)
+        else:
+            fan_in = parameter[0].numel() if parameter.ndim > 1 else parameter.numel()
+            parameter.normal_(0.0, 0.6 / fan_in**0.5, generator=generator)
+    return model.use_dtype(getattr(torch, precision))
+
+
+def explicit_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Softmax attention in three steps, as networks are written before they are optimised."""
+    similarity = (query @ key.transpose(-2, -1)) * query.shape[-1] ** -0.5
+    return similarity.softmax(dim=-1) @ value
+
+
+@contextmanager
+def unoptimised() -> Iterator[None]:
+    """The same network with explicit attention and rotary tables computed at every call."""
+    table = vit.rotary_table.__wrapped__
+    with (
+        mock.patch.object(vit.functional, "scaled_dot_product_attention", explicit_attention),
+        mock.patch.object(vit, "rotary_table", table),
+        mock.patch.object(decoder, "rotary_table", table),
+    ):
+        yield
+
+
+def measure_plain(model: Mast3r, clock: Clock, images: Tensor) -> None:
+    with unoptimised():
+        both = clock.measure("plain: encode 2 images", lambda: model.encode(images[:2]))
+        first, second = (Encoded(both.tokens[i : i + 1], both.grid) for i in (0, 1))
+        view1, view2 = clock.measure("plain: decode", lambda: model.decode(first, second))
+        clock.measure(
+            "plain: all heads",
+            lambda: [
+                head(view, number)
+                for view, number in ((view1, 1), (view2, 2))
+                for head in (model.descriptors, model.points)
+            ],
+        )
+
+
+def measure_localisation(model: Mast3r, clock: Clock, images: Tensor, cached: Tensor) -> None:
+    """One query, k anchors whose tokens (k, N, D) are in the cache."""
+    anchors = Encoded(cached, (HEIGHT // PATCH_PX, WIDTH // PATCH_PX))
+    query = clock.measure("localisation: encode the query", lambda: model.encode(images[:1]))
+    view1, view2 = clock.measure("localisation: decode k pairs", lambda: model.decode(query, anchors))
+    clock.measure(
+        "localisation: descriptors of k pairs", lambda: (model.descriptors(view1, 1), model.descriptors(view2, 2))
+    )
+
+
+def synthetic_fields() -> tuple[Tensor, Tensor]:
+    """Descriptor fields of two views that differ by a shift and noise."""
+    generator = torch.Generator().manual_seed(11)
+    a = torch.randn(HEIGHT, WIDTH, 24, generator=generator)
+    b = a.roll((3, 5), (0, 1)) + 0.6 * torch.randn(HEIGHT, WIDTH, 24, generator=generator)
+    return torch.nn.functional.normalize(a, dim=-1), torch.nn.functional.normalize(b, dim=-1)
+
+
+def both_axes_by_blocks(queries: Tensor, targets: Tensor, block: int = 8192) -> Tensor:
+    """Nearest target by blocks of 8192 × 8192 with maxima over both axes, of which one is used (MODELS §1.12)."""
+    best = torch.full((len(queries),), -torch.inf)
+    index = torch.zeros(len(queries), dtype=torch.int64)
+    for row in range(0, len(queries), block):
+        for column in range(0, len(targets), block):
+            similarity = queries[row : row + block] @ targets[column : column + block].T
+            value, at = similarity.max(dim=1)
+            similarity.max(dim=0)
+            better = value > best[row : row + block]
+            best[row : row + block][better] = value[better]
+            index[row : row + block][better] = at[better] + column
+    return index
+
+
+def measure_matching(clock: Clock, fields: tuple[Tensor, Tensor]) -> float:
+    """Both ways of matching; the share of the plain way's matches that ours has too."""
+    found = clock.measure("localisation: match", lambda: reciprocal_matches(DescriptorPair(*fields), SUBSAMPLE_PX))
+    with mock.patch("geocorrect.networks.mast3r.nearest.most_similar", both_axes_by_blocks):
+        plain = clock.measure("plain: match", lambda: reciprocal_matches(DescriptorPair(*fields), SUBSAMPLE_PX))
+    ours, theirs = (set(map(tuple, torch.cat([m.a_xy, m.b_xy], 1).tolist())) for m in (found, plain))
+    return len(ours & theirs) / len(theirs)
+
+
+def measure_official(
+    checkout: Path, model: Mast3r, clock: Clock, images: Tensor, fields: tuple[Tensor, Tensor]
+) -> None:
+    """The authors' network and matcher through their public interface, on our weights."""
+    sys.path.insert(0, str(checkout))
+    from mast3r.fast_nn import fast_reciprocal_NNs
+    from mast3r.model import AsymmetricMASt3R
+
+    infinity = float("inf")
+    official = AsymmetricMASt3R(
+        pos_embed="RoPE100",
+        patch_embed_cls="PatchEmbedDust3R",
+        img_size=(512, 512),
+        head_type="catmlp+dpt",
+        output_mode="pts3d+desc24",
+        depth_mode=("exp", -infinity, infinity),
+        conf_mode=("exp", 1, infinity),
+        enc_embed_dim=1024,
+        enc_depth=24,
+        enc_num_heads=16,
+        dec_embed_dim=768,
+        dec_depth=12,
+        dec_num_heads=12,
+        two_confs=True,
+        desc_conf_mode=("exp", 0, infinity),
+        landscape_only=False,
+    ).eval()
+    official.load_state_dict(model.state_dict(), strict=False)
+    shape = torch.tensor([[HEIGHT, WIDTH]])
+    views = [{"img": images[i : i + 1], "true_shape": shape, "instance": [str(i)], "idx": i} for i in (0, 1)]
+    clock.measure("official: forward", lambda: official(*views))
+    clock.measure(
+        "official: match",
+        lambda: fast_reciprocal_NNs(
+            *fields, subsample_or_initxy1=SUBSAMPLE_PX, device="cpu", dist="dot", block_size=2**13
+        ),
+    )
+
+
+def summary(clock: Clock, k: int, identical: float) -> dict[str, Any]:
+    plain = clock.median_cpu_s("plain: encode 2 images", "plain: decode", "plain: all heads")
+    shared = clock.median_cpu_s("localisation: encode the query")
+    pairs = clock.median_cpu_s("localisation: decode k pairs", "localisation: descriptors of k pairs")
+    ratios = {
+        "forward_per_pair_vs_plain": (shared + pairs) / k / plain,
+        "matching_vs_plain": clock.median_cpu_s("localisation: match") / clock.median_cpu_s("plain: match"),
+    }
+    if "official: forward" in clock.stages:
+        ratios["forward_per_pair_vs_official"] = (shared + pairs) / k / clock.median_cpu_s("official: forward")
+        ratios["matching_vs_official"] = clock.median_cpu_s("localisation: match") / clock.median_cpu_s(
+            "official: match"
+        )
+    return {
+        "anchors": k,
+        "size": f"{WIDTH}x{HEIGHT}",
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "stages": {name: stage.row() for name, stage in clock.stages.items()},
+        "ratios": {name: round(value, 3) for name, value in ratios.items()},
+        "identical_matches": round(identical, 5),
+        "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
+    }
+
+
+def print_table(result: dict[str, Any], repeats: int) -> None:
+    print(f"MASt3R {result['size']}, k = {result['anchors']}, {result['threads']} threads, median of {repeats} runs")
+    for name, row in result["stages"].items():
+        print(f"  {name:40s} {row['cpu_s']:8.2f} CPU-s (spread {row['cpu_spread_s']:.2f})  {row['wall_s']:8.2f} s wall")
+    for name, value in result["ratios"].items():
+        print(f"  {name:40s} {value:8.3f}")
+    print(f"  identical matches {result['identical_matches']:.2%}, peak memory {result['peak_memory_gb']} GB")
+
+
+@torch.inference_mode()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--anchors", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--official", type=Path, help="checkout of the authors' code")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    arguments = parser.parse_args()
+    clock, identical, fields = Clock(), 1.0, synthetic_fields()
+    model = random_model(arguments.precision)
+    images = torch.rand(2, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    # Anchors' tokens come from the cache: their values do not matter here, only their number.
+    cached = torch.randn(arguments.anchors, HEIGHT * WIDTH // PATCH_PX**2, METRIC_512.encoder_dim).to(model.dtype)
+    most_similar(fields[0][0], fields[1][0])
+    model.encode(images[:1, :, :64, :64])
+    for _ in range(arguments.repeats):
+        measure_plain(model, clock, images)
+        measure_localisation(model, clock, images, cached)
+        identical = measure_matching(clock, fields)
+        if arguments.official:
+            measure_official(arguments.official, model, clock, images, fields)
+    result = summary(clock, arguments.anchors, identical) | {"precision": arguments.precision}
+    if arguments.json:
+        print(json.dumps(result, indent=2))
+    else:
+        print_table(result, arguments.repeats)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,319 @@
+"""Weights: what is missing is said with size, licence and command; licences bind; files are checked; fetch resumes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from geocorrect.errors import ModelError, UsageError
+from geocorrect.networks import cards, fetch, weights
+from geocorrect.networks.cards import APACHE, CARDS, ModelCard, RemoteFile, Task
+from geocorrect.networks.cli import app
+from geocorrect.networks.weights import ModelAccess, Profile, locate, verify
+
+RESTRICTED, FREE = "mast3r", "eloftr"
+
+
+def place(folder: Path, name: str, content: bytes = b"weights") -> Path:
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    for file in CARDS[name].files:
+        (folder / name / file.name).write_bytes(content + file.name.encode())
+    return folder / name
+
+
+def test_every_card_is_complete_and_points_to_a_permitted_alternative() -> None:
+    for name, card in CARDS.items():
+        assert card.name == name
+        assert card.size_mb > 0
+        assert card.hub_id or all(file.url for file in card.files)
+        if not card.licence.commercial:
+            assert card.alternative is not None
+            assert CARDS[card.alternative].licence.commercial
+            assert CARDS[card.alternative].task is card.task
+        if card.task is Task.DEPTH:
+            assert card.valid_range_m is not None
+            assert card.relative_depth_sigma is not None
+
+
+@pytest.mark.parametrize("name", sorted(CARDS))
+def test_missing_weights_say_what_how_big_which_licence_and_the_command(name: str, tmp_path: Path) -> None:
+    card = CARDS[name]
+    with pytest.raises(ModelError) as error:
+        locate(name, ModelAccess(tmp_path))
+    text = str(error.value)
+    assert f"{card.files[0].name}" in text
+    assert f"{card.size_mb / 1000:.2g} GB" in text
+    assert card.licence.name in text
+    accept = "" if card.licence.commercial else " --accept-licence"
+    assert f"`geocorrect models fetch {name}{accept}`" in text
+    assert str(tmp_path / name) in text
+
+
+@pytest.mark.parametrize("name", sorted(CARDS))
+def test_commercial_profile(name: str, tmp_path: Path) -> None:
+    card = CARDS[name]
+    place(tmp_path, name)
+    access = ModelAccess(tmp_path, Profile.COMMERCIAL)
+    if card.licence.commercial:
+        assert verify(name, access).card is card
+        return
+    for attempt in (locate, verify, lambda n, a: fetch.fetch(n, a, accept_licence=True)):
+        with pytest.raises(ModelError, match=f"does not allow; use `{card.alternative}` instead"):
+            attempt(name, access)
+
+
+def test_restricted_weights_need_the_licence_accepted_once(tmp_path: Path) -> None:
+    place(tmp_path, RESTRICTED)
+    access = ModelAccess(tmp_path)
+    for attempt in (locate, verify):
+        with pytest.raises(
+            ModelError, match=r"was not accepted. Run `geocorrect models verify mast3r --accept-licence`"
+        ):
+            attempt(RESTRICTED, access)
+    with pytest.raises(ModelError, match="if you agree, run `geocorrect models fetch mast3r --accept-licence`"):
+        fetch.fetch(RESTRICTED, access)
+    accepted = verify(RESTRICTED, access, accept_licence=True)
+    assert locate(RESTRICTED, access).identity == accepted.identity
+    assert verify(RESTRICTED, access).identity == accepted.identity, "an accepted licence stays accepted"
+
+
+def test_free_weights_placed_by_hand_need_one_verify(tmp_path: Path) -> None:
+    place(tmp_path, FREE)
+    with pytest.raises(ModelError, match=r"not verified yet. Run `geocorrect models verify eloftr`"):
+        locate(FREE, ModelAccess(tmp_path))
+    found = verify(FREE, ModelAccess(tmp_path))
+    assert found.file("config.json") == tmp_path / FREE / "config.json"
+
+
+def test_identity_follows_the_content(tmp_path: Path) -> None:
+    identities = set()
+    for number, content in enumerate((b"one", b"two", b"one")):
+        place(tmp_path / str(number), FREE, content)
+        identities.add(verify(FREE, ModelAccess(tmp_path / str(number))).identity)
+    assert len(identities) == 2
+
+
+def test_changed_files_are_noticed_without_reading_them(tmp_path: Path) -> None:
+    folder = place(tmp_path, FREE)
+    access = ModelAccess(tmp_path)
+    verify(FREE, access)
+    (folder / "model.safetensors").write_bytes(b"another length")
+    with pytest.raises(ModelError, match=r"model\.safetensors: changed since it was verified"):
+        locate(FREE, access)
+    with pytest.raises(ModelError, match=r"sha256 is [0-9a-f]{64}, expected [0-9a-f]{64}; delete the file"):
+        verify(FREE, access)
+
+
+def test_copying_verified_weights_needs_only_verify_again(tmp_path: Path) -> None:
+    folder = place(tmp_path, FREE)
+    access = ModelAccess(tmp_path)
+    before = verify(FREE, access).identity
+    os.utime(folder / "config.json", ns=(1, 1))
+    with pytest.raises(ModelError, match="geocorrect models verify eloftr"):
+        locate(FREE, access)
+    assert verify(FREE, access).identity == before
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"files": 3, "source": "x", "seen": {}}', '{"files": {}}'])
+def test_a_damaged_record_counts_as_none(tmp_path: Path, content: str) -> None:
+    folder = place(tmp_path, FREE)
+    verify(FREE, ModelAccess(tmp_path))
+    (folder / weights.MANIFEST).write_text(content)
+    with pytest.raises(ModelError, match="not verified yet"):
+        locate(FREE, ModelAccess(tmp_path))
+
+
+def test_folder_is_option_then_variable_then_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(weights.FOLDER_VARIABLE, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert weights.weights_folder(ModelAccess()) == tmp_path / "cache" / "geocorrect" / "weights"
+    monkeypatch.setenv(weights.FOLDER_VARIABLE, str(tmp_path / "chosen"))
+    assert weights.weights_folder(ModelAccess()) == tmp_path / "chosen"
+    assert weights.weights_folder(ModelAccess(tmp_path / "given")) == tmp_path / "given"
+
+
+def test_unknown_model_lists_the_names() -> None:
+    with pytest.raises(UsageError, match=r"no model is called 'mastr'; there are .*mast3r"):
+        locate("mastr", ModelAccess())
+
+
+CONTENT = os.urandom(3 << 20)
+
+
+class Remote(BaseHTTPRequestHandler):
+    """Serves CONTENT with ranges; breaks the first answer off after a megabyte."""
+
+    breaks = 1
+    asked: list[str | None]
+
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range")
+        type(self).asked.append(wanted)
+        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
+        if self.path == "/gone":
+            self.send_error(404)
+            return
+        self.send_response(206 if wanted else 200)
+        body = CONTENT[start:]
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if type(self).breaks:
+            type(self).breaks -= 1
+            self.wfile.write(body[: 1 << 20])
+            self.close_connection = True
+            return
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def remote() -> Iterator[str]:
+    Remote.breaks, Remote.asked = 0, []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Remote)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def add_card(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ModelCard]:
+    def add(url: str, sha256: str | None = None) -> ModelCard:
+        card = ModelCard(
+            name="toy",
+            title="Toy",
+            task=Task.MATCHING,
+            hub_id=None,
+            files=(RemoteFile("toy.bin", url, sha256),),
+            size_mb=3,
+            memory_mb=3,
+            licence=APACHE,
+            code="none",
+        )
+        monkeypatch.setitem(cards.CARDS, "toy", card)  # type: ignore[arg-type]
+        return card
+
+    return add
+
+
+def test_an_interrupted_download_is_continued(remote: str, add_card: Callable[..., ModelCard], tmp_path: Path) -> None:
+    add_card(f"{remote}/toy.bin", hashlib.sha256(CONTENT).hexdigest())
+    Remote.breaks = 1
+    with pytest.raises(ModelError, match=r"cannot fetch .*run the same command again to continue"):
+        fetch.fetch("toy", ModelAccess(tmp_path))
+    assert not (tmp_path / "toy" / "toy.bin").exists()
+    found = fetch.fetch("toy", ModelAccess(tmp_path))
+    assert found.file("toy.bin").read_bytes() == CONTENT
+    assert Remote.asked == [None, f"bytes={1 << 20}-"]
+    fetch.fetch("toy", ModelAccess(tmp_path))
+    assert len(Remote.asked) == 2, "what is there is not fetched again"
+
+
+def test_a_download_that_differs_from_the_published_sum_is_refused(
+    remote: str, add_card: Callable[..., ModelCard], tmp_path: Path
+) -> None:
+    add_card(f"{remote}/toy.bin", "0" * 64)
+    with pytest.raises(ModelError, match="expected 0000"):
+        fetch.fetch("toy", ModelAccess(tmp_path))
+    with pytest.raises(ModelError, match="not verified"):
+        locate("toy", ModelAccess(tmp_path))
+
+
+def test_a_dead_link_is_a_model_error(remote: str, add_card: Callable[..., ModelCard], tmp_path: Path) -> None:
+    add_card(f"{remote}/gone")
+    with pytest.raises(ModelError, match="404"):
+        fetch.fetch("toy", ModelAccess(tmp_path))
+
+
+def _hub(monkeypatch: pytest.MonkeyPatch, sha256: str) -> list[dict[str, Any]]:
+    """A hub that declares one large file with this sum and 'downloads' the real content."""
+    import huggingface_hub
+
+    calls: list[dict[str, Any]] = []
+    sibling = SimpleNamespace(rfilename="model.safetensors", lfs=SimpleNamespace(sha256=sha256))
+    small = SimpleNamespace(rfilename="config.json", lfs=None)
+    info = SimpleNamespace(sha="c0ffee", siblings=[sibling, small])
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_, **__: info)
+
+    def snapshot(hub_id: str, revision: str, local_dir: Path, allow_patterns: list[str]) -> None:
+        calls.append({"hub_id": hub_id, "revision": revision, "files": allow_patterns})
+        (local_dir / "model.safetensors").write_bytes(CONTENT)
+        (local_dir / "config.json").write_text("{}")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    return calls
+
+
+def test_hub_fetch_pins_the_commit_and_checks_the_declared_sum(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    calls = _hub(monkeypatch, hashlib.sha256(CONTENT).hexdigest())
+    found = fetch.fetch(RESTRICTED, ModelAccess(tmp_path), accept_licence=True)
+    assert calls == [
+        {"hub_id": CARDS[RESTRICTED].hub_id, "revision": "c0ffee", "files": ["config.json", "model.safetensors"]}
+    ]
+    record = json.loads((found.folder / weights.MANIFEST).read_text())
+    assert record["source"] == f"{CARDS[RESTRICTED].hub_id}@c0ffee"
+    assert record["licence"] == CARDS[RESTRICTED].licence.name
+    assert locate(RESTRICTED, ModelAccess(tmp_path)) == found
+
+
+def test_hub_fetch_deletes_what_differs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    _hub(monkeypatch, "1" * 64)
+    with pytest.raises(ModelError, match="differs from what the hub declares; deleted"):
+        fetch.fetch(FREE, ModelAccess(tmp_path))
+    assert not (tmp_path / FREE / "model.safetensors").exists()
+
+
+def test_an_unreachable_hub_is_a_model_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import huggingface_hub
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", refuse)
+    with pytest.raises(
+        ModelError, match=r"eloftr: cannot fetch https://huggingface.co/zju-community.*no route to host"
+    ):
+        fetch.fetch(FREE, ModelAccess(tmp_path))
+
+
+def test_command_line_lists_locates_and_verifies(tmp_path: Path) -> None:
+    runner = CliRunner()
+    place(tmp_path, FREE)
+    place(tmp_path, RESTRICTED)
+    (tmp_path / RESTRICTED / "config.json").unlink()
+    listed = runner.invoke(app, ["list", "--json", "--folder", str(tmp_path)])
+    assert listed.exit_code == 0
+    rows = {row["name"]: row for row in json.loads(listed.stdout)}
+    assert set(rows) == set(CARDS)
+    assert rows[RESTRICTED]["state"] == rows[FREE]["state"] == "partial"
+    assert rows["zoedepth_kitti"]["state"] == "absent"
+    assert runner.invoke(app, ["path", FREE, "--folder", str(tmp_path)]).stdout.strip() == str(tmp_path / FREE)
+    assert runner.invoke(app, ["verify", FREE, "--folder", str(tmp_path)]).exit_code == 0
+    again = json.loads(runner.invoke(app, ["list", "--json", "--folder", str(tmp_path)]).stdout)
+    assert next(row for row in again if row["name"] == FREE)["state"] == "ready"
+    table = runner.invoke(app, ["list", "--folder", str(tmp_path)])
+    assert table.exit_code == 0
+    refused = runner.invoke(app, ["fetch", RESTRICTED, "--folder", str(tmp_path)])
+    assert isinstance(refused.exception, ModelError)
+
+
+def test_card_of_depth_pro_is_not_mistaken_for_free() -> None:
+    assert not replace(CARDS["depth_pro"]).licence.commercial
+    assert not CARDS["depth_anything_v2_outdoor_large"].licence.commercial
+    assert CARDS["depth_anything_v2_outdoor_small"].licence.commercial
+    assert not CARDS["lightglue_superpoint"].licence.commercial
