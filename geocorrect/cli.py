@@ -148,19 +148,23 @@ def config_show(context: typer.Context, as_json: JsonOption = False) -> None:
 
 
 def _mount_rooms() -> None:
-    """Each room brings its own commands; their modules import nothing heavy."""
+    """Each room brings its own commands; their modules import nothing heavy. The order is that of the help."""
     from geocorrect.anchors.cli import app as anchors_app
+    from geocorrect.catalog.cli import app as db_app
     from geocorrect.demo.cli import demo
     from geocorrect.evaluate.cli import app as evaluate_app
+    from geocorrect.export.cli import export
     from geocorrect.harvest.cli import harvest, import_photos
     from geocorrect.networks.cli import app as models_app
 
-    app.add_typer(anchors_app, name="anchors")
-    app.add_typer(evaluate_app, name="evaluate")
-    app.command("demo")(demo)
-    app.add_typer(models_app, name="models")
     app.command("harvest")(harvest)
     app.command("import")(import_photos)
+    app.command("export")(export)
+    app.command("demo")(demo)
+    app.add_typer(anchors_app, name="anchors")
+    app.add_typer(models_app, name="models")
+    app.add_typer(evaluate_app, name="evaluate")
+    app.add_typer(db_app, name="db")
 
 
 _mount_rooms()

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from vbr_world import VbrWorld
 
 from geocorrect.anchors.add import KittiSource, VbrSource, add_anchors, add_anchors_to
 from geocorrect.anchors.alignment import Alignment, read_alignment
@@ -16,8 +17,6 @@ from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.similarity import Similarity
 from geocorrect.records import AlignmentRecord, Anchor
-
-from .conftest import VbrWorld
 
 
 class Shelf:

@@ -46,7 +46,11 @@ def test_geojson_is_wgs84_and_quaternions_and_sigmas_are_read(tmp_path: Path) ->
     x, y, z, w = rotation_from_heading(123.0).as_quat()
     properties = {"file": "a.png", "id": "one", "qx": x, "qy": y, "qz": z, "qw": w, "width": 32, "height": 24}
     properties |= {"fx": 30, "fy": 30, "cx": 15.5, "cy": 11.5, "sigma_position_m": 0.2, "sigma_rotation_deg": 0.5}
-    feature = {"type": "Feature", "geometry": {"type": "Point", "coordinates": [LON, LAT, HEIGHT]}, "properties": properties}
+    feature = {
+        "type": "Feature",
+        "geometry": {"type": "Point", "coordinates": [LON, LAT, HEIGHT]},
+        "properties": properties,
+    }
     path = tmp_path / "anchors.geojson"
     path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
     far = Frame("far", LON + 0.1, LAT, 0.0)
@@ -94,7 +98,11 @@ def test_a_vertical_crs_is_converted_by_its_grid_or_refused() -> None:
         (ROW, TableOptions(None, "ellipsoid"), "coordinate system is not declared; add --crs"),
         (ROW, TableOptions("EPSG:4326"), "heights are measured from is not declared"),
         (ROW, TableOptions("EPSG:32633", "ellipsoid"), "line 2: lon_deg, lat_deg are WGS84, but the declared CRS"),
-        (ROW.replace("12.516,41.903", "41.903,112.516"), WGS84, r"line 2: longitude 41.903, latitude 112.516 .*swapped"),
+        (
+            ROW.replace("12.516,41.903", "41.903,112.516"),
+            WGS84,
+            r"line 2: longitude 41.903, latitude 112.516 .*swapped",
+        ),
         (ROW.replace("98.0", ""), WGS84, "line 2: column 'height_m' is missing or empty"),
         (ROW.replace("98.0", "high"), WGS84, "line 2: height_m must be a finite number, got 'high'"),
         (ROW.replace(",30,30,", ",nan,30,"), WGS84, "line 2: fx must be a finite number, got 'nan'"),
@@ -117,7 +125,11 @@ def test_bad_rows_are_named(tmp_path: Path, row: str, options: TableOptions, mes
     ("name", "text", "message"),
     [
         ("a.geojson", "{}", "not a GeoJSON FeatureCollection"),
-        ("a.geojson", '{"features": [{"geometry": {"type": "LineString"}, "properties": {}}]}', "feature 0: .*LineString"),
+        (
+            "a.geojson",
+            '{"features": [{"geometry": {"type": "LineString"}, "properties": {}}]}',
+            "feature 0: .*LineString",
+        ),
         ("a.geojson", '{"features": [7]}', "feature 0: not a GeoJSON point"),
         ("a.csv", "hello\n", "line 1: expected column names"),
     ],

@@ -18,7 +18,9 @@ ROW = "1237.6017897600 206.777989 3.105123 -0.494818 -0.009945 0.005503 0.984668
 def straight(times_ns: list[int], speed_m_s: float = 9.0, rate_rad_s: float = 0.2) -> Trajectory:
     seconds = np.array(times_ns) / 1e9
     position = np.outer(seconds, [speed_m_s, 0.0, 0.1])
-    return Trajectory("drive.txt", np.array(times_ns, np.int64), position, Rotation.from_rotvec(np.outer(seconds, [0, 0, rate_rad_s])))
+    return Trajectory(
+        "drive.txt", np.array(times_ns, np.int64), position, Rotation.from_rotvec(np.outer(seconds, [0, 0, rate_rad_s]))
+    )
 
 
 @given(st.integers(0, 950_000_000))

@@ -12,11 +12,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from vbr_world import VbrWorld
 
 from geocorrect.__main__ import run
 from geocorrect.demo.server import MapillaryLookalike
 from geocorrect.errors import ExitCode
-from tests.anchors.conftest import VbrWorld
 
 ADD_TABLE = "anchors add anchors.csv --format table --crs EPSG:4326 --height-reference ellipsoid"
 BOX = "12.50,41.90,12.51,41.91"
@@ -245,8 +245,8 @@ VBR_SPOILS: dict[str, tuple[Callable[[VbrWorld], None], tuple[str, ...]]] = {
     "calibration without a camera": (lambda w: w.calibration.write_text("lidar: {}"), ("vbr_calib.yaml", "cam_l")),
     "no time stamps": (lambda w: (w.folder / "camera_left/timestamps.txt").unlink(), ("timestamps.txt",)),
     "image cut short": (
-        lambda w: os.truncate(w.folder / "camera_left/data/0000000004.png", 60),
-        ("0000000004.png",),
+        lambda w: os.truncate(w.folder / "camera_left/data/0000000000.png", 60),
+        ("0000000000.png",),
     ),
 }
 
