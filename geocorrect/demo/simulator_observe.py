@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geocorrect.demo.simulator import ANCHOR_CAMERA, SimulatedAnchor, SimulatedCase
+from geocorrect.depth.calibrate import CalibrateOptions, DepthCalibration, calibrate
+from geocorrect.depth.track_adjustment import NeighbourMatches
 from geocorrect.localize.observations import Observations, unit_rays
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.localize.verify import verify
 from geocorrect.records import Anchor, Matches
 
 Float = NDArray[np.float64]
-DepthKind = Literal["predicted", "lidar", "none"]
+DepthKind = Literal["predicted", "calibrated", "lidar", "none"]
 
 
 def observe_case(
@@ -74,4 +76,21 @@ def _depth(simulated: SimulatedAnchor, kind: DepthKind, scale_sigma: float) -> t
     if kind == "lidar":
         noise = np.hypot(0.003, 0.02 / np.maximum(pairs.predicted_m, 1.0))
         return pairs.lidar_m.copy(), np.hypot(noise, pairs.log_slope), 0.0
+    if kind == "calibrated":
+        calibration = calibrate_anchor(simulated, scale_sigma)
+        if calibration is not None:
+            log_z, sigma = calibration.apply(pairs.first_px, np.log(pairs.predicted_m))
+            return np.exp(log_z), np.hypot(sigma, pairs.log_slope), calibration.common_log_sigma
     return pairs.predicted_m.copy(), np.hypot(0.5 * scale_sigma, pairs.log_slope), scale_sigma
+
+
+def calibrate_anchor(simulated: SimulatedAnchor, scale_sigma: float) -> DepthCalibration | None:
+    """The anchor's predicted depth calibrated against its simulated neighbours."""
+    pairs = [
+        NeighbourMatches(pose.inverse() @ simulated.world_from_cam, ANCHOR_CAMERA, m.first_px, m.second_px)
+        for pose, m in simulated.neighbours
+    ]
+    stacked_px = np.concatenate([m.first_px for _, m in simulated.neighbours])
+    stacked_z = np.concatenate([m.predicted_m for _, m in simulated.neighbours])
+    _, first = np.unique(np.round(stacked_px * 100), axis=0, return_index=True)
+    return calibrate(ANCHOR_CAMERA, pairs, stacked_z[first], scale_sigma, CalibrateOptions())

@@ -113,6 +113,8 @@ def _compete(
             leading.append(int(index))
         if len(leading) == joint.max_hypotheses:
             break
+    if len(leading) == 1:
+        return [(scored[leading[0]][1].world_from_query, scored[leading[0]][0])]
     ranked = []
     for index in leading:
         solved = minimise(problem, scored[index][1], prior, sigma_px, joint)

@@ -11,7 +11,7 @@ its posterior is the covariance.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from geocorrect.geometry.camera import Camera
 from geocorrect.localize.covariance import cosine_basis, wave_amplitudes
 from geocorrect.localize.joint_problem import GLOBAL, PER_ANCHOR, Problem, State
-from geocorrect.localize.joint_solve import Solved, design
+from geocorrect.localize.joint_solve import Solved, design, robust_weights
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import LocalizeOptions, pixel_scale
 
@@ -88,9 +88,10 @@ def _whitened(
     # Smooth errors grow and shrink with the matcher: the residuals tell how good it is on this query.
     quality = solved.sigma_px / solved.nominal_px
     shared, own, by_track = design(problem, solved.state, solved.at)
-    # The smooth part of the depth error is modelled here, so the depths get their own sigma back.
-    depth_weight = solved.weights.depth * problem.depth_inflation**2
-    root = np.sqrt(np.stack([solved.weights.pixel, solved.weights.pixel, depth_weight], axis=1))
+    # The smooth part of the depth error is modelled here, so the depths are weighed by their own sigma.
+    plain = replace(problem, depth_inflation=np.ones_like(problem.depth_inflation))
+    weights = robust_weights(plain, solved.at, solved.sigma_px, 1.0, solved.active, options.joint)
+    root = np.sqrt(np.stack([weights.pixel, weights.pixel, weights.depth], axis=1))
     residual = root * np.concatenate([solved.at.pixel, np.nan_to_num(solved.at.depth)[:, None]], axis=1)
     sigma = np.nan_to_num(problem.depth_sigma) * noise.depth_field_share
 

@@ -54,18 +54,21 @@ def hypotheses(
 ) -> tuple[list[Pose], list[Pose | None]]:
     """(all hypotheses, the single-anchor ones by anchor), in the world shifted by origin_m."""
     focal, scale = focal_px(camera), pixel_scale(camera)
+    rows = choose_rows(observations, options.joint.max_trial_matches * 2, seed)
+    observations = [o.subset(r) for o, r in zip(observations, rows, strict=True)]
     points = [o.points_m - origin_m for o in observations]
     rays = np.concatenate([o.query_rays for o in observations])
+    pnp_options = replace(options.pnp, max_iterations=options.joint.hypothesis_iterations)
     tight, wide = options.joint.single_px * scale, options.joint.pooled_px * scale
     singles = [
-        _pose(pnp.absolute_pose(o.query_rays, p, focal, tight, options.pnp, seed))
+        _pose(pnp.absolute_pose(o.query_rays, p, focal, tight, pnp_options, seed))
         for o, p in zip(observations, points, strict=True)
     ]
     found = list(singles)
     if len(observations) > 1:
-        found.append(_pose(pnp.absolute_pose(rays, np.concatenate(points), focal, wide, options.pnp, seed)))
+        found.append(_pose(pnp.absolute_pose(rays, np.concatenate(points), focal, wide, pnp_options, seed)))
         track_rays, track_points = triangulate_shared(observations, origin_m)
-        found.append(_pose(pnp.absolute_pose(track_rays, track_points, focal, tight, options.pnp, seed)))
+        found.append(_pose(pnp.absolute_pose(track_rays, track_points, focal, tight, pnp_options, seed)))
     return [pose for pose in found if pose is not None], singles
 
 

@@ -35,6 +35,8 @@ GLOBAL = 9
 PER_ANCHOR = 7
 FOCAL_STEP = 0.1
 EFFECTIVE_DEPTH_SAMPLES = 30.0
+UNCALIBRATED_LOG_SIGMA = 0.05
+"""A source with a larger common error is a raw prediction, whose error is smooth over the whole image."""
 MIN_LOG_DISTANCE, MAX_LOG_DISTANCE = np.log(0.3), np.log(1000.0)
 
 
@@ -174,10 +176,8 @@ def build_problem(
 
 
 def _inflation(o: Observations, rows: Int) -> float:
-    """A thousand samples of one smooth error are worth EFFECTIVE_DEPTH_SAMPLES independent ones; measured
-    depth has none.
-    """
-    if o.common_log_sigma == 0.0:
+    """A thousand samples of one smooth error are worth EFFECTIVE_DEPTH_SAMPLES independent ones."""
+    if o.common_log_sigma < UNCALIBRATED_LOG_SIGMA:
         return 1.0
     return float(np.sqrt(max(1.0, o.has_depth[rows].sum() / EFFECTIVE_DEPTH_SAMPLES)))
 

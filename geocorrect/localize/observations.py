@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,11 @@ class Observations:
 
     def __len__(self) -> int:
         return len(self.query_px)
+
+    def subset(self, rows: NDArray[np.intp]) -> Observations:
+        """The observations of the given rows."""
+        names = ("query_px", "anchor_px", "query_rays", "anchor_rays", "depth_m", "log_sigma")
+        return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
     @property
     def has_depth(self) -> NDArray[np.bool_]:

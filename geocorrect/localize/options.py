@@ -84,6 +84,8 @@ class JointOptions:
     max_trial_matches: int = 150
     """Matches per anchor when hypotheses compete."""
     max_hypotheses: int = 2
+    hypothesis_iterations: int = 1_000
+    """RANSAC draws per hypothesis: 3-point samples at 15 % inliers need 900 for 95 %."""
     single_px: float = 8.0
     pooled_px: float = 12.0
     """PnP tolerances of the hypotheses: predicted depth is wrong by more than pixels are."""
