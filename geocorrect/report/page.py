@@ -1,0 +1,89 @@
+"""The self-contained page: template, style and scripts put into one HTML text that asks no network for anything."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import orjson
+
+from geocorrect import __version__
+from geocorrect.report.contents import Contents
+from geocorrect.report.payload import payload
+from geocorrect.report.provenance import anchor_sources, photo_sources, run_facts
+from geocorrect.report.summary import key_figures, note_sentences, summary_sentences
+from geocorrect.report.tables import device_rows, group_headings, reason_rows, sequence_rows
+
+SCRIPTS = ("leaflet.js", "data.js", "filters.js", "map.js", "charts.js", "page.js")
+STYLES = ("leaflet.css", "report.css")
+
+
+@dataclass(frozen=True)
+class PageOptions:
+    """title: heading of the page, default the scene's name. generated_at: shown when given; text of the caller."""
+
+    title: str | None = None
+    generated_at: str | None = None
+
+
+def render_page(contents: Contents, options: PageOptions | None = None) -> str:
+    """The HTML text. The same contents give the same text, byte for byte."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    options = options or PageOptions()
+    environment = Environment(
+        loader=PackageLoader("geocorrect.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    scripts = [_script(name) for name in SCRIPTS]
+    return environment.get_template("report.html.j2").render(
+        title=options.title or contents.frame.name,
+        generated_at=options.generated_at,
+        version=__version__,
+        policy=_policy(scripts),
+        styles=[_style(name) for name in STYLES],
+        scripts=scripts,
+        data=_json_in_html(payload(contents)),
+        contents=contents,
+        sentences=summary_sentences(contents),
+        notes=note_sentences(contents),
+        figures=key_figures(contents),
+        headings=group_headings(contents.has_truth),
+        sequences=sequence_rows(contents),
+        devices=device_rows(contents),
+        reasons=reason_rows(contents),
+        runs=run_facts(contents),
+        photo_sources=photo_sources(contents),
+        anchor_sources=anchor_sources(contents),
+    )
+
+
+def _json_in_html(value: object) -> str:
+    """JSON that cannot end the script element it stands in, nor start another."""
+    text = orjson.dumps(value).decode()
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _policy(scripts: list[str]) -> str:
+    """Content security policy: only these very scripts run, and nothing is ever fetched."""
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'"
+
+
+@cache
+def _asset(name: str) -> str:
+    return (files("geocorrect.report") / "static" / name).read_text(encoding="utf-8").strip()
+
+
+def _script(name: str) -> str:
+    return re.sub(r"^//# sourceMappingURL=.*$", "", _asset(name), flags=re.MULTILINE).strip()
+
+
+def _style(name: str) -> str:
+    """Without the pictures of controls that the page does not have."""
+    return re.sub(r"url\([^)]*\)", "none", _asset(name))

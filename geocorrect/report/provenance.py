@@ -1,0 +1,119 @@
+"""Where the results come from: runs, models, settings, licences."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from geocorrect.catalog.run import StoredRun
+from geocorrect.report.contents import Contents
+from geocorrect.report.wording import count, moment
+
+WHERE_NOT_WHAT = {"catalog", "images", "export", "area"}
+"""Sections of a configuration that say where a run worked, not what it computed: private, and of no use to a reader."""
+CREATORS_NAMED = 60
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """One run: pairs of what and value for people, and its settings as dotted keys."""
+
+    title: str
+    facts: tuple[tuple[str, str], ...]
+    settings: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class SourceFacts:
+    """Photos or anchors under one licence and who made them; url is a page of theirs, or empty."""
+
+    licence: str
+    n: str
+    creators: str
+    url: str
+
+
+def run_facts(contents: Contents) -> list[RunFacts]:
+    """Every run that produced a result shown here, oldest first."""
+    shown = Counter(photo.stored.run_key for photo in contents.photos)
+    return [_run(run, shown[run.run_key], contents) for run in contents.runs]
+
+
+def photo_sources(contents: Contents) -> list[SourceFacts]:
+    """Photos by licence, with their creators."""
+    creators: dict[str, Counter[str]] = {}
+    for photo in contents.photos:
+        source = photo.stored.attribution
+        creators.setdefault(source.licence or "licence unknown", Counter())[source.creator or "unknown creator"] += 1
+    return [
+        SourceFacts(licence, count(sum(names.values()), "photo"), _names(names), "")
+        for licence, names in sorted(creators.items())
+    ]
+
+
+def anchor_sources(contents: Contents) -> list[SourceFacts]:
+    """Anchors by source and licence."""
+    return [
+        SourceFacts(
+            a.licence or "licence unknown", count(n, "anchor"), a.creator or "unknown creator", safe_url(a.page_url)
+        )
+        for a, n in contents.anchor_sources
+    ]
+
+
+def depth_label(contents: Contents, run_key: str) -> str:
+    """Whether the depth of a run was measured or predicted."""
+    oracle = {
+        photo.stored.result.evidence.depth_is_oracle for photo in contents.photos if photo.stored.run_key == run_key
+    }
+    if oracle == {True}:
+        return "measured (LiDAR): an oracle, not available in ordinary operation"
+    return "predicted" if oracle == {False} else "measured (oracle) for some photos, predicted for others"
+
+
+def safe_url(url: str) -> str:
+    """The URL when it is an ordinary web address, else nothing: a link must not run a script."""
+    return url if re.match(r"https?://[^\s]+\Z", url, re.IGNORECASE) else ""
+
+
+def _run(run: StoredRun, shown: int, contents: Contents) -> RunFacts:
+    facts = (
+        ("Results shown here", f"{shown:,}"),
+        ("Started", moment(run.started_at)),
+        ("Finished", moment(run.finished_at)),
+        ("Work", f"{run.duration_s:,.0f} s in {count(run.n_starts, 'start')}"),
+        ("geocorrect", run.code_version),
+        ("Matcher", run.matcher),
+        ("Depth", run.depth),
+        ("Depth of the anchors", depth_label(contents, run.run_key)),
+        ("Georeference of the anchors", run.alignment_version),
+        ("Run key", run.run_key),
+    )
+    settings = tuple((key, without_password(value)) for key, value in _flat(run.config))
+    return RunFacts(f"Run {run.run_key[:12]}", facts, settings)
+
+
+def without_password(value: str) -> str:
+    """The text with user:password@ of a URL masked."""
+    return re.sub(r"(\w+://)[^/@\s]*@", r"\1***@", value)
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in sorted(config.items()):
+        if not prefix and key in WHERE_NOT_WHAT:
+            continue
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{name}.")
+        else:
+            yield name, "–" if value is None else str(value)
+
+
+def _names(names: Counter[str]) -> str:
+    ordered = sorted(names.items(), key=lambda item: (-item[1], item[0]))
+    text = ", ".join(f"{name} ({n:,})" for name, n in ordered[:CREATORS_NAMED])
+    rest = len(ordered) - CREATORS_NAMED
+    return f"{text} and {rest:,} more (each photo names its creator on the map)" if rest > 0 else text

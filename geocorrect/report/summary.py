@@ -1,0 +1,186 @@
+"""The report in words: what was done, how well, and what was left alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from geocorrect.errors import Status
+from geocorrect.records import Rejection
+from geocorrect.report.contents import Contents, Photo
+from geocorrect.report.statistics import Estimate, finite, median_of, percentile_of, share_of
+from geocorrect.report.wording import count, days, degrees, length, length_with_interval, listed, place, share
+
+FALSE_ACCEPT_M = 1.0
+"""An accepted position further than this from the truth is a false one."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One of the large numbers: value, what it is, and interval with sample size."""
+
+    value: str
+    label: str
+    note: str
+
+
+def summary_sentences(contents: Contents) -> list[str]:
+    """Whole sentences with unit, 95 % interval and n; together the paragraph at the top of the page."""
+    if not contents.photos:
+        return ["The catalog holds no result yet: nothing was corrected and nothing was rejected.", *_pending(contents)]
+    judged = _true(contents) or _predicted(contents)
+    return [_scope(contents), _decided(contents), *_moved(contents), *judged, *_pending(contents)]
+
+
+def note_sentences(contents: Contents) -> list[str]:
+    """What a careful reader wants to know next: what was left alone, what was promised, what was measured."""
+    if not contents.photos:
+        return []
+    promised = _predicted(contents) if _true(contents) else []
+    return [*_rejected(contents), *promised, *_promise_kept(contents), *_missed(contents), *_oracle(contents)]
+
+
+def key_figures(contents: Contents) -> list[Figure]:
+    """The large numbers under the paragraph."""
+    accepted, corrected = contents.of_status(Status.ACCEPTED), contents.corrected
+    figures = [Figure(f"{len(contents.photos):,}", "photos with a result", _sequences(contents))]
+    figures.append(Figure(f"{len(accepted):,}", "accepted", share(share_of(len(accepted), len(contents.photos)))))
+    moved = median_of(photo.stored.displacement_m for photo in corrected)
+    figures.append(Figure(length(moved.value), "median displacement", _interval(moved)))
+    if contents.has_truth:
+        error = median_of(photo.true_error_m for photo in accepted)
+        figures.append(Figure(length(error.value), "median true error", _interval(error)))
+    predicted = median_of(photo.expected_error_m for photo in corrected)
+    figures.append(Figure(length(predicted.value), "median predicted error", _interval(predicted)))
+    rejected = contents.of_status(Status.REJECTED)
+    review = contents.of_status(Status.REVIEW)
+    figures.append(Figure(f"{len(rejected):,}", "rejected", f"{len(review):,} more wait for a review"))
+    return figures
+
+
+def reason_counts(photos: Iterable[Photo]) -> list[tuple[str, int]]:
+    """Rejections by reason, most frequent first."""
+    reasons = [photo.stored.result.reason.value for photo in photos if isinstance(photo.stored.result, Rejection)]
+    return sorted(Counter(reasons).items(), key=lambda item: (-item[1], item[0]))
+
+
+def _sequences(contents: Contents) -> str:
+    n = len({photo.stored.sequence_id for photo in contents.photos} - {None})
+    return f"in {count(n, 'sequence')}"
+
+
+def _interval(estimate: Estimate) -> str:
+    shown = length_with_interval(estimate)
+    bracket = shown[shown.index("[") :] + ", " if "[" in shown else ""
+    return f"{bracket}n = {estimate.n:,}"
+
+
+def _scope(contents: Contents) -> str:
+    times = [photo.stored.captured_at for photo in contents.photos if photo.stored.captured_at is not None]
+    devices = len({photo.device for photo in contents.photos})
+    when = f", taken {days(min(times), max(times))}" if times else ""
+    where = place(contents.frame.lon_deg, contents.frame.lat_deg)
+    return (
+        f"This report covers {count(len(contents.photos), 'street photo')} {_sequences(contents)} from "
+        f"{count(devices, 'kind')} of device{when}, around {where}, matched against "
+        f"{count(len(contents.anchors), 'anchor image')} whose positions are known."
+    )
+
+
+def _decided(contents: Contents) -> str:
+    n = len(contents.photos)
+    accepted, review = (len(contents.of_status(status)) for status in (Status.ACCEPTED, Status.REVIEW))
+    waiting = (
+        f"{review:,} more got a position that a person should review first" if review else "none waits for a review"
+    )
+    return (
+        f"{accepted:,} of the photos, {share(share_of(accepted, n))}, were put back where they were taken; {waiting}."
+    )
+
+
+def _rejected(contents: Contents) -> list[str]:
+    reasons = reason_counts(contents.photos)
+    if not reasons:
+        return ["None was rejected."]
+    total = sum(number for _, number in reasons)
+    shown = [f"{reason.replace('_', ' ')} ({number:,})" for reason, number in reasons]
+    kept = f"{'It keeps its' if total == 1 else 'They keep their'} reported position"
+    return [f"{count(total, 'photo was', 'photos were')} rejected rather than guessed: {listed(shown)}. {kept}."]
+
+
+def _moved(contents: Contents) -> list[str]:
+    corrected = contents.corrected
+    moved = median_of(photo.stored.displacement_m for photo in corrected)
+    if not moved.n:
+        return []
+    ninety = length(percentile_of((photo.stored.displacement_m for photo in corrected), 90))
+    turned = median_of(abs(photo.stored.heading_change_deg) for photo in corrected)
+    heading = f", and turned by {degrees(turned.value)} (median, n = {turned.n:,})" if turned.n else ""
+    return [
+        f"Corrected photos moved horizontally by a median of {length_with_interval(moved)} (90th percentile {ninety}, "
+        f"n = {moved.n:,}){heading}: that far off their devices had them."
+    ]
+
+
+def _predicted(contents: Contents) -> list[str]:
+    predicted = median_of(photo.expected_error_m for photo in contents.corrected)
+    if not predicted.n:
+        return []
+    return [
+        f"The system itself expects a horizontal error of {length_with_interval(predicted)} "
+        f"(median of the 68 % predictions, n = {predicted.n:,})."
+    ]
+
+
+def _true(contents: Contents) -> list[str]:
+    accepted = [photo for photo in contents.of_status(Status.ACCEPTED) if photo.truth is not None]
+    errors = finite(photo.true_error_m for photo in accepted)
+    if not len(errors):
+        return []
+    before, after = median_of(photo.reported_error_m for photo in accepted), median_of(errors)
+    wrong = int((errors > FALSE_ACCEPT_M).sum())
+    return [
+        f"Measured against the known truth, the horizontal error of the accepted photos fell from "
+        f"{length_with_interval(before)} to {length_with_interval(after)} (medians, n = {after.n:,}; 90th percentile "
+        f"{length(percentile_of(errors, 90))}, largest {length(float(errors[-1]))}); "
+        f"{wrong if wrong else 'none'} of them {'are' if wrong > 1 else 'is'} wrong by more than {FALSE_ACCEPT_M:g} m."
+    ]
+
+
+def _promise_kept(contents: Contents) -> list[str]:
+    pairs = _error_pairs(contents.of_status(Status.ACCEPTED))
+    if not pairs:
+        return []
+    kept = share(share_of(sum(error <= predicted for error, predicted in pairs), len(pairs)))
+    return [f"Of the true errors, {kept} are within their prediction, which promises 68 % (n = {len(pairs):,})."]
+
+
+def _error_pairs(photos: Iterable[Photo]) -> list[tuple[float, float]]:
+    return [(photo.true_error_m, photo.expected_error_m) for photo in photos if photo.true_error_m >= 0]
+
+
+def _missed(contents: Contents) -> list[str]:
+    """How many photos that anchors can see were rejected, when the truth says which those are."""
+    placeable = [photo for photo in contents.photos if photo.truth is not None and photo.truth.localisable]
+    if not placeable:
+        return []
+    missed = sum(photo.status is Status.REJECTED for photo in placeable)
+    return [
+        f"Of the {count(len(placeable), 'photo')} that anchors can see, {f'{missed:,} were' if missed else 'none was'} rejected."
+    ]
+
+
+def _oracle(contents: Contents) -> list[str]:
+    oracle = sum(photo.stored.result.evidence.depth_is_oracle for photo in contents.corrected)
+    if not oracle:
+        return []
+    return [
+        f"For {count(oracle, 'photo')} the depth of the anchors was measured by LiDAR (an oracle): these figures say "
+        "how good matching and pose are, not what depth predicted by a network would give."
+    ]
+
+
+def _pending(contents: Contents) -> list[str]:
+    n = contents.n_pending
+    return [f"{count(n, 'photo')} of the catalog {'has' if n == 1 else 'have'} no result yet."] if n else []
