@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from geocorrect.demo.rays import RayGrid
 from geocorrect.demo.shading import Float32
-from geocorrect.demo.surfaces import Float
+from geocorrect.demo.surfaces import Float, Scene
 from geocorrect.demo.visibility import SKY, inside
 
 Int32 = NDArray[np.int32]
@@ -34,7 +34,7 @@ def subpixel_rays(rays: RayGrid, pixels: NDArray[np.int64]) -> Float32:
     return (centre + SUBPIXELS[:, None].astype(np.float32) * steps).astype(np.float32)
 
 
-def quads_of_subpixels(index: Int32, forms: Float, pixels: NDArray[np.int64], rays: Float32) -> Int32:
+def quads_of_subpixels(scene: Scene, index: Int32, forms: Float, pixels: NDArray[np.int64], rays: Float32) -> Int32:
     """(4, E) quad seen by each subpixel ray (4, E, 2), chosen among those of the pixel and its four neighbours."""
     height, width = index.shape
     row, column = np.divmod(pixels, width)
@@ -46,7 +46,7 @@ def quads_of_subpixels(index: Int32, forms: Float, pixels: NDArray[np.int64], ra
         u, v, inverse_depth = (
             form[:, k, 0] * rays[..., 0] + form[:, k, 1] * rays[..., 1] + form[:, k, 2] for k in range(3)
         )
-        hit = inside(u, v, inverse_depth) & (inverse_depth > nearest)
+        hit = inside(u, v, inverse_depth, scene.cut[quad].astype(np.float32)) & (inverse_depth > nearest)
         nearest = np.where(hit, inverse_depth, nearest)
         best = np.where(hit, quad, best)
     return best

@@ -24,7 +24,7 @@ def render(scene: Scene, sky: Sky, rays: RayGrid, world_from_cam: Pose) -> Float
     edges = edge_pixels(index)
     if len(edges):
         sub_rays = subpixel_rays(rays, edges)
-        sub_quads = quads_of_subpixels(index, forms, edges, sub_rays)
+        sub_quads = quads_of_subpixels(scene, index, forms, edges, sub_rays)
         fine = look.colour(sub_quads.ravel(), sub_rays.reshape(-1, 2), np.tile(steps[edges] * np.float32(0.5), (4, 1)))
         picture[edges] = fine.reshape(4, -1, 3).mean(axis=0)
     return picture.reshape(*index.shape, 3)

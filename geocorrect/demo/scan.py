@@ -52,7 +52,7 @@ def scan(scene: Scene, model: LidarModel, world_from_lidar: Pose, seed: tuple[in
         columns = _columns(corners[quad], model.columns)
         rays = directions[:, columns]
         u, v, inverse = np.moveaxis(rays @ forms[quad].T, -1, 0)
-        hit = inside(u, v, inverse) & (inverse > inverse_range[:, columns])
+        hit = inside(u, v, inverse, scene.cut[quad]) & (inverse > inverse_range[:, columns])
         rows, hits = np.nonzero(hit)
         inverse_range[rows, columns[hits]] = inverse[hit]
         facing[rows, columns[hits]] = rays[hit] @ normals[quad]

@@ -53,8 +53,9 @@ class Block:
         """Unit vector of its width."""
         return np.cross(UP, self.forward)
 
-    def quads(self, sides: Texture, ends: Texture, lid: Texture) -> list[Quad]:
-        """Two long sides, two ends and a lid; nothing below."""
+    def quads(self, sides: Texture, ends: Texture | tuple[Texture, Texture], lid: Texture) -> list[Quad]:
+        """Two long sides, the front and back ends (alike, or one texture each) and a lid; nothing below."""
+        front, back = ends if isinstance(ends, tuple) else (ends, ends)
         centre = np.array([*self.centre_m, self.bottom_m])
         height = self.top_m - self.bottom_m
         half_l, half_w = self.forward * self.length_m / 2, self.left * self.width_m / 2
@@ -62,8 +63,8 @@ class Block:
         return [
             panel(centre + half_w, self.left, (self.length_m, height), sides),
             panel(centre - half_w, -self.left, (self.length_m, height), sides),
-            panel(centre + half_l, self.forward, (self.width_m, height), ends),
-            panel(centre - half_l, -self.forward, (self.width_m, height), ends),
+            panel(centre + half_l, self.forward, (self.width_m, height), front),
+            panel(centre - half_l, -self.forward, (self.width_m, height), back),
             Quad(lid_corner, 2 * half_l, -2 * half_w, lid, WHOLE, lit(UP)),
         ]
 

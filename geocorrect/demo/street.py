@@ -11,6 +11,7 @@ import numpy as np
 
 from geocorrect.demo import furniture, ground
 from geocorrect.demo.buildings import row_of_buildings
+from geocorrect.demo.cars import car
 from geocorrect.demo.facades import Facade
 from geocorrect.demo.solids import floor, panel
 from geocorrect.demo.surfaces import Float, Quad
@@ -114,7 +115,7 @@ def _park_cars(street: Street) -> None:
             centre = (x, side * (ROAD_HALF_M - 1.0 + float(rng.normal(0, 0.07))))
             yaw = float(rng.normal(0, 1.5)) + (180.0 if side > 0 else 0.0)
             seed = (street.plan.seed, 4, int(x * 10) + 1000, int(side > 0))
-            quads, body = furniture.car(seed, centre, yaw)
+            quads, body = car(seed, centre, yaw)
             street.quads += quads
             street.object_outlines_m.append(body.footprint_m)
 

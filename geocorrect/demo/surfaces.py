@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,10 +22,11 @@ SUN = np.array([0.35, -0.55, 0.76])
 
 @dataclass(frozen=True, eq=False)
 class Quad:
-    """One rectangle or parallelogram, seen from its front.
+    """One rectangle, parallelogram or triangle, seen from its front.
 
     corner_m: (3,) top-left corner; right_m, down_m: (3,) edges from it. window: part of the texture that is shown.
-    shade: how bright the surface is lit, 1 = full. The back is invisible and stops no laser beam.
+    shade: how bright the surface is lit, 1 = full. shape: a triangle is the half of the parallelogram at corner_m. The
+    back is invisible and stops no laser beam.
     """
 
     corner_m: Float
@@ -33,11 +35,15 @@ class Quad:
     texture: Texture
     window: tuple[float, float, float, float] = WHOLE
     shade: float = 1.0
+    shape: Literal["rectangle", "triangle"] = "rectangle"
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """Quads as arrays. corner_m, right_m, down_m: (Q, 3); texture_index: (Q,); texel_window: (Q, 4); shade: (Q,)."""
+    """Quads as arrays. corner_m, right_m, down_m: (Q, 3); texture_index: (Q,); texel_window: (Q, 4); shade: (Q,).
+
+    cut: (Q,) 1 for triangles, else 0.
+    """
 
     corner_m: Float
     right_m: Float
@@ -45,6 +51,7 @@ class Scene:
     texture_index: NDArray[np.int64]
     texel_window: Float
     shade: Float
+    cut: Float
     textures: tuple[Texture, ...]
 
     @classmethod
@@ -62,6 +69,7 @@ class Scene:
             texture_index=np.array([order[id(q.texture)] for q in quads]),
             texel_window=np.array([q.window for q in quads], float) * size,
             shade=np.array([q.shade for q in quads], float),
+            cut=np.array([float(q.shape == "triangle") for q in quads]),
             textures=tuple(textures.values()),
         )
 
@@ -96,7 +104,7 @@ def moved(quads: Sequence[Quad], a_from_b: Pose) -> list[Quad]:
     """The same quads in another frame."""
     turn = a_from_b.rotation.as_matrix()
     return [
-        Quad(a_from_b.apply(q.corner_m), turn @ q.right_m, turn @ q.down_m, q.texture, q.window, q.shade) for q in quads
+        replace(q, corner_m=a_from_b.apply(q.corner_m), right_m=turn @ q.right_m, down_m=turn @ q.down_m) for q in quads
     ]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from geocorrect.demo import furniture
+from geocorrect.demo.cars import car
 from geocorrect.demo.drives import Drive
 from geocorrect.demo.photography import Exposure, ImageArray, photograph
 from geocorrect.demo.plan import WorldPlan, WorldSize, plan_world, street_from_raw
@@ -88,7 +88,7 @@ class Studio:
             return []
         along = 1.0 if street_from_cam.rotation.as_matrix()[0, 2] > 0 else -1.0
         centre = (float(street_from_cam.translation_m[0]) + along * distance_m, along * 1.5)
-        return furniture.car((*seed, 77), centre, 180.0 if along > 0 else 0.0)[0]
+        return car((*seed, 77), centre, 180.0 if along > 0 else 0.0)[0]
 
 
 def take_all(

@@ -10,6 +10,7 @@ from geocorrect.demo.surfaces import Float, Scene
 from geocorrect.geometry.pose import Pose
 
 Int32 = NDArray[np.int32]
+Floating = NDArray[np.floating]
 NEAR_M = 0.05
 SKY = -1
 SEAM = 1e-4
@@ -24,17 +25,20 @@ def visible_quads(scene: Scene, forms: Float, rays: RayGrid, world_from_cam: Pos
     for quad, (left, right, top, bottom) in zip(candidates, boxes, strict=True):
         window = slice(top, bottom), slice(left, right)
         u, v, inverse_depth = _evaluate(forms[quad], rays.x[window], rays.y[window])
-        hit = inside(u, v, inverse_depth) & (inverse_depth > nearest[window])
+        hit = inside(u, v, inverse_depth, float(scene.cut[quad])) & (inverse_depth > nearest[window])
         np.copyto(nearest[window], inverse_depth, where=hit)
         np.copyto(index[window], np.int32(quad), where=hit)
     return index
 
 
-def inside(u: NDArray[np.floating], v: NDArray[np.floating], inverse_depth: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Whether forms of `Scene.ray_forms` (u, v not yet divided by the last) hit the quad in front of the sensor."""
+def inside(u: Floating, v: Floating, inverse_depth: Floating, cut: Floating | float) -> NDArray[np.bool_]:
+    """Whether forms of `Scene.ray_forms` (u, v not yet divided by the last) hit the quad in front of the sensor.
+
+    cut: 1 where only the triangle u + v ≤ 1 counts, else 0 (see `Scene`).
+    """
     margin = SEAM * inverse_depth
-    over = inverse_depth + margin
-    hit: NDArray[np.bool_] = (inverse_depth > 0) & (u >= -margin) & (v >= -margin) & (u <= over) & (v <= over)
+    low, high = np.minimum(u, v), np.maximum(u, v)
+    hit: NDArray[np.bool_] = (inverse_depth > 0) & (low >= -margin) & (high + cut * low <= inverse_depth + margin)
     return hit
 
 

@@ -89,6 +89,20 @@ def test_the_nearer_surface_hides_the_farther_and_backs_are_invisible() -> None:
         assert image[5, 5, 0] == pytest.approx(80 * far.shade, abs=0.5)
 
 
+def test_a_triangle_is_half_a_rectangle() -> None:
+    camera = Camera.pinhole(90, 90, 80, 80, 44.5, 44.5)
+    wall = facing_north(6.0, (3.0, 3.0), flat(200))
+    north = Pose(rotation_from_heading(0.0), np.zeros(3))
+    half = Quad(wall.corner_m, wall.right_m, wall.down_m, wall.texture, shade=1.0, shape="triangle")
+    covered = []
+    for quad in (wall, half):
+        grey = render(Scene.of([quad]), BLACK_SKY, RayGrid.of(camera), north)[..., 0]
+        covered.append(np.abs(grey - 200 * quad.shade) < 0.5)
+    assert covered[1].sum() / covered[0].sum() == pytest.approx(0.5, abs=0.05)
+    assert covered[1][30, 30]
+    assert not covered[1][60, 60]
+
+
 def test_far_checks_become_grey_instead_of_flickering() -> None:
     squares = (np.indices((512, 512)).sum(axis=0) % 2 * 255).astype(np.uint8)
     texture = Texture("checks", 512, 512, lambda: np.repeat(squares[..., None], 3, axis=2))

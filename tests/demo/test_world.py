@@ -68,7 +68,7 @@ def test_lidar_and_pictures_show_the_same_world(anchors: list[Anchor]) -> None:
     assert (quad == SKY).mean() < 0.01
     hidden = error > 0.12  # the LiDAR sits higher and looks over what hides these points from the camera
     assert hidden.mean() < 0.15
-    assert (error < -0.12).mean() < 0.01
+    assert (error < -0.12).mean() < 0.02  # silhouettes: the pixel's centre sees past the edge
     assert error[~hidden & (error > -0.12)].std() == pytest.approx(0.02, rel=0.25)
 
 
