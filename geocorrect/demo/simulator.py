@@ -182,7 +182,7 @@ class _World:
             step = self.rng.normal(0, 1, 3) * [1, 1, 0]
             step *= self.rng.uniform(5, 25) / np.linalg.norm(step)
             centre = view.pose.translation_m
-            displaced = Pose(turn, centre + step - turn.apply(centre))
+            displaced = Pose(turn, centre + step - turn.as_matrix() @ centre)
         pairs = self._match_query(view, error)
         if wrong and not aliased:
             pairs = _garbage(pairs, self.rng)

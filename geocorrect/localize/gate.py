@@ -23,9 +23,16 @@ from geocorrect.records import Query
 Float = NDArray[np.float64]
 
 
+SUPPORTING_INLIERS = 15
+"""An anchor with fewer inliers than this supports nothing."""
+
+
 @dataclass(frozen=True)
 class GateStatistics:
-    """Everything the decision looks at; stored with the result. nan = does not apply."""
+    """Everything the decision looks at; stored with the result. nan = does not apply.
+
+    supporting_anchors: how many anchors hold SUPPORTING_INLIERS; support_share: out of those with verified matches.
+    """
 
     n_inliers: float
     inlier_share: float
@@ -34,6 +41,8 @@ class GateStatistics:
     height_difference_m: float
     anchor_spread_m: float
     alternative_share: float
+    supporting_anchors: float
+    support_share: float
     expected_error_m: float
     expected_heading_error_deg: float
 
@@ -64,6 +73,8 @@ def gate_statistics(solution: Solution, observations: Sequence[Observations], qu
         height_difference_m=float(pose.translation_m[2] - anchor_height),
         anchor_spread_m=solution.anchor_spread_m,
         alternative_share=solution.alternative_share,
+        supporting_anchors=float((counts >= SUPPORTING_INLIERS).sum()),
+        support_share=float((counts >= SUPPORTING_INLIERS).mean()),
         expected_error_m=horizontal_sigma_m(pose.covariance),
         expected_heading_error_deg=heading_sigma_deg(pose.covariance),
     )
