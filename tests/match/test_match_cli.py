@@ -1,0 +1,63 @@
+"""`geocorrect match A B` on a real street pair, with the matcher that needs no weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from geocorrect.console import Invocation
+from geocorrect.errors import ModelError, UsageError
+from geocorrect.match.cli import match
+
+
+@pytest.fixture
+def app() -> typer.Typer:
+    application = typer.Typer()
+
+    @application.callback()
+    def root(context: typer.Context) -> None:
+        context.obj = Invocation(None)
+
+    application.command("match")(match)
+    return application
+
+
+@pytest.fixture
+def pair(shared_data: Path) -> list[str]:
+    folder = next((shared_data / "kitti_raw").rglob("image_02")) / "data"
+    return [str(path) for path in sorted(folder.iterdir())[:2]]
+
+
+@pytest.mark.data
+def test_street_pair_with_sift(
+    app: typer.Typer, pair: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["match", *pair, "--matcher", "sift", "--focal", "0.58", "--json"])
+    assert done.exit_code == 0, done.output
+    summary = json.loads(done.stdout)
+    assert summary["n_inliers"] > 0.6 * summary["n_matches"] > 100
+    assert (tmp_path / summary["picture"]).stat().st_size > 50_000
+
+
+@pytest.mark.data
+def test_unknown_names_and_missing_weights(
+    app: typer.Typer, pair: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GEOCORRECT_WEIGHTS", str(tmp_path))
+    runner = CliRunner()
+    for arguments, kind, message in (
+        (["--matcher", "magic"], UsageError, "--matcher 'magic': use one of sift, mast3r"),
+        (["--depth", "magic"], UsageError, "--depth 'magic': use one of lidar"),
+        (["--matcher", "mast3r"], ModelError, "geocorrect models fetch mast3r --accept-licence"),
+        (["--depth", "depth_pro"], ModelError, "geocorrect models fetch depth_pro --accept-licence"),
+    ):
+        done = runner.invoke(app, ["match", *pair, *arguments])
+        assert isinstance(done.exception, kind)
+        assert message in str(done.exception)
+    assert not list(tmp_path.glob("*.png"))
