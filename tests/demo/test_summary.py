@@ -27,7 +27,7 @@ ASTRAY = {"x": (30.0, 2.0, False), "y": (35.0, 2.0, False)}
 def photo(image_id: str, east: float, north: float, localisable: bool) -> PhotoTruth:
     pose = Pose(rotation_from_heading(350.0), np.array([east, north, 1.5]))
     lon, lat, height = (float(v) for v in FRAME.wgs84_from_enu(pose.translation_m))
-    reported_lon, reported_lat, _ = FRAME.wgs84_from_enu(pose.translation_m + [3.0, 4.0, 0.0])
+    reported_lon, reported_lat, _ = FRAME.wgs84_from_enu(pose.translation_m + np.array([3.0, 4.0, 0.0]))
     kind = "street" if localisable else "sky"
     heading = FRAME.heading_deg(pose)
     return PhotoTruth(
