@@ -150,6 +150,7 @@ def config_show(context: typer.Context, as_json: JsonOption = False) -> None:
 def _mount_rooms() -> None:
     """Each room brings its own commands; their modules import nothing heavy. The order is that of the help."""
     from geocorrect.anchors.cli import app as anchors_app
+    from geocorrect.anchors.georeference.cli import georeference
     from geocorrect.catalog.cli import app as db_app
     from geocorrect.demo.cli import demo
     from geocorrect.evaluate.cli import app as evaluate_app
@@ -157,6 +158,7 @@ def _mount_rooms() -> None:
     from geocorrect.harvest.cli import harvest, import_photos
     from geocorrect.networks.cli import app as models_app
 
+    app.command("georeference")(georeference)
     app.command("harvest")(harvest)
     app.command("import")(import_photos)
     app.command("export")(export)

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.kitti import KittiOptions, read_kitti_raw
 from geocorrect.anchors.table import TableOptions, read_table
@@ -125,7 +127,7 @@ def add_anchors_to(
         frame = alignment.frame
         sink.set_frame(frame)
     scene_from_world = frame.this_from(alignment.frame)
-    sink.add_alignment(_record(alignment, anchors[0].dataset, scene_from_world, details or {}))
+    sink.add_alignment(alignment_record(alignment, anchors[0].dataset, scene_from_world, details or {}))
     sink.upsert_anchors([_in_scene(anchor, scene_from_world) for anchor in anchors])
     return AddedAnchors(alignment.id, anchors[0].dataset, frame, tuple(anchor.id for anchor in anchors))
 
@@ -144,13 +146,21 @@ def _in_scene(anchor: Anchor, scene_from_world: Pose) -> Anchor:
     return replace(anchor, path=anchor.path.resolve(), world_from_cam=scene_from_world @ anchor.world_from_cam)
 
 
-def _record(alignment: Alignment, dataset: str, scene_from_world: Pose, details: Mapping[str, Any]) -> AlignmentRecord:
+def alignment_record(
+    alignment: Alignment, dataset: str, scene_from_world: Pose, details: Mapping[str, Any]
+) -> AlignmentRecord:
+    """The catalog's record of an alignment, in the scene's frame; its covariance is turned along."""
+    covariance = alignment.covariance
+    if covariance is not None:
+        turn = np.eye(len(covariance))
+        turn[:3, :3] = turn[3:6, 3:6] = scene_from_world.rotation.as_matrix()
+        covariance = turn @ covariance @ turn.T
     return AlignmentRecord(
         id=alignment.id,
         dataset=dataset,
         method=alignment.method,
         created_at=datetime.now(UTC),
         world_from_local=Similarity.from_pose(scene_from_world) @ alignment.world_from_local,
-        covariance=alignment.covariance,
+        covariance=covariance,
         details={"frame": alignment.frame.name, **details},
     )

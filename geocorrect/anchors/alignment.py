@@ -61,7 +61,7 @@ class Alignment:
     def fingerprint(self) -> str:
         """Hex sha256 of everything that moves an anchor: frame origin, transform (to 1e-12), covariance."""
         s, f = self.world_from_local, self.frame
-        parts = [[f.lon_deg, f.lat_deg, f.height_m, s.scale], s.translation_m]
+        parts: list[Float] = [np.array([f.lon_deg, f.lat_deg, f.height_m, s.scale]), s.translation_m]
         parts.append(s.rotation.as_matrix().ravel().round(12) + 0.0)
         parts += [] if self.covariance is None else [self.covariance.ravel()]
         return hashlib.sha256(np.concatenate(parts).astype("<f8").tobytes()).hexdigest()

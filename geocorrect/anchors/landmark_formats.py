@@ -31,7 +31,9 @@ def read_thesis(path: Path, options: LandmarkOptions) -> Iterator[Click]:
     try:
         per_image = list(zip(data["image_indices"], data["pixel_locations"], data["locations"], strict=True))
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: image_indices, pixel_locations and locations must be equally long ({error})") from None
+        raise InputError(
+            f"{path}: image_indices, pixel_locations and locations must be equally long ({error})"
+        ) from None
     for image, pixels, places in per_image:
         where = f"{path}, image {image}"
         if len(pixels) != len(places):
@@ -116,7 +118,10 @@ def read_qgis(path: Path, options: LandmarkOptions) -> Iterator[Click]:
     crs = options.crs or header.removeprefix("#CRS:").strip() or None
     body = [(number, line) for number, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")]
     names = [name.strip() for name in body[0][1].split(",")] if body else []
-    columns = [_column(names, choices, path) for choices in (("mapX",), ("mapY",), ("sourceX", "pixelX"), ("sourceY", "pixelY"))]
+    columns = [
+        _column(names, choices, path)
+        for choices in (("mapX",), ("mapY",), ("sourceX", "pixelX"), ("sourceY", "pixelY"))
+    ]
     enabled = names.index("enable") if "enable" in names else None
     image = options.image or path.stem
     for number, line in body[1:]:

@@ -1,10 +1,12 @@
 """Clicked landmarks: which pixel of which image is which place on the map. Five formats, one record.
 
-    own CSV / GeoJSON     image, u_px, v_px, lon_deg, lat_deg (or x, y in the declared CRS) [, height_m, sigma_px, sigma_m,
+    own CSV / GeoJSON     image, u_px, v_px, lon_deg, lat_deg (or x, y in the declared CRS) [, height_m, sigma_px,
+    sigma_m,
                           sigma_height_m, landmark]
     thesis JSON           image_indices, pixel_locations, locations [lat, lon]
     OpenSfM               ground_control_points.json; gcp_list.txt
-    QGIS Georeferencer    one .points file per image; pixels from the corner of the top-left pixel, rows negative downward
+    QGIS Georeferencer    one .points file per image; pixels from the corner of the top-left pixel, rows negative
+    downward
 
 Pixels are returned with the centre of the top-left pixel at (0, 0).
 """
@@ -29,10 +31,10 @@ MAX_EXTENT_DEG = 0.5
 
 @dataclass(frozen=True)
 class Click:
-    """One click. image: name or frame number as the file gives it. u_px, v_px: nan while only normalised ones are known.
-    height_m: ellipsoidal, nan unknown. sigma_px, sigma_map_m, sigma_height_m: nan for the default. landmark: equal for the
-    same mark in several images. where: file and row, for messages. normalised: OpenSfM image coordinates, resolved when the
-    image's size is known.
+    """One click. image: name or frame number as the file gives it. u_px, v_px: nan while only normalised ones are
+    known. height_m: ellipsoidal, nan unknown. sigma_px, sigma_map_m, sigma_height_m: nan for the default. landmark:
+    equal for the same mark in several images. where: file and row, for messages. normalised: OpenSfM image
+    coordinates, resolved when the image's size is known.
     """
 
     image: str
@@ -67,8 +69,8 @@ class Click:
 
 @dataclass(frozen=True)
 class LandmarkOptions:
-    """How a clicks file is meant. crs: of its map coordinates, None where the format says it. image: the image of a .points
-    file, None takes its file name. height_reference, undulation_m: see `geometry.vertical`.
+    """How a clicks file is meant. crs: of its map coordinates, None where the format says it. image: the image of a
+    .points file, None takes its file name. height_reference, undulation_m: see `geometry.vertical`.
     """
 
     crs: str | None = None
@@ -92,7 +94,9 @@ def read_landmarks(path: Path, options: LandmarkOptions | None = None) -> list[C
     }  # fmt: skip
     clicks = list(readers[_format_of(path)](path, options))
     if len(clicks) < MIN_CLICKS:
-        raise InputError(f"{path}: {len(clicks)} clicks; at least {MIN_CLICKS} are needed (better 4 in each of 3 images)")
+        raise InputError(
+            f"{path}: {len(clicks)} clicks; at least {MIN_CLICKS} are needed (better 4 in each of 3 images)"
+        )
     _refuse_scattered(path, clicks)
     return [_numbered(click, clicks) for click in clicks]
 
@@ -119,7 +123,9 @@ def _format_of(path: Path) -> str:
 def _own(path: Path, options: LandmarkOptions) -> Iterable[Click]:
     crs = options.crs or (None if path.suffix.lower() == ".csv" else "EPSG:4326")
     for number, row in enumerate(read_rows(path)):
-        x, y = (row.number("lon_deg"), row.number("lat_deg")) if row.has("lon_deg") else (row.number("x"), row.number("y"))
+        x, y = (
+            (row.number("lon_deg"), row.number("lat_deg")) if row.has("lon_deg") else (row.number("x"), row.number("y"))
+        )
         yield placed(
             Click(
                 image=row.text("image"),
@@ -183,11 +189,11 @@ def _refuse_scattered(path: Path, clicks: list[Click]) -> None:
             swapped = np.abs(here[::-1] - middle).max() < MAX_EXTENT_DEG
             remedy = "latitude and longitude are swapped" if swapped else "check its coordinates and CRS"
             raise InputError(
-                f"{click.where}: longitude {here[0]:g}, latitude {here[1]:g} is far from the other clicks of {path}; {remedy}"
+                f"{click.where}: longitude {here[0]:g}, latitude {here[1]:g} is far from the other clicks; {remedy}"
             )
 
 
 def _numbered(click: Click, clicks: list[Click]) -> Click:
-    """index counts the clicks within their image."""
+    """Index counts the clicks within their image."""
     own = [other for other in clicks if other.image == click.image]
     return replace(click, index=own.index(click))

@@ -9,6 +9,8 @@ organised cloud is known to be rows × columns of the sensor.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +92,9 @@ def _ouster(path: Path, data: bytes) -> Float:
         for points in sorted(OUSTER_POINTS)
         if len(data) % points == 0 and smallest <= len(data) // points <= MAX_POINT_BYTES
     ]
-    readings = [lambda step=step: _full_record(data, fields, step) for step in sorted(steps)]
+    readings: list[Callable[[], Float]] = [partial(_full_record, data, fields, step) for step in sorted(steps)]
     if len(data) % REDUCED_POINT_BYTES == 0 and len(data) // REDUCED_POINT_BYTES in OUSTER_POINTS:
-        readings.insert(0, lambda: _four_floats(path, data))
+        readings.insert(0, partial(_four_floats, path, data))
     for reading in readings:
         points = reading()
         if _looks_like_returns(points):

@@ -33,7 +33,8 @@ def beams(beam_spacing_deg: float = 0.5) -> Float:
 
 
 def cast(directions: Float, origin_z_m: float) -> Float:
-    """Range to the nearest of: ground, a wall at x = 20 m, a van (x 5…9, |y| < 1, up to 1.2 m above the camera's height).
+    """Range to the nearest of: ground, a wall at x = 20 m, a van (x 5…9, |y| < 1, up to 1.2 m above the camera's
+    height).
 
     Heights are measured from the camera; the ground lies 1.5 m below it.
     """
@@ -128,8 +129,8 @@ def test_no_scan_and_a_wrong_image_size_are_refused(tmp_path: Path) -> None:
     image = np.zeros((350, 694, 3), np.uint8)
     with pytest.raises(InputError, match="a/left/1: it has no laser scan"):
         LidarDepth().depth(anchor_with(None), image)
+    scan = LidarScan(tmp_path / "1.bin", "kitti_bin", CAM_FROM_LIDAR)
     with pytest.raises(InputError, match="image is 100×50 pixels, its camera is 694×350"):
-        scan = LidarScan(tmp_path / "1.bin", "kitti_bin", CAM_FROM_LIDAR)
         LidarDepth().depth(anchor_with(scan), np.zeros((50, 100, 3), np.uint8))
 
 

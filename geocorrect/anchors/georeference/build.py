@@ -126,9 +126,7 @@ def build_problem(
 
 def vertical_of(drives: Sequence[ClickedDrive]) -> Float:
     """(3,) unit vertical in the shared local frame: a car stands upright on average over a drive."""
-    axes = [
-        (drive.shared_from_local.rotation * drive.trajectory.rotation).apply([0.0, 0.0, 1.0]) for drive in drives
-    ]
+    axes = [(drive.shared_from_local.rotation * drive.trajectory.rotation).apply([0.0, 0.0, 1.0]) for drive in drives]
     mean = np.concatenate(axes).mean(axis=0)
     unit: Float = mean / np.linalg.norm(mean)
     return unit
@@ -140,7 +138,10 @@ def _heights(clicks: Sequence[Click], dem: HeightModel | None) -> tuple[Float, N
     on_ground = np.isnan(own)
     if dem is not None:
         own = np.array(
-            [dem.height_m(c.lon_deg, c.lat_deg) if ground else h for c, h, ground in zip(clicks, own, on_ground, strict=True)]
+            [
+                dem.height_m(c.lon_deg, c.lat_deg) if ground else h
+                for c, h, ground in zip(clicks, own, on_ground, strict=True)
+            ]
         )
         for click, height in zip(clicks, own, strict=True):
             if not np.isfinite(height):

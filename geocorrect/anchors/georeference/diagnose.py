@@ -29,13 +29,15 @@ def diagnose_clicks(problem: Problem) -> list[Finding]:
         return [
             Finding(
                 "one_image",
-                "all clicks are in one image: its few metres of ground cannot tell the heading of a drive, and no check "
-                "is possible; click marks in two more images, far apart",
+                "all clicks are in one image: its few metres of ground cannot tell the heading of a drive, and no "
+                "check is possible; click marks in two more images, far apart",
                 fatal=True,
             )
         ]
     if problem.n_images == 2:
-        return [Finding("two_images", "clicks in two images only: leaving one out cannot check the other; click a third")]
+        return [
+            Finding("two_images", "clicks in two images only: leaving one out cannot check the other; click a third")
+        ]
     return []
 
 
@@ -48,8 +50,8 @@ def diagnose_solution(problem: Problem, solution: JointSolution) -> list[Finding
         findings.append(
             Finding(
                 "few_agree",
-                f"only {int(inlier.sum())} of {len(problem)} clicks, in {images} images, agree with one placement; check "
-                "image names, swapped coordinates and the trajectory",
+                f"only {int(inlier.sum())} of {len(problem)} clicks, in {images} images, agree with one placement; "
+                "check image names, swapped coordinates and the trajectory",
                 fatal=True,
             )
         )
@@ -70,7 +72,8 @@ def diagnose_solution(problem: Problem, solution: JointSolution) -> list[Finding
         findings.append(
             Finding(
                 "worse_than_stated",
-                f"residuals are {np.sqrt(solution.reduced_chi2):.1f} times the stated sigma; the covariance was widened by that",
+                f"residuals are {np.sqrt(solution.reduced_chi2):.1f} times the stated sigma; the covariance was "
+                "widened by that",
             )
         )
     return findings
@@ -82,9 +85,7 @@ def diagnose_track(
     """(largest predicted 1-sigma position error along the drives in m, findings about clicks at one end)."""
     track = np.concatenate([d.shared_from_local.apply(d.trajectory.translation_m) for d in drives])
     clicked = np.array([problem.images[i].local_from_base.translation_m for i in np.unique(problem.image_index)])
-    step = max(1, len(track) // 200)
-    sigma = np.array([plan_sigma_m(alignment, place) for place in track[::step]])
-    worst = float(sigma.max())
+    worst = diagnose_track_of(alignment, track)
     findings = []
     share = _extent(clicked) / max(_extent(track), 1e-9)
     if share < SHORT_BASE_SHARE:
@@ -99,12 +100,18 @@ def diagnose_track(
         findings.append(
             Finding(
                 "weak",
-                f"predicted position error reaches {worst:.2f} m along the drive, more than the limit of {max_sigma_m:g} m; "
-                "click more images along it, or raise --max-sigma",
+                f"predicted position error reaches {worst:.2f} m along the drive, more than "
+                f"{max_sigma_m:g} m; click more images along it, or raise --max-sigma",
                 fatal=True,
             )
         )
     return worst, findings
+
+
+def diagnose_track_of(alignment: Alignment, track_local_m: Float) -> float:
+    """Largest predicted 1-sigma plan error in m along positions (N, 3) of the local frame."""
+    step = max(1, len(track_local_m) // 200)
+    return max(plan_sigma_m(alignment, place) for place in track_local_m[::step])
 
 
 def plan_sigma_m(alignment: Alignment, local_m: Float) -> float:

@@ -64,7 +64,9 @@ class GnssSolution:
 
 
 def read_gnss(path: Path, options: GnssOptions) -> GnssFixes:
-    """CSV with time_s (on the trajectory's clock), lon_deg, lat_deg, height_m [, sigma_m]; InputError naming the row."""
+    """CSV with time_s (on the trajectory's clock), lon_deg, lat_deg, height_m [, sigma_m]; InputError naming the
+    row.
+    """
     if options.height_reference == "unknown":
         raise InputError(f"{path}: what the heights are measured from is not declared; add --height-reference")
     times, values = [], []
@@ -105,7 +107,9 @@ def align_gnss(trajectory: Trajectory, fixes: GnssFixes, options: GnssOptions) -
     residual = np.linalg.norm((transform.apply(local) - world)[:, :2], axis=1)
     extent = float(np.linalg.norm(np.ptp(local[:, :2], axis=0)))
     if extent < 5 * float(np.median(sigma[:, 0])):
-        raise InputError(f"{trajectory.name}: the drive spans {extent:.1f} m, too little against the GNSS error for a heading")
+        raise InputError(
+            f"{trajectory.name}: the drive spans {extent:.1f} m, too little against the GNSS error for a heading"
+        )
     centre = local.mean(axis=0)
     arm = transform.scale * transform.rotation.apply(centre)
     jacobian = np.eye(7)

@@ -1,8 +1,8 @@
 """The joint georeference: all clicks of all images, the trajectory's own relative poses, one world_from_local.
 
 Per-image PnP on five ground clicks is nearly degenerate and throws away that the trajectory already knows how the
-cameras stand to each other. Here the unknowns are one turn, one shift, a scale held near 1, the height of the base over the
-ground, and a small ground disturbance per image; see `model`, `solver` and `starts`.
+cameras stand to each other. Here the unknowns are one turn, one shift, a scale held near 1, the height of the base
+over the ground, and a small ground disturbance per image; see `model`, `solver` and `starts`.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ DISTINCT_BASIN_M = 0.5
 class JointSolution:
     """One alignment from clicks.
 
-    covariance: (7, 7) as in `anchors.alignment`. residual_px, residual_m: (N,) of every click: in the image, and in plan
-    between the map and where the pixel's ray meets the ground (nan above the horizon). mahalanobis: (N,). outlier: (N,).
-    runner_up_margin: how much worse the second basin's truncated cost is, inf when every start led to one basin.
+    covariance: (7, 7) as in `anchors.alignment`. residual_px, residual_m: (N,) of every click: in the image, and in
+    plan between the map and where the pixel's ray meets the ground (nan above the horizon). mahalanobis: (N,).
+    outlier: (N,). runner_up_margin: how much worse the second basin's truncated cost is, inf when every start led to
+    one basin.
     """
 
     world_from_local: Similarity
@@ -61,7 +62,7 @@ class JointSolution:
         return self.world_from_local.apply(local)
 
 
-def solve_joint(problem: Problem, n_starts: int = 6, seed: int = 0) -> JointSolution:
+def solve_joint(problem: Problem, n_starts: int = 5, seed: int = 0) -> JointSolution:
     """Solve from several starts and keep the best basin; InputError when there is nothing to start from."""
     centred, world_origin, local_origin = _centred(problem)
     geometry = geometry_of(centred)
@@ -113,13 +114,15 @@ def _solution(
     state, widening = best.state, max(1.0, best.reduced_chi2)
     covariance = best.covariance * widening
     transform, seven = state.world_from_local, covariance[:7, :7]
-    reached = reach(problem, geometry, replace(state, ground=np.zeros_like(state.ground))).point_m
+    flat = replace(state, ground=np.zeros_like(state.ground))
+    geometry = geometry_of(problem)
+    reached = reach(problem, geometry, flat).point_m
     if not problem.height_known.any():
         up_m = transform.apply(reached[best.inlier])[:, 2]
         transform, seven = _on_the_ground(problem, transform, seven, up_m)
     world, seven = _uncentred(transform, seven, *origins)
     error_m = np.linalg.norm((transform.apply(reached) - problem.target_m)[:, :2], axis=1)
-    error_px = np.linalg.norm(marks_in_images(problem, geometry, state) - problem.px, axis=1)
+    error_px = np.linalg.norm(marks_in_images(problem, geometry, flat) - problem.px, axis=1)
     return JointSolution(
         world_from_local=world,
         covariance=seven,
@@ -137,12 +140,10 @@ def _solution(
     )
 
 
-def _on_the_ground(
-    problem: Problem, transform: Similarity, covariance: Float, up_m: Float
-) -> tuple[Similarity, Float]:
+def _on_the_ground(problem: Problem, transform: Similarity, covariance: Float, up_m: Float) -> tuple[Similarity, Float]:
     """Clicks without heights say nothing about the vertical: put the clicked ground at its assumed height."""
     lift = problem.priors.ground_height_m - float(np.mean(up_m))
-    raised = replace(transform, translation_m=transform.translation_m + [0.0, 0.0, lift])
+    raised = replace(transform, translation_m=transform.translation_m + np.array([0.0, 0.0, lift]))
     widened = covariance.copy()
     widened[2, :] = widened[:, 2] = 0.0
     widened[2, 2] = problem.priors.ground_height_sigma_m**2

@@ -1,4 +1,5 @@
-"""The measurement model of the joint georeference: where a click's ray meets the ground, on the map, with exact derivatives.
+"""The measurement model of the joint georeference: where a click's ray meets the ground, on the map, with exact
+derivatives.
 
 A click's ray from the camera c along b is cut with the ground plane under its image, n·(p − base) = −(h + step): h is
 the base's height, n the base's z axis, tilted by a small per-image error. A mark of known height that need not lie
@@ -50,7 +51,8 @@ class State:
 
 
 class Geometry(NamedTuple):
-    """Per click, in the local frame: base, its axes (rows: two in the ground plane, normal), camera, and the true pixel.
+    """Per click, in the local frame: base, its axes (rows: two in the ground plane, normal), camera, and the true
+    pixel.
 
     px: (N, 2) present estimate of the true pixel. ray: (N, 3) its unit ray, nan where none reaches it; ray_per_px:
     (N, 3, 2) how the ray changes with the pixel.
@@ -65,7 +67,9 @@ class Geometry(NamedTuple):
 
 
 class Reached(NamedTuple):
-    """Points on the ground in the local frame (N, 3), how far along the ray (N,), and its fall towards the plane (N,)."""
+    """Points on the ground in the local frame (N, 3), how far along the ray (N,), and its fall towards the plane
+    (N,).
+    """
 
     point_m: Float
     reach_m: Float
@@ -76,9 +80,9 @@ class Reached(NamedTuple):
 class Residuals(NamedTuple):
     """residual (N, 3) m east, north, up; jacobian (N, 3, P); covariance (N, 3, 3); visible (N,); d2 (N,).
 
-    Where a height says nothing its residual is 0 and its variance UNKNOWN_VARIANCE. per_px: (N, 3, 2) change with the true
-    pixel. d2: squared Mahalanobis distance of the present true pixel from click and mark together, inf out of view; never
-    below the smallest possible one.
+    Where a height says nothing its residual is 0 and its variance UNKNOWN_VARIANCE. per_px: (N, 3, 2) change with the
+    true pixel. d2: squared Mahalanobis distance of the present true pixel from click and mark together, inf out of
+    view; never below the smallest possible one.
     """
 
     residual: Float
@@ -135,7 +139,7 @@ def reach(problem: Problem, geometry: Geometry, state: State) -> Reached:
 def evaluate(problem: Problem, geometry: Geometry, state: State) -> Residuals:
     """Residuals on the map with their derivatives and noise; rows of clicks out of view are zero."""
     met = reach(problem, geometry, state)
-    visible = np.isfinite(met.point_m).all(axis=1)
+    visible = ~np.isnan(met.point_m[:, 0])
     point = np.where(visible[:, None], met.point_m, geometry.camera_m)
     s = state.world_from_local
     turn = s.scale * s.rotation.as_matrix()

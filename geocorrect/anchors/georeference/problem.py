@@ -1,4 +1,5 @@
-"""What a georeference is solved from: clicked images with known relative poses, clicks, and what is assumed of the ground.
+"""What a georeference is solved from: clicked images with known relative poses, clicks, and what is assumed of the
+ground.
 
 World: any Cartesian metres with z up (an ENU frame). Local: the frame of the trajectory.
 """
@@ -39,10 +40,10 @@ class Priors:
     """What is known before any click; standard deviations.
 
     base_height_m ± base_height_sigma_m: of the base (the LiDAR) above the ground under the vehicle. tilt_sigma_deg: of
-    the local frame's vertical, taken from the vehicle's mean attitude. scale_sigma: relative, of the trajectory; a tight prior
-    at 1, because a LiDAR trajectory is metric. ground_tilt_sigma_deg, ground_step_sigma_m: how the ground in front of one
-    image departs from the plane under the vehicle. ground_height_m ± ground_height_sigma_m: ellipsoidal height of the ground
-    relative to the world's z = 0, used only when no click has a height.
+    the local frame's vertical, taken from the vehicle's mean attitude. scale_sigma: relative, of the trajectory; a
+    tight prior at 1, because a LiDAR trajectory is metric. ground_tilt_sigma_deg, ground_step_sigma_m: how the ground
+    in front of one image departs from the plane under the vehicle. ground_height_m ± ground_height_sigma_m:
+    ellipsoidal height of the ground relative to the world's z = 0, used only when no click has a height.
     """
 
     base_height_m: float = 1.9
@@ -59,10 +60,11 @@ class Priors:
 class Problem:
     """Clicks of several images on one trajectory (or several that share its local frame).
 
-    image_index: (N,) into images. px: (N, 2). target_m: (N, 3) world position of the mark, z nan when unknown. on_ground:
-    (N,) whether the mark lies on the ground under its image (always so without a height); a mark with a height that is
-    not on the ground is cut out of its horizontal plane. sigma_px, sigma_map_m, sigma_height_m: (N,). landmark: (N,) equal for
-    clicks on one and the same mark, whose map error they share. up_local: (3,) unit vertical in the local frame.
+    image_index: (N,) into images. px: (N, 2). target_m: (N, 3) world position of the mark, z nan when unknown.
+    on_ground: (N,) whether the mark lies on the ground under its image (always so without a height); a mark with a
+    height that is not on the ground is cut out of its horizontal plane. sigma_px, sigma_map_m, sigma_height_m: (N,).
+    landmark: (N,) equal for clicks on one and the same mark, whose map error they share. up_local: (3,) unit vertical
+    in the local frame.
     """
 
     images: tuple[ClickedImage, ...]

@@ -19,7 +19,8 @@ Float = NDArray[np.float64]
 @dataclass(frozen=True)
 class ClickResidual:
     """One click's verdict. residual_m: in plan between the map and where the pixel's ray meets the ground, nan above
-    the horizon; residual_px: in the image, nan when the mark is out of view. mark_m, reached_m: in the alignment's frame.
+    the horizon; residual_px: in the image, nan when the mark is out of view. mark_m, reached_m: in the alignment's
+    frame.
     """
 
     image: str

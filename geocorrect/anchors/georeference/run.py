@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -27,8 +28,9 @@ Method = Literal["joint", "umeyama"]
 
 @dataclass(frozen=True)
 class GeoreferenceOptions:
-    """method; noise of clicks; priors; ground_height_m: ellipsoidal, where no click has a height; frame: the scene's, else at
-    the clicks; max_sigma_m: refuse when the predicted error along the drive exceeds it; seed: of the sampling of pairs.
+    """method; noise of clicks; priors; ground_height_m: ellipsoidal, where no click has a height; frame: the scene's,
+    else at the clicks; max_sigma_m: refuse when the predicted error along the drive exceeds it; seed: of the sampling
+    of pairs.
     """
 
     method: Method = "joint"
@@ -67,7 +69,7 @@ def georeference(
         method=options.method,
         alignment=alignment,
         clicks=residuals,
-        leave_one_out_m=leave_one_out_m(problem, solution, solve),
+        leave_one_out_m=leave_one_out_m(problem, solution, _solver(options, n_starts=3)),
         findings=tuple(findings),
         drives=drives,
         problem=problem,
@@ -81,7 +83,9 @@ def georeference(
 def leave_one_out_m(
     problem: Problem, solution: JointSolution, solve: Callable[[Problem], JointSolution]
 ) -> dict[str, float]:
-    """Per image: the largest plan shift of any clicked camera when that image's clicks are left out; nan if unsolvable."""
+    """Per image: the largest plan shift of any clicked camera when that image's clicks are left out; nan if
+    unsolvable.
+    """
     if problem.n_images < 3:
         return {}
     here = solution.camera_positions_m(problem.images)
@@ -97,10 +101,10 @@ def leave_one_out_m(
     return shifts
 
 
-def _solver(options: GeoreferenceOptions) -> Callable[[Problem], JointSolution]:
+def _solver(options: GeoreferenceOptions, n_starts: int = 5) -> Callable[[Problem], JointSolution]:
     if options.method == "umeyama":
         return solve_umeyama
-    return lambda problem: solve_joint(problem, seed=options.seed)
+    return partial(solve_joint, n_starts=n_starts, seed=options.seed)
 
 
 def _refuse(findings: Sequence[Finding]) -> None:
@@ -130,8 +134,6 @@ def _click_residuals(problem: Problem, clicks: Sequence[Click], solution: JointS
 
 def _reached_m(problem: Problem, solution: JointSolution) -> Float:
     """(N, 3) where the pixels' rays meet the undisturbed ground, in the world."""
-    from dataclasses import replace
-
     state = replace(
         solution.state, world_from_local=solution.world_from_local, ground=np.zeros_like(solution.state.ground)
     )

@@ -88,12 +88,15 @@ def _clicked(
     truth: tuple[Similarity, float],
     up_local: Float,
 ) -> tuple[Problem, Mask]:
-    """Pixels on the road ahead, their true marks on ground that departs a little from a plane, then noise and blunders."""
+    """Pixels on the road ahead, their true marks on ground that departs a little from a plane, then noise and
+    blunders.
+    """
     world_from_local, base_height_m = truth
     priors = Priors()
     n = clicking.n_images * clicking.clicks_per_image
     index = np.repeat(np.arange(clicking.n_images), clicking.clicks_per_image)
-    px = np.stack([random.uniform(150, 1240, n), 349 + 1259 * (base_height_m - 0.67) / random.uniform(5, 22, n)], axis=1)
+    distance_m = random.uniform(5, 22, n)
+    px = np.stack([random.uniform(150, 1240, n), 349 + 1259 * (base_height_m - 0.67) / distance_m], axis=1)
     blank = np.tile([0.0, 0.0, np.nan], (n, 1))
     noise = (np.full(n, clicking.sigma_px), np.full(n, clicking.sigma_map_m), np.full(n, 1.0))
     exact = Problem(images, index, px, blank, *noise, np.arange(n), np.ones(n, bool), up_local)

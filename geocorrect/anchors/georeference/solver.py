@@ -1,8 +1,8 @@
 """Robust refinement of one start: graduated non-convexity, then a hard refit on the clicks that agree.
 
 Each click is judged by its Mahalanobis distance on the map: map noise plus pixel noise carried to the ground.
-The robust loss is Geman–McClure, d²·μc²/(μc² + d²), with μ graduated down to 1 (Blake & Zisserman; Yang et al. 2020), so
-that a start a few metres off still sees every click. The ground disturbance of each image is estimated along, which
+The robust loss is Geman–McClure, d²·μc²/(μc² + d²), with μ graduated down to 1 (Blake & Zisserman; Yang et al. 2020),
+so that a start a few metres off still sees every click. The ground disturbance of each image is estimated along, which
 keeps clicks of one image from counting as independent.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +43,8 @@ MIN_SIGMA = 1e-9
 @dataclass(frozen=True, eq=False)
 class Refined:
     """A local optimum. d2: (N,) squared Mahalanobis distance of every click, inf where the mark is out of view.
-    covariance: (P, P) of the unknowns. score: truncated cost, comparable between optima of one problem."""
+    covariance: (P, P) of the unknowns. score: truncated cost, comparable between optima of one problem.
+    """
 
     state: State
     d2: Float
@@ -56,14 +58,11 @@ def refine(problem: Problem, geometry: Geometry, start: State) -> Refined:
     """The local optimum reached from a start; deterministic."""
     state = start
     for mu in GRADUATION:
-        state, geometry = _minimise(
-            problem, geometry, state, lambda d2, mu=mu: _geman_mcclure(d2, mu * INLIER_D2), 3
-        )
+        state, geometry = _minimise(problem, geometry, state, partial(_geman_mcclure, scale=mu * INLIER_D2), 3)
     geometry = settled(problem, geometry, state)
     inlier = evaluate(problem, geometry, state).d2 < OUTLIER_D2
     for _ in range(10):
-        fixed = inlier.astype(float)
-        state, geometry = _minimise(problem, geometry, state, lambda _d2, fixed=fixed: fixed, 15)
+        state, geometry = _minimise(problem, geometry, state, partial(_fixed, weight=inlier.astype(float)), 15)
         geometry = settled(problem, geometry, state)
         found = evaluate(problem, geometry, state).d2 < OUTLIER_D2
         if (found == inlier).all():
@@ -84,6 +83,10 @@ def _geman_mcclure(d2: Float, scale: float) -> Float:
     return weight
 
 
+def _fixed(_d2: Float, weight: Float) -> Float:
+    return weight
+
+
 def _minimise(
     problem: Problem, geometry: Geometry, state: State, weigh: Callable[[Float], Float], iterations: int
 ) -> tuple[State, Geometry]:
@@ -95,7 +98,7 @@ def _minimise(
         weight = weigh(linear.d2) * linear.visible
         normal, gradient, cost = _normal_equations(problem, state, linear, weight)
         for _ in range(8):
-            step = -np.linalg.solve(normal + damping * np.diag(np.diag(normal)), gradient)
+            step = np.asarray(-np.linalg.solve(normal + damping * np.diag(np.diag(normal)), gradient), np.float64)
             trial = state.moved(step)
             if _cost(problem, geometry, trial, linear, weight) <= cost * (1 + 1e-12):
                 damping = max(damping / 10, 1e-9)
@@ -155,15 +158,17 @@ def _prior(problem: Problem, state: State) -> tuple[Float, Float]:
     add(state.base_height_m - priors.base_height_m, unit[BASE_HEIGHT], priors.base_height_sigma_m)
     if not problem.height_known.any():
         add(s.translation_m[2], unit[2], FREE_HEIGHT_SIGMA_M)
-    ground_sigma = np.radians(priors.ground_tilt_sigma_deg), np.radians(priors.ground_tilt_sigma_deg), priors.ground_step_sigma_m
+    ground_sigma = (
+        np.radians(priors.ground_tilt_sigma_deg),
+        np.radians(priors.ground_tilt_sigma_deg),
+        priors.ground_step_sigma_m,
+    )
     for k, value in enumerate(state.ground.ravel()):
         add(float(value), unit[N_COMMON + k], float(ground_sigma[k % 3]))
     return np.array(residual), np.array(rows)
 
 
-def _normal_equations(
-    problem: Problem, state: State, linear: Residuals, weight: Float
-) -> tuple[Float, Float, float]:
+def _normal_equations(problem: Problem, state: State, linear: Residuals, weight: Float) -> tuple[Float, Float, float]:
     """Information (P, P), gradient (P,), cost."""
     rows = np.concatenate([linear.jacobian, linear.residual[:, :, None]], axis=2)
     rows = _whitened(problem, linear, weight, rows)
@@ -191,4 +196,5 @@ def _finished(problem: Problem, geometry: Geometry, state: State, inlier: Mask) 
     freedom = max(1, 2 * int(inlier.sum()) - 4)
     prior, _ = _prior(problem, state)
     score = float(np.minimum(d2, OUTLIER_D2).sum() + prior @ prior)
-    return Refined(state, d2, inlier, np.linalg.inv(normal), score, cost / freedom)
+    covariance = np.asarray(np.linalg.inv(normal), np.float64)
+    return Refined(state, d2, inlier, covariance, score, cost / freedom)

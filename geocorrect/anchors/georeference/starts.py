@@ -28,7 +28,9 @@ DISTINCT_M = 1.0
 
 
 def starts(problem: Problem, geometry: Geometry, count: int = 6, seed: int = 0) -> list[State]:
-    """The best `count` distinct proposals, best first; empty when no two clicks see the ground apart from each other."""
+    """The best `count` distinct proposals, best first; empty when no two clicks see the ground apart from each
+    other.
+    """
     level = _level_rotation(problem.up_local)
     spacing_m = min(HEIGHT_SPACING_M, problem.priors.base_height_sigma_m)
     proposals: list[tuple[float, float, State]] = []
@@ -95,9 +97,7 @@ def _proposals(
     ]  # fmt: skip
 
 
-def _state(
-    problem: Problem, level: Rotation, yaw: float, shift: Float, base_height_m: float, height: float
-) -> State:
+def _state(problem: Problem, level: Rotation, yaw: float, shift: Float, base_height_m: float, height: float) -> State:
     known = problem.height_known
     up = float(problem.target_m[known, 2].mean()) if known.any() else 0.0
     rotation = Rotation.from_rotvec([0.0, 0.0, yaw]) * level

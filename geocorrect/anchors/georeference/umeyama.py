@@ -39,8 +39,8 @@ def solve_umeyama(problem: Problem) -> JointSolution:
     centres = [c for image in range(len(problem.images)) if (c := _camera_centre(problem, image, origin)) is not None]
     if len(centres) < 3:
         raise InputError(
-            f"{len(centres)} images have the {MIN_CLICKS_PER_IMAGE} clicks that planar PnP needs; the umeyama method needs 3 "
-            "such images (the joint method does with less)"
+            f"{len(centres)} images have the {MIN_CLICKS_PER_IMAGE} clicks that planar PnP needs; the umeyama method "
+            "needs 3 such images (the joint method does with less)"
         )
     level = _level(problem.up_local)
     local = level.apply(np.array([problem.images[c.image].local_from_cam.translation_m for c in centres]))
@@ -53,7 +53,7 @@ def solve_umeyama(problem: Problem) -> JointSolution:
     if plan.rotation.as_matrix()[2, 2] < 0:
         raise InputError("umeyama: the camera centres fit the map only mirrored; the clicks are inconsistent")
     lift = float(np.median(world[:, 2] - plan.scale * local[:, 2]))
-    shift = plan.translation_m + origin + [0.0, 0.0, lift]
+    shift = plan.translation_m + origin + np.array([0.0, 0.0, lift])
     transform = Similarity(plan.scale, plan.rotation * level, shift)
     return _as_solution(problem, transform, world[:, :2] + origin[:2], centres)
 
