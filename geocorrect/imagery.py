@@ -68,12 +68,6 @@ def whole_image_sha256(path: Path) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file's bytes."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def read_bytes(path: Path) -> bytes:
     """The bytes of a file; InputError naming it when it is missing, a folder, unreadable or empty."""
     try:

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "geocorrect"
 # A module may import modules of its own level and below, never above. Rooms on one level that must not know each
 # other are listed in STRANGERS.
 LEVELS: list[set[str]] = [
-    {"errors"},
+    {"errors", "checksum"},
     {"geometry"},
     {"records"},
     {"imagery", "log"},

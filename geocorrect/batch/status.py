@@ -30,7 +30,8 @@ def status_lines(facts: Mapping[str, Any]) -> list[str]:
     """The same for people, a line each."""
     lines = [
         facts["catalog"],
-        f"{facts['n_anchors']} anchors, {facts['n_images']} images, alignments: {', '.join(facts['alignments']) or 'none'}",
+        f"{facts['n_anchors']} anchors, {facts['n_images']} images",
+        "alignments: " + (", ".join(facts["alignments"]) or "none"),
         "in force: " + (", ".join(f"{count} {status}" for status, count in facts["results"].items()) or "nothing yet"),
     ]
     by_count = sorted(facts["reasons"].items(), key=lambda item: -item[1])

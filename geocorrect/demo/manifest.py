@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from geocorrect.imagery import sha256_of
+from geocorrect.checksum import sha256_of
 
 NAME = "manifest.json"
 

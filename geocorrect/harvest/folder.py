@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from geocorrect.checksum import sha256_of
 from geocorrect.errors import InputError, Reason
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import Frame
@@ -24,7 +25,7 @@ from geocorrect.harvest import fields
 from geocorrect.harvest.exif import ExifFacts, read_exif
 from geocorrect.harvest.metadata import ASSUMED_FOCAL_SIGMA, DEFAULT_FOCAL, SFM_FOCAL_SIGMA
 from geocorrect.harvest.opensfm import Reconstruction, Shot, read_reconstructions
-from geocorrect.imagery import read_bytes, sha256_of
+from geocorrect.imagery import read_bytes
 from geocorrect.records import Image, MetadataQuality, Position
 
 EXIF_FOCAL_SIGMA = 0.05

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from geocorrect.errors import ModelError
-from geocorrect.imagery import sha256_of
+from geocorrect.checksum import sha256_of
 from geocorrect.networks.cards import ModelCard, RemoteFile
 from geocorrect.networks.weights import (
     Checkpoint,

@@ -23,6 +23,7 @@ class Precision(StrEnum):
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ def torch_dtype(runtime: Runtime) -> torch.dtype:
     """The torch type of the runtime's precision."""
     import torch
 
-    return torch.bfloat16 if runtime.precision is Precision.BFLOAT16 else torch.float32
+    types = {Precision.BFLOAT16: torch.bfloat16, Precision.FLOAT16: torch.float16}
+    return types.get(runtime.precision, torch.float32)
 
 
 def open_store(runtime: Runtime) -> TensorStore:

@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from geocorrect.errors import ModelError, UsageError
-from geocorrect.imagery import sha256_of
+from geocorrect.checksum import sha256_of
 from geocorrect.networks.cards import CARDS, ModelCard
 
 FOLDER_VARIABLE = "GEOCORRECT_WEIGHTS"

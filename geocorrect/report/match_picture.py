@@ -9,12 +9,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from geocorrect.checksum import sha256_of
 from geocorrect.depth.base import DepthSource
 from geocorrect.errors import OutputError
 from geocorrect.export.atomic_file import atomic_path
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
-from geocorrect.imagery import read_image, sha256_of
+from geocorrect.imagery import read_image
 from geocorrect.localize.options import VerifyOptions
 from geocorrect.localize.verify import verify
 from geocorrect.match.base import Matcher

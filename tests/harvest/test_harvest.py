@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 from harvest_support import SiteFactory, jpeg, street_image, town
+from sqlalchemy import select
 
-from geocorrect.errors import ConfigError, ExitCode, OutputError, Reason
+from geocorrect.catalog import schema
+from geocorrect.catalog.store import Catalog
+from geocorrect.checksum import sha256_of
+from geocorrect.errors import ConfigError, ExitCode, OutputError, Reason, SceneBusyError
 from geocorrect.harvest.area import Area
-from geocorrect.harvest.harvest import run_harvest
-from geocorrect.imagery import read_image, sha256_of
+from geocorrect.harvest.exclusive import exclusive
+from geocorrect.harvest.harvest import harvest_area, run_harvest
+from geocorrect.imagery import read_image
 from geocorrect.records import MetadataQuality
 
 
@@ -79,6 +86,27 @@ def test_late_computed_fields_are_picked_up(site: SiteFactory) -> None:
     assert report.requests["picture"] == 0
     assert now.quality is MetadataQuality.SFM
     assert now.computed is not None
+
+
+def test_what_the_provider_said_before_is_kept_in_the_catalog(site: SiteFactory, tmp_path: Path) -> None:
+    here = site([street_image(0, computed_geometry=..., computed_rotation=...)])
+    with (
+        Catalog.open(str(tmp_path / "history.gpkg"), create=True) as catalog,
+        here.client(refresh_after_h=0.0) as client,
+    ):
+        harvest_area(here.plan(), client, catalog)
+        here.service.data.__init__([street_image(0)])  # type: ignore[misc]
+        harvest_area(here.plan(), client, catalog)
+        moved = {"type": "Point", "coordinates": [12.50001, 41.9]}
+        here.service.data.__init__([street_image(0, computed_geometry=moved)])  # type: ignore[misc]
+        harvest_area(here.plan(), client, catalog)
+        (image,) = catalog.images().values()
+        with catalog.engine.connect() as connection:
+            query = select(schema.image_history.c.quality).order_by(schema.image_history.c.fid)
+            history = [str(quality) for quality in connection.execute(query).scalars()]
+    assert image.quality is MetadataQuality.SFM
+    # A reconstructed image is not asked for again: its pose is final for the provider too.
+    assert history == ["raw_only"]
 
 
 def test_lost_or_spoilt_files_are_fetched_again(site: SiteFactory) -> None:
@@ -196,6 +224,13 @@ def test_unwritable_folder_is_an_output_error(site: SiteFactory) -> None:
     here.folder.parent.joinpath("images").write_text("a file, not a folder")
     with pytest.raises(OutputError, match="images"):
         here.harvest()
+
+
+def test_two_harvests_into_one_folder_do_not_meet(site: SiteFactory) -> None:
+    here = site()
+    with exclusive(here.plan().state_folder), pytest.raises(SceneBusyError, match=str(os.getpid())):
+        here.harvest()
+    assert here.harvest().n_new == len(here.ids)
 
 
 def test_position_missing_is_kept_with_its_problem(site: SiteFactory) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from geocorrect.imagery import sha256_of
+from geocorrect.checksum import sha256_of
 from geocorrect.networks.cards import CARDS
 from geocorrect.networks.mast3r.checkpoint import load_mast3r
 from geocorrect.networks.mast3r.engine import Mast3rEngine
