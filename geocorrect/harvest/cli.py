@@ -17,6 +17,7 @@ from geocorrect.console import invocation, open_catalog, stderr, write_json
 from geocorrect.errors import UsageError
 
 if TYPE_CHECKING:
+    from geocorrect.catalog.store import Catalog
     from geocorrect.config import Settings
     from geocorrect.harvest.area import Area
     from geocorrect.harvest.harvest import Progress
@@ -34,6 +35,9 @@ def harvest(
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Stop after that many images.")] = None,
     catalog: Annotated[str | None, typer.Option("--catalog", help="PATH.gpkg or postgresql://…")] = None,
+    clusters: Annotated[
+        bool, typer.Option("--clusters", help="Also fetch the provider's relative poses (slow: one call per cluster).")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Count images and expected volume, store nothing.")
     ] = False,
@@ -55,6 +59,8 @@ def harvest(
         else:
             with open_catalog(settings, create=True) as store:
                 report = run_harvest(settings.harvest, plan, store, progress)
+                if clusters:
+                    _fetch_clusters(settings, store)
     if as_json:
         write_json(report.as_dict())
     else:
@@ -97,6 +103,18 @@ def import_photos(
     stderr().print(f"{len(imported.images)} photos; problems: {dict(problems) or 'none'}")
     for line in imported.skipped:
         stderr().print(f"skipped {line}")
+
+
+def _fetch_clusters(settings: Settings, store: Catalog) -> None:
+    """Relative geometry beside the images, in `clusters/`; what cannot be had is said and left."""
+    from geocorrect.harvest.client import MapillaryClient
+    from geocorrect.harvest.clusters import harvest_clusters
+
+    with MapillaryClient(settings.harvest) as client:
+        found = harvest_clusters(client, store.images().values(), settings.images.folder / "clusters")
+    stderr().print(f"{found.n_clusters} new clusters with {found.n_images} images")
+    for failure in found.failures:
+        stderr().print(f"no cluster: {failure}")
 
 
 def chosen_area(bbox: str | None, file: Path | None, settings: Settings) -> Area:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import logging
 import math
 import os
+import ssl
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,6 +36,9 @@ from geocorrect.harvest.pace import Pace, retry_after_s
 from geocorrect.log import RedactingFilter, redact
 
 TOKEN_VARIABLE = "MAPILLARY_TOKEN"
+CHECK_IMAGE_ID = "1933525276802129"
+"""The image that the official SDK asks for to try a token; whether it exists does not matter."""
+
 Json = dict[str, Any]
 Box = tuple[float, float, float, float]
 
@@ -78,6 +83,7 @@ class MapillaryClient:
             _redact_logger(name)
         workers = options.graph_workers + options.download_workers
         self._http = httpx.Client(
+            verify=_trusted_authorities(),
             timeout=httpx.Timeout(options.idle_timeout_s),
             limits=httpx.Limits(max_connections=workers, max_keepalive_connections=workers),
             headers={"User-Agent": "geocorrect"},
@@ -100,7 +106,7 @@ class MapillaryClient:
     def check_token(self) -> None:
         """One cheap request, so that a bad token or a dead line stops a long run before it starts (RemoteError)."""
         try:
-            self._graph("image_ids", {"sequence_id": "0"}, "check")
+            self._graph(CHECK_IMAGE_ID, {"fields": "id"}, "check")
         except RequestError as failure:
             if failure.trouble in (Trouble.TEMPORARY, Trouble.MALFORMED):
                 text = f"{self.options.graph_url} does not answer like Mapillary ({failure.detail}); check the network"
@@ -259,6 +265,12 @@ def _data(answer: Any) -> list[Json]:
     if not isinstance(entries, list):
         raise RequestError(Trouble.MALFORMED, "the answer has no `data` list")
     return [entry for entry in entries if isinstance(entry, dict)]
+
+
+@lru_cache(maxsize=1)
+def _trusted_authorities() -> ssl.SSLContext:
+    """Reading the certificates takes longer than most requests; once per process is enough."""
+    return httpx.create_ssl_context()
 
 
 def _redact_logger(name: str) -> None:

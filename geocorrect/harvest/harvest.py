@@ -17,6 +17,7 @@ from geocorrect.errors import Reason
 from geocorrect.harvest.client import Json, MapillaryClient
 from geocorrect.harvest.discover import Discovery
 from geocorrect.harvest.download import fetch, remove_leftovers
+from geocorrect.harvest.exclusive import exclusive
 from geocorrect.harvest.faults import RequestError
 from geocorrect.harvest.groups import LOOSE, Group, GroupSource, Sequences
 from geocorrect.harvest.journal import Journal
@@ -40,10 +41,13 @@ def harvest_area(
     """Harvest an area into `sink` and `plan.images_dir`; the report says what is there and what is missing.
 
     Raises RemoteError when the token is refused or the service is down (what was stored stays; run again to continue),
-    OutputError when files cannot be written.
+    OutputError when files cannot be written, SceneBusyError when another harvest writes into the same folder.
     """
-    with Journal(None if plan.dry_run else plan.journal_path) as journal:
-        return _Harvest(plan, client, sink, journal, progress or (lambda report: None)).run()
+    report_to = progress or (lambda report: None)
+    if plan.dry_run:
+        return _Harvest(plan, client, sink, Journal(None), report_to).run()
+    with exclusive(plan.state_folder), Journal(plan.journal_path) as journal:
+        return _Harvest(plan, client, sink, journal, report_to).run()
 
 
 def run_harvest(

@@ -32,7 +32,12 @@ class HarvestPlan:
             raise ValueError(f"limit must be at least 1, got {self.limit}")
 
     @property
+    def state_folder(self) -> Path:
+        """Where cursors and the lock lie."""
+        return self.images_dir / STATE_FOLDER
+
+    @property
     def journal_path(self) -> Path:
         """Each area and date has its own cursor."""
         text = f"{self.area.geometry.normalize().wkt}|{self.since}"
-        return self.images_dir / STATE_FOLDER / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.jsonl"
+        return self.state_folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.jsonl"

@@ -13,7 +13,7 @@ from harvest_support import SiteFactory, first, graph_error, street_image, town
 
 from geocorrect.demo.server import LookalikeReply, LookalikeRequest, json_reply
 from geocorrect.errors import ExitCode, RemoteError
-from geocorrect.harvest.client import MapillaryClient
+from geocorrect.harvest.client import CHECK_IMAGE_ID, MapillaryClient
 from geocorrect.harvest.faults import RequestError, Trouble, judge, parse_json
 from geocorrect.harvest.pace import retry_after_s
 
@@ -32,7 +32,7 @@ def is_box(request: LookalikeRequest) -> bool:
 
 
 def is_graph_data(request: LookalikeRequest) -> bool:
-    return request.role == "graph" and request.query.get("sequence_id") != "0"
+    return request.role == "graph" and request.path != CHECK_IMAGE_ID
 
 
 # --- row 1: rate limits ---
