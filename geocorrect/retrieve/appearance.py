@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from geocorrect.errors import ModelError
 from geocorrect.records import ImageArray, Pair
 
 if TYPE_CHECKING:
@@ -35,6 +37,20 @@ class Whitening:
             raise ValueError(f"whitening needs a mean (D,) and a matrix (D, D'), got {mean.shape} and {matrix.shape}")
         object.__setattr__(self, "mean", mean)
         object.__setattr__(self, "matrix", matrix)
+
+
+def read_whitening(path: Path) -> Whitening:
+    """Whitening of a retrieval checkpoint: `prewhiten.m` (1, D) and `prewhiten.p` (D, D'); ModelError if it has none."""
+    from geocorrect.networks.mast3r.checkpoint import read_tensors
+
+    try:
+        tensors = read_tensors(path)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from None
+    found = {name: [tensors[key] for key in tensors if key.endswith(f"prewhiten.{name}")] for name in "mp"}
+    if any(len(parts) != 1 for parts in found.values()):
+        raise ModelError(f"{path}: holds no whitening (`prewhiten.m` and `prewhiten.p`)")
+    return Whitening(found["m"][0].double().numpy(), found["p"][0].double().numpy())
 
 
 def global_descriptor(tokens: ArrayLike, whitening: Whitening | None = None) -> Float:

@@ -99,14 +99,15 @@ def test_decoding_mixed_sizes_keeps_the_order(engine: Mast3rEngine) -> None:
         torch.testing.assert_close(seen[index], alone, rtol=1e-4, atol=1e-5)
 
 
-def test_bfloat16_stays_close(seeded: Mast3r) -> None:
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_stays_close(seeded: Mast3r, dtype: torch.dtype) -> None:
     images = _images(2)
     exact = [encode(seeded, image) for image in images]
     low = Mast3r(seeded.sizes)
     low.load_state_dict(seeded.state_dict())
-    low = low.eval().requires_grad_(False).use_dtype(torch.bfloat16)
+    low = low.eval().requires_grad_(False).use_dtype(dtype)
     rough = [encode(low, image) for image in images]
-    assert rough[0].tokens.dtype is torch.bfloat16
+    assert rough[0].tokens.dtype is dtype
     error = torch.linalg.vector_norm(rough[0].tokens.float() - exact[0].tokens)
     assert error < 0.03 * torch.linalg.vector_norm(exact[0].tokens)
     found = low.descriptors(low.decode(*rough)[0], 1)

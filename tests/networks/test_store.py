@@ -11,18 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from store_world import entry, key_of, write_and_read
 
 from geocorrect.networks.store import StoreLimits, TensorStore, content_key
-
-KILOBYTE_FLOATS = 256
-
-
-def entry(value: float, kilobytes: int = 1) -> dict[str, torch.Tensor]:
-    return {"value": torch.full((KILOBYTE_FLOATS * kilobytes,), float(value))}
-
-
-def key_of(number: int) -> str:
-    return content_key(np.full((2, 2, 3), number, np.uint8))
 
 
 def test_keys_follow_content_shape_and_dependencies() -> None:
@@ -111,21 +102,9 @@ def test_an_unwritable_folder_is_no_error(tmp_path: Path) -> None:
     assert TensorStore(blocked).get(key_of(0)) is None
 
 
-def _write_and_read(folder: str, seed: int) -> int:
-    store = TensorStore(Path(folder), StoreLimits(memory_bytes=0, disk_bytes=40 * 1024))
-    wrong = 0
-    for step in range(60):
-        number = (seed + step * 7) % 40
-        store.put(key_of(number), entry(number))
-        found = store.get(key_of((number * 3) % 40))
-        if found is not None and not bool((found["value"] == (number * 3) % 40).all()):
-            wrong += 1
-    return wrong
-
-
 def test_concurrent_writers_never_show_a_wrong_or_half_entry(tmp_path: Path) -> None:
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        assert sum(pool.map(_write_and_read, [str(tmp_path)] * 2, range(2))) == 0
+        assert sum(pool.map(write_and_read, [str(tmp_path)] * 2, range(2))) == 0
     assert not [path for path in tmp_path.rglob(".*") if path.is_file()], "an unfinished file was left behind"
 
 

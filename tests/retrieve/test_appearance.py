@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 from mast3r_world import random_photo, seeded_engine
 
+from geocorrect.errors import ModelError
 from geocorrect.records import Pair
-from geocorrect.retrieve.appearance import AppearanceIndex, Whitening, describe, global_descriptor
+from geocorrect.retrieve.appearance import AppearanceIndex, Whitening, describe, global_descriptor, read_whitening
 
 
 def test_attention_weights_long_tokens() -> None:
@@ -20,6 +25,19 @@ def test_whitening_comes_before_attention() -> None:
     np.testing.assert_allclose(found, np.array([1.0, 1.0]) / np.sqrt(2.0))
     with pytest.raises(ValueError, match="whitening needs"):
         Whitening(np.zeros(3), np.zeros((2, 2)))
+
+
+def test_whitening_is_read_from_a_retrieval_checkpoint(tmp_path: Path) -> None:
+    state = {"prewhiten.m": torch.ones(1, 2), "prewhiten.p": torch.eye(2), "other": torch.zeros(1)}
+    torch.save({"model": state, "args": argparse.Namespace(nfeat=300)}, tmp_path / "retrieval.pth")
+    found = read_whitening(tmp_path / "retrieval.pth")
+    np.testing.assert_array_equal(found.mean, [1.0, 1.0])
+    np.testing.assert_array_equal(found.matrix, np.eye(2))
+    torch.save({"other": torch.zeros(1)}, tmp_path / "none.pth")
+    with pytest.raises(ModelError, match=r"none\.pth: holds no whitening"):
+        read_whitening(tmp_path / "none.pth")
+    with pytest.raises(ModelError, match=r"absent\.pth: no such checkpoint"):
+        read_whitening(tmp_path / "absent.pth")
 
 
 @pytest.mark.parametrize("tokens", [np.zeros((0, 3)), np.zeros(3), [[np.nan, 1.0]], [[1.0, 0.0], [-1.0, 0.0]]])
