@@ -70,25 +70,27 @@ def check(context: typer.Context, catalog: CatalogOption = None, as_json: JsonOp
 def runs(context: typer.Context, catalog: CatalogOption = None, as_json: JsonOption = False) -> None:
     """List the runs, oldest first."""
     with open_catalog(invocation(context).settings(catalog)) as store:
-        listed = [
-            {
-                "run_key": run.run_key,
-                "started_at": run.started_at.isoformat(),
-                "finished_at": None if run.finished_at is None else run.finished_at.isoformat(),
-                "matcher": run.matcher,
-                "depth": run.depth,
-                "results": store.counts(run.run_key),
-                "rolled_back": run.rolled_back_at is not None,
-            }
-            for run in store.runs()
-        ]
+        listed = [(run, store.counts(run.run_key)) for run in store.runs()]
     if as_json:
-        write_json(listed)
+        write_json(
+            [
+                {
+                    "run_key": run.run_key,
+                    "started_at": run.started_at.isoformat(),
+                    "finished_at": None if run.finished_at is None else run.finished_at.isoformat(),
+                    "matcher": run.matcher,
+                    "depth": run.depth,
+                    "results": counts,
+                    "rolled_back": run.rolled_back_at is not None,
+                }
+                for run, counts in listed
+            ]
+        )
         return
-    for run in listed:
-        counts = ", ".join(f"{count} {status}" for status, count in run["results"].items()) or "no results"  # type: ignore[attr-defined]
-        state = "rolled back" if run["rolled_back"] else "in force"
-        typer.echo(f"{str(run['run_key'])[:12]}  {run['started_at']}  {run['matcher']}  {counts}  {state}")
+    for run, counts in listed:
+        said = ", ".join(f"{count} {status}" for status, count in counts.items()) or "no results"
+        state = "in force" if run.rolled_back_at is None else "rolled back"
+        typer.echo(f"{run.run_key[:12]}  {run.started_at:%Y-%m-%d %H:%M}  {run.matcher}  {said}  {state}")
 
 
 @app.command()

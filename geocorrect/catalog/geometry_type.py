@@ -130,6 +130,19 @@ class Geometry(UserDefinedType[BaseGeometry]):
         return lambda value: None if value is None else shapely.from_wkb(value)
 
 
+class GeometryBlob(UserDefinedType[bytes]):
+    """A ready-made GeoPackage binary; the column is declared as what it holds, which GIS software goes by."""
+
+    cache_ok = True
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def get_col_spec(self, **_: Any) -> str:
+        """The column type of a GeoPackage."""
+        return self.kind
+
+
 @compiles(Geometry, "sqlite")
 def _compile_for_geopackage(column_type: Geometry, _compiler: Any, **_: Any) -> str:
     return column_type.kind

@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event
 
 from geocorrect.catalog.geometry_type import WGS84_SRID, blob_bound, blob_is_empty
 from geocorrect.catalog.literal_sql import run_sql
@@ -32,13 +32,6 @@ def geopackage_engine(path: Path) -> Engine:
     event.listen(engine, "connect", _prepare_connection)
     event.listen(engine, "begin", _begin)
     return engine
-
-
-def is_geopackage(path: Path) -> bool:
-    """Whether the file starts like an SQLite database with the GeoPackage application id."""
-    with path.open("rb") as file:
-        head = file.read(100)
-    return head[:16] == b"SQLite format 3\0" and int.from_bytes(head[68:72], "big") == APPLICATION_ID
 
 
 def bootstrap(connection: Connection) -> None:
@@ -158,8 +151,9 @@ def refuse_foreign_file(path: Path, version_table: str) -> None:
         raise DatabaseError(f"{path} is a folder, not a catalog; name a .gpkg file in it")
     if path.stat().st_size == 0:
         return
-    if not is_geopackage(path):
-        raise DatabaseError(f"{path} exists but is not a GeoPackage; name another file or remove it")
+    with path.open("rb") as file:
+        if file.read(16) != b"SQLite format 3\0":
+            raise DatabaseError(f"{path} exists but is not a GeoPackage; name another file or remove it")
     try:
         # Read-only and before anything else: somebody else's file must not even change its journal mode.
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_MS / 1000)
@@ -173,8 +167,8 @@ def refuse_foreign_file(path: Path, version_table: str) -> None:
         )
 
 
-def layers(connection: Connection) -> set[str]:
-    """Names of all tables and views."""
-    return {
-        row[0] for row in connection.execute(text("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"))
-    }
+def settle(connection: Connection) -> None:
+    """Move the write-ahead log into the file: GDAL tells a GeoPackage by the first bytes of the file."""
+    driver_connection = connection.connection.driver_connection
+    assert isinstance(driver_connection, sqlite3.Connection)
+    driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # not possible inside a transaction

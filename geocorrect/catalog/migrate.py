@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, insert, select, text, update
 
 from geocorrect.catalog.connect import catalog_path, describe, engine_for, translated_errors
+from geocorrect.catalog.geopackage import settle
 from geocorrect.catalog.schema import REVISION, VERSION_TABLE, reason
 from geocorrect.catalog.styles import write_styles
 from geocorrect.catalog.views import replace_views
@@ -75,6 +76,8 @@ def upgrade(engine: Engine) -> None:
             replace_views(connection)
             write_styles(connection)
             _synchronise_reasons(connection)
+        if engine.dialect.name == "sqlite":
+            settle(connection)
 
 
 def _run_alembic(connection: Connection) -> None:

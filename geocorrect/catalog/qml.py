@@ -33,7 +33,7 @@ def renderer(layer: str) -> str:
         "coverage": lambda: _single("fill", _fill("255,200,0,25", "200,150,0,110")),
         "rejected": _crosses_by_reason,
         "sequence_bias": lambda: _single("marker", _marker("diamond", "106,61,154,255", 4.0)),
-        "image": lambda: _single("marker", _marker("circle", "150,150,150,255", 1.6)),
+        "image": lambda: _single("marker", _marker("circle", "150,150,150,255", 1.4)),
         "anchor": lambda: _single("marker", _marker("triangle", "31,120,180,255", 2.4, angle="heading_deg")),
     }
     return makers[layer]() if layer in makers else ""
@@ -63,7 +63,7 @@ def _graduated_arrows() -> str:
         ranges.append(
             f'<range symbol="{number}" lower="{lower}" upper="{upper}" label={quoteattr(label)} render="true"/>'
         )
-        arrow = _marker("arrowhead_filled", f"{colour},255", 4.0, angle="heading_deg")
+        arrow = _marker("arrow", f"{colour},255", 5.0, angle="heading_deg")
         symbols.append(_symbol("marker", number, arrow))
         lower = upper
     return (

@@ -18,7 +18,6 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -26,7 +25,7 @@ from sqlalchemy import (
 )
 
 from geocorrect.catalog.column_types import Instant, Json, Numbers
-from geocorrect.catalog.geometry_type import Geometry
+from geocorrect.catalog.geometry_type import Geometry, GeometryBlob
 
 REVISION = "0001"
 VERSION_TABLE = "geocorrect_version"
@@ -321,9 +320,9 @@ correction_shape = _table(
     "Lines and polygons of a result for the views; SQLite cannot compute them (PostGIS does).",
     Column("fid", Integer, ForeignKey("correction.fid", ondelete="CASCADE"), primary_key=True,
            comment="fid of the result"),
-    Column("displacement", LargeBinary, comment="line from the reported to the corrected position, GeoPackage binary"),
-    Column("ellipse", LargeBinary, comment="95 % error ellipse, GeoPackage binary"),
-    Column("wedge", LargeBinary, comment="what the corrected photo sees, GeoPackage binary"),
+    Column("displacement", GeometryBlob("LINESTRING"), comment="line from the reported to the corrected position"),
+    Column("ellipse", GeometryBlob("POLYGON"), comment="95 % error ellipse"),
+    Column("wedge", GeometryBlob("POLYGON"), comment="what the corrected photo sees"),
     info=ONLY_GEOPACKAGE,
 )  # fmt: skip
 

@@ -74,7 +74,6 @@ _SAMPLES = {
     "BOOLEAN": "depth_is_oracle",
     "DATETIME": "recorded_at",
     "POINT": "geom",
-    "BLOB": "geom",
 }
 
 
@@ -88,14 +87,15 @@ def typed_select(connection: Connection, select: str) -> str:
     columns = connection.exec_driver_sql("pragma temp.table_info(geocorrect_untyped)").all()
     run_sql(connection, "drop view temp.geocorrect_untyped")
     named = {row[1]: row[2] for row in columns}
-    if all(kind in _SAMPLES for kind in named.values()):
+    if all(kind in (*_SAMPLES, "LINESTRING", "POLYGON") for kind in named.values()):
         return select
     samples, values = [], []
     for name, declared in named.items():
         guessed = _guessed_type(name)
         samples.append(f"{_SAMPLES.get(declared, _SAMPLES[guessed])} as {name}")
         # The cast gives both parts the same affinity, without which newer SQLite forgets the declared type.
-        values.append(name if declared in _SAMPLES else f"cast({name} as {guessed}) as {name}")
+        keeps = declared in _SAMPLES or guessed == "POINT"
+        values.append(name if keeps else f"cast({name} as {guessed}) as {name}")
     return (
         f"select {', '.join(samples)} from correction where 0\n"
         f"union all\nselect {', '.join(values)} from (\n{select}\n)"
@@ -104,6 +104,8 @@ def typed_select(connection: Connection, select: str) -> str:
 
 def _guessed_type(column: str) -> str:
     """Our names tell the type: counts begin with n_, measures end with their unit."""
+    if column == "geom":
+        return "POINT"
     if column == "fid" or column.startswith("n_"):
         return "INTEGER"
     return "DOUBLE" if column.endswith(("_m", "_deg", "_s", "_px")) else "TEXT"

@@ -1,7 +1,7 @@
 -- Views that PostGIS and SQLite understand alike. A result is in force when its run is not rolled back, it is not retracted,
 -- and no newer result in force exists for the same photo.
 
--- view: current_result | The result in force of every photo, corrected or rejected.
+-- view: current_result POINT Z | The result in force of every photo, corrected or rejected.
 select c.*, r.run_key
 from correction c
 join run r on r.fid = c.run_id

@@ -13,15 +13,18 @@ from geocorrect.errors import OutputError
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, suffix: str | None = None) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well; removed when it does not.
 
-    Raises OutputError naming the file when it cannot be written.
+    suffix: of the temporary name, for writers that go by it; default: that of `path`. Raises OutputError naming the
+    file when it cannot be written.
     """
     if path.is_dir():
         raise OutputError(f"{path} is a folder; name a file in it")
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.name[:40]}.", suffix=path.suffix if suffix is None else suffix, dir=path.parent
+        )
         os.close(handle)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from None

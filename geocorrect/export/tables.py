@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import warnings
+import math
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -48,7 +49,7 @@ def write_geoparquet(stored: Iterable[StoredResult], path: Path) -> int:
                 bounds.add(position)
             writer.write_table(pa.Table.from_batches([_arrow_batch(batch, schema)]))
             count += len(batch)
-        geometry: dict[str, Any] = {"encoding": "WKB", "geometry_types": ["Point", "Point Z"], "bbox": bounds.box()}
+        geometry: dict[str, Any] = {"encoding": "WKB", "geometry_types": ["Point Z"], "bbox": bounds.box()}
         head = {"version": "1.1.0", "primary_column": "geometry"}
         writer.add_key_value_metadata({"geo": json.dumps(head | {"columns": {"geometry": _known(geometry)}})})
         writer.add_key_value_metadata({"attribution": ATTRIBUTION})
@@ -57,7 +58,7 @@ def write_geoparquet(stored: Iterable[StoredResult], path: Path) -> int:
 
 def write_flatgeobuf(stored: Iterable[StoredResult], path: Path) -> int:
     """FlatGeobuf with a spatial index."""
-    with atomic_path(path) as temporary:
+    with atomic_path(path, suffix=".fgb") as temporary:
         return _write_layer(stored, temporary, "FlatGeobuf", "corrections")
 
 
@@ -75,7 +76,7 @@ def write_geopackage(stored: Iterable[StoredResult], path: Path) -> int:
             kept.append(result)
             yield result
 
-    with atomic_path(path) as temporary:
+    with atomic_path(path, suffix=".gpkg") as temporary:
         temporary.unlink()
         count = _write_layer(keeping(), temporary, "GPKG", "corrections")
         _write_shapes(kept, temporary)
@@ -97,13 +98,10 @@ def _write_layer(stored: Iterable[StoredResult], path: Path, driver: str, layer:
 
     reader = pa.RecordBatchReader.from_batches(schema, batches())
     options = {"description": ATTRIBUTION} if driver == "GPKG" else {}
-    with warnings.catch_warnings():
-        # Rejections have no height: the layer holds points with and without z on purpose.
-        warnings.simplefilter("ignore")
-        pyogrio.write_arrow(
-            reader, path, layer=layer, driver=driver, geometry_name="geometry", geometry_type="Unknown",
-            crs="EPSG:4326", **options,
-        )  # fmt: skip
+    pyogrio.write_arrow(
+        reader, path, layer=layer, driver=driver, geometry_name="geometry", geometry_type="Point Z",
+        crs="EPSG:4326", **options,
+    )  # fmt: skip
     return count
 
 
@@ -176,9 +174,15 @@ def _arrow_batch(batch: Sequence[StoredResult], schema: Any) -> Any:
         "captured_at": [result.captured_at for result in batch],
         "recorded_at": [result.recorded_at for result in batch],
     }
-    points = [None if (position := place(result)) is None else shapely.Point(position) for result in batch]
-    columns["geometry"] = list(shapely.to_wkb(np.array(points, dtype=object), flavor="iso"))
+    columns["geometry"] = [_wkb_point(place(result)) for result in batch]
     return pa.RecordBatch.from_pydict(columns, schema=schema)
+
+
+def _wkb_point(position: Sequence[float] | None) -> bytes | None:
+    """ISO WKB of a point with height; z is nan where the height is unknown (rejections)."""
+    if position is None:
+        return None
+    return struct.pack("<BIddd", 1, 1001, *[*position, math.nan][:3])
 
 
 def _known(values: dict[str, Any]) -> dict[str, Any]:

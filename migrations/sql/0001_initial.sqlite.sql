@@ -203,9 +203,9 @@ CREATE INDEX ix_image_history_image_id ON image_history (image_id);
 
 CREATE TABLE correction_shape (
 	fid INTEGER NOT NULL, 
-	displacement BLOB, 
-	ellipse BLOB, 
-	wedge BLOB, 
+	displacement LINESTRING, 
+	ellipse POLYGON, 
+	wedge POLYGON, 
 	CONSTRAINT pk_correction_shape PRIMARY KEY (fid), 
 	CONSTRAINT fk_correction_shape_fid FOREIGN KEY(fid) REFERENCES correction (fid) ON DELETE CASCADE
 );

@@ -130,7 +130,8 @@ def test_a_locked_file_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 # --- what people put into names -------------------------------------------------------------------------
 
 NASTY = [
-    "'; drop table image; --", '"quoted"', "back\\slash", "per%cent %s %(x)s", "colon :name", "emoji 🙂👩‍👩‍👧", "عربي 日本語",
+    "'; drop table image; --", '"quoted"', "back\\slash", "per%cent %s %(x)s", "colon :name", "emoji 🙂👩‍👩‍👧",
+    "عربي 日本語",
     "line\nbreak\ttab", "e\u0301 combining", "${jndi}", "x" * 10_000_000,
 ]  # fmt: skip
 

@@ -108,7 +108,7 @@ def test_a_wedge_covers_what_the_camera_sees(catalog: Catalog) -> None:
 
 
 def drive(lag_s: float, bias_m: tuple[float, float], heading_bias_deg: float) -> tuple[list[Image], list[Correction]]:
-    """Thirty photos around a corner at 8 m/s, one per second; the device reports where it was lag_s ago, plus a bias."""
+    """Thirty photos around a corner at 8 m/s, one per second; the device says where it was lag_s ago, plus a bias."""
     images, found = [], []
     for i in range(30):
 

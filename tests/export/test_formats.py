@@ -1,0 +1,261 @@
+"""Every format says the same as the catalog, read back by somebody else's reader."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sqlite3
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import catalog_world as world
+import geopandas
+import numpy as np
+import pyogrio
+import pytest
+import shapely
+from pyproj import Geod
+from scipy.spatial.transform import Rotation
+
+from geocorrect.catalog import Catalog, ResultFilter
+from geocorrect.catalog.qml import STYLED, qml
+from geocorrect.errors import OutputError, Status, UsageError
+from geocorrect.export.colmap import colmap_camera
+from geocorrect.export.export import export_catalog
+from geocorrect.export.formats import Format, format_of
+from geocorrect.export.qgis import LAYERS
+from geocorrect.export.tables import COLUMNS
+from geocorrect.geometry.camera import Camera, Projection
+
+EVERYTHING = ResultFilter()
+TRUTH = {f"{1000 + i}": np.array([5.0 * i, -2.0, 1.8]) for i in range(20)}
+CORRECTED = sorted(name for name in TRUTH if int(name) % 5 != 4)
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
+    path = tmp_path_factory.mktemp("formats") / "c.gpkg"
+    with Catalog.open(str(path), create=True) as opened:
+        world.fill(opened)
+        yield opened
+
+
+@pytest.mark.parametrize("name", ["out.gpkg", "out.parquet", "out.fgb", "out.geojson"])
+def test_layers_hold_the_corrected_points(catalog: Catalog, tmp_path: Path, name: str) -> None:
+    assert export_catalog(catalog, tmp_path / name) == 16
+    read = geopandas.read_parquet if name.endswith("parquet") else geopandas.read_file
+    table = read(tmp_path / name, **({} if name.endswith("parquet") else {"layer": 0} if name == "out.gpkg" else {}))
+    table = table.set_index("image_id").sort_index()
+    assert list(table.index) == CORRECTED
+    expected = np.stack(world.ROME.wgs84_from_enu(np.array([TRUTH[i] for i in CORRECTED])), axis=1)
+    np.testing.assert_allclose(
+        shapely.get_coordinates(table.geometry, include_z=True)[:, :2], expected[:, :2], atol=6e-8
+    )
+    np.testing.assert_allclose(shapely.get_coordinates(table.geometry, include_z=True)[:, 2], expected[:, 2], atol=6e-4)
+    assert set(table["licence"]) == {"CC-BY-SA-4.0"}
+    np.testing.assert_allclose(table["displacement_m"], 5.0, atol=1e-3)
+    assert set(table["depth_is_oracle"]) == {True}
+
+
+def test_rejections_appear_when_asked_for(catalog: Catalog, tmp_path: Path) -> None:
+    for name in ("out.gpkg", "out.parquet", "out.fgb", "out.geojson", "out.csv"):
+        assert export_catalog(catalog, tmp_path / name, wanted=ResultFilter(status=(Status.REJECTED,))) == 4
+        assert export_catalog(catalog, tmp_path / name, wanted=EVERYTHING) == 20
+    table = geopandas.read_file(tmp_path / "out.fgb").set_index("image_id")
+    assert table.loc["1004", "reason"] == "too_few_matches"
+    assert shapely.get_coordinates(table.geometry.loc["1004"]).shape == (1, 2)
+
+
+def test_a_geopackage_copy_has_lines_ellipses_and_styles(catalog: Catalog, tmp_path: Path) -> None:
+    path = tmp_path / "copy.gpkg"
+    export_catalog(catalog, path)
+    assert {str(name) for name, _ in pyogrio.list_layers(path)} == {
+        "corrections", "displacement", "error_ellipse", "layer_styles",
+    }  # fmt: skip
+    ellipse = geopandas.read_file(path, layer="error_ellipse").set_index("image_id").geometry["1003"]
+    area, _ = Geod(ellps="WGS84").geometry_area_perimeter(ellipse)
+    assert abs(area) == pytest.approx(np.pi * 5.991464547 * 0.2 * 0.1, rel=0.01)
+    with sqlite3.connect(path) as connection:
+        styled = {row[0] for row in connection.execute("select f_table_name from layer_styles where useAsDefault")}
+    assert styled == {"corrections", "displacement", "error_ellipse"}
+
+
+def test_csv_survives_commas_quotes_and_line_breaks(tmp_path: Path) -> None:
+    from geocorrect.records import Attribution
+
+    creator = 'Zoë "Zo", née\nO\'Hara; 🙂'
+    with Catalog.open(str(tmp_path / "c.gpkg"), create=True) as catalog:
+        world.fill(catalog, 2)
+        catalog.upsert_images([replace(world.image(0), attribution=Attribution(creator, "", "CC0"))])
+        export_catalog(catalog, tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == list(COLUMNS)
+    assert rows[0]["creator"] == creator
+    assert float(rows[1]["displacement_m"]) == 5.0
+
+
+def test_opensfm_shots_stand_where_the_photos_stand(catalog: Catalog, tmp_path: Path) -> None:
+    assert export_catalog(catalog, tmp_path / "sfm", Format.OPENSFM) == 16
+    (reconstruction,) = json.loads((tmp_path / "sfm" / "reconstruction.json").read_text())
+    assert reconstruction["reference_lla"] == {"latitude": 41.9028, "longitude": 12.4964, "altitude": 48.0}
+    shot = reconstruction["shots"]["3.jpg"]
+    # OpenSfM: centre = −Rᵀ t, with R from the axis-angle vector (cam_from_world).
+    cam_from_world = Rotation.from_rotvec(shot["rotation"])
+    centre = -cam_from_world.inv().apply(shot["translation"])
+    np.testing.assert_allclose(centre, TRUTH["1003"], atol=1e-9)
+    # The optical axis looks east, 2° up.
+    forward = cam_from_world.inv().apply([0.0, 0.0, 1.0])
+    np.testing.assert_allclose(forward, [np.cos(np.radians(2)), 0.0, np.sin(np.radians(2))], atol=1e-9)
+    camera = Camera.from_opensfm(reconstruction["cameras"][shot["camera"]], 1024, 768)
+    assert camera.focal_x_px == pytest.approx(800.0)
+    assert "CC-BY-SA-4.0" in (tmp_path / "sfm" / "ATTRIBUTION.txt").read_text()
+
+
+def test_colmap_projects_a_point_where_our_camera_does(catalog: Catalog, tmp_path: Path) -> None:
+    assert export_catalog(catalog, tmp_path / "model", Format.COLMAP) == 16
+    lines = (tmp_path / "model" / "images.txt").read_text().splitlines()
+    line = next(one for one in lines if one.endswith(" 3.jpg"))
+    _, qw, qx, qy, qz, *rest = line.split()
+    translation = np.array(rest[:3], float)
+    point = TRUTH["1003"] + [10.0, 1.0, 0.5]
+    in_camera = Rotation.from_quat([float(v) for v in (qx, qy, qz, qw)]).apply(point) + translation
+    model, width, _, *params = (tmp_path / "model" / "cameras.txt").read_text().splitlines()[1].split()[1:]
+    assert (model, width) == ("OPENCV", "1024")
+    fx, fy, cx, cy, k1, k2, p1, p2 = (float(v) for v in params)
+    # OPENCV of COLMAP's sensor/models.h.
+    u, v = in_camera[:2] / in_camera[2]
+    r2 = u * u + v * v
+    radial = 1 + k1 * r2 + k2 * r2 * r2
+    x = fx * (u * radial + 2 * p1 * u * v + p2 * (r2 + 2 * u * u)) + cx
+    y = fy * (v * radial + 2 * p2 * u * v + p1 * (r2 + 2 * v * v)) + cy
+    pose = world.correction(3).world_from_cam
+    ((ours,), _) = world.CAMERA.project(pose.inverse().apply(point)[None])
+    np.testing.assert_allclose([x - 0.5, y - 0.5], ours, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("camera", "model"),
+    [
+        (None, None),
+        (Camera.spherical(2000, 1000), None),
+        (Camera.pinhole(640, 480, 500, 501, 320, 240), "PINHOLE 640 480 500.0 501.0 320.5 240.5"),
+        (Camera.from_opencv(640, 480, [500, 500, 320, 240], [0.1, 0, 0, 0, 0.01]), "FULL_OPENCV"),
+        (Camera(Projection.FISHEYE, 640, 480, 500, 500, 320, 240, (0.1,)), "OPENCV_FISHEYE"),
+    ],
+)
+def test_colmap_models(camera: Camera | None, model: str | None) -> None:
+    line = colmap_camera(camera)
+    assert line == model or (line is not None and model is not None and line.startswith(model))
+
+
+def test_sidecar_is_what_mapillary_tools_accepts(catalog: Catalog, tmp_path: Path) -> None:
+    assert export_catalog(catalog, tmp_path / "side", Format.SIDECAR) == 16
+    described = json.loads((tmp_path / "side" / "mapillary_image_description.json").read_text())
+    allowed = {
+        "filename", "filetype", "MAPLatitude", "MAPLongitude", "MAPAltitude", "MAPCaptureTime", "MAPCompassHeading",
+        "MAPGPSAccuracyMeters", "MAPSequenceUUID", "MAPDeviceMake", "MAPDeviceModel", "MAPOrientation",
+    }  # fmt: skip
+    for entry in described:
+        assert entry.keys() <= allowed
+        assert entry["filetype"] == "image"
+        assert Path(entry["filename"]).is_absolute()
+        assert entry["MAPCompassHeading"].keys() == {"TrueHeading", "MagneticHeading"}
+    entry = next(e for e in described if e["filename"].endswith("/3.jpg"))
+    lon, lat, _ = world.ROME.wgs84_from_enu(TRUTH["1003"])
+    assert (entry["MAPLongitude"], entry["MAPLatitude"]) == (round(float(lon), 7), round(float(lat), 7))
+    assert entry["MAPCaptureTime"] == "2026_03_01_10_00_03_000"
+    rest = [json.loads(line) for line in (tmp_path / "side" / "corrections.jsonl").read_text().splitlines()]
+    covariance = next(r for r in rest if r["image_id"] == "1003")["enu_from_cam"]["covariance"]
+    np.testing.assert_array_equal(covariance, world.correction(3).world_from_cam.covariance)
+
+
+def test_photos_that_the_sidecar_cannot_describe_are_errors_in_it(tmp_path: Path) -> None:
+    with Catalog.open(str(tmp_path / "c.gpkg"), create=True) as catalog:
+        world.fill(catalog, 2)
+        catalog.upsert_images([replace(world.image(0), captured_at=None), replace(world.image(1), path=None)])
+        catalog.record("run-a", [world.correction(0), world.correction(1)])
+        assert export_catalog(catalog, tmp_path / "side", Format.SIDECAR) == 0
+    described = json.loads((tmp_path / "side" / "mapillary_image_description.json").read_text())
+    assert [entry["error"]["message"] for entry in described] == [
+        "the capture time is unknown",
+        "the photo is not downloaded",
+    ]
+
+
+def test_two_photos_of_one_file_name_stay_two(tmp_path: Path) -> None:
+    with Catalog.open(str(tmp_path / "c.gpkg"), create=True) as catalog:
+        world.fill(catalog, 2)
+        catalog.upsert_images(replace(world.image(i), path=Path(f"{i}/img.jpg")) for i in range(2))
+        assert export_catalog(catalog, tmp_path / "sfm", Format.OPENSFM) == 2
+    (reconstruction,) = json.loads((tmp_path / "sfm" / "reconstruction.json").read_text())
+    assert set(reconstruction["shots"]) == {"img.jpg", "1001_img.jpg"}
+
+
+def test_every_export_is_repeatable(catalog: Catalog, tmp_path: Path) -> None:
+    for kind in (Format.GEOJSON, Format.CSV, Format.FLATGEOBUF, Format.GEOPARQUET, Format.QGIS_PROJECT):
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir(exist_ok=True)
+            export_catalog(catalog, tmp_path / name / "out", kind)
+        assert (tmp_path / "a" / "out").read_bytes() == (tmp_path / "b" / "out").read_bytes(), kind
+    for kind in (Format.OPENSFM, Format.COLMAP, Format.SIDECAR):
+        export_catalog(catalog, tmp_path / "bundle", kind)
+        first = {p.name: p.read_bytes() for p in (tmp_path / "bundle").iterdir()}
+        export_catalog(catalog, tmp_path / "bundle", kind)
+        assert {p.name: p.read_bytes() for p in (tmp_path / "bundle").iterdir()} == first
+
+
+def test_foreign_folders_and_unknown_names_are_refused(catalog: Catalog, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("years of work")
+    with pytest.raises(OutputError, match="is not a bundle of ours"):
+        export_catalog(catalog, tmp_path / "mine", Format.OPENSFM)
+    assert (tmp_path / "mine" / "thesis.tex").read_text() == "years of work"
+    with pytest.raises(OutputError, match="is a folder"):
+        export_catalog(catalog, tmp_path / "mine", Format.CSV)
+    with pytest.raises(UsageError, match=r"give --format, one of geojson, gpkg"):
+        format_of(tmp_path / "out.shp")
+    with pytest.raises(OutputError, match="nowhere"):
+        export_catalog(catalog, tmp_path / "nowhere" / "sfm", Format.OPENSFM)
+
+
+def test_styles_are_well_formed_and_beside_the_files(catalog: Catalog, tmp_path: Path) -> None:
+    for layer in STYLED:
+        root = ElementTree.fromstring(qml(layer).split("\n", 1)[1])
+        assert root.find("renderer-v2") is not None, layer
+    export_catalog(catalog, tmp_path / "out.geojson")
+    assert (tmp_path / "out.qml").read_text() == qml("current_correction")
+
+
+def test_the_project_lists_every_layer_relative_to_itself(catalog: Catalog, tmp_path: Path) -> None:
+    path = tmp_path / "map" / "project.qgz"
+    path.parent.mkdir()
+    assert export_catalog(catalog, path) == len(LAYERS)
+    with zipfile.ZipFile(path) as archive:
+        (name,) = archive.namelist()
+        assert name == "project.qgs"
+        root = ElementTree.fromstring(archive.read(name).decode().split("\n", 1)[1])
+    sources = [element.text or "" for element in root.iter("datasource")]
+    assert all("|layername=" in source for source in sources)
+    file = (path.parent / sources[0].split("|")[0]).resolve()
+    assert file == Path(str(catalog.engine.url.database)).resolve()
+    ids = [element.get("id") or "" for element in root.iter("layer-tree-layer")]
+    assert all(len(name) > 10 for name in ids)
+    assert ids == [element.text for element in root.iter("id")]
+
+
+@pytest.mark.postgis
+def test_a_server_project_holds_no_password(tmp_path: Path, postgis_url: str) -> None:
+    with Catalog.open(postgis_url, create=True) as catalog:
+        world.fill(catalog, 3)
+        catalog.engine.url = catalog.engine.url.set(password="hunter2")  # type: ignore[misc]
+        export_catalog(catalog, tmp_path / "p.qgz")
+        for name in ("a.geojson", "a.csv", "a.gpkg"):
+            assert export_catalog(catalog, tmp_path / name) == 3
+    with zipfile.ZipFile(tmp_path / "p.qgz") as archive:
+        project = archive.read("p.qgs").decode()
+    assert "hunter2" not in project
+    assert 'table="geocorrect"."current_correction" (geom)' in project.replace("&quot;", '"')
