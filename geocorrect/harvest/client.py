@@ -46,6 +46,7 @@ _log = logging.getLogger(__name__)
 _MEGABYTE = 1_000_000
 _TRIES = {Trouble.MALFORMED: 2, Trouble.TOO_MUCH_DATA: 2, Trouble.QUERY_TIMEOUT: 4}
 """Kinds of trouble on which insisting is pointless: tries per request, where fewer than the budget."""
+_MOST_REFUSED_PICTURES = 40
 _HTTP_LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy")
 
 
@@ -76,6 +77,7 @@ class MapillaryClient:
         self.n_picture_bytes = 0
         self._token = token_from_environment() if token is None else token
         self._dropped_fields: set[str] = set()
+        self._refused_in_a_row = 0
         for url in (options.graph_url, options.tiles_url):
             if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
                 raise ConfigError(f"harvest: {url!r} is not an http(s) address")
@@ -137,6 +139,19 @@ class MapillaryClient:
         """A vector tile's bytes; empty where there is no coverage."""
         url = f"{self.options.tiles_url}/maps/vtp/{layer}/2/{zoom}/{x}/{y}"
         return bytes(self._request("tiles", url, {"access_token": self._token}, "tile"))
+
+    def picture_arrived(self) -> None:
+        """A sound picture came from the image host."""
+        self._refused_in_a_row = 0
+
+    def picture_refused(self) -> None:
+        """A fresh URL was refused: a host that does so many times in a row refuses us, and the run ends."""
+        self._refused_in_a_row += 1
+        if self._refused_in_a_row >= _MOST_REFUSED_PICTURES:
+            self.pace.stop(
+                f"the image host refused {_MOST_REFUSED_PICTURES} fresh addresses in a row; it may have blocked this "
+                "machine. Wait some hours, then run the same command again to continue"
+            )
 
     def picture(self, url: str) -> bytes:
         """The bytes of a picture behind a signed URL; RequestError EXPIRED_URL when it is no longer valid."""

@@ -43,8 +43,13 @@ class Discovery:
         """All that the tiles, or boxes in their place, show of the area; tiles read before are not asked again."""
         total = Coverage()
         with ThreadPoolExecutor(self._client.options.graph_workers, "tiles") as pool:
-            for coverage in pool.map(self._one_tile, self.tiles()):
-                total.add(coverage)
+            try:
+                for coverage in pool.map(self._one_tile, self.tiles()):
+                    total.add(coverage)
+            except BaseException:
+                self._client.pace.stop("the harvest was interrupted")
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
         return total
 
     def _one_tile(self, tile: mercantile.Tile) -> Coverage:

@@ -135,9 +135,12 @@ def fetch(client: MapillaryClient, record: Mapping[str, Any], image: Image, fold
             _refuse_wrong_size(image, picture, size)
         except RequestError as failure:
             if attempt == 2 or failure.trouble not in (Trouble.EXPIRED_URL, Trouble.MALFORMED):
+                if failure.trouble is Trouble.EXPIRED_URL:
+                    client.picture_refused()
                 raise
             record = client.entity(image.id, tuple(THUMB_FIELDS.values()))
             continue
+        client.picture_arrived()
         write_atomically(path, picture.data)
         return stored(image, path, picture)
     raise AssertionError("unreachable")

@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from geocorrect.errors import OutputError
+from geocorrect.harvest.download import write_atomically
 from geocorrect.harvest.tiles import Coverage
+
+_FINISHED = '{"finished":true}'
 
 
 class Journal:
@@ -35,7 +38,8 @@ class Journal:
         self._lock = threading.Lock()
         self._stream: Any = None
         if path is not None:
-            self._read(path)
+            if self._read(path):
+                self._compact(path)
             self._open(path)
 
     def __enter__(self) -> Self:
@@ -67,11 +71,12 @@ class Journal:
         self.coverage = {}
         self._append({"finished": True})
 
-    def _read(self, path: Path) -> None:
+    def _read(self, path: Path) -> bool:
+        """Take up what is written; True when the last run was finished, so that its tiles are of no more use."""
         try:
-            lines = path.read_text("utf-8").splitlines()
+            lines = path.read_text("utf-8", "replace").splitlines()
         except FileNotFoundError:
-            return
+            return False
         except OSError as error:
             raise OutputError(f"{path}: cannot be read ({error.strerror})") from None
         for line in lines:
@@ -79,6 +84,13 @@ class Journal:
                 self._take_up(json.loads(line))
             except (ValueError, KeyError, TypeError):
                 continue
+        return bool(lines) and lines[-1] == _FINISHED
+
+    def _compact(self, path: Path) -> None:
+        """Write the journal anew without the past runs' tiles: it grows with the area, not with the number of runs."""
+        entries: list[dict[str, Any]] = [{"sequence": key, "ids": ids} for key, ids in self.sequence_ids.items()]
+        entries += [{"gone": image_id, "at": when.isoformat()} for image_id, when in self.gone.items()]
+        write_atomically(path, b"".join(_line(entry) for entry in entries))
 
     def _take_up(self, entry: dict[str, Any]) -> None:
         if "tile" in entry:
@@ -104,11 +116,15 @@ class Journal:
             return
         with self._lock:
             try:
-                self._stream.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
+                self._stream.write(_line(entry))
                 self._stream.flush()
                 os.fsync(self._stream.fileno())
             except OSError as error:
                 raise OutputError(f"{self.path}: cannot be written ({error.strerror})") from None
+
+
+def _line(entry: dict[str, Any]) -> bytes:
+    return json.dumps(entry, separators=(",", ":")).encode() + b"\n"
 
 
 def _ends_with_newline(path: Path) -> bool:

@@ -15,7 +15,7 @@ from harvest_support import Site, SiteFactory, first, jpeg, street_image
 from PIL import Image as PillowImage
 
 from geocorrect.demo.server import LookalikeReply, LookalikeRequest
-from geocorrect.errors import ExitCode, OutputError, Reason
+from geocorrect.errors import ExitCode, OutputError, Reason, RemoteError
 from geocorrect.harvest.download import best_url, picture_path, verified
 from geocorrect.harvest.faults import RequestError
 from geocorrect.imagery import read_image
@@ -143,6 +143,17 @@ def test_urls_that_really_expire(site: SiteFactory) -> None:
     assert len(here.script.to("cdn")) == 4 * len(FEW), "once, and once renewed, in each pass"
     here.service.url_lifetime_s = 60.0
     assert here.harvest().exit_code is ExitCode.OK
+
+
+def test_host_that_refuses_everybody_ends_the_run(site: SiteFactory) -> None:
+    images = [street_image(index) for index in range(90)]
+    here = site(images, rule=lambda r: LookalikeReply(403, b"blocked") if r.role == "cdn" else None)
+    with pytest.raises(RemoteError, match="refused 40 fresh addresses"):
+        here.harvest()
+    assert len(here.script.to("cdn")) < 2 * 40 + 20
+    here.script.rule = None
+    here.harvest()
+    assert here.files() == here.ids
 
 
 def test_missing_size_falls_to_the_next_smaller(site: SiteFactory) -> None:

@@ -21,7 +21,7 @@ from harvest_support import Site, SiteFactory, jpeg, street_image, town
 
 from geocorrect.catalog.store import Catalog
 from geocorrect.demo.server import LOOKALIKE_TOKEN, LookalikeReply, LookalikeRequest
-from geocorrect.errors import RemoteError
+from geocorrect.errors import OutputError, RemoteError
 from geocorrect.harvest.client import MapillaryClient
 from geocorrect.harvest.harvest import harvest_area
 from geocorrect.harvest.journal import Journal
@@ -130,6 +130,29 @@ def test_journal_survives_a_torn_line(tmp_path: Path) -> None:
         with Journal(path) as journal:
             assert journal.sequence_ids["b"] == ["3"]
             assert ("a" in journal.sequence_ids) == (cut >= len(whole) - 1)
+
+
+def test_journal_does_not_grow_with_the_number_of_runs(site: SiteFactory) -> None:
+    here = site()
+    here.harvest()
+    here.harvest()
+    size = here.plan().journal_path.stat().st_size
+    for _ in range(3):
+        assert here.harvest().n_unchanged == len(here.ids)
+    assert here.plan().journal_path.stat().st_size == size
+
+
+def test_journal_that_cannot_be_written_ends_the_run_at_once(
+    site: SiteFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = site()
+    monkeypatch.setattr(Journal, "_append", refuse_to_write)
+    with pytest.raises(OutputError, match="No space left"):
+        here.harvest()
+
+
+def refuse_to_write(journal: Journal, entry: Any) -> None:
+    raise OutputError("journal: cannot be written (No space left on device)")
 
 
 def test_journal_of_another_make_is_ignored_line_by_line(tmp_path: Path) -> None:
