@@ -29,9 +29,9 @@ import torch
 from torch import Tensor
 
 from geocorrect.networks.mast3r import decoder, vit
-from geocorrect.networks.mast3r.model import Encoded, Mast3r
+from geocorrect.networks.mast3r.model import DecodedView, Encoded, Mast3r
 from geocorrect.networks.mast3r.nearest import most_similar
-from geocorrect.networks.mast3r.reciprocal import DescriptorPair, reciprocal_matches
+from geocorrect.networks.mast3r.reciprocal import DescriptorPair, PixelMatches, reciprocal_matches
 from geocorrect.networks.mast3r.sizes import METRIC_512, PATCH_PX
 
 WIDTH, HEIGHT = 512, 384
@@ -60,6 +60,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.stages: dict[str, Stage] = {}
+        self.peak_memory_gb: dict[str, float] = {}
 
     def measure(self, name: str, work: Callable[[], Any]) -> Any:
         """Do the work, note its times, give its result."""
@@ -71,6 +72,10 @@ class Clock:
         stage.wall_s.append(time.perf_counter() - wall)
         print(f"{name}: {stage.cpu_s[-1]:.2f} CPU-s, {stage.wall_s[-1]:.2f} s", file=sys.stderr, flush=True)
         return result
+
+    def note_memory(self, name: str) -> None:
+        """Peak resident memory of the process until now, weights included; the first note of a name stays."""
+        self.peak_memory_gb.setdefault(name, round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2))
 
     def median_cpu_s(self, *names: str) -> float:
         """Sum of the stages' medians."""
@@ -132,9 +137,14 @@ def measure_localisation(model: Mast3r, clock: Clock, images: Tensor, cached: Te
     anchors = Encoded(cached, (HEIGHT // PATCH_PX, WIDTH // PATCH_PX))
     query = clock.measure("localisation: encode the query", lambda: model.encode(images[:1]))
     view1, view2 = clock.measure("localisation: decode k pairs", lambda: model.decode(query, anchors))
-    clock.measure(
-        "localisation: descriptors of k pairs", lambda: (model.descriptors(view1, 1), model.descriptors(view2, 2))
-    )
+    clock.measure("localisation: descriptors of k pairs", lambda: _describe_pairs(model, view1, view2))
+
+
+def _describe_pairs(model: Mast3r, view1: DecodedView, view2: DecodedView) -> None:
+    """Pair by pair, as the matcher does: a pair is matched before the next one's descriptors exist."""
+    for position in range(len(view2.hooked[-1])):
+        model.descriptors(view1.at(position), 1)
+        model.descriptors(view2.at(position), 2)
 
 
 def synthetic_fields() -> tuple[Tensor, Tensor]:
@@ -160,9 +170,15 @@ def both_axes_by_blocks(queries: Tensor, targets: Tensor, block: int = 8192) -> 
     return index
 
 
-def measure_matching(clock: Clock, fields: tuple[Tensor, Tensor]) -> float:
-    """Both ways of matching; the share of the plain way's matches that ours has too."""
+def measure_matching(clock: Clock, fields: tuple[Tensor, Tensor]) -> PixelMatches:
+    """Our way of matching."""
     found = clock.measure("localisation: match", lambda: reciprocal_matches(DescriptorPair(*fields), SUBSAMPLE_PX))
+    assert isinstance(found, PixelMatches)
+    return found
+
+
+def measure_plain_matching(clock: Clock, fields: tuple[Tensor, Tensor], found: PixelMatches) -> float:
+    """The plain way; the share of its matches that `found` has too."""
     with mock.patch("geocorrect.networks.mast3r.nearest.most_similar", both_axes_by_blocks):
         plain = clock.measure("plain: match", lambda: reciprocal_matches(DescriptorPair(*fields), SUBSAMPLE_PX))
     ours, theirs = (set(map(tuple, torch.cat([m.a_xy, m.b_xy], 1).tolist())) for m in (found, plain))
@@ -229,7 +245,7 @@ def summary(clock: Clock, k: int, identical: float) -> dict[str, Any]:
         "stages": {name: stage.row() for name, stage in clock.stages.items()},
         "ratios": {name: round(value, 3) for name, value in ratios.items()},
         "identical_matches": round(identical, 5),
-        "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
+        "peak_memory_gb": clock.peak_memory_gb,
     }
 
 
@@ -239,7 +255,7 @@ def print_table(result: dict[str, Any], repeats: int) -> None:
         print(f"  {name:40s} {row['cpu_s']:8.2f} CPU-s (spread {row['cpu_spread_s']:.2f})  {row['wall_s']:8.2f} s wall")
     for name, value in result["ratios"].items():
         print(f"  {name:40s} {value:8.3f}")
-    print(f"  identical matches {result['identical_matches']:.2%}, peak memory {result['peak_memory_gb']} GB")
+    print(f"  identical matches {result['identical_matches']:.2%}, peak memory in GB: {result['peak_memory_gb']}")
 
 
 @torch.inference_mode()
@@ -259,9 +275,12 @@ def main() -> None:
     most_similar(fields[0][0], fields[1][0])
     model.encode(images[:1, :, :64, :64])
     for _ in range(arguments.repeats):
-        measure_plain(model, clock, images)
         measure_localisation(model, clock, images, cached)
-        identical = measure_matching(clock, fields)
+        found = measure_matching(clock, fields)
+        clock.note_memory("localisation")
+        measure_plain(model, clock, images)
+        identical = measure_plain_matching(clock, fields, found)
+        clock.note_memory("with the plain way")
         if arguments.official:
             measure_official(arguments.official, model, clock, images, fields)
     result = summary(clock, arguments.anchors, identical) | {"precision": arguments.precision}

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
+from http import HTTPStatus
+from http.client import HTTPException
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
-from geocorrect.errors import ModelError
 from geocorrect.checksum import sha256_of
+from geocorrect.errors import ModelError
 from geocorrect.networks.cards import ModelCard, RemoteFile
 from geocorrect.networks.weights import (
     Checkpoint,
@@ -24,6 +29,7 @@ from geocorrect.networks.weights import (
 )
 
 CHUNK_BYTES = 1 << 20
+TIMEOUT_S = 60.0
 
 
 def fetch(name: str, access: ModelAccess, accept_licence: bool = False) -> Checkpoint:
@@ -88,25 +94,26 @@ def _download_from_hub(card: ModelCard, hub_id: str, folder: Path) -> tuple[str,
 
 def _download_url(file: RemoteFile, folder: Path) -> None:
     """One file by HTTPS; a partial download is continued, a whole one appears by rename."""
-    import httpx
-
     target, partial = folder / file.name, folder / f".{file.name}.part"
     if target.is_file():
         return
     assert file.url is not None
     start = partial.stat().st_size if partial.is_file() else 0
-    headers = {"Range": f"bytes={start}-"} if start else {}
+    request = Request(file.url, headers={"Range": f"bytes={start}-"} if start else {})
     try:
-        with httpx.stream("GET", file.url, headers=headers, follow_redirects=True, timeout=60.0) as response:
-            if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-                raise ModelError(f"{partial}: does not fit the file at {file.url}; delete it and fetch again")
-            response.raise_for_status()
-            mode = "ab" if response.status_code == httpx.codes.PARTIAL_CONTENT else "wb"
-            with partial.open(mode) as stream:
-                for chunk in response.iter_bytes(CHUNK_BYTES):
-                    stream.write(chunk)
+        with urlopen(request, timeout=TIMEOUT_S) as response:
+            continues = response.status == HTTPStatus.PARTIAL_CONTENT
+            whole = (start if continues else 0) + int(response.headers.get("Content-Length", 0))
+            with partial.open("ab" if continues else "wb") as stream:
+                shutil.copyfileobj(response, stream, CHUNK_BYTES)
                 stream.flush()
                 os.fsync(stream.fileno())
-    except (httpx.HTTPError, OSError) as error:
+    except HTTPError as error:
+        if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise ModelError(f"{partial}: does not fit the file at {file.url}; delete it and fetch again") from None
+        raise ModelError(f"cannot fetch {file.url} ({error})") from None
+    except (HTTPException, OSError) as error:
         raise ModelError(f"cannot fetch {file.url} ({error}); run the same command again to continue") from None
+    if partial.stat().st_size < whole:
+        raise ModelError(f"cannot fetch {file.url} (the connection broke); run the same command again to continue")
     partial.replace(target)

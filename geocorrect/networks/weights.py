@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from geocorrect.errors import ModelError, UsageError
 from geocorrect.checksum import sha256_of
+from geocorrect.errors import ModelError, UsageError
 from geocorrect.networks.cards import CARDS, ModelCard
 
 FOLDER_VARIABLE = "GEOCORRECT_WEIGHTS"

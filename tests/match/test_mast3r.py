@@ -131,7 +131,7 @@ def test_both_orders_keep_what_both_find(engine: Mast3rEngine, monkeypatch: pyte
     def second_order_shifted(view: object, number: int) -> Descriptors:
         calls.append(number)
         found = honest(view, number)  # type: ignore[arg-type]
-        shift = 5 if len(calls) == 3 else 0  # the query as view 2 of the second order
+        shift = 5 if len(calls) == 3 else 0  # the query, as view 2 of the second order
         return Descriptors(found.descriptor.roll(shift, dims=2), found.confidence)
 
     monkeypatch.setattr(engine.model, "descriptors", second_order_shifted)

@@ -31,6 +31,6 @@ def descriptors_from_raw(raw: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
     rows, columns = grid
     pixels = raw.unflatten(1, (rows, columns)).unflatten(-1, (-1, PATCH_PX, PATCH_PX))
     pixels = pixels.permute(0, 1, 4, 2, 5, 3).reshape(len(raw), PATCH_PX * rows, PATCH_PX * columns, -1).float()
+    confidence = pixels[..., -1].exp()
     descriptors = pixels[..., :-1]
-    descriptors = descriptors / torch.linalg.vector_norm(descriptors, dim=-1, keepdim=True)
-    return descriptors, pixels[..., -1].exp()
+    return descriptors / torch.linalg.vector_norm(descriptors, dim=-1, keepdim=True), confidence

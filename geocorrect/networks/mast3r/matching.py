@@ -12,7 +12,7 @@ from torch import Tensor
 
 from geocorrect.networks.mast3r.coarse_to_fine import Crop, crop_pairs
 from geocorrect.networks.mast3r.engine import Mast3rEngine, PhotoTokens
-from geocorrect.networks.mast3r.model import DecodedView, Descriptors
+from geocorrect.networks.mast3r.model import DecodedView
 from geocorrect.networks.mast3r.nearest import coarse_admissible
 from geocorrect.networks.mast3r.preprocess import Placement, trained_size
 from geocorrect.networks.mast3r.reciprocal import (
@@ -58,14 +58,15 @@ def match_tokens(
     """Matches of (query, anchor) pairs of encoded photos, in pixels of the photos."""
     found: list[Matches | None] = [None] * len(pairs)
     for decoded in engine.decode(pairs, rules.batch):
-        first = _descriptors(engine, decoded.view1, 1), _descriptors(engine, decoded.view2, 2)
         second = None
         if rules.orders is Orders.BOTH:
-            anchor_view, query_view = engine.model.decode(decoded.view2.encoded, decoded.view1.encoded)
-            second = _descriptors(engine, query_view, 2), _descriptors(engine, anchor_view, 1)
+            second = engine.model.decode(decoded.view2.encoded, decoded.view1.encoded)
         for position, index in enumerate(decoded.indices):
-            other = _of_pair(second, position) if second else None
-            xy, score = _reciprocal(_of_pair(first, position), other, rules)
+            first = _descriptors(engine, decoded.view1.at(position), decoded.view2.at(position), anchor_number=2)
+            other = None
+            if second is not None:
+                other = _descriptors(engine, second[1].at(position), second[0].at(position), anchor_number=1)
+            xy, score = _reciprocal(first, other, rules)
             found[index] = _in_photos(xy, score, pairs[index][0].placement, pairs[index][1].placement)
     return [matches for matches in found if matches is not None]
 
@@ -97,14 +98,12 @@ def refine_in_crops(
     )
 
 
-def _descriptors(engine: Mast3rEngine, view: DecodedView, number: int) -> Descriptors:
-    return engine.model.descriptors(view, number)
-
-
-def _of_pair(views: tuple[Descriptors, Descriptors], position: int) -> _PairDescriptors:
-    query, anchor = views
+def _descriptors(engine: Mast3rEngine, query: DecodedView, anchor: DecodedView, anchor_number: int) -> _PairDescriptors:
+    """Dense descriptors of one pair, of which the anchor was view `anchor_number`."""
+    of_query = engine.model.descriptors(query, 3 - anchor_number)
+    of_anchor = engine.model.descriptors(anchor, anchor_number)
     return _PairDescriptors(
-        query.descriptor[position], query.confidence[position], anchor.descriptor[position], anchor.confidence[position]
+        of_query.descriptor[0], of_query.confidence[0], of_anchor.descriptor[0], of_anchor.confidence[0]
     )
 
 

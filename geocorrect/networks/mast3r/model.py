@@ -30,6 +30,14 @@ class DecodedView:
     encoded: Encoded
     hooked: Sequence[Tensor]
 
+    def at(self, position: int) -> DecodedView:
+        """One pair of the batch, as a batch of one. Dense heads take it pair by pair to keep memory small."""
+        tokens = self.encoded.tokens
+        if len(tokens) > 1:
+            tokens = tokens[position : position + 1]
+        hooked = [part[position : position + 1] for part in self.hooked]
+        return DecodedView(Encoded(tokens, self.encoded.grid), hooked)
+
 
 @dataclass(frozen=True, eq=False)
 class Descriptors:
