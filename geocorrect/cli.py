@@ -156,12 +156,16 @@ def _mount_rooms() -> None:
     from geocorrect.evaluate.cli import app as evaluate_app
     from geocorrect.export.cli import export
     from geocorrect.harvest.cli import harvest, import_photos
+    from geocorrect.match.cli import match
     from geocorrect.networks.cli import app as models_app
+    from geocorrect.report.cli import report
 
     app.command("georeference")(georeference)
     app.command("harvest")(harvest)
     app.command("import")(import_photos)
     app.command("export")(export)
+    app.command("report")(report)
+    app.command("match")(match)
     app.command("demo")(demo)
     app.add_typer(anchors_app, name="anchors")
     app.add_typer(models_app, name="models")

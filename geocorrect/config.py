@@ -53,7 +53,7 @@ class ImagesSection:
 
 @dataclass(frozen=True)
 class AreaSection:
-    """What `geocorrect run` harvests: a box (west, south, east, north, degrees) or a GeoJSON file; neither = no harvest."""
+    """What `geocorrect run` harvests: a box (west, south, east, north, degrees) or a GeoJSON file, or nothing."""
 
     bbox: tuple[float, float, float, float] | None = None
     file: Path | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from geocorrect.batch.run import RunSummary, describe_run, run_batch
 from geocorrect.batch.stop import stop_on_signal
+from geocorrect.catalog.hold import hold_scene
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings
 from geocorrect.errors import ExitCode
@@ -52,12 +53,15 @@ def correct_due(
     dry_run: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, due: None,
 ) -> JobOutcome:
-    """Correct what is due; Ctrl-C and SIGTERM finish the images at hand and end with 130 or 143."""
+    """Correct what is due; Ctrl-C and SIGTERM finish the images at hand and end with 130 or 143.
+
+    Raises SceneBusyError when another run holds the scene.
+    """
     if dry_run:
         key = describe_run(settings, catalog).run_key
         due = catalog.images_due(key)[:max_images]
         return JobOutcome(RunSummary(key, n_due=len(due)), ExitCode.OK, dry_run=True)
-    with stop_on_signal() as stop:
+    with hold_scene(catalog.engine), stop_on_signal() as stop:
         summary = run_batch(settings, catalog, stop, on_progress, max_images)
     return JobOutcome(summary, stop.exit_code or _exit_code(summary, settings))
 

@@ -34,7 +34,7 @@ def demo(
         return
     console.print(_table(outcome.summary))
     what = f"{outcome.recomputed} images computed" if outcome.recomputed else "nothing was due: outputs are unchanged"
-    console.print(f"{what}; see {out}/before_after.png, {out}/corrections.geojson, {out}/corrections.gpkg")
+    console.print(f"{what}; look at {out}/before_after.png and {out}/report.html, open {out}/corrections.gpkg in QGIS")
 
 
 def _table(summary: dict[str, Any]) -> Any:

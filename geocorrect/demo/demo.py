@@ -4,7 +4,7 @@ OUT/world/                  the synthetic data (see demo.world)
 OUT/geocorrect.toml         the configuration, ready for `geocorrect -c`
 OUT/images/                 photos as harvested over HTTP
 OUT/corrections.gpkg        the catalog; OUT/corrections.geojson its export
-OUT/before_after.png        the picture; OUT/summary.json the figures
+OUT/before_after.png        the picture; OUT/summary.json the figures; OUT/report.html the page
 """
 
 from __future__ import annotations
@@ -30,12 +30,15 @@ from geocorrect.demo.picture import before_after
 from geocorrect.demo.server import LOOKALIKE_TOKEN, MapillaryLookalike
 from geocorrect.demo.summary import summarise
 from geocorrect.demo.world import DemoWorld, build_world
-from geocorrect.errors import OutputError, Status
+from geocorrect.errors import Status
+from geocorrect.export.atomic_file import atomic_file
 from geocorrect.export.geojson import write_geojson
 from geocorrect.harvest.area import Area
 from geocorrect.harvest.harvest import HarvestPlan, run_harvest
 from geocorrect.harvest.report import HarvestReport
 from geocorrect.records import Correction
+from geocorrect.report.truth import read_truth_file
+from geocorrect.report.write import write_report
 
 Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
@@ -96,8 +99,7 @@ def run_demo(options: DemoOptions, say: Say, progress: Progress) -> DemoOutcome:
         report = _harvest(settings, catalog, world)
         say("correcting")
         outcome = correct_due(settings, catalog, on_progress=progress)
-        results = list(catalog.current())
-        return _judge(options, world, results, outcome, report, time.monotonic() - started_s)
+        return _judge(options, world, catalog, outcome, report, time.monotonic() - started_s)
 
 
 def _configuration(options: DemoOptions) -> Settings:
@@ -146,22 +148,23 @@ def _token(token: str) -> Iterator[None]:
 def _judge(
     options: DemoOptions,
     world: DemoWorld,
-    results: list[StoredResult],
+    catalog: Catalog,
     outcome: JobOutcome,
     report: HarvestReport,
     wall_s: float,
 ) -> DemoOutcome:
-    """Compare with the truth and write the outputs; when nothing was computed and all are there, they stay untouched."""
+    """Compare with the truth and write the outputs; when nothing was computed and all are there, they stay."""
     out = options.out
-    summary_file, picture_file, geojson_file = (
-        out / name for name in ("summary.json", "before_after.png", "corrections.geojson")
-    )
+    names = ("summary.json", "before_after.png", "corrections.geojson", "report.html")
+    summary_file, picture_file, geojson_file, report_file = (out / name for name in names)
     recomputed = outcome.summary.n_computed
-    if recomputed == 0 and all(file.is_file() for file in (summary_file, picture_file, geojson_file)):
+    if recomputed == 0 and all((out / name).is_file() for name in names):
         return DemoOutcome(json.loads(summary_file.read_text(encoding="utf-8")), 0, report)
+    results = list(catalog.current())
     write_geojson(results, geojson_file)
     outcomes = [_outcome(stored, world) for stored in results]
     before_after(world.truth, outcomes, picture_file)
+    write_report(catalog, report_file, read_truth_file(world.folder / "truth.json"))
     summary = summarise(world.truth, outcomes, wall_s)
     _write_if_changed(summary_file, json.dumps(summary, indent=2) + "\n")
     return DemoOutcome(summary, recomputed, report)
@@ -176,11 +179,6 @@ def _outcome(stored: StoredResult, world: DemoWorld) -> Outcome:
 
 
 def _write_if_changed(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            temporary = path.with_name(f".{path.name}.part")
-            temporary.write_text(text, encoding="utf-8")
-            os.replace(temporary, path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        with atomic_file(path) as file:
+            file.write(text.encode())

@@ -47,7 +47,7 @@ class SiftMatcher:
 
     def __init__(self, options: SiftOptions | None = None) -> None:
         self.options = options or SiftOptions()
-        self._detector = cv2.SIFT_create(
+        self._detector = cv2.SIFT.create(
             nfeatures=self.options.max_features, contrastThreshold=self.options.contrast_threshold
         )
         self._features: OrderedDict[bytes, SiftFeatures] = OrderedDict()
