@@ -1,7 +1,8 @@
 """The photos as the page's scripts read them: one array per property, whole numbers, repeated texts listed once.
 
 Degrees are in units of 1e-8 (1 mm) from the frame's origin, a corrected place from its reported one where there is one;
-lengths in millimetres, headings in tenths of a degree; null = unknown.
+errors in millimetres, displacements and heights in centimetres, headings in tenths of a degree, times in seconds since
+the first photo; null = unknown, and a column that is null throughout is null.
 """
 
 from __future__ import annotations
@@ -64,10 +65,17 @@ def _photo_columns(photos: Sequence[Photo], origin: Frame) -> dict[str, Any]:
         "creator": _indexed(photos, lambda photo: photo.stored.attribution.creator),
         "licence": _indexed(photos, lambda photo: photo.stored.attribution.licence),
         "page": _indexed(photos, _page_pattern),
-        "time": [None if (taken := photo.stored.captured_at) is None else int(taken.timestamp()) for photo in photos],
+        **_times(photos),
         **_places(photos, origin),
         **_measures(photos),
     }
+
+
+def _times(photos: Sequence[Photo]) -> dict[str, Any]:
+    """Whole seconds since the first photo."""
+    taken = [None if (moment := photo.stored.captured_at) is None else int(moment.timestamp()) for photo in photos]
+    first = min((seconds for seconds in taken if seconds is not None), default=0)
+    return {"firstTime": first, "time": [None if seconds is None else seconds - first for seconds in taken]}
 
 
 def _places(photos: Sequence[Photo], origin: Frame) -> dict[str, Any]:
@@ -80,18 +88,18 @@ def _places(photos: Sequence[Photo], origin: Frame) -> dict[str, Any]:
         for prefix, pair in (("r", reported), ("c", _minus(corrected, reported)), ("t", _minus(true, reported))):
             columns[f"{prefix}Lon"].append(pair[0])
             columns[f"{prefix}Lat"].append(pair[1])
-    return columns
+    return {name: _or_none(column) for name, column in columns.items()}
 
 
 def _measures(photos: Sequence[Photo]) -> dict[str, Any]:
-    def column(value: Callable[[Photo], float], unit: float) -> list[int | None]:
-        return [_whole(value(photo), unit) for photo in photos]
+    def column(value: Callable[[Photo], float], unit: float) -> list[int | None] | None:
+        return _or_none([_whole(value(photo), unit) for photo in photos])
 
     return {
         "rHeading": column(lambda p: p.stored.reported_heading_deg, 0.1),
         "cHeading": column(lambda p: p.stored.heading_deg, 0.1),
         "height": column(lambda p: p.stored.height_m, 0.01),
-        "moved": column(lambda p: p.stored.displacement_m, 0.001),
+        "moved": column(lambda p: p.stored.displacement_m, 0.01),
         "expected": column(lambda p: p.expected_error_m, 0.001),
         "semiMajor": column(lambda p: p.stored.semi_major_m, 0.001),
         "semiMinor": column(lambda p: p.stored.semi_minor_m, 0.001),
@@ -101,6 +109,11 @@ def _measures(photos: Sequence[Photo]) -> dict[str, Any]:
         "trueError": column(lambda p: p.true_error_m, 0.001),
         "tail": column(lambda p: p.tail, 0.001),
     }
+
+
+def _or_none(column: list[int | None]) -> list[int | None] | None:
+    """None for a column in which nothing is known."""
+    return None if all(value is None for value in column) else column
 
 
 def _indexed(photos: Sequence[Photo], value: Callable[[Photo], str]) -> dict[str, Any]:

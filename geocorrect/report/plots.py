@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 COLOURS = {Status.ACCEPTED: "#0072b2", Status.REVIEW: "#e69f00", Status.REJECTED: "#3d4650"}
 MARKERS = {Status.ACCEPTED: "o", Status.REVIEW: "s", Status.REJECTED: "x"}
 REPORTED, ANCHOR, INK = "#d55e00", "#7c8794", "#1b2430"
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.size": 10, "axes.titlesize": 11, "axes.titleweight": "bold", "axes.titlelocation": "left",
     "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#9aa4af", "text.color": INK,
 }  # fmt: skip
@@ -68,17 +68,27 @@ def _map(axes: Axes, contents: Contents) -> None:
     for ring in contents.outlines:
         axes.fill(*_metres(frame, ring).T, facecolor="#eeebe4", edgecolor="#cfc9bc", linewidth=0.7, zorder=0.5)
     anchors = _metres(frame, contents.anchors)
-    axes.scatter(*anchors.T, s=12, marker="^", c=ANCHOR, label=f"anchor ({len(anchors):,})", zorder=1)
+    _dots(axes, anchors, s=12, marker="^", c=ANCHOR, label=f"anchor ({len(anchors):,})", zorder=1)
     moved = [p for p in contents.corrected if np.isfinite(p.stored.reported_lon_deg)]
     start = _metres(frame, [(p.stored.reported_lon_deg, p.stored.reported_lat_deg) for p in moved])
     end = _metres(frame, [(p.stored.lon_deg, p.stored.lat_deg) for p in moved])
     shape: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.0014, "zorder": 2}
     axes.quiver(*start.T, *(end - start).T, color=[COLOURS[p.status] for p in moved], alpha=0.7, **shape)
-    axes.scatter(*start.T, s=12, facecolor="white", edgecolor=REPORTED, label=f"reported ({len(moved):,})", zorder=3)
+    _dots(axes, start, s=12, facecolor="white", edgecolor=REPORTED, label=f"reported ({len(moved):,})", zorder=3)
     _scatter_by_status(axes, contents.photos, frame)
-    axes.set_aspect("equal", adjustable="datalim")
+    _fit(axes, np.concatenate([start, end, anchors]))
     axes.set(title="Reported and corrected positions", xlabel="metres east", ylabel="metres north")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncol=5, frameon=False)
+
+
+def _fit(axes: Axes, points: Any) -> None:
+    """All of the points, whatever buildings stand around them."""
+    if len(points):
+        low, high = points.min(axis=0), points.max(axis=0)
+        margin = 0.05 * float((high - low).max()) + 1.0
+        axes.set_xlim(low[0] - margin, high[0] + margin)
+        axes.set_ylim(low[1] - margin, high[1] + margin)
+    axes.set_aspect("equal", adjustable="box")
 
 
 def _scatter_by_status(axes: Axes, photos: Sequence[Photo], frame: Frame) -> None:
@@ -92,7 +102,7 @@ def _scatter_by_status(axes: Axes, photos: Sequence[Photo], frame: Frame) -> Non
             for p in chosen
         ]
         style: dict[str, Any] = {"marker": MARKERS[status], "color": COLOURS[status], "zorder": 4}
-        axes.scatter(*_metres(frame, places).T, s=22 if rejected else 14, label=f"{status} ({len(chosen):,})", **style)
+        _dots(axes, _metres(frame, places), s=22 if rejected else 14, label=f"{status} ({len(chosen):,})", **style)
 
 
 def _displacement(axes: Axes, contents: Contents) -> None:
@@ -107,7 +117,7 @@ def _predicted(axes: Axes, contents: Contents) -> None:
     known = [np.maximum(group, SHORTEST_M) for group in groups]
     every = np.concatenate([*known, [0.01, 1.0]]) if not sum(map(len, known)) else np.concatenate(known)
     _histogram(axes, known, np.geomspace(every.min() / 1.1, every.max() * 1.1, 29))
-    axes.set_xscale("log")
+    _logarithmic(axes, "x")
     axes.set(xlabel="predicted horizontal error, 68 % (m)", ylabel="photos")
     axes.set_title(_titled("Predicted error", groups))
 
@@ -135,17 +145,26 @@ def _calibration(axes: Axes, contents: Contents) -> None:
     for status in (Status.ACCEPTED, Status.REVIEW):
         chosen = [(p.expected_error_m, max(p.true_error_m, SHORTEST_M)) for p in known if p.status is status]
         if chosen:
-            axes.scatter(
-                *np.array(chosen).T, s=16, alpha=0.6, color=COLOURS[status], marker=MARKERS[status], label=status
-            )
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+            _dots(axes, np.array(chosen), s=16, alpha=0.6, color=COLOURS[status], marker=MARKERS[status], label=status)
+    _logarithmic(axes, "x")
+    _logarithmic(axes, "y")
     low, high = min(axes.get_xlim()[0], axes.get_ylim()[0]), max(axes.get_xlim()[1], axes.get_ylim()[1])
     axes.plot([low, high], [low, high], color=INK, linestyle="--", linewidth=1)
     inside = sum(photo.true_error_m <= photo.expected_error_m for photo in known)
     axes.set(xlabel="predicted error, 68 % (m)", ylabel="true horizontal error (m)", aspect="equal")
     axes.set_title(f"Within the prediction: {inside} of {len(known)}\n(68 % promised)")
     axes.legend(frameon=False)
+
+
+def _logarithmic(axes: Axes, name: str) -> None:
+    """A logarithmic axis labelled with plain numbers: 0.05, not a power."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set(**{f"{name}scale": "log"})
+    axis = axes.xaxis if name == "x" else axes.yaxis
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _titled(title: str, groups: Sequence[Any]) -> str:
@@ -155,6 +174,11 @@ def _titled(title: str, groups: Sequence[Any]) -> str:
 
 def _largest(values: Any) -> float:
     return float(values.max()) if len(values) else 0.0
+
+
+def _dots(axes: Axes, points: Any, **style: Any) -> None:
+    """Scatter (N, 2) points."""
+    axes.scatter(points[:, 0], points[:, 1], **style)
 
 
 def _metres(frame: Frame, places: Sequence[LonLat]) -> Any:

@@ -70,7 +70,9 @@ def mean_angle_deg(values: Iterable[float]) -> float:
 
 def _lower_rank(n: int) -> int:
     """Largest k with P(Binomial(n, 1/2) < k) ≤ 2.5 %: the k-th smallest and k-th largest values enclose the median."""
-    from scipy.stats import binom
+    from scipy.special import bdtr
 
-    rank = int(binom.ppf(0.025, n, 0.5))
-    return rank if binom.cdf(rank - 1, n, 0.5) <= 0.025 else rank - 1
+    rank = max(0, math.floor(n / 2 - math.sqrt(n)) - 1)
+    while bdtr(rank, n, 0.5) <= 0.025:
+        rank += 1
+    return rank

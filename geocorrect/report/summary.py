@@ -166,9 +166,8 @@ def _missed(contents: Contents) -> list[str]:
     if not placeable:
         return []
     missed = sum(photo.status is Status.REJECTED for photo in placeable)
-    return [
-        f"Of the {count(len(placeable), 'photo')} that anchors can see, {f'{missed:,} were' if missed else 'none was'} rejected."
-    ]
+    outcome = f"{missed:,} {'was' if missed == 1 else 'were'}" if missed else "none was"
+    return [f"Of the {count(len(placeable), 'photo')} that anchors can see, {outcome} rejected."]
 
 
 def _oracle(contents: Contents) -> list[str]:

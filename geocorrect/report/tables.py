@@ -14,6 +14,8 @@ from geocorrect.report.statistics import finite, mean_angle_deg, median_of
 from geocorrect.report.summary import reason_counts
 from geocorrect.report.wording import length, signed
 
+DEVICES_NAMED = 3
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -60,7 +62,13 @@ def group_headings(has_truth: bool) -> tuple[tuple[str, str], ...]:
 
 def sequence_rows(contents: Contents) -> list[GroupRow]:
     """Per sequence; `about` names its devices."""
-    return _grouped(contents, lambda photo: photo.sequence, lambda photos: sorted({p.device for p in photos}))
+
+    def about(photos: Sequence[Photo]) -> list[str]:
+        devices = sorted({photo.device for photo in photos})
+        rest = len(devices) - DEVICES_NAMED
+        return [*devices[:DEVICES_NAMED], f"{rest} more"] if rest > 0 else devices
+
+    return _grouped(contents, lambda photo: photo.sequence, about)
 
 
 def device_rows(contents: Contents) -> list[GroupRow]:

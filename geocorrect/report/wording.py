@@ -83,6 +83,6 @@ def days(first: datetime, last: datetime) -> str:
 
 
 def _digits(value: float) -> str:
-    size = abs(value)
+    size = float(f"{abs(value):.2g}")
     decimals = 3 if size < 0.1 else 2 if size < 1 else 1 if size < 10 else 0
     return f"{value:.{decimals}f}"

@@ -51,10 +51,10 @@ const charts = (() => {
 
   const nothing = (id, title, what) => figure(id, title, `No ${what} among the photos shown.`, [text(WIDTH / 2, HEIGHT / 2, "middle", "nothing to show")]);
 
-  // Every k-th photo when there are too many dots to draw; the caption says so.
+  // One photo in k when there are too many dots to draw; the caption says so.
   function sampled(photos) {
     const step = Math.ceil(photos.length / MAX_POINTS);
-    return [photos.filter((_, k) => k % step === 0), step > 1 ? `, every ${step}th drawn` : ""];
+    return [photos.filter((_, k) => k % step === 0), step > 1 ? `, one in ${step} drawn` : ""];
   }
 
   function dot(x, y, photo, note, fill = COLOURS[photo.status]) {

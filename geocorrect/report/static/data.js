@@ -10,7 +10,8 @@ const report = (() => {
   const DEGREE = 1e-8;
   const [metresEast, metresNorth] = raw.metresPerDegree;
   const named = (column, i) => (column.index[i] === null ? "" : column.names[column.index[i]]);
-  const scaled = (value, unit) => (value === null ? NaN : value * unit);
+  const at = (column, i) => (column === null ? null : column[i]);
+  const scaled = (column, i, unit) => (at(column, i) === null ? NaN : column[i] * unit);
 
   // A place in the map's plane: metres north and east of the origin, as Leaflet orders them.
   const place = ([lon, lat]) => (lon === null || lat === null ? null : [lat * DEGREE * metresNorth, lon * DEGREE * metresEast]);
@@ -21,17 +22,17 @@ const report = (() => {
   };
 
   const photo = (id, i) => {
-    const from = [raw.rLon[i], raw.rLat[i]];
+    const from = [at(raw.rLon, i), at(raw.rLat, i)];
     return {
-      id, status: raw.statuses[raw.status[i]], time: raw.time[i],
+      id, status: raw.statuses[raw.status[i]], time: raw.time[i] === null ? null : raw.firstTime + raw.time[i],
       sequence: named(raw.sequence, i), device: named(raw.device, i),
       reason: named(raw.reason, i), detail: named(raw.detail, i),
       creator: named(raw.creator, i), licence: named(raw.licence, i), page: named(raw.page, i).replace("{}", encodeURIComponent(id)),
-      reported: place(from), corrected: shifted(from, raw.cLon[i], raw.cLat[i]), truth: shifted(from, raw.tLon[i], raw.tLat[i]),
-      reportedHeading: scaled(raw.rHeading[i], 0.1), heading: scaled(raw.cHeading[i], 0.1), height: scaled(raw.height[i], 0.01),
-      moved: scaled(raw.moved[i], 0.001), expected: scaled(raw.expected[i], 0.001), trueError: scaled(raw.trueError[i], 0.001),
-      semiMajor: scaled(raw.semiMajor[i], 0.001), semiMinor: scaled(raw.semiMinor[i], 0.001), azimuth: scaled(raw.azimuth[i], 1),
-      inliers: raw.inliers[i], views: raw.views[i], tail: scaled(raw.tail[i], 0.001),
+      reported: place(from), corrected: shifted(from, at(raw.cLon, i), at(raw.cLat, i)), truth: shifted(from, at(raw.tLon, i), at(raw.tLat, i)),
+      reportedHeading: scaled(raw.rHeading, i, 0.1), heading: scaled(raw.cHeading, i, 0.1), height: scaled(raw.height, i, 0.01),
+      moved: scaled(raw.moved, i, 0.01), expected: scaled(raw.expected, i, 0.001), trueError: scaled(raw.trueError, i, 0.001),
+      semiMajor: scaled(raw.semiMajor, i, 0.001), semiMinor: scaled(raw.semiMinor, i, 0.001), azimuth: scaled(raw.azimuth, i, 1),
+      inliers: raw.inliers[i], views: raw.views[i], tail: scaled(raw.tail, i, 0.001),
     };
   };
 
@@ -49,7 +50,7 @@ const words = {
   length(metres) {
     if (!Number.isFinite(metres)) return "–";
     const [value, unit] = Math.abs(metres) < 1 ? [metres * 100, "cm"] : [metres, "m"];
-    const size = Math.abs(value);
+    const size = Number(Math.abs(value).toPrecision(2));
     return `${value.toFixed(size < 0.1 ? 3 : size < 1 ? 2 : size < 10 ? 1 : 0)} ${unit}`;
   },
   degrees: (value) => (Number.isFinite(value) ? `${value.toFixed(1)}°` : "–"),

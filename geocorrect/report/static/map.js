@@ -16,6 +16,13 @@ L.Canvas.include({
     SYMBOLS[layer.options.symbol](this._ctx, layer._point, layer._radius);
     this._fillStroke(this._ctx, layer);
   },
+  _updateEllipse(layer) {
+    if (!this._drawing || layer._empty() || layer._radius < 1) return;
+    const { semiMajor, semiMinor, azimuth } = layer.options;
+    this._ctx.beginPath();
+    this._ctx.ellipse(layer._point.x, layer._point.y, layer._radius, (layer._radius * semiMinor) / semiMajor, ((azimuth - 90) * Math.PI) / 180, 0, 2 * Math.PI);
+    this._fillStroke(this._ctx, layer);
+  },
   // A shaft, and a head whose size does not depend on the zoom.
   _updateArrow(layer) {
     if (!this._drawing || !layer._rings.length) return;
@@ -38,6 +45,14 @@ L.Canvas.include({
   },
 });
 
+// Half axes in metres of the map's plane, the larger one turned clockwise from north.
+const MapEllipse = L.CircleMarker.extend({
+  _project() {
+    this._radius = this.options.semiMajor * 2 ** this._map.getZoom();
+    L.CircleMarker.prototype._project.call(this);
+  },
+  _updatePath() { this._renderer._updateEllipse(this); },
+});
 const MapSymbol = L.CircleMarker.extend({ _updatePath() { this._renderer._updateSymbol(this); } });
 const MapArrow = L.Polyline.extend({
   options: { noClip: true, smoothFactor: 0 },
@@ -45,7 +60,7 @@ const MapArrow = L.Polyline.extend({
 });
 
 const photoMap = (() => {
-  const STREET_M = 8, ELLIPSE_CORNERS = 32;
+  const STREET_M = 8;
   const map = L.map("map", {
     crs: L.CRS.Simple, renderer: L.canvas({ padding: 0.3, tolerance: 4 }), minZoom: -9, maxZoom: 10, zoomSnap: 0.25,
     zoomDelta: 0.75, attributionControl: false, scrollWheelZoom: false, zoomAnimation: false, fadeAnimation: false,
@@ -73,15 +88,6 @@ const photoMap = (() => {
     widen();
   }
 
-  function ellipse(photo, scale) {
-    const turn = (photo.azimuth * Math.PI) / 180, [north, east] = photo.corrected;
-    return Array.from({ length: ELLIPSE_CORNERS }, (_, k) => {
-      const angle = (2 * Math.PI * k) / ELLIPSE_CORNERS;
-      const along = scale * photo.semiMajor * Math.cos(angle), across = scale * photo.semiMinor * Math.sin(angle);
-      return [north + along * Math.cos(turn) - across * Math.sin(turn), east + along * Math.sin(turn) + across * Math.cos(turn)];
-    });
-  }
-
   const symbol = (place, name, radius, style) => new MapSymbol(place, { symbol: name, radius, ...style });
   const solid = (colour) => ({ color: "#fff", weight: 1, fillColor: colour, fillOpacity: 1 });
   const stroke = (color, weight = 2) => ({ color, weight, fill: false });
@@ -89,8 +95,9 @@ const photoMap = (() => {
 
   // Layers from below to above; each gives one figure per photo.
   const LAYERS = [
-    ["ellipses", (photo, wanted) => photo.semiMajor > 0 && L.polygon(ellipse(photo, wanted.scale), {
-      color: COLOURS[photo.status], weight: 1, opacity: 0.9, fillOpacity: 0.12, smoothFactor: 0 })],
+    ["ellipses", (photo, wanted) => photo.semiMajor > 0 && new MapEllipse(photo.corrected, {
+      semiMajor: photo.semiMajor * wanted.scale, semiMinor: photo.semiMinor * wanted.scale, azimuth: photo.azimuth,
+      color: COLOURS[photo.status], weight: 1, opacity: 0.9, fillOpacity: 0.12 })],
     ["arrows", (photo) => isPlaced(photo) && photo.reported && new MapArrow([photo.reported, photo.corrected], {
       color: photo.status === "review" ? "#b77e00" : COLOURS.accepted, weight: 1.5, opacity: 0.8, dashArray: photo.status === "review" ? "5 3" : null })],
     ["arrows", (photo) => isPlaced(photo) && photo.reported && symbol(photo.reported, "dot", 3.2,
@@ -166,7 +173,7 @@ const photoMap = (() => {
 
   map.on("layeradd", ({ layer }) => {
     if (layer.photo && layer.options.interactive !== false) layer.on("click", (event) => {
-      L.popup({ maxWidth: 340 }).setLatLng(event.latlng).setContent(popup(layer.photo)).openOn(map);
+      L.popup({ maxWidth: 340, autoPanPaddingTopLeft: [56, 12] }).setLatLng(event.latlng).setContent(popup(layer.photo)).openOn(map);
       L.DomEvent.stopPropagation(event);
     });
   });

@@ -6,14 +6,14 @@ filters.listen((shown) => charts.draw(shown));
 
 for (const button of document.querySelectorAll("button.pick")) {
   button.addEventListener("click", () => {
-    filters.only(button.dataset.filter, button.dataset.value);
+    filters.only(button.closest("table").dataset.filter, button.dataset.value || button.textContent);
     document.getElementById("map-title").scrollIntoView();
   });
 }
 
 function sortKey(cell) {
   if (cell.dataset.sort !== undefined) return Number(cell.dataset.sort);
-  return cell.classList.contains("number") ? Infinity : cell.textContent.trim().toLowerCase();
+  return cell.cellIndex > 1 ? Infinity : cell.textContent.trim().toLowerCase();
 }
 
 for (const table of document.querySelectorAll("table.sortable")) {
