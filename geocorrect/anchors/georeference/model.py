@@ -96,25 +96,15 @@ class Residuals(NamedTuple):
 def geometry_of(problem: Problem, px: Float | None = None) -> Geometry:
     """Poses and rays of the clicks; px: (N, 2) true pixels, the clicked ones by default."""
     px = problem.px if px is None else px
-    bases = [image.local_from_base for image in problem.images]
-    cameras = [image.local_from_cam for image in problem.images]
-    index = problem.image_index
-    turn = np.array([pose.rotation.as_matrix() for pose in cameras])[index]
+    base_m, axes, camera_m, turn = problem.poses
     steps = np.array([[0.0, 0.0], [0.5, 0.0], [-0.5, 0.0], [0.0, 0.5], [0.0, -0.5]])
     rays = np.full((5, len(problem), 3), np.nan)
-    cameras_of = np.array([problem.cameras.index(image.camera) for image in problem.images])[index]
+    camera_of = np.array([problem.cameras.index(image.camera) for image in problem.images])[problem.image_index]
     for number, camera in enumerate(problem.cameras):
-        own = cameras_of == number
+        own = camera_of == number
         rays[:, own] = camera.unproject((px[own] + steps[:, None]).reshape(-1, 2)).reshape(5, -1, 3)
     rays = np.einsum("nij,knj->kni", turn, rays)
-    return Geometry(
-        px,
-        np.array([pose.translation_m for pose in bases])[index],
-        np.array([pose.rotation.as_matrix().T for pose in bases])[index],
-        np.array([pose.translation_m for pose in cameras])[index],
-        rays[0],
-        np.stack([rays[1] - rays[2], rays[3] - rays[4]], axis=2),
-    )
+    return Geometry(px, base_m, axes, camera_m, rays[0], np.stack([rays[1] - rays[2], rays[3] - rays[4]], axis=2))
 
 
 def reach(problem: Problem, geometry: Geometry, state: State) -> Reached:

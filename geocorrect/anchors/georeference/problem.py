@@ -120,6 +120,19 @@ class Problem:
         """The different cameras of the images."""
         return list(dict.fromkeys(image.camera for image in self.images))
 
+    @cached_property
+    def poses(self) -> tuple[Float, Float, Float, Float]:
+        """Per click: base (N, 3), its axes as rows (N, 3, 3), camera (N, 3), local_from_cam rotation (N, 3, 3)."""
+        bases = [image.local_from_base for image in self.images]
+        cameras = [image.local_from_cam for image in self.images]
+        index = self.image_index
+        return (
+            np.array([pose.translation_m for pose in bases])[index],
+            np.array([pose.rotation.as_matrix().T for pose in bases])[index],
+            np.array([pose.translation_m for pose in cameras])[index],
+            np.array([pose.rotation.as_matrix() for pose in cameras])[index],
+        )
+
     @property
     def n_images(self) -> int:
         """Images that have at least one click."""

@@ -97,7 +97,7 @@ def _minimise(
         linear = evaluate(problem, geometry, state)
         weight = weigh(linear.d2) * linear.visible
         normal, gradient, cost = _normal_equations(problem, state, linear, weight)
-        for _ in range(8):
+        for _ in range(5):
             step = np.asarray(-np.linalg.solve(normal + damping * np.diag(np.diag(normal)), gradient), np.float64)
             trial = state.moved(step)
             if _cost(problem, geometry, trial, linear, weight) <= cost * (1 + 1e-12):

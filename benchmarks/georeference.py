@@ -1,0 +1,61 @@
+"""Does the georeference know how good it is? 200 synthetic drives with known truth, clicks from fine to awful.
+
+    python benchmarks/georeference.py [seeds] [first seed]
+
+Prints coverage of the predicted 95 % ellipses along the drives (should be 90–98 %), errors, refusals, wrong basins
+accepted (should be none), and flags of single clicks.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+
+from geocorrect.anchors.georeference.trial import Trial, random_clicking, run_trial
+
+
+def interval(values: list[float], seed: int = 0) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean over drives."""
+    random = np.random.default_rng(seed)
+    draws = random.choice(values, (2000, len(values))).mean(axis=1)
+    return float(np.percentile(draws, 2.5)), float(np.percentile(draws, 97.5))
+
+
+def report(name: str, trials: list[Trial]) -> None:
+    accepted = [t for t in trials if t.accepted]
+    if not accepted:
+        print(f"{name:28} n={len(trials)}, none accepted")
+        return
+    covered = [t.covered for t in accepted]
+    low, high = interval(covered)
+    error = np.array([np.median(t.error_m) for t in accepted])
+    sigma = np.array([np.median(t.sigma_m) for t in accepted])
+    print(
+        f"{name:28} n={len(trials)} accepted={len(accepted)} 95%-coverage={np.mean(covered):.3f} [{low:.3f}–{high:.3f}] "
+        f"error median={np.median(error):.2f} m p90={np.percentile(error, 90):.2f} m sigma median={np.median(sigma):.2f} m "
+        f"wrong basins={sum(t.wrong_basin for t in accepted)} missed={sum(t.missed for t in accepted)} "
+        f"mistaken={sum(t.mistaken for t in accepted)}"
+    )
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    first = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    trials = [run_trial(random_clicking(seed), seed) for seed in range(first, first + count)]
+    report("all", trials)
+    report("3-5 images", [t for t in trials if t.clicking.n_images <= 5])
+    report("6-10 images", [t for t in trials if t.clicking.n_images > 5])
+    report("bad clicks < 20 %", [t for t in trials if t.clicking.bad_share < 0.2])
+    report("bad clicks 20-40 %", [t for t in trials if t.clicking.bad_share >= 0.2])
+    report("map sigma < 0.3 m", [t for t in trials if t.clicking.sigma_map_m < 0.3])
+    report("map sigma 0.3-1 m", [t for t in trials if t.clicking.sigma_map_m >= 0.3])
+    refused: dict[str, int] = {}
+    for trial in trials:
+        for code in trial.refusals:
+            refused[code] = refused.get(code, 0) + 1
+    print("refused:", refused or "none")
+
+
+if __name__ == "__main__":
+    main()
