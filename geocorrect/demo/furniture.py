@@ -93,7 +93,8 @@ def awning(seed: Seed, foot_m: Float, outward: Float, width_m: float) -> list[Qu
     down = normal * depth - UP * drop
     top = Quad(foot_m - right / 2, right, down, cloth, shade=lit(np.cross(down, right)))
     flap = panel(foot_m + down - UP * 0.22, normal, (width_m, 0.22), cloth, (0.0, 0.8, 1.0, 0.2))
-    return [top, flap]
+    below = Quad(top.corner_m + right, -right, down, cloth, shade=0.5)
+    return [top, below, flap]
 
 
 def _paint_sign(seed: Seed, size: tuple[int, int]) -> ImageArray:

@@ -11,6 +11,8 @@ from geocorrect.demo.surfaces import WHOLE, Float, Quad, lit
 from geocorrect.demo.textures import Texture
 
 UP = np.array([0.0, 0.0, 1.0])
+HANGING_M = 1.5
+"""Boxes whose foot is higher than this can be seen from below."""
 Window = tuple[float, float, float, float]
 
 
@@ -54,19 +56,22 @@ class Block:
         return np.cross(UP, self.forward)
 
     def quads(self, sides: Texture, ends: Texture | tuple[Texture, Texture], lid: Texture) -> list[Quad]:
-        """Two long sides, the front and back ends (alike, or one texture each) and a lid; nothing below."""
+        """Two long sides, the front and back ends (alike, or one texture each), a lid; an underside if it hangs."""
         front, back = ends if isinstance(ends, tuple) else (ends, ends)
         centre = np.array([*self.centre_m, self.bottom_m])
         height = self.top_m - self.bottom_m
         half_l, half_w = self.forward * self.length_m / 2, self.left * self.width_m / 2
         lid_corner = centre + UP * height - half_l + half_w
-        return [
+        quads = [
             panel(centre + half_w, self.left, (self.length_m, height), sides),
             panel(centre - half_w, -self.left, (self.length_m, height), sides),
             panel(centre + half_l, self.forward, (self.width_m, height), front),
             panel(centre - half_l, -self.forward, (self.width_m, height), back),
             Quad(lid_corner, 2 * half_l, -2 * half_w, lid, WHOLE, lit(UP)),
         ]
+        if self.bottom_m > HANGING_M:
+            quads.append(Quad(centre - half_l - half_w, 2 * half_l, 2 * half_w, lid, WHOLE, lit(-UP)))
+        return quads
 
     @property
     def footprint_m(self) -> Float:

@@ -26,7 +26,7 @@ from geocorrect.demo.truth import DemoTruth, read_truth
 from geocorrect.demo.write_vbr import write_alignment, write_drive
 from geocorrect.errors import OutputError
 
-VERSION = "2"
+VERSION = "3"
 """Raise it whenever the same seed would give other files."""
 Progress = Callable[[int, int], None]
 """Called with frames done and frames in all."""
