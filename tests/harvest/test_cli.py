@@ -12,6 +12,8 @@ from harvest_support import SiteFactory, jpeg
 from geocorrect.__main__ import run
 from geocorrect.catalog.store import Catalog
 from geocorrect.demo.server import LookalikeReply
+from geocorrect.harvest.metadata import ASSUMED_FOCAL_SIGMA, DEFAULT_FOCAL_SIGMA, SFM_FOCAL_SIGMA
+from geocorrect.harvest.options import HarvestOptions
 
 
 @pytest.fixture
@@ -123,3 +125,31 @@ def test_import_of_a_folder(scene, tmp_path: Path, capfdbinary) -> None:  # type
     with Catalog.open(str(tmp_path / "corrections.gpkg")) as catalog:
         assert catalog.image_ids() == ["a.jpg"]
     assert run(["import", "nowhere"]) == 3
+
+
+def test_documentation_says_what_the_options_are() -> None:
+    text = " ".join((Path(__file__).parents[2] / "docs" / "harvest.md").read_text("utf-8").split())
+    options = HarvestOptions()
+    for sentence in (
+        f"At most {options.requests_per_s:g} metadata requests per second, {options.graph_workers} at a time, "
+        f"and {options.download_workers} downloads at a time",
+        f"(at most {options.backoff_cap_s:g} s)",
+        f"a {options.margin_m:g} m margin",
+        f"search boxes of {options.cell_deg}°",
+        f"{options.batch_size} images per request",
+        f"{options.max_consecutive_failures} failures in a row, or {options.max_silence_s:g} s without an answer",
+        f"asked for again after {options.refresh_after_h:g} hours",
+        f"did not exist after {options.retry_gone_after_days:g} days",
+        f"{SFM_FOCAL_SIGMA:.0%}".replace("%", " %") + " for `sfm`",
+        f"{DEFAULT_FOCAL_SIGMA:.0%}".replace("%", " %") + " for `default`",
+        f"{ASSUMED_FOCAL_SIGMA:.0%}".replace("%", " %") + " where the service has no parameters",
+    ):
+        assert sentence in text, sentence
+
+
+def test_clusters_are_fetched_on_request(scene, tmp_path: Path, capfdbinary) -> None:  # type: ignore[no-untyped-def]
+    scene.script.rule = lambda r: LookalikeReply(500) if r.query.get("fields") == "sfm_cluster" else None
+    assert run(["harvest", *BOX, "--clusters"]) == 0
+    err = capfdbinary.readouterr().err
+    assert b"0 new clusters" in err
+    assert b"no cluster: " in err

@@ -18,7 +18,9 @@ from typing import Any
 
 import pytest
 from harvest_support import Site, SiteFactory, jpeg, street_image, town
+from sqlalchemy import func, select
 
+from geocorrect.catalog import schema
 from geocorrect.catalog.store import Catalog
 from geocorrect.demo.server import LOOKALIKE_TOKEN, LookalikeReply, LookalikeRequest
 from geocorrect.errors import OutputError, RemoteError
@@ -53,16 +55,18 @@ class Killable:
                 os.kill(pid, signal.SIGKILL)
         return int(self.process.stdout.readline())
 
-    def content(self) -> tuple[dict[str, Any], dict[str, bytes]]:
-        """Catalog records (without harvest times and the folder's name) and files."""
+    def content(self) -> tuple[dict[str, Any], dict[str, bytes], int]:
+        """Catalog records (without harvest times and the folder's name), files, and rows of history."""
         root = self.folder / "images"
         with Catalog.open(str(self.catalog)) as catalog:
             records = {
                 key: repr(replace(image, harvested_at=None, path=image.path and image.path.relative_to(root)))
                 for key, image in catalog.images().items()
             }
+            with catalog.engine.connect() as connection:
+                history = connection.execute(select(func.count()).select_from(schema.image_history)).scalar_one()
         files = {str(path.relative_to(root)): path.read_bytes() for path in root.glob("[0-9]*/*")}
-        return records, files
+        return records, files, history
 
 
 @contextmanager
