@@ -1,0 +1,76 @@
+"""The notebooks run from the first cell to the last and find what the catalog holds."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+RUNNER = Path(__file__).with_name("run_notebook.py")
+
+
+def run(name: str, demo: Path, *wanted: str) -> dict[str, Any]:
+    """Values of the named variables after a run with warnings as errors."""
+    command = [sys.executable, "-W", "error", str(RUNNER), str(ROOT / "notebooks" / f"{name}.ipynb"), *wanted]
+    environment = os.environ | {"GEOCORRECT_DEMO": str(demo)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT / "notebooks", check=False)
+    assert done.returncode == 0, done.stderr
+    values: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return values
+
+
+def test_first_look(demo_folder: Path) -> None:
+    found = run("first_look", demo_folder, "counts", "reasons", "n_shown")
+    assert found["counts"] == {"accepted": 26, "rejected": 3, "review": 1}
+    assert found["reasons"] == {"too_few_inliers": 3}
+    assert found["n_shown"] == 30
+    assert (demo_folder / "report.html").stat().st_size > 150_000
+
+
+def test_analysing_a_catalog(demo_folder: Path) -> None:
+    found = run("analysing_a_catalog", demo_folder, "devices", "worst", "rejections", "idle", "covered_m2")
+    by_device = {row["device_model"]: row for row in found["devices"]}
+    for number, (east_m, north_m) in enumerate([(4.0, 3.0), (-6.0, 2.0), (1.0, -7.0)]):
+        row = by_device[f"Cam {number}"]
+        assert row["east_m"] == pytest.approx(east_m, abs=0.4)
+        assert row["north_m"] == pytest.approx(north_m, abs=0.4)
+        assert row["heading_deg"] == pytest.approx(8.0, abs=3.0)
+    assert found["worst"][0]["sequence_id"] == "seq-2"
+    assert {(row["reason"], row["n"]) for row in found["rejections"]} == {("too_few_inliers", 1)}
+    assert found["idle"] == 0
+    assert 1000 < found["covered_m2"] < 20_000
+
+
+def test_how_much_to_trust(demo_folder: Path) -> None:
+    found = run("how_much_to_trust", demo_folder, "rows")
+    kept = [row[1] for row in found["rows"]]
+    assert kept == sorted(kept)
+    assert kept[-1] == 26
+    assert all(0.01 < row[2] < 0.5 for row in found["rows"])
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_are_small_and_stripped(path: Path) -> None:
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
+    ids = [cell["id"] for cell in notebook["cells"]]
+    assert len(set(ids)) == len(ids)
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == []
+            assert cell["execution_count"] is None
+            assert not any(line.startswith(("%", "!")) for line in cell["source"])
+    assert path.stat().st_size < 20_000
+
+
+def test_every_notebook_is_run_and_listed() -> None:
+    assert {path.stem for path in NOTEBOOKS} == {"first_look", "analysing_a_catalog", "how_much_to_trust"}
+    listed = (ROOT / "notebooks" / "README.md").read_text(encoding="utf-8")
+    assert all(path.name in listed for path in NOTEBOOKS)
