@@ -6,7 +6,7 @@ never replaces it. A rejected query has no pose.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,6 +77,23 @@ def gate_statistics(solution: Solution, observations: Sequence[Observations], qu
         support_share=float((counts >= SUPPORTING_INLIERS).mean()),
         expected_error_m=horizontal_sigma_m(pose.covariance),
         expected_heading_error_deg=heading_sigma_deg(pose.covariance),
+    )
+
+
+def gate_features(statistics: Mapping[str, float]) -> tuple[float, ...]:
+    """What the error model looks at, from the names of GateStatistics; all finite, comparable in size."""
+    s = {name: float(value) for name, value in statistics.items()}
+    spread = s["anchor_spread_m"]
+    return (
+        float(np.log(max(s["n_inliers"], 1.0))),
+        s["inlier_share"],
+        float(np.sqrt(max(s["coverage"], 0.0))),
+        float(np.log(np.clip(s["expected_error_m"], 1e-3, 1e3))),
+        s["alternative_share"],
+        float(min(s["supporting_anchors"], 4.0)),
+        s["support_share"],
+        float(np.log1p(min(spread, 50.0))) if np.isfinite(spread) else 0.0,
+        1.0 if s["supporting_anchors"] >= 2 else 0.0,
     )
 
 

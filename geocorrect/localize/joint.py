@@ -17,7 +17,7 @@ from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize.joint_fields import Polished, polish
 from geocorrect.localize.joint_initialise import anchor_support, choose_rows, hypotheses, start_state
-from geocorrect.localize.joint_problem import PER_ANCHOR, Problem, build_problem
+from geocorrect.localize.joint_problem import Problem, build_problem
 from geocorrect.localize.joint_solve import Solved, minimise
 from geocorrect.localize.observations import Observations, focal_px
 from geocorrect.localize.options import JointOptions, LocalizeOptions, pixel_scale
@@ -61,7 +61,7 @@ def solve_joint(
     fits = _fits(problem, solved, observations, singles, pose)
     position_m = pose.translation_m + origin_m
     covariance = polished.covariance + georeference_covariance(observations, fits, position_m)
-    source, ratio = _scale_source(observations, polished, prior, solved)
+    source, ratio = _scale_source(observations, polished, solved)
     return Solution(
         Pose(pose.rotation, position_m, covariance),
         fits,
@@ -147,7 +147,7 @@ def _fits(
 
 
 def _scale_source(
-    observations: Sequence[Observations], polished: Polished, prior: Float, solved: Solved
+    observations: Sequence[Observations], polished: Polished, solved: Solved
 ) -> tuple[ScaleSource, float]:
     """Which signal fixed the scale, and scale from depth over scale from baselines (nan unless both are known).
 
@@ -159,9 +159,8 @@ def _scale_source(
         return ScaleSource.BASELINES, NAN
     if solved.active.sum() < 2:
         return ScaleSource.DEPTH, NAN
-    prior_sigma = 1.0 / np.sqrt(prior[9::PER_ANCHOR])
-    narrowing = float(np.median((polished.beta_sigma / prior_sigma)[with_depth]))
-    ratio = float(np.exp(np.median(polished.state.beta[with_depth])))
+    narrowing = float(np.median(polished.depth_scale_narrowing[with_depth]))
+    ratio = float(np.exp(np.median(polished.depth_scale[with_depth])))
     if narrowing > 0.9:
         return ScaleSource.DEPTH, NAN
     return (ScaleSource.BASELINES if narrowing < 0.3 else ScaleSource.BOTH), ratio

@@ -28,23 +28,30 @@ Float = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Polished:
-    """State after the linear step, (6, 6) covariance of the pose, (K,) posterior sigma of the depth offsets."""
+    """State after the linear step and (6, 6) covariance of the pose.
+
+    depth_scale: (K,) log of predicted over true depth per anchor, own and shared part together;
+    depth_scale_narrowing: (K,) its posterior sigma over its prior sigma.
+    """
 
     state: State
     covariance: Float
-    beta_sigma: Float
+    depth_scale: Float
+    depth_scale_narrowing: Float
 
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
     """Whitened residuals (M, 3), their derivatives by the common unknowns (M, 3, C) and λ (M, 3), by each
-    anchor's own (a list of (m, 3, A)), and the inverse prior variances: common (C,), own (K, A).
+    anchor's own (a list of (m, 3, A)), the amplitude of the shared depth offset (K,), and the inverse prior
+    variances: common (C,), own (K, A).
     """
 
     residual: Float
     common: Float
     by_track: Float
     own: list[Float]
+    shared_scale: Float
     common_prior: Float
     own_prior: Float
 
@@ -61,18 +68,31 @@ def polish(
     rows = _whitened(problem, solved, observations, camera, prior, options)
     information, gradient = _normal_equations(problem, solved.state, rows)
     try:
-        covariance = np.linalg.inv(information)
+        covariance = np.asarray(np.linalg.inv(information), np.float64)
     except np.linalg.LinAlgError:
         return None
-    step = covariance @ gradient
+    step: Float = np.asarray(covariance @ gradient, np.float64)
     if not np.isfinite(step).all() or (np.diag(covariance)[:6] <= 0).any():
         return None
     own_start = rows.common.shape[2] + rows.own_prior.shape[1] * np.arange(problem.n_anchors)
     own_steps = [step[at : at + PER_ANCHOR] for at in own_start]
     shared = np.concatenate([step[:GLOBAL], *own_steps])
     state = solved.state.stepped(shared, np.zeros(problem.n_tracks))
-    beta_sigma = np.sqrt(np.maximum(np.diag(covariance)[own_start], 0.0))
-    return Polished(state, (covariance[:6, :6] + covariance[:6, :6].T) / 2, beta_sigma)
+    scale, narrowing = _depth_scale(rows, state, step, covariance, own_start)
+    return Polished(state, (covariance[:6, :6] + covariance[:6, :6].T) / 2, scale, narrowing)
+
+
+def _depth_scale(
+    rows: _Rows, state: State, step: Float, covariance: Float, own_start: NDArray[np.intp]
+) -> tuple[Float, Float]:
+    """(K,) log depth scale, own offset minus the shared one (the signs of their derivatives), and its narrowing."""
+    waves = (rows.common.shape[2] - GLOBAL + 2) // 3
+    shared_at = rows.common.shape[2] - waves  # the shared depth field comes last, its constant first
+    amplitude = rows.shared_scale
+    variance = np.diag(covariance)[own_start] + amplitude**2 * covariance[shared_at, shared_at]
+    variance = variance - 2 * amplitude * covariance[own_start, shared_at]
+    prior = 1.0 / rows.own_prior[:, 0] + amplitude**2
+    return state.beta - amplitude * step[shared_at], np.sqrt(np.maximum(variance, 0.0) / prior)
 
 
 def _whitened(
@@ -120,7 +140,8 @@ def _whitened(
         fields[:, 2, 2 * w :] = smooth * np.sqrt(1 - noise.depth_shared) * sigma[part, None]
         blocks.append(np.concatenate([own[part], fields], axis=2) * root[part, :, None])
         own_prior.append(np.concatenate([prior[GLOBAL + PER_ANCHOR * n :][:PER_ANCHOR], np.ones(3 * w)]))
-    return _Rows(residual, common, by_track * root, blocks, common_prior, np.array(own_prior))
+    starts = problem.starts[:-1]
+    return _Rows(residual, common, by_track * root, blocks, amplitude[starts, 0], common_prior, np.array(own_prior))
 
 
 def _normal_equations(problem: Problem, state: State, rows: _Rows) -> tuple[Float, Float]:

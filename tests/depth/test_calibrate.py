@@ -1,0 +1,116 @@
+"""Depth from neighbours of known pose: the correction of a prediction, and triangulated depth alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from geocorrect.demo.simulator import ANCHOR_CAMERA, SimulatorOptions, simulate
+from geocorrect.demo.simulator_observe import calibrate_anchor
+from geocorrect.depth.calibrate import calibrated_map
+from geocorrect.depth.track_adjustment import NeighbourMatches, TrackOptions, adjust_tracks
+from geocorrect.depth.triangulated import TriangulatedDepth
+from geocorrect.geometry.pose import Pose
+from geocorrect.records import Anchor, AnchorView, DepthMap, Matches
+
+
+def test_prediction_wrong_by_tens_of_percent_becomes_right() -> None:
+    before, after, normalised = [], [], []
+    for seed in range(3):
+        anchor = simulate(SimulatorOptions(anchors=1), seed).anchors[0]
+        calibration = calibrate_anchor(anchor, 0.2)
+        assert calibration is not None
+        known = np.isfinite(anchor.query.lidar_m)
+        truth = np.log(anchor.query.lidar_m[known])
+        predicted = np.log(anchor.query.predicted_m[known])
+        corrected, sigma = calibration.apply(anchor.query.first_px[known], predicted)
+        before.append(np.median(np.abs(predicted - truth)))
+        after.append(np.median(np.abs(corrected - truth)))
+        spread = np.hypot(sigma, anchor.query.log_slope[known])
+        normalised.append(1.48 * np.median(np.abs(corrected - truth) / spread))
+        assert abs(np.log(calibration.scale_after)) < 0.02
+        assert calibration.spread_after < calibration.spread_before
+    assert max(after) < 0.05
+    assert np.median(before) > 3 * np.median(after)
+    assert 0.5 < np.median(normalised) < 1.6
+
+
+def test_calibrated_map_agrees_with_the_function_it_samples() -> None:
+    anchor = simulate(SimulatorOptions(anchors=1), 1).anchors[0]
+    calibration = calibrate_anchor(anchor, 0.2)
+    assert calibration is not None
+    flat = np.full((ANCHOR_CAMERA.height, ANCHOR_CAMERA.width), 11.0, np.float32)
+    depth = calibrated_map(DepthMap("network", False, z_m=flat, common_log_sigma=0.2), calibration)
+    px = np.array([[40.0, 60.0], [256.0, 128.0], [500.0, 250.0]])
+    expected, _ = calibration.apply(px, np.log(np.full(3, 11.0)))
+    assert depth.z_m is not None
+    assert depth.name == "network+calibrated"
+    at = depth.z_m[px[:, 1].astype(int), px[:, 0].astype(int)]
+    np.testing.assert_allclose(np.log(at), expected, atol=0.02)
+    assert depth.common_log_sigma < 0.05
+
+
+def exact_pairs(points_m: np.ndarray, offsets_m: list[float]) -> tuple[np.ndarray, list[NeighbourMatches]]:
+    """Exact matches of an anchor at the origin with neighbours further along its own viewing direction."""
+    anchor_px, _ = ANCHOR_CAMERA.project(points_m)
+    pairs = []
+    for offset in offsets_m:
+        neighbour_from_anchor = Pose(Pose.identity().rotation, np.array([0.1, 0.0, -offset]))
+        px, visible = ANCHOR_CAMERA.project(neighbour_from_anchor.apply(points_m))
+        seen = visible & ANCHOR_CAMERA.contains(px)
+        pairs.append(NeighbourMatches(neighbour_from_anchor, ANCHOR_CAMERA, anchor_px[seen], px[seen]))
+    return anchor_px, pairs
+
+
+def street_points(seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    z = rng.uniform(5, 25, 600)
+    points = np.stack([rng.choice([-1.0, 1.0], 600) * rng.uniform(2, 6, 600), rng.uniform(-3, 1.5, 600), z], axis=1)
+    px, visible = ANCHOR_CAMERA.project(points)
+    return points[visible & ANCHOR_CAMERA.contains(px)]
+
+
+def test_exact_matches_triangulate_exactly_and_mismatches_lose_support() -> None:
+    points = street_points(0)
+    anchor_px, pairs = exact_pairs(points, [1.5, -1.5])
+    wrong = pairs[0].neighbour_px.copy()
+    wrong[:20, 1] += 35.0
+    pairs[0] = NeighbourMatches(pairs[0].neighbour_from_anchor, ANCHOR_CAMERA, pairs[0].anchor_px, wrong)
+    tracks = adjust_tracks(ANCHOR_CAMERA, pairs, None, TrackOptions())
+    nearest = np.argmin(((tracks.px[:, None] - anchor_px[None]) ** 2).sum(2), axis=1)
+    good = (tracks.sigma < 0.1) & (tracks.support > 0.4)
+    assert good.mean() > 0.4
+    error = np.abs(tracks.log_z - np.log(points[nearest, 2]))[good]
+    assert np.median(error) < 0.005
+    assert np.percentile(error, 95) < 0.05
+
+
+class Scripted:
+    """A matcher that returns prepared pairs, whatever the pixels."""
+
+    fingerprint = "scripted"
+
+    def __init__(self, pairs: list[NeighbourMatches]) -> None:
+        self.pairs = pairs
+
+    def match(self, query: np.ndarray, anchors: list[np.ndarray]) -> list[Matches]:
+        return [Matches(p.anchor_px, p.neighbour_px, np.ones(len(p.anchor_px))) for p in self.pairs]
+
+
+def test_triangulated_source_gives_samples_and_never_guesses() -> None:
+    points = street_points(1)
+    _, pairs = exact_pairs(points, [1.5, 3.0])
+    image = np.zeros((ANCHOR_CAMERA.height, ANCHOR_CAMERA.width, 3), np.uint8)
+    anchor = Anchor("0", "t", Path("none"), ANCHOR_CAMERA, Pose.identity(), "x")
+    views = [
+        AnchorView(Anchor(str(i), "t", Path("none"), ANCHOR_CAMERA, p.neighbour_from_anchor.inverse(), "x"), image)
+        for i, p in enumerate(pairs, 1)
+    ]
+    depth = TriangulatedDepth(Scripted(pairs), lambda a: views).depth(anchor, image)
+    assert not depth.is_oracle
+    assert depth.samples_px is not None
+    assert len(depth.samples_px) > 100
+    alone = TriangulatedDepth(Scripted([]), lambda a: []).depth(anchor, image)
+    assert alone.samples_px is not None
+    assert len(alone.samples_px) == 0
