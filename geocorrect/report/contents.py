@@ -14,6 +14,7 @@ from geocorrect.errors import Status
 from geocorrect.geometry.frame import Frame, angle_difference_deg
 from geocorrect.records import NAN, Anchor, Attribution, Correction, Image
 from geocorrect.report.truth import LonLat, TruePlace, Truth
+from geocorrect.report.wording import shortened
 
 NO_SEQUENCE = "(no sequence)"
 UNKNOWN_DEVICE = "(unknown device)"
@@ -48,7 +49,7 @@ class Photo:
     @property
     def sequence(self) -> str:
         """The recording, or a word for none."""
-        return self.stored.sequence_id or NO_SEQUENCE
+        return shortened(self.stored.sequence_id or NO_SEQUENCE)
 
     @property
     def expected_error_m(self) -> float:
@@ -114,7 +115,7 @@ def _in_order(photo: Photo) -> tuple[str, float, str]:
 
 def _photo(stored: StoredResult, image: Image | None, places: Mapping[str, TruePlace]) -> Photo:
     named = [] if image is None else [image.device_make, image.device_model]
-    device = " ".join(part.strip() for part in named if part and part.strip()) or UNKNOWN_DEVICE
+    device = shortened(" ".join(part.strip() for part in named if part and part.strip()) or UNKNOWN_DEVICE)
     place = places.get(stored.result.image_id)
     if place is None:
         return Photo(stored, device)

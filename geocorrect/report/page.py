@@ -59,6 +59,7 @@ def render_page(contents: Contents, options: PageOptions | None = None) -> str:
         runs=run_facts(contents),
         photo_sources=photo_sources(contents),
         anchor_sources=anchor_sources(contents),
+        leaflet_licence=_asset("leaflet.LICENSE.txt"),
     )
 
 

@@ -17,6 +17,7 @@ from geocorrect.records import Rejection
 from geocorrect.report.contents import Contents, Photo
 from geocorrect.report.provenance import safe_url
 from geocorrect.report.truth import LonLat
+from geocorrect.report.wording import shortened
 
 DEGREE_UNIT = 1e-8
 MAX_ANCHORS = 4000
@@ -61,9 +62,9 @@ def _photo_columns(photos: Sequence[Photo], origin: Frame) -> dict[str, Any]:
         "sequence": _indexed(photos, lambda photo: photo.sequence),
         "device": _indexed(photos, lambda photo: photo.device),
         "reason": _indexed(photos, lambda photo: _of_rejection(photo, "reason")),
-        "detail": _indexed(photos, lambda photo: _of_rejection(photo, "detail")[:DETAIL_LENGTH]),
-        "creator": _indexed(photos, lambda photo: photo.stored.attribution.creator),
-        "licence": _indexed(photos, lambda photo: photo.stored.attribution.licence),
+        "detail": _indexed(photos, lambda photo: shortened(_of_rejection(photo, "detail"), DETAIL_LENGTH)),
+        "creator": _indexed(photos, lambda photo: shortened(photo.stored.attribution.creator)),
+        "licence": _indexed(photos, lambda photo: shortened(photo.stored.attribution.licence)),
         "page": _indexed(photos, _page_pattern),
         **_times(photos),
         **_places(photos, origin),

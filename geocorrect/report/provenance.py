@@ -10,11 +10,12 @@ from typing import Any
 
 from geocorrect.catalog.run import StoredRun
 from geocorrect.report.contents import Contents
-from geocorrect.report.wording import count, moment
+from geocorrect.report.wording import count, moment, shortened
 
 WHERE_NOT_WHAT = {"catalog", "images", "export", "area"}
 """Sections of a configuration that say where a run worked, not what it computed: private, and of no use to a reader."""
 CREATORS_NAMED = 60
+LONGEST_URL = 1000
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,11 @@ def photo_sources(contents: Contents) -> list[SourceFacts]:
     creators: dict[str, Counter[str]] = {}
     for photo in contents.photos:
         source = photo.stored.attribution
-        creators.setdefault(source.licence or "licence unknown", Counter())[source.creator or "unknown creator"] += 1
+        licence, creator = (
+            shortened(source.licence or "licence unknown"),
+            shortened(source.creator or "unknown creator"),
+        )
+        creators.setdefault(licence, Counter())[creator] += 1
     return [
         SourceFacts(licence, count(sum(names.values()), "photo"), _names(names), "")
         for licence, names in sorted(creators.items())
@@ -76,7 +81,7 @@ def depth_label(contents: Contents, run_key: str) -> str:
 
 def safe_url(url: str) -> str:
     """The URL when it is an ordinary web address, else nothing: a link must not run a script."""
-    return url if re.match(r"https?://[^\s]+\Z", url, re.IGNORECASE) else ""
+    return url if len(url) <= LONGEST_URL and re.match(r"https?://\S+\Z", url, re.IGNORECASE) else ""
 
 
 def _run(run: StoredRun, shown: int, contents: Contents) -> RunFacts:

@@ -12,7 +12,7 @@ from geocorrect.records import Rejection
 from geocorrect.report.contents import Contents, Photo
 from geocorrect.report.statistics import finite, mean_angle_deg, median_of
 from geocorrect.report.summary import reason_counts
-from geocorrect.report.wording import length, signed
+from geocorrect.report.wording import length, shortened, signed
 
 DEVICES_NAMED = 3
 
@@ -89,7 +89,7 @@ def reason_rows(contents: Contents) -> list[ReasonRow]:
         if isinstance(result, Rejection) and result.detail:
             examples.setdefault(result.reason.value, result.detail)
     return [
-        ReasonRow(code, REASON_TEXT[Reason(code)], n, examples.get(code, "")[:200])
+        ReasonRow(code, REASON_TEXT[Reason(code)], n, shortened(examples.get(code, ""), 200))
         for code, n in reason_counts(contents.photos)
     ]
 

@@ -66,6 +66,11 @@ def listed(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
 
 
+def shortened(text: str, longest: int = 120) -> str:
+    """The text, cut with an ellipsis when a provider sent a novel."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
 def place(lon_deg: float, lat_deg: float) -> str:
     """41.90310° N, 12.50960° E."""
     return f"{abs(lat_deg):.5f}° {'N' if lat_deg >= 0 else 'S'}, {abs(lon_deg):.5f}° {'E' if lon_deg >= 0 else 'W'}"

@@ -10,7 +10,8 @@ from chromium import Browser, open_browser
 from PIL import Image
 from report_world import CREATOR, DEVICE, SEQUENCE, true_places
 
-from geocorrect.catalog import Catalog
+from geocorrect.catalog import Catalog, ResultFilter
+from geocorrect.errors import Status
 from geocorrect.report.page import PageOptions
 from geocorrect.report.wording import length
 from geocorrect.report.write import write_report
@@ -158,6 +159,20 @@ def test_a_strange_script_is_refused_by_the_page(page: Browser) -> None:
     )
     assert page.run("return document.title") != "owned"
     assert any("Content Security Policy" in entry["message"] for entry in page.log())
+
+
+@pytest.mark.parametrize("status", [(), (Status.REJECTED,), (Status.REVIEW,)])
+def test_a_page_with_little_on_it_works(
+    browser: Browser, catalog_path: Path, tmp_path: Path, status: tuple[Status, ...]
+) -> None:
+    path = tmp_path / "little.html"
+    source = catalog_path if status else tmp_path / "empty.gpkg"
+    with Catalog.open(str(source), create=not status) as catalog:
+        n = write_report(catalog, path, true_places(), ResultFilter(status=status))
+    browser.open(path)
+    assert shown(browser) == f"{n} of {n} photos shown"
+    assert browser.run("return document.querySelectorAll('#charts figure').length") >= 5
+    assert browser.log() == []
 
 
 def test_lengths_read_alike_in_text_and_on_the_map(page: Browser) -> None:

@@ -156,12 +156,19 @@ def test_only_web_addresses_become_links(url: str) -> None:
     assert safe_url(url) == ""
 
 
+def test_a_novel_for_a_name_does_not_fill_the_page(contents: Contents) -> None:
+    novel = Attribution("x" * 1_000_000, "https://example.org/" + "y" * 1_000_000, "z" * 1_000_000)
+    photos = tuple(replace(photo, stored=replace(photo.stored, attribution=novel)) for photo in contents.photos)
+    assert len(render_page(replace(contents, photos=photos))) < 300_000
+
+
 def test_licences_and_creators_are_named(contents: Contents) -> None:
     page = html.unescape(render_page(contents))
     assert "CC-BY-SA-4.0" in page
     assert "ana (19)" in page
     assert "VBR team" in page
     assert "Leaflet 1.9.4" in page
+    assert "BSD 2-Clause License" in page
 
 
 def test_ten_thousand_photos_fit_in_two_megabytes(contents: Contents) -> None:

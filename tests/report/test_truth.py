@@ -5,10 +5,13 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from geocorrect.demo.truth import DemoTruth, PhotoTruth
 from geocorrect.errors import InputError
-from geocorrect.geometry.frame import Frame
+from geocorrect.geometry.frame import Frame, rotation_from_heading
+from geocorrect.geometry.pose import Pose
 from geocorrect.report.truth import read_truth_file
 
 PLACE = {"lon_deg": 12.5, "lat_deg": 41.9}
@@ -33,6 +36,20 @@ def test_photos_and_outlines_are_read(tmp_path: Path) -> None:
     assert math.isnan(truth.places["2"].height_m)
     lon, lat, _ = Frame(**frame).wgs84_from_enu([10.0, 20.0, 0.0])
     assert truth.outlines[0][2] == pytest.approx((lon, lat))
+
+
+def test_the_truth_of_the_demo_is_understood(tmp_path: Path) -> None:
+    frame = Frame("street", 12.5, 41.9, 50.0)
+    pose = Pose(rotation_from_heading(30.0), np.array([3.0, 4.0, 2.0]))
+    photo = PhotoTruth("77", pose, 12.51, 41.91, 52.0, math.nan, False, "sky", "phone", "s", 12.5, 41.9)
+    square = np.array([[0.0, 0.0], [10.0, 0.0], [10.0, 10.0], [0.0, 10.0]])
+    truth = read_truth_file(
+        written(tmp_path / "truth.json", DemoTruth(frame, {"77": photo}, np.zeros((1, 3)), (square,), ()).as_json())
+    )
+    assert truth.places["77"].lon_deg == 12.51
+    assert truth.places["77"].localisable is False
+    assert math.isnan(truth.places["77"].heading_deg)
+    assert len(truth.outlines[0]) == 4
 
 
 @pytest.mark.parametrize(
