@@ -22,6 +22,9 @@ from geocorrect.match.base import Matcher
 from geocorrect.records import Anchor, DepthMap, ImageArray, Matches
 
 PANEL_HEIGHT_PX = 540
+PANEL_WIDTH_PX = 1080
+WIDE = 1.9
+"""Photos wider than this many heights are stacked, narrower ones stand side by side."""
 MAX_LINES = 300
 INLIER, OUTLIER = (40, 200, 60), (220, 60, 40)
 DEFAULT_FOCAL_RATIO = 0.85
@@ -77,23 +80,26 @@ def match_pair(
 
 
 def draw(pair: MatchedPair) -> ImageArray:
-    """(H, W, 3) RGB: query left, anchor right, its depth beside it. Inliers green over outliers red."""
-    left, left_scale = _panel(pair.query)
-    right, right_scale = _panel(pair.anchor)
-    canvas = np.ascontiguousarray(np.hstack([left, right]))
+    """(H, W, 3) RGB: query, anchor, the anchor's depth, in a row or stacked. Inliers green over outliers red."""
+    stacked = min(photo.shape[1] / photo.shape[0] for photo in (pair.query, pair.anchor)) > WIDE
+    join = np.vstack if stacked else np.hstack
+    first, first_scale = _panel(pair.query, stacked)
+    second, second_scale = _panel(pair.anchor, stacked)
+    shift = np.array([0, first.shape[0]] if stacked else [first.shape[1], 0])
+    canvas = np.ascontiguousarray(join([first, second]))
     for wanted, colour in ((False, OUTLIER), (True, INLIER)):
         chosen = np.flatnonzero(pair.inliers == wanted)
         for index in _spread(chosen, pair.matches.score):
-            start = (pair.matches.query_px[index] + 0.5) * left_scale - 0.5
-            end = (pair.matches.anchor_px[index] + 0.5) * right_scale - 0.5 + [left.shape[1], 0]
-            first, second = ([int(value) for value in np.rint(point)] for point in (start, end))
-            cv2.line(canvas, first, second, colour, 1, cv2.LINE_AA)
-            for point in (first, second):
+            start = (pair.matches.query_px[index] + 0.5) * first_scale - 0.5
+            end = (pair.matches.anchor_px[index] + 0.5) * second_scale - 0.5 + shift
+            start_px, end_px = ([int(value) for value in np.rint(point)] for point in (start, end))
+            cv2.line(canvas, start_px, end_px, colour, 1, cv2.LINE_AA)
+            for point in (start_px, end_px):
                 cv2.circle(canvas, point, 2, colour, -1, cv2.LINE_AA)
     panels = [canvas]
     if pair.depth is not None:
-        panels.append(_depth_panel(pair.depth, pair.anchor, right.shape[1]))
-    picture = np.hstack(panels)
+        panels.append(_depth_panel(pair.depth, pair.anchor, second.shape))
+    picture: ImageArray = join(panels)
     text = f"{int(pair.inliers.sum())} of {len(pair.matches)} matches agree"
     cv2.putText(picture, text, (10, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (0, 0, 0), 4, cv2.LINE_AA)
     cv2.putText(picture, text, (10, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (255, 255, 255), 1, cv2.LINE_AA)
@@ -116,10 +122,11 @@ def _camera(photo: ImageArray, focal_ratio: float) -> Camera:
     return Camera.pinhole(width, height, focal_px, focal_px, (width - 1) / 2, (height - 1) / 2)
 
 
-def _panel(photo: ImageArray) -> tuple[ImageArray, NDArray[np.float64]]:
-    """The photo at panel height, and the scale (x, y) of its pixels."""
+def _panel(photo: ImageArray, stacked: bool) -> tuple[ImageArray, NDArray[np.float64]]:
+    """The photo at panel height (width when stacked), and the scale (x, y) of its pixels."""
     height, width = photo.shape[:2]
-    size = (max(1, round(width * PANEL_HEIGHT_PX / height)), PANEL_HEIGHT_PX)
+    scale = PANEL_WIDTH_PX / width if stacked else PANEL_HEIGHT_PX / height
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
     resized = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
     return np.asarray(resized, np.uint8), np.array([size[0] / width, size[1] / height])
 
@@ -129,7 +136,7 @@ def _spread(chosen: NDArray[np.intp], score: NDArray[np.float32]) -> NDArray[np.
     return chosen[np.argsort(-score[chosen], kind="stable")[:MAX_LINES]]
 
 
-def _depth_panel(depth: DepthMap, photo: ImageArray, width: int) -> ImageArray:
+def _depth_panel(depth: DepthMap, photo: ImageArray, shape: tuple[int, ...]) -> ImageArray:
     """Near is bright, far is dark, unknown is grey; logarithmic between the 2nd and 98th percentile."""
     z_m = _dense(depth, photo)
     known = np.isfinite(z_m) & (z_m > 0)
@@ -140,7 +147,7 @@ def _depth_panel(depth: DepthMap, photo: ImageArray, width: int) -> ImageArray:
         shade = np.clip(255 * (far - log_z) / max(far - near, 1e-6), 0, 255).astype(np.uint8)
         coloured = cv2.cvtColor(cv2.applyColorMap(shade, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
         panel[known] = coloured[known]
-    return np.asarray(cv2.resize(panel, (width, PANEL_HEIGHT_PX), interpolation=cv2.INTER_NEAREST), np.uint8)
+    return np.asarray(cv2.resize(panel, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
 def _dense(depth: DepthMap, photo: ImageArray) -> NDArray[np.float64]:

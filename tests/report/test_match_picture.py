@@ -93,6 +93,16 @@ def test_without_matches_and_depth() -> None:
     assert pair.summary()["depth"] is None
 
 
+def test_wide_photos_are_stacked() -> None:
+    photo = np.zeros((100, 400, 3), np.uint8)
+    one = np.array([[200.0, 50.0]], np.float32)
+    pair = MatchedPair(photo, photo, Matches(one, one, np.ones(1, np.float32)), np.ones(1, bool))
+    picture = draw(pair)
+    assert picture.shape == (540, 1080, 3)
+    drawn = picture[..., 1] > 60  # antialiased: the line's full colour may lie between two columns
+    assert drawn[140:400, 535:548].any(axis=1).all(), "a line from the upper to the lower photo"
+
+
 def test_sparse_depth_is_drawn_as_dots() -> None:
     photo = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     samples = DepthMap("lidar", is_oracle=True, samples_px=[[100.0, 50.0]], samples_z_m=[7.0])  # type: ignore[arg-type]
