@@ -90,12 +90,14 @@ class GroupSource:
 
     def _answered(self, group: Group, asking: ThreadPoolExecutor) -> Group:
         """Ask for the metadata of the images that are due."""
-        unique = dict.fromkeys(image_id for ids in group.sequences.values() for image_id in ids)
+        unique = list(dict.fromkeys(image_id for ids in group.sequences.values() for image_id in ids))
         ids = [image_id for image_id in unique if image_id not in self._seen]
         self._seen.update(ids)
-        self._report.n_ids += len(ids)
-        group.known = dict(self._sink.images(ids))
+        # Known are all members, those of the first pass too: some rules look at a sequence as a whole.
+        group.known = dict(self._sink.images(unique))
         due = [image_id for image_id in ids if self._is_due(image_id, group.known.get(image_id))]
+        self._report.n_ids += len(ids)
+        self._report.n_unchanged += len(group.known.keys() & ids) - len(group.known.keys() & due)
         size = self._client.options.batch_size
         batches = [due[start : start + size] for start in range(0, len(due), size)]
         for answers in asking.map(self._batches.ask_for, batches):

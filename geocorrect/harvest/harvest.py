@@ -155,8 +155,6 @@ class _Harvest:
         answered = [image for image_id, image in fresh.items() if image_id in group.answers.records]
         kept = [image for image in answered if self._belongs(image)]
         self.report.n_outside += len(answered) - len(kept)
-        if not self.last_pass:
-            self.report.n_unchanged += len(group.known) - sum(image.id in group.known for image in answered)
         if self.plan.limit is not None:
             kept = kept[: max(self.plan.limit - self.report.n_stored, 0)]
         return kept

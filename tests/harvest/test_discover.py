@@ -7,7 +7,7 @@ from typing import Any
 
 import mercantile
 import pytest
-from harvest_support import SOUTH, WEST, SiteFactory, graph_error, street_image, town
+from harvest_support import SOUTH, WEST, SiteFactory, first, graph_error, street_image, town
 
 from geocorrect.demo.server import LookalikeReply, LookalikeRequest, json_reply
 from geocorrect.errors import ExitCode
@@ -192,3 +192,45 @@ def test_images_without_a_sequence_are_found(site: SiteFactory) -> None:
     here = site([street_image(0), alone])
     here.harvest()
     assert set(here.sink.by_id) == here.ids
+
+
+def test_sequence_that_nobody_lists_is_a_hole_and_filled_later(site: SiteFactory) -> None:
+    here = site(rule=lambda r: LookalikeReply(500) if r.query.get("sequence_id") == "sequence-001" else None)
+    report = here.harvest(max_tries=2)
+    assert [(hole.kind, hole.name) for hole in report.holes] == [("sequence", "sequence-001")]
+    assert len(here.sink.by_id) == 40
+    here.script.rule = None
+    assert here.harvest().n_new == 20
+
+
+def test_sequence_that_fails_once_is_listed_in_the_second_pass(site: SiteFactory) -> None:
+    failing = first(2, LookalikeReply(500), lambda r: r.query.get("sequence_id") == "sequence-001")
+    here = site(rule=failing)
+    report = here.harvest(max_tries=2)
+    assert not report.holes
+    assert set(here.sink.by_id) == here.ids
+
+
+def test_box_that_is_full_at_the_smallest_size_is_a_hole(site: SiteFactory) -> None:
+    here = site(town(1, 2), rule=lambda r: full_box(r) or without_tiles(r))
+    report = here.harvest(max_tries=1, max_cell_depth=0)
+    assert {hole.why for hole in report.holes} == {"full at the smallest size"}
+    assert report.exit_code is ExitCode.INCOMPLETE_HARVEST
+
+
+def full_box(request: LookalikeRequest) -> LookalikeReply | None:
+    if "bbox" not in request.query:
+        return None
+    alone = {"id": "1000000000000001"}
+    return json_reply({"data": [{"id": "1000000000000000", "sequence": "sequence-000"}] * 1999 + [alone, {"id": "x"}]})
+
+
+def test_images_that_fail_once_keep_their_sequence_together(site: SiteFactory) -> None:
+    """A compass without data writes zeros; the run is seen even when one of its images comes in the second pass."""
+    images = [street_image(index, compass_angle=0) for index in range(4)]
+    failing = first(2, LookalikeReply(500), lambda r: r.role == "cdn" and r.path.startswith(images[2]["id"]))
+    here = site(images, rule=failing)
+    report = here.harvest(max_tries=2)
+    assert not report.holes
+    assert all(image.heading_deg != image.heading_deg for image in here.sink.by_id.values())
+    assert report.n_ids == report.n_new == 4
