@@ -34,6 +34,11 @@ OPTIONS = LocalizeOptions()
 BLANK = np.zeros((1, 1, 3), np.uint8)
 LIMIT_M = 1.0
 """What a false accept is: a position wrong by more than this."""
+CLEAN = ("1 anchor", "2 anchors", "4 anchors", "4 anchors, focal 3 %")
+EXPECTED_ERROR = 3
+"""Index of log expected error among the features."""
+COVARIANCE_INFLATION_OF_STORE = 1.0
+"""Inflation in force when the store was filled; set to the model's own when it is filled anew."""
 TARGET_FALSE_SHARE = 0.01
 MODEL = Path(__file__).resolve().parents[1] / "geocorrect" / "localize" / "gate_model.py"
 
@@ -104,34 +109,63 @@ def read(store: Path) -> list[dict[str, Any]]:
 
 def fit(rows: Sequence[dict[str, Any]]) -> None:
     """Fit on even seeds, report on odd ones, write the model."""
-    solved = [r for r in rows if r["error_m"] is not None]
+    solved = [r for r in rows if r["error_m"] is not None and not _undetectable(r)]
+    left_out = sum(r["error_m"] is not None and _undetectable(r) for r in rows)
     features = np.array([gate_features(r["gate"]) for r in solved])
     wrong = np.array([r["error_m"] > LIMIT_M for r in solved], float)
     train = np.array([r["seed"] % 2 == 0 for r in solved])
     nees = np.array([r["nees"] for r in solved])
     right = np.array([r["error_m"] < LIMIT_M for r in solved])
     # The 80 % quantile sets the scale: the bulk decides, a few wild ones do not.
-    inflation = float(np.quantile(nees[right & train], 0.8) / chi2.ppf(0.8, 3))
+    clean = np.array([r["cell"] in CLEAN for r in solved])
+    inflation = float(np.quantile(nees[right & train & clean], 0.8) / chi2.ppf(0.8, 3))
+    # The stored statistics were taken without inflation; poses carry it from now on.
+    features[:, EXPECTED_ERROR] += 0.5 * np.log(inflation / COVARIANCE_INFLATION_OF_STORE)
     mean, spread = features[train].mean(0), features[train].std(0) + 1e-9
     weights = _logistic((features[train] - mean) / spread, wrong[train])
     probability = _probability((features - mean) / spread, weights)
     threshold = _threshold(probability[train], wrong[train])
-    report = []
+    hard = np.array([_passes_rules(r["gate"]) for r in solved])
+    report = [f"{left_out} solutions from one aliased anchor alone left out: matches cannot tell them"]
     for name, part in (("fitted on", train), ("judged on", ~train)):
-        accepted = part & (probability <= threshold)
-        localisable = part & right
+        accepted = part & (probability <= threshold) & hard
+        localisable = part & right & np.array([_localisable(r) for r in solved])
         report.append(
             f"{name} {int(part.sum())} solutions: accepted {int(accepted.sum())}, false accepts (> {LIMIT_M:g} m) "
             f"{int((accepted & (wrong > 0)).sum())}, of {int(localisable.sum())} localisable accepted "
             f"{(accepted & localisable).sum() / max(localisable.sum(), 1):.1%}"
         )
-    held = nees[right & ~train] / inflation
+    held = nees[right & ~train & clean] / inflation
     report.append(
         f"covariance inflation {inflation:.2f}; on the judging half 68 % ellipsoids hold "
         f"{np.mean(held < chi2.ppf(0.68, 3)):.0%}, 95 % hold {np.mean(held < chi2.ppf(0.95, 3)):.0%}"
     )
     print("\n".join(report))
     _write(mean, spread, weights, threshold, inflation, report)
+
+
+def _undetectable(row: dict[str, Any]) -> bool:
+    """One anchor, on record in the wrong place, with perfect matches: nothing but the reported position
+    could object.
+    """
+    return row["cell"] == "1 anchor, half wrong" and row["n_right"] == 0 and row["gate"]["n_inliers"] > 250
+
+
+def _localisable(row: dict[str, Any]) -> bool:
+    """The right anchors are a majority."""
+    return 2 * row["n_right"] > CELLS[row["cell"]].anchors
+
+
+def _passes_rules(statistics: dict[str, float]) -> bool:
+    """The gate's fixed rules, without its error model."""
+    o = OPTIONS.gate
+    return (
+        statistics["alternative_share"] <= o.max_alternative_share
+        and statistics["support_share"] >= o.min_support_share
+        and not statistics["anchor_spread_m"] > o.max_anchor_spread_m
+        and statistics["n_inliers"] >= o.min_inliers
+        and statistics["coverage"] >= o.min_coverage
+    )
 
 
 def _logistic(features: np.ndarray, wrong: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geocorrect.errors import Reason, Status
+from geocorrect.localize import gate_model
 from geocorrect.localize.covariance import heading_sigma_deg, horizontal_sigma_m
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import GateOptions
@@ -26,12 +27,19 @@ Float = NDArray[np.float64]
 SUPPORTING_INLIERS = 15
 """An anchor with fewer inliers than this supports nothing."""
 
+SUPPORTING_SHARE = 0.3
+"""Nor does one with a smaller share of inliers among its matches."""
+
+ABLE_MATCHES = 40
+"""An anchor with this many verified matches and no support contradicts the pose."""
+
 
 @dataclass(frozen=True)
 class GateStatistics:
     """Everything the decision looks at; stored with the result. nan = does not apply.
 
-    supporting_anchors: how many anchors hold SUPPORTING_INLIERS; support_share: out of those with verified matches.
+    supporting_anchors: how many anchors hold SUPPORTING_INLIERS; support_share: out of those with
+    ABLE_MATCHES verified matches.
     """
 
     n_inliers: float
@@ -73,11 +81,35 @@ def gate_statistics(solution: Solution, observations: Sequence[Observations], qu
         height_difference_m=float(pose.translation_m[2] - anchor_height),
         anchor_spread_m=solution.anchor_spread_m,
         alternative_share=solution.alternative_share,
-        supporting_anchors=float((counts >= SUPPORTING_INLIERS).sum()),
-        support_share=float((counts >= SUPPORTING_INLIERS).mean()),
+        supporting_anchors=float(_supporting(solution, counts).sum()),
+        support_share=_support_share(observations, _supporting(solution, counts)),
         expected_error_m=horizontal_sigma_m(pose.covariance),
         expected_heading_error_deg=heading_sigma_deg(pose.covariance),
     )
+
+
+def _supporting(solution: Solution, counts: Float) -> NDArray[np.bool_]:
+    """(K,) anchors with enough inliers, in number and among their own matches: a few agree with any pose by
+    chance.
+    """
+    used = np.array([max(int(np.isfinite(f.residual_px).sum()), 1) for f in solution.fits])
+    return (counts >= SUPPORTING_INLIERS) & (counts >= SUPPORTING_SHARE * used)
+
+
+def _support_share(observations: Sequence[Observations], supporting: NDArray[np.bool_]) -> float:
+    """Supporting anchors over those that had enough verified matches to support or contradict; 0 when there
+    are none.
+    """
+    able = np.array([len(o) >= ABLE_MATCHES for o in observations])
+    return float(supporting.sum() / max(int((supporting | able).sum()), 1))
+
+
+def probability_wrong(statistics: GateStatistics) -> float:
+    """P(position wrong by more than 1 m) by the fitted error model; 1 where the statistics are not finite."""
+    features = np.array(gate_features(as_mapping(statistics)))
+    scaled = (features - gate_model.FEATURE_MEAN) / gate_model.FEATURE_SPREAD
+    score = gate_model.WEIGHTS[0] + float(scaled @ gate_model.WEIGHTS[1:])
+    return float(1.0 / (1.0 + np.exp(-np.clip(score, -50.0, 50.0)))) if np.isfinite(score) else 1.0
 
 
 def gate_features(statistics: Mapping[str, float]) -> tuple[float, ...]:
@@ -132,6 +164,11 @@ def decide(statistics: GateStatistics, options: GateOptions) -> Decision:
             f"single-anchor poses lie {s.anchor_spread_m:.2f} m away (median)",
         ),
         (
+            s.support_share < options.min_support_share,
+            Reason.ANCHORS_DISAGREE,
+            f"only {s.support_share:.0%} of the anchors with enough matches support the pose",
+        ),
+        (
             not s.expected_error_m <= options.reject_error_m,
             Reason.UNCERTAIN,
             f"predicted error {s.expected_error_m:.2f} m",
@@ -142,6 +179,11 @@ def decide(statistics: GateStatistics, options: GateOptions) -> Decision:
             return Decision(Status.REJECTED, reason, detail)
     if s.expected_error_m > options.accept_error_m:
         return Decision(Status.REVIEW, None, f"predicted error {s.expected_error_m:.2f} m")
+    probability = probability_wrong(statistics)
+    if probability > options.reject_probability:
+        return Decision(Status.REJECTED, Reason.UNCERTAIN, f"{probability:.0%} likely to be wrong by more than 1 m")
+    if probability > gate_model.ACCEPT_PROBABILITY:
+        return Decision(Status.REVIEW, None, f"{probability:.0%} likely to be wrong by more than 1 m")
     return Decision(Status.ACCEPTED)
 
 

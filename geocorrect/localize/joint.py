@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from geocorrect.errors import Reason
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
+from geocorrect.localize.gate_model import COVARIANCE_INFLATION
 from geocorrect.localize.joint_fields import Polished, polish
 from geocorrect.localize.joint_initialise import anchor_support, choose_rows, hypotheses, start_state
 from geocorrect.localize.joint_problem import Problem, build_problem
@@ -60,7 +61,7 @@ def solve_joint(
     ]
     fits = _fits(problem, solved, observations, singles, pose)
     position_m = pose.translation_m + origin_m
-    covariance = polished.covariance + georeference_covariance(observations, fits, position_m)
+    covariance = COVARIANCE_INFLATION * polished.covariance + georeference_covariance(observations, fits, position_m)
     source, ratio = _scale_source(observations, polished, solved)
     return Solution(
         Pose(pose.rotation, position_m, covariance),

@@ -146,6 +146,10 @@ class GateOptions:
     """Two poses further apart than this are different answers."""
     max_anchor_spread_m: float = 1.0
     """Median distance of single-anchor poses from the joint pose."""
+    min_support_share: float = 0.51
+    """Anchors that could judge and support the pose: a majority."""
+    reject_probability: float = 0.9
+    """P(error > 1 m) of the fitted error model above which a pose is not even offered for review."""
     accept_error_m: float = 0.5
     reject_error_m: float = 2.0
     """Predicted 68 % horizontal error: accept below the first, review up to the second, reject above."""
