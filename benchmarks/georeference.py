@@ -32,8 +32,9 @@ def report(name: str, trials: list[Trial]) -> None:
     error = np.array([np.median(t.error_m) for t in accepted])
     sigma = np.array([np.median(t.sigma_m) for t in accepted])
     print(
-        f"{name:28} n={len(trials)} accepted={len(accepted)} 95%-coverage={np.mean(covered):.3f} [{low:.3f}–{high:.3f}] "
-        f"error median={np.median(error):.2f} m p90={np.percentile(error, 90):.2f} m sigma median={np.median(sigma):.2f} m "
+        f"{name:20} n={len(trials)} accepted={len(accepted)} 95%-coverage={np.mean(covered):.3f} "
+        f"[{low:.3f}–{high:.3f}] error median={np.median(error):.2f} m p90={np.percentile(error, 90):.2f} m "
+        f"sigma median={np.median(sigma):.2f} m "
         f"wrong basins={sum(t.wrong_basin for t in accepted)} missed={sum(t.missed for t in accepted)} "
         f"mistaken={sum(t.mistaken for t in accepted)}"
     )

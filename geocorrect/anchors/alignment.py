@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
@@ -67,9 +66,24 @@ class Alignment:
         return hashlib.sha256(np.concatenate(parts).astype("<f8").tobytes()).hexdigest()
 
     def position_covariance(self, local_m: Float) -> Float:
-        """(3, 3) covariance in the world of a point given in the local frame: grows with the lever arm."""
-        pose = self.apply(Pose(Rotation.identity(), local_m))
-        return np.zeros((3, 3)) if pose.covariance is None else pose.covariance[:3, :3]
+        """(3, 3) covariance in the world of a point (3,) of the local frame, or (N, 3, 3) of points (N, 3).
+
+        It grows with the lever arm: turn × distance across, scale × distance along.
+        """
+        if self.covariance is None:
+            return np.zeros((*np.shape(local_m)[:-1], 3, 3))
+        s = self.world_from_local
+        arm = s.apply(local_m) - s.translation_m
+        x, y, z = np.moveaxis(arm, -1, 0)
+        jacobian = np.zeros((*arm.shape[:-1], 3, 7))
+        jacobian[..., :3] = np.eye(3)
+        jacobian[..., 0, 4], jacobian[..., 0, 5] = z, -y
+        jacobian[..., 1, 3], jacobian[..., 1, 5] = -z, x
+        jacobian[..., 2, 3], jacobian[..., 2, 4] = y, -x
+        jacobian[..., 6] = arm
+        jacobian = jacobian[..., : len(self.covariance)]
+        result: Float = jacobian @ self.covariance @ np.swapaxes(jacobian, -1, -2)
+        return result
 
     def apply(self, local_from_cam: Pose) -> Pose:
         """world_from_cam with the 6×6 covariance of alignment and trajectory, taken as independent."""

@@ -85,6 +85,28 @@ def test_gnss_and_click_anchors_share_one_door(shared_data: Path, vbr: VbrWorld)
     assert (float(lon), float(lat)) == pytest.approx((8.4323, 49.0145), abs=2e-4)
 
 
+@pytest.mark.data
+def test_a_real_catalog_gives_the_anchors_back(shared_data: Path, vbr: VbrWorld, tmp_path: Path) -> None:
+    from geocorrect.catalog.store import Catalog
+
+    covariance = np.diag([0.04, 0.04, 1.0, 1e-4, 1e-4, 4e-6, 4e-6])
+    vbr.alignment = Alignment(vbr.alignment.frame, vbr.alignment.world_from_local, covariance, "joint")
+    source = VbrSource(vbr.folder, vbr.calibration, vbr.ground_truth, vbr.alignment)
+    with Catalog.open(str(tmp_path / "scene.gpkg"), create=True) as catalog:
+        add_anchors(catalog, source)
+        add_anchors(catalog, KittiSource(shared_data / "kitti_raw"))
+        add_anchors(catalog, source)
+        assert {record.method for record in catalog.alignments()} == {"joint", "gnss"}
+        stored = catalog.anchors()
+    assert len(stored) == 15 + 20
+    for anchor in source.read()[1]:
+        again = stored[anchor.id]
+        assert again.alignment_id == vbr.alignment.id
+        assert np.linalg.norm(again.world_from_cam.translation_m - anchor.world_from_cam.translation_m) < 1e-6
+        assert again.world_from_cam.covariance == pytest.approx(anchor.world_from_cam.covariance, rel=1e-6, abs=1e-12)
+        assert again.lidar is not None
+
+
 def test_an_alignment_survives_its_file(tmp_path: Path) -> None:
     transform = Similarity(1.002, Rotation.from_euler("z", 20, degrees=True), [1.0, 2.0, 3.0])
     alignment = Alignment(Frame("Rome", 12.5, 41.9, 80.0), transform, np.eye(7) * 0.01, "joint", residual_m=0.43)

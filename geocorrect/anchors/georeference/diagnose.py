@@ -110,13 +110,14 @@ def diagnose_track(
 
 def diagnose_track_of(alignment: Alignment, track_local_m: Float) -> float:
     """Largest predicted 1-sigma plan error in m along positions (N, 3) of the local frame."""
-    step = max(1, len(track_local_m) // 200)
-    return max(plan_sigma_m(alignment, place) for place in track_local_m[::step])
+    return float(plan_sigma_m(alignment, track_local_m).max())
 
 
-def plan_sigma_m(alignment: Alignment, local_m: Float) -> float:
-    """Predicted 1-sigma position error in plan of a point of the local frame: the larger axis of its ellipse."""
-    return float(np.sqrt(np.linalg.eigvalsh(alignment.position_covariance(local_m)[:2, :2])[-1]))
+def plan_sigma_m(alignment: Alignment, local_m: Float) -> Float:
+    """(N,) predicted 1-sigma plan error of points (N, 3) of the local frame: the larger axis of the ellipse."""
+    plan = alignment.position_covariance(local_m)[:, :2, :2]
+    sigma: Float = np.sqrt(np.linalg.eigvalsh(plan)[:, -1])
+    return sigma
 
 
 def _extent(points: Float) -> float:

@@ -72,7 +72,11 @@ def solve_joint(problem: Problem, n_starts: int = 5, seed: int = 0) -> JointSolu
             "no two clicks lie on the ground far enough apart (3 m) and agree in distance between map and images; "
             "click ground marks in at least two images, and check image names and swapped lat/lon"
         )
-    optima = sorted((refine(centred, geometry, start) for start in begin), key=lambda optimum: optimum.score)
+    optima: list[Refined] = []
+    for start in begin:
+        optimum = refine(centred, geometry, start, optima)
+        optima += [] if optimum is None else [optimum]
+    optima.sort(key=lambda optimum: optimum.score)
     best = optima[0]
     margin, shift_m = _runner_up(geometry, optima)
     return _solution(centred, geometry, best, (world_origin, local_origin), (len(begin), margin, shift_m))
@@ -111,7 +115,7 @@ def _solution(
     origins: tuple[Float, Float],
     tried: tuple[int, float, float],
 ) -> JointSolution:
-    state, widening = best.state, max(1.0, best.reduced_chi2)
+    state, widening = best.state, _widening(best)
     covariance = best.covariance * widening
     transform, seven = state.world_from_local, covariance[:7, :7]
     flat = replace(state, ground=np.zeros_like(state.ground))
@@ -138,6 +142,15 @@ def _solution(
         runner_up_shift_m=tried[2],
         state=state,
     )
+
+
+def _widening(best: Refined) -> float:
+    """Variance factor when the residuals are significantly (2 sigma) larger than stated; chance alone does not
+    widen.
+    """
+    freedom = max(1, 2 * int(best.inlier.sum()) - 4)
+    expected = 1.0 + 2.0 * np.sqrt(2.0 / freedom)
+    return best.reduced_chi2 if best.reduced_chi2 > expected else 1.0
 
 
 def _on_the_ground(problem: Problem, transform: Similarity, covariance: Float, up_m: Float) -> tuple[Similarity, Float]:

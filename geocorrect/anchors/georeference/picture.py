@@ -102,5 +102,4 @@ def track_sigma(result: Georeference, count: int = 800) -> tuple[Float, Float]:
     """((K, 3) positions along the drives in the alignment's frame, (K,) predicted 1-sigma plan error in m)."""
     local = np.concatenate([d.shared_from_local.apply(d.trajectory.translation_m) for d in result.drives])
     local = local[:: max(1, len(local) // count)]
-    sigma = np.array([plan_sigma_m(result.alignment, place) for place in local])
-    return result.alignment.world_from_local.apply(local), sigma
+    return result.alignment.world_from_local.apply(local), plan_sigma_m(result.alignment, local)

@@ -69,7 +69,7 @@ def georeference(
         method=options.method,
         alignment=alignment,
         clicks=residuals,
-        leave_one_out_m=leave_one_out_m(problem, solution, _solver(options, n_starts=3)),
+        leave_one_out_m=leave_one_out_m(problem, solution, _solver(options, n_starts=2)),
         findings=tuple(findings),
         drives=drives,
         problem=problem,

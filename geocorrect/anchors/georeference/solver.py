@@ -8,7 +8,7 @@ keeps clicks of one image from counting as independent.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -38,6 +38,7 @@ OUTLIER_D2 = 13.82
 GRADUATION = (64.0, 32.0, 16.0, 8.0, 4.0, 2.0, 1.0)
 FREE_HEIGHT_SIGMA_M = 10.0
 MIN_SIGMA = 1e-9
+SAME_BASIN_M = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,11 +55,13 @@ class Refined:
     reduced_chi2: float
 
 
-def refine(problem: Problem, geometry: Geometry, start: State) -> Refined:
-    """The local optimum reached from a start; deterministic."""
+def refine(problem: Problem, geometry: Geometry, start: State, known: Sequence[Refined] = ()) -> Refined | None:
+    """The local optimum reached from a start, None when it is heading for one of the known ones; deterministic."""
     state = start
     for mu in GRADUATION:
         state, geometry = _minimise(problem, geometry, state, partial(_geman_mcclure, scale=mu * INLIER_D2), 3)
+    if any(_plan_shift_m(geometry, state, other.state) < SAME_BASIN_M for other in known):
+        return None
     geometry = settled(problem, geometry, state)
     inlier = evaluate(problem, geometry, state).d2 < OUTLIER_D2
     for _ in range(10):
@@ -69,6 +72,12 @@ def refine(problem: Problem, geometry: Geometry, start: State) -> Refined:
             break
         inlier = found
     return _finished(problem, geometry, state, inlier)
+
+
+def _plan_shift_m(geometry: Geometry, first: State, second: State) -> float:
+    """Largest plan distance between the clicked cameras of two states."""
+    apart = first.world_from_local.apply(geometry.camera_m) - second.world_from_local.apply(geometry.camera_m)
+    return float(np.linalg.norm(apart[:, :2], axis=1).max())
 
 
 def settled(problem: Problem, geometry: Geometry, state: State, iterations: int = 6) -> Geometry:

@@ -80,7 +80,7 @@ def run_trial(clicking: Clicking, seed: int) -> Trial:
     alignment = Alignment(Frame("trial", 0.0, 0.0), solution.world_from_local, solution.covariance)
     track = drive.track_local_m[::8]
     off = (solution.world_from_local.apply(track) - drive.world_from_local.apply(track))[:, :2]
-    covariance = np.array([alignment.position_covariance(place)[:2, :2] for place in track])
+    covariance = alignment.position_covariance(track)[:, :2, :2]
     nees = np.einsum("ki,ki->k", off, np.linalg.solve(covariance, off[:, :, None])[:, :, 0])
     return Trial(
         clicking,
