@@ -116,6 +116,10 @@ class CalibratedDepth:
             self.calibrations[key] = None if raw.z_m is None else self._calibrate(anchor, image, raw)
         return self.calibrations[key]
 
+    def remember(self, anchor: Anchor, calibration: DepthCalibration | None) -> None:
+        """Use a calibration computed earlier (None: this anchor stays raw)."""
+        self.calibrations[f"{anchor.alignment_id}/{anchor.id}"] = calibration
+
     def _calibrate(self, anchor: Anchor, image: ImageArray, raw: DepthMap) -> DepthCalibration | None:
         assert raw.z_m is not None
         pairs = neighbour_matches(anchor, image, self.neighbours(anchor), self.matcher)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from geocorrect.demo.simulator import ANCHOR_CAMERA, SimulatorOptions, simulate
 from geocorrect.demo.simulator_observe import calibrate_anchor
 from geocorrect.depth.calibrate import calibrated_map
+from geocorrect.depth.calibration_store import CalibrationStore, calibrate_anchors
 from geocorrect.depth.track_adjustment import NeighbourMatches, TrackOptions, adjust_tracks
-from geocorrect.depth.triangulated import TriangulatedDepth
+from geocorrect.depth.triangulated import CalibratedDepth, TriangulatedDepth
+from geocorrect.errors import InputError
 from geocorrect.geometry.pose import Pose
 from geocorrect.records import Anchor, AnchorView, DepthMap, Matches
 
@@ -49,6 +52,41 @@ def test_calibrated_map_agrees_with_the_function_it_samples() -> None:
     at = depth.z_m[px[:, 1].astype(int), px[:, 0].astype(int)]
     np.testing.assert_allclose(np.log(at), expected, atol=0.02)
     assert depth.common_log_sigma < 0.05
+
+
+class FlatDepth:
+    """A network that says 11 m everywhere."""
+
+    fingerprint = "flat"
+
+    def depth(self, anchor: Anchor, image: np.ndarray) -> DepthMap:
+        return DepthMap("flat", False, z_m=np.full(image.shape[:2], 11.0, np.float32), common_log_sigma=0.3)
+
+
+def test_calibration_is_stored_and_resumed(tmp_path: Path) -> None:
+    _, pairs = exact_pairs(street_points(2), [1.5, 3.0])
+    image = np.zeros((ANCHOR_CAMERA.height, ANCHOR_CAMERA.width, 3), np.uint8)
+    anchor = Anchor("0", "t", Path("none"), ANCHOR_CAMERA, Pose.identity(), "x")
+    views = [
+        AnchorView(Anchor(str(i), "t", Path("none"), ANCHOR_CAMERA, p.neighbour_from_anchor.inverse(), "x"), image)
+        for i, p in enumerate(pairs, 1)
+    ]
+    store = CalibrationStore(tmp_path / "calibrations")
+    first = CalibratedDepth(FlatDepth(), Scripted(pairs), lambda a: views)
+    report = next(iter(calibrate_anchors([AnchorView(anchor, image)], first, store)))
+    assert report.n_tracks > 50
+    assert not report.reused
+    assert report.spread_after < report.spread_before
+
+    again = CalibratedDepth(FlatDepth(), Scripted([]), lambda a: [])
+    again.matcher.pairs = pairs
+    resumed = next(iter(calibrate_anchors([AnchorView(anchor, image)], again, store)))
+    assert resumed.reused
+    np.testing.assert_array_equal(again.depth(anchor, image).z_m, first.depth(anchor, image).z_m)
+
+    store.path(anchor, first.fingerprint).write_bytes(b"not a calibration")
+    with pytest.raises(InputError, match="damaged depth calibration"):
+        store.load(anchor, first.fingerprint, first.options)
 
 
 def exact_pairs(points_m: np.ndarray, offsets_m: list[float]) -> tuple[np.ndarray, list[NeighbourMatches]]:
