@@ -77,7 +77,7 @@ class Cluster:
             raise RuntimeError(f"{program} failed: {done.stderr or done.stdout}")
 
 
-def _programs() -> Path | None:
+def installed_programs() -> Path | None:
     """The folder of the newest installed server that has PostGIS."""
     servers = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"), key=lambda p: int(p.split("/")[4]), reverse=True)
     with_postgis = [
@@ -99,7 +99,7 @@ def postgis_cluster() -> Iterator[Cluster | None]:
     if os.environ.get("GEOCORRECT_TEST_DATABASE_URL"):
         yield None
         return
-    programs = _programs()
+    programs = installed_programs()
     if programs is None:
         _skip_or_fail("not installed")
         return
@@ -117,12 +117,12 @@ def postgis_server_url(postgis_cluster: Cluster | None) -> Iterator[str]:
     url = os.environ.get("GEOCORRECT_TEST_DATABASE_URL") or (postgis_cluster and postgis_cluster.url("postgres"))
     assert url
     template = f"{TEMPLATE}_{uuid.uuid4().hex[:8]}"
-    _execute(url, f"create database {template} encoding 'UTF8' template template0")
+    execute(url, f"create database {template} encoding 'UTF8' template template0")
     try:
-        _execute(_with_database(url, template), "create extension postgis")
+        execute(with_database(url, template), "create extension postgis")
         yield f"{url}#{template}"
     finally:
-        _execute(url, f"drop database if exists {template} with (force)")
+        execute(url, f"drop database if exists {template} with (force)")
 
 
 @pytest.fixture
@@ -130,18 +130,20 @@ def postgis_url(postgis_server_url: str) -> Iterator[str]:
     """Address of a fresh database with PostGIS, dropped after the test."""
     server, template = postgis_server_url.split("#")
     name = f"geocorrect_test_{uuid.uuid4().hex[:12]}"
-    _execute(server, f"create database {name} template {template}")
+    execute(server, f"create database {name} template {template}")
     try:
-        yield _with_database(server, name)
+        yield with_database(server, name)
     finally:
-        _execute(server, f"drop database if exists {name} with (force)")
+        execute(server, f"drop database if exists {name} with (force)")
 
 
-def _with_database(url: str, name: str) -> str:
+def with_database(url: str, name: str) -> str:
+    """The address of another database on the same server."""
     return make_url(url).set(database=name).render_as_string(hide_password=False)
 
 
-def _execute(url: str, statement: str) -> None:
+def execute(url: str, statement: str) -> None:
+    """Run one statement outside any transaction."""
     plain = url.replace("postgresql+psycopg://", "postgresql://", 1)
     with psycopg.connect(plain, autocommit=True) as connection:
         connection.execute(statement)

@@ -156,15 +156,25 @@ def refuse_foreign_file(path: Path, version_table: str) -> None:
             raise DatabaseError(f"{path} exists but is not a GeoPackage; name another file or remove it")
     try:
         # Read-only and before anything else: somebody else's file must not even change its journal mode.
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_MS / 1000)
-        with closing(connection):
-            ours = connection.execute("select 1 from sqlite_master where name = ?", (version_table,)).fetchone()
+        tables = _table_names(path, "ro")
+    except sqlite3.OperationalError as error:
+        if "readonly" not in str(error):
+            raise DatabaseError(f"{path}: {error}; restore it from a copy") from None
+        # A kill in the middle of a write left a journal, which only a connection that may write can undo.
+        tables = _table_names(path, "rw")
     except sqlite3.Error as error:
         raise DatabaseError(f"{path}: {error}; restore it from a copy") from None
-    if not ours:
+    # A database without any table is what a kill leaves of a catalog that was just being made.
+    if tables and version_table not in tables:
         raise DatabaseError(
             f"{path} is not a geocorrect catalog; name another file, `geocorrect init` makes a catalog there"
         )
+
+
+def _table_names(path: Path, mode: str) -> set[str]:
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_MS / 1000)) as connection:
+        return {name for (name,) in connection.execute("select name from sqlite_master")}
 
 
 def settle(connection: Connection) -> None:

@@ -41,7 +41,9 @@ def result_rows(results: Sequence[Result], frame: Frame, facts: Mapping[str, Ima
             | _evidence_columns(result.evidence)
         )
         row |= next(placed) if isinstance(result, Correction) else _NOWHERE
-        rows.append(checked_texts(row, f"result of image {result.image_id[:60]}"))
+        texts = {"detail": row["detail"], "matcher": row["matcher"], "depth": row["depth"]}
+        checked_texts(texts, f"result of image {result.image_id[:60]}")
+        rows.append(row)
     return rows
 
 

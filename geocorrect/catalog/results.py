@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
+import orjson
 import shapely
 from shapely.geometry.base import BaseGeometry
-from sqlalchemy import Connection, Select, and_, delete, exists, func, insert, or_, select, table
+from sqlalchemy import Connection, Select, Text, and_, cast, delete, exists, func, insert, or_, select, table
 from sqlalchemy import column as sql_column
 
 from geocorrect.catalog import schema
 from geocorrect.catalog.bulk import among, insert_rows, reserve_fids
-from geocorrect.catalog.codec import Row, number
+from geocorrect.catalog.codec import Row
 from geocorrect.catalog.references import read_image_facts, require_frame
 from geocorrect.catalog.result_rows import pair_rows, result_from, result_rows
 from geocorrect.catalog.run import Box, ResultFilter, StoredResult
 from geocorrect.catalog.shapes import shape_rows
-from geocorrect.errors import DatabaseError
-from geocorrect.records import Attribution, Pair, Result
+from geocorrect.errors import DatabaseError, Reason, Status
+from geocorrect.records import NAN, Attribution, Pair, Result
 
 _CURRENT = table("current_result", sql_column("fid"))
 
@@ -120,9 +122,10 @@ def result_query(wanted: ResultFilter) -> Select[Any]:
         i.lon_deg.label("reported_lon_deg"), i.lat_deg.label("reported_lat_deg"),
         i.heading_deg.label("reported_heading_deg"),
     ]  # fmt: skip
-    query = select(*[x for x in c if x.name != "geom"], r.run_key, *image_columns, place_lon, place_lat).select_from(
-        joined
-    )
+    # As text: parsed only when the complete record is asked for.
+    evidence = cast(c.evidence, Text).label("evidence")
+    columns = [x for x in c if x.name not in ("geom", "evidence")]
+    query = select(*columns, evidence, r.run_key, *image_columns, place_lon, place_lat).select_from(joined)
     conditions = [
         None if wanted.run_key is None else r.run_key == wanted.run_key,
         c.status.in_([s.value for s in wanted.status]) if wanted.status else None,
@@ -142,19 +145,34 @@ def _inside(lon: Any, lat: Any, area: Box | BaseGeometry) -> Any:
 
 
 _NUMBERS = (
-    "lon_deg", "lat_deg", "height_m", "heading_deg", "pitch_deg", "roll_deg", "semi_major_m", "semi_minor_m",
-    "ellipse_azimuth_deg", "displacement_m", "displacement_east_m", "displacement_north_m", "heading_change_deg",
-    "reported_lon_deg", "reported_lat_deg", "reported_heading_deg",
+    "lon_deg", "lat_deg", "height_m", "heading_deg", "pitch_deg", "roll_deg", "expected_error_m",
+    "expected_heading_error_deg", "semi_major_m", "semi_minor_m", "ellipse_azimuth_deg", "displacement_m",
+    "displacement_east_m", "displacement_north_m", "heading_change_deg", "reported_lon_deg", "reported_lat_deg",
+    "reported_heading_deg", "median_residual_px",
 )  # fmt: skip
+_PLAIN = (
+    "fid", "run_key", "recorded_at", "image_id", "detail", "sequence_id", "captured_at", "matcher", "depth",
+    "depth_is_oracle", "scale_source", "n_anchors", "n_inliers",
+)  # fmt: skip
+_STATUSES = {status.value: status for status in Status}
+_REASONS = {reason.value: reason for reason in Reason}
 
 
-def _stored(row: Mapping[str, Any]) -> StoredResult:
+def _stored(row: Row) -> StoredResult:
+    values: Row = {name: row[name] for name in _PLAIN}
+    values |= {name: NAN if row[name] is None else row[name] for name in _NUMBERS}
     return StoredResult(
-        fid=row["fid"], run_key=row["run_key"], recorded_at=row["recorded_at"], result=result_from(row),
-        sequence_id=row["sequence_id"], captured_at=row["captured_at"],
+        **values,
+        status=_STATUSES[row["status"]],
+        reason=_REASONS.get(row["reason"]),
         attribution=Attribution(row["creator"], row["page_url"], row["licence"]),
-        **{name: number(row[name]) for name in _NUMBERS},
-    )  # fmt: skip
+        make_result=partial(_complete, row),
+    )
+
+
+def _complete(row: Row) -> Result:
+    evidence = row["evidence"]
+    return result_from(row | {"evidence": orjson.loads(evidence) if isinstance(evidence, str) else evidence})
 
 
 def count_by(connection: Connection, name: str, run_key: str | None) -> dict[str, int]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from shapely.geometry.base import BaseGeometry
 
-from geocorrect.errors import Status
+from geocorrect.errors import Reason, Status
 from geocorrect.records import NAN, Attribution, Result
 
 
@@ -59,22 +60,29 @@ class StoredResult:
     """A result with its place on the map and what its photo's provider says; nan where unknown.
 
     lon_deg, lat_deg, height_m: corrected camera centre (WGS84, ellipsoidal height), nan for a rejection. semi axes and
-    azimuth: horizontal 95 % error ellipse. displacement_*: corrected minus reported position.
+    azimuth: horizontal 95 % error ellipse. displacement_*: corrected minus reported position. `result` is the complete
+    record, made when asked for: exports of a million rows need only the plain values.
     """
 
     fid: int
     run_key: str
     recorded_at: datetime
-    result: Result
+    image_id: str
+    status: Status
+    reason: Reason | None
+    detail: str
     sequence_id: str | None
     captured_at: datetime | None
     attribution: Attribution
+    make_result: Callable[[], Result] = field(repr=False, compare=False)
     lon_deg: float = NAN
     lat_deg: float = NAN
     height_m: float = NAN
     heading_deg: float = NAN
     pitch_deg: float = NAN
     roll_deg: float = NAN
+    expected_error_m: float = NAN
+    expected_heading_error_deg: float = NAN
     semi_major_m: float = NAN
     semi_minor_m: float = NAN
     ellipse_azimuth_deg: float = NAN
@@ -85,6 +93,18 @@ class StoredResult:
     reported_lon_deg: float = NAN
     reported_lat_deg: float = NAN
     reported_heading_deg: float = NAN
+    matcher: str = ""
+    depth: str = ""
+    depth_is_oracle: bool = False
+    scale_source: str | None = None
+    n_anchors: int = 0
+    n_inliers: int = 0
+    median_residual_px: float = NAN
+
+    @cached_property
+    def result(self) -> Result:
+        """The correction or rejection as it was stored."""
+        return self.make_result()
 
 
 Box = tuple[float, float, float, float]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from geocorrect.catalog.codec import Row
 from geocorrect.catalog.geometry_type import geopackage_header
 from geocorrect.catalog.result_rows import ImageFacts
-from geocorrect.geometry.frame import ecef_from_wgs84, wgs84_from_ecef
+from geocorrect.geometry.frame import WGS84_A_M, WGS84_E2, WGS84_F, ecef_from_wgs84
 
 Float = NDArray[np.float64]
 ELLIPSE_VERTICES = 36
@@ -94,8 +94,19 @@ def _projected(lon_deg: Float, lat_deg: Float, east_m: Float, north_m: Float) ->
         axis=-1,
     )
     centre = ecef_from_wgs84(lon_deg, lat_deg, np.zeros_like(lon_deg))
-    lons, lats, _ = wgs84_from_ecef(centre[:, None, :] + offset)
+    lons, lats = _near_the_ellipsoid(centre[:, None, :] + offset)
     return np.stack([_beside(lons, lon_deg[:, None]), lats], axis=-1)
+
+
+def _near_the_ellipsoid(ecef_m: Float) -> tuple[Float, Float]:
+    """Longitude and latitude, degrees; Bowring (1976), one step: exact to 1e-11 rad near the ellipsoid."""
+    x, y, z = ecef_m[..., 0], ecef_m[..., 1], ecef_m[..., 2]
+    rho, b = np.hypot(x, y), WGS84_A_M * (1 - WGS84_F)
+    tangent = z * WGS84_A_M / np.maximum(rho * b, 1e-9)
+    cosine = 1 / np.sqrt(1 + tangent * tangent)
+    sine = tangent * cosine
+    lat = np.arctan2(z + WGS84_E2 / (1 - WGS84_E2) * b * sine**3, rho - WGS84_E2 * WGS84_A_M * cosine**3)
+    return np.degrees(np.arctan2(y, x)), np.degrees(lat)
 
 
 def _beside(lon_deg: Float, reference_deg: Float) -> Float:

@@ -39,10 +39,10 @@ def posed_images(catalog: Catalog, stored: Iterable[StoredResult], batch: int = 
     iterator = iter(stored)
     names: set[str] = set()
     while some := list(islice(iterator, batch)):
-        images = catalog.images([s.result.image_id for s in some])
+        images = catalog.images([s.image_id for s in some])
         for s in some:
             if isinstance(s.result, Correction):
-                image = images[s.result.image_id]
+                image = images[s.image_id]
                 name = image.path.name if image.path else f"{image.id}.jpg"
                 name = f"{image.id}_{name}" if name in names else name
                 names.add(name)

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from geocorrect.catalog import StoredResult
-from geocorrect.records import Correction
 
 ATTRIBUTION = (
     "Poses corrected with geocorrect; photos by their creators at their provider, see creator, page_url and licence."
@@ -40,25 +39,21 @@ def place(stored: StoredResult) -> list[float] | None:
 
 def properties(stored: StoredResult) -> dict[str, Any]:
     """Named values of a result, in the order in which tables show them; None = unknown."""
-    result, evidence = stored.result, stored.result.evidence
-    corrected = isinstance(result, Correction)
     return {
-        "image_id": result.image_id,
+        "image_id": stored.image_id,
         "sequence_id": stored.sequence_id,
         "captured_at": instant(stored.captured_at),
-        "status": result.status.value if isinstance(result, Correction) else "rejected",
-        "reason": None if isinstance(result, Correction) else result.reason.value,
-        "detail": None if isinstance(result, Correction) else result.detail,
+        "status": stored.status.value,
+        "reason": None if stored.reason is None else stored.reason.value,
+        "detail": None if stored.reason is None else stored.detail,
         "heading_deg": rounded(stored.heading_deg, 3),
         "pitch_deg": rounded(stored.pitch_deg, 3),
         "roll_deg": rounded(stored.roll_deg, 3),
-        "expected_error_m": rounded(result.expected_error_m, 3) if isinstance(result, Correction) else None,
-        "expected_heading_error_deg": (
-            rounded(result.expected_heading_error_deg, 3) if isinstance(result, Correction) else None
-        ),
+        "expected_error_m": rounded(stored.expected_error_m, 3),
+        "expected_heading_error_deg": rounded(stored.expected_heading_error_deg, 3),
         "semi_major_m": rounded(stored.semi_major_m, 3),
         "semi_minor_m": rounded(stored.semi_minor_m, 3),
-        "ellipse_azimuth_deg": rounded(stored.ellipse_azimuth_deg, 1) if corrected else None,
+        "ellipse_azimuth_deg": rounded(stored.ellipse_azimuth_deg, 1),
         "displacement_m": rounded(stored.displacement_m, 3),
         "displacement_east_m": rounded(stored.displacement_east_m, 3),
         "displacement_north_m": rounded(stored.displacement_north_m, 3),
@@ -66,13 +61,13 @@ def properties(stored: StoredResult) -> dict[str, Any]:
         "reported_lon_deg": rounded(stored.reported_lon_deg, 7),
         "reported_lat_deg": rounded(stored.reported_lat_deg, 7),
         "reported_heading_deg": rounded(stored.reported_heading_deg, 3),
-        "matcher": evidence.matcher,
-        "depth": evidence.depth,
-        "depth_is_oracle": evidence.depth_is_oracle,
-        "scale_source": None if evidence.scale_source is None else evidence.scale_source.value,
-        "n_anchors": sum(1 for anchor in evidence.anchors if anchor.n_inliers > 0),
-        "n_inliers": evidence.n_inliers,
-        "median_residual_px": rounded(evidence.median_residual_px, 2),
+        "matcher": stored.matcher,
+        "depth": stored.depth,
+        "depth_is_oracle": stored.depth_is_oracle,
+        "scale_source": stored.scale_source,
+        "n_anchors": stored.n_anchors,
+        "n_inliers": stored.n_inliers,
+        "median_residual_px": rounded(stored.median_residual_px, 2),
         "run_key": stored.run_key,
         "recorded_at": instant(stored.recorded_at),
         "creator": stored.attribution.creator,

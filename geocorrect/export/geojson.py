@@ -29,7 +29,7 @@ def write_geojson(stored: Iterable[StoredResult], path: Path) -> int:
             geometry = None if position is None else {"type": "Point", "coordinates": position}
             feature = {
                 "type": "Feature",
-                "id": result.result.image_id,
+                "id": result.image_id,
                 "geometry": geometry,
                 "properties": properties(result),
             }

@@ -124,7 +124,7 @@ def _write_shapes(stored: Sequence[StoredResult], path: Path) -> None:
     )
     has_line = np.isfinite(column("displacement_m"))
     values = {name: column(name) for name in ("displacement_m", "heading_change_deg", "semi_major_m", "semi_minor_m")}
-    values["image_id"] = np.array([s.result.image_id for s in placed], dtype=object)
+    values["image_id"] = np.array([s.image_id for s in placed], dtype=object)
     layers: list[tuple[str, str, Any, Any]] = [
         ("displacement", "LineString", shapely.linestrings(lines[has_line]), has_line),
         ("error_ellipse", "Polygon", shapely.polygons(outlines), np.ones(len(placed), bool)),

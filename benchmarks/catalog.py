@@ -1,0 +1,251 @@
+"""How fast the catalog is: bulk writes, candidate search, GeoJSON; each as a ratio to a named baseline of the same run.
+
+    python benchmarks/catalog.py [--results 100000] [--anchors 1000000] [--queries 10000] [--repeats 3]
+
+PostGIS: GEOCORRECT_TEST_DATABASE_URL, or a throw-away cluster; skipped with a line where there is none. Times are the
+best and the median of the repeats; memory is the peak resident size of a process that does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+import catalog_world as world
+import postgis_fixture
+from scipy.spatial import cKDTree
+from sqlalchemy import text
+
+from geocorrect.catalog import Catalog
+from geocorrect.catalog.bulk import insert_rows, reserve_fids
+from geocorrect.catalog.schema import anchor as anchor_table
+from geocorrect.records import Correction, Evidence, Image
+
+
+def timed(work: Callable[[], object], repeats: int, before: Callable[[], object] = lambda: None) -> tuple[float, float]:
+    """Best and median seconds."""
+    seconds = []
+    for _ in range(repeats):
+        before()
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds), statistics.median(seconds)
+
+
+def say(what: str, seconds: tuple[float, float], target_s: float | None = None, ratio: str = "") -> None:
+    best, median = seconds
+    verdict = "" if target_s is None else f"  target {target_s:g} s: {'met' if best <= target_s else 'MISSED'}"
+    print(f"{what:62s} best {best:7.3f} s  median {median:7.3f} s{verdict}  {ratio}", flush=True)
+
+
+@contextmanager
+def postgis() -> Iterator[str | None]:
+    """Address of an empty database with PostGIS, None where there is none."""
+    given = os.environ.get("GEOCORRECT_TEST_DATABASE_URL")
+    if given:
+        yield given
+        return
+    programs = postgis_fixture.installed_programs()
+    if programs is None:
+        print(f"no PostGIS: {postgis_fixture.INSTALL}")
+        yield None
+        return
+    cluster = postgis_fixture.Cluster(programs)
+    try:
+        cluster.start()
+        postgis_fixture.execute(cluster.url("postgres"), "create database bench")
+        yield cluster.url("bench")
+    finally:
+        cluster.remove()
+
+
+def scene(count: int) -> tuple[list[Image], list[Correction]]:
+    """Photos and results along a long street; the evidence names no anchors (pairs are counted apart)."""
+    first, template = world.image(0), world.correction(0)
+    pose = template.world_from_cam
+    images, found = [], []
+    for i in range(count):
+        images.append(replace(first, id=f"{i:09d}", sha256=f"{i:064x}"))
+        moved = type(pose)(pose.rotation, pose.translation_m + np.array([i % 2000, i // 2000, 0]) / 2, pose.covariance)
+        evidence = replace(Evidence(), n_matches=400, n_inliers=200, matcher="sift", depth="lidar")
+        found.append(replace(template, image_id=f"{i:09d}", world_from_cam=moved, evidence=evidence))
+    return images, found
+
+
+def bench_writes(catalog: Catalog, name: str, count: int, target_s: float, repeats: int) -> None:
+    images, found = scene(count)
+    catalog.set_frame(world.ROME)
+    start = time.perf_counter()
+    catalog.upsert_images(images)
+    print(f"{name}: {count} photos stored in {time.perf_counter() - start:.2f} s")
+    keys = iter(f"bench-{i}" for i in range(100))
+    key = [""]
+
+    def begin() -> None:
+        key[0] = next(keys)
+        catalog.begin_run(world.manifest(key[0]))
+
+    ours = timed(lambda: catalog.record(key[0], found), repeats, begin)
+    say(f"{name}: {count} results through Catalog.record", ours, target_s)
+    small = found[:2000]
+
+    def one_by_one() -> None:
+        for result in small:
+            catalog.record(key[0], [result])
+
+    naive = timed(one_by_one, 1, begin)
+    ratio = (naive[0] / len(small)) / (ours[0] / count)
+    say(
+        f"{name}: {len(small)} results, one transaction each (baseline)",
+        naive,
+        None,
+        f"per result {ratio:.0f}x of bulk",
+    )
+
+
+def random_anchors(catalog: Catalog, count: int) -> np.ndarray:
+    """Anchors scattered over 40 x 30 km; only the columns that a search reads differ."""
+    chance = np.random.default_rng(0)
+    enu = np.stack([chance.uniform(0, 40_000, count), chance.uniform(0, 30_000, count), np.full(count, 1.6)], axis=1)
+    lon, lat, height = world.ROME.wgs84_from_enu(enu)
+    from shapely import points
+
+    from geocorrect.catalog.codec import anchor_rows
+
+    template = anchor_rows([world.anchor(0)], world.ROME)[0]
+    catalog.add_alignment(world.alignment())
+    with catalog.engine.begin() as connection:
+        for start in range(0, count, 100_000):
+            stop = min(start + 100_000, count)
+            fids = reserve_fids(connection, anchor_table, stop - start)
+            geometries = points(np.stack([lon, lat, height], axis=1)[start:stop])
+            rows = [
+                template | {"fid": fid, "anchor_id": f"{start + k:09d}", "lon_deg": lon[start + k],
+                            "lat_deg": lat[start + k],
+                            "enu_x_m": enu[start + k, 0], "enu_y_m": enu[start + k, 1], "geom": geometries[k]}
+                for k, fid in enumerate(fids)
+            ]  # fmt: skip
+            insert_rows(connection, anchor_table, rows)
+    with catalog.engine.connect() as connection:
+        connection.execute(text("analyze anchor"))
+        connection.commit()
+    return enu
+
+
+def bench_candidates(catalog: Catalog, count: int, queries: int, repeats: int) -> None:
+    enu = random_anchors(catalog, count)
+    chance = np.random.default_rng(1)
+    asked = np.stack([chance.uniform(0, 40_000, queries), chance.uniform(0, 30_000, queries), np.full(queries, 1.6)], 1)
+    lon, lat, _ = world.ROME.wgs84_from_enu(asked)
+    tree = cKDTree(enu[:, :2])
+    engine = timed(lambda: tree.query_ball_point(asked[:, :2], 50.0), repeats)
+    n_engine = sum(len(hit) for hit in tree.query_ball_point(asked[:, :2], 50.0))
+    say(f"engine: {queries} radius queries (50 m) on {count} anchors, cKDTree", engine, 0.1)
+    with catalog.engine.connect() as connection:
+        connection.execute(text("create temp table asked (fid int, geom geometry(Point, 4326))"))
+        values = [{"f": i, "x": float(x), "y": float(y)} for i, (x, y) in enumerate(zip(lon, lat, strict=True))]
+        connection.execute(text("insert into asked values (:f, ST_SetSRID(ST_MakePoint(:x, :y), 4326))"), values)
+        connection.execute(text("analyze asked"))
+        join = text(
+            "select count(*) from asked q join anchor a on ST_DWithin(a.geom::geography, q.geom::geography, 50.0)"
+        )
+        found = [0]
+
+        def batch() -> None:
+            found[0] = connection.execute(join).scalar_one()
+
+        server = timed(batch, repeats)
+        say(f"PostGIS: the same as one join ({found[0]} hits, engine {n_engine})", server, 0.6,
+            f"{server[0] / engine[0]:.0f}x of the engine")  # fmt: skip
+        one = text(
+            "select count(*) from anchor a where ST_DWithin(a.geom::geography, ST_MakePoint(:x, :y)::geography, 50.0)"
+        )
+        some = values[: queries // 10]
+        single = timed(lambda: [connection.execute(one, {"x": v["x"], "y": v["y"]}).scalar_one() for v in some], 1)
+        ratio = (single[0] / len(some)) / (server[0] / queries)
+        say(
+            f"PostGIS: {len(some)} queries, one round trip each (baseline)",
+            single,
+            None,
+            f"per query {ratio:.1f}x of the join",
+        )
+
+
+PEAK = """
+def peak_mb():
+    # VmHWM begins anew with this program; getrusage would remember the parent's.
+    status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    return int(status["VmHWM"].split()[0]) / 1024
+"""
+EXPORT = """
+import sys, time
+from pathlib import Path
+from geocorrect.catalog import Catalog, ResultFilter
+from geocorrect.export.export import export_catalog
+with Catalog.open(sys.argv[1]) as catalog:
+    before = peak_mb()
+    start = time.perf_counter()
+    count = export_catalog(catalog, Path(sys.argv[2]))
+    print(count, time.perf_counter() - start, before, peak_mb())
+"""
+GEOPANDAS = """
+import sys, time
+import geopandas
+from sqlalchemy import create_engine
+start = time.perf_counter()
+engine = create_engine(sys.argv[1].replace("postgresql://", "postgresql+psycopg://"))
+table = geopandas.read_postgis("select * from geocorrect.current_correction", engine, geom_col="geom")
+table.to_file(sys.argv[2], driver="GeoJSON")
+print(len(table), time.perf_counter() - start, 0, peak_mb())
+"""
+
+
+def bench_geojson(url: str, folder: Path) -> None:
+    baseline: float | None = None
+    for name, script in (("geopandas", GEOPANDAS), ("geocorrect", EXPORT)):
+        target = folder / f"{name}.geojson"
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK + script, url, str(target)], capture_output=True, text=True, check=True
+        )
+        count, seconds, before, peak = (float(value) for value in done.stdout.split())
+        size = target.stat().st_size / 1e6
+        ratio = "" if baseline is None else f"{seconds / baseline:.2f}x of geopandas"
+        baseline = seconds if baseline is None else baseline
+        print(f"GeoJSON, {count:.0f} corrections by {name:10s}: {seconds:6.2f} s, peak {peak:.0f} MB "
+              f"(before {before:.0f} MB), {size:.0f} MB file  {ratio}", flush=True)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name, value in (("results", 100_000), ("anchors", 1_000_000), ("queries", 10_000), ("repeats", 3)):
+        parser.add_argument(f"--{name}", type=int, default=value)
+    given = parser.parse_args()
+    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
+    with tempfile.TemporaryDirectory() as folder:
+        with Catalog.open(f"{folder}/bench.gpkg", create=True) as catalog:
+            bench_writes(catalog, "GeoPackage", given.results, 5.0, given.repeats)
+        with postgis() as url:
+            if url is None:
+                return
+            with Catalog.open(url, create=True) as catalog:
+                bench_writes(catalog, "PostGIS", given.results, 2.0, given.repeats)
+                bench_candidates(catalog, given.anchors, given.queries, given.repeats)
+            bench_geojson(url, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
