@@ -89,7 +89,12 @@ def correct(
 
 
 @app.command()
-def run(context: typer.Context, catalog: CatalogOption = None, as_json: JsonOption = False) -> None:
+def run(
+    context: typer.Context,
+    catalog: CatalogOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be done; store nothing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
     """The scheduled job: harvest the configured area, correct what is due, write the configured exports.
 
     Without [area] in the configuration nothing is harvested. The exit code is the first failure's.
@@ -97,8 +102,8 @@ def run(context: typer.Context, catalog: CatalogOption = None, as_json: JsonOpti
     from geocorrect.batch.pipeline import run_pipeline
 
     settings = invocation(context).settings(catalog)
-    with open_catalog(settings, create=True) as store, progress_bar("correct") as progress:
-        outcome = run_pipeline(settings, store, progress)
+    with open_catalog(settings) as store, progress_bar("correct") as progress:
+        outcome = run_pipeline(settings, store, dry_run=dry_run, on_progress=progress)
     if as_json:
         write_json(outcome.as_json())
     else:

@@ -79,6 +79,8 @@ def _run_alone(make_worker: WorkerFactory, task: Task) -> Outcome:
     """Run one task in a process of its own, so that only the guilty one can be blamed for a death."""
     for _ in range(MAX_DEATHS_PER_TASK):
         with _pool(make_worker, 1) as pool:
+            # A worker that cannot even start is nobody's image's fault: let that raise.
+            pool.submit(_worker_is_ready).result()
             try:
                 return pool.submit(_run_task, task).result()
             except BrokenProcessPool:
@@ -95,20 +97,33 @@ def _pool(make_worker: WorkerFactory, workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(make_worker,))
 
 
-_worker: Callable[[Task], Outcome] | None = None
+_worker: Callable[[Task], Outcome] | Exception | None = None
 
 
 def _start_worker(make_worker: WorkerFactory) -> None:
-    """Runs once in every worker process; Ctrl-C is left to the parent."""
+    """Runs once in every worker process; Ctrl-C is left to the parent.
+
+    An exception is kept for the first task to raise: thrown here it would look like a death of the process.
+    """
     import cv2
 
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     cv2.setNumThreads(1)
-    _worker = make_worker()
+    try:
+        _worker = make_worker()
+    except Exception as error:
+        _worker = error
+
+
+def _worker_is_ready() -> bool:
+    if isinstance(_worker, Exception):
+        raise _worker
+    return True
 
 
 def _run_task(task: Task) -> Outcome:
-    assert _worker is not None
+    _worker_is_ready()
+    assert callable(_worker)
     return _worker(task)

@@ -14,6 +14,7 @@ from geocorrect.export.export import export_catalog
 from geocorrect.harvest.area import Area
 from geocorrect.harvest.harvest import HarvestPlan, run_harvest
 from geocorrect.harvest.report import HarvestReport
+from geocorrect.harvest.sink import MemorySink
 
 
 @dataclass(frozen=True)
@@ -48,16 +49,24 @@ class PipelineOutcome:
 
 
 def run_pipeline(
-    settings: Settings, catalog: Catalog, on_progress: Callable[[int, int], None] = lambda done, due: None
+    settings: Settings,
+    catalog: Catalog,
+    *,
+    dry_run: bool = False,
+    on_progress: Callable[[int, int], None] = lambda done, due: None,
 ) -> PipelineOutcome:
-    """Harvest the configured area, correct what is due, write the configured exports."""
+    """Harvest the configured area, correct what is due, write the configured exports.
+
+    dry_run: ask the service and count what is due, store and write nothing.
+    """
     area = _area(settings)
     harvested = None
     if area is not None:
-        harvested = run_harvest(settings.harvest, HarvestPlan(area, settings.images.folder), catalog)
-    corrected = correct_due(settings, catalog, on_progress=on_progress)
+        plan = HarvestPlan(area, settings.images.folder, dry_run=dry_run)
+        harvested = run_harvest(settings.harvest, plan, MemorySink() if dry_run else catalog)
+    corrected = correct_due(settings, catalog, dry_run=dry_run, on_progress=on_progress)
     exported = {}
-    if corrected.exit_code not in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
+    if not dry_run and corrected.exit_code not in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
         exported = {path: export_catalog(catalog, path) for path in settings.export.files}
     return PipelineOutcome(harvested, corrected, exported)
 

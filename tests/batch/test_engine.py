@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from engine_workers import Echo, cannot_start
 
 from geocorrect.batch.engine import InProcessEngine, LocalProcessesEngine, build_engine
 from geocorrect.batch.options import BatchOptions
-from geocorrect.batch.worker import Outcome, Task
-from geocorrect.errors import Reason
+from geocorrect.batch.worker import Task
+from geocorrect.errors import ModelError, Reason
 from geocorrect.records import Image, Rejection
 
 
 def task(image_id: str) -> Task:
     image = Image(id=image_id, reported=None, camera=None, path=None)
     return Task(image, np.full(3, np.nan), float("nan"), (), ())
-
-
-class Echo:
-    """Rejects every image with the id as detail; some ids kill the process that touches them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __call__(self, item: Task) -> Outcome:
-        image_id = item.image.id
-        marker = self.folder / image_id
-        if image_id == "kills-always" or (image_id == "kills-once" and not marker.exists()):
-            marker.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return Outcome(Rejection(image_id, Reason.TOO_FEW_MATCHES, image_id), ())
 
 
 def outcomes(engine: InProcessEngine | LocalProcessesEngine, folder: Path, ids: list[str]) -> list[Rejection]:
@@ -58,6 +42,12 @@ def test_a_killed_worker_loses_nothing_and_the_guilty_image_is_named(tmp_path: P
     reasons = {result.image_id: result.reason for result in found}
     assert reasons.pop("kills-always") is Reason.MEMORY_LIMIT
     assert set(reasons.values()) == {Reason.TOO_FEW_MATCHES}
+
+
+def test_a_worker_that_cannot_start_raises_its_own_error() -> None:
+    """Missing weights must not turn into a thousand rejected photos."""
+    with pytest.raises(ModelError, match="weights of nothing"):
+        list(LocalProcessesEngine(2).map(cannot_start, map(task, "abc")))
 
 
 def test_tasks_are_drawn_as_they_are_needed(tmp_path: Path) -> None:
