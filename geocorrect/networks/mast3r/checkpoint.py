@@ -86,7 +86,7 @@ def _read_pth(path: Path) -> dict[str, Tensor]:
             "get the checkpoint from its authors"
         ) from None
     except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
         raise ModelError(f"truncated or damaged checkpoint ({reason}); fetch it again") from None
     state = content.get("model", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
