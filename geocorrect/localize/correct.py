@@ -5,6 +5,7 @@ reason. Pure, no IO.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from geocorrect.localize.joint import solve_joint
 from geocorrect.localize.lift import lift
 from geocorrect.localize.observations import Observations, unit_rays
 from geocorrect.localize.options import LocalizeOptions
+from geocorrect.localize.solution import Solution
 from geocorrect.localize.verify import verify
 from geocorrect.match.base import Matcher
 from geocorrect.records import AnchorView, Correction, DepthMap, Matches, Query, Rejection
@@ -29,13 +31,36 @@ def correct_image(
     options: LocalizeOptions,
     seed: int,
 ) -> Correction | Rejection:
-    """Where the photo was really taken, in the anchors' ENU frame, or why that cannot be said.
+    """Where the photo was really taken, in the anchors' ENU frame, or why that cannot be said."""
+    return explain_image(query, anchors, matcher, depth, options, seed).result
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """A result with what led to it: the observations in use, and the solution that was judged (None: none
+    was found).
+    """
+
+    result: Correction | Rejection
+    observations: tuple[Observations, ...] = ()
+    solution: Solution | None = None
+
+
+def explain_image(
+    query: Query,
+    anchors: Sequence[AnchorView],
+    matcher: Matcher,
+    depth: DepthSource,
+    options: LocalizeOptions,
+    seed: int,
+) -> Explanation:
+    """`correct_image` with its intermediate results, for pictures and reports.
 
     Deterministic for equal input and seed. What the depth source or matcher raises (a missing scan) is not
     caught: it is for a person to mend.
     """
     if not anchors:
-        return Rejection(query.image_id, Reason.NO_ANCHOR_NEARBY)
+        return Explanation(Rejection(query.image_id, Reason.NO_ANCHOR_NEARBY))
 
     # Match the photo with every anchor, keep what two views of a still scene can explain, and give it depth.
     matches = matcher.match(query.pixels, [view.pixels for view in anchors])
@@ -44,10 +69,12 @@ def correct_image(
         observe(query, view, m, z, options, seed) for view, m, z in zip(anchors, matches, maps, strict=True)
     ]
 
-    def reject(reason: Reason, detail: str = "") -> Rejection:
-        return Rejection(query.image_id, reason, detail, evidence_of(observations, maps, matcher, None, None))
-
     used = [o for o in observations if len(o) > 0]
+
+    def reject(reason: Reason, detail: str = "") -> Explanation:
+        evidence = evidence_of(observations, maps, matcher, None, None)
+        return Explanation(Rejection(query.image_id, reason, detail, evidence), tuple(used))
+
     if not used:
         most = max(o.n_matches for o in observations)
         return reject(Reason.TOO_FEW_MATCHES, f"at most {most} matches with one anchor, none consistent")
@@ -63,8 +90,9 @@ def correct_image(
     evidence = evidence_of(observations, maps, matcher, solution, statistics)
     if decision.status is Status.REJECTED:
         assert decision.reason is not None
-        return Rejection(query.image_id, decision.reason, decision.detail, evidence)
-    return Correction(
+        rejection = Rejection(query.image_id, decision.reason, decision.detail, evidence)
+        return Explanation(rejection, tuple(used), solution)
+    correction = Correction(
         image_id=query.image_id,
         world_from_cam=solution.world_from_cam,
         status=decision.status,
@@ -72,6 +100,7 @@ def correct_image(
         expected_heading_error_deg=statistics.expected_heading_error_deg,
         evidence=evidence,
     )
+    return Explanation(correction, tuple(used), solution)
 
 
 def observe(
