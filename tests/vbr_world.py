@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from scipy.spatial.transform import Rotation
 from geocorrect.anchors.alignment import Alignment
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
+from geocorrect.records import AlignmentRecord, Anchor
 
 WIDTH, HEIGHT = 64, 48
 ROWS, COLUMNS = 16, 512
@@ -95,3 +97,24 @@ def vbr(tmp_path: Path) -> VbrWorld:
         "lidar:\n  T_b: [[1,0,0,0],[0,1,0,0],[0,0,1,0],[0,0,0,1]]\n"
     )
     return VbrWorld(tmp_path / "seq", calibration, truth, image_times)
+
+
+class Shelf:
+    """A catalog that remembers."""
+
+    def __init__(self, frame: Frame | None = None) -> None:
+        self.scene = frame
+        self.alignments: list[AlignmentRecord] = []
+        self.anchors: list[Anchor] = []
+
+    def frame(self) -> Frame | None:
+        return self.scene
+
+    def set_frame(self, frame: Frame) -> None:
+        self.scene = frame
+
+    def add_alignment(self, alignment: AlignmentRecord) -> None:
+        self.alignments.append(alignment)
+
+    def upsert_anchors(self, anchors: Iterable[Anchor]) -> None:
+        self.anchors += anchors

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
-from vbr_world import VbrWorld
+from vbr_world import Shelf, VbrWorld
 
 from geocorrect.anchors.add import KittiSource, VbrSource, add_anchors, add_anchors_to
 from geocorrect.anchors.alignment import Alignment, read_alignment
@@ -16,28 +15,6 @@ from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.similarity import Similarity
-from geocorrect.records import AlignmentRecord, Anchor
-
-
-class Shelf:
-    """A catalog that remembers."""
-
-    def __init__(self, frame: Frame | None = None) -> None:
-        self.scene = frame
-        self.alignments: list[AlignmentRecord] = []
-        self.anchors: list[Anchor] = []
-
-    def frame(self) -> Frame | None:
-        return self.scene
-
-    def set_frame(self, frame: Frame) -> None:
-        self.scene = frame
-
-    def add_alignment(self, alignment: AlignmentRecord) -> None:
-        self.alignments.append(alignment)
-
-    def upsert_anchors(self, anchors: Iterable[Anchor]) -> None:
-        self.anchors += anchors
 
 
 def test_the_first_anchors_fix_the_frame(vbr: VbrWorld) -> None:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image as Picture
 from scipy.spatial.transform import Rotation
 from typer.testing import CliRunner
+from vbr_world import Shelf
 
 from geocorrect.anchors.alignment import Alignment, read_alignment
 from geocorrect.anchors.georeference.build import ClickedDrive, ClickNoise, build_problem, frame_of, with_free_scale
@@ -298,8 +299,6 @@ def test_lists_that_do_not_fit_are_usage_errors(campus: Path) -> None:
 
 
 def test_anchors_are_stored_with_the_uncertainty_of_the_clicks(vbr) -> None:  # type: ignore[no-untyped-def]
-    from .test_add import Shelf
-
     covariance = np.diag([0.2**2, 0.2**2, 1.0, 1e-4, 1e-4, 4e-6, 4e-6])
     alignment = Alignment(
         Frame("Rome", 12.5, 41.9),

@@ -67,7 +67,9 @@ def test_reduced_and_full_records_are_told_apart_by_size(tmp_path: Path, write, 
 def test_a_size_that_fits_both_is_decided_by_the_values(tmp_path: Path) -> None:
     """64 bytes a point × 16×512 points is also 16 bytes × 64×512 points."""
     data = folder(tmp_path)
-    wide = np.dtype({"names": ["x", "y", "z", "t"], "formats": ["<f4"] * 3 + ["<u4"], "offsets": [0, 4, 8, 20], "itemsize": 64})
+    wide = np.dtype(
+        {"names": ["x", "y", "z", "t"], "formats": ["<f4"] * 3 + ["<u4"], "offsets": [0, 4, 8, 20], "itemsize": 64}
+    )
     points = cloud()
     record = np.zeros(len(points), wide)
     record["x"], record["y"], record["z"] = points.T
