@@ -7,11 +7,12 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,6 @@ def kill_repeatedly(site: SiteFactory, tmp_path: Path, kills: int, streets: int)
     assert len(expected[0]) == len(expected[1]) == len(images)
     chance = random.Random(7)
     with killable(here, tmp_path / "killed") as victim:
-        Catalog.open(str(victim.catalog), create=True).close()
         killed = 0
         while killed < kills:
             # Kills fall anywhere, but late enough for the work to advance between two of them.
@@ -106,7 +106,6 @@ def kill_repeatedly(site: SiteFactory, tmp_path: Path, kills: int, streets: int)
                 # Finished before the last kill: start over, so that every kill meets a harvest at work.
                 shutil.rmtree(tmp_path / "killed" / "images")
                 victim.catalog.unlink()
-                Catalog.open(str(victim.catalog), create=True).close()
         assert victim.run() == 0
         assert victim.content() == expected
     assert not list((tmp_path / "killed").rglob("*.part"))
@@ -215,3 +214,12 @@ def test_interruption_keeps_what_was_stored(site: SiteFactory) -> None:
     report = here.harvest()
     assert set(here.sink.by_id) == here.ids
     assert report.n_new == 400 - len(kept)
+
+
+def test_catalog_whose_making_was_killed_is_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.gpkg"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+    assert path.stat().st_size > 0, "a header and no table, as a kill right after the start leaves it"
+    with Catalog.open(str(path), create=True) as catalog:
+        assert catalog.image_ids() == []
