@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from shapely import Point
-from sqlalchemy import Column, Connection, Table, delete, func, insert, select, update
+from sqlalchemy import Column, Connection, Table, delete, func, insert, select, union_all, update
 
 from geocorrect.catalog import schema
 from geocorrect.catalog.bulk import among, insert_rows, reserve_fids
@@ -162,6 +162,18 @@ def _rows(connection: Connection, table: Table, key: str, ids: Sequence[str] | N
         yield from connection.execute(query).mappings()
     elif ids:
         yield from connection.execute(query.where(among(connection, column, sorted(set(ids))))).mappings()
+
+
+def read_extent(connection: Connection) -> tuple[float, float, float, float] | None:
+    """(west, south, east, north) in degrees around all photos and anchors; None when there are none."""
+    places = union_all(
+        *(select(table.c.lon_deg, table.c.lat_deg) for table in (schema.image, schema.anchor))
+    ).subquery()
+    lon, lat = places.c.lon_deg, places.c.lat_deg
+    west, south, east, north = connection.execute(
+        select(func.min(lon), func.min(lat), func.max(lon), func.max(lat))
+    ).one()
+    return None if west is None else (west, south, east, north)
 
 
 def _upsert(connection: Connection, table: Table, key: str, rows: Sequence[Row]) -> list[tuple[Row, Row | None]]:

@@ -120,6 +120,10 @@ class Catalog:
         """All image ids, sorted."""
         return self._read(references.read_image_ids)
 
+    def extent(self) -> Box | None:
+        """(west, south, east, north) in degrees around all photos and anchors, None when there are none."""
+        return self._read(references.read_extent)
+
     # --- runs -------------------------------------------------------------------------------------------
 
     def begin_run(self, manifest: RunManifest) -> int:

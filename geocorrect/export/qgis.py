@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
-from sqlalchemy import text
-
 from geocorrect.catalog import Catalog
 from geocorrect.catalog.qml import STYLED, renderer
 from geocorrect.catalog.schema import POSTGRES_SCHEMA
@@ -130,13 +128,9 @@ def _extent(catalog: Catalog) -> tuple[float, float, float, float]:
     """What the map shows first, in EPSG:3857 metres: all photos and anchors."""
     from geocorrect.geometry.frame import crs_from_wgs84
 
-    query = text(
-        "select min(lon_deg), min(lat_deg), max(lon_deg), max(lat_deg) from "
-        "(select lon_deg, lat_deg from image union all select lon_deg, lat_deg from anchor) as place"
-    )
-    with catalog.engine.connect() as connection:
-        west, south, east, north = connection.execute(query).one()
-    if west is None:
+    box = catalog.extent()
+    if box is None:
         return -2e7, -2e7, 2e7, 2e7
+    west, south, east, north = box
     x, y = crs_from_wgs84("EPSG:3857", [west, east], [max(south, -85.0), min(north, 85.0)])
     return float(x[0]) - _MARGIN_M, float(y[0]) - _MARGIN_M, float(x[1]) + _MARGIN_M, float(y[1]) + _MARGIN_M
