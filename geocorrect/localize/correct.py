@@ -20,6 +20,7 @@ from geocorrect.localize.options import LocalizeOptions
 from geocorrect.localize.solution import Solution
 from geocorrect.localize.verify import verify
 from geocorrect.match.base import Matcher
+from geocorrect.match.rig import match_photo
 from geocorrect.records import AnchorView, Correction, DepthMap, Matches, Query, Rejection
 
 
@@ -63,7 +64,7 @@ def explain_image(
         return Explanation(Rejection(query.image_id, Reason.NO_ANCHOR_NEARBY))
 
     # Match the photo with every anchor, keep what two views of a still scene can explain, and give it depth.
-    matches = matcher.match(query.pixels, [view.pixels for view in anchors])
+    matches = match_photo(matcher, query.pixels, query.camera, [view.pixels for view in anchors])
     maps = [depth.depth(view.anchor, view.pixels) for view in anchors]
     observations = [
         observe(query, view, m, z, options, seed) for view, m, z in zip(anchors, matches, maps, strict=True)
@@ -82,7 +83,7 @@ def explain_image(
     # One pose from all anchors together, with its covariance.
     solution = solve_joint(used, query.camera, options, seed)
     if isinstance(solution, Reason):
-        return reject(solution)
+        return reject(solution, f"no pose from {sum(len(o) for o in used)} verified matches with {len(used)} anchors")
 
     # Judge it.
     statistics = gate_statistics(solution, used, query)
