@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from geocorrect.geometry.pose import Pose
+from geocorrect.localize.faces import CUBE, Faces, ahead_from_cam
 from geocorrect.localize.options import PnpOptions
 
 Float = NDArray[np.float64]
@@ -48,8 +49,10 @@ def absolute_pose(
 
     query_rays: (N, 3), points_m: (N, 3) near the origin. focal_px turns the tolerance into an angle.
     """
-    plane = normalised(query_rays) * focal_px
-    usable = np.isfinite(plane).all(axis=1) & np.isfinite(points_m).all(axis=1)
+    usable = np.isfinite(query_rays).all(axis=1) & np.isfinite(points_m).all(axis=1)
+    everywhere = looks_everywhere(query_rays[usable])
+    if not everywhere:
+        usable &= np.isfinite(normalised(query_rays)).all(axis=1)
     if usable.sum() < max(4, options.min_points):
         return None
     camera = {"model": "SIMPLE_PINHOLE", "width": 1, "height": 1, "params": [focal_px, 0.0, 0.0]}
@@ -60,7 +63,11 @@ def absolute_pose(
         "seed": seed,
     }
     loss = {"loss_type": "CAUCHY", "loss_scale": options.refine_loss_px * tolerance_px / options.max_reprojection_px}
-    found, report = poselib.estimate_absolute_pose(plane[usable], points_m[usable], camera, ransac, loss)
+    if everywhere:
+        found, report = _rig_pose(query_rays[usable], points_m[usable], focal_px, ransac, loss)
+    else:
+        plane = normalised(query_rays[usable]) * focal_px
+        found, report = poselib.estimate_absolute_pose(plane, points_m[usable], camera, ransac, loss)
     pose = _world_from_cam(found)
     if pose is None or report["num_inliers"] < options.min_points:
         return None
@@ -69,9 +76,43 @@ def absolute_pose(
     return RobustPose(pose, inliers) if inliers.sum() >= max(options.min_points, report["num_inliers"] // 2) else None
 
 
+def looks_everywhere(rays: Float) -> bool:
+    """Whether some rays do not look forward: a panorama, or a fisheye that sees behind itself."""
+    return bool(np.isnan(normalised(rays)).any())
+
+
+def _rig_pose(
+    rays: Float, points_m: Float, focal_px: float, ransac: dict[str, float], loss: dict[str, object]
+) -> tuple[poselib.CameraPose, dict[str, int]]:
+    """The same for rays in every direction: generalised pose of a rig of cube faces [PoseLib]."""
+    faces = Faces.of(rays)
+    used = np.unique(faces.index)
+    plane = normalised(faces.in_face) * focal_px
+    extrinsics = []
+    for face in used:
+        extrinsic = poselib.CameraPose()
+        extrinsic.R = CUBE[int(face)].as_matrix()
+        extrinsics.append(extrinsic)
+    camera = {"model": "SIMPLE_PINHOLE", "width": 1, "height": 1, "params": [focal_px, 0.0, 0.0]}
+    found, report = poselib.estimate_generalized_absolute_pose(
+        [plane[faces.index == face] for face in used],
+        [points_m[faces.index == face] for face in used],
+        extrinsics,
+        [camera] * len(used),
+        ransac,
+        loss,
+    )
+    return found, report
+
+
 def reprojection_px(world_from_cam: Pose, query_rays: Float, points_m: Float, focal_px: float) -> Float:
-    """(N,) distance on the plane z = 1 times focal_px; inf behind the camera or where a point is unknown."""
+    """(N,) distance on the plane z = 1 (of the ray's cube face, for rays in every direction) times focal_px; inf
+    behind the camera or where a point is unknown.
+    """
     in_cam = world_from_cam.inverse().apply(points_m)
+    if looks_everywhere(query_rays[np.isfinite(query_rays).all(axis=1)]):
+        faces = Faces.of(query_rays)
+        query_rays, in_cam = faces.in_face, faces.turned(in_cam)
     plane = normalised(query_rays)
     ahead = in_cam[:, 2] > 1e-6
     residual = np.full(len(points_m), np.inf)
@@ -87,7 +128,9 @@ def relative_pose(
     """(query_from_anchor with unit translation, inliers) from rays alone (5-point LO-RANSAC); None if there
     is none.
     """
-    query, anchor = normalised(query_rays) * focal_px, normalised(anchor_rays) * focal_px
+    ahead = ahead_from_cam(query_rays) if looks_everywhere(query_rays) else Rotation.identity()
+    query = normalised(query_rays @ ahead.as_matrix().T) * focal_px
+    anchor = normalised(anchor_rays) * focal_px
     usable = np.isfinite(query).all(axis=1) & np.isfinite(anchor).all(axis=1)
     if usable.sum() < 6:
         return None
@@ -99,7 +142,7 @@ def relative_pose(
         return None
     inliers = np.zeros(len(query), bool)
     inliers[usable] = np.asarray(report["inliers"], bool)
-    return Pose(Rotation.from_matrix(matrix[:, :3]), matrix[:, 3]), inliers
+    return Pose(ahead.inv(), np.zeros(3)) @ Pose(Rotation.from_matrix(matrix[:, :3]), matrix[:, 3]), inliers
 
 
 def opencv_pose(

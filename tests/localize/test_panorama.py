@@ -1,0 +1,88 @@
+"""A panorama of the demo street finds its place through its faces, whichever way it was turned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from geocorrect.anchors.alignment import read_alignment
+from geocorrect.anchors.vbr import VbrOptions, read_vbr
+from geocorrect.demo.photography import photograph
+from geocorrect.demo.place import ENU_FROM_STREET
+from geocorrect.demo.plan import SIZES
+from geocorrect.demo.render import render
+from geocorrect.demo.surfaces import Scene
+from geocorrect.demo.take import ANCHOR_EXPOSURE, Studio
+from geocorrect.demo.world import build_world
+from geocorrect.depth.lidar import LidarDepth
+from geocorrect.geometry.camera import Camera
+from geocorrect.geometry.pose import Pose, rotation_angle_deg
+from geocorrect.geometry.remap import panorama_faces
+from geocorrect.imagery import read_image
+from geocorrect.localize.correct import correct_image
+from geocorrect.localize.options import LocalizeOptions
+from geocorrect.match.rig import match_photo
+from geocorrect.match.sift import SiftMatcher, SiftOptions
+from geocorrect.records import AnchorView, Correction, Query
+
+SEED, SIZE = 7, "small"
+PANORAMA = Camera.spherical(1600, 800)
+
+
+@pytest.fixture(scope="module")
+def anchors(tmp_path_factory: pytest.TempPathFactory) -> list[AnchorView]:
+    world = build_world(tmp_path_factory.mktemp("panorama") / "world", seed=SEED, size=SIZE, workers=1)
+    alignment = read_alignment(world.alignment)
+    found = []
+    for drive in world.drives:
+        truth = drive / f"{drive.name}_gt.txt"
+        found += read_vbr(drive, drive / "vbr_calib.yaml", truth, alignment, VbrOptions(spacing_m=0.0))
+    return [AnchorView(anchor, read_image(Path(anchor.path))) for anchor in found]
+
+
+def panorama_at(world_from_cam: Pose) -> np.ndarray:
+    """An equirectangular picture put together from rendered faces; above and below them it stays grey."""
+    studio = Studio(SEED, SIZES[SIZE])
+    scene = Scene.of(studio.plan.street.quads)
+    street_from_cam = ENU_FROM_STREET.inverse() @ world_from_cam
+    u, v = np.meshgrid(np.arange(PANORAMA.width, dtype=float), np.arange(PANORAMA.height, dtype=float))
+    rays = PANORAMA.unproject(np.column_stack([u.ravel(), v.ravel()]))
+    picture = np.full((PANORAMA.height * PANORAMA.width, 3), 128, np.uint8)
+    for face_from_cam, face in panorama_faces(PANORAMA):
+        pose = street_from_cam @ Pose(face_from_cam.inv(), np.zeros(3))
+        view = render(scene, studio.sky(41, 0.45), studio.rays(face), pose)
+        pixels = photograph(view, ANCHOR_EXPOSURE, (1,))
+        px, seen = face.project(rays @ face_from_cam.as_matrix().T)
+        inside = seen & face.contains(px)
+        columns, rows = np.rint(px[inside]).astype(int).T
+        picture[inside] = pixels[np.clip(rows, 0, face.height - 1), np.clip(columns, 0, face.width - 1)]
+    return picture.reshape(PANORAMA.height, PANORAMA.width, 3)
+
+
+@pytest.mark.parametrize("turn_deg", [0.0, 140.0], ids=["looking along", "looking back"])
+def test_a_panorama_is_localised(anchors: list[AnchorView], turn_deg: float) -> None:
+    near = anchors[1].anchor.world_from_cam
+    turned = near.rotation * Rotation.from_euler("y", turn_deg, degrees=True)
+    truth = Pose(turned, near.translation_m + np.array([0.9, 0.5, 0.1]))
+    query = Query("panorama", panorama_at(truth), PANORAMA, truth.translation_m + np.array([4.0, -5.0, 0.0]))
+    matcher = SiftMatcher(SiftOptions(max_features=3000))
+    result = correct_image(query, anchors, matcher, LidarDepth(), LocalizeOptions(), seed=0)
+    assert isinstance(result, Correction), result
+    assert np.linalg.norm(result.world_from_cam.translation_m - truth.translation_m) < 0.15
+    assert rotation_angle_deg(result.world_from_cam.rotation, truth.rotation) < 0.5
+
+
+def test_faces_bring_matches_to_panorama_pixels(anchors: list[AnchorView]) -> None:
+    """The anchor's own place and direction: what it shows at its centre lies at the centre of the panorama."""
+    pose = anchors[0].anchor.world_from_cam
+    matcher = SiftMatcher(SiftOptions(max_features=3000))
+    (matches,) = match_photo(matcher, panorama_at(pose), PANORAMA, [anchors[0].pixels])
+    assert len(matches) > 100
+    rays = PANORAMA.unproject(np.asarray(matches.query_px, float))
+    expected = anchors[0].anchor.camera.unproject(np.asarray(matches.anchor_px, float))
+    angle_deg = np.degrees(np.arccos(np.clip(np.sum(rays * expected, axis=1), -1, 1)))
+    assert np.median(angle_deg) < 0.15
+    assert len(np.unique(matches.anchor_px, axis=0)) == len(matches)
