@@ -103,6 +103,9 @@ def read_results(connection: Connection, wanted: ResultFilter) -> Iterator[Store
     polygon = wanted.area if isinstance(wanted.area, BaseGeometry) else None
     if polygon is not None:
         shapely.prepare(polygon)
+    if connection.dialect.name == "postgresql":
+        # A cursor is planned for its first tenth by default, which costs minutes when everything is read.
+        connection.exec_driver_sql("set local cursor_tuple_fraction = 1.0")
     streaming = connection.execution_options(stream_results=True, yield_per=2000)
     for row in streaming.execute(result_query(wanted)).mappings():
         if polygon is None or shapely.intersects_xy(polygon, row["place_lon_deg"], row["place_lat_deg"]):
