@@ -12,7 +12,7 @@ from geocorrect.catalog.run import ResultFilter, StoredResult, StoredRun
 from geocorrect.catalog.store import Catalog
 from geocorrect.errors import Status
 from geocorrect.geometry.frame import Frame, angle_difference_deg
-from geocorrect.records import NAN, Anchor, Attribution, Correction, Image
+from geocorrect.records import NAN, Anchor, Attribution, Image
 from geocorrect.report.truth import LonLat, TruePlace, Truth
 from geocorrect.report.wording import shortened
 
@@ -43,8 +43,7 @@ class Photo:
     @property
     def status(self) -> Status:
         """accepted, review or rejected."""
-        result = self.stored.result
-        return result.status if isinstance(result, Correction) else Status.REJECTED
+        return self.stored.status
 
     @property
     def sequence(self) -> str:
@@ -54,8 +53,7 @@ class Photo:
     @property
     def expected_error_m(self) -> float:
         """Predicted 68 % horizontal error in metres, nan for a rejection."""
-        result = self.stored.result
-        return result.expected_error_m if isinstance(result, Correction) else NAN
+        return self.stored.expected_error_m
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ def read_contents(catalog: Catalog, truth: Truth | None = None, wanted: ResultFi
     stored = list(catalog.results(wanted))
     images, anchors = catalog.images(), catalog.anchors()
     places = {} if truth is None else truth.places
-    photos = [_photo(result, images.get(result.result.image_id), places) for result in stored]
+    photos = [_photo(result, images.get(result.image_id), places) for result in stored]
     frame = catalog.frame() or _frame_around(stored)
     keys = {result.run_key for result in stored}
     centres = _centres(anchors.values(), frame)
@@ -103,20 +101,20 @@ def read_contents(catalog: Catalog, truth: Truth | None = None, wanted: ResultFi
         outlines=() if truth is None else truth.outlines,
         runs=tuple(run for run in catalog.runs() if run.run_key in keys),
         anchor_sources=_sources(anchors.values()),
-        n_pending=len(images.keys() - {result.result.image_id for result in stored}) if wanted is None else 0,
+        n_pending=len(images.keys() - {result.image_id for result in stored}) if wanted is None else 0,
         has_truth=any(photo.truth is not None for photo in photos),
     )
 
 
 def _in_order(photo: Photo) -> tuple[str, float, str]:
     taken = photo.stored.captured_at
-    return photo.sequence, 0.0 if taken is None else taken.timestamp(), photo.stored.result.image_id
+    return photo.sequence, 0.0 if taken is None else taken.timestamp(), photo.stored.image_id
 
 
 def _photo(stored: StoredResult, image: Image | None, places: Mapping[str, TruePlace]) -> Photo:
     named = [] if image is None else [image.device_make, image.device_model]
     device = shortened(" ".join(part.strip() for part in named if part and part.strip()) or UNKNOWN_DEVICE)
-    place = places.get(stored.result.image_id)
+    place = places.get(stored.image_id)
     if place is None:
         return Photo(stored, device)
     offset = _offset_m(place, stored.lon_deg, stored.lat_deg)

@@ -13,7 +13,6 @@ from typing import Any
 
 from geocorrect.errors import REASON_TEXT, Status
 from geocorrect.geometry.frame import Frame
-from geocorrect.records import Rejection
 from geocorrect.report.contents import Contents, Photo
 from geocorrect.report.provenance import safe_url
 from geocorrect.report.truth import LonLat
@@ -57,12 +56,12 @@ def metres_per_degree(origin: Frame) -> tuple[float, float]:
 
 def _photo_columns(photos: Sequence[Photo], origin: Frame) -> dict[str, Any]:
     return {
-        "id": [photo.stored.result.image_id for photo in photos],
+        "id": [photo.stored.image_id for photo in photos],
         "status": [STATUSES.index(photo.status) for photo in photos],
         "sequence": _indexed(photos, lambda photo: photo.sequence),
         "device": _indexed(photos, lambda photo: photo.device),
-        "reason": _indexed(photos, lambda photo: _of_rejection(photo, "reason")),
-        "detail": _indexed(photos, lambda photo: shortened(_of_rejection(photo, "detail"), DETAIL_LENGTH)),
+        "reason": _indexed(photos, lambda photo: photo.stored.reason or ""),
+        "detail": _indexed(photos, lambda photo: shortened(photo.stored.detail, DETAIL_LENGTH)),
         "creator": _indexed(photos, lambda photo: shortened(photo.stored.attribution.creator)),
         "licence": _indexed(photos, lambda photo: shortened(photo.stored.attribution.licence)),
         "page": _indexed(photos, _page_pattern),
@@ -105,8 +104,8 @@ def _measures(photos: Sequence[Photo]) -> dict[str, Any]:
         "semiMajor": column(lambda p: p.stored.semi_major_m, 0.001),
         "semiMinor": column(lambda p: p.stored.semi_minor_m, 0.001),
         "azimuth": column(lambda p: p.stored.ellipse_azimuth_deg, 1.0),
-        "inliers": [photo.stored.result.evidence.n_inliers for photo in photos],
-        "views": [sum(a.n_inliers > 0 for a in photo.stored.result.evidence.anchors) for photo in photos],
+        "inliers": [photo.stored.n_inliers for photo in photos],
+        "views": [photo.stored.n_anchors for photo in photos],
         "trueError": column(lambda p: p.true_error_m, 0.001),
         "tail": column(lambda p: p.tail, 0.001),
     }
@@ -125,14 +124,9 @@ def _indexed(photos: Sequence[Photo], value: Callable[[Photo], str]) -> dict[str
     return {"names": names, "index": [place.get(text) for text in texts]}
 
 
-def _of_rejection(photo: Photo, name: str) -> str:
-    result = photo.stored.result
-    return str(getattr(result, name)) if isinstance(result, Rejection) else ""
-
-
 def _page_pattern(photo: Photo) -> str:
     """The page's address with {} for the photo's id: thousands of addresses become one."""
-    return safe_url(photo.stored.attribution.page_url).replace(photo.stored.result.image_id, "{}")
+    return safe_url(photo.stored.attribution.page_url).replace(photo.stored.image_id, "{}")
 
 
 def _from_origin(origin: Frame, lon_deg: float, lat_deg: float) -> list[int | None]:

@@ -71,9 +71,7 @@ def anchor_sources(contents: Contents) -> list[SourceFacts]:
 
 def depth_label(contents: Contents, run_key: str) -> str:
     """Whether the depth of a run was measured or predicted."""
-    oracle = {
-        photo.stored.result.evidence.depth_is_oracle for photo in contents.photos if photo.stored.run_key == run_key
-    }
+    oracle = {photo.stored.depth_is_oracle for photo in contents.photos if photo.stored.run_key == run_key}
     if oracle == {True}:
         return "measured (LiDAR): an oracle, not available in ordinary operation"
     return "predicted" if oracle == {False} else "measured (oracle) for some photos, predicted for others"

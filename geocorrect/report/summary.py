@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from geocorrect.errors import Status
-from geocorrect.records import Rejection
 from geocorrect.report.contents import Contents, Photo
 from geocorrect.report.statistics import Estimate, finite, median_of, percentile_of, share_of
 from geocorrect.report.wording import count, days, degrees, length, length_with_interval, listed, place, share
@@ -61,7 +60,7 @@ def key_figures(contents: Contents) -> list[Figure]:
 
 def reason_counts(photos: Iterable[Photo]) -> list[tuple[str, int]]:
     """Rejections by reason, most frequent first."""
-    reasons = [photo.stored.result.reason.value for photo in photos if isinstance(photo.stored.result, Rejection)]
+    reasons = [photo.stored.reason.value for photo in photos if photo.stored.reason is not None]
     return sorted(Counter(reasons).items(), key=lambda item: (-item[1], item[0]))
 
 
@@ -171,7 +170,7 @@ def _missed(contents: Contents) -> list[str]:
 
 
 def _oracle(contents: Contents) -> list[str]:
-    oracle = sum(photo.stored.result.evidence.depth_is_oracle for photo in contents.corrected)
+    oracle = sum(photo.stored.depth_is_oracle for photo in contents.corrected)
     if not oracle:
         return []
     return [

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from geocorrect.errors import REASON_TEXT, Reason, Status
-from geocorrect.records import Rejection
 from geocorrect.report.contents import Contents, Photo
 from geocorrect.report.statistics import finite, mean_angle_deg, median_of
 from geocorrect.report.summary import reason_counts
@@ -85,9 +84,8 @@ def reason_rows(contents: Contents) -> list[ReasonRow]:
     """Rejections by reason, most frequent first."""
     examples: dict[str, str] = {}
     for photo in contents.of_status(Status.REJECTED):
-        result = photo.stored.result
-        if isinstance(result, Rejection) and result.detail:
-            examples.setdefault(result.reason.value, result.detail)
+        if photo.stored.reason is not None and photo.stored.detail:
+            examples.setdefault(photo.stored.reason.value, photo.stored.detail)
     return [
         ReasonRow(code, REASON_TEXT[Reason(code)], n, shortened(examples.get(code, ""), 200))
         for code, n in reason_counts(contents.photos)

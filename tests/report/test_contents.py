@@ -18,7 +18,7 @@ from geocorrect.report.truth import TruePlace, Truth
 
 def test_every_result_in_force_is_there_once(contents: Contents) -> None:
     assert len(contents.photos) == COUNT
-    assert {photo.stored.result.image_id for photo in contents.photos} == {f"{1000 + i}" for i in range(COUNT)}
+    assert {photo.stored.image_id for photo in contents.photos} == {f"{1000 + i}" for i in range(COUNT)}
     assert len(contents.of_status(Status.REJECTED)) == COUNT // 5
     assert contents.n_pending == 1
     assert [run.run_key for run in contents.runs] == ["run-a"]
@@ -50,7 +50,7 @@ def test_tail_is_5_percent_on_the_95_percent_ellipse(contents: Contents) -> None
         here = frame.enu_from_wgs84(stored.lon_deg, stored.lat_deg, stored.height_m)
         lon, lat, _ = frame.wgs84_from_enu(here + np.array([east, north, 0.0]))
         place = TruePlace(float(lon), float(lat))
-        assert _photo(stored, None, {stored.result.image_id: place}).tail == pytest.approx(0.05, rel=1e-3)
+        assert _photo(stored, None, {stored.image_id: place}).tail == pytest.approx(0.05, rel=1e-3)
 
 
 def test_tail_is_uniform_where_predictions_are_true(contents: Contents) -> None:
@@ -61,7 +61,7 @@ def test_tail_is_uniform_where_predictions_are_true(contents: Contents) -> None:
     tails = []
     for offset in rng.multivariate_normal([0, 0], covariance, 400):
         lon, lat, _ = world.ROME.wgs84_from_enu(centre + np.array([*offset, 0.0]))
-        tails.append(_photo(stored, None, {stored.result.image_id: TruePlace(float(lon), float(lat))}).tail)
+        tails.append(_photo(stored, None, {stored.image_id: TruePlace(float(lon), float(lat))}).tail)
     shares = [np.mean(np.array(tails) <= level) for level in (0.05, 0.32, 0.5)]
     assert shares == pytest.approx([0.05, 0.32, 0.5], abs=0.06)
 

@@ -34,7 +34,7 @@ def test_places_come_back_to_the_millimetre(judged: Contents) -> None:
 def test_numbers_keep_their_units(contents: Contents) -> None:
     data = payload(contents)
     for i, photo in enumerate(contents.photos):
-        assert data["id"][i] == photo.stored.result.image_id
+        assert data["id"][i] == photo.stored.image_id
         assert data["statuses"][data["status"][i]] == photo.status
         if photo.status == "rejected":
             assert data["expected"][i] is None
