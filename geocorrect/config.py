@@ -34,7 +34,7 @@ from geocorrect.retrieve.spatial import SpatialOptions
 ENV_PREFIX = "GEOCORRECT__"
 DEFAULT_FILE = Path("geocorrect.toml")
 MatcherName = Literal["sift", "mast3r", "eloftr", "lightglue_disk", "lightglue_superpoint"]
-DepthName = Literal["lidar", "triangulated", "depth_anything_v2", "depth_pro", "zoedepth", "mast3r"]
+DepthName = Literal["lidar", "depth_anything_v2", "depth_pro", "zoedepth", "mast3r"]
 
 
 @dataclass(frozen=True)

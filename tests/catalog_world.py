@@ -58,10 +58,12 @@ def image(
     lon, lat, height = frame.wgs84_from_enu([5.0 * index - offset_m[0], -2.0 - offset_m[1], 1.8])
     sequence = index // 10
     return Image(
-        f"{1000 + index}", Position(float(lon), float(lat), float(height), "ellipsoid"), CAMERA, Path(f"img/{index}.jpg"),
+        f"{1000 + index}", Position(float(lon), float(lat), float(height), "ellipsoid"), CAMERA,
+        Path(f"img/{index}.jpg"),
         f"seq-{sequence}", START + timedelta(seconds=index), 90.0 - heading_error_deg, device_make="Acme",
         device_model=f"Cam {sequence}", quality=MetadataQuality.RAW_ONLY, sha256=f"{index:064x}", harvested_at=START,
-        attribution=Attribution("ana", f"https://example.org/{1000 + index}", "CC-BY-SA-4.0"), provider={"is_pano": False},
+        attribution=Attribution("ana", f"https://example.org/{1000 + index}", "CC-BY-SA-4.0"),
+        provider={"is_pano": False},
     )  # fmt: skip
 
 

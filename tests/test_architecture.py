@@ -30,7 +30,7 @@ STRANGERS = [{"match", "depth"}, {"harvest", "catalog"}, {"anchors", "harvest"},
 FORBIDDEN_IN = {
     "geometry": {"cv2", "torch", "sqlalchemy", "httpx", "typer"},
     "records": {"cv2", "torch", "sqlalchemy", "httpx", "typer"},
-    "localize": {"torch", "sqlalchemy", "httpx", "typer", "geoalchemy2"},
+    "localize": {"torch", "sqlalchemy", "httpx", "typer"},
 }
 CV2_ADAPTERS = {"geometry/remap.py"}
 
@@ -106,7 +106,6 @@ def test_files_stay_short(path: Path) -> None:
     [
         ("poselib", {"localize"}),
         ("sqlalchemy", {"catalog"}),
-        ("geoalchemy2", {"catalog"}),
         ("alembic", {"catalog"}),
         ("psycopg", {"catalog"}),
         ("httpx", {"harvest"}),

@@ -62,8 +62,6 @@ def build_depth(settings: Settings) -> DepthSource:
             from geocorrect.depth.mast3r import build as build_mast3r_depth
 
             return build_mast3r_depth(_with_runtime(settings.depth.mast3r, settings))
-        case "triangulated":
-            raise ConfigError("[depth.source] 'triangulated' needs `geocorrect anchors calibrate` first")
 
 
 def _with_runtime(options: Options, settings: Settings) -> Options:

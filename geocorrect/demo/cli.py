@@ -29,6 +29,9 @@ def demo(
     console = stderr()
     with progress_bar("demo") as progress:
         outcome = run_demo(DemoOptions(out, seed, size, workers, catalog), console.print, progress)
+    if outcome.exit_code:
+        console.print(f"stopped after {outcome.recomputed} photos; run the same command again to go on")
+        raise typer.Exit(outcome.exit_code)
     if as_json:
         write_json(outcome.summary)
         return

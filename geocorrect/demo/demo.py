@@ -30,7 +30,7 @@ from geocorrect.demo.picture import before_after
 from geocorrect.demo.server import LOOKALIKE_TOKEN, MapillaryLookalike
 from geocorrect.demo.summary import summarise
 from geocorrect.demo.world import DemoWorld, build_world
-from geocorrect.errors import Status
+from geocorrect.errors import ExitCode, Status
 from geocorrect.export.atomic_file import atomic_file
 from geocorrect.export.geojson import write_geojson
 from geocorrect.harvest.area import Area
@@ -79,11 +79,16 @@ class DemoOptions:
 
 @dataclass(frozen=True)
 class DemoOutcome:
-    """What the demo did. summary: the figures of summary.json; recomputed: images that got a new result in this run."""
+    """What the demo did.
+
+    summary: the figures of summary.json, empty when the run was stopped; recomputed: images that got a new result in
+    this run; exit_code: 130 or 143 when it was stopped.
+    """
 
     summary: dict[str, Any]
     recomputed: int
     harvested: HarvestReport
+    exit_code: ExitCode = ExitCode.OK
 
 
 def run_demo(options: DemoOptions, say: Say, progress: Progress) -> DemoOutcome:
@@ -99,6 +104,8 @@ def run_demo(options: DemoOptions, say: Say, progress: Progress) -> DemoOutcome:
         report = _harvest(settings, catalog, world)
         say("correcting")
         outcome = correct_due(settings, catalog, on_progress=progress)
+        if outcome.exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
+            return DemoOutcome({}, outcome.summary.n_computed, report, outcome.exit_code)
         return _judge(options, world, catalog, outcome, report, time.monotonic() - started_s)
 
 

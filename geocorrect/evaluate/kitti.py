@@ -1,8 +1,8 @@
 """Protocol on KITTI raw: some frames of the left camera are anchors, all other images are queries with known truth.
 
 Reported positions are the truth plus a slowly varying bias (a random walk from `bias_m`), headings are off by
-`heading_error_deg` (1 sigma): what a phone in a street delivers. The queries pass through the ordinary pipeline: catalog,
-retrieval, matching, lifting, solving, gate, catalog; errors are read back from the catalog.
+`heading_error_deg` (1 sigma): what a phone in a street delivers. The queries pass through the ordinary pipeline:
+catalog, retrieval, matching, lifting, solving, gate, catalog; errors are read back from the catalog.
 """
 
 from __future__ import annotations
