@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from estimator import read
 from scipy.optimize import minimize
 from scipy.stats import chi2
 
@@ -92,18 +93,6 @@ def solve_case(cell: str, options: SimulatorOptions, seed: int) -> list[dict[str
             row["nees"] = float(off[:3] @ np.linalg.solve(pose.covariance[:3, :3], off[:3]))
             row["gate"] = as_mapping(gate_statistics(solution, observed, query))
         rows.append(row)
-    return rows
-
-
-def read(store: Path) -> list[dict[str, Any]]:
-    """All whole rows of a store."""
-    rows = []
-    if store.exists():
-        for line in store.read_text().splitlines():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
     return rows
 
 

@@ -59,7 +59,7 @@ def run_pipeline(
 
     dry_run: ask the service and count what is due, store and write nothing.
     """
-    area = _area(settings)
+    area = Area.configured(settings.area.bbox, settings.area.file)
     harvested = None
     if area is not None:
         plan = HarvestPlan(area, settings.images.folder, dry_run=dry_run)
@@ -69,11 +69,3 @@ def run_pipeline(
     if not dry_run and corrected.exit_code not in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
         exported = {path: export_catalog(catalog, path) for path in settings.export.files}
     return PipelineOutcome(harvested, corrected, exported)
-
-
-def _area(settings: Settings) -> Area | None:
-    if settings.area.bbox is not None:
-        return Area.from_box(*settings.area.bbox)
-    if settings.area.file is not None:
-        return Area.from_file(settings.area.file)
-    return None

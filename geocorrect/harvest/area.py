@@ -71,6 +71,13 @@ class Area:
             raise InputError(f"{path}: not GeoJSON (the top level must be an object)")
         return cls.from_geojson(content, str(path))
 
+    @classmethod
+    def configured(cls, bbox: tuple[float, float, float, float] | None, file: Path | None) -> Area | None:
+        """The area of a configuration: a box (west, south, east, north), or a GeoJSON file, or None for neither."""
+        if bbox is not None:
+            return cls.from_box(*bbox)
+        return None if file is None else cls.from_file(file)
+
     def widened(self, margin_m: float) -> Area:
         """The area plus a margin, at least `margin_m` wide everywhere, wrapped at ±180°."""
         if margin_m <= 0:

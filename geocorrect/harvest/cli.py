@@ -131,10 +131,9 @@ def chosen_area(bbox: str | None, file: Path | None, settings: Settings) -> Area
         return Area.from_box(west, south, east, north)
     if file is not None:
         return Area.from_file(file)
-    if settings.area.bbox is not None:
-        return Area.from_box(*settings.area.bbox)
-    if settings.area.file is not None:
-        return Area.from_file(settings.area.file)
+    configured = Area.configured(settings.area.bbox, settings.area.file)
+    if configured is not None:
+        return configured
     raise UsageError("say where: --bbox WEST,SOUTH,EAST,NORTH, or --area FILE.geojson, or [area] in geocorrect.toml")
 
 
