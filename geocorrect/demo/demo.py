@@ -18,6 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from geocorrect.anchors.add import VbrSource, add_anchors
 from geocorrect.anchors.alignment import read_alignment
 from geocorrect.anchors.vbr import VbrOptions
@@ -112,7 +114,7 @@ def run_demo(options: DemoOptions, say: Say, progress: Progress) -> DemoOutcome:
 def _configuration(options: DemoOptions) -> Settings:
     file = options.out / "geocorrect.toml"
     text = CONFIGURATION.format(file=file, catalog=options.catalog_url or "corrections.gpkg", workers=options.workers)
-    _write_if_changed(file, text)
+    _write_if_changed(file, text.encode())
     return load_settings(file).settings
 
 
@@ -173,7 +175,8 @@ def _judge(
     before_after(world.truth, outcomes, picture_file)
     write_report(catalog, report_file, read_truth_file(world.folder / "truth.json"))
     summary = summarise(world.truth, outcomes, wall_s)
-    _write_if_changed(summary_file, json.dumps(summary, indent=2) + "\n")
+    # orjson writes nan, which is what the median of nothing is, as null: JSON knows no nan.
+    _write_if_changed(summary_file, orjson.dumps(summary, option=orjson.OPT_INDENT_2) + b"\n")
     return DemoOutcome(summary, recomputed, report)
 
 
@@ -185,7 +188,7 @@ def _outcome(stored: StoredResult, world: DemoWorld) -> Outcome:
     return Outcome.of(result, world.truth.frame)
 
 
-def _write_if_changed(path: Path, text: str) -> None:
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+def _write_if_changed(path: Path, content: bytes) -> None:
+    if not path.is_file() or path.read_bytes() != content:
         with atomic_file(path) as file:
-            file.write(text.encode())
+            file.write(content)
