@@ -53,8 +53,8 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._matcher = build_matcher(settings)
-        self._depth = _CachedDepth(build_depth(settings), settings.match.sift.cached_images)
-        self._views: _Recent[AnchorView] = _Recent(settings.match.sift.cached_images)
+        self._depth = _CachedDepth(build_depth(settings), settings.batch.cached_anchors)
+        self._views: _Recent[AnchorView] = _Recent(settings.batch.cached_anchors)
 
     def __call__(self, task: Task) -> Outcome:
         """Correct one image. A bad image is a Rejection; a bad anchor is left out and reported."""

@@ -58,7 +58,7 @@ image_size = "original"
 requests_per_s = 50.0     # the look-alike runs on this machine; be politer to the real service
 
 [match.sift]
-max_features = 4000       # half the default: four times faster, and plenty on these photos
+max_features = 4000       # half the default: a quarter of the matching work, and plenty on these photos
 
 [retrieve]
 max_candidates = 6

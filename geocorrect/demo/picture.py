@@ -15,6 +15,7 @@ from geocorrect.demo.outcome import Outcome
 from geocorrect.demo.summary import corrected_error_m, reported_error_m
 from geocorrect.demo.surfaces import Float
 from geocorrect.demo.truth import DemoTruth
+from geocorrect.errors import Status
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,7 +84,8 @@ def _draw_rejected(axes: Axes, truth: DemoTruth, outcomes: Sequence[Outcome], vi
             reasons[outcome.reason].append(outcome.image_id)
     for marker, (reason, ids) in zip(REJECTION_MARKERS * 3, sorted(reasons.items()), strict=False):
         places = view.turned([_reported_enu(truth, image_id) for image_id in ids])
-        label = f"rejected: {reason.replace('_', ' ')} ({len(ids)})"
+        waits = reason == Status.REVIEW
+        label = f"waits for a review ({len(ids)})" if waits else f"rejected: {reason.replace('_', ' ')} ({len(ids)})"
         _dots(axes, places, s=38, c=INK, marker=marker, linewidths=0.4, edgecolors="white", zorder=5, label=label)
     missed = [o.image_id for o in outcomes if o.reason is not None and truth.photos[o.image_id].localisable]
     if missed:
