@@ -27,12 +27,14 @@ def run(arguments: list[str]) -> int:
         error.show()
         return int(ExitCode.USAGE)
     except GeocorrectError as error:
-        from geocorrect.log import redact
+        from geocorrect.log import say
 
-        print(f"error: {redact(str(error))}", file=sys.stderr)  # noqa: T201
+        say(f"error: {error}", error=True)
         return int(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        print("interrupted", file=sys.stderr)  # noqa: T201
+        from geocorrect.log import say
+
+        say("interrupted", error=True)
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:
         return int(ExitCode.OK)

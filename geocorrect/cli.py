@@ -37,20 +37,17 @@ def root(
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="Configuration file; default: geocorrect.toml here.")
     ] = None,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "warning",
-    log_json: Annotated[bool, typer.Option("--log-json", help="Log as JSON lines.")] = False,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error; default: [log] level.")] = None,
+    log_format: Annotated[str | None, typer.Option(help="text, or json: one object per line of stderr.")] = None,
+    log_json: Annotated[bool, typer.Option("--log-json", help="Short for --log-format json.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Options that come before the command."""
-    from geocorrect.errors import UsageError
-    from geocorrect.log import set_up_logging
+    from geocorrect.console import LogChoice
 
-    if log_level.lower() not in {"debug", "info", "warning", "error"}:
-        raise UsageError(f"--log-level {log_level!r}: use debug, info, warning or error")
-    set_up_logging(log_level, json_lines=log_json)
-    context.obj = Invocation(config)
+    context.obj = Invocation(config, LogChoice.parsed(log_level, "json" if log_json else log_format))
 
 
 @app.command()
@@ -77,10 +74,13 @@ def correct(
 ) -> None:
     """Correct every image of the catalog that is due (no result yet, or something changed)."""
     from geocorrect.batch.job import correct_due
+    from geocorrect.batch.observe import observed
 
     settings = invocation(context).settings(catalog)
-    with open_catalog(settings) as store, progress_bar("correct") as progress:
-        outcome = correct_due(settings, store, max_images=max_images, dry_run=dry_run, on_progress=progress)
+    with observed(settings, "correct") as observer, open_catalog(settings) as store, progress_bar("correct") as bar:
+        follow = observer.following(bar)
+        outcome = correct_due(settings, store, max_images=max_images, dry_run=dry_run, on_progress=follow)
+        observer.ended(outcome)
     if as_json:
         write_json(outcome.as_json())
     else:
@@ -99,11 +99,13 @@ def run(
 
     Without [area] in the configuration nothing is harvested. The exit code is the first failure's.
     """
+    from geocorrect.batch.observe import observed
     from geocorrect.batch.pipeline import run_pipeline
 
     settings = invocation(context).settings(catalog)
-    with open_catalog(settings) as store, progress_bar("correct") as progress:
-        outcome = run_pipeline(settings, store, dry_run=dry_run, on_progress=progress)
+    with observed(settings, "run") as observer, open_catalog(settings) as store, progress_bar("correct") as bar:
+        outcome = run_pipeline(settings, store, dry_run=dry_run, on_progress=observer.following(bar))
+        observer.ended(outcome)
     if as_json:
         write_json(outcome.as_json())
     else:

@@ -12,29 +12,34 @@ import json
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from geocorrect.batch.options import BatchOptions
+from geocorrect.depth.calibrate import CalibrateOptions
+from geocorrect.depth.files import DepthFilesOptions
 from geocorrect.depth.mast3r import Mast3rDepthOptions
 from geocorrect.depth.monocular import DepthAnythingOptions, DepthProOptions, ZoeDepthOptions
+from geocorrect.depth.triangulated import TriangulatedOptions
 from geocorrect.errors import ConfigError
 from geocorrect.harvest.options import HarvestOptions
 from geocorrect.localize.options import LocalizeOptions
+from geocorrect.log import LogOptions
 from geocorrect.match.huggingface import EloftrOptions, LightGlueOptions
 from geocorrect.match.lightglue_disk import DiskLightGlueOptions
 from geocorrect.match.mast3r import Mast3rOptions
 from geocorrect.match.sift import SiftOptions
 from geocorrect.networks.runtime import Runtime
+from geocorrect.retrieve.neighbours import NeighbourOptions
 from geocorrect.retrieve.spatial import SpatialOptions
 
 ENV_PREFIX = "GEOCORRECT__"
 DEFAULT_FILE = Path("geocorrect.toml")
 MatcherName = Literal["sift", "mast3r", "eloftr", "lightglue_disk", "lightglue_superpoint"]
-DepthName = Literal["lidar", "depth_anything_v2", "depth_pro", "zoedepth", "mast3r"]
+DepthName = Literal["lidar", "triangulated", "depth_anything_v2", "depth_pro", "zoedepth", "mast3r", "files"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,13 @@ class ImagesSection:
     """Where harvested photos are stored."""
 
     folder: Path = Path("images")
+
+
+@dataclass(frozen=True)
+class CalibrationsSection:
+    """Where `geocorrect anchors calibrate` keeps what neighbours say about the anchors' depth."""
+
+    folder: Path = Path("calibrations")
 
 
 @dataclass(frozen=True)
@@ -84,13 +96,31 @@ class MatchSection:
 
 @dataclass(frozen=True)
 class DepthSection:
-    """H: which depth source. `lidar` is an oracle and labelled as such in every result."""
+    """H: which depth source. `lidar` is an oracle and labelled as such in every result.
+
+    `triangulated` needs neither scanner nor network: an anchor's neighbours of known pose tell its depth. calibrate: a
+    predicted depth is corrected once per anchor against those neighbours (`geocorrect anchors calibrate`).
+    """
 
     source: DepthName = "lidar"
+    calibrate: bool = False
+    neighbours: NeighbourOptions = field(default_factory=NeighbourOptions)
+    triangulated: TriangulatedOptions = field(default_factory=TriangulatedOptions)
+    calibration: CalibrateOptions = field(default_factory=CalibrateOptions)
     depth_anything_v2: DepthAnythingOptions = field(default_factory=DepthAnythingOptions)
     depth_pro: DepthProOptions = field(default_factory=DepthProOptions)
     zoedepth: ZoeDepthOptions = field(default_factory=ZoeDepthOptions)
     mast3r: Mast3rDepthOptions = field(default_factory=Mast3rDepthOptions)
+    files: DepthFilesOptions = field(default_factory=DepthFilesOptions)
+
+    def __post_init__(self) -> None:
+        if self.calibrate and self.source in ("lidar", "triangulated"):
+            raise ValueError(f"depth: {self.source} is not predicted by a network; calibrate = true does not apply")
+
+    @property
+    def needs_neighbours(self) -> bool:
+        """Whether the depth of an anchor takes the photos of its neighbours."""
+        return self.calibrate or self.source == "triangulated"
 
 
 class Settings(BaseModel):
@@ -106,9 +136,11 @@ class Settings(BaseModel):
     retrieve: SpatialOptions = SpatialOptions()
     match: MatchSection = MatchSection()
     depth: DepthSection = DepthSection()
+    calibrations: CalibrationsSection = CalibrationsSection()
     models: Runtime = Runtime()
     localize: LocalizeOptions = LocalizeOptions()
     batch: BatchOptions = BatchOptions()
+    log: LogOptions = LogOptions()
 
     def as_json(self) -> dict[str, Any]:
         """The whole configuration as plain JSON values."""
@@ -119,6 +151,7 @@ class Settings(BaseModel):
         settings = self.as_json()
         relevant = {key: settings[key] for key in ("retrieve", "match", "depth", "localize")}
         relevant["seed"] = self.batch.seed
+        del relevant["depth"]["files"]["folder"]
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
 
 
@@ -210,12 +243,19 @@ def _resolve_paths(settings: Settings, base: Path) -> Settings:
     catalog = settings.catalog
     if "://" not in catalog.url:
         catalog = CatalogSection(str((base / catalog.url).resolve()))
-    area_file = settings.area.file
+    area_file, metrics_file = settings.area.file, settings.batch.metrics_file
+    cache_folder = settings.models.cache_folder
+    files = settings.depth.files
+    depth_files = replace(files, folder=files.folder and (base / files.folder).resolve())
     return settings.model_copy(
         update={
             "catalog": catalog,
             "images": ImagesSection((base / settings.images.folder).resolve()),
+            "depth": replace(settings.depth, files=depth_files),
+            "calibrations": CalibrationsSection((base / settings.calibrations.folder).resolve()),
             "area": AreaSection(settings.area.bbox, area_file and (base / area_file).resolve()),
             "export": ExportSection(tuple((base / file).resolve() for file in settings.export.files)),
+            "models": replace(settings.models, cache_folder=cache_folder and (base / cache_folder).resolve()),
+            "batch": replace(settings.batch, metrics_file=metrics_file and (base / metrics_file).resolve()),
         }
     )

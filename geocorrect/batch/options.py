@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 
@@ -14,7 +15,7 @@ class BatchOptions:
     of this size, as they come. cached_anchors: pixels and depth of that many anchors stay in a worker's memory
     (three bytes a pixel, and the depth). seed: makes every random choice of a run repeatable. max_rejected_share: above
     it the run ends with exit code 7 (0…1; most photos of a whole area are out of the anchors' sight, so the
-    default never complains).
+    default never complains). metrics_file: a Prometheus text file, kept up to date while a run works.
     """
 
     engine: Literal["local"] = "local"
@@ -23,6 +24,7 @@ class BatchOptions:
     cached_anchors: int = 64
     seed: int = 0
     max_rejected_share: float = 1.0
+    metrics_file: Path | None = None
 
     def __post_init__(self) -> None:
         if min(self.workers, self.images_per_transaction, self.cached_anchors) < 1:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from geocorrect import __version__
 from geocorrect.batch.backends import build_depth, build_matcher
 from geocorrect.batch.engine import build_engine
+from geocorrect.batch.logged_worker import LoggedWorkers
 from geocorrect.batch.stop import StopRequest
 from geocorrect.batch.worker import Outcome, Task, Worker
 from geocorrect.catalog.run import RunManifest
@@ -25,6 +26,7 @@ from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
+from geocorrect.log import note_run_key
 from geocorrect.records import Correction, Image, MetadataQuality
 from geocorrect.retrieve.spatial import AnchorSites, SpatialRetriever
 
@@ -99,9 +101,10 @@ def run_batch(
         return summary
     started_s = time.monotonic()
     run_id = catalog.begin_run(manifest)
+    note_run_key(manifest.run_key)
     log.info("run %s: %d images due", run_id, len(due))
     tasks = _tasks(settings, catalog, frame, due, stop)
-    outcomes = build_engine(settings.batch).map(partial(Worker, settings), tasks)
+    outcomes = build_engine(settings.batch).map(LoggedWorkers(partial(Worker, settings)), tasks)
     for group in _groups(outcomes, settings.batch.images_per_transaction):
         catalog.record(
             manifest.run_key,
