@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from geocorrect.config import Settings
 from geocorrect.depth.base import DepthSource
-from geocorrect.errors import ConfigError
+from geocorrect.depth.neighbours import NeighbourBook
+from geocorrect.errors import ConfigError, InputError
 from geocorrect.match.base import Matcher
 from geocorrect.networks.runtime import Runtime
+from geocorrect.records import Anchor, AnchorView
+
+if TYPE_CHECKING:
+    from geocorrect.depth.stored import NeighbourDepth
 
 Options = TypeVar("Options", bound=Any)
 
@@ -39,13 +44,55 @@ def build_matcher(settings: Settings) -> Matcher:
             return build_lightglue_disk(_with_runtime(settings.match.lightglue_disk, settings))
 
 
-def build_depth(settings: Settings) -> DepthSource:
-    """The configured depth source; ModelError when its weights are missing."""
+def build_depth(
+    settings: Settings, matcher: Matcher | None = None, neighbours: NeighbourBook | None = None
+) -> DepthSource:
+    """The configured depth source; ModelError when its weights are missing.
+
+    matcher, neighbours: for sources that look at an anchor's neighbours; without them such a source can only say its
+    fingerprint.
+    """
+    if not settings.depth.needs_neighbours:
+        return _build_single_view(settings)
+    return build_neighbour_depth(settings, matcher or build_matcher(settings), neighbours or NeighbourBook(_no_pixels))
+
+
+def build_neighbour_depth(settings: Settings, matcher: Matcher, book: NeighbourBook) -> NeighbourDepth:
+    """The configured depth source that looks at neighbours; ConfigError when another kind is configured."""
+    from geocorrect.depth.calibration_store import CalibrationStore
+    from geocorrect.depth.stored import StoredCalibratedDepth, StoredTriangulatedDepth
+    from geocorrect.depth.triangulated import CalibratedDepth, TriangulatedDepth
+
+    store = CalibrationStore(settings.calibrations.folder)
+    if settings.depth.source == "triangulated":
+        triangulated = TriangulatedDepth(matcher, book, settings.depth.triangulated)
+        return StoredTriangulatedDepth(triangulated, book, store)
+    if settings.depth.calibrate:
+        base = _build_single_view(settings)
+        return StoredCalibratedDepth(CalibratedDepth(base, matcher, book, settings.depth.calibration), book, store)
+    raise ConfigError(
+        f'[depth] source = "{settings.depth.source}" needs no calibration; configure source = "triangulated", or a '
+        "network and calibrate = true"
+    )
+
+
+def _no_pixels(anchor: Anchor) -> AnchorView:
+    raise InputError(f"anchor {anchor.id}: no pixels here")
+
+
+def _build_single_view(settings: Settings) -> DepthSource:
+    """A source that needs nothing but the anchor itself."""
     match settings.depth.source:
         case "lidar":
             from geocorrect.depth.lidar import LidarDepth
 
             return LidarDepth()
+        case "files":
+            from geocorrect.depth.files import FilesDepth
+
+            return FilesDepth(settings.depth.files)
+        case "triangulated":
+            raise AssertionError("depth from neighbours is built by build_neighbour_depth")
         case "depth_anything_v2":
             from geocorrect.depth.monocular import build_depth_anything
 

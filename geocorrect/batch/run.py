@@ -19,6 +19,7 @@ from geocorrect import __version__
 from geocorrect.batch.backends import build_depth, build_matcher
 from geocorrect.batch.engine import build_engine
 from geocorrect.batch.logged_worker import LoggedWorkers
+from geocorrect.batch.neighbour_table import NeighbourTable
 from geocorrect.batch.stop import StopRequest
 from geocorrect.batch.worker import Outcome, Task, Worker
 from geocorrect.catalog.run import RunManifest
@@ -154,6 +155,7 @@ def _tasks(settings: Settings, catalog: Catalog, frame: Frame, due: list[str], s
     """Tasks in spatial order, so that neighbours share the anchors that a worker has just read."""
     index = catalog.anchor_index()
     retriever = SpatialRetriever(AnchorSites(index.ids, index.enu_m, index.heading_deg), settings.retrieve)
+    neighbours = NeighbourTable(settings, index, catalog.anchors)
     for ids in _chunks(_in_spatial_order(catalog, frame, due), IMAGES_PER_READ):
         images = catalog.images(ids)
         for image_id in ids:
@@ -163,8 +165,9 @@ def _tasks(settings: Settings, catalog: Catalog, frame: Frame, due: list[str], s
             reported_enu_m = _reported_enu_m(frame, image)
             heading_deg = _best_heading_deg(image)
             pairs = tuple(retriever.candidates(image_id, reported_enu_m, heading_deg))
-            anchors = catalog.anchors([pair.anchor_id for pair in pairs])
-            yield Task(image, reported_enu_m, heading_deg, pairs, tuple(anchors[p.anchor_id] for p in pairs))
+            by_id = catalog.anchors([pair.anchor_id for pair in pairs])
+            anchors = tuple(by_id[pair.anchor_id] for pair in pairs)
+            yield Task(image, reported_enu_m, heading_deg, pairs, anchors, neighbours.of(anchors))
 
 
 def _in_spatial_order(catalog: Catalog, frame: Frame, due: list[str]) -> list[str]:

@@ -1,5 +1,6 @@
-"""Depth calibrations on disk: one file per anchor, named by everything it depends on, so that a killed run
-resumes.
+"""What neighbours say about an anchor's depth, on disk: one file per anchor, named by everything it depends on.
+
+So a killed calibration resumes, and a changed alignment, network, option or neighbour means calibrating again.
 """
 
 from __future__ import annotations
@@ -7,17 +8,16 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 
 from geocorrect.depth.calibrate import CalibrateOptions, DepthCalibration
-from geocorrect.depth.triangulated import CalibratedDepth
 from geocorrect.errors import InputError, OutputError
-from geocorrect.records import NAN, Anchor, AnchorView
+from geocorrect.records import Anchor, DepthMap
 
 ARRAYS = ("coefficients", "coefficient_covariance", "points", "factor", "alpha")
 NUMBERS = (
@@ -33,97 +33,118 @@ NUMBERS = (
 
 
 @dataclass(frozen=True)
-class CalibrationReport:
-    """One line of `geocorrect anchors calibrate`: predicted over triangulated depth and the spread of its
-    logarithm, before and after; n_tracks 0 where the neighbours did not suffice and the depth stays raw.
-    reused: found on disk.
-    """
+class StoredKey:
+    """What a stored depth depends on. fingerprint: of the depth source, matcher and options included."""
 
-    anchor_id: str
-    n_tracks: int
-    scale_before: float = NAN
-    scale_after: float = NAN
-    spread_before: float = NAN
-    spread_after: float = NAN
-    reused: bool = False
+    anchor: Anchor
+    neighbours: tuple[Anchor, ...]
+    fingerprint: str
+
+    @property
+    def digest(self) -> str:
+        """Hex name; changes with poses, cameras, pictures, alignment and fingerprint, not with where files lie."""
+        parts = [self.fingerprint, *(_identity(anchor) for anchor in (self.anchor, *self.neighbours))]
+        return hashlib.sha256("\n\n".join(parts).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, eq=False)
+class StoredCalibration:
+    """A finished calibration; None: the anchor's neighbours do not suffice, its depth stays as predicted."""
+
+    calibration: DepthCalibration | None
 
 
 class CalibrationStore:
-    """Calibrations of one folder; a missing file means not calibrated yet."""
+    """Calibrations and triangulated depth of one folder; a missing file means not computed yet."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def path(self, anchor: Anchor, fingerprint: str) -> Path:
-        """File of an anchor under one alignment, depth source, matcher and set of options."""
-        key = f"{anchor.dataset}\n{anchor.id}\n{anchor.alignment_id}\n{anchor.sha256}\n{fingerprint}"
-        return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
+    @property
+    def exists(self) -> bool:
+        """Whether there is a folder to keep things in."""
+        return self.folder.is_dir()
 
-    def save(self, anchor: Anchor, fingerprint: str, calibration: DepthCalibration) -> None:
+    def path(self, key: StoredKey) -> Path:
+        """File of an anchor under one alignment, set of neighbours, depth source, matcher and set of options."""
+        return self.folder / f"{key.digest}.npz"
+
+    def save(self, key: StoredKey, calibration: DepthCalibration | None) -> None:
         """Write atomically; OutputError naming the folder when it cannot be written."""
+        if calibration is None:
+            self._write(key, {"insufficient": np.array(1)})
+            return
         arrays = {name: getattr(calibration, name) for name in ARRAYS}
         arrays["numbers"] = np.array([getattr(calibration, name) for name in NUMBERS], float)
+        self._write(key, arrays)
+
+    def load(self, key: StoredKey, options: CalibrateOptions) -> StoredCalibration | None:
+        """The stored calibration, or None when there is none yet; InputError naming a damaged file."""
+        data = self._read(key)
+        if data is None:
+            return None
+        if "insufficient" in data:
+            return StoredCalibration(None)
+        try:
+            arrays: dict[str, Any] = {name: np.asarray(data[name], np.float64) for name in ARRAYS}
+            numbers: dict[str, Any] = dict(zip(NUMBERS, (float(v) for v in data["numbers"]), strict=True))
+        except (KeyError, ValueError, TypeError) as error:
+            raise self._damaged(key, error) from None
+        numbers["n_tracks"] = int(numbers["n_tracks"])
+        return StoredCalibration(DepthCalibration(camera=key.anchor.camera, options=options, **arrays, **numbers))
+
+    def save_map(self, key: StoredKey, depth: DepthMap) -> None:
+        """Keep sparse depth; OutputError naming the folder when it cannot be written."""
+        assert depth.samples_px is not None
+        assert depth.samples_z_m is not None
+        sigma = np.broadcast_to(np.asarray(depth.log_sigma, np.float32), depth.samples_z_m.shape)
+        self._write(key, {"samples_px": depth.samples_px, "samples_z_m": depth.samples_z_m, "log_sigma": sigma})
+
+    def load_map(self, key: StoredKey, name: str) -> DepthMap | None:
+        """The stored sparse depth under the given source name, or None; InputError naming a damaged file."""
+        data = self._read(key)
+        if data is None:
+            return None
+        try:
+            px, z_m, sigma = (data[part] for part in ("samples_px", "samples_z_m", "log_sigma"))
+            return DepthMap(name, False, samples_px=px, samples_z_m=z_m, log_sigma=sigma.astype(np.float32))
+        except (KeyError, ValueError) as error:
+            raise self._damaged(key, error) from None
+
+    def _write(self, key: StoredKey, arrays: dict[str, Any]) -> None:
+        temporary: Path | None = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(dir=self.folder, suffix=".part")
+            temporary = Path(name)
             with os.fdopen(handle, "wb") as stream:
                 np.savez(stream, **arrays)
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.replace(name, self.path(anchor, fingerprint))
+            temporary.replace(self.path(key))
         except OSError as error:
+            if temporary is not None:
+                temporary.unlink(missing_ok=True)
             raise OutputError(f"{self.folder}: calibrations cannot be written ({error.strerror})") from None
 
-    def load(self, anchor: Anchor, fingerprint: str, options: CalibrateOptions) -> DepthCalibration | None:
-        """The stored calibration or None; InputError naming a damaged file."""
-        path = self.path(anchor, fingerprint)
+    def _read(self, key: StoredKey) -> dict[str, Any] | None:
+        path = self.path(key)
         if not path.exists():
             return None
         try:
             with np.load(path, allow_pickle=False) as data:
-                arrays = {name: np.asarray(data[name], np.float64) for name in ARRAYS}
-                numbers = dict(zip(NUMBERS, (float(v) for v in data["numbers"]), strict=True))
+                return {name: np.asarray(data[name]) for name in data.files}
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-            raise InputError(f"{path}: damaged depth calibration ({error}); delete it and calibrate again") from None
-        return DepthCalibration(
-            camera=anchor.camera,
-            options=options,
-            coefficients=arrays["coefficients"],
-            coefficient_covariance=arrays["coefficient_covariance"],
-            points=arrays["points"],
-            factor=arrays["factor"],
-            alpha=arrays["alpha"],
-            amplitude=numbers["amplitude"],
-            scale_before=numbers["scale_before"],
-            scale_after=numbers["scale_after"],
-            spread_before=numbers["spread_before"],
-            spread_after=numbers["spread_after"],
-            n_tracks=int(numbers["n_tracks"]),
-            good_share=numbers["good_share"],
-            common_log_sigma=numbers["common_log_sigma"],
-        )
+            raise self._damaged(key, error) from None
+
+    def _damaged(self, key: StoredKey, error: Exception) -> InputError:
+        return InputError(f"{self.path(key)}: damaged depth calibration ({error}); delete it and calibrate again")
 
 
-def calibrate_anchors(
-    views: Iterable[AnchorView], source: CalibratedDepth, store: CalibrationStore
-) -> Iterator[CalibrationReport]:
-    """Calibrate anchor after anchor, storing each at once; what is stored already is only read (resumable)."""
-    for view in views:
-        anchor = view.anchor
-        stored = store.load(anchor, source.fingerprint, source.options)
-        calibration = stored
-        if calibration is None:
-            calibration = source.calibrate(anchor, view.pixels, source.base.depth(anchor, view.pixels))
-            if calibration is not None:
-                store.save(anchor, source.fingerprint, calibration)
-        source.remember(anchor, calibration)
-        yield _report(anchor, calibration, stored is not None)
-
-
-def _report(anchor: Anchor, calibration: DepthCalibration | None, reused: bool) -> CalibrationReport:
-    if calibration is None:
-        return CalibrationReport(anchor.id, 0)
-    c = calibration
-    return CalibrationReport(
-        anchor.id, c.n_tracks, c.scale_before, c.scale_after, c.spread_before, c.spread_after, reused
-    )
+def _identity(anchor: Anchor) -> str:
+    """Everything about an anchor that its depth depends on; its pose to a micrometre, as a catalog gives it back."""
+    pose, c = anchor.world_from_cam, anchor.camera
+    numbers = np.concatenate([pose.translation_m, pose.rotation.as_matrix().ravel()])
+    camera = (c.projection.value, c.width, c.height, c.focal_x_px, c.focal_y_px, c.principal_x_px, c.principal_y_px)
+    parts = (anchor.dataset, anchor.id, anchor.alignment_id, anchor.sha256, (np.round(numbers, 6) + 0.0).tolist())
+    return repr((parts, camera, c.distortion))

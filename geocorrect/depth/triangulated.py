@@ -6,6 +6,7 @@ depth sample. The samples lie on the anchor's own features, which is where a que
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -53,7 +54,7 @@ class TriangulatedDepth:
     def fingerprint(self) -> str:
         """Back-end and parameters in one line."""
         o = self.options
-        return f"triangulated/{o.max_log_sigma:g}/{o.min_support:g}/{self.matcher.fingerprint}"
+        return f"triangulated/{_digest(o.max_log_sigma, o.min_support, o.tracks)}/{self.matcher.fingerprint}"
 
     def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
         """See `depth.base.DepthSource.depth`."""
@@ -101,7 +102,7 @@ class CalibratedDepth:
     @property
     def fingerprint(self) -> str:
         """Base source, matcher and parameters in one line."""
-        return f"{self.base.fingerprint}+calibrated/{self.options}/{self.matcher.fingerprint}"
+        return f"{self.base.fingerprint}+calibrated/{_digest(self.options)}/{self.matcher.fingerprint}"
 
     def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
         """See `depth.base.DepthSource.depth`."""
@@ -149,3 +150,8 @@ def neighbour_matches(
             relative = view.anchor.world_from_cam.inverse() @ anchor.world_from_cam
             pairs.append(NeighbourMatches(relative, view.anchor.camera, anchor_px[imaged], neighbour_px[imaged]))
     return pairs
+
+
+def _digest(*parameters: object) -> str:
+    """Short name of a set of parameters."""
+    return hashlib.sha256(repr(parameters).encode()).hexdigest()[:12]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,12 @@ import pytest
 from geocorrect.demo.simulator import ANCHOR_CAMERA, SimulatorOptions, simulate
 from geocorrect.demo.simulator_observe import calibrate_anchor
 from geocorrect.depth.calibrate import calibrated_map
-from geocorrect.depth.calibration_store import CalibrationStore, calibrate_anchors
+from geocorrect.depth.calibration_store import CalibrationStore
+from geocorrect.depth.neighbours import NeighbourBook
+from geocorrect.depth.stored import StoredCalibratedDepth, StoredTriangulatedDepth, calibrate_anchors
 from geocorrect.depth.track_adjustment import NeighbourMatches, TrackOptions, adjust_tracks
 from geocorrect.depth.triangulated import CalibratedDepth, TriangulatedDepth
-from geocorrect.errors import InputError
+from geocorrect.errors import ConfigError, InputError
 from geocorrect.geometry.pose import Pose
 from geocorrect.records import Anchor, AnchorView, DepthMap, Matches
 
@@ -63,30 +66,86 @@ class FlatDepth:
         return DepthMap("flat", False, z_m=np.full(image.shape[:2], 11.0, np.float32), common_log_sigma=0.3)
 
 
-def test_calibration_is_stored_and_resumed(tmp_path: Path) -> None:
+def scene_with_neighbours() -> tuple[AnchorView, list[NeighbourMatches], NeighbourBook]:
+    """An anchor at the origin, exact matches with two neighbours, and the book that knows them."""
     _, pairs = exact_pairs(street_points(2), [1.5, 3.0])
     image = np.zeros((ANCHOR_CAMERA.height, ANCHOR_CAMERA.width, 3), np.uint8)
     anchor = Anchor("0", "t", Path("none"), ANCHOR_CAMERA, Pose.identity(), "x")
-    views = [
-        AnchorView(Anchor(str(i), "t", Path("none"), ANCHOR_CAMERA, p.neighbour_from_anchor.inverse(), "x"), image)
+    others = tuple(
+        Anchor(str(i), "t", Path("none"), ANCHOR_CAMERA, p.neighbour_from_anchor.inverse(), "x")
         for i, p in enumerate(pairs, 1)
-    ]
-    store = CalibrationStore(tmp_path / "calibrations")
-    first = CalibratedDepth(FlatDepth(), Scripted(pairs), lambda a: views)
-    report = next(iter(calibrate_anchors([AnchorView(anchor, image)], first, store)))
+    )
+    book = NeighbourBook(lambda a: AnchorView(a, image))
+    book.learn({"0": others}, (anchor,))
+    return AnchorView(anchor, image), pairs, book
+
+
+def calibrated(pairs: list[NeighbourMatches], book: NeighbourBook, folder: Path) -> StoredCalibratedDepth:
+    return StoredCalibratedDepth(CalibratedDepth(FlatDepth(), Scripted(pairs), book), book, CalibrationStore(folder))
+
+
+def test_calibration_is_stored_and_resumed(tmp_path: Path) -> None:
+    view, pairs, book = scene_with_neighbours()
+    first = calibrated(pairs, book, tmp_path / "calibrations")
+    with pytest.raises(ConfigError, match="geocorrect anchors calibrate"):
+        first.depth(view.anchor, view.pixels)
+    (report,) = calibrate_anchors([view], first)
     assert report.n_tracks > 50
+    assert report.n_neighbours == 2
     assert not report.reused
     assert report.spread_after < report.spread_before
+    direct = first.source.depth(view.anchor, view.pixels)
 
-    again = CalibratedDepth(FlatDepth(), Scripted([]), lambda a: [])
-    again.matcher.pairs = pairs
-    resumed = next(iter(calibrate_anchors([AnchorView(anchor, image)], again, store)))
+    again = calibrated([], book, tmp_path / "calibrations")
+    (resumed,) = calibrate_anchors([view], again)
     assert resumed.reused
-    np.testing.assert_array_equal(again.depth(anchor, image).z_m, first.depth(anchor, image).z_m)
+    assert dataclasses.replace(resumed, reused=False) == report
+    stored = again.depth(view.anchor, view.pixels)
+    np.testing.assert_array_equal(stored.z_m, direct.z_m)
+    assert stored.name == "flat+calibrated"
 
-    store.path(anchor, first.fingerprint).write_bytes(b"not a calibration")
+    key = first.key(view.anchor)
+    first.store.path(key).write_bytes(b"not a calibration")
     with pytest.raises(InputError, match="damaged depth calibration"):
-        store.load(anchor, first.fingerprint, first.options)
+        first.depth(view.anchor, view.pixels)
+
+
+def test_a_moved_anchor_or_neighbour_is_not_calibrated(tmp_path: Path) -> None:
+    view, pairs, book = scene_with_neighbours()
+    source = calibrated(pairs, book, tmp_path)
+    list(calibrate_anchors([view], source))
+    neighbours = book.records(view.anchor)
+    moved = dataclasses.replace(neighbours[0], world_from_cam=Pose(Pose.identity().rotation, np.array([0.0, 0.1, 2.0])))
+    book.learn({"0": (moved, neighbours[1])}, (view.anchor,))
+    with pytest.raises(ConfigError):
+        source.depth(view.anchor, view.pixels)
+
+
+def test_an_anchor_without_neighbours_keeps_its_prediction_and_is_reported(tmp_path: Path) -> None:
+    view, _, book = scene_with_neighbours()
+    book.learn({"0": ()}, (view.anchor,))
+    source = calibrated([], book, tmp_path)
+    (report,) = calibrate_anchors([view], source)
+    assert (report.n_tracks, report.n_neighbours) == (0, 0)
+    assert source.depth(view.anchor, view.pixels).name == "flat"
+    assert next(iter(calibrate_anchors([view], source))).reused
+
+
+def test_triangulated_depth_is_kept_where_there_is_a_folder(tmp_path: Path) -> None:
+    view, pairs, book = scene_with_neighbours()
+    store = CalibrationStore(tmp_path / "calibrations")
+    source = StoredTriangulatedDepth(TriangulatedDepth(Scripted(pairs), book), book, store)
+    computed = source.depth(view.anchor, view.pixels)
+    assert not store.exists
+    (report,) = calibrate_anchors([view], source)
+    assert computed.samples_z_m is not None
+    assert report.n_tracks == len(computed.samples_z_m) > 100
+    assert 0 < report.spread_after < 0.1
+    again = StoredTriangulatedDepth(TriangulatedDepth(Scripted([]), book), book, store)
+    kept = again.depth(view.anchor, view.pixels)
+    np.testing.assert_array_equal(kept.samples_px, computed.samples_px)
+    np.testing.assert_array_equal(kept.log_sigma, computed.log_sigma)
+    assert not kept.is_oracle
 
 
 def exact_pairs(points_m: np.ndarray, offsets_m: list[float]) -> tuple[np.ndarray, list[NeighbourMatches]]:

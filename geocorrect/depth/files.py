@@ -1,0 +1,67 @@
+"""Depth that was predicted elsewhere (a network on another machine), one .npy file per anchor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from geocorrect.errors import ConfigError, InputError
+from geocorrect.records import Anchor, DepthMap, ImageArray
+
+
+@dataclass(frozen=True)
+class DepthFilesOptions:
+    """Where the files lie and what they are worth.
+
+    folder: holds `<anchor id>.npy`, (H, W) z-depth in metres as floats, nan or 0 = unknown. name: of what made them, a
+    version included; it names the depth in results, and a change makes everything due again. common_log_sigma: relative
+    error shared by a whole picture; log_sigma: of single pixels. is_oracle: they were measured, not predicted.
+    """
+
+    folder: Path | None = None
+    name: str = "files"
+    common_log_sigma: float = 0.2
+    log_sigma: float = 0.1
+    is_oracle: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.name or self.common_log_sigma < 0 or not self.log_sigma > 0:
+            raise ValueError("depth files: a name, common_log_sigma ≥ 0 and log_sigma > 0 are needed")
+
+
+class FilesDepth:
+    """DepthSource that reads prepared maps."""
+
+    def __init__(self, options: DepthFilesOptions) -> None:
+        if options.folder is None:
+            raise ConfigError('[depth] source = "files" needs [depth.files] folder = "…" with <anchor id>.npy files')
+        self.folder, self.options = options.folder, options
+
+    @property
+    def fingerprint(self) -> str:
+        """What the options say; the folder may move."""
+        o = self.options
+        return f"{o.name}/{o.common_log_sigma:g}/{o.log_sigma:g}"
+
+    def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
+        """See `depth.base.DepthSource.depth`."""
+        path = self.folder / f"{anchor.id}.npy"
+        try:
+            z_m = np.asarray(np.load(path, allow_pickle=False), np.float32)
+        except FileNotFoundError:
+            raise InputError(f"{path}: no such depth file for anchor {anchor.id}") from None
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(f"{path}: not a readable .npy array ({error})") from None
+        if z_m.shape != image.shape[:2]:
+            raise InputError(f"{path}: depth has shape {z_m.shape}, the anchor's image {image.shape[:2]}")
+        known = np.isfinite(z_m) & (z_m > 0)
+        o = self.options
+        return DepthMap(
+            o.name,
+            o.is_oracle,
+            z_m=np.where(known, z_m, np.float32(np.nan)),
+            log_sigma=o.log_sigma,
+            common_log_sigma=o.common_log_sigma,
+        )
