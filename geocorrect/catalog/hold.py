@@ -9,8 +9,10 @@ import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -22,6 +24,26 @@ from geocorrect.errors import OutputError, SceneBusyError
 
 ADVISORY_KEY = 0x67656F636F727231
 """The bytes of "geocorr1": the key of the advisory lock, one per database (a database is a scene)."""
+
+
+GLANCE_S = 0.05
+GLANCES = 6
+"""Somebody who looks at a lock file (`holder_of`) has it for a moment; a run looks again before it gives up."""
+SINCE = "%Y-%m-%d %H:%M:%S UTC"
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a scene: process and machine as the holder gave them, and since when (None: it did not say)."""
+
+    who: str
+    since: datetime | None
+
+    def __str__(self) -> str:
+        return self.who if self.since is None else f"{self.who} since {self.since.astimezone(UTC):{SINCE}}"
+
+
+UNKNOWN = Holder("a run that has just started or ended", None)
 
 
 @contextmanager
@@ -45,7 +67,8 @@ def _advisory_lock(engine: Engine) -> Iterator[None]:
             connection.execute(text("select set_config('application_name', :who, false)"), {"who": _short_name()})
             taken = connection.execute(text("select pg_try_advisory_lock(:key)"), {"key": ADVISORY_KEY}).scalar_one()
         if not taken:
-            raise SceneBusyError(f"{describe(engine)} is held by {_server_holder(connection)}; try again later")
+            holder = _server_holder(connection) or UNKNOWN
+            raise SceneBusyError(f"{describe(engine)} is held by {holder}; try again later")
         yield
     finally:
         # Not back into the pool: a pooled connection would keep the lock.
@@ -53,30 +76,48 @@ def _advisory_lock(engine: Engine) -> Iterator[None]:
         connection.close()
 
 
-def _server_holder(connection: Connection) -> str:
+def holder_of(engine: Engine) -> Holder | None:
+    """Who holds the scene now, None when nobody does."""
+    if engine.dialect.name == "postgresql":
+        with translated_errors(engine), engine.connect() as connection:
+            return _server_holder(connection)
+    try:
+        file = _lock_path(engine).open("r+", encoding="utf-8")
+    except OSError:
+        return None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _file_holder(file)
+    return None
+
+
+def _server_holder(connection: Connection) -> Holder | None:
     query = text(
-        "select a.application_name, a.backend_start from pg_locks l join pg_stat_activity a using (pid) "
+        "select a.application_name, a.usename, a.backend_start from pg_locks l join pg_stat_activity a using (pid) "
         "where l.locktype = 'advisory' and l.granted and a.datname = current_database() "
         "and ((l.classid::bigint << 32) | l.objid::bigint) = :key"
     )
     row = connection.execute(query, {"key": ADVISORY_KEY}).first()
-    if row is None:
-        return "a run that has just ended"
-    return f"{row[0]} since {row[1].astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    # The server tells the start of another user's session only to members of pg_read_all_stats.
+    return None if row is None else Holder(row[0] or f"database user {row[1]}", row[2])
+
+
+def _lock_path(engine: Engine) -> Path:
+    return Path(f"{engine.url.database}.lock")
 
 
 @contextmanager
 def _locked_file(engine: Engine) -> Iterator[None]:
-    path = Path(f"{engine.url.database}.lock")
+    path = _lock_path(engine)
     try:
         file = path.open("a+", encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{path}: the lock file cannot be written ({error.strerror})") from None
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SceneBusyError(f"{describe(engine)} is held by {_file_holder(file)}; try again later") from None
+        if not _lock(file):
+            raise SceneBusyError(f"{describe(engine)} is held by {_file_holder(file)}; try again later")
         file.seek(0)
         file.truncate()
         json.dump(_who(), file)
@@ -84,21 +125,29 @@ def _locked_file(engine: Engine) -> Iterator[None]:
         yield
 
 
-def _file_holder(file: IO[str]) -> str:
+def _lock(file: IO[str]) -> bool:
+    for _ in range(GLANCES):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(GLANCE_S)
+        else:
+            return True
+    return False
+
+
+def _file_holder(file: IO[str]) -> Holder:
     file.seek(0)
     try:
         who = json.loads(file.read())
-        return f"process {who['process']} on {who['host']} since {who['since']}"
-    except (ValueError, KeyError):
-        return "a run that is just starting"
+        since = datetime.strptime(who["since"], SINCE).replace(tzinfo=UTC)
+        return Holder(f"process {who['process']} on {who['host']}", since)
+    except (ValueError, KeyError, TypeError):
+        return UNKNOWN
 
 
 def _who() -> dict[str, Any]:
-    return {
-        "process": os.getpid(),
-        "host": socket.gethostname(),
-        "since": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
-    }
+    return {"process": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).strftime(SINCE)}
 
 
 def _short_name() -> str:

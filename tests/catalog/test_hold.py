@@ -6,9 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from postgis_fixture import execute
+from sqlalchemy.engine import make_url
 
 from geocorrect.catalog import Catalog
 from geocorrect.catalog.hold import hold_scene
@@ -67,3 +72,58 @@ def test_it_is_free_after_the_block_and_scenes_do_not_disturb_each_other(catalog
         for _ in range(2):
             with hold_scene(first.engine), hold_scene(second.engine):
                 pass
+
+
+def test_everybody_may_ask_who_holds_the_scene(holder: subprocess.Popen[str], catalog_url: str) -> None:
+    with Catalog.open(catalog_url) as catalog:
+        found = catalog.holder()
+        assert found is not None
+        assert str(holder.pid) in found.who
+        assert found.since is not None
+        assert abs((datetime.now(UTC) - found.since).total_seconds()) < 120
+        holder.kill()
+        holder.wait()
+        assert any(catalog.holder() is None or signal.sigtimedwait([], 0.1) for _ in range(50))
+
+
+def test_asking_does_not_send_a_run_away(catalog_url: str) -> None:
+    """Who looks at a lock file has it for a moment; a run that starts in that moment works all the same."""
+    with Catalog.open(catalog_url, create=True) as catalog:
+        stop = threading.Event()
+
+        def ask() -> None:
+            while not stop.is_set():
+                catalog.holder()
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        try:
+            for _ in range(30):
+                with hold_scene(catalog.engine):
+                    pass
+        finally:
+            stop.set()
+            asking.join()
+
+
+@pytest.mark.postgis
+def test_another_user_of_the_server_is_told_who(postgis_url: str) -> None:
+    """A plain user does not see when a superuser's session began: that is left out, and no error."""
+    Catalog.open(postgis_url, create=True).close()
+    role = f"reader_{uuid.uuid4().hex[:8]}"
+    execute(postgis_url, f"create role {role} login")
+    try:
+        for statement in (f"grant usage on schema geocorrect to {role}",
+                          f"grant select on all tables in schema geocorrect to {role}"):  # fmt: skip
+            execute(postgis_url, statement)
+        theirs = make_url(postgis_url).set(username=role, drivername="postgresql")
+        address = theirs.render_as_string(hide_password=False)
+        with Catalog.open(postgis_url) as ours, hold_scene(ours.engine), Catalog.open(address) as other:
+            found = other.holder()
+            assert found is not None
+            assert str(os.getpid()) in found.who
+            with pytest.raises(SceneBusyError, match=str(os.getpid())), hold_scene(other.engine):
+                pass
+    finally:
+        execute(postgis_url, f"drop owned by {role}")
+        execute(postgis_url, f"drop role {role}")
