@@ -127,11 +127,15 @@ def status(context: typer.Context, catalog: CatalogOption = None, as_json: JsonO
 
 
 @app.command()
-def doctor(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Check configuration, catalog, disk, token and back-ends; say how to mend what is wrong."""
-    from geocorrect.doctor import examine, print_findings
+def doctor(
+    context: typer.Context,
+    online: Annotated[bool, typer.Option("--online", help="Also ask the imagery service: token, clock.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check configuration, catalog, disk, token, weights, GPU and clock; say how to mend what is wrong."""
+    from geocorrect.doctor import examine, examine_online, print_findings
 
-    findings = examine(invocation(context))
+    findings = (examine_online if online else examine)(invocation(context))
     if as_json:
         write_json([finding.as_json() for finding in findings])
     else:

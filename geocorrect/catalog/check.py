@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, Engine, inspect, text
+from datetime import UTC, datetime
 
+from sqlalchemy import Connection, Engine, func, inspect, select, text
+
+from geocorrect.catalog import schema
 from geocorrect.catalog.connect import translated_errors
 from geocorrect.catalog.geopackage import check_file
 from geocorrect.catalog.schema import POSTGRES_SCHEMA, tables_of
@@ -33,6 +36,23 @@ def faults_of(engine: Engine) -> list[str]:
             faults += [f"{count} {what}"] if count else []
         faults += check_file(connection) if engine.dialect.name == "sqlite" else _check_server(connection)
         return faults
+
+
+def server_time(engine: Engine) -> datetime | None:
+    """The database server's clock, None for a GeoPackage, which lives on this machine's."""
+    if engine.dialect.name == "sqlite":
+        return None
+    with translated_errors(engine), engine.connect() as connection:
+        moment: datetime = connection.execute(text("select clock_timestamp()")).scalar_one()
+    return moment.astimezone(UTC)
+
+
+def newest_moment(engine: Engine) -> datetime | None:
+    """The latest time that a run or a harvest left in the catalog."""
+    with translated_errors(engine), engine.connect() as connection:
+        columns = (schema.run.c.last_started_at, schema.run.c.finished_at, schema.image.c.harvested_at)
+        moments = [connection.execute(select(func.max(column))).scalar() for column in columns]
+    return max((moment for moment in moments if moment is not None), default=None)
 
 
 def _missing_parts(connection: Connection) -> list[str]:

@@ -233,6 +233,7 @@ class _Handler(BaseHTTPRequestHandler):
         time.sleep(reply.stall_s)
         length = len(reply.body) if reply.content_length is None else reply.content_length
         self.send_response_only(reply.status)
+        self.send_header("Date", self.date_time_string())
         for name, value in reply.headers.items():
             self.send_header(name, value)
         if reply.status != 204:

@@ -67,7 +67,7 @@ class MapillaryClient:
     """Graph API v4, coverage tiles and picture downloads, politely. Use as a context manager.
 
     options: rates, deadlines, roots. token: taken from MAPILLARY_TOKEN when None. n_requests counts what was sent, by
-    kind; n_picture_bytes what came from the image host.
+    kind; n_picture_bytes what came from the image host; service_date is the Date header of the last answer.
     """
 
     def __init__(self, options: HarvestOptions, token: str | None = None) -> None:
@@ -75,6 +75,7 @@ class MapillaryClient:
         self.pace = Pace(options)
         self.n_requests: Counter[str] = Counter()
         self.n_picture_bytes = 0
+        self.service_date: str | None = None
         self._token = token_from_environment() if token is None else token
         self._dropped_fields: set[str] = set()
         self._refused_in_a_row = 0
@@ -224,6 +225,7 @@ class MapillaryClient:
         self.n_requests[kind] += 1
         try:
             status, headers, body = self._fetch(role, url, query)
+            self.service_date = headers.get("Date")
             failure = judge(role, status, body)
             if failure is None:
                 content = parse_json(body) if role == "graph" else body * (status == 200)
