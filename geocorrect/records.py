@@ -163,13 +163,15 @@ class AnchorIndex:
     """Where all anchors stand: what a spatial search needs, without the rest of the record.
 
     ids: (N,) strings, sorted; enu_m: (N, 3) camera centres in the scene's ENU frame; heading_deg: (N,) clockwise
-    from true north, nan when undefined; alignment_ids: (N,) georeference version of each.
+    from true north, nan when undefined; alignment_ids: (N,) georeference version of each; content_hashes: (N,)
+    change with anything that a result takes from the anchor.
     """
 
     ids: tuple[str, ...]
     enu_m: Float
     heading_deg: Float
     alignment_ids: tuple[str, ...]
+    content_hashes: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)

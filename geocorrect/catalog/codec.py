@@ -14,7 +14,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 from shapely import Point
 
-from geocorrect.catalog.column_types import json_text
+from geocorrect.catalog.column_types import instant_text, json_text
 from geocorrect.catalog.placement import as_rows, pose_columns
 from geocorrect.errors import InputError, Reason
 from geocorrect.geometry.camera import Camera, Projection
@@ -211,10 +211,28 @@ def anchor_rows(anchors: Sequence[Anchor], frame: Frame) -> list[Row]:
     if not anchors:
         return []
     places = as_rows(pose_columns([anchor.world_from_cam for anchor in anchors], frame)[0])
+    rows = [_anchor_row(anchor) | place for anchor, place in zip(anchors, places, strict=True)]
     return [
-        checked_texts(_anchor_row(anchor) | place, f"anchor {anchor.id[:60]}")
-        for anchor, place in zip(anchors, places, strict=True)
+        checked_texts(row | {"content_hash": anchor_content_hash(row)}, f"anchor {row['anchor_id'][:60]}")
+        for row in rows
     ]
+
+
+# What a result takes from an anchor. Folders do not matter: a file that moved is the same file.
+_ANCHOR_CONTENT = (
+    "anchor_id", "alignment_id", "drive_id", "captured_at", "enu_x_m", "enu_y_m", "enu_z_m", "qx", "qy", "qz", "qw",
+    "covariance", "camera",
+)  # fmt: skip
+
+
+def anchor_content_hash(row: Mapping[str, Any]) -> str:
+    """Hex hash of everything that a result takes from an anchor, of a row of `anchor`; 32 characters."""
+    content = {name: row[name] for name in _ANCHOR_CONTENT}
+    if row["captured_at"] is not None:
+        content["captured_at"] = instant_text(row["captured_at"])
+    content["photo"] = row["sha256"] or Path(row["path"]).name
+    content["lidar"] = None if row["lidar"] is None else row["lidar"] | {"path": Path(row["lidar"]["path"]).name}
+    return hashlib.sha256(json_text(content).encode()).hexdigest()[:32]
 
 
 def _anchor_row(anchor: Anchor) -> Row:

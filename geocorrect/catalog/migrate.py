@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, insert, select, text, update
+from sqlalchemy import Connection, Engine, bindparam, insert, select, text, update
 
+from geocorrect.catalog.codec import anchor_content_hash
 from geocorrect.catalog.connect import catalog_path, describe, engine_for, translated_errors
 from geocorrect.catalog.geopackage import settle
-from geocorrect.catalog.schema import REVISION, VERSION_TABLE, reason
+from geocorrect.catalog.schema import REVISION, VERSION_TABLE, anchor, reason
 from geocorrect.catalog.styles import write_styles
 from geocorrect.catalog.views import replace_views
 from geocorrect.errors import REASON_TEXT, DatabaseError
@@ -76,6 +77,7 @@ def upgrade(engine: Engine) -> None:
             replace_views(connection)
             write_styles(connection)
             _synchronise_reasons(connection)
+            _fill_anchor_hashes(connection)
         if engine.dialect.name == "sqlite":
             settle(connection)
 
@@ -97,6 +99,15 @@ def _synchronise_reasons(connection: Connection) -> None:
             connection.execute(insert(reason).values(reason=code.value, meaning=meaning))
         elif known[code.value] != meaning:
             connection.execute(update(reason).where(reason.c.reason == code.value).values(meaning=meaning))
+
+
+def _fill_anchor_hashes(connection: Connection) -> None:
+    """Anchors stored before schema 0002 have no hash of their content yet."""
+    rows = connection.execute(select(anchor).where(anchor.c.content_hash.is_(None))).mappings().all()
+    if rows:
+        values = [{"key": row["fid"], "found": anchor_content_hash(dict(row))} for row in rows]
+        change = update(anchor).where(anchor.c.fid == bindparam("key")).values(content_hash=bindparam("found"))
+        connection.execute(change, values)
 
 
 def _refuse_revision(engine: Engine, found: str) -> None:

@@ -102,13 +102,14 @@ def read_anchors(connection: Connection, ids: Sequence[str] | None) -> dict[str,
 def read_anchor_index(connection: Connection) -> AnchorIndex:
     """Where every anchor stands, sorted by id."""
     c = schema.anchor.c
-    columns = (c.anchor_id, c.enu_x_m, c.enu_y_m, c.enu_z_m, c.heading_deg, c.alignment_id)
+    columns = (c.anchor_id, c.enu_x_m, c.enu_y_m, c.enu_z_m, c.heading_deg, c.alignment_id, c.content_hash)
     rows = connection.execute(select(*columns).order_by(c.anchor_id)).all()
     enu = np.array([[r.enu_x_m, r.enu_y_m, r.enu_z_m] for r in rows], dtype=np.float64).reshape(-1, 3)
     heading = np.array([number(r.heading_deg) for r in rows], dtype=np.float64)
     for array in (enu, heading):
         array.setflags(write=False)
-    return AnchorIndex(tuple(r.anchor_id for r in rows), enu, heading, tuple(r.alignment_id for r in rows))
+    names = (tuple(r.anchor_id for r in rows), enu, heading, tuple(r.alignment_id for r in rows))
+    return AnchorIndex(*names, tuple(r.content_hash or "" for r in rows))
 
 
 # --- images ---------------------------------------------------------------------------------------------

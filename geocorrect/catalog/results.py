@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import orjson
 import shapely
 from shapely.geometry.base import BaseGeometry
-from sqlalchemy import Connection, Select, Text, and_, cast, delete, exists, func, insert, or_, select, table
+from sqlalchemy import Connection, Select, Text, and_, cast, exists, func, insert, or_, select, table
 from sqlalchemy import column as sql_column
 
 from geocorrect.catalog import schema
@@ -18,7 +19,7 @@ from geocorrect.catalog.bulk import among, insert_rows, reserve_fids
 from geocorrect.catalog.codec import Row
 from geocorrect.catalog.references import read_image_facts, require_frame
 from geocorrect.catalog.result_rows import pair_rows, result_from, result_rows
-from geocorrect.catalog.run import Box, ResultFilter, StoredResult
+from geocorrect.catalog.run import Box, ResultFilter, StoredResult, StoredRun
 from geocorrect.catalog.shapes import shape_rows
 from geocorrect.errors import DatabaseError, Reason, Status
 from geocorrect.records import NAN, Attribution, Pair, Result
@@ -35,56 +36,74 @@ def run_fid(connection: Connection, run_key: str) -> int:
 
 
 def due_image_ids(connection: Connection, run_key: str) -> list[str]:
-    """Images without a result under this run that rests on their present content; sorted."""
+    """Images without a result in this run; sorted."""
     image, correction, run = schema.image.c, schema.correction.c, schema.run.c
     done = (
         select(1)
         .select_from(schema.correction.join(schema.run, run.fid == correction.run_id))
-        .where(
-            run.run_key == run_key, correction.image_id == image.image_id, correction.content_hash == image.content_hash
-        )
+        .where(run.run_key == run_key, correction.image_id == image.image_id)
     )
     return list(connection.execute(select(image.image_id).where(~exists(done)).order_by(image.image_id)).scalars())
 
 
-def write_results(
-    connection: Connection, run_key: str, results: Sequence[Result], pairs: Sequence[Pair], now: datetime
-) -> None:
-    """Store results with what each anchor contributed.
+def read_runs(connection: Connection) -> list[StoredRun]:
+    """All runs, oldest first."""
+    query = select(*[schema.run.c[name] for name in StoredRun.__dataclass_fields__]).order_by(schema.run.c.fid)
+    return [StoredRun(**row) for row in connection.execute(query).mappings()]
 
-    A result that is already there for the same image, run and image content stays as it is; one that rests on older
-    content of the image is replaced.
-    """
+
+def newest_run(connection: Connection, config_key: str) -> tuple[int, StoredRun] | None:
+    """The newest generation of a configuration with its integer key, None when it never ran."""
+    run = schema.run.c
+    columns = [run[name] for name in StoredRun.__dataclass_fields__]
+    query = select(run.fid, *columns).where(run.config_key == config_key).order_by(run.fid.desc()).limit(1)
+    row = connection.execute(query).mappings().first()
+    return None if row is None else (row["fid"], StoredRun(**{c.name: row[c.name] for c in columns}))
+
+
+@dataclass(frozen=True)
+class Grounds:
+    """What results rest on: the candidates that were tried, and a hash of all input by image id."""
+
+    pairs: Sequence[Pair]
+    input_hashes: Mapping[str, str]
+
+
+def count_since(connection: Connection, run_key: str, moment: datetime) -> int:
+    """Results of the run that were stored at or after the moment."""
+    c, run = schema.correction.c, schema.run.c
+    query = select(func.count()).select_from(schema.correction.join(schema.run, run.fid == c.run_id))
+    return int(connection.execute(query.where(run.run_key == run_key, c.recorded_at >= moment)).scalar_one())
+
+
+def write_results(
+    connection: Connection, run_key: str, results: Sequence[Result], grounds: Grounds, now: datetime
+) -> None:
+    """Store results with what each anchor contributed; a photo that has a result in this run keeps it."""
     if not results:
         return
     run_id = run_fid(connection, run_key)
-    by_id = {result.image_id: result for result in results}
-    facts = read_image_facts(connection, list(by_id))
-    rows = result_rows(list(by_id.values()), require_frame(connection), facts)
-    kept = _kept_fids(connection, run_id, rows)
-    fresh = [row for row in rows if row["image_id"] not in kept]
-    if not fresh:
+    kept = _images_done(connection, run_id, [result.image_id for result in results])
+    by_id = {result.image_id: result for result in results if result.image_id not in kept}
+    if not by_id:
         return
+    facts = read_image_facts(connection, list(by_id))
+    fresh = result_rows(list(by_id.values()), require_frame(connection), facts)
     for row, fid in zip(fresh, reserve_fids(connection, schema.correction, len(fresh)), strict=True):
         row |= {"fid": fid, "run_id": run_id, "recorded_at": now}
+        row["input_hash"] = grounds.input_hashes.get(row["image_id"])
     insert_rows(connection, schema.correction, fresh)
-    insert_rows(connection, schema.pair, _pairs_of(fresh, by_id, pairs))
+    insert_rows(connection, schema.pair, _pairs_of(fresh, by_id, grounds.pairs))
     if connection.dialect.name == "sqlite":
         shapes = zip(fresh, shape_rows(fresh, facts), strict=True)
         drawn = [{"fid": row["fid"]} | shape for row, shape in shapes if shape["ellipse"]]
         insert_rows(connection, schema.correction_shape, drawn)
 
 
-def _kept_fids(connection: Connection, run_id: int, rows: Sequence[Row]) -> dict[str, int]:
-    """Results that are there already for the same content; those for older content are removed."""
+def _images_done(connection: Connection, run_id: int, image_ids: Sequence[str]) -> set[str]:
     c = schema.correction.c
-    mine = and_(c.run_id == run_id, among(connection, c.image_id, [row["image_id"] for row in rows]))
-    content = {row["image_id"]: row["content_hash"] for row in rows}
-    present = connection.execute(select(c.image_id, c.fid, c.content_hash).where(mine)).all()
-    outdated = [fid for image_id, fid, content_hash in present if content[image_id] != content_hash]
-    if outdated:
-        connection.execute(delete(schema.correction).where(among(connection, c.fid, outdated)))
-    return {image_id: fid for image_id, fid, content_hash in present if content[image_id] == content_hash}
+    done = select(c.image_id).where(c.run_id == run_id, among(connection, c.image_id, image_ids))
+    return set(connection.execute(done).scalars())
 
 
 def _pairs_of(rows: Sequence[Row], by_id: Mapping[str, Result], pairs: Sequence[Pair]) -> list[Row]:
@@ -155,7 +174,7 @@ _NUMBERS = (
 )  # fmt: skip
 _PLAIN = (
     "fid", "run_key", "recorded_at", "image_id", "detail", "sequence_id", "captured_at", "matcher", "depth",
-    "depth_is_oracle", "scale_source", "n_anchors", "n_inliers",
+    "depth_is_oracle", "scale_source", "n_anchors", "n_inliers", "input_hash",
 )  # fmt: skip
 _STATUSES = {status.value: status for status in Status}
 _REASONS = {reason.value: reason for reason in Reason}

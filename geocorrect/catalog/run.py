@@ -16,8 +16,11 @@ from geocorrect.records import NAN, Attribution, Result
 
 @dataclass(frozen=True)
 class RunManifest:
-    """A configuration that computes results. run_key: sha256 of everything below that changes a result.
+    """A configuration that computes results.
 
+    config_key: hash of everything that changes a result whatever photo and anchors are: settings, code, weights.
+    run_key: names the results of one generation of it; a new generation begins when a photo that has a result gets
+    another one, because it or its anchors changed, so that a result is never replaced. n_due: photos due at the start.
     config: the resolved configuration as plain JSON values, without secrets. started_at: timezone-aware.
     """
 
@@ -28,6 +31,9 @@ class RunManifest:
     matcher: str = ""
     depth: str = ""
     alignment_version: str = ""
+    config_key: str | None = None
+    generation: int = 1
+    n_due: int | None = None
 
     def __post_init__(self) -> None:
         if not self.run_key:
@@ -38,7 +44,10 @@ class RunManifest:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run as the catalog knows it. n_results counts by status; duration_s adds up all finished starts."""
+    """A run as the catalog knows it. duration_s adds up all finished starts; n_due is of the latest start.
+
+    config_key, generation and n_due are None for runs of before schema 0002.
+    """
 
     run_key: str
     started_at: datetime
@@ -53,6 +62,9 @@ class StoredRun:
     alignment_version: str
     rolled_back_at: datetime | None
     rolled_back_because: str | None
+    config_key: str | None = None
+    generation: int | None = None
+    n_due: int | None = None
 
 
 @dataclass(frozen=True)
@@ -60,8 +72,9 @@ class StoredResult:
     """A result with its place on the map and what its photo's provider says; nan where unknown.
 
     lon_deg, lat_deg, height_m: corrected camera centre (WGS84, ellipsoidal height), nan for a rejection. semi axes and
-    azimuth: horizontal 95 % error ellipse. displacement_*: corrected minus reported position. `result` is the complete
-    record, made when asked for: exports of a million rows need only the plain values.
+    azimuth: horizontal 95 % error ellipse. displacement_*: corrected minus reported position. input_hash: of photo and
+    candidate anchors that it rests on, None for results of before schema 0002. `result` is the complete record, made
+    when asked for: exports of a million rows need only the plain values.
     """
 
     fid: int
@@ -100,6 +113,7 @@ class StoredResult:
     n_anchors: int = 0
     n_inliers: int = 0
     median_residual_px: float = NAN
+    input_hash: str | None = None
 
     @cached_property
     def result(self) -> Result:

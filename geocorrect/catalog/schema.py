@@ -27,7 +27,7 @@ from sqlalchemy import (
 from geocorrect.catalog.column_types import Instant, Json, Numbers
 from geocorrect.catalog.geometry_type import Geometry, GeometryBlob
 
-REVISION = "0001"
+REVISION = "0002"
 VERSION_TABLE = "geocorrect_version"
 POSTGRES_SCHEMA = "geocorrect"
 ONLY_GEOPACKAGE = {"only": "sqlite"}
@@ -159,6 +159,7 @@ anchor = _table(
     _text("sha256", "hash of the image file"),
     *_attribution_columns(),
     Column("geom", Geometry.point_z(), nullable=False, comment="camera centre, EPSG:4326 with ellipsoidal height"),
+    _text("content_hash", "hash of everything that a result takes from the anchor, its georeference included"),
 )  # fmt: skip
 
 
@@ -225,9 +226,9 @@ reason = _table(
 
 run = _table(
     "run",
-    "One configuration that computed results; the same configuration run again goes on in the same row.",
+    "A configuration and its results; run again it goes on in the same row until a photo gets a new result.",
     _fid(),
-    _id("run_key", "hash of configuration, code, weights and alignments", nullable=False, unique=True),
+    _id("run_key", "hash of config_key and generation", nullable=False, unique=True),
     _instant("started_at", "first start, UTC", nullable=False),
     _instant("last_started_at", "latest start, UTC", nullable=False),
     _instant("finished_at", "latest complete end, UTC; NULL while running or after an interruption"),
@@ -237,9 +238,12 @@ run = _table(
     _text("code_version", "version of geocorrect", nullable=False),
     _text("matcher", "matcher and its weights", nullable=False),
     _text("depth", "depth source and its weights", nullable=False),
-    _text("alignment_version", "georeference of the anchors", nullable=False),
+    _text("alignment_version", "hash of all anchors and their georeference when the run began", nullable=False),
     _instant("rolled_back_at", "set: the results of this run are not in force"),
     _text("rolled_back_because", "why it was rolled back"),
+    _id("config_key", "hash of configuration, code and weights; NULL before schema 0002"),
+    _count("generation", "counts the runs of one config_key from 1: a new one begins when a photo gets another result"),
+    _count("n_due", "photos that were due at the latest start"),
 )
 
 correction = _table(
@@ -278,6 +282,7 @@ correction = _table(
     _real("anchor_spread_m", "spread of the poses from single anchors, metres"),
     Column("evidence", Json, nullable=False, comment="everything the result rests on, JSON"),
     Column("geom", Geometry.point_z(), comment="corrected camera centre, EPSG:4326 with ellipsoidal height"),
+    _text("input_hash", "hash of photo and candidate anchors that the result rests on; NULL before schema 0002"),
     UniqueConstraint("image_id", "run_id"),
     Index("ix_correction_run_id_status", "run_id", "status"),
     CheckConstraint("status in ('accepted', 'review', 'rejected')", name="status"),

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, func, insert, select, update
 
-from geocorrect.catalog import migrate, references, results, schema
+from geocorrect.catalog import migrate, references, results, schema, sites
 from geocorrect.catalog.codec import checked_texts
 from geocorrect.catalog.connect import describe, engine_for, make_postgis, translated_errors, with_retries
+from geocorrect.catalog.hold import Holder, holder_of
 from geocorrect.catalog.run import Box, ResultFilter, RunManifest, StoredResult, StoredRun
+from geocorrect.catalog.sites import ImageSites, StoredImage
 from geocorrect.errors import DatabaseError
 from geocorrect.geometry.frame import Frame
 from geocorrect.records import AlignmentRecord, Anchor, AnchorIndex, Image, Pair, Result
@@ -64,6 +66,10 @@ class Catalog:
     def engine(self) -> Engine:
         """The SQLAlchemy engine, for exports and checks inside this room and `export`."""
         return self._engine
+
+    def holder(self) -> Holder | None:
+        """Who works on this scene now (`hold_scene`), None when nobody does."""
+        return holder_of(self._engine)
 
     def close(self) -> None:
         """Release all connections."""
@@ -138,9 +144,7 @@ class Catalog:
 
     def runs(self) -> list[StoredRun]:
         """All runs, oldest first."""
-        names = [name for name in StoredRun.__dataclass_fields__]
-        query = select(*[schema.run.c[name] for name in names]).order_by(schema.run.c.fid)
-        return self._read(lambda c: [StoredRun(**row) for row in c.execute(query).mappings()])
+        return self._read(results.read_runs)
 
     def run_key_of(self, beginning: str) -> str:
         """The full key of the one run whose key begins so; DatabaseError when there is none or more than one."""
@@ -151,16 +155,38 @@ class Catalog:
         raise DatabaseError(f"run {beginning!r}: {found}; `geocorrect db runs` lists them")
 
     def images_due(self, run_key: str) -> list[str]:
-        """Sorted ids of the images without a result under this run that rests on their present content."""
+        """Sorted ids of the images without a result in this run."""
         return self._read(lambda c: results.due_image_ids(c, run_key))
 
-    def record(self, run_key: str, found: Sequence[Result], pairs: Sequence[Pair] = ()) -> None:
+    def newest_run(self, config_key: str) -> tuple[int, StoredRun] | None:
+        """The newest generation of a configuration with its integer key, None when it never ran."""
+        return self._read(lambda c: results.newest_run(c, config_key))
+
+    def image_sites(self, config_key: str, after_fid: int = 0, count: int = 20_000) -> ImageSites:
+        """The next photos after an integer key, as columns, with what their newest result under a key rests on."""
+        return self._read(lambda c: sites.read_image_sites(c, config_key, after_fid, count))
+
+    def stored_images(self, fids: Sequence[int]) -> dict[int, StoredImage]:
+        """Whole photos by integer key; unknown ones are left out."""
+        return self._read(lambda c: sites.read_stored_images(c, fids))
+
+    def record(
+        self,
+        run_key: str,
+        found: Sequence[Result],
+        pairs: Sequence[Pair] = (),
+        input_hashes: Mapping[str, str] | None = None,
+    ) -> None:
         """Store results of a begun run in one transaction, with what each anchor contributed.
 
-        Storing a result again changes nothing; only when its image has changed since is it replaced.
+        input_hashes: by image id, of what each result rests on. A photo that has a result in this run keeps it.
         """
-        now = self._clock()
-        self._write(lambda c: results.write_results(c, run_key, found, pairs, now))
+        now, inputs = self._clock(), input_hashes or {}
+        self._write(lambda c: results.write_results(c, run_key, found, results.Grounds(pairs, inputs), now))
+
+    def count_since(self, run_key: str, moment: datetime) -> int:
+        """Results of the run stored at or after a moment (timezone-aware)."""
+        return self._read(lambda c: results.count_since(c, run_key, moment))
 
     # --- results ----------------------------------------------------------------------------------------
 
@@ -231,6 +257,9 @@ def _begin_run(connection: Connection, manifest: RunManifest) -> int:
             "matcher": manifest.matcher,
             "depth": manifest.depth,
             "alignment_version": manifest.alignment_version,
+            "config_key": manifest.config_key,
+            "generation": manifest.generation,
+            "n_due": manifest.n_due,
         }
         inserted = connection.execute(insert(run).values(**checked_texts(values, "run")))
         key = inserted.inserted_primary_key
@@ -241,6 +270,11 @@ def _begin_run(connection: Connection, manifest: RunManifest) -> int:
             f"run {manifest.run_key[:12]} was rolled back ({row['rolled_back_because'] or 'no reason given'}); bring "
             f"it back with `geocorrect db restore {manifest.run_key[:12]}` or change the configuration"
         )
-    again = {"last_started_at": manifest.started_at, "n_starts": run.c.n_starts + 1, "finished_at": None}
+    again = {
+        "last_started_at": manifest.started_at,
+        "n_starts": run.c.n_starts + 1,
+        "n_due": manifest.n_due,
+        "finished_at": None,
+    }
     connection.execute(update(run).where(run.c.fid == row["fid"]).values(**again))
     return int(row["fid"])

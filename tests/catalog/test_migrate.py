@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 import zipfile
@@ -9,22 +10,110 @@ from pathlib import Path
 
 import catalog_world as world
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, create_engine, inspect, text
 
 from geocorrect.catalog import Catalog, migrate
 from geocorrect.catalog.check import faults_of
 from geocorrect.catalog.ddl import table_statements
-from geocorrect.catalog.schema import REVISION, tables_of
+from geocorrect.catalog.literal_sql import run_sql
+from geocorrect.catalog.schema import POSTGRES_SCHEMA, REVISION, VERSION_TABLE, tables_of
+from geocorrect.catalog.views import replace_views
+from geocorrect.errors import DatabaseError
 
 ROOT = Path(__file__).parents[2]
+FIRST = {
+    "postgresql": "8c60372d339e4731fb2e8db8b462f9e628e46b00ef68ede4ead8799e4a50b82a",
+    "sqlite": "959544123a16a774705a9e1926d96fbbcd856c516761cfd08a2ff55483e4966b",
+}
+SECOND = {"anchor": ["content_hash"], "run": ["config_key", "generation", "n_due"], "correction": ["input_hash"]}
+"""Columns that schema 0002 added."""
 
 
 @pytest.mark.parametrize("dialect", ["postgresql", "sqlite"])
-def test_the_frozen_sql_is_the_present_model(dialect: str) -> None:
-    # Once revision 0002 exists, this compares the model with a migrated database instead.
-    assert REVISION == "0001"
-    frozen = (ROOT / "migrations" / "sql" / f"0001_initial.{dialect}.sql").read_text()
-    assert frozen == ";\n\n".join(table_statements(dialect)) + ";\n"
+def test_the_first_schema_is_frozen(dialect: str) -> None:
+    """A released migration never changes; `FIRST` is what it was."""
+    frozen = (ROOT / "migrations" / "sql" / f"0001_initial.{dialect}.sql").read_bytes()
+    assert hashlib.sha256(frozen).hexdigest() == FIRST[dialect]
+
+
+def test_a_migrated_catalog_has_the_columns_of_the_model(catalog: Catalog) -> None:
+    """Names, order, types, keys, indices and explanations, compared with tables made from the model."""
+    dialect = catalog.engine.dialect.name
+    with catalog.engine.connect() as connection:
+        migrated = structure(connection)
+        connection.rollback()
+        if dialect == "sqlite":
+            fresh = create_engine("sqlite://").connect()
+        else:
+            fresh = connection
+            fresh.exec_driver_sql("create schema model")
+            fresh.exec_driver_sql("set local search_path to model, public")
+        with fresh:
+            for statement in table_statements(dialect):
+                run_sql(fresh, statement)
+            assert structure(fresh, "model") == migrated
+
+
+def structure(connection: Connection, schema_name: str = POSTGRES_SCHEMA) -> dict[str, object]:
+    """What there is to a catalog's tables, as plain values."""
+    on_server = connection.dialect.name == "postgresql"
+    found = inspect(connection)
+    where = {"schema": schema_name} if on_server else {}
+    facts: dict[str, object] = {}
+    for table in tables_of(connection.dialect.name):
+        name = table.name
+        facts[name] = (
+            [(c["name"], str(c["type"]), c["nullable"], c.get("comment")) for c in columns(connection, name, where)],
+            found.get_pk_constraint(name, **where)["constrained_columns"],
+            sorted((f["name"] or "", f["referred_table"]) for f in found.get_foreign_keys(name, **where)),
+            sorted(str(u["name"]) for u in found.get_unique_constraints(name, **where)),
+            sorted(str(c["name"]) for c in found.get_check_constraints(name, **where)),
+            found.get_table_comment(name, **where) if on_server else None,
+        )
+    return facts
+
+
+def columns(connection: Connection, table: str, where: dict[str, str]) -> list[dict[str, object]]:
+    if connection.dialect.name == "sqlite":
+        rows = connection.execute(text('select name, type, "notnull" from pragma_table_info(:t)'), {"t": table})
+        return [{"name": name, "type": kind, "nullable": not strict} for name, kind, strict in rows]
+    query = text(
+        "select attname, format_type(atttypid, atttypmod) || coalesce(' ' || collname, ''), attnotnull, "
+        "col_description(attrelid, attnum) from pg_attribute left join pg_collation c on c.oid = attcollation "
+        "where attrelid = to_regclass(:t) and attnum > 0 and not attisdropped order by attnum"
+    )
+    rows = connection.execute(query, {"t": f"{where['schema']}.{table}"})
+    return [{"name": n, "type": kind, "nullable": not strict, "comment": c} for n, kind, strict, c in rows]
+
+
+def at_first_schema(url: str) -> None:
+    """Take a catalog with contents back to schema 0001."""
+    with Catalog.open(url) as opened, opened.engine.begin() as connection:
+        replace_views(connection, only_drop=True)
+        for table, names in SECOND.items():
+            for name in names:
+                run_sql(connection, f"alter table {table} drop column {name}")
+        run_sql(connection, f"update {VERSION_TABLE} set version_num = '0001'")
+
+
+def test_an_older_catalog_is_brought_up_to_date_and_loses_nothing(catalog: Catalog, catalog_url: str) -> None:
+    world.fill(catalog, 5)
+    before = [stored.result for stored in catalog.results()]
+    hashes = catalog.anchor_index().content_hashes
+    catalog.close()
+    at_first_schema(catalog_url)
+    with pytest.raises(
+        DatabaseError, match=r"has schema 0001, this geocorrect needs 0002; run `geocorrect db upgrade`"
+    ):
+        Catalog.open(catalog_url)
+    with Catalog.open(catalog_url, create=True) as again:
+        assert repr([stored.result for stored in again.results()]) == repr(before)
+        assert again.anchor_index().content_hashes == hashes
+        assert again.upsert_anchors(world.anchor(i) for i in range(6)) == 0
+        assert faults_of(again.engine) == []
+        # Nobody knows which anchors those results rest on: they are due once.
+        assert again.image_sites("any").input_hash == (None,) * 5
+        assert [run.config_key for run in again.runs()] == [None]
 
 
 def test_upgrading_again_changes_nothing_and_loses_nothing(catalog: Catalog, catalog_url: str) -> None:

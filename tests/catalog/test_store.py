@@ -13,7 +13,8 @@ from sqlalchemy import text
 from geocorrect.catalog import Catalog, ResultFilter
 from geocorrect.errors import DatabaseError, Reason, Status
 from geocorrect.geometry.frame import Frame
-from geocorrect.records import Correction, Position, Rejection
+from geocorrect.geometry.pose import Pose
+from geocorrect.records import Anchor, Attribution, Correction, LidarScan, MetadataQuality, Position, Rejection
 
 
 def all_rows(catalog: Catalog, table: str) -> list[dict[str, object]]:
@@ -147,18 +148,79 @@ def test_derived_columns_tell_the_truth(catalog: Catalog) -> None:
     assert stored.ellipse_azimuth_deg == pytest.approx(90.0, abs=1e-3)
 
 
-def test_an_image_is_due_until_it_has_a_result_and_again_when_it_changes(catalog: Catalog) -> None:
+def test_a_result_is_never_replaced_and_says_what_it_rests_on(catalog: Catalog) -> None:
     world.fill(catalog, 3)
     catalog.upsert_images([world.image(7)])
     assert catalog.images_due("run-a") == ["1007"]
-    assert catalog.images_due("run-b") == ["1000", "1001", "1002", "1007"]
-    catalog.upsert_images([replace(world.image(1), path=Path("moved.jpg"))])
-    assert catalog.images_due("run-a") == ["1007"]
-    catalog.upsert_images([replace(world.image(1), sha256="0" * 64)])
-    assert catalog.images_due("run-a") == ["1001", "1007"]
-    catalog.record("run-a", [world.rejection(1)])
-    assert catalog.images_due("run-a") == ["1007"]
-    assert [r["status"] for r in all_rows(catalog, "correction") if r["image_id"] == "1001"] == ["rejected"]
+    first = replace(world.manifest("first"), config_key="config", n_due=3)
+    assert catalog.newest_run("config") is None
+    fid = catalog.begin_run(first)
+    catalog.record("first", [world.correction(0), world.correction(1)], (), {"1000": "a", "1001": "b"})
+    catalog.record("first", [world.rejection(0)], (), {"1000": "c"})
+    assert [found.input_hash for found in catalog.results(ResultFilter(run_key="first"))] == ["a", "b"]
+    second = catalog.begin_run(replace(first, run_key="second", generation=2))
+    catalog.record("second", [world.rejection(1)], (), {"1001": "d"})
+    newest = catalog.newest_run("config")
+    assert newest is not None
+    assert (newest[0], newest[1].generation, newest[1].n_due) == (second, 2, 3)
+    assert catalog.counts() == {"accepted": 2, "rejected": 1}
+    history = catalog.results(ResultFilter(image_ids=["1001"], in_force=False))
+    assert [(found.run_key, found.status) for found in history] == [
+        ("run-a", Status.ACCEPTED), ("first", Status.ACCEPTED), ("second", Status.REJECTED),
+    ]  # fmt: skip
+    sites = catalog.image_sites("config")
+    assert sites.input_hash == ("a", "d", None, None)
+    assert sites.run_fid.tolist() == [fid, second, -1, -1]
+    assert catalog.image_sites("other").run_fid.tolist() == [-1] * 4
+
+
+def test_photos_are_planned_in_pieces_by_columns(catalog: Catalog) -> None:
+    world.fill(catalog, 5)
+    hidden = replace(world.image(8), reported=None, heading_deg=float("nan"))
+    sfm = replace(world.image(9), quality=MetadataQuality.SFM, computed_heading_deg=123.0)
+    catalog.upsert_images([hidden, sfm])
+    whole = catalog.image_sites("any")
+    assert len(whole) == 7
+    first = catalog.image_sites("any", count=4)
+    rest = catalog.image_sites("any", after_fid=int(first.fid[-1]), count=4)
+    assert [*first.fid, *rest.fid] == whole.fid.tolist() == sorted(whole.fid)
+    assert len(catalog.image_sites("any", after_fid=int(rest.fid[-1]))) == 0
+    assert np.isnan([whole.lon_deg[5], whole.lat_deg[5], whole.heading_deg[5]]).all()
+    assert whole.heading_deg[[0, 6]].tolist() == [82.0, 123.0]
+    photos = catalog.stored_images([int(whole.fid[6]), 999])
+    assert {fid: (p.image.id, p.content_hash) for fid, p in photos.items()} == {
+        int(whole.fid[6]): ("1009", whole.content_hash[6])
+    }
+
+
+def test_the_hash_of_an_anchor_follows_what_a_result_takes_from_it(catalog: Catalog) -> None:
+    catalog.set_frame(world.ROME)
+    catalog.add_alignment(world.alignment())
+    catalog.add_alignment(world.alignment("known-2"))
+    lidar = LidarScan(Path("here/scan.bin"), "kitti", Pose.identity())
+    anchor = replace(world.anchor(0), lidar=lidar)
+
+    def hash_of(changed: Anchor) -> str:
+        catalog.upsert_anchors([changed])
+        (found,) = catalog.anchor_index().content_hashes
+        return found
+
+    first = hash_of(anchor)
+    moved = replace(anchor, path=Path("elsewhere") / anchor.path.name, lidar=replace(lidar, path=Path("a/scan.bin")))
+    same = [moved, replace(anchor, attribution=Attribution("somebody else"))]
+    assert {hash_of(changed) for changed in same} == {first}
+    pose = anchor.world_from_cam
+    others = [
+        replace(anchor, alignment_id="known-2"),
+        replace(anchor, path=Path("other.png")),
+        replace(anchor, sha256="0" * 64),
+        replace(anchor, lidar=None),
+        replace(anchor, lidar=replace(lidar, max_range_m=80.0)),
+        replace(anchor, camera=replace(anchor.camera, focal_x_px=801.0)),
+        replace(anchor, world_from_cam=Pose(pose.rotation, pose.translation_m + 1e-9, pose.covariance)),
+        replace(anchor, world_from_cam=pose.with_covariance(None)),
+    ]
+    assert len({first, *map(hash_of, others)}) == len(others) + 1
 
 
 def test_rollback_and_retract_bring_back_what_was_in_force(catalog: Catalog) -> None:

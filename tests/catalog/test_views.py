@@ -94,7 +94,8 @@ def test_a_displacement_runs_from_reported_to_corrected(catalog: Catalog, place:
 def test_a_wedge_covers_what_the_camera_sees(catalog: Catalog) -> None:
     world.fill(catalog, 2)
     catalog.upsert_images([replace(world.image(1), camera=Camera.spherical(2000, 1000), sha256="a" * 64)])
-    catalog.record("run-a", [world.correction(1)])
+    catalog.begin_run(world.manifest("run-b"))
+    catalog.record("run-b", [world.correction(1)])
     wedges = {row["image_id"]: row for row in rows(catalog, "select * from coverage")}
     lon, lat, _ = world.ROME.wgs84_from_enu([0.0, -2.0, 1.8])
     for azimuth, seen in ((90.0, True), (115.0, True), (135.0, False), (270.0, False)):
