@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from geocorrect.depth.validity import ValidityRules, believable
 from geocorrect.errors import InputError
 from geocorrect.networks.cards import CARDS
-from geocorrect.networks.runtime import Runtime, require_torch
+from geocorrect.networks.runtime import Runtime, require_libraries
 from geocorrect.records import Anchor, DepthMap, Float32, ImageArray
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Mast3rDepth:
 
 def build(options: Mast3rDepthOptions) -> Mast3rDepth:
     """The depth source; ModelError when torch or the weights are missing or the licence forbids their use."""
-    require_torch()
+    require_libraries()
     from geocorrect.networks.mast3r.loading import load_engine
 
     return Mast3rDepth(load_engine(options.runtime, options.long_side_px, options.checkpoint), options)

@@ -1,4 +1,4 @@
-"""EfficientLoFTR, and LightGlue on SuperPoint, through transformers; torch and weights are touched by `build_…` only.
+"""EfficientLoFTR, and LightGlue on SuperPoint, through transformers. Torch and weights wait for the first match.
 
 The library's own post-processing rounds coordinates to whole pixels; here its raw, normalised coordinates are used.
 """
@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from geocorrect.match.network_pixels import NetworkMatches, to_photos
-from geocorrect.networks.runtime import Runtime, require_torch
+from geocorrect.networks.deferred import deferred
+from geocorrect.networks.runtime import Runtime, require_libraries
 from geocorrect.networks.weights import Checkpoint, locate
 from geocorrect.records import ImageArray, Matches
 
@@ -112,21 +113,31 @@ def select_lightglue(output: Any) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def build_eloftr(options: EloftrOptions) -> PairMatcher:
-    """EfficientLoFTR; ModelError when torch or weights are missing."""
-    require_torch()
-    return _build("eloftr", aligned_eloftr_class(), options, coarse_matching_threshold=options.min_score)
+    """EfficientLoFTR; ModelError when libraries or weights are missing."""
+    return _build("eloftr", aligned_eloftr_class, options, coarse_matching_threshold=options.min_score)
 
 
 def build_lightglue_superpoint(options: LightGlueOptions) -> PairMatcher:
     """LightGlue on SuperPoint, whose licence is non-commercial; ModelError as above."""
-    require_torch()
-    from transformers import LightGlueForKeypointMatching
 
-    return _build("lightglue_superpoint", LightGlueForKeypointMatching, options, filter_threshold=options.min_score)
+    def lightglue_class() -> Any:
+        from transformers import LightGlueForKeypointMatching
+
+        return LightGlueForKeypointMatching
+
+    return _build("lightglue_superpoint", lightglue_class, options, filter_threshold=options.min_score)
 
 
-def _build(name: str, model_class: Any, options: EloftrOptions | LightGlueOptions, **settings: float) -> PairMatcher:
-    from geocorrect.networks.pretrained import load_pretrained
-
+def _build(
+    name: str, model_class: Callable[[], Any], options: EloftrOptions | LightGlueOptions, **settings: float
+) -> PairMatcher:
+    """The matcher around weights that are there; they are loaded with the first pair."""
+    require_libraries("transformers")
     weights = locate(name, options.runtime.access)
-    return PairMatcher(load_pretrained(model_class, weights.folder, options.runtime, **settings), weights, options)
+
+    def load() -> Any:
+        from geocorrect.networks.pretrained import load_pretrained
+
+        return load_pretrained(model_class(), weights.folder, options.runtime, **settings)
+
+    return PairMatcher(deferred(load), weights, options)

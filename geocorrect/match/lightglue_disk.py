@@ -1,24 +1,28 @@
 """LightGlue on DISK features through kornia, with the authors' weights: all Apache-2.0.
 
 transformers has no DISK of its own; its hub entry would run code fetched from the hub, which we do not do. Features of
-each photo are computed once and cached. Torch and weights are touched by `build` only.
+each photo are computed once and cached. Torch and weights are touched by the first match only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geocorrect.errors import ModelError
 from geocorrect.match.network_pixels import NetworkMatches, to_photos
-from geocorrect.networks.runtime import Runtime, open_store, require_torch, torch_device
-from geocorrect.networks.weights import locate
+from geocorrect.networks.deferred import deferred
+from geocorrect.networks.runtime import Runtime, open_store, require_libraries, torch_device
+from geocorrect.networks.weights import Checkpoint, locate
 from geocorrect.records import ImageArray, Matches
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from geocorrect.networks.store import TensorStore
 
 MAX_KEYPOINTS = 2048
 DESCRIPTOR_DIM = 128
@@ -41,7 +45,10 @@ class DiskLightGlue:
     def __init__(self, disk: Any, lightglue: Any, identity: str, options: DiskLightGlueOptions) -> None:
         self.disk, self.lightglue, self.options = disk, lightglue, options
         self._identity = identity
-        self._store = open_store(options.runtime)
+
+    @cached_property
+    def _store(self) -> TensorStore:
+        return open_store(self.options.runtime)
 
     @property
     def fingerprint(self) -> str:
@@ -101,23 +108,32 @@ class DiskLightGlue:
 
 
 def build(options: DiskLightGlueOptions) -> DiskLightGlue:
-    """The matcher; ModelError when torch, kornia or the weights are missing or damaged."""
-    require_torch()
-    try:
-        from kornia.feature import DISK, LightGlue
-    except ImportError as error:
-        raise ModelError(f"lightglue_disk needs {error.name}: pip install 'geocorrect[models]'") from None
+    """The matcher; ModelError when libraries or weights are missing. Damaged weights are refused at the first match."""
+    require_libraries("kornia")
     weights = locate("lightglue_disk", options.runtime.access)
+    disk = deferred(partial(_load_disk, weights, options))
+    return DiskLightGlue(disk, deferred(partial(_load_lightglue, weights, options)), weights.identity, options)
+
+
+def _load_disk(weights: Checkpoint, options: DiskLightGlueOptions) -> Any:
+    from kornia.feature import DISK
+
+    path = weights.file("disk.pth")
     disk = DISK(desc_dim=DESCRIPTOR_DIM)
-    threshold = options.min_score
+    _fill(disk, _state_dict(path), path)
+    return _ready(disk, options.runtime)
+
+
+def _load_lightglue(weights: Checkpoint, options: DiskLightGlueOptions) -> Any:
+    from kornia.feature import LightGlue
+
+    path = weights.file("disk_lightglue.pth")
     unnamed: Any = None  # a name would make kornia fetch weights of its own choice
     lightglue = LightGlue(
-        features=unnamed, weights=None, input_dim=DESCRIPTOR_DIM, n_layers=LAYERS, filter_threshold=threshold
+        features=unnamed, weights=None, input_dim=DESCRIPTOR_DIM, n_layers=LAYERS, filter_threshold=options.min_score
     )
-    _fill(disk, _state_dict(weights.file("disk.pth")), weights.file("disk.pth"))
-    state = _renamed(_state_dict(weights.file("disk_lightglue.pth")))
-    _fill(lightglue, state, weights.file("disk_lightglue.pth"))
-    return DiskLightGlue(_ready(disk, options.runtime), _ready(lightglue, options.runtime), weights.identity, options)
+    _fill(lightglue, _renamed(_state_dict(path)), path)
+    return _ready(lightglue, options.runtime)
 
 
 def _ready(model: Any, runtime: Runtime) -> Any:

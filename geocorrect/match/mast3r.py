@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geocorrect.networks.mast3r.rules import MatchingRules
-from geocorrect.networks.runtime import Runtime, require_torch
+from geocorrect.networks.runtime import Runtime, require_libraries
 from geocorrect.records import ImageArray, Matches
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Mast3rMatcher:
 
 def build(options: Mast3rOptions) -> Mast3rMatcher:
     """The matcher; ModelError when torch or the weights are missing or the licence forbids their use."""
-    require_torch()
+    require_libraries()
     from geocorrect.networks.mast3r.loading import load_engine
 
     return Mast3rMatcher(load_engine(options.runtime, options.long_side_px, options.checkpoint), options.rules)

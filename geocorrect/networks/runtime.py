@@ -38,15 +38,16 @@ class Runtime:
     access: ModelAccess = field(default_factory=ModelAccess)
 
 
-def require_torch() -> None:
-    """ModelError with the one command that installs what the networks need."""
-    try:
-        import safetensors
-        import torch  # noqa: F401
+def require_libraries(*others: str) -> None:
+    """ModelError with the one command that installs what the networks need; imports nothing.
 
-        del safetensors
-    except ImportError as error:
-        raise ModelError(f"the networks need {error.name}: pip install 'geocorrect[models]'") from None
+    others: what a back-end needs beside torch and safetensors.
+    """
+    from importlib.util import find_spec
+
+    for name in ("torch", "safetensors", *others):
+        if find_spec(name) is None:
+            raise ModelError(f"the networks need {name}: pip install 'geocorrect[models]'")
 
 
 def torch_device(runtime: Runtime) -> torch.device:

@@ -15,22 +15,21 @@ from mast3r_world import random_photo
 
 from geocorrect.depth.base import DepthSource
 from geocorrect.depth.monocular import (
-    DepthAnything,
+    TRAINED_FOCAL,
     DepthAnythingOptions,
-    DepthPro,
     DepthProOptions,
     MonocularDepth,
     Scene,
     Size,
-    ZoeDepth,
     ZoeDepthOptions,
     build_depth_anything,
     build_depth_pro,
     build_zoedepth,
 )
+from geocorrect.depth.predictors import DepthAnything, DepthPro, ZoeDepth
 from geocorrect.errors import InputError, ModelError
 from geocorrect.geometry.camera import Camera
-from geocorrect.networks.cards import CARDS
+from geocorrect.networks.cards import CARDS, Task
 from geocorrect.networks.runtime import Runtime
 from geocorrect.networks.weights import Checkpoint
 
@@ -78,6 +77,9 @@ class Flat:
         self.calls += 1
         return self.z_m
 
+    def focal_factor(self, camera: Camera) -> float:
+        return 1.0
+
 
 def source_seeing(z_m: np.ndarray) -> MonocularDepth:
     return MonocularDepth(Flat(z_m), Checkpoint(OUTDOOR, Path(), "flat"), Runtime(device="cpu"), edge_ratio=1.15)
@@ -108,17 +110,67 @@ def test_indoor_and_outdoor_caps_come_from_the_weights(tmp_path: Path) -> None:
     assert source.rules.range_m == (0.2, 20.0)
 
 
+@pytest.mark.parametrize(("scene", "trained"), [(Scene.OUTDOOR, 725.0087 / 375), (Scene.INDOOR, 886.81 / 768)])
+def test_depth_is_rescaled_by_the_focal_length_on_request(tmp_path: Path, scene: Scene, trained: float) -> None:
+    """A thing of one size in the picture is twice as far behind a lens of twice the focal length."""
+    name, cap_m = f"depth_anything_v2_{scene}_small", {Scene.OUTDOOR: 80, Scene.INDOOR: 20}[scene]
+    runtime = weights_world.runtime_with(tmp_path, name, lambda f: weights_world.depth_anything(f, max_depth=cap_m))
+    plain = build_depth_anything(DepthAnythingOptions(runtime, Size.SMALL, scene, short_side_px=56))
+    asked = DepthAnythingOptions(runtime, Size.SMALL, scene, short_side_px=56, rescale_by_focal=True)
+    scaled = build_depth_anything(asked)
+    assert TRAINED_FOCAL[scene] == pytest.approx(trained)
+    assert scaled.fingerprint != plain.fingerprint
+    photo = random_photo(64, 48)
+    as_predicted = plain.depth_of(photo, camera_of(photo, 50.0)).z_m
+    assert as_predicted is not None
+    assert np.isfinite(as_predicted).any()
+    for focal_px in (48 * trained, 96 * trained, 30.0):
+        np.testing.assert_array_equal(plain.depth_of(photo, camera_of(photo, focal_px)).z_m, as_predicted)
+        found = scaled.depth_of(photo, camera_of(photo, focal_px)).z_m
+        np.testing.assert_allclose(found, as_predicted * focal_px / (48 * trained), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name, card in CARDS.items() if card.task is Task.DEPTH])
+def test_every_network_declares_a_range_and_an_error_common_to_the_image(name: str) -> None:
+    source = MonocularDepth(Flat(np.full((48, 64), 9.0)), Checkpoint(CARDS[name], Path(), name), Runtime(), 1.15)
+    found = source.depth_of(DARK, camera_of(DARK))
+    nearest, farthest = source.rules.range_m
+    assert 0 < nearest < farthest <= 100
+    assert 0.2 <= found.common_log_sigma <= 0.8
+    assert found.log_sigma == pytest.approx(0.42 * found.common_log_sigma)
+
+
+def test_describing_a_source_and_reading_its_cache_load_no_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = weights_world.runtime_with(tmp_path, OUTDOOR.name, weights_world.depth_anything)
+    runtime = replace(runtime, cache_folder=tmp_path / "cache")
+    options = DepthAnythingOptions(runtime, short_side_px=56)
+    photo = random_photo(64, 48)
+    first = build_depth_anything(options).depth_of(photo, camera_of(photo)).z_m
+
+    def unexpected(*arguments: object, **settings: object) -> None:
+        raise AssertionError("the network was loaded")
+
+    monkeypatch.setattr("geocorrect.networks.pretrained.load_pretrained", unexpected)
+    again = build_depth_anything(options)
+    assert OUTDOOR.name in again.fingerprint
+    np.testing.assert_array_equal(again.depth_of(photo, camera_of(photo)).z_m, first)
+    with pytest.raises(AssertionError, match="loaded"):
+        again.depth_of(DARK, camera_of(DARK))
+
+
 def test_a_relative_depth_model_is_refused(tmp_path: Path) -> None:
     relative = lambda folder: weights_world.depth_anything(folder, estimation="relative")  # noqa: E731
     runtime = weights_world.runtime_with(tmp_path, OUTDOOR.name, relative)
     with pytest.raises(ModelError, match="relative-depth model"):
-        build_depth_anything(DepthAnythingOptions(runtime))
+        build_depth_anything(DepthAnythingOptions(runtime)).depth_of(DARK, camera_of(DARK))
 
 
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     runtime = weights_world.runtime_with(tmp_path, OUTDOOR.name, weights_world.zoedepth)
     with pytest.raises(ModelError, match="depth_anything_v2_outdoor_large"):
-        build_depth_anything(DepthAnythingOptions(runtime))
+        build_depth_anything(DepthAnythingOptions(runtime)).depth_of(DARK, camera_of(DARK))
 
 
 def test_a_tensor_missing_from_the_weights_is_refused_not_invented(tmp_path: Path) -> None:
@@ -132,7 +184,7 @@ def test_a_tensor_missing_from_the_weights_is_refused_not_invented(tmp_path: Pat
 
     runtime = weights_world.runtime_with(tmp_path, OUTDOOR.name, write)
     with pytest.raises(ModelError, match=r"1 tensors missing.*`head.conv3.weight`"):
-        build_depth_anything(DepthAnythingOptions(runtime))
+        build_depth_anything(DepthAnythingOptions(runtime)).depth_of(DARK, camera_of(DARK))
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.5])
@@ -144,7 +196,7 @@ def test_truncated_weights_are_refused(tmp_path: Path, keep: float) -> None:
 
     runtime = weights_world.runtime_with(tmp_path, OUTDOOR.name, write)
     with pytest.raises(ModelError, match=str(tmp_path)):
-        build_depth_anything(DepthAnythingOptions(runtime))
+        build_depth_anything(DepthAnythingOptions(runtime)).depth_of(DARK, camera_of(DARK))
 
 
 @pytest.mark.parametrize("focal_px", [30.0, 70.0, 250.0])

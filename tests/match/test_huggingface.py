@@ -20,6 +20,7 @@ from geocorrect.match.huggingface import EloftrOptions, LightGlueOptions, PairMa
 from geocorrect.match.lightglue_disk import DiskLightGlue, DiskLightGlueOptions
 from geocorrect.match.network_pixels import NetworkMatches, to_photos
 from geocorrect.networks.cards import CARDS
+from geocorrect.networks.deferred import loaded
 from geocorrect.networks.runtime import Runtime
 from geocorrect.networks.weights import Checkpoint, ModelAccess
 
@@ -42,6 +43,9 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> DiskLightGlue:
     folder = tmp_path_factory.mktemp("weights")
     runtime = weights_world.runtime_with(folder, "lightglue_disk", weights_world.lightglue_disk)
     return lightglue_disk.build(DiskLightGlueOptions(runtime, long_side_px=64, min_score=0.0))
+
+
+PHOTO_AND_ANCHORS = random_photo(64, 48), [random_photo(64, 48, 1)]
 
 
 @pytest.mark.parametrize("name", ["eloftr", "superpoint", "disk"])
@@ -111,7 +115,8 @@ def test_eloftr_keeps_fractions_of_pixels() -> None:
 
 def test_eloftr_pairs_cells_that_match_each_other(eloftr: PairMatcher, monkeypatch: pytest.MonkeyPatch) -> None:
     """A permutation that does not keep the order of cells: cell (row, column) matches (row, 9 − column)."""
-    honest = eloftr.model._get_matches_from_scores
+    network = loaded(eloftr.model)
+    honest = network._get_matches_from_scores
 
     def mirrored(scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         _, height, width, _, _ = scores.shape
@@ -120,7 +125,7 @@ def test_eloftr_pairs_cells_that_match_each_other(eloftr: PairMatcher, monkeypat
         known[0, rows, columns, rows, 9 - columns] = 0.9
         return honest(known)
 
-    monkeypatch.setattr(eloftr.model, "_get_matches_from_scores", mirrored)
+    monkeypatch.setattr(network, "_get_matches_from_scores", mirrored)
     photo = random_photo(160, 128)
     (found,) = eloftr.match(photo, [photo])
     cells, partners = (found.query_px + 4) // 8, (found.anchor_px + 4) // 8
@@ -160,13 +165,14 @@ def test_matches_outside_a_photo_are_dropped() -> None:
 
 def test_disk_features_are_computed_once(disk: DiskLightGlue, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    detect = disk.disk.forward
+    detector = loaded(disk.disk)
+    detect = detector.forward
 
     def counting(*arguments: object, **keywords: object) -> object:
         calls.append(1)
         return detect(*arguments, **keywords)
 
-    monkeypatch.setattr(disk.disk, "forward", counting)
+    monkeypatch.setattr(detector, "forward", counting)
     query, anchor = random_photo(64, 48, 71), random_photo(64, 48, 72)
     disk.match(query, [anchor, anchor])
     disk.match(anchor, [query])
@@ -193,7 +199,7 @@ def test_disk_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
     runtime = weights_world.runtime_with(tmp_path, "lightglue_disk", write)
     with pytest.raises(ModelError, match=r"disk.pth: does not fit DISK"):
-        lightglue_disk.build(DiskLightGlueOptions(runtime))
+        lightglue_disk.build(DiskLightGlueOptions(runtime)).match(*PHOTO_AND_ANCHORS)
 
 
 def test_damaged_disk_weights_are_refused(tmp_path: Path) -> None:
@@ -203,7 +209,7 @@ def test_damaged_disk_weights_are_refused(tmp_path: Path) -> None:
 
     runtime = weights_world.runtime_with(tmp_path, "lightglue_disk", write)
     with pytest.raises(ModelError, match=r"disk_lightglue.pth: truncated, damaged"):
-        lightglue_disk.build(DiskLightGlueOptions(runtime))
+        lightglue_disk.build(DiskLightGlueOptions(runtime)).match(*PHOTO_AND_ANCHORS)
 
 
 def test_fingerprints_tell_settings_apart(eloftr: PairMatcher) -> None:

@@ -257,6 +257,7 @@ def test_own_checkpoint_is_loaded_and_named(tmp_path: Path, monkeypatch: pytest.
     save_file(seeded_model().state_dict(), tmp_path / "own.safetensors")
     options = Mast3rOptions(Runtime(device="cpu"), EVERYTHING, long_side_px=64, checkpoint=tmp_path / "own.safetensors")
     matcher = build(options)
+    assert "own.safetensors" not in matcher.fingerprint
     expected = Mast3rMatcher(seeded_engine(), EVERYTHING)
     query, anchor = random_photo(64, 48), random_photo(64, 48, 1)
     np.testing.assert_array_equal(
@@ -264,3 +265,16 @@ def test_own_checkpoint_is_loaded_and_named(tmp_path: Path, monkeypatch: pytest.
     )
     assert matcher.fingerprint != expected.fingerprint
     assert build(options).engine is matcher.engine
+
+
+def test_describing_the_matcher_loads_no_weights(tmp_path: Path) -> None:
+    """A run is described before anything is due; only the first match, or an absent file, touches the weights."""
+    absent = Mast3rOptions(Runtime(device="cpu"), EVERYTHING, checkpoint=tmp_path / "absent.pth")
+    with pytest.raises(ModelError, match=r"absent\.pth: no such checkpoint file"):
+        build(absent)
+    (tmp_path / "broken.safetensors").write_bytes(b"not tensors")
+    matcher = build(replace(absent, checkpoint=tmp_path / "broken.safetensors"))
+    assert matcher.fingerprint.startswith("mast3r/")
+    assert "/float32/512/" in matcher.fingerprint
+    with pytest.raises(ModelError, match=r"broken\.safetensors: truncated or damaged"):
+        matcher.match(random_photo(64, 48), [random_photo(64, 48, 1)])

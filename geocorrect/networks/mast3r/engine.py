@@ -48,11 +48,20 @@ class DecodedPairs:
 class Mast3rEngine:
     """A network with its token cache. `fingerprint` names weights, precision and image size: what tokens depend on."""
 
-    def __init__(self, model: Mast3r, weights_id: str, store: TensorStore, long_side_px: int = 512) -> None:
+    def __init__(
+        self,
+        model: Mast3r,
+        weights_id: str,
+        store: TensorStore,
+        long_side_px: int = 512,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        """dtype: of the weights, where the model is deferred and should not be loaded to be asked."""
         self.model = model
         self.store = store
         self.long_side_px = long_side_px
-        self.fingerprint = f"mast3r/{weights_id}/{str(model.dtype).removeprefix('torch.')}/{long_side_px}"
+        precision = str(dtype or model.dtype).removeprefix("torch.")
+        self.fingerprint = f"mast3r/{weights_id}/{precision}/{long_side_px}"
 
     def encode(self, photos: Sequence[ImageArray]) -> list[PhotoTokens]:
         """Tokens of photos (H, W, 3) RGB uint8, from the cache or the network, equal sizes in one batch."""

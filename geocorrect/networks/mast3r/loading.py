@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from geocorrect.checksum import sha256_of
+from geocorrect.errors import ModelError
 from geocorrect.networks.cards import CARDS
+from geocorrect.networks.deferred import deferred
 from geocorrect.networks.mast3r.checkpoint import load_mast3r
 from geocorrect.networks.mast3r.engine import Mast3rEngine
+from geocorrect.networks.mast3r.model import Mast3r
 from geocorrect.networks.runtime import Runtime, open_store, torch_device, torch_dtype
 from geocorrect.networks.weights import locate, require_permitted
 
@@ -20,14 +23,20 @@ def load_engine(runtime: Runtime, long_side_px: int = 512, checkpoint: Path | No
     """The engine for this runtime. Matching, depth and retrieval that ask alike share weights and tokens.
 
     checkpoint: a file to use instead of the fetched weights, such as the official `.pth`. Raises ModelError when the
-    weights are missing, damaged or not licensed for the profile.
+    weights are missing or not licensed for the profile; damaged ones are refused when the network is first used.
     """
     if checkpoint is None:
         weights = locate(MODEL_NAME, runtime.access)
         path, identity = weights.file("model.safetensors"), weights.identity
     else:
         require_permitted(CARDS[MODEL_NAME], runtime.access.profile)
-        path, identity = checkpoint, ""
-    model = load_mast3r(path)
-    model = model.use_dtype(torch_dtype(runtime)).to(torch_device(runtime))
-    return Mast3rEngine(model, identity or sha256_of(path)[:16], open_store(runtime), long_side_px)
+        if not checkpoint.is_file():
+            raise ModelError(f"{checkpoint}: no such checkpoint file")
+        path, identity = checkpoint, sha256_of(checkpoint)[:16]
+    torch_device(runtime)  # a device that is not there is said now
+    model = deferred(partial(_load, path, runtime))
+    return Mast3rEngine(model, identity, open_store(runtime), long_side_px, torch_dtype(runtime))
+
+
+def _load(path: Path, runtime: Runtime) -> Mast3r:
+    return load_mast3r(path).use_dtype(torch_dtype(runtime)).to(torch_device(runtime))

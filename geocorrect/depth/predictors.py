@@ -1,0 +1,131 @@
+"""The networks that predict metric depth from one photo: what goes in, and what their output means.
+
+Depth Anything V2, Depth Pro and ZoeDepth, through transformers. `monocular` makes depth sources of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from geocorrect.depth.validity import resize_depth
+from geocorrect.geometry.camera import Camera
+from geocorrect.records import NAN, Float32, ImageArray
+
+DEPTH_PRO_SIDE_PX = 1536
+ZOEDEPTH_SIZE = (512, 384)
+
+
+class Predictor(Protocol):
+    """A network. `needs` names what else than pixels the prediction depends on, for the cache."""
+
+    def needs(self, camera: Camera) -> str:
+        """What of the camera the prediction depends on; empty for nothing."""
+        ...
+
+    def predict(self, image: ImageArray, camera: Camera) -> Float32:
+        """z-depth (h, w) that covers exactly the whole image, in metres as the network counts them."""
+        ...
+
+    def focal_factor(self, camera: Camera) -> float:
+        """What the network's metres must be multiplied by for this camera; 1 where the prediction knows the focal."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class DepthAnything:
+    """Depth Anything V2 metric: sigmoid times the cap; no intrinsics.
+
+    trained_focal: focal length over short side of the photos that it was fine-tuned on, by which depth is rescaled for
+    other cameras; nan = it is not.
+    """
+
+    model: Any = field(repr=False)
+    short_side_px: int = 518
+    trained_focal: float = NAN
+
+    def needs(self, camera: Camera) -> str:
+        """Nothing but pixels."""
+        return ""
+
+    def predict(self, image: ImageArray, camera: Camera) -> Float32:
+        """See `Predictor`."""
+        from geocorrect.networks.image_input import IMAGENET, normalised, resized, size_with_short_side
+
+        size = size_with_short_side(image.shape[1], image.shape[0], self.short_side_px, self.model.config.patch_size)
+        return _run(self.model, normalised(resized(image, size, bicubic=True), IMAGENET))
+
+    def focal_factor(self, camera: Camera) -> float:
+        """A thing of one size fills the same share of the picture at a distance proportional to the focal length."""
+        if np.isnan(self.trained_focal):
+            return 1.0
+        return camera.focal_x_px / min(camera.width, camera.height) / self.trained_focal
+
+
+@dataclass(frozen=True, eq=False)
+class DepthPro:
+    """Depth Pro: the network's output is inverse depth for a canonical camera; the known focal length scales it."""
+
+    model: Any = field(repr=False)
+    side_px: int = DEPTH_PRO_SIDE_PX
+
+    def needs(self, camera: Camera) -> str:
+        """The focal length in units of the image width."""
+        return f"focal/width={camera.focal_x_px / camera.width!r}"
+
+    def predict(self, image: ImageArray, camera: Camera) -> Float32:
+        """See `Predictor`. depth = 1 / (canonical inverse depth · width / focal) (MODELS §4.4)."""
+        from geocorrect.networks.image_input import SYMMETRIC, normalised, resized
+
+        canonical = _run(self.model, normalised(resized(image, (self.side_px, self.side_px)), SYMMETRIC))
+        inverse = np.clip(canonical * (camera.width / camera.focal_x_px), 1e-4, 1e4)
+        return np.asarray(1.0 / inverse, dtype=np.float32)
+
+    def focal_factor(self, camera: Camera) -> float:
+        """The formula above holds it."""
+        return 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class ZoeDepth:
+    """ZoeDepth: reflected margins against border artefacts; one image at a time, for its heads vote per batch."""
+
+    model: Any = field(repr=False)
+    size: tuple[int, int] = ZOEDEPTH_SIZE
+
+    def needs(self, camera: Camera) -> str:
+        """Nothing but pixels."""
+        return ""
+
+    def predict(self, image: ImageArray, camera: Camera) -> Float32:
+        """See `Predictor`."""
+        from geocorrect.networks.image_input import SYMMETRIC, normalised, resized
+
+        height, width = image.shape[:2]
+        margin_y, margin_x = (int(np.sqrt(side / 2) * 3) for side in (height, width))
+        margins = ((margin_y, margin_y), (margin_x, margin_x), (0, 0))
+        padded: ImageArray = np.pad(image, margins, mode="reflect")
+        z_m = _run(self.model, normalised(resized(padded, self._network_size(padded)), SYMMETRIC))
+        whole = resize_depth(z_m, (padded.shape[1], padded.shape[0]))
+        return np.ascontiguousarray(whole[margin_y : margin_y + height, margin_x : margin_x + width])
+
+    def focal_factor(self, camera: Camera) -> float:
+        """Not rescaled: its error outdoors is not one of scale alone."""
+        return 1.0
+
+    def _network_size(self, padded: ImageArray) -> tuple[int, int]:
+        """As near to the trained size as one scale for both axes allows, in multiples of 32."""
+        height, width = padded.shape[:2]
+        scales = self.size[0] / width, self.size[1] / height
+        scale = min(scales, key=lambda candidate: abs(1.0 - candidate))
+        return max(32, round(width * scale / 32) * 32), max(32, round(height * scale / 32) * 32)
+
+
+def _run(model: Any, pixels: Any) -> Float32:
+    import torch
+
+    with torch.inference_mode():
+        output = model(pixel_values=pixels[None].to(model.device, model.dtype))
+    return np.ascontiguousarray(output.predicted_depth[0].float().cpu().numpy(), dtype=np.float32)

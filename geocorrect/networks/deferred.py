@@ -1,0 +1,47 @@
+"""Networks that are loaded when they are first used.
+
+Describing a run, or answering from a cache, needs to know which weights would be used, not their gigabytes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar, cast
+
+Network = TypeVar("Network")
+
+
+def deferred(load: Callable[[], Network]) -> Network:
+    """Stands for the network that `load` gives; it is loaded, once, by the first look at it or call of it.
+
+    Errors of `load` are raised there. Everything that can be checked without loading belongs before this call.
+    """
+    return cast(Network, _Deferred(load))
+
+
+def loaded(network: Network) -> Network:
+    """The network itself, loaded now if it was deferred."""
+    return network.resolve() if isinstance(network, _Deferred) else network
+
+
+class _Deferred(Generic[Network]):
+    def __init__(self, load: Callable[[], Network]) -> None:
+        self._load = load
+        self._lock = threading.Lock()
+        self._network: Network | None = None
+
+    def resolve(self) -> Network:
+        with self._lock:
+            if self._network is None:
+                self._network = self._load()
+            return self._network
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # a copy or a pickle must not load anything
+            raise AttributeError(name)
+        return getattr(self.resolve(), name)
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        network: Any = self.resolve()
+        return network(*arguments, **named)
