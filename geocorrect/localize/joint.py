@@ -17,9 +17,9 @@ from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize.gate_model import COVARIANCE_INFLATION
 from geocorrect.localize.joint_fields import Polished, polish
-from geocorrect.localize.joint_initialise import anchor_support, choose_rows, hypotheses, start_state
+from geocorrect.localize.joint_initialise import anchor_support, choose_rows, hypotheses, start_state, with_distances
 from geocorrect.localize.joint_problem import Problem, build_problem
-from geocorrect.localize.joint_solve import Solved, minimise
+from geocorrect.localize.joint_solve import Solved, minimise, refine
 from geocorrect.localize.observations import Observations, focal_px
 from geocorrect.localize.options import JointOptions, LocalizeOptions, pixel_scale
 from geocorrect.localize.pooled import georeference_covariance
@@ -43,11 +43,12 @@ def solve_joint(
     prior = prior_information(observations, camera, options.joint)
     sigma_px = options.joint.sigma_px * float(np.mean([pixel_scale(o.anchor.camera) for o in observations]))
 
-    ranked = _compete(observations, starts, camera, origin_m, prior, sigma_px, options, seed)
-    best, best_score = ranked[0]
-    rows = choose_rows(observations, options.joint.max_matches, seed)
-    problem = build_problem(observations, rows, camera, origin_m)
-    solved = minimise(problem, start_state(problem, best, sigma_px, options.joint), prior, sigma_px, options.joint)
+    trial = _problem(observations, camera, origin_m, options.joint.max_trial_matches, seed)
+    ranked = _compete(trial, starts, prior, sigma_px, options.joint)
+    (best, found), best_score = ranked[0]
+    problem = _problem(observations, camera, origin_m, options.joint.max_matches, seed)
+    state = with_distances(problem, found.state, found.sigma_px, options.joint)
+    solved = refine(problem, state, prior, found, options.joint)
     polished = polish(problem, solved, observations, camera, prior, options)
     if polished is None:
         return Reason.DEGENERATE_GEOMETRY
@@ -56,8 +57,8 @@ def solve_joint(
         return Reason.DIVERGED
     distant = [
         score
-        for other, score in ranked[1:]
-        if np.linalg.norm(other.translation_m - pose.translation_m) > options.gate.distant_m
+        for (_, other), score in ranked[1:]
+        if np.linalg.norm(other.state.centre - pose.translation_m) > options.gate.distant_m
     ]
     fits = _fits(problem, solved, observations, singles, pose)
     position_m = pose.translation_m + origin_m
@@ -88,39 +89,27 @@ def prior_information(observations: Sequence[Observations], camera: Camera, opti
     return np.array(shared)
 
 
+def _problem(observations: Sequence[Observations], camera: Camera, origin_m: Float, limit: int, seed: int) -> Problem:
+    return build_problem(observations, choose_rows(observations, limit, seed), camera, origin_m)
+
+
 def _compete(
-    observations: Sequence[Observations],
-    starts: Sequence[Pose],
-    camera: Camera,
-    origin_m: Float,
-    prior: Float,
-    sigma_px: float,
-    options: LocalizeOptions,
-    seed: int,
-) -> list[tuple[Pose, float]]:
-    """Hypotheses with their anchor-level support, best first; the leading distinct ones after a short adjustment."""
-    joint = options.joint
-    rows = choose_rows(observations, joint.max_trial_matches, seed)
-    problem = build_problem(observations, rows, camera, origin_m)
-    scored = []
-    for pose in starts:
-        state = start_state(problem, pose, sigma_px, joint)
-        scored.append((anchor_support(problem, state, 2 * sigma_px, joint), state))
-    order = np.argsort([-score for score, _ in scored], kind="stable")
+    problem: Problem, starts: Sequence[Pose], prior: Float, sigma_px: float, options: JointOptions
+) -> list[tuple[tuple[Pose, Solved], float]]:
+    """The leading distinct hypotheses, each with its adjustment, and their anchor-level support; best first."""
+    states = [start_state(problem, pose, sigma_px, options) for pose in starts]
+    scores = [anchor_support(problem, state, 2 * sigma_px, options) for state in states]
     leading: list[int] = []
-    for index in order:
-        centre = scored[index][1].centre
-        if all(np.linalg.norm(centre - scored[i][1].centre) > joint.distinct_m for i in leading):
+    for index in np.argsort([-score for score in scores], kind="stable"):
+        centre = states[index].centre
+        if all(np.linalg.norm(centre - states[i].centre) > options.distinct_m for i in leading):
             leading.append(int(index))
-        if len(leading) == joint.max_hypotheses:
+        if len(leading) == options.max_hypotheses:
             break
-    if len(leading) == 1:
-        return [(scored[leading[0]][1].world_from_query, scored[leading[0]][0])]
     ranked = []
     for index in leading:
-        solved = minimise(problem, scored[index][1], prior, sigma_px, joint)
-        score = anchor_support(problem, solved.state, sigma_px, joint)
-        ranked.append((solved.state.world_from_query, score))
+        solved = minimise(problem, states[index], prior, sigma_px, options)
+        ranked.append(((starts[index], solved), anchor_support(problem, solved.state, sigma_px, options)))
     return sorted(ranked, key=lambda item: -item[1])
 
 

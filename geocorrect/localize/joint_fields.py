@@ -15,15 +15,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
 
 from geocorrect.geometry.camera import Camera
 from geocorrect.localize.covariance import cosine_basis, wave_amplitudes
 from geocorrect.localize.joint_problem import GLOBAL, PER_ANCHOR, Problem, State
-from geocorrect.localize.joint_solve import Solved, design, robust_weights
+from geocorrect.localize.joint_solve import LAMBDA, OWN, Solved, Weights, design, robust_weights
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import LocalizeOptions, pixel_scale
 
 Float = NDArray[np.float64]
+Int = NDArray[np.intp]
+
+POSE = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,19 +45,40 @@ class Polished:
 
 
 @dataclass(frozen=True, eq=False)
-class _Rows:
-    """Whitened residuals (M, 3), their derivatives by the common unknowns (M, 3, C) and λ (M, 3), by each
-    anchor's own (a list of (m, 3, A)), the amplitude of the shared depth offset (K,), and the inverse prior
-    variances: common (C,), own (K, A).
+class _Layout:
+    """Where the unknowns stand: common [GLOBAL, query's pixel shift 2(W − 1), shared depth field W], then per anchor
+    own [PER_ANCHOR, pixel field u W, v W, depth field W].
     """
 
-    residual: Float
-    common: Float
-    by_track: Float
-    own: list[Float]
-    shared_scale: Float
-    common_prior: Float
-    own_prior: Float
+    waves: int
+
+    @property
+    def shared_depth(self) -> int:
+        """First column of the shared depth field: the offset that all anchors share."""
+        return GLOBAL + 2 * (self.waves - 1)
+
+    @property
+    def n_common(self) -> int:
+        """Unknowns that all anchors share."""
+        return self.shared_depth + self.waves
+
+    @property
+    def n_own(self) -> int:
+        """Unknowns of one anchor."""
+        return PER_ANCHOR + 3 * self.waves
+
+    def start(self, n: int) -> int:
+        """First column of anchor n."""
+        return self.n_common + self.n_own * n
+
+    def columns(self, component: int) -> Int:
+        """Columns of a block of one anchor (common, then own) that the pixel residual u (0), v (1) or the depth (2)
+        depends on.
+        """
+        own = self.n_common + PER_ANCHOR
+        field = np.arange(self.waves) + own + component * self.waves
+        common = np.arange(self.n_common if component == 2 else self.shared_depth)
+        return np.concatenate([common, np.arange(self.n_common, own), field])
 
 
 def polish(
@@ -65,109 +90,183 @@ def polish(
     options: LocalizeOptions,
 ) -> Polished | None:
     """One Gauss–Newton step over pose, nuisances and smooth fields; None when the pose is not determined."""
-    rows = _whitened(problem, solved, observations, camera, prior, options)
-    information, gradient = _normal_equations(problem, solved.state, rows)
+    layout = _Layout(len(wave_amplitudes(camera)))
+    fields = _Fields.of(problem, solved, observations, camera, options)
+    information, gradient = _normal_equations(problem, solved, layout, fields, prior)
+    own_start = np.array([layout.start(n) for n in range(problem.n_anchors)])
+    # Only the step and a few columns of the inverse are asked for: no full inverse of some hundred unknowns.
+    asked = np.concatenate([np.arange(POSE), [layout.shared_depth], own_start])
+    right = np.zeros((len(gradient), 1 + len(asked)))
+    right[:, 0] = gradient
+    right[asked, 1 + np.arange(len(asked))] = 1.0
     try:
-        covariance = np.asarray(np.linalg.inv(information), np.float64)
+        solution = cho_solve(cho_factor(information, lower=True, check_finite=False), right, check_finite=False)
     except np.linalg.LinAlgError:
         return None
-    step: Float = np.asarray(covariance @ gradient, np.float64)
-    if not np.isfinite(step).all() or (np.diag(covariance)[:6] <= 0).any():
+    step, columns = solution[:, 0], solution[:, 1:]
+    covariance = columns[:POSE, :POSE]
+    if not np.isfinite(solution).all() or (np.diag(covariance) <= 0).any():
         return None
-    own_start = rows.common.shape[2] + rows.own_prior.shape[1] * np.arange(problem.n_anchors)
     own_steps = [step[at : at + PER_ANCHOR] for at in own_start]
-    shared = np.concatenate([step[:GLOBAL], *own_steps])
-    state = solved.state.stepped(shared, np.zeros(problem.n_tracks))
-    scale, narrowing = _depth_scale(rows, state, step, covariance, own_start)
-    return Polished(state, (covariance[:6, :6] + covariance[:6, :6].T) / 2, scale, narrowing)
+    state = solved.state.stepped(np.concatenate([step[:GLOBAL], *own_steps]), np.zeros(problem.n_tracks))
+    scale, narrowing = _depth_scale(
+        state, float(step[layout.shared_depth]), columns[asked[POSE:], POSE:], fields.offset_sigma, prior
+    )
+    return Polished(state, (covariance + covariance.T) / 2, scale, narrowing)
 
 
 def _depth_scale(
-    rows: _Rows, state: State, step: Float, covariance: Float, own_start: NDArray[np.intp]
+    state: State, shared_step: float, covariance: Float, amplitude: Float, prior: Float
 ) -> tuple[Float, Float]:
-    """(K,) log depth scale, own offset minus the shared one (the signs of their derivatives), and its narrowing."""
-    waves = (rows.common.shape[2] - GLOBAL + 2) // 3
-    shared_at = rows.common.shape[2] - waves  # the shared depth field comes last, its constant first
-    amplitude = rows.shared_scale
-    variance = np.diag(covariance)[own_start] + amplitude**2 * covariance[shared_at, shared_at]
-    variance = variance - 2 * amplitude * covariance[own_start, shared_at]
-    prior = 1.0 / rows.own_prior[:, 0] + amplitude**2
-    return state.beta - amplitude * step[shared_at], np.sqrt(np.maximum(variance, 0.0) / prior)
+    """(K,) log depth scale, own offset minus the shared one (the signs of their derivatives), and its narrowing.
+
+    covariance: (1 + K, 1 + K) of the shared offset and the anchors' own; amplitude: (K,) of the shared offset.
+    """
+    variance = np.diag(covariance)[1:] + amplitude**2 * covariance[0, 0]
+    variance = variance - 2 * amplitude * covariance[1:, 0]
+    expected = 1.0 / prior[GLOBAL::PER_ANCHOR] + amplitude**2
+    return state.beta - amplitude * shared_step, np.sqrt(np.maximum(variance, 0.0) / expected)
 
 
-def _whitened(
-    problem: Problem,
-    solved: Solved,
-    observations: Sequence[Observations],
-    camera: Camera,
-    prior: Float,
-    options: LocalizeOptions,
-) -> _Rows:
-    """Residuals and derivatives with the fields' columns, scaled by the square roots of the weights."""
-    noise = options.covariance
-    # Smooth errors grow and shrink with the matcher: the residuals tell how good it is on this query.
-    quality = solved.sigma_px / solved.nominal_px
-    shared, own, by_track = design(problem, solved.state, solved.at)
-    # The smooth part of the depth error is modelled here, so the depths are weighed by their own sigma.
-    plain = replace(problem, depth_inflation=np.ones_like(problem.depth_inflation))
-    weights = robust_weights(plain, solved.at, solved.sigma_px, 1.0, solved.active, options.joint)
-    root = np.sqrt(np.stack([weights.pixel, weights.pixel, weights.depth], axis=1))
-    residual = root * np.concatenate([solved.at.pixel, np.nan_to_num(solved.at.depth)[:, None]], axis=1)
-    sigma = np.nan_to_num(problem.depth_sigma) * noise.depth_field_share
+@dataclass(frozen=True, eq=False)
+class _Fields:
+    """The smooth fields at the observations, each a basis times its prior amplitude, so that the prior of every
+    coefficient but the query's shift is 1.
 
-    waves = wave_amplitudes(camera)
-    basis = cosine_basis(problem.query_px, camera)[problem.track]
-    # A shift of the query's pixel is a shift of the principal point for this ray alone, the other way round.
-    shift = np.einsum("nip,nw->nipw", shared[:, :, 7:9], basis[:, 1:]).reshape(len(basis), 3, -1)
-    common_sigma = np.array([o.common_log_sigma for o in observations])[problem.anchor]
-    depth_field = np.zeros((len(basis), 3, len(waves)))
-    amplitude = np.sqrt(noise.depth_shared) * sigma[:, None] * waves
-    amplitude[:, 0] = np.hypot(amplitude[:, 0], np.sqrt(noise.depth_shared) * common_sigma)
-    depth_field[:, 2] = basis * amplitude
-    common = np.concatenate([shared, shift, depth_field], axis=2) * root[:, :, None]
-    shift_sigma = quality * noise.query_field_px * pixel_scale(camera) * waves[1:]
-    common_prior = np.concatenate([prior[:GLOBAL], np.tile(shift_sigma**-2, 2), np.ones(len(waves))])
+    query_shift: (T, W − 1) basis of the query's pixel shift, its sigma (W − 1,) px; shared_depth: (M, W);
+    own_px: (M, W) anchor's pixel field; own_depth: (M, W); offset_sigma: (K,) amplitude of the shared depth offset.
+    weights: of the residuals, with the depths weighed by their own sigma.
+    """
 
-    blocks, own_prior = [], []
-    for n, o in enumerate(observations):
-        part = slice(problem.starts[n], problem.starts[n + 1])
-        own_waves = wave_amplitudes(o.anchor.camera)
-        smooth = cosine_basis(problem.anchor_px[part], o.anchor.camera) * own_waves
-        w = len(own_waves)
-        fields = np.zeros((len(smooth), 3, 3 * w))
-        field_px = quality * noise.anchor_field_px * pixel_scale(o.anchor.camera)
-        fields[:, 0, :w] = fields[:, 1, w : 2 * w] = smooth * field_px
-        fields[:, 2, 2 * w :] = smooth * np.sqrt(1 - noise.depth_shared) * sigma[part, None]
-        blocks.append(np.concatenate([own[part], fields], axis=2) * root[part, :, None])
-        own_prior.append(np.concatenate([prior[GLOBAL + PER_ANCHOR * n :][:PER_ANCHOR], np.ones(3 * w)]))
-    starts = problem.starts[:-1]
-    return _Rows(residual, common, by_track * root, blocks, amplitude[starts, 0], common_prior, np.array(own_prior))
+    query_shift: Float
+    shift_sigma: Float
+    shared_depth: Float
+    own_px: Float
+    own_depth: Float
+    offset_sigma: Float
+    weights: Weights
+
+    @classmethod
+    def of(
+        cls,
+        problem: Problem,
+        solved: Solved,
+        observations: Sequence[Observations],
+        camera: Camera,
+        options: LocalizeOptions,
+    ) -> _Fields:
+        noise = options.covariance
+        # Smooth errors grow and shrink with the matcher: the residuals tell how good it is on this query.
+        quality = solved.sigma_px / solved.nominal_px
+        # The smooth part of the depth error is modelled here, so the depths are weighed by their own sigma.
+        plain = replace(problem, depth_inflation=np.ones_like(problem.depth_inflation))
+        waves, basis = wave_amplitudes(camera), cosine_basis(problem.query_px, camera)
+        sigma = np.nan_to_num(problem.depth_sigma) * noise.depth_field_share
+        offset = np.sqrt(noise.depth_shared) * np.array([o.common_log_sigma for o in observations])
+        amplitude = np.sqrt(noise.depth_shared) * sigma[:, None] * waves
+        amplitude[:, 0] = np.hypot(amplitude[:, 0], offset[problem.anchor])
+        smooth = np.empty((len(problem.track), len(waves)))
+        field_px = np.empty(len(problem.track))
+        for n, o in enumerate(observations):
+            rows = slice(problem.starts[n], problem.starts[n + 1])
+            smooth[rows] = cosine_basis(problem.anchor_px[rows], o.anchor.camera) * wave_amplitudes(o.anchor.camera)
+            field_px[rows] = quality * noise.anchor_field_px * pixel_scale(o.anchor.camera)
+        return cls(
+            basis[:, 1:],
+            quality * noise.query_field_px * pixel_scale(camera) * waves[1:],
+            basis[problem.track] * amplitude,
+            smooth * field_px[:, None],
+            smooth * (np.sqrt(1 - noise.depth_shared) * sigma)[:, None],
+            amplitude[problem.starts[:-1], 0],
+            robust_weights(plain, solved.at, solved.sigma_px, 1.0, solved.active, options.joint),
+        )
 
 
-def _normal_equations(problem: Problem, state: State, rows: _Rows) -> tuple[Float, Float]:
+def _normal_equations(
+    problem: Problem, solved: Solved, layout: _Layout, fields: _Fields, prior: Float
+) -> tuple[Float, Float]:
     """(H, b) over common and own unknowns with the λ eliminated."""
-    n_common, n_own = rows.common.shape[2], rows.own_prior.shape[1]
-    size = n_common + n_own * problem.n_anchors
-    diagonal = np.concatenate([rows.common_prior, rows.own_prior.ravel()])
-    information, gradient = np.diag(diagonal), np.zeros(size)
-    deviations = state.deviations()
-    gradient[:GLOBAL] = -rows.common_prior[:GLOBAL] * deviations[:GLOBAL]
-    coupling = np.zeros((problem.n_tracks, size))
-    track_information = np.full(problem.n_tracks, 1e-6)
-    track_gradient = np.zeros(problem.n_tracks)
+    size = layout.start(problem.n_anchors)
+    information, gradient = _priors(problem, solved.state, layout, fields, prior)
+    design_rows = design(problem, solved.state, solved.at)
+    residual = np.concatenate([solved.at.pixel, np.nan_to_num(solved.at.depth)[:, None]], axis=1)
+    # Tracks of one anchor alone touch its columns only; the full width is needed for the shared ones.
+    shared = np.bincount(problem.track, minlength=problem.n_tracks) > 1
+    place = np.cumsum(shared) - 1
+    coupling = np.zeros((int(shared.sum()), size))
+    track_information, track_gradient = np.full(len(coupling), 1e-6), np.zeros(len(coupling))
     for n in range(problem.n_anchors):
-        part = slice(problem.starts[n], problem.starts[n + 1])
-        start = n_common + n_own * n
-        own_deviations = deviations[GLOBAL + PER_ANCHOR * n :][:PER_ANCHOR]
-        gradient[start : start + PER_ANCHOR] = -rows.own_prior[n, :PER_ANCHOR] * own_deviations
-        columns = np.r_[0:n_common, start : start + n_own]
-        block = np.concatenate([rows.common[part], rows.own[n]], axis=2)
-        flat, residual, along = block.reshape(-1, len(columns)), rows.residual[part], rows.by_track[part]
-        information[np.ix_(columns, columns)] += flat.T @ flat
-        gradient[columns] -= flat.T @ residual.ravel()
-        tracks = problem.track[part]
-        coupling[np.ix_(tracks, columns)] += np.einsum("nij,ni->nj", block, along)
-        track_information[tracks] += np.einsum("ni,ni->n", along, along)
-        track_gradient[tracks] -= np.einsum("ni,ni->n", along, residual)
-    scaled = coupling / track_information[:, None]
-    return information - scaled.T @ coupling, gradient - scaled.T @ track_gradient
+        block = _anchor_block(problem, n, design_rows, residual, layout, fields)
+        columns = np.r_[0 : layout.n_common, layout.start(n) : layout.start(n + 1)]
+        tracks = problem.track[problem.starts[n] : problem.starts[n + 1]]
+        alone = ~shared[tracks]
+        root = 1.0 / np.sqrt(1e-6 + block.along_squared[alone])
+        scaled = block.coupling[alone] * root[:, None]
+        information[np.ix_(columns, columns)] += block.information - scaled.T @ scaled
+        gradient[columns] += block.gradient - scaled.T @ (root * block.along_gradient[alone])
+        rows = place[tracks[~alone]]
+        coupling[rows, : layout.n_common] += block.coupling[~alone, : layout.n_common]
+        coupling[rows, layout.start(n) : layout.start(n + 1)] = block.coupling[~alone, layout.n_common :]
+        track_information[rows] += block.along_squared[~alone]
+        track_gradient[rows] += block.along_gradient[~alone]
+    root = 1.0 / np.sqrt(track_information)
+    scaled = coupling * root[:, None]
+    return information - scaled.T @ scaled, gradient - scaled.T @ (root * track_gradient)
+
+
+def _priors(problem: Problem, state: State, layout: _Layout, fields: _Fields, prior: Float) -> tuple[Float, Float]:
+    """(H, b) of the priors: nuisances pulled to zero from where they are, fields from zero."""
+    common = np.ones(layout.n_common)
+    common[:GLOBAL] = prior[:GLOBAL]
+    common[GLOBAL : layout.shared_depth] = np.tile(fields.shift_sigma**-2, 2)
+    own = np.ones((problem.n_anchors, layout.n_own))
+    own[:, :PER_ANCHOR] = prior[GLOBAL:].reshape(-1, PER_ANCHOR)
+    pull = -prior * state.deviations()
+    gradient = np.zeros(layout.start(problem.n_anchors))
+    gradient[:GLOBAL] = pull[:GLOBAL]
+    for n, part in enumerate(pull[GLOBAL:].reshape(-1, PER_ANCHOR)):
+        gradient[layout.start(n) : layout.start(n) + PER_ANCHOR] = part
+    return np.diag(np.concatenate([common, own.ravel()])), gradient
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """One anchor's normal equations over common and own unknowns: information (B, B), gradient (B,), and per
+    observation (m, …) the coupling with its track's λ (m, B), and λ's own information and gradient (m,).
+    """
+
+    information: Float
+    gradient: Float
+    coupling: Float
+    along_squared: Float
+    along_gradient: Float
+
+
+def _anchor_block(
+    problem: Problem, n: int, design_rows: Float, residual: Float, layout: _Layout, fields: _Fields
+) -> _Block:
+    """Component by component: a pixel field touches one of the three residuals, so most products are zero."""
+    rows = slice(problem.starts[n], problem.starts[n + 1])
+    weights = (fields.weights.pixel[rows], fields.weights.pixel[rows], fields.weights.depth[rows])
+    by_shift = fields.query_shift[problem.track[rows]]
+    own_field = (fields.own_px[rows], fields.own_px[rows], fields.own_depth[rows])
+    count, size = len(by_shift), layout.n_common + layout.n_own
+    block = _Block(np.zeros((size, size)), np.zeros(size), np.zeros((count, size)), np.zeros(count), np.zeros(count))
+    for component in range(3):
+        if not weights[component].any():
+            continue  # an anchor without depth
+        d = design_rows[rows, component]
+        # A shift of the query's pixel is a shift of the principal point for this ray alone, the other way round.
+        parts = [d[:, :GLOBAL], d[:, 7, None] * by_shift, d[:, 8, None] * by_shift]
+        parts += [fields.shared_depth[rows]] if component == 2 else []
+        stacked = np.concatenate([*parts, d[:, OWN], own_field[component]], axis=1)
+        root = np.sqrt(weights[component])
+        stacked *= root[:, None]
+        along, off = root * d[:, LAMBDA], root * residual[rows, component]
+        columns = layout.columns(component)
+        block.information[np.ix_(columns, columns)] += stacked.T @ stacked
+        block.gradient[columns] -= off @ stacked
+        block.coupling[:, columns] += stacked * along[:, None]
+        np.add(block.along_squared, along**2, out=block.along_squared)
+        np.subtract(block.along_gradient, along * off, out=block.along_gradient)
+    return block

@@ -21,7 +21,8 @@ from geocorrect.localize.joint_problem import (
     Problem,
     State,
     query_rays,
-    residuals,
+    residual_values,
+    track_index,
 )
 from geocorrect.localize.observations import Observations, focal_px
 from geocorrect.localize.options import JointOptions, LocalizeOptions, pixel_scale
@@ -36,15 +37,20 @@ DISTANCE_OFFSETS = (-0.35, 0.0, 0.35)
 
 
 def choose_rows(observations: Sequence[Observations], limit: int, seed: int) -> list[Int]:
-    """Up to `limit` rows per anchor: tracks seen by several anchors first, then those with depth, then at random."""
+    """Up to `limit` rows per anchor: tracks seen by several anchors first, then those with depth, then at random.
+
+    An anchor that matches one query pixel twice keeps one of the two.
+    """
     rng = np.random.default_rng(seed)
-    keys = np.concatenate([np.round(o.query_px * 100) for o in observations])
-    _, track, count = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
-    shared = count[np.asarray(track).reshape(-1)]
+    _, track = track_index(np.concatenate([o.query_px for o in observations]))
+    shared = np.bincount(track)[track]
     rows, start = [], 0
     for o in observations:
-        worth = np.minimum(shared[start : start + len(o)], 3) + 0.5 * o.has_depth + rng.random(len(o))
-        rows.append(np.sort(np.argsort(-worth, kind="stable")[:limit]))
+        mine = slice(start, start + len(o))
+        worth = np.minimum(shared[mine], 3) + 0.5 * o.has_depth + rng.random(len(o))
+        order = np.argsort(-worth, kind="stable")
+        _, once = np.unique(track[mine][order], return_index=True)
+        rows.append(np.sort(order[np.sort(once)[:limit]]))
         start += len(o)
     return rows
 
@@ -54,11 +60,15 @@ def hypotheses(
 ) -> tuple[list[Pose], list[Pose | None]]:
     """(all hypotheses, the single-anchor ones by anchor), in the world shifted by origin_m."""
     focal, scale = focal_px(camera), pixel_scale(camera)
-    rows = choose_rows(observations, options.joint.max_trial_matches * 2, seed)
+    rows = choose_rows(observations, options.joint.max_trial_matches, seed)
     observations = [o.subset(r) for o, r in zip(observations, rows, strict=True)]
     points = [o.points_m - origin_m for o in observations]
     rays = np.concatenate([o.query_rays for o in observations])
-    pnp_options = replace(options.pnp, max_iterations=options.joint.hypothesis_iterations)
+    pnp_options = replace(
+        options.pnp,
+        min_iterations=options.joint.hypothesis_min_iterations,
+        max_iterations=options.joint.hypothesis_iterations,
+    )
     tight, wide = options.joint.single_px * scale, options.joint.pooled_px * scale
     singles = [
         _pose(pnp.absolute_pose(o.query_rays, p, focal, tight, pnp_options, seed))
@@ -78,9 +88,7 @@ def _pose(found: pnp.RobustPose | None) -> Pose | None:
 
 def triangulate_shared(observations: Sequence[Observations], origin_m: Float) -> tuple[Float, Float]:
     """(query rays (N, 3), world points (N, 3)) of the tracks that at least two anchors see under a usable angle."""
-    keys = np.concatenate([np.round(o.query_px * 100) for o in observations])
-    _, first, track = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-    track = np.asarray(track).reshape(-1)
+    first, track = track_index(np.concatenate([o.query_px for o in observations]))
     directions = np.concatenate([o.anchor_rays @ o.anchor.world_from_cam.rotation.as_matrix().T for o in observations])
     centres = np.concatenate(
         [np.tile(o.anchor.world_from_cam.translation_m - origin_m, (len(o), 1)) for o in observations]
@@ -111,6 +119,11 @@ def start_state(problem: Problem, pose: Pose, sigma_px: float, options: JointOpt
         np.tile(np.eye(3), (k, 1, 1)),
         np.zeros(problem.n_tracks),
     )
+    return with_distances(problem, state, sigma_px, options)
+
+
+def with_distances(problem: Problem, state: State, sigma_px: float, options: JointOptions) -> State:
+    """The state with each of the problem's tracks at the candidate distance that its observations like best."""
     best_cost = np.full(problem.n_tracks, np.inf)
     best = np.full(problem.n_tracks, np.log(15.0))
     for candidate in _candidate_distances(problem, state):
@@ -148,10 +161,10 @@ def _candidate_distances(problem: Problem, state: State) -> list[Float]:
 
 def _track_cost(problem: Problem, state: State, sigma_px: float, options: JointOptions) -> Float:
     """(T,) robust cost of the observations of each track."""
-    at = residuals(problem, state)
-    squared = np.einsum("ni,ni->n", at.pixel, at.pixel) / (3 * sigma_px) ** 2
+    pixel, off = residual_values(problem, state)
+    squared = np.einsum("ni,ni->n", pixel, pixel) / (3 * sigma_px) ** 2
     cost = squared / (1 + squared)
-    depth = np.nan_to_num(at.depth / np.maximum(problem.depth_sigma, 0.15))
+    depth = np.nan_to_num(off / np.maximum(problem.depth_sigma, 0.15))
     cost += 0.2 * depth**2 / (4 + depth**2)
     total: Float = np.bincount(problem.track, cost, problem.n_tracks).astype(np.float64)
     return total
@@ -161,10 +174,10 @@ def anchor_support(problem: Problem, state: State, sigma_px: float, options: Joi
     """Σ over anchors of s/(s + support_half), s = matches within 3 sigma: along the epipolar line only depth
     could object.
     """
-    at = residuals(problem, state)
-    squared = np.einsum("ni,ni->n", at.pixel, at.pixel) / sigma_px**2
+    pixel, depth = residual_values(problem, state)
+    squared = np.einsum("ni,ni->n", pixel, pixel) / sigma_px**2
     support = np.bincount(problem.anchor, 1.0 / (1.0 + squared / 9.0) ** 2, problem.n_anchors)
     # A depth far outside its prior range is as bad as a pixel residual.
-    off = np.abs(np.nan_to_num(at.depth)) > 1.0
+    off = np.abs(np.nan_to_num(depth)) > 1.0
     support -= np.bincount(problem.anchor, off / (1.0 + squared / 9.0) ** 2, problem.n_anchors)
     return float((support / (support + options.support_half)).sum())

@@ -22,10 +22,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 from scipy.spatial.transform import Rotation
 
 from geocorrect.geometry.camera import Camera, Projection
 from geocorrect.geometry.pose import Pose
+from geocorrect.localize import turns
 from geocorrect.localize.observations import Observations, unit_rays
 
 Float = NDArray[np.float64]
@@ -44,15 +46,16 @@ MIN_LOG_DISTANCE, MAX_LOG_DISTANCE = np.log(0.3), np.log(1000.0)
 class Problem:
     """Everything that stays fixed while solving. Observations (M rows) are sorted by anchor.
 
-    track, anchor: (M,) indices. source: (M,) index of the row within its anchor's Observations. starts: (K +
-    1,) first row of each anchor. rays0, d_focal, dd_focal: (T, 3) quadratic model of the query ray in φ;
-    d_principal: (T, 3, 2) per px. seen_ray: (M, 3); to_px: (M, 2, 3) maps a vector over its component along
-    the seen ray to pixels. rotations: (K, 3, 3) anchor_from_world; centres: (K, 3). log_depth, depth_sigma:
-    (M,), nan = unknown; depth_inflation: (M,) factor on the sigma while the smooth part of the depth error
-    is not modelled.
+    track, anchor: (M,) indices; by_track (T, M) sums rows by track. source: (M,) index of the row within its
+    anchor's Observations. starts: (K + 1,) first row of each anchor. rays0, d_focal, dd_focal: (T, 3) quadratic
+    model of the query ray in φ; d_principal: (T, 3, 2) per px. seen_ray: (M, 3); to_px: (M, 2, 3) maps a vector
+    over its component along the seen ray to pixels. rotations: (K, 3, 3) anchor_from_world; centres: (K, 3).
+    log_depth, depth_sigma: (M,), nan = unknown; depth_inflation: (M,) factor on the sigma while the smooth part
+    of the depth error is not modelled.
     """
 
     track: Int
+    by_track: csr_matrix
     anchor: Int
     source: Int
     starts: Int
@@ -99,9 +102,9 @@ class State:
     def stepped(self, shared: Float, log_distance_step: Float) -> State:
         """State after a step (GLOBAL + PER_ANCHOR·K,) and (T,)."""
         per_anchor = shared[GLOBAL:].reshape(-1, PER_ANCHOR)
-        turn = Rotation.from_rotvec(per_anchor[:, 4:7]).as_matrix() @ self.turn
+        turn = turns.matrices(per_anchor[:, 4:7]) @ self.turn
         return State(
-            Rotation.from_rotvec(shared[3:6]).as_matrix() @ self.rotation,
+            turns.matrices(shared[None, 3:6])[0] @ self.rotation,
             self.centre + shared[:3],
             float(np.clip(self.focal + shared[6], -0.5, 0.5)),
             self.principal + shared[7:9],
@@ -118,9 +121,7 @@ class State:
 
     def deviations(self) -> Float:
         """(GLOBAL + PER_ANCHOR·K,) current values of the unknowns that carry a zero-mean prior; zero for the pose."""
-        per_anchor = np.concatenate(
-            [self.beta[:, None], self.move, Rotation.from_matrix(self.turn).as_rotvec().reshape(-1, 3)], axis=1
-        )
+        per_anchor = np.concatenate([self.beta[:, None], self.move, turns.vectors(self.turn)], axis=1)
         return np.concatenate([np.zeros(6), [self.focal], self.principal, per_anchor.ravel()])
 
 
@@ -139,14 +140,22 @@ class Linearised:
     ray_world: Float
 
 
+def track_index(query_px: Float) -> tuple[Int, Int]:
+    """(first row of every track (T,), track of every row (N,)): equal query pixels (to 0.01 px) are one track."""
+    cell = np.round(query_px * 100).astype(np.int64)
+    _, first, track = np.unique(cell[:, 0] * 2**32 + cell[:, 1], return_index=True, return_inverse=True)
+    return np.asarray(first), np.asarray(track).reshape(-1)
+
+
 def build_problem(
     observations: Sequence[Observations], rows: Sequence[Int], camera: Camera, origin_m: Float
 ) -> Problem:
-    """Stack the chosen rows of every anchor's observations; equal query pixels (to 0.01 px) become one track."""
+    """Stack the chosen rows of every anchor's observations; no track may be twice in one anchor's rows."""
     query_px = np.concatenate([o.query_px[r] for o, r in zip(observations, rows, strict=True)])
     anchor_px = np.concatenate([o.anchor_px[r] for o, r in zip(observations, rows, strict=True)])
-    _, first, track = np.unique(np.round(query_px * 100), axis=0, return_index=True, return_inverse=True)
+    first, track = track_index(query_px)
     counts = [len(r) for r in rows]
+    by_track = csr_matrix((np.ones(len(track)), (track, np.arange(len(track)))), (len(first), len(track)))
     rays0, d_focal, dd_focal, d_principal = _ray_model(camera, query_px[first])
     to_px = [
         _tangent_to_px(o.anchor.camera, o.anchor_px[r], o.anchor_rays[r])
@@ -155,7 +164,8 @@ def build_problem(
     poses = [o.anchor.world_from_cam for o in observations]
     depth = np.concatenate([o.depth_m[r] for o, r in zip(observations, rows, strict=True)])
     return Problem(
-        track=np.asarray(track).reshape(-1),
+        track=track,
+        by_track=by_track,
         anchor=np.repeat(np.arange(len(rows)), counts),
         source=np.concatenate(rows),
         starts=np.concatenate([[0], np.cumsum(counts)]),
@@ -206,10 +216,13 @@ def _tangent_to_px(camera: Camera, px: Float, rays: Float) -> Float:
     along_u, along_v = (unit_rays(camera, px + half) - unit_rays(camera, px - half) for half in np.eye(2) / 2)
     tangent = np.stack([along_u, along_v], axis=2)
     tangent -= rays[:, :, None] * np.einsum("ni,nik->nk", rays, tangent)[:, None, :]
-    gram = np.einsum("nik,nil->nkl", tangent, tangent)
-    usable = np.isfinite(gram).all(axis=(1, 2)) & (np.abs(np.linalg.det(np.nan_to_num(gram))) > 1e-30)
-    gram[~usable], tangent[~usable] = np.eye(2), 0.0
-    inverse: Float = np.linalg.solve(gram, tangent.transpose(0, 2, 1))
+    u, v = tangent[:, :, 0], tangent[:, :, 1]
+    uu, uv, vv = (np.einsum("ni,ni->n", first, second) for first, second in ((u, u), (u, v), (v, v)))
+    determinant = uu * vv - uv**2
+    usable = np.isfinite(determinant) & (np.abs(determinant) > 1e-30)
+    scale = np.divide(1.0, determinant, out=np.zeros_like(determinant), where=usable)[:, None]
+    inverse = np.stack([(vv[:, None] * u - uv[:, None] * v) * scale, (uu[:, None] * v - uv[:, None] * u) * scale], 1)
+    inverse[~usable] = 0.0
     return inverse
 
 
@@ -226,27 +239,56 @@ def query_rays(problem: Problem, state: State) -> Float:
 
 def anchor_points(problem: Problem, state: State, points_world: Float) -> Float:
     """(M, 3) world points, one per observation, in the corrected frame of their anchors."""
-    recorded = np.einsum(
-        "nij,nj->ni", problem.rotations[problem.anchor], points_world - problem.centres[problem.anchor]
-    )
-    corrected: Float = np.einsum("nij,nj->ni", state.turn[problem.anchor], recorded) + state.move[problem.anchor]
+    corrected = np.empty_like(points_world)
+    turned = state.turn @ problem.rotations
+    shift = state.move - np.einsum("nij,nj->ni", turned, problem.centres)
+    for n in range(problem.n_anchors):
+        rows = slice(problem.starts[n], problem.starts[n + 1])
+        np.dot(points_world[rows], turned[n].T, out=corrected[rows])
+        corrected[rows] += shift[n]
     return corrected
+
+
+def world_rays(problem: Problem, state: State) -> Float:
+    """(T, 3) from the camera centre to the points: e^λ R r."""
+    rays: Float = np.exp(state.log_distance)[:, None] * (query_rays(problem, state) @ state.rotation.T)
+    return rays
 
 
 def residuals(problem: Problem, state: State) -> Linearised:
     """Residuals with the derivative by the point in the anchor's frame; chain rules are the solver's."""
-    ray_world = np.exp(state.log_distance)[:, None] * (query_rays(problem, state) @ state.rotation.T)
+    ray_world = world_rays(problem, state)
+    point, pixel, safe, ahead = _projected(problem, state, ray_world)
+    by_point = np.zeros((len(point), 3, 3))
+    np.multiply(pixel[:, :, None], problem.seen_ray[:, None, :], out=by_point[:, :2])
+    np.subtract(problem.to_px, by_point[:, :2], out=by_point[:, :2])
+    by_point[:, :2] /= safe[:, None, None]
+    z = np.maximum(point[:, 2], 0.05)
+    by_point[:, 2, 2] = -1.0 / z
+    pixel[~ahead] = 1e4
+    by_point[~ahead] = 0.0
+    return Linearised(pixel, _depth_residual(problem, state, z), ahead, by_point, point, ray_world)
+
+
+def residual_values(problem: Problem, state: State) -> tuple[Float, Float]:
+    """(pixel (M, 2), depth (M,)) of `residuals` alone, for the many candidates that are only compared."""
+    point, pixel, _, ahead = _projected(problem, state, world_rays(problem, state))
+    pixel[~ahead] = 1e4
+    return pixel, _depth_residual(problem, state, np.maximum(point[:, 2], 0.05))
+
+
+def _projected(problem: Problem, state: State, ray_world: Float) -> tuple[Float, Float, Float, NDArray[np.bool_]]:
+    """Points in their anchors' frames (M, 3), pixel residuals (M, 2), depth along the seen ray (1 where the point is
+    not ahead), and which are ahead.
+    """
     point = anchor_points(problem, state, (state.centre + ray_world)[problem.track])
     along = np.einsum("ni,ni->n", problem.seen_ray, point)
     ahead = along > 0.05
     safe = np.where(ahead, along, 1.0)
     pixel = np.einsum("nij,nj->ni", problem.to_px, point) / safe[:, None]
-    pixel[~ahead] = 1e4
-    by_point = np.empty((len(point), 3, 3))
-    by_point[:, :2] = (problem.to_px - pixel[:, :, None] * problem.seen_ray[:, None, :]) / safe[:, None, None]
-    z = np.maximum(point[:, 2], 0.05)
-    by_point[:, 2] = 0.0
-    by_point[:, 2, 2] = -1.0 / z
-    depth = problem.log_depth - np.log(z) - state.beta[problem.anchor]
-    by_point[~ahead] = 0.0
-    return Linearised(pixel, depth, ahead, by_point, point, ray_world)
+    return point, pixel, safe, ahead
+
+
+def _depth_residual(problem: Problem, state: State, z: Float) -> Float:
+    off: Float = problem.log_depth - np.log(z) - state.beta[problem.anchor]
+    return off

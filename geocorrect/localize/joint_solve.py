@@ -4,7 +4,7 @@ robust weights.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,12 @@ from geocorrect.localize.joint_problem import (
 from geocorrect.localize.options import JointOptions
 
 Float = NDArray[np.float64]
+
+OWN = slice(GLOBAL, GLOBAL + PER_ANCHOR)
+"""Columns of an observation's own anchor in `design`."""
+LAMBDA = GLOBAL + PER_ANCHOR
+"""Column of the track's log distance in `design`."""
+WIDTH = LAMBDA + 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,57 +74,73 @@ def normal_equations(
 ) -> NormalEquations:
     """Assemble the weighted normal equations, anchor by anchor; prior_information (D,) pulls deviations to zero."""
     size = GLOBAL + PER_ANCHOR * problem.n_anchors
-    coupling = np.zeros((problem.n_tracks, size))
-    track_information = np.full(problem.n_tracks, 1e-6)
-    track_gradient = np.zeros(problem.n_tracks)
     information = np.diag(prior_information)
     gradient = -prior_information * state.deviations()
-    shared, own, by_track = design(problem, state, at)
-    root = np.sqrt(np.stack([weights.pixel, weights.pixel, weights.depth], axis=1))
-    residual = root * np.concatenate([at.pixel, np.nan_to_num(at.depth)[:, None]], axis=1)
-    shared, own, by_track = shared * root[:, :, None], own * root[:, :, None], by_track * root
+    whitened = np.empty((len(problem.track), 3, WIDTH + 1))
+    whitened[:, :, :WIDTH] = design(problem, state, at)
+    whitened[:, :2, WIDTH] = at.pixel
+    whitened[:, 2, WIDTH] = np.nan_to_num(at.depth)
+    whitened[:, :2] *= np.sqrt(weights.pixel)[:, None, None]
+    whitened[:, 2] *= np.sqrt(weights.depth)[:, None]
+    by_distance = np.einsum("nij,ni->nj", whitened, whitened[:, :, LAMBDA])
+    coupling = np.zeros((problem.n_tracks, size))
+    coupling[:, :GLOBAL] = problem.by_track @ by_distance[:, :GLOBAL]
     for n in range(problem.n_anchors):
         rows = slice(problem.starts[n], problem.starts[n + 1])
-        columns = np.r_[0:GLOBAL, GLOBAL + PER_ANCHOR * n : GLOBAL + PER_ANCHOR * (n + 1)]
-        block = np.concatenate([shared[rows], own[rows]], axis=2)
-        flat, right = block.reshape(-1, block.shape[2]), residual[rows].ravel()
-        information[np.ix_(columns, columns)] += flat.T @ flat
-        gradient[columns] -= flat.T @ right
-        tracks, track_block = problem.track[rows], by_track[rows]
-        coupling[np.ix_(tracks, columns)] += np.einsum("nij,ni->nj", block, track_block)
-        track_information[tracks] += np.einsum("ni,ni->n", track_block, track_block)
-        track_gradient[tracks] -= np.einsum("ni,ni->n", track_block, residual[rows])
-    return NormalEquations(information, gradient, coupling, track_information, track_gradient)
+        flat = whitened[rows].reshape(-1, WIDTH + 1)
+        products = flat.T @ flat
+        mine = slice(GLOBAL + PER_ANCHOR * n, GLOBAL + PER_ANCHOR * (n + 1))
+        information[:GLOBAL, :GLOBAL] += products[:GLOBAL, :GLOBAL]
+        information[mine, mine] += products[OWN, OWN]
+        information[:GLOBAL, mine] = products[:GLOBAL, OWN]
+        information[mine, :GLOBAL] = products[OWN, :GLOBAL]
+        gradient[:GLOBAL] -= products[:GLOBAL, WIDTH]
+        gradient[mine] -= products[OWN, WIDTH]
+        coupling[problem.track[rows], mine] = by_distance[rows, OWN]
+    track_sums = problem.by_track @ by_distance[:, LAMBDA:]
+    return NormalEquations(information, gradient, coupling, 1e-6 + track_sums[:, 0], -track_sums[:, 1])
 
 
-def design(problem: Problem, state: State, at: Linearised) -> tuple[Float, Float, Float]:
-    """Derivatives of (u, v, log depth): by the globals (M, 3, 9), by the own anchor (M, 3, 7), by λ (M, 3)."""
-    by_world = at.by_point @ (state.turn @ problem.rotations)[problem.anchor]
+def design(problem: Problem, state: State, at: Linearised) -> Float:
+    """(M, 3, 17) derivatives of (u, v, log depth): by the globals [0:9], by the own anchor [9:16], by λ [16]."""
+    block = np.empty((len(problem.track), 3, WIDTH))
+    by_world = np.empty_like(at.by_point)
+    for n, turned in enumerate(state.turn @ problem.rotations):
+        rows = slice(problem.starts[n], problem.starts[n + 1])
+        np.dot(at.by_point[rows].reshape(-1, 3), turned, out=by_world[rows].reshape(-1, 3))
     ray = at.ray_world[problem.track]
-    distance = np.exp(state.log_distance)[problem.track]
-    shared = np.empty((len(ray), 3, GLOBAL))
-    shared[:, :, 0:3] = by_world
-    shared[:, :, 3:6] = np.cross(ray[:, None, :], by_world)
-    by_ray = (by_world @ state.rotation) * distance[:, None, None]
-    ray_by_focal = (problem.d_focal + state.focal * problem.dd_focal)[problem.track]
-    shared[:, :, 6] = np.einsum("nij,nj->ni", by_ray, ray_by_focal)
-    shared[:, :, 7:9] = by_ray @ problem.d_principal[problem.track]
-    own = np.empty((len(ray), 3, PER_ANCHOR))
-    own[:, :, 0] = [0.0, 0.0, -1.0]
-    own[:, :, 1:4] = at.by_point
+    block[:, :, 0:3] = by_world
+    _cross(ray, by_world, block[:, :, 3:6])
+    # The query ray's own derivatives, in the world and at the track's distance.
+    by_lens = np.empty((problem.n_tracks, 3, 3))
+    by_lens[:, :, 0] = problem.d_focal + state.focal * problem.dd_focal
+    by_lens[:, :, 1:] = problem.d_principal
+    turned_lens = np.exp(state.log_distance)[:, None, None] * np.einsum("ij,njk->nik", state.rotation, by_lens)
+    np.einsum("nij,njk->nik", by_world, turned_lens[problem.track], out=block[:, :, 6:9])
+    block[:, :, GLOBAL] = [0.0, 0.0, -1.0]
+    block[:, :, 10:13] = at.by_point
     # Y = Exp(ω) T X + v: the lever arm of ω is the point before the move.
-    lever = at.point - state.move[problem.anchor]
-    own[:, :, 4:7] = np.cross(lever[:, None, :], at.by_point)
-    return shared, own, np.einsum("nij,nj->ni", by_world, ray)
+    _cross(at.point - state.move[problem.anchor], at.by_point, block[:, :, 13:16])
+    np.einsum("nij,nj->ni", by_world, ray, out=block[:, :, LAMBDA])
+    return block
+
+
+def _cross(lever: Float, rows: Float, out: Float) -> None:
+    """Row by row, lever (M, 3) × each of the rows (M, 3, 3), into out (M, 3, 3)."""
+    x, y, z = lever[:, 0, None], lever[:, 1, None], lever[:, 2, None]
+    a, b, c = rows[:, :, 0], rows[:, :, 1], rows[:, :, 2]
+    out[:, :, 0] = y * c - z * b
+    out[:, :, 1] = z * a - x * c
+    out[:, :, 2] = x * b - y * a
 
 
 def reduce_tracks(system: NormalEquations, damping: float) -> tuple[Float, Float]:
     """(H, b) with the λ eliminated; damping multiplies both diagonals (Levenberg–Marquardt)."""
-    inverse = 1.0 / (system.track_information * (1 + damping) + 1e-9)
-    scaled = system.coupling * inverse[:, None]
-    information = system.information - scaled.T @ system.coupling
+    root = np.sqrt(1.0 / (system.track_information * (1 + damping) + 1e-9))
+    scaled = system.coupling * root[:, None]
+    information = system.information - scaled.T @ scaled
     information[np.diag_indices_from(information)] += damping * np.diag(system.information) + 1e-12
-    return information, system.gradient - scaled.T @ system.track_gradient
+    return information, system.gradient - scaled.T @ (root * system.track_gradient)
 
 
 def solve_step(system: NormalEquations, damping: float) -> tuple[Float, Float]:
@@ -156,26 +178,54 @@ class Solved:
 def minimise(
     problem: Problem, state: State, prior_information: Float, sigma_px: float, options: JointOptions
 ) -> Solved:
-    """Graduated robust Levenberg–Marquardt from `state`; anchors that lose their support are switched off as
+    """Graduated robust Levenberg–Marquardt from a hypothesis; anchors that lose their support are switched off as
     a whole.
     """
-    nominal_px = sigma_px
-    active = np.ones(problem.n_anchors)
+    noise = _Noise(sigma_px, sigma_px, np.ones(problem.n_anchors))
+    return _graduated(problem, state, prior_information, noise, options.graduation, options)
+
+
+def refine(problem: Problem, state: State, prior_information: Float, found: Solved, options: JointOptions) -> Solved:
+    """The last levels again from `state`, with more matches than `found` was solved with; its noise and its switched
+    off anchors are kept.
+    """
+    noise = _Noise(found.sigma_px, found.nominal_px, found.active)
+    return _graduated(problem, state, prior_information, noise, options.final_graduation, options)
+
+
+@dataclass(frozen=True, eq=False)
+class _Noise:
+    """Pixel sigma found and expected, and the anchors' switches (K,)."""
+
+    sigma_px: float
+    nominal_px: float
+    active: Float
+
+
+def _graduated(
+    problem: Problem,
+    state: State,
+    prior_information: Float,
+    noise: _Noise,
+    graduation: tuple[float, ...],
+    options: JointOptions,
+) -> Solved:
+    sigma_px, active = noise.sigma_px, noise.active
     damping = 1e-3
     at = residuals(problem, state)
-    for level, inflation in enumerate(options.graduation):
-        last = level == len(options.graduation) - 1
+    for level, inflation in enumerate(graduation):
+        last = level == len(graduation) - 1
         for _ in range(options.final_iterations if last else options.iterations_per_level):
             weights = robust_weights(problem, at, sigma_px, inflation, active, options)
             state, at, damping, moved = _descend(problem, state, at, weights, prior_information, damping)
-            if moved < 1e-5:
+            if moved < options.converged_m:
                 break
         if inflation <= 2.0:
             weights = robust_weights(problem, at, sigma_px, inflation, active, options)
             active = _switch(problem, weights, active, options)
-            sigma_px = _noise_px(problem, at, weights, nominal_px, options)
-    weights = robust_weights(problem, at, sigma_px, options.graduation[-1], active, options)
-    return Solved(state, at, weights, sigma_px, nominal_px, active)
+            sigma_px = _noise_px(problem, at, weights, noise.nominal_px, options)
+    weights = robust_weights(problem, at, sigma_px, graduation[-1], active, options)
+    return Solved(state, at, weights, sigma_px, noise.nominal_px, active)
 
 
 def _descend(
@@ -223,8 +273,3 @@ def _noise_px(problem: Problem, at: Linearised, weights: Weights, nominal_px: fl
     sigma = float(np.sqrt(1.15 * squared[inlier].sum() / freedom))
     low, high = options.sigma_range
     return float(np.clip(sigma, low * nominal_px, high * nominal_px))
-
-
-def with_distances(state: State, log_distance: Float) -> State:
-    """The state with other track distances."""
-    return replace(state, log_distance=log_distance)

@@ -73,10 +73,14 @@ class JointOptions:
     """Geman–McClure scale, in sigmas."""
     robust_depth: float = 2.0
     """Cauchy scale of the depth residual, in sigmas."""
-    graduation: tuple[float, ...] = (6.0, 4.0, 3.0, 2.0, 1.5, 1.0)
+    graduation: tuple[float, ...] = (6.0, 3.0, 1.5, 1.0)
     """Inflation of the robust scales, level by level."""
+    final_graduation: tuple[float, ...] = (1.5, 1.0)
+    """The same once more with all matches, from the adjusted hypothesis."""
     iterations_per_level: int = 2
-    final_iterations: int = 6
+    final_iterations: int = 4
+    converged_m: float = 2e-4
+    """A step that moves the camera by less (metres plus radians) ends a level; results are good to centimetres."""
     min_anchor_support: float = 0.15
     """Mean weight below which an anchor is switched off as a whole."""
     max_matches: int = 500
@@ -84,6 +88,7 @@ class JointOptions:
     max_trial_matches: int = 150
     """Matches per anchor when hypotheses compete."""
     max_hypotheses: int = 2
+    hypothesis_min_iterations: int = 50
     hypothesis_iterations: int = 1_000
     """RANSAC draws per hypothesis: 3-point samples at 15 % inliers need 900 for 95 %."""
     single_px: float = 8.0

@@ -25,7 +25,7 @@ from geocorrect.localize.correct import observe
 from geocorrect.localize.joint import solve_joint
 from geocorrect.localize.joint_initialise import choose_rows, start_state
 from geocorrect.localize.joint_problem import GLOBAL, PER_ANCHOR, Problem, State, build_problem, residuals
-from geocorrect.localize.joint_solve import design
+from geocorrect.localize.joint_solve import LAMBDA, OWN, design
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.localize.solution import Solution
@@ -49,7 +49,8 @@ def simulated_problem() -> tuple[Problem, State]:
 def test_analytic_derivatives_equal_numeric_ones() -> None:
     problem, state = simulated_problem()
     at = residuals(problem, state)
-    shared, own, by_track = design(problem, state, at)
+    block = design(problem, state, at)
+    shared, own, by_track = block[:, :, :GLOBAL], block[:, :, OWN], block[:, :, LAMBDA]
     visible = at.ahead & np.isfinite(at.depth) & (np.abs(at.pixel).max(axis=1) < 200)
     assert visible.sum() > 40
     step = 1e-6

@@ -1,0 +1,32 @@
+"""Rotation vectors to matrices and back for stacks of small turns: the solver's inner loop takes thousands of them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float64]
+
+
+def matrices(vectors: Float) -> Float:
+    """(K, 3, 3) rotation matrices of rotation vectors (K, 3), radians [Rodrigues]."""
+    angle = np.sqrt((vectors**2).sum(axis=1))
+    # sin θ/θ and (1 − cos θ)/θ² without dividing by zero: sinc is exact at 0.
+    first = np.sinc(angle / np.pi)
+    second = 0.5 * np.sinc(angle / (2 * np.pi)) ** 2
+    cross = np.zeros((len(vectors), 3, 3))
+    cross[:, 0, 1], cross[:, 0, 2], cross[:, 1, 2] = -vectors[:, 2], vectors[:, 1], -vectors[:, 0]
+    cross[:, 1, 0], cross[:, 2, 0], cross[:, 2, 1] = vectors[:, 2], -vectors[:, 1], vectors[:, 0]
+    turned: Float = np.eye(3) + first[:, None, None] * cross + second[:, None, None] * (cross @ cross)
+    return turned
+
+
+def vectors(turns: Float) -> Float:
+    """(K, 3) rotation vectors of rotation matrices (K, 3, 3) that turn by less than 90°."""
+    axis = 0.5 * np.stack(
+        [turns[:, 2, 1] - turns[:, 1, 2], turns[:, 0, 2] - turns[:, 2, 0], turns[:, 1, 0] - turns[:, 0, 1]], axis=1
+    )
+    sine = np.minimum(np.sqrt((axis**2).sum(axis=1, keepdims=True)), 1.0)
+    angle = np.arcsin(sine)
+    along: Float = axis * np.divide(angle, sine, out=np.ones_like(sine), where=sine > 1e-12)
+    return along
