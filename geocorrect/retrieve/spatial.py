@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from geocorrect.geometry.frame import angle_difference_deg
 from geocorrect.records import NAN, Pair
 
 Float = NDArray[np.float64]
+Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -52,67 +54,122 @@ class AnchorSites:
             raise ValueError("AnchorSites: ids, enu_m (N, 3) and heading_deg (N,) must have the same length")
 
 
+IMAGES_AT_ONCE = 1000
+"""Ranked together: enough to be fast, few enough that a dense drive (hundreds of anchors each) stays in megabytes."""
+ALIKE_TURN_DEG = 10.0
+
+
 class SpatialRetriever:
-    """Ranks anchors around a reported position; the index is built once per scene or tile."""
+    """Ranks anchors around reported positions; the index is built once per scene."""
 
     def __init__(self, sites: AnchorSites, options: SpatialOptions | None = None) -> None:
         self.options = options or SpatialOptions()
         self.sites = sites
         self._tree = cKDTree(sites.enu_m[:, :2]) if len(sites.ids) else None
+        self._looked_at = _ahead(sites.enu_m[:, :2], sites.heading_deg, self.options.view_distance_m)
 
     def candidates(self, image_id: str, reported_enu_m: Float, heading_deg: float = NAN) -> list[Pair]:
         """Ranked pairs for one image; empty when no anchor is within the radius or the position is unknown.
 
         reported_enu_m: (3,) metres, only east and north are used. heading_deg: clockwise from true north, or nan.
         """
-        if self._tree is None or not np.isfinite(reported_enu_m[:2]).all():
-            return []
-        near = np.array(sorted(self._tree.query_ball_point(reported_enu_m[:2], self.options.radius_m)), np.intp)
-        if not len(near):
-            return []
-        distance = np.linalg.norm(self.sites.enu_m[near, :2] - reported_enu_m[:2], axis=1)
-        turn = np.abs(angle_difference_deg(self.sites.heading_deg[near], heading_deg))
-        order = self._ranking(near, reported_enu_m, heading_deg, distance, turn)
-        chosen = self._spread(near, order)[: self.options.max_candidates]
+        rows = self.candidate_rows(reported_enu_m[None], np.array([heading_deg]))[0]
+        return self.pairs(image_id, reported_enu_m, heading_deg, rows)
+
+    def pairs(self, image_id: str, reported_enu_m: Float, heading_deg: float, rows: Rows) -> list[Pair]:
+        """The pairs of one image with its candidates, given as a row of `candidate_rows`."""
+        rows = rows[rows >= 0]
+        distance_m = _length(self.sites.enu_m[rows, :2] - reported_enu_m[:2])
+        turn_deg = np.abs(angle_difference_deg(self.sites.heading_deg[rows], heading_deg))
         return [
-            Pair(image_id, self.sites.ids[near[i]], rank, float(distance[i]), float(turn[i]))
-            for rank, i in enumerate(chosen)
+            Pair(image_id, self.sites.ids[row], rank, float(distance_m[rank]), float(turn_deg[rank]))
+            for rank, row in enumerate(rows.tolist())
         ]
 
-    def _ranking(
-        self,
-        near: NDArray[np.intp],
-        reported_enu_m: Float,
-        heading_deg: float,
-        distance: Float,
-        turn: Float,
-    ) -> NDArray[np.intp]:
-        """Indices into `near`, best first: views are alike when they look at the same spot from the same side."""
-        if not (np.isfinite(heading_deg) and np.isfinite(self.options.trust_heading_deg)):
-            return np.argsort(distance, kind="stable")
-        allowed = ~(turn > self.options.max_heading_difference_deg)
-        looked_at = _ahead(self.sites.enu_m[near, :2], self.sites.heading_deg[near], self.options.view_distance_m)
-        target = _ahead(reported_enu_m[None, :2], np.array([heading_deg]), self.options.view_distance_m)
-        gap = np.linalg.norm(looked_at - target, axis=1)
-        cost = distance + gap + self.options.view_distance_m * np.nan_to_num(turn) / self.options.trust_heading_deg
-        order = np.argsort(np.where(np.isfinite(cost), cost, distance), kind="stable")
-        return order[allowed[order]]
+    def candidate_rows(self, reported_enu_m: Float, heading_deg: Float) -> Rows:
+        """(N, max_candidates) rows of the sites, best first, filled up with -1, for N images at once.
 
-    def _spread(self, near: NDArray[np.intp], order: NDArray[np.intp]) -> list[int]:
-        """Put near-duplicates of better candidates (same place, same direction) to the end of the list."""
-        kept: list[int] = []
-        duplicates: list[int] = []
-        for i in order.tolist():
-            if any(self._alike(near[i], near[j]) for j in kept[-self.options.max_candidates :]):
-                duplicates.append(i)
-            else:
-                kept.append(i)
-        return kept + duplicates
+        reported_enu_m: (N, 2 or 3) metres; heading_deg (N,); nan = unknown. What an image gets does not depend on the
+        other images.
+        """
+        found = np.full((len(heading_deg), self.options.max_candidates), -1, np.intp)
+        for start in range(0, len(found), IMAGES_AT_ONCE):
+            part = slice(start, start + IMAGES_AT_ONCE)
+            near = self._near(reported_enu_m[part, :2])
+            ranked = near.take(self._ranking(near, reported_enu_m[part, :2], heading_deg[part]))
+            found[part] = self._spread(ranked, len(found[part]))
+        return found
 
-    def _alike(self, first: int, second: int) -> bool:
-        apart = np.linalg.norm(self.sites.enu_m[first] - self.sites.enu_m[second])
-        turn = abs(angle_difference_deg(self.sites.heading_deg[first], self.sites.heading_deg[second]))
-        return bool(apart < self.options.min_separation_m and not turn > 10.0)
+    def _near(self, reported_en_m: Float) -> _Hits:
+        """Every anchor within the radius of every image, in the order of images, then of anchors."""
+        known = np.flatnonzero(np.isfinite(reported_en_m).all(axis=1))
+        if self._tree is None or not len(known):
+            return _Hits(np.zeros(0, np.intp), np.zeros(0, np.intp))
+        lists = self._tree.query_ball_point(reported_en_m[known], self.options.radius_m, return_sorted=True)
+        counts = np.array([len(found) for found in lists], np.intp)
+        anchor = np.fromiter(chain.from_iterable(lists), np.intp, counts.sum())
+        return _Hits(np.repeat(known, counts), anchor)
+
+    def _ranking(self, near: _Hits, reported_en_m: Float, heading_deg: Float) -> Rows:
+        """Positions in `near`: by image, best first. Views are alike when they look at the same spot from one side."""
+        o = self.options
+        here, seen_deg = reported_en_m[near.image], heading_deg[near.image]
+        distance = _length(self.sites.enu_m[near.anchor, :2] - here)
+        if not np.isfinite(o.trust_heading_deg):
+            return np.lexsort((distance, near.image))
+        turn = np.abs(angle_difference_deg(self.sites.heading_deg[near.anchor], seen_deg))
+        gap = _length(self._looked_at[near.anchor] - _ahead(here, seen_deg, o.view_distance_m))
+        cost = distance + gap + o.view_distance_m * np.nan_to_num(turn) / o.trust_heading_deg
+        order = np.lexsort((np.where(np.isfinite(cost), cost, distance), near.image))
+        # Where a heading is unknown, the turn is nan: such anchors stay.
+        return order[~(turn > o.max_heading_difference_deg)[order]]
+
+    def _spread(self, ranked: _Hits, n_images: int) -> Rows:
+        """(n_images, max_candidates) candidates; near-duplicates of better ones (same place and direction) come last.
+
+        Goes through the ranks, all images at once.
+        """
+        size = self.options.max_candidates
+        kept, spare = np.full((n_images, size), -1, np.intp), np.full((n_images, size), -1, np.intp)
+        n_kept, n_spare = np.zeros(n_images, np.intp), np.zeros(n_images, np.intp)
+        counts = np.bincount(ranked.image, minlength=n_images)
+        starts = np.cumsum(counts) - counts
+        for rank in range(counts.max(initial=0)):
+            open_images = np.flatnonzero((counts > rank) & (n_kept < size))
+            anchor = ranked.anchor[starts[open_images] + rank]
+            double = self._alike(anchor[:, None], kept[open_images]).any(axis=1)
+            fresh, again = open_images[~double], open_images[double & (n_spare[open_images] < size)]
+            kept[fresh, n_kept[fresh]] = anchor[~double]
+            spare[again, n_spare[again]] = anchor[double & (n_spare[open_images] < size)]
+            n_kept[fresh] += 1
+            n_spare[again] += 1
+        both = np.concatenate([kept, spare], axis=1)
+        filled_first = np.argsort(both < 0, axis=1, kind="stable")[:, :size]
+        return np.take_along_axis(both, filled_first, axis=1)
+
+    def _alike(self, first: Rows, second: Rows) -> NDArray[np.bool_]:
+        """Whether anchors stand at the same place and look the same way; false where `second` is -1."""
+        enu, heading = self.sites.enu_m, self.sites.heading_deg
+        near = _length(enu[first] - enu[second]) < self.options.min_separation_m
+        turn = np.abs(angle_difference_deg(heading[first], heading[second]))
+        return (second >= 0) & near & ~(turn > ALIKE_TURN_DEG)
+
+
+@dataclass(frozen=True, eq=False)
+class _Hits:
+    """Images and anchors that belong together, as two arrays of rows of the same length."""
+
+    image: Rows
+    anchor: Rows
+
+    def take(self, positions: Rows) -> _Hits:
+        return _Hits(self.image[positions], self.anchor[positions])
+
+
+def _length(vectors_m: Float) -> Float:
+    """Lengths of (..., D) vectors, component by component: the same whatever the number of vectors."""
+    length: Float = np.sqrt(sum(vectors_m[..., axis] ** 2 for axis in range(vectors_m.shape[-1])))
+    return length
 
 
 def _ahead(position_m: Float, heading_deg: Float, distance_m: float) -> Float:

@@ -61,3 +61,56 @@ def test_headings_compare_around_north() -> None:
     pairs = SpatialRetriever(sites).candidates("q", np.zeros(3), 2.0)
     assert [pair.anchor_id for pair in pairs] == ["a"]
     assert pairs[0].heading_difference_deg == pytest.approx(3.0)
+
+
+def one_by_one(sites: AnchorSites, o: SpatialOptions, here: np.ndarray, heading_deg: float) -> list[int]:
+    """The ranking as its definition reads, for one image: what the search for all images at once must agree with."""
+    if not np.isfinite(here).all():
+        return []
+    distance = {i: np.sqrt(np.sum((sites.enu_m[i, :2] - here) ** 2)) for i in range(len(sites.ids))}
+
+    def turn(a: float, b: float) -> float:
+        return abs((a - b + 180.0) % 360.0 - 180.0)
+
+    def ahead(place: np.ndarray, angle: float) -> np.ndarray:
+        return place + o.view_distance_m * np.array([np.sin(np.radians(angle)), np.cos(np.radians(angle))])
+
+    def cost(i: int) -> float:
+        gap = np.linalg.norm(ahead(sites.enu_m[i, :2], sites.heading_deg[i]) - ahead(here, heading_deg))
+        whole = distance[i] + gap + o.view_distance_m * turn(sites.heading_deg[i], heading_deg) / o.trust_heading_deg
+        return whole if np.isfinite(whole) else distance[i]
+
+    near = [i for i in distance if distance[i] <= o.radius_m]
+    near = [i for i in near if not turn(sites.heading_deg[i], heading_deg) > o.max_heading_difference_deg]
+    kept: list[int] = []
+    doubles: list[int] = []
+    for i in sorted(near, key=cost):
+        alike = any(
+            np.linalg.norm(sites.enu_m[i] - sites.enu_m[k]) < o.min_separation_m
+            and not turn(sites.heading_deg[i], sites.heading_deg[k]) > 10.0
+            for k in kept
+        )
+        (doubles if alike else kept).append(i)
+    return (kept + doubles)[: o.max_candidates]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_all_images_at_once_get_what_each_would_get_alone(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    n_anchors, n_images = 120, 60
+    enu_m = np.column_stack([random.uniform(0, 120, (n_anchors, 2)).round(0), np.full(n_anchors, 1.6)])
+    heading_deg = random.uniform(0, 360, n_anchors)
+    heading_deg[::7] = np.nan
+    sites = AnchorSites([f"a{i:03}" for i in range(n_anchors)], enu_m, heading_deg)
+    here = random.uniform(-30, 150, (n_images, 2))
+    here[::11] = np.nan
+    looks_deg = random.uniform(0, 360, n_images)
+    looks_deg[::5] = np.nan
+    for options in (SpatialOptions(), SpatialOptions(radius_m=20.0, max_candidates=3, min_separation_m=15.0)):
+        retriever = SpatialRetriever(sites, options)
+        together = retriever.candidate_rows(here, looks_deg)
+        for image in range(n_images):
+            expected = one_by_one(sites, options, here[image], looks_deg[image])
+            assert together[image][together[image] >= 0].tolist() == expected
+            alone = retriever.candidates("q", here[image], looks_deg[image])
+            assert [pair.anchor_id for pair in alone] == [sites.ids[i] for i in expected]
