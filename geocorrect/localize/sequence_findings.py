@@ -1,4 +1,7 @@
-"""What a sequence's corrected poses say about the device that took it: constant offset, heading bias, time lag."""
+"""What a sequence's corrected poses say about the device that took it: constant offset, heading bias, time lag.
+
+Signs as everywhere in the catalog: corrected minus reported.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +21,17 @@ MIN_SPEED_M_S = 1.0
 
 @dataclass(frozen=True)
 class SequenceFindings:
-    """offset_east_m, offset_north_m: median of reported minus corrected position; offset_spread_m: 1.48 ×
-    median absolute deviation; heading_bias_deg: median of reported minus corrected heading; time_lag_s: by
-    how much the reported positions trail the images (positive: the position is old). nan where too few images tell.
+    """n_images: photos that tell. median_east_m, median_north_m: median of corrected minus reported position; spread_m:
+    1.48 × median absolute deviation; heading_bias_deg: median of corrected minus reported heading; lag_s: by how much
+    the reported positions trail the images (positive: the position is old). nan where too few images tell.
     """
 
     n_images: int
-    offset_east_m: float = NAN
-    offset_north_m: float = NAN
-    offset_spread_m: float = NAN
+    median_east_m: float = NAN
+    median_north_m: float = NAN
+    spread_m: float = NAN
     heading_bias_deg: float = NAN
-    time_lag_s: float = NAN
+    lag_s: float = NAN
 
 
 def sequence_findings(
@@ -39,23 +42,23 @@ def sequence_findings(
     time_s: Float,
 ) -> SequenceFindings:
     """Findings from (N, 2 or 3) positions, (N,) headings and (N,) capture times in seconds; nan = unknown."""
-    off = np.asarray(reported_enu_m, float)[:, :2] - np.asarray(corrected_enu_m, float)[:, :2]
+    off = np.asarray(corrected_enu_m, float)[:, :2] - np.asarray(reported_enu_m, float)[:, :2]
     known = np.isfinite(off).all(axis=1)
-    turns = angle_difference_deg(reported_heading_deg, corrected_heading_deg)
+    turns = angle_difference_deg(corrected_heading_deg, reported_heading_deg)
     turns = turns[np.isfinite(turns)]
     bias = NAN
     if len(turns) >= MIN_IMAGES:
         centre = float(np.degrees(np.angle(np.exp(1j * np.radians(turns)).sum())))
-        bias = centre + float(np.median(angle_difference_deg(turns, centre)))
+        bias = float(angle_difference_deg(centre + float(np.median(angle_difference_deg(turns, centre))), 0.0))
     if known.sum() < MIN_IMAGES:
         return SequenceFindings(int(known.sum()), heading_bias_deg=bias)
     median = np.median(off[known], axis=0)
     spread = 1.4826 * float(np.median(np.linalg.norm(off[known] - median, axis=1)))
-    lag = _time_lag_s(off, np.asarray(corrected_enu_m, float)[:, :2], np.asarray(time_s, float), known)
+    lag = _lag_s(off, np.asarray(corrected_enu_m, float)[:, :2], np.asarray(time_s, float), known)
     return SequenceFindings(int(known.sum()), float(median[0]), float(median[1]), spread, bias, lag)
 
 
-def _time_lag_s(off: Float, corrected: Float, time_s: Float, known: NDArray[np.bool_]) -> float:
+def _lag_s(off: Float, corrected: Float, time_s: Float, known: NDArray[np.bool_]) -> float:
     """Slope of the offset along the velocity: a late position lies behind by speed × lag, whatever the
     constant offset.
 
@@ -73,4 +76,4 @@ def _time_lag_s(off: Float, corrected: Float, time_s: Float, known: NDArray[np.b
     variation = float((centred**2).sum())
     if variation < MIN_SPEED_M_S**2 * len(t) * 0.25:
         return NAN
-    return -float((centred * (o - o.mean(axis=0))).sum() / variation)
+    return float((centred * (o - o.mean(axis=0))).sum() / variation)
