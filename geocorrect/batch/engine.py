@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Protocol
 
 from geocorrect.batch.options import BatchOptions
+from geocorrect.batch.orphan import end_with_parent
 from geocorrect.batch.worker import Outcome, Task
 from geocorrect.errors import Reason
 from geocorrect.records import Rejection
@@ -111,6 +112,7 @@ def _start_worker(make_worker: WorkerFactory) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     cv2.setNumThreads(1)
+    end_with_parent()
     try:
         _worker = make_worker()
     except Exception as error:

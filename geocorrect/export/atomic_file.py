@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,8 +26,10 @@ def atomic_path(path: Path, suffix: str | None = None) -> Iterator[Path]:
     if path.is_dir():
         raise OutputError(f"{path} is a folder; name a file in it")
     try:
+        _remove_what_the_dead_left(path)
+        prefix = f".{path.name[:40]}.{_place()}-{os.getpid()}."
         handle, name = tempfile.mkstemp(
-            prefix=f".{path.name[:40]}.", suffix=path.suffix if suffix is None else suffix, dir=path.parent
+            prefix=prefix, suffix=path.suffix if suffix is None else suffix, dir=path.parent
         )
         os.close(handle)
     except OSError as error:
@@ -46,6 +52,32 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """A binary file, written with a large buffer, that takes the place of `path` when the block ends well."""
     with atomic_path(path) as temporary, temporary.open("wb", buffering=1 << 20) as file:
         yield file
+
+
+def _remove_what_the_dead_left(path: Path) -> None:
+    """Delete unfinished files of this path whose writer, a process of this machine, has ended."""
+    own = re.compile(re.escape(f".{path.name[:40]}.{_place()}-") + r"(\d+)\.")
+    for entry in os.scandir(path.parent):
+        found = own.match(entry.name)
+        if found and not _is_alive(int(found[1])):
+            Path(entry.path).unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+@cache
+def _place() -> str:
+    """Where process numbers mean something: this machine, and on Linux this container."""
+    container = os.readlink("/proc/self/ns/pid") if os.path.exists("/proc/self/ns/pid") else ""
+    return f"{zlib.crc32(f'{socket.gethostname()} {container}'.encode()):08x}"
 
 
 def _umask() -> int:
