@@ -3,7 +3,7 @@
     python benchmarks/mast3r.py [--anchors 8] [--repeats 3] [--precision float32] [--official CHECKOUT]
 
 *Plain* is one ordered pair as a general-purpose implementation runs it: both images encoded, explicit softmax
-attention, rotary tables built at every call, all four heads, matching by 8192 × 8192 blocks with the maximum over both
+attention, rotary tables built at every forward, all four heads, matching by blocks of 8192 × 8192 with maxima over both
 axes. *Localisation* is what the matcher does: anchors' tokens cached, the query encoded once, k anchors decoded in one
 batch, descriptor heads only, one-sided exact searches. All ratios compare CPU-seconds of one run on one machine.
 `--official` adds the authors' code, from a checkout that you have made and whose licence (CC BY-NC-SA 4.0) you accept,
@@ -28,7 +28,8 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from geocorrect.networks.mast3r import decoder, vit
+from geocorrect.networks.mast3r import model as network
+from geocorrect.networks.mast3r import vit
 from geocorrect.networks.mast3r.model import DecodedView, Encoded, Mast3r
 from geocorrect.networks.mast3r.nearest import most_similar
 from geocorrect.networks.mast3r.reciprocal import DescriptorPair, PixelMatches, reciprocal_matches
@@ -107,12 +108,10 @@ def explicit_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 @contextmanager
 def unoptimised() -> Iterator[None]:
-    """The same network with explicit attention and rotary tables computed at every call."""
-    table = vit.rotary_table.__wrapped__
+    """The same network with explicit attention and rotary tables computed at every forward."""
     with (
         mock.patch.object(vit.functional, "scaled_dot_product_attention", explicit_attention),
-        mock.patch.object(vit, "rotary_table", table),
-        mock.patch.object(decoder, "rotary_table", table),
+        mock.patch.object(network, "rotary_table", vit.rotary_table.__wrapped__),
     ):
         yield
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geocorrect.errors import ModelError
+from geocorrect.networks.compilation import require_compiler, require_working_compiler
 from geocorrect.networks.runtime import Runtime, torch_device, torch_dtype
 
 if TYPE_CHECKING:
@@ -43,7 +44,12 @@ def load_pretrained(model_class: Any, folder: Path, runtime: Runtime, **settings
             f"{folder}: not the weights of {model_class.__name__}: {len(missing)} tensors missing or of another shape, "
             f"the first is `{missing[0]}`"
         )
-    return model.to(torch_device(runtime)).eval().requires_grad_(False)
+    model = model.to(torch_device(runtime)).eval().requires_grad_(False)
+    if runtime.compile:
+        require_compiler(runtime)
+        require_working_compiler(model.device)
+        model.compile()
+    return model
 
 
 @contextmanager

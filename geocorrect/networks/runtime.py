@@ -28,10 +28,15 @@ class Precision(StrEnum):
 
 @dataclass(frozen=True)
 class Runtime:
-    """`device`: "auto" (CUDA if any), "cpu", "cuda", "cuda:1" …; cache_folder None: features stay in memory."""
+    """`device`: "auto" (CUDA if any), "cpu", "cuda", "cuda:1" …; cache_folder None: features stay in memory.
+
+    compile: let torch compile the networks, which needs a C++ compiler and takes minutes once per machine and image
+    size; worth it for long runs. Results change in the last digits only.
+    """
 
     device: str = "auto"
     precision: Precision = Precision.FLOAT32
+    compile: bool = False
     cache_folder: Path | None = None
     cache_memory_mib: int = 1024
     cache_disk_mib: int = 20 * 1024

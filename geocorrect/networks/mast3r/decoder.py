@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from geocorrect.networks.mast3r.sizes import Mast3rSizes
-from geocorrect.networks.mast3r.vit import NORM_EPSILON, FeedForward, Grid, SelfAttention, rotary_table, rotate
+from geocorrect.networks.mast3r.vit import NORM_EPSILON, FeedForward, RotaryTable, SelfAttention, rotate
 
 
 class CrossAttention(nn.Module):
@@ -20,13 +20,12 @@ class CrossAttention(nn.Module):
         self.projv = nn.Linear(dim, dim)
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, tokens: Tensor, memory: Tensor, grid: Grid, memory_grid: Grid) -> Tensor:
+    def forward(self, tokens: Tensor, memory: Tensor, table: RotaryTable, memory_table: RotaryTable) -> Tensor:
         """(B, N, D) and (B', M, D) → (max(B, B'), N, D); a batch of one on either side is shared by the other."""
         query, key, value = (
             self._split(p(x)) for p, x in ((self.projq, tokens), (self.projk, memory), (self.projv, memory))
         )
-        query = rotate(query, rotary_table(grid, query.shape[-1], query.dtype, query.device))
-        key = rotate(key, rotary_table(memory_grid, key.shape[-1], key.dtype, key.device))
+        query, key = rotate(query, table), rotate(key, memory_table)
         batch = max(len(query), len(key))
         query, key, value = (part.expand(batch, -1, -1, -1) for part in (query, key, value))
         attended = functional.scaled_dot_product_attention(query, key, value)
@@ -49,10 +48,10 @@ class DecoderBlock(nn.Module):
         self.norm3 = nn.LayerNorm(dim, eps=NORM_EPSILON)
         self.mlp = FeedForward(dim, 4 * dim, dim)
 
-    def forward(self, tokens: Tensor, memory: Tensor, grid: Grid, memory_grid: Grid) -> Tensor:
+    def forward(self, tokens: Tensor, memory: Tensor, table: RotaryTable, memory_table: RotaryTable) -> Tensor:
         """Tokens of one view after the block; `memory` is the other view *before* this layer."""
-        tokens = tokens + self.attn(self.norm1(tokens), grid)
-        tokens = tokens + self.cross_attn(self.norm2(tokens), self.norm_y(memory), grid, memory_grid)
+        tokens = tokens + self.attn(self.norm1(tokens), table)
+        tokens = tokens + self.cross_attn(self.norm2(tokens), self.norm_y(memory), table, memory_table)
         return tokens + self.mlp(self.norm3(tokens))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from geocorrect.checksum import sha256_of
 from geocorrect.errors import ModelError
 from geocorrect.networks.cards import CARDS
+from geocorrect.networks.compilation import require_compiler, require_working_compiler
 from geocorrect.networks.deferred import deferred
 from geocorrect.networks.mast3r.checkpoint import load_mast3r
 from geocorrect.networks.mast3r.engine import Mast3rEngine
@@ -33,10 +34,15 @@ def load_engine(runtime: Runtime, long_side_px: int = 512, checkpoint: Path | No
         if not checkpoint.is_file():
             raise ModelError(f"{checkpoint}: no such checkpoint file")
         path, identity = checkpoint, sha256_of(checkpoint)[:16]
-    torch_device(runtime)  # a device that is not there is said now
+    torch_device(runtime)  # a device or a compiler that is not there is said now
+    require_compiler(runtime)
     model = deferred(partial(_load, path, runtime))
     return Mast3rEngine(model, identity, open_store(runtime), long_side_px, torch_dtype(runtime))
 
 
 def _load(path: Path, runtime: Runtime) -> Mast3r:
-    return load_mast3r(path).use_dtype(torch_dtype(runtime)).to(torch_device(runtime))
+    model = load_mast3r(path).use_dtype(torch_dtype(runtime)).to(torch_device(runtime))
+    if runtime.compile:
+        require_working_compiler(model.device)
+        model.compile_blocks()
+    return model

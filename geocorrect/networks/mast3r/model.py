@@ -12,7 +12,7 @@ from geocorrect.networks.mast3r.decoder import decoder_blocks
 from geocorrect.networks.mast3r.descriptors import ViewHeads, descriptors_from_raw
 from geocorrect.networks.mast3r.dpt import points_from_raw
 from geocorrect.networks.mast3r.sizes import PATCH_PX, Mast3rSizes
-from geocorrect.networks.mast3r.vit import NORM_EPSILON, Grid, PatchEmbedding, encoder_blocks
+from geocorrect.networks.mast3r.vit import NORM_EPSILON, Grid, PatchEmbedding, encoder_blocks, rotary_table
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +93,13 @@ class Mast3r(nn.Module):
             view.dpt.float()
         return self
 
+    def compile_blocks(self) -> Mast3r:
+        """Compile what is repeated or large: attention blocks and descriptor heads. Convolutions have fast kernels."""
+        heads = (view.head_local_features for view in (self.downstream_head1, self.downstream_head2))
+        for part in (*self.enc_blocks, *self.dec_blocks, *self.dec_blocks2, *heads):
+            part.compile()
+        return self
+
     @torch.inference_mode()
     def encode(self, images: Tensor) -> Encoded:
         """(B, 3, H, W) in [−1, 1], H and W multiples of 16 → tokens."""
@@ -101,19 +108,21 @@ class Mast3r(nn.Module):
             raise ValueError(f"image size {width}×{height} is not a multiple of {PATCH_PX}")
         grid = (height // PATCH_PX, width // PATCH_PX)
         tokens = self.patch_embed(images.to(self.device, self.dtype))
+        table = rotary_table(grid, self.sizes.encoder_dim // self.sizes.encoder_heads, tokens.dtype, tokens.device)
         for block in self.enc_blocks:
-            tokens = block(tokens, grid)
+            tokens = block(tokens, table)
         return Encoded(self.enc_norm(tokens), grid)
 
     def decoder_layers(self, view1: Encoded, view2: Encoded) -> Iterator[tuple[Tensor, Tensor]]:
         """Tokens of both views after each decoder layer; the last pair is normalised."""
         tokens1, tokens2 = self.decoder_embed(view1.tokens), self.decoder_embed(view2.tokens)
-        last = self.sizes.decoder_depth - 1
+        head_dim, last = self.sizes.decoder_dim // self.sizes.decoder_heads, self.sizes.decoder_depth - 1
+        table1, table2 = (rotary_table(view.grid, head_dim, tokens1.dtype, tokens1.device) for view in (view1, view2))
         for index, (block1, block2) in enumerate(zip(self.dec_blocks, self.dec_blocks2, strict=True)):
             # Both sides of a layer read the other side as it stood before the layer.
             tokens1, tokens2 = (
-                block1(tokens1, tokens2, view1.grid, view2.grid),
-                block2(tokens2, tokens1, view2.grid, view1.grid),
+                block1(tokens1, tokens2, table1, table2),
+                block2(tokens2, tokens1, table2, table1),
             )
             yield (self.dec_norm(tokens1), self.dec_norm(tokens2)) if index == last else (tokens1, tokens2)
 

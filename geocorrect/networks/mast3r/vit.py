@@ -16,12 +16,15 @@ from geocorrect.networks.mast3r.sizes import PATCH_PX, Mast3rSizes
 Grid = tuple[int, int]
 """(rows, columns) of patches; tokens run row by row."""
 
+RotaryTable = tuple[Tensor, Tensor]
+"""(cosine, signed sine) of a grid, see `rotary_table`."""
+
 NORM_EPSILON = 1e-6
 ROTARY_BASE = 100.0
 
 
 @lru_cache(maxsize=64)
-def rotary_table(grid: Grid, head_dim: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+def rotary_table(grid: Grid, head_dim: int, dtype: torch.dtype, device: torch.device) -> RotaryTable:
     """(cosine, signed sine), each (rows·columns, head_dim), for `rotate`.
 
     The first half of the channels turns with the row, the second with the column; each half pairs channel i with
@@ -40,7 +43,7 @@ def rotary_table(grid: Grid, head_dim: int, dtype: torch.dtype, device: torch.de
     return angle.cos().to(device, dtype), sine.to(device, dtype)
 
 
-def rotate(tokens: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
+def rotate(tokens: Tensor, table: RotaryTable) -> Tensor:
     """Rotary positions applied to queries or keys (…, N, head_dim)."""
     cosine, signed_sine = table
     swapped = tokens.unflatten(-1, (2, 2, -1)).flip(-2).flatten(-3)
@@ -56,10 +59,9 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+    def forward(self, tokens: Tensor, table: RotaryTable) -> Tensor:
         """(B, N, D) → (B, N, D)."""
         query, key, value = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        table = rotary_table(grid, query.shape[-1], query.dtype, query.device)
         attended = functional.scaled_dot_product_attention(rotate(query, table), rotate(key, table), value)
         return self.proj(attended.transpose(1, 2).flatten(2))
 
@@ -87,9 +89,9 @@ class EncoderBlock(nn.Module):
         self.norm2 = nn.LayerNorm(dim, eps=NORM_EPSILON)
         self.mlp = FeedForward(dim, 4 * dim, dim)
 
-    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+    def forward(self, tokens: Tensor, table: RotaryTable) -> Tensor:
         """(B, N, D) → (B, N, D)."""
-        tokens = tokens + self.attn(self.norm1(tokens), grid)
+        tokens = tokens + self.attn(self.norm1(tokens), table)
         return tokens + self.mlp(self.norm2(tokens))
 
 
