@@ -8,12 +8,13 @@ matcher and depth as unknowns with their priors, which gives the covariance.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geocorrect.errors import Reason
-from geocorrect.geometry.camera import Camera
+from geocorrect.geometry.camera import Camera, Projection
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize.gate_model import COVARIANCE_INFLATION
 from geocorrect.localize.joint_fields import Polished, polish
@@ -71,7 +72,16 @@ def solve_joint(
         source,
         ratio,
         float(np.exp(polished.state.focal)),
+        _estimated_camera(camera, float(np.exp(polished.state.focal)), polished.state.principal),
     )
+
+
+def _estimated_camera(camera: Camera, focal_ratio: float, principal_px: Float) -> Camera:
+    """The query's camera with the estimated focal length and shift (2,) of its principal point."""
+    if camera.projection is Projection.SPHERICAL:
+        return camera
+    x_px, y_px = camera.principal_x_px + float(principal_px[0]), camera.principal_y_px + float(principal_px[1])
+    return replace(camera.with_focal_scaled(focal_ratio), principal_x_px=x_px, principal_y_px=y_px)
 
 
 def prior_information(observations: Sequence[Observations], camera: Camera, options: JointOptions) -> Float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.records import NAN, ScaleSource
 
@@ -34,7 +35,8 @@ class Solution:
 
     alternative_share: support of the best pose that lies far from this one, relative to this one's; 0 when
     there is none. scale_ratio: scale from depth over scale from anchor baselines, nan when only one of them
-    is known. focal_ratio: estimated over given focal length, nan when it was held fixed.
+    is known. focal_ratio: estimated over given focal length, nan when it was held fixed. query_camera: the
+    photo's camera as estimated, None when it was taken as given.
     """
 
     world_from_cam: Pose
@@ -43,6 +45,7 @@ class Solution:
     scale_source: ScaleSource
     scale_ratio: float = NAN
     focal_ratio: float = NAN
+    query_camera: Camera | None = None
 
     @property
     def n_inliers(self) -> int:
