@@ -285,6 +285,8 @@ class ScaleSource(StrEnum):
     DEPTH = "depth"
     BASELINES = "baselines"
     BOTH = "both"
+    SEQUENCE = "sequence"
+    """The results of other photos of the same recording."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from geocorrect.catalog import Catalog, RunManifest
+from geocorrect.catalog.sequences import SequenceFinding
 from geocorrect.errors import Reason, Status
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import Frame, rotation_from_heading
@@ -97,6 +98,32 @@ def results(count: int = 20) -> list[Result]:
 
 def manifest(run_key: str = "run-a") -> RunManifest:
     return RunManifest(run_key, START, {"pnp": {"seed": 0}}, "0.1.0", "sift", "lidar", "known-1")
+
+
+def finding(sequence_id: str = "seq-0", input_hash: str = "inputs") -> SequenceFinding:
+    """What a sequence says about its device."""
+    return SequenceFinding(
+        sequence_id,
+        input_hash,
+        "computed",
+        "",
+        10,
+        8,
+        8,
+        0,
+        0,
+        2,
+        1,
+        "Acme",
+        "Cam 0",
+        4.0,
+        3.0,
+        0.2,
+        8.0,
+        0.5,
+        1.1,
+        0.9,
+    )
 
 
 def fill(catalog: Catalog, count: int = 20, run_key: str = "run-a") -> None:

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from geocorrect.catalog.column_types import Instant, Json, Numbers
 from geocorrect.catalog.geometry_type import Geometry, GeometryBlob
 
-REVISION = "0002"
+REVISION = "0003"
 VERSION_TABLE = "geocorrect_version"
 POSTGRES_SCHEMA = "geocorrect"
 ONLY_GEOPACKAGE = {"only": "sqlite"}
@@ -273,7 +273,9 @@ correction = _table(
     _text("matcher", "matcher that found the correspondences", nullable=False),
     _text("depth", "depth source", nullable=False),
     Column("depth_is_oracle", Boolean, nullable=False, comment="true: the depth was measured (LiDAR), not predicted"),
-    _text("scale_source", "what fixed the metric scale: depth, baselines or both"),
+    _text(
+        "scale_source", "what fixed the metric scale: depth, baselines, both, or sequence (the results of other photos)"
+    ),
     _count("n_anchors", "anchors that contributed inliers", nullable=False),
     _count("n_matches", "correspondences found", nullable=False),
     _count("n_inliers", "correspondences that agree with the pose", nullable=False),
@@ -318,6 +320,45 @@ retraction = _table(
            comment="fid of the result"),
     _instant("retracted_at", "when, UTC", nullable=False),
     _text("because", "why", nullable=False, default=""),
+)  # fmt: skip
+
+run_basis = _table(
+    "run_basis",
+    "Runs whose results another run rests on; when one of them is rolled back, the other is not in force either.",
+    _fid(),
+    Column("run_id", Integer, ForeignKey("run.fid"), nullable=False, comment="fid of the run that rests on another"),
+    Column("basis_id", Integer, ForeignKey("run.fid"), nullable=False, comment="fid of the run that it rests on"),
+    UniqueConstraint("run_id", "basis_id"),
+)  # fmt: skip
+
+sequence_finding = _table(
+    "sequence_finding",
+    "What a sequence as a whole says: about its results, and about the device. Signs: corrected minus reported.",
+    _fid(),
+    Column("run_id", Integer, ForeignKey("run.fid"), nullable=False, comment="fid of the run"),
+    _id("sequence_id", "the recording", nullable=False, index=True),
+    _text("input_hash", "hash of everything that the finding rests on", nullable=False),
+    _instant("recorded_at", "when it was stored, UTC", nullable=False),
+    _text("motion", "where the motion comes from: sfm_cluster, computed, gps, joined by +; empty when unknown",
+          nullable=False),
+    _text("note", "why nothing could be said; empty otherwise", nullable=False, default=""),
+    _count("n_photos", "photos of the sequence", nullable=False),
+    _count("n_results", "of these, with a result of their own", nullable=False),
+    _count("n_trusted", "results that agree with the sequence", nullable=False),
+    _count("n_flagged", "results that contradict it and are rejected", nullable=False),
+    _count("n_doubted", "results that contradict it and wait for review", nullable=False),
+    _count("n_placed", "photos without a result that were placed", nullable=False),
+    _count("n_sharpened", "results that were sharpened or confirmed", nullable=False),
+    _text("device_make", "maker of the device"),
+    _text("device_model", "model of the device"),
+    _real("median_east_m", "median of corrected minus reported position, metres east"),
+    _real("median_north_m", "median of corrected minus reported position, metres north"),
+    _real("spread_m", "1.48 times the median absolute deviation from that, metres"),
+    _real("heading_bias_deg", "median of corrected minus reported heading, degrees"),
+    _real("lag_s", "by how much the reported positions trail the photos, seconds; NULL where it cannot be told"),
+    _real("translation_noise", "noise of the motion relative to its options, in translation"),
+    _real("rotation_noise", "noise of the motion relative to its options, in rotation"),
+    UniqueConstraint("run_id", "sequence_id"),
 )  # fmt: skip
 
 correction_shape = _table(

@@ -1,17 +1,24 @@
--- Views that PostGIS and SQLite understand alike. A result is in force when its run is not rolled back, it is not retracted,
--- and no newer result in force exists for the same photo.
+-- Views that PostGIS and SQLite understand alike. A result is in force when neither its run nor one that this rests on is
+-- rolled back, it is not retracted, and no newer result in force exists for the same photo.
+
+-- view: run_in_force | Runs that are not rolled back, nor rest on one that is.
+select r.fid, r.run_key
+from run r
+where r.rolled_back_at is null
+  and not exists (
+    select 1 from run_basis b join run basis on basis.fid = b.basis_id where b.run_id = r.fid and basis.rolled_back_at is not null
+  );
 
 -- view: current_result POINT Z | The result in force of every photo, corrected or rejected.
 select c.*, r.run_key
 from correction c
-join run r on r.fid = c.run_id
-where r.rolled_back_at is null
-  and not exists (select 1 from retraction t where t.correction_id = c.fid)
+join run_in_force r on r.fid = c.run_id
+where not exists (select 1 from retraction t where t.correction_id = c.fid)
   and not exists (
     select 1
     from correction newer
-    join run newer_run on newer_run.fid = newer.run_id
-    where newer.image_id = c.image_id and newer.fid > c.fid and newer_run.rolled_back_at is null
+    join run_in_force newer_run on newer_run.fid = newer.run_id
+    where newer.image_id = c.image_id and newer.fid > c.fid
       and not exists (select 1 from retraction t where t.correction_id = newer.fid)
   );
 
@@ -69,6 +76,27 @@ select s.fid, s.sequence_id, s.device_make, s.device_model, s.n_photos, s.mean_e
 from summary s
 join correction c on c.fid = s.fid
 left join moving m on m.sequence_id = s.sequence_id;
+
+-- view: current_sequence_finding | What every sequence as a whole says about its results and its device; corrected minus reported.
+select f.fid, f.sequence_id, r.run_key, f.recorded_at, f.motion, f.note, f.n_photos, f.n_results, f.n_trusted, f.n_flagged,
+  f.n_doubted, f.n_placed, f.n_sharpened, f.device_make, f.device_model, f.median_east_m, f.median_north_m, f.spread_m,
+  f.heading_bias_deg, f.lag_s, f.translation_noise, f.rotation_noise
+from sequence_finding f
+join run_in_force r on r.fid = f.run_id
+where not exists (
+  select 1
+  from sequence_finding newer
+  join run_in_force newer_run on newer_run.fid = newer.run_id
+  where newer.sequence_id = f.sequence_id and newer.fid > f.fid
+);
+
+-- view: device_finding | What the sequences of every kind of device say about it, on average; corrected minus reported.
+select min(f.fid) as fid, f.device_make, f.device_model, count(*) as n_sequences, sum(f.n_trusted + f.n_placed) as n_photos,
+  avg(f.median_east_m) as mean_east_m, avg(f.median_north_m) as mean_north_m, avg(f.spread_m) as mean_spread_m,
+  avg(f.heading_bias_deg) as heading_bias_deg, avg(f.lag_s) as lag_s
+from current_sequence_finding f
+where f.note = ''
+group by f.device_make, f.device_model;
 
 -- view: device_bias | Mean error of the reported positions and headings of every kind of device.
 select min(c.fid) as fid, i.device_make, i.device_model, count(*) as n_photos, count(distinct i.sequence_id) as n_sequences,

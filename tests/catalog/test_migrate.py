@@ -27,6 +27,8 @@ FIRST = {
 }
 SECOND = {"anchor": ["content_hash"], "run": ["config_key", "generation", "n_due"], "correction": ["input_hash"]}
 """Columns that schema 0002 added."""
+THIRD = ["run_basis", "sequence_finding"]
+"""Tables that schema 0003 added."""
 
 
 @pytest.mark.parametrize("dialect", ["postgresql", "sqlite"])
@@ -90,6 +92,10 @@ def at_first_schema(url: str) -> None:
     """Take a catalog with contents back to schema 0001."""
     with Catalog.open(url) as opened, opened.engine.begin() as connection:
         replace_views(connection, only_drop=True)
+        for table in THIRD:
+            run_sql(connection, f"drop table {table}")
+            if connection.dialect.name == "sqlite":
+                run_sql(connection, f"delete from gpkg_contents where table_name = '{table}'")
         for table, names in SECOND.items():
             for name in names:
                 run_sql(connection, f"alter table {table} drop column {name}")
@@ -103,7 +109,7 @@ def test_an_older_catalog_is_brought_up_to_date_and_loses_nothing(catalog: Catal
     catalog.close()
     at_first_schema(catalog_url)
     with pytest.raises(
-        DatabaseError, match=r"has schema 0001, this geocorrect needs 0002; run `geocorrect db upgrade`"
+        DatabaseError, match=r"has schema 0001, this geocorrect needs 0003; run `geocorrect db upgrade`"
     ):
         Catalog.open(catalog_url)
     with Catalog.open(catalog_url, create=True) as again:

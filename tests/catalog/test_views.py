@@ -17,6 +17,7 @@ from sqlalchemy import text
 from geocorrect.catalog import Catalog
 from geocorrect.catalog.geometry_type import geometry_from_blob
 from geocorrect.catalog.schema import tables_of
+from geocorrect.catalog.sequences import SequenceStore
 from geocorrect.catalog.views import views_of
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import Frame, rotation_from_heading
@@ -168,6 +169,7 @@ def test_every_view_has_a_unique_integer_key(catalog: Catalog) -> None:
     world.fill(catalog)
     catalog.begin_run(world.manifest("run-b"))
     catalog.record("run-b", world.results())
+    SequenceStore(catalog).record("run-b", world.finding())
     for view in views_of(catalog.engine.dialect.name):
         keys = [row["fid"] for row in rows(catalog, f"select * from {view.name}")]
         assert keys, view.name
@@ -181,6 +183,7 @@ def test_gdal_sees_every_layer_with_its_types(tmp_path: Path) -> None:
         world.fill(catalog)
         catalog.begin_run(world.manifest("run-b"))
         catalog.record("run-b", world.results())
+        SequenceStore(catalog).record("run-b", world.finding())
     listed = {str(name): kind for name, kind in pyogrio.list_layers(path)}
     views = {view.name: view for view in views_of("sqlite")}
     hidden = {"correction_shape"}

@@ -1,0 +1,219 @@
+"""What the sequence step reads and writes: photos by sequence with their own results, findings, what runs rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, table
+from sqlalchemy import column as sql_column
+
+from geocorrect.catalog import schema
+from geocorrect.catalog.bulk import among
+from geocorrect.catalog.codec import checked_texts, known, number
+from geocorrect.catalog.connect import with_retries
+from geocorrect.catalog.result_rows import result_from
+from geocorrect.catalog.results import run_fid
+from geocorrect.catalog.store import Catalog
+from geocorrect.localize.sequence_options import SEQUENCE_MATCHER
+from geocorrect.records import NAN, Result
+
+_IN_FORCE = table("run_in_force", sql_column("fid"), sql_column("run_key"))
+_CURRENT = table("current_sequence_finding", sql_column("fid"))
+
+
+@dataclass(frozen=True)
+class SequenceMember:
+    """A photo of a sequence. own_…: its newest result in force that no sequence made; None where there is none."""
+
+    image_id: str
+    sequence_id: str
+    content_hash: str
+    own_fid: int | None
+    own_run_key: str | None
+    own_status: str | None
+
+
+@dataclass(frozen=True)
+class FindingState:
+    """The newest finding of a sequence: what it rests on; whether its run was itself rolled back; whether it is in force."""
+
+    run_key: str
+    input_hash: str
+    rolled_back: bool
+    in_force: bool
+
+
+@dataclass(frozen=True)
+class SequenceFinding:
+    """A row of `sequence_finding`; numbers are nan where unknown. Signs: corrected minus reported."""
+
+    sequence_id: str
+    input_hash: str
+    motion: str
+    note: str
+    n_photos: int
+    n_results: int
+    n_trusted: int = 0
+    n_flagged: int = 0
+    n_doubted: int = 0
+    n_placed: int = 0
+    n_sharpened: int = 0
+    device_make: str | None = None
+    device_model: str | None = None
+    median_east_m: float = NAN
+    median_north_m: float = NAN
+    spread_m: float = NAN
+    heading_bias_deg: float = NAN
+    lag_s: float = NAN
+    translation_noise: float = NAN
+    rotation_noise: float = NAN
+
+
+_COLUMNS = tuple(field.name for field in fields(SequenceFinding))
+_NUMBERS = tuple(field.name for field in fields(SequenceFinding) if field.default is NAN)
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class SequenceStore:
+    """The sequences of a catalog. Every method is one transaction; writing again what is there changes nothing."""
+
+    def __init__(self, catalog: Catalog, clock: Callable[[], datetime] = _utc_now) -> None:
+        self._engine = catalog.engine
+        self._clock = clock
+
+    def members(self) -> dict[str, list[SequenceMember]]:
+        """Photos with a capture time by sequence, in order of capture."""
+        by_sequence: dict[str, list[SequenceMember]] = {}
+        for member in with_retries(self._engine, _read_members):
+            by_sequence.setdefault(member.sequence_id, []).append(member)
+        return by_sequence
+
+    def own_results(self, fids: Sequence[int]) -> dict[str, Result]:
+        """Results by image id, from their integer keys."""
+        return with_retries(self._engine, lambda c: _read_own_results(c, fids))
+
+    def states(self) -> dict[str, FindingState]:
+        """The newest finding of every sequence."""
+        return with_retries(self._engine, _read_states)
+
+    def input_hashes(self, run_key: str) -> dict[str, str | None]:
+        """By image id, what the results of a run rest on."""
+        return with_retries(self._engine, lambda c: _read_input_hashes(c, run_key))
+
+    def current(self) -> list[SequenceFinding]:
+        """Findings in force, by sequence."""
+        return with_retries(self._engine, _read_current)
+
+    def rest_on(self, run_key: str, basis_keys: Iterable[str]) -> None:
+        """Note which runs a run rests on."""
+        self._write(lambda c: _write_basis(c, run_key, sorted(set(basis_keys))))
+
+    def record(self, run_key: str, finding: SequenceFinding) -> None:
+        """Store a finding of a begun run; a sequence that has one in this run keeps it."""
+        now = self._clock()
+        self._write(lambda c: _write_finding(c, run_key, finding, now))
+
+    def _write(self, work: Callable[[Connection], None]) -> None:
+        def transaction(connection: Connection) -> None:
+            writing = connection.execution_options(writes=True)
+            with writing.begin():
+                work(writing)
+
+        with_retries(self._engine, transaction)
+
+
+def _read_members(connection: Connection) -> list[SequenceMember]:
+    c, i, run = schema.correction.c, schema.image.c, schema.run.c
+    newest = (
+        select(c.image_id, func.max(c.fid).label("fid"))
+        .select_from(
+            schema.correction.join(_IN_FORCE, _IN_FORCE.c.fid == c.run_id).join(schema.run, run.fid == c.run_id)
+        )
+        .where(run.matcher != SEQUENCE_MATCHER, c.fid.not_in(select(schema.retraction.c.correction_id)))
+        .group_by(c.image_id)
+        .subquery()
+    )
+    joined = (
+        schema.image.outerjoin(newest, newest.c.image_id == i.image_id)
+        .outerjoin(schema.correction, c.fid == newest.c.fid)
+        .outerjoin(schema.run, run.fid == c.run_id)
+    )
+    query = (
+        select(i.image_id, i.sequence_id, i.content_hash, c.fid, run.run_key, c.status)
+        .select_from(joined)
+        .where(i.sequence_id.is_not(None), i.captured_at.is_not(None))
+        .order_by(i.sequence_id, i.captured_at, i.image_id)
+    )
+    return [SequenceMember(*row) for row in connection.execute(query)]
+
+
+def _read_own_results(connection: Connection, fids: Sequence[int]) -> dict[str, Result]:
+    if not fids:
+        return {}
+    c = schema.correction.c
+    columns = [column for column in c if column.name != "geom"]
+    rows = connection.execute(select(*columns).where(among(connection, c.fid, list(fids)))).mappings()
+    return {row["image_id"]: result_from(dict(row)) for row in rows}
+
+
+def _read_states(connection: Connection) -> dict[str, FindingState]:
+    f, run = schema.sequence_finding.c, schema.run.c
+    newest = select(func.max(f.fid)).group_by(f.sequence_id)
+    query = (
+        select(f.sequence_id, run.run_key, f.input_hash, run.rolled_back_at, _IN_FORCE.c.fid)
+        .select_from(
+            schema.sequence_finding.join(schema.run, run.fid == f.run_id).outerjoin(
+                _IN_FORCE, _IN_FORCE.c.fid == f.run_id
+            )
+        )
+        .where(f.fid.in_(newest))
+    )
+    rows = connection.execute(query).all()
+    return {row[0]: FindingState(row[1], row[2], row[3] is not None, row[4] is not None) for row in rows}
+
+
+def _read_input_hashes(connection: Connection, run_key: str) -> dict[str, str | None]:
+    c, run = schema.correction.c, schema.run.c
+    query = select(c.image_id, c.input_hash).join(schema.run, run.fid == c.run_id).where(run.run_key == run_key)
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def _read_current(connection: Connection) -> list[SequenceFinding]:
+    f = schema.sequence_finding.c
+    query = (
+        select(*[f[name] for name in _COLUMNS])
+        .join(_CURRENT, _CURRENT.c.fid == f.fid)
+        .order_by(f.sequence_id)
+    )  # fmt: skip
+    return [_finding(dict(row)) for row in connection.execute(query).mappings()]
+
+
+def _finding(row: dict[str, Any]) -> SequenceFinding:
+    return SequenceFinding(**(row | {name: number(row[name]) for name in _NUMBERS}))
+
+
+def _write_basis(connection: Connection, run_key: str, basis_keys: Sequence[str]) -> None:
+    run_id = run_fid(connection, run_key)
+    b = schema.run_basis.c
+    present = set(connection.execute(select(b.basis_id).where(b.run_id == run_id)).scalars())
+    wanted = [run_fid(connection, key) for key in basis_keys]
+    rows = [{"run_id": run_id, "basis_id": fid} for fid in wanted if fid not in present]
+    if rows:
+        connection.execute(insert(schema.run_basis), rows)
+
+
+def _write_finding(connection: Connection, run_key: str, finding: SequenceFinding, now: datetime) -> None:
+    run_id, f = run_fid(connection, run_key), schema.sequence_finding.c
+    present = select(f.fid).where(f.run_id == run_id, f.sequence_id == finding.sequence_id)
+    if connection.execute(present).scalar() is not None:
+        return
+    values: dict[str, Any] = {name: getattr(finding, name) for name in _COLUMNS}
+    values |= {name: known(values[name]) for name in _NUMBERS}
+    checked = checked_texts(values, f"sequence {finding.sequence_id[:60]}")
+    connection.execute(insert(schema.sequence_finding).values(**checked, run_id=run_id, recorded_at=now))
