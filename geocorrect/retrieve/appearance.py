@@ -82,27 +82,37 @@ class AppearanceIndex:
     def __init__(self, anchor_ids: Sequence[str], descriptors: ArrayLike) -> None:
         """descriptors: (M, D) unit rows, in the order of the ids."""
         self._ids = list(anchor_ids)
-        self._descriptors = np.asarray(descriptors, float).reshape(len(self._ids), -1)
+        self._descriptors = np.asarray(descriptors, float).reshape(len(self._ids), -1 if self._ids else 0)
         if len(set(self._ids)) != len(self._ids):
             raise ValueError("an anchor is in the index twice")
         self._row = {anchor_id: row for row, anchor_id in enumerate(self._ids)}
 
     def similar(self, descriptor: ArrayLike, count: int) -> list[tuple[str, float]]:
-        """The `count` most similar anchors, (id, cosine), best first; ties by id."""
-        cosine = self._descriptors @ np.asarray(descriptor, float)
+        """The `count` most similar anchors, (id, cosine), best first; ties by id.
+
+        descriptor: (D,), or (F, D) for a photo in F parts, of which the most similar one counts.
+        """
+        cosine = self._cosine(descriptor)
         order = sorted(range(len(self._ids)), key=lambda row: (-cosine[row], self._ids[row]))[:count]
         return [(self._ids[row], float(cosine[row])) for row in order]
 
     def reranked(self, descriptor: ArrayLike, pairs: Iterable[Pair], count: int | None = None) -> list[Pair]:
         """Spatial candidates in order of similarity, ranks renewed, cut to `count`.
 
-        Candidates that are not in the index keep their order behind those that are.
+        descriptor: as in `similar`. Candidates that are not in the index keep their order behind those that are.
         """
-        query = np.asarray(descriptor, float)
+        cosine = self._cosine(descriptor)
 
         def position(pair: Pair) -> tuple[float, int]:
             row = self._row.get(pair.anchor_id)
-            return (np.inf if row is None else -float(self._descriptors[row] @ query), pair.rank)
+            return (np.inf if row is None else -float(cosine[row]), pair.rank)
 
         ordered = sorted(pairs, key=position)[:count]
         return [replace(pair, rank=rank) for rank, pair in enumerate(ordered)]
+
+    def _cosine(self, descriptor: ArrayLike) -> Float:
+        """(M,) similarity of every anchor."""
+        if not self._ids:
+            return np.zeros(0)
+        best: Float = (self._descriptors @ np.atleast_2d(np.asarray(descriptor, float)).T).max(axis=1)
+        return best

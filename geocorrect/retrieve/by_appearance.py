@@ -1,0 +1,182 @@
+"""Choosing among anchors by what they show: re-ranking those that are near, or searching all of them.
+
+Descriptors of anchors are kept on disk under the content of the picture, the network and the whitening, so that each
+anchor is encoded for retrieval once, whatever becomes of the run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geocorrect.checksum import sha256_of
+from geocorrect.errors import InputError
+from geocorrect.geometry.camera import Camera, Projection
+from geocorrect.geometry.remap import panorama_faces, pixel_map
+from geocorrect.imagery import whole_image_sha256
+from geocorrect.records import Anchor, ImageArray, Pair
+from geocorrect.retrieve.appearance import AppearanceIndex, Whitening, describe, read_whitening
+from geocorrect.retrieve.options import RetrieveOptions
+
+if TYPE_CHECKING:
+    from geocorrect.networks.mast3r.engine import Mast3rEngine
+    from geocorrect.networks.store import TensorStore
+
+Float = NDArray[np.float64]
+log = logging.getLogger(__name__)
+AT_ONCE = 8
+"""Anchors whose pixels are in memory together while they are described."""
+ALIKE_COSINE = float(np.cos(np.radians(10.0)))
+DESCRIPTOR = "descriptor"
+DISK_BYTES = 4 << 30
+"""A million descriptors of 1024 numbers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """Candidates of one photo, best first, with their records; and a message per anchor whose picture is unusable."""
+
+    pairs: tuple[Pair, ...]
+    anchors: tuple[Anchor, ...]
+    unusable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """A photo to find anchors for: pixels (H, W, 3) RGB uint8 in the orientation that camera describes."""
+
+    image_id: str
+    pixels: ImageArray
+    camera: Camera
+
+
+class AppearanceRetriever:
+    """Ranks anchors for photos. The engine is the matcher's own: what it encodes here it finds in its cache there."""
+
+    def __init__(
+        self, engine: Mast3rEngine, options: RetrieveOptions, read_pixels: Callable[[Anchor], ImageArray]
+    ) -> None:
+        """read_pixels: of an anchor; InputError naming the file. ModelError when the whitening cannot be read."""
+        from geocorrect.networks.store import StoreLimits, TensorStore
+
+        self.options = options
+        self._engine = engine
+        self._read = read_pixels
+        whitening = options.appearance.whitening
+        self._whitening: Whitening | None = None if whitening is None else read_whitening(whitening)
+        self._maker = f"{engine.fingerprint}/{'plain' if whitening is None else sha256_of(whitening)}"
+        self._store: TensorStore = TensorStore(options.appearance.folder, StoreLimits(disk_bytes=DISK_BYTES))
+        self._scene: tuple[tuple[tuple[str, str | None], ...], AppearanceIndex] | None = None
+
+    def rerank(self, photo: Photo, pairs: Sequence[Pair], anchors: Sequence[Anchor]) -> Choice:
+        """The most similar of the candidates, at most `max_candidates`; anchors: records of the pairs' anchors."""
+        index, unusable = self._index(anchors)
+        by_id = {anchor.id: anchor for anchor in anchors}
+        ordered = index.reranked(self._described(photo), pairs)
+        return self._choice([(pair, by_id[pair.anchor_id]) for pair in ordered], unusable)
+
+    def search(self, photo: Photo, scene: Sequence[Anchor]) -> Choice:
+        """The most similar of all anchors of a scene, for a photo whose place is unknown."""
+        index, unusable = self._scene_index(scene)
+        by_id = {anchor.id: anchor for anchor in scene}
+        found = index.similar(self._described(photo), self.options.appearance.candidates)
+        ranked = [(Pair(photo.image_id, name, 0), by_id[name]) for name, _ in found]
+        return self._choice(ranked, unusable)
+
+    def _choice(self, ranked: Sequence[tuple[Pair, Anchor]], unusable: tuple[str, ...]) -> Choice:
+        """Cut to size; of near-duplicates only the better one, while there are others: k anchors span a baseline."""
+        kept: list[tuple[Pair, Anchor]] = []
+        spare: list[tuple[Pair, Anchor]] = []
+        for entry in ranked:
+            twin = any(_alike(entry[1], other, self.options.min_separation_m) for _, other in kept)
+            (spare if twin else kept).append(entry)
+        chosen = (kept + spare)[: self.options.max_candidates]
+        pairs = tuple(replace(pair, rank=rank) for rank, (pair, _) in enumerate(chosen))
+        return Choice(pairs, tuple(anchor for _, anchor in chosen), unusable)
+
+    def _described(self, photo: Photo) -> Float:
+        """(F, D) descriptors: one, or one per face of a panorama, the very pictures that are matched later."""
+        if photo.camera.projection is not Projection.SPHERICAL:
+            return describe(self._engine, [photo.pixels], self._whitening)
+        faces = [
+            pixel_map(photo.camera, face, face_from_cam).apply(photo.pixels)
+            for face_from_cam, face in panorama_faces(photo.camera)
+        ]
+        return describe(self._engine, faces, self._whitening)
+
+    def _scene_index(self, scene: Sequence[Anchor]) -> tuple[AppearanceIndex, tuple[str, ...]]:
+        """The index of a whole scene, put together once while the scene stays the same and all of it is readable."""
+        contents = tuple((anchor.id, anchor.sha256) for anchor in scene)
+        if self._scene is not None and self._scene[0] == contents:
+            return self._scene[1], ()
+        index, unusable = self._index(scene)
+        if not unusable:
+            self._scene = contents, index
+        return index, unusable
+
+    def _index(self, anchors: Sequence[Anchor]) -> tuple[AppearanceIndex, tuple[str, ...]]:
+        """The anchors that can be described, and a message for each of the others."""
+        found: dict[str, Float] = {}
+        missing: list[tuple[Anchor, str]] = []
+        unusable: list[str] = []
+        for anchor in anchors:
+            try:
+                key = self._key(anchor)
+            except InputError as error:
+                unusable.append(f"anchor {anchor.id}: {error}")
+                continue
+            cached = self._store.get(key)
+            if cached is None:
+                missing.append((anchor, key))
+            else:
+                found[anchor.id] = cached[DESCRIPTOR].numpy().astype(np.float64)
+        for (anchor, key), described in zip(missing, self._describe([a for a, _ in missing]), strict=True):
+            if isinstance(described, str):
+                unusable.append(described)
+            else:
+                found[anchor.id] = self._remember(key, described)
+        ids = [anchor.id for anchor in anchors if anchor.id in found]
+        return AppearanceIndex(ids, np.array([found[name] for name in ids])), tuple(unusable)
+
+    def _describe(self, anchors: Sequence[Anchor]) -> Iterator[Float | str]:
+        """Descriptor (D,) of each anchor, in order, or why it has none."""
+        if len(anchors) > AT_ONCE:
+            log.info("describing %d anchors by appearance, once", len(anchors))
+        for start in range(0, len(anchors), AT_ONCE):
+            pictures = [self._pixels_or_problem(anchor) for anchor in anchors[start : start + AT_ONCE]]
+            readable = [picture for picture in pictures if not isinstance(picture, str)]
+            described = iter(describe(self._engine, readable, self._whitening) if readable else ())
+            yield from (picture if isinstance(picture, str) else next(described) for picture in pictures)
+
+    def _pixels_or_problem(self, anchor: Anchor) -> ImageArray | str:
+        try:
+            return self._read(anchor)
+        except InputError as error:
+            return f"anchor {anchor.id}: {error}"
+
+    def _remember(self, key: str, descriptor: Float) -> Float:
+        """Keep a descriptor in single precision, and use it as it will be read again."""
+        import torch
+
+        single = torch.from_numpy(descriptor.astype(np.float32))
+        self._store.put(key, {DESCRIPTOR: single})
+        return single.numpy().astype(np.float64)
+
+    def _key(self, anchor: Anchor) -> str:
+        content = anchor.sha256 or whole_image_sha256(anchor.path)
+        return hashlib.sha256(f"{self._maker}/{content}".encode()).hexdigest()
+
+
+def _alike(first: Anchor, second: Anchor, min_separation_m: float) -> bool:
+    """Whether two anchors stand in one place and look in one direction."""
+    one, other = first.world_from_cam, second.world_from_cam
+    apart_m = float(np.linalg.norm(one.translation_m - other.translation_m))
+    if apart_m >= min_separation_m:
+        return False
+    return float(one.rotation.as_matrix()[:, 2] @ other.rotation.as_matrix()[:, 2]) >= ALIKE_COSINE

@@ -1,0 +1,61 @@
+"""How candidate anchors are found: by place and direction first, by what they show on request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from geocorrect.errors import ConfigError
+from geocorrect.retrieve.spatial import SpatialOptions
+
+MATCHERS_WITH_TOKENS = ("mast3r",)
+
+
+@dataclass(frozen=True)
+class AppearanceOptions:
+    """Comparing photos by the tokens of the matcher's own encoder, which has to encode them anyway.
+
+    mode: "rerank" looks at `candidates` anchors found by place and keeps the `retrieve.max_candidates` most alike;
+    "search" also finds anchors for photos without a usable position, among all of the scene, unless it holds more than
+    `max_scene_anchors`. folder: where the anchors' descriptors are kept (4 kB each); each anchor is encoded for them
+    once. whitening: file with `prewhiten.m` and `prewhiten.p`, such as the retrieval checkpoint of the matcher's
+    authors; sharper, not necessary.
+    """
+
+    mode: Literal["off", "rerank", "search"] = "off"
+    candidates: int = 32
+    max_scene_anchors: int = 20_000
+    whitening: Path | None = None
+    folder: Path = Path("appearance")
+
+    def __post_init__(self) -> None:
+        if self.candidates < 1 or self.max_scene_anchors < 1:
+            raise ValueError("retrieve.appearance: candidates and max_scene_anchors must be at least 1")
+
+    def require_tokens(self, matcher: str) -> None:
+        """ConfigError when this matcher has no tokens to compare."""
+        if self.mode != "off" and matcher not in MATCHERS_WITH_TOKENS:
+            raise ConfigError(
+                f'[retrieve.appearance] mode = "{self.mode}" compares photos by the tokens of the matcher\'s encoder, '
+                f'and "{matcher}" has none; set [match] matcher = "mast3r", or mode = "off"'
+            )
+
+
+@dataclass(frozen=True)
+class RetrieveOptions(SpatialOptions):
+    """Place, direction and, on request, appearance."""
+
+    appearance: AppearanceOptions = field(default_factory=AppearanceOptions)
+
+    @property
+    def by_place(self) -> SpatialOptions:
+        """What the search by place is asked for: more candidates where appearance decides among them."""
+        wanted = self.max_candidates
+        if self.appearance.mode != "off":
+            wanted = max(wanted, self.appearance.candidates)
+        return replace(self, max_candidates=wanted)
+
+    def searches_scene(self, n_anchors: int) -> bool:
+        """Whether photos without a position are compared with all anchors of a scene of this size."""
+        return self.appearance.mode == "search" and n_anchors <= self.appearance.max_scene_anchors
