@@ -19,8 +19,15 @@ from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
 def json_text(value: Any) -> str:
     """Canonical JSON: sorted keys, nan and infinity as null, numpy arrays as lists."""
+    return json_bytes(value).decode()
+
+
+def json_bytes(value: Any) -> bytes:
+    """The UTF-8 of `json_text`; bytes are taken as JSON that is written already."""
+    if isinstance(value, bytes):
+        return value
     options = orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
-    return orjson.dumps(value, option=options).decode()
+    return orjson.dumps(value, option=options)
 
 
 class _DateTimeText(UserDefinedType[str]):

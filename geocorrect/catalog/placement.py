@@ -20,10 +20,12 @@ CHI2_95_2DOF = 5.991464547107979
 def pose_columns(poses: Sequence[Pose], frame: Frame) -> tuple[dict[str, Any], Float]:
     """Place, pose, angle, covariance and geom columns of cameras, and true_north_turn_deg (N,) at each.
 
-    Columns of numbers are arrays with nan for unknown; `covariance` and `geom` are lists.
+    Arrays with nan for unknown: `covariance` (N, 36), `geom` (N, 3) longitude, latitude, height; else (N,).
     """
     enu = np.array([pose.translation_m for pose in poses])
     quaternions = np.array([pose.quaternion_xyzw for pose in poses])
+    unknown = np.full((6, 6), np.nan)
+    covariances = [unknown if pose.covariance is None else pose.covariance for pose in poses]
     lon, lat, height = frame.wgs84_from_enu(enu)
     turn = frame.true_north_turn_deg(enu)
     heading, pitch, roll = _angles(quaternions, turn)
@@ -32,15 +34,16 @@ def pose_columns(poses: Sequence[Pose], frame: Frame) -> tuple[dict[str, Any], F
         "enu_x_m": enu[:, 0], "enu_y_m": enu[:, 1], "enu_z_m": enu[:, 2],
         **{name: quaternions[:, i] for i, name in enumerate(("qx", "qy", "qz", "qw"))},
         "heading_deg": heading, "pitch_deg": pitch, "roll_deg": roll,
-        "covariance": [None if pose.covariance is None else pose.covariance.ravel().tolist() for pose in poses],
-        "geom": list(shapely.points(np.stack([lon, lat, height], axis=1))),
+        "covariance": np.array(covariances).reshape(-1, 36),
+        "geom": np.stack([lon, lat, height], axis=1),
     }  # fmt: skip
     return columns, turn
 
 
 def as_rows(columns: dict[str, Any]) -> list[dict[str, Any]]:
-    """Columns turned into one dict per row; nan becomes None."""
-    lists = [_nullable(values) if isinstance(values, np.ndarray) else values for values in columns.values()]
+    """Columns of `pose_columns` turned into one dict per row: nan becomes None, geom a point."""
+    points = list(shapely.points(columns["geom"]))
+    lists = [points if name == "geom" else _nullable(values) for name, values in columns.items()]
     names = list(columns)
     return [dict(zip(names, values, strict=True)) for values in zip(*lists, strict=True)]
 
@@ -56,10 +59,9 @@ def error_ellipses(covariances: Float, north_turn_deg: Float) -> tuple[Float, Fl
     return semi[:, 1], semi[:, 0], azimuth % 180.0
 
 
-def _nullable(values: Float) -> list[float | None]:
-    if np.isfinite(values).all():
-        return list(np.asarray(values, float).tolist())
-    return [value if np.isfinite(value) else None for value in np.asarray(values, float).tolist()]
+def _nullable(values: Float) -> list[Any]:
+    known: Any = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    return [value if is_known else None for value, is_known in zip(values.tolist(), known.tolist(), strict=True)]
 
 
 def _angles(quaternions: Float, north_turn_deg: Float) -> tuple[Float, Float, Float]:

@@ -23,7 +23,7 @@ from geocorrect.catalog.codec import (
     number,
 )
 from geocorrect.catalog.column_types import instant_text, json_text
-from geocorrect.catalog.result_rows import ImageFacts
+from geocorrect.catalog.result_columns import ImageFacts
 from geocorrect.errors import DatabaseError
 from geocorrect.geometry.frame import Frame
 from geocorrect.records import AlignmentRecord, Anchor, AnchorIndex, Image
@@ -139,18 +139,17 @@ def read_image_ids(connection: Connection) -> list[str]:
     return list(connection.execute(select(schema.image.c.image_id).order_by(schema.image.c.image_id)).scalars())
 
 
-def read_image_facts(connection: Connection, ids: Sequence[str]) -> dict[str, ImageFacts]:
-    """What storing results needs to know of their photos; DatabaseError when one is not in the catalog."""
+def read_image_facts(connection: Connection, ids: Sequence[str]) -> ImageFacts:
+    """What storing results needs to know of their photos, in the order of ids; DatabaseError when one is missing."""
     c = schema.image.c
     columns = (c.image_id, c.content_hash, c.lon_deg, c.lat_deg, c.heading_deg, c.horizontal_fov_deg)
-    if not ids:
-        return {}
-    rows = connection.execute(select(*columns).where(among(connection, c.image_id, ids)))
-    facts = {row[0]: ImageFacts(row[1], *(number(value) for value in row[2:])) for row in rows}
-    missing = sorted(set(ids) - facts.keys())
+    rows = connection.execute(select(*columns).where(among(connection, c.image_id, ids))).all()
+    found = {row[0]: row for row in rows}
+    missing = sorted(set(ids) - found.keys())
     if missing:
         raise DatabaseError(f"{len(missing)} images are not in the catalog, first {missing[0]!r}; harvest them first")
-    return facts
+    _, hashes, *numbers = zip(*(found[name] for name in ids), strict=True)
+    return ImageFacts(hashes, *(np.array(values, dtype=np.float64) for values in numbers))
 
 
 # --- inner ----------------------------------------------------------------------------------------------

@@ -1,9 +1,8 @@
-"""Reading and writing results: idempotent on (image, run), nothing ever updated."""
+"""Reading results and runs, and taking results out of force; `recording` stores them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -15,14 +14,12 @@ from sqlalchemy import Connection, Select, Text, and_, cast, exists, func, inser
 from sqlalchemy import column as sql_column
 
 from geocorrect.catalog import schema
-from geocorrect.catalog.bulk import among, insert_rows, reserve_fids
+from geocorrect.catalog.bulk import among
 from geocorrect.catalog.codec import Row
-from geocorrect.catalog.references import read_image_facts, require_frame
-from geocorrect.catalog.result_rows import pair_rows, result_from, result_rows
+from geocorrect.catalog.result_rows import result_from
 from geocorrect.catalog.run import Box, ResultFilter, StoredResult, StoredRun
-from geocorrect.catalog.shapes import shape_rows
 from geocorrect.errors import DatabaseError, Reason, Status
-from geocorrect.records import NAN, Attribution, Pair, Result
+from geocorrect.records import NAN, Attribution, Result
 
 _CURRENT = table("current_result", sql_column("fid"))
 
@@ -61,60 +58,11 @@ def newest_run(connection: Connection, config_key: str) -> tuple[int, StoredRun]
     return None if row is None else (row["fid"], StoredRun(**{c.name: row[c.name] for c in columns}))
 
 
-@dataclass(frozen=True)
-class Grounds:
-    """What results rest on: the candidates that were tried, and a hash of all input by image id."""
-
-    pairs: Sequence[Pair]
-    input_hashes: Mapping[str, str]
-
-
 def count_since(connection: Connection, run_key: str, moment: datetime) -> int:
     """Results of the run that were stored at or after the moment."""
     c, run = schema.correction.c, schema.run.c
     query = select(func.count()).select_from(schema.correction.join(schema.run, run.fid == c.run_id))
     return int(connection.execute(query.where(run.run_key == run_key, c.recorded_at >= moment)).scalar_one())
-
-
-def write_results(
-    connection: Connection, run_key: str, results: Sequence[Result], grounds: Grounds, now: datetime
-) -> None:
-    """Store results with what each anchor contributed; a photo that has a result in this run keeps it."""
-    if not results:
-        return
-    run_id = run_fid(connection, run_key)
-    kept = _images_done(connection, run_id, [result.image_id for result in results])
-    by_id = {result.image_id: result for result in results if result.image_id not in kept}
-    if not by_id:
-        return
-    facts = read_image_facts(connection, list(by_id))
-    fresh = result_rows(list(by_id.values()), require_frame(connection), facts)
-    for row, fid in zip(fresh, reserve_fids(connection, schema.correction, len(fresh)), strict=True):
-        row |= {"fid": fid, "run_id": run_id, "recorded_at": now}
-        row["input_hash"] = grounds.input_hashes.get(row["image_id"])
-    insert_rows(connection, schema.correction, fresh)
-    insert_rows(connection, schema.pair, _pairs_of(fresh, by_id, grounds.pairs))
-    if connection.dialect.name == "sqlite":
-        shapes = zip(fresh, shape_rows(fresh, facts), strict=True)
-        drawn = [{"fid": row["fid"]} | shape for row, shape in shapes if shape["ellipse"]]
-        insert_rows(connection, schema.correction_shape, drawn)
-
-
-def _images_done(connection: Connection, run_id: int, image_ids: Sequence[str]) -> set[str]:
-    c = schema.correction.c
-    done = select(c.image_id).where(c.run_id == run_id, among(connection, c.image_id, image_ids))
-    return set(connection.execute(done).scalars())
-
-
-def _pairs_of(rows: Sequence[Row], by_id: Mapping[str, Result], pairs: Sequence[Pair]) -> list[Row]:
-    candidates: dict[str, dict[str, Pair]] = {}
-    for pair in pairs:
-        candidates.setdefault(pair.image_id, {})[pair.anchor_id] = pair
-    return [
-        {"correction_id": row["fid"]} | pair_row
-        for row in rows
-        for pair_row in pair_rows(by_id[row["image_id"]], candidates.get(row["image_id"], {}))
-    ]
 
 
 def read_results(connection: Connection, wanted: ResultFilter) -> Iterator[StoredResult]:

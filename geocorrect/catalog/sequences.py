@@ -38,7 +38,7 @@ class SequenceMember:
 
 @dataclass(frozen=True)
 class FindingState:
-    """The newest finding of a sequence: what it rests on; whether its run was itself rolled back; whether it is in force."""
+    """The newest finding of a sequence. rolled_back: a person rolled its run back; in_force: it is, its basis too."""
 
     run_key: str
     input_hash: str

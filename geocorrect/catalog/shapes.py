@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geocorrect.catalog.codec import Row
 from geocorrect.catalog.geometry_type import geopackage_header
-from geocorrect.catalog.result_rows import ImageFacts
+from geocorrect.catalog.result_columns import ImageFacts
 from geocorrect.geometry.frame import WGS84_A_M, WGS84_E2, WGS84_F, ecef_from_wgs84
 
 Float = NDArray[np.float64]
@@ -20,25 +19,23 @@ WEDGE_VERTICES = 24
 WEDGE_DEPTH_M = 30.0
 
 
-def shape_rows(rows: Sequence[Row], facts: Mapping[str, ImageFacts]) -> list[Row]:
-    """Columns of `correction_shape`, without fid, for rows of `correction`; all None for rejections."""
-    shapes: list[Row] = [{"displacement": None, "ellipse": None, "wedge": None} for _ in rows]
-    placed = [i for i, row in enumerate(rows) if row["lon_deg"] is not None]
-    if not placed:
-        return shapes
-    values = {name: _column(rows, placed, name) for name in ("lon_deg", "lat_deg", "semi_major_m", "semi_minor_m")}
-    lon, lat = values["lon_deg"], values["lat_deg"]
-    azimuth, heading = _column(rows, placed, "ellipse_azimuth_deg"), _column(rows, placed, "heading_deg")
-    known = [facts[rows[i]["image_id"]] for i in placed]
-    fov = np.array([fact.horizontal_fov_deg for fact in known])
-    ellipses = ellipse_outlines(lon, lat, values["semi_major_m"], values["semi_minor_m"], azimuth)
-    wedges = _projected(lon, lat, *_wedge_offsets(heading, fov))
-    reported = np.array([[fact.lon_deg, fact.lat_deg] for fact in known])
-    lines = displacement_lines(reported[:, 0], reported[:, 1], lon, lat)
-    for name, coordinates in (("ellipse", ellipses), ("wedge", wedges), ("displacement", lines)):
-        for i, blob in zip(placed, _blobs(coordinates, is_line=name == "displacement"), strict=True):
-            shapes[i][name] = blob
-    return shapes
+def shape_columns(columns: Mapping[str, Any], facts: ImageFacts) -> dict[str, Any]:
+    """Columns of `correction_shape` for columns of `correction`, only of the results that have a pose."""
+    placed = np.flatnonzero(np.isfinite(columns["lon_deg"]))
+    value = {name: np.asarray(columns[name])[placed] for name in _NEEDED}
+    lon, lat, known = value["lon_deg"], value["lat_deg"], facts.part(placed)
+    ellipses = ellipse_outlines(lon, lat, value["semi_major_m"], value["semi_minor_m"], value["ellipse_azimuth_deg"])
+    wedges = _projected(lon, lat, *_wedge_offsets(value["heading_deg"], known.horizontal_fov_deg))
+    lines = displacement_lines(known.lon_deg, known.lat_deg, lon, lat)
+    return {
+        "fid": value["fid"],
+        "displacement": _blobs(lines, is_line=True),
+        "ellipse": _blobs(ellipses, is_line=False),
+        "wedge": _blobs(wedges, is_line=False),
+    }
+
+
+_NEEDED = ("fid", "lon_deg", "lat_deg", "semi_major_m", "semi_minor_m", "ellipse_azimuth_deg", "heading_deg")
 
 
 def ellipse_outlines(
@@ -52,10 +49,6 @@ def displacement_lines(reported_lon_deg: Float, reported_lat_deg: Float, lon_deg
     """(N, 2, 2) lines from the reported to the corrected places; the end lies on the start's side of ±180."""
     start = np.stack([reported_lon_deg, reported_lat_deg], axis=1)
     return np.stack([start, np.stack([_beside(lon_deg, reported_lon_deg), lat_deg], axis=1)], axis=1)
-
-
-def _column(rows: Sequence[Row], indices: Sequence[int], name: str) -> Float:
-    return np.array([rows[i][name] for i in indices], dtype=np.float64)
 
 
 def _ellipse_offsets(semi_major_m: Float, semi_minor_m: Float, azimuth_deg: Float) -> tuple[Float, Float]:
@@ -120,11 +113,12 @@ def _blobs(coordinates: Float, *, is_line: bool) -> list[bytes | None]:
     """GeoPackage binaries of (N, V, 2) lines or polygon outlines; None where a coordinate is unknown."""
     n_vertices = coordinates.shape[1]
     head = struct.pack("<BII", 1, 2, n_vertices) if is_line else struct.pack("<BIII", 1, 3, 1, n_vertices)
-    low, high = coordinates.min(axis=1), coordinates.max(axis=1)
-    envelopes = np.stack([low[:, 0], high[:, 0], low[:, 1], high[:, 1]], axis=1).astype("<f8")
+    lon, lat = np.ascontiguousarray(coordinates[:, :, 0].T), np.ascontiguousarray(coordinates[:, :, 1].T)
+    envelopes = np.stack([lon.min(0), lon.max(0), lat.min(0), lat.max(0)], axis=1).astype("<f8")
     valid = np.isfinite(envelopes).all(axis=1)
     bodies: Any = coordinates.astype("<f8")
+    opening = geopackage_header(has_envelope=True)
     return [
-        geopackage_header(has_envelope=True) + envelope.tobytes() + head + body.tobytes() if ok else None
+        opening + envelope.tobytes() + head + body.tobytes() if ok else None
         for ok, envelope, body in zip(valid, envelopes, bodies, strict=True)
     ]

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, func, insert, select, update
 
-from geocorrect.catalog import migrate, references, results, schema, sites
+from geocorrect.catalog import migrate, recording, references, results, schema, sites
 from geocorrect.catalog.codec import checked_texts
 from geocorrect.catalog.connect import describe, engine_for, make_postgis, translated_errors, with_retries
 from geocorrect.catalog.hold import Holder, holder_of
@@ -136,6 +136,10 @@ class Catalog:
         """Start or go on with the run of this key; returns its integer key. A run that was rolled back is refused."""
         return self._write(lambda c: _begin_run(c, manifest))
 
+    def pause_run(self, run_key: str, *, duration_s: float) -> None:
+        """Add the seconds that the run took before it was stopped; it stays open, the next one goes on."""
+        self._change_run(run_key, duration_s=schema.run.c.duration_s + duration_s)
+
     def finish_run(self, run_key: str, *, duration_s: float) -> None:
         """Mark the run as complete, adding the seconds it took."""
         now = self._clock()
@@ -182,7 +186,7 @@ class Catalog:
         input_hashes: by image id, of what each result rests on. A photo that has a result in this run keeps it.
         """
         now, inputs = self._clock(), input_hashes or {}
-        self._write(lambda c: results.write_results(c, run_key, found, results.Grounds(pairs, inputs), now))
+        self._write(lambda c: recording.write_results(c, run_key, found, recording.Grounds(pairs, inputs), now))
 
     def count_since(self, run_key: str, moment: datetime) -> int:
         """Results of the run stored at or after a moment (timezone-aware)."""
