@@ -162,11 +162,13 @@ def _mount_rooms() -> None:
     """Each room brings its own commands; their modules import nothing heavy. The order is that of the help."""
     from geocorrect.anchors.cli import app as anchors_app
     from geocorrect.anchors.georeference.cli import georeference
+    from geocorrect.batch.cli import cache_app
     from geocorrect.catalog.cli import app as db_app
     from geocorrect.demo.cli import demo
     from geocorrect.evaluate.cli import app as evaluate_app
     from geocorrect.export.cli import export
     from geocorrect.harvest.cli import harvest, import_photos
+    from geocorrect.localize.cli import localize
     from geocorrect.match.cli import match
     from geocorrect.networks.cli import app as models_app
     from geocorrect.report.cli import report
@@ -176,12 +178,14 @@ def _mount_rooms() -> None:
     app.command("import")(import_photos)
     app.command("export")(export)
     app.command("report")(report)
+    app.command("localize")(localize)
     app.command("match")(match)
     app.command("demo")(demo)
     app.add_typer(anchors_app, name="anchors")
     app.add_typer(models_app, name="models")
     app.add_typer(evaluate_app, name="evaluate")
     app.add_typer(db_app, name="db")
+    app.add_typer(cache_app, name="cache")
 
 
 _mount_rooms()

@@ -14,17 +14,18 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from geocorrect.batch.options import BatchOptions
+from geocorrect.checksum import sha256_of
 from geocorrect.depth.calibrate import CalibrateOptions
 from geocorrect.depth.files import DepthFilesOptions
 from geocorrect.depth.mast3r import Mast3rDepthOptions
 from geocorrect.depth.monocular import DepthAnythingOptions, DepthProOptions, ZoeDepthOptions
 from geocorrect.depth.triangulated import TriangulatedOptions
-from geocorrect.errors import ConfigError
+from geocorrect.errors import ConfigError, ModelError, UsageError
 from geocorrect.harvest.options import HarvestOptions
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.log import LogOptions
@@ -34,7 +35,7 @@ from geocorrect.match.mast3r import Mast3rOptions
 from geocorrect.match.sift import SiftOptions
 from geocorrect.networks.runtime import Runtime
 from geocorrect.retrieve.neighbours import NeighbourOptions
-from geocorrect.retrieve.spatial import SpatialOptions
+from geocorrect.retrieve.options import RetrieveOptions
 
 ENV_PREFIX = "GEOCORRECT__"
 DEFAULT_FILE = Path("geocorrect.toml")
@@ -133,7 +134,7 @@ class Settings(BaseModel):
     area: AreaSection = AreaSection()
     export: ExportSection = ExportSection()
     harvest: HarvestOptions = HarvestOptions()
-    retrieve: SpatialOptions = SpatialOptions()
+    retrieve: RetrieveOptions = RetrieveOptions()
     match: MatchSection = MatchSection()
     depth: DepthSection = DepthSection()
     calibrations: CalibrationsSection = CalibrationsSection()
@@ -147,11 +148,20 @@ class Settings(BaseModel):
         return self.model_dump(mode="json")
 
     def fingerprint(self) -> str:
-        """Hex sha256 of the settings that can change a result; where and how fast it is computed are left out."""
+        """Hex sha256 of the settings that can change a result; where and how fast it is computed are left out.
+
+        Files of weights count by content, not by path: those of networks in the back-end's own fingerprint, a whitening
+        here. ModelError when it is missing.
+        """
         settings = self.as_json()
         relevant = {key: settings[key] for key in ("retrieve", "match", "depth", "localize")}
         relevant["seed"] = self.batch.seed
         del relevant["depth"]["files"]["folder"]
+        del relevant["match"]["mast3r"]["checkpoint"], relevant["depth"]["mast3r"]["checkpoint"]
+        appearance = relevant["retrieve"]["appearance"]
+        del appearance["folder"]
+        if (whitening := self.retrieve.appearance.whitening) is not None:
+            appearance["whitening"] = _content_of(whitening)
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
 
 
@@ -187,7 +197,24 @@ def load_settings(path: Path | None = None, environment: Mapping[str, str] | Non
         settings = TypeAdapter(Settings).validate_python(values)
     except ValidationError as error:
         raise ConfigError(_explain(error, origins, file)) from None
+    try:
+        settings.retrieve.appearance.require_tokens(settings.match.matcher)
+    except ConfigError as error:
+        raise ConfigError(f"{origins.get('retrieve.appearance.mode', file)}: {error}") from None
     return ResolvedSettings(_resolve_paths(settings, file.parent), origins)
+
+
+def with_depth(settings: Settings, name: str) -> Settings:
+    """The settings with another depth source, as a command line names it; UsageError for an unknown one.
+
+    A calibration that does not apply to the new source is switched off.
+    """
+    if name not in get_args(DepthName):
+        raise UsageError(f"--depth {name!r}: use one of {', '.join(get_args(DepthName))}")
+    source: DepthName = name  # type: ignore[assignment]
+    applies = name not in ("lidar", "triangulated")
+    section = replace(settings.depth, source=source, calibrate=settings.depth.calibrate and applies)
+    return settings.model_copy(update={"depth": section})
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
@@ -244,18 +271,42 @@ def _resolve_paths(settings: Settings, base: Path) -> Settings:
     if "://" not in catalog.url:
         catalog = CatalogSection(str((base / catalog.url).resolve()))
     area_file, metrics_file = settings.area.file, settings.batch.metrics_file
-    cache_folder = settings.models.cache_folder
-    files = settings.depth.files
-    depth_files = replace(files, folder=files.folder and (base / files.folder).resolve())
+    models, appearance, depth = settings.models, settings.retrieve.appearance, settings.depth
+
+    def resolved(path: Path | None) -> Path | None:
+        return path and (base / path).resolve()
+
+    match_mast3r = replace(settings.match.mast3r, checkpoint=resolved(settings.match.mast3r.checkpoint))
+    depth = replace(
+        depth,
+        files=replace(depth.files, folder=resolved(depth.files.folder)),
+        mast3r=replace(depth.mast3r, checkpoint=resolved(depth.mast3r.checkpoint)),
+    )
+    models = replace(
+        models,
+        cache_folder=resolved(models.cache_folder),
+        access=replace(models.access, folder=resolved(models.access.folder)),
+    )
+    folder = (base / appearance.folder).resolve()
+    appearance = replace(appearance, folder=folder, whitening=resolved(appearance.whitening))
     return settings.model_copy(
         update={
             "catalog": catalog,
             "images": ImagesSection((base / settings.images.folder).resolve()),
-            "depth": replace(settings.depth, files=depth_files),
+            "depth": depth,
+            "match": replace(settings.match, mast3r=match_mast3r),
+            "retrieve": replace(settings.retrieve, appearance=appearance),
             "calibrations": CalibrationsSection((base / settings.calibrations.folder).resolve()),
-            "area": AreaSection(settings.area.bbox, area_file and (base / area_file).resolve()),
+            "area": AreaSection(settings.area.bbox, resolved(area_file)),
             "export": ExportSection(tuple((base / file).resolve() for file in settings.export.files)),
-            "models": replace(settings.models, cache_folder=cache_folder and (base / cache_folder).resolve()),
-            "batch": replace(settings.batch, metrics_file=metrics_file and (base / metrics_file).resolve()),
+            "models": models,
+            "batch": replace(settings.batch, metrics_file=resolved(metrics_file)),
         }
     )
+
+
+def _content_of(whitening: Path) -> str:
+    try:
+        return sha256_of(whitening)
+    except OSError as error:
+        raise ModelError(f"{whitening}: the whitening cannot be read ({error.strerror})") from None

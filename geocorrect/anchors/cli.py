@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from geocorrect.anchors.choice import AnchorChoice, AnchorFormat
 from geocorrect.console import invocation, open_catalog, stderr, write_json
 
-if TYPE_CHECKING:
-    from geocorrect.anchors.add import AnchorSource
-
 app = typer.Typer(help="Georeferenced reference imagery.", no_args_is_help=True)
-
-
-class AnchorFormat(StrEnum):
-    """On-disk formats that `anchors add` reads."""
-
-    VBR = "vbr"
-    KITTI_RAW = "kitti-raw"
-    TABLE = "table"
 
 
 @app.command("add")
@@ -52,18 +41,12 @@ def add(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
     """Add the images of a dataset with their poses (and scans) as anchors."""
-    from geocorrect.anchors.add import KittiSource, TableSource, add_anchors
-    from geocorrect.anchors.kitti import KittiOptions
-    from geocorrect.anchors.table import TableOptions
+    from geocorrect.anchors.add import add_anchors
 
-    chosen: AnchorSource
-    if layout is AnchorFormat.VBR:
-        chosen = _vbr_source(source, calibration, ground_truth, alignment, (spacing_m, scans, uncovered))
-    elif layout is AnchorFormat.KITTI_RAW:
-        chosen = KittiSource(source, KittiOptions(geoid_undulation_m=geoid_undulation or 0.0))
-    else:
-        undulation_m = float("nan") if geoid_undulation is None else geoid_undulation
-        chosen = TableSource(source, TableOptions(crs, height_reference, undulation_m, dataset=dataset))
+    chosen = AnchorChoice(
+        source, layout, calibration, ground_truth, alignment, spacing_m, scans, uncovered, crs, height_reference,
+        geoid_undulation, dataset,
+    ).source()  # fmt: skip
     if dry_run:
         stderr().print(f"{len(chosen.read()[1])} anchors could be added")
         return
@@ -73,31 +56,3 @@ def add(
         write_json(added.as_json())
     else:
         stderr().print(f"{len(added.ids)} anchors of {added.dataset} added under alignment {added.alignment_id}")
-
-
-def _vbr_source(
-    folder: Path,
-    calibration: Path | None,
-    ground_truth: Path | None,
-    alignment: Path | None,
-    choices: tuple[float, str, str],
-) -> AnchorSource:
-    from geocorrect.anchors.add import VbrSource
-    from geocorrect.anchors.alignment import read_alignment
-    from geocorrect.anchors.vbr import VbrOptions
-    from geocorrect.errors import UsageError
-
-    if ground_truth is None or alignment is None:
-        raise UsageError("--format vbr needs --ground-truth SEQ_gt.txt and --alignment FILE.json")
-    spacing_m, scans, uncovered = choices
-    for name, value, known in (
-        ("--scans", scans, ("required", "if_present", "none")),
-        ("--uncovered", uncovered, ("refuse", "skip")),
-    ):
-        if value not in known:
-            raise UsageError(f"{name} {value!r}: use {', '.join(known)}")
-    if calibration is None:
-        beside = [folder / "vbr_calib.yaml", folder.parent / "vbr_calib.yaml"]
-        calibration = next((path for path in beside if path.exists()), beside[0])
-    options = VbrOptions(spacing_m=spacing_m, scans=scans, uncovered=uncovered)  # type: ignore[arg-type]
-    return VbrSource(folder, calibration, ground_truth, read_alignment(alignment), options)

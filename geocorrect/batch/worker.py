@@ -22,7 +22,8 @@ class Task:
     """One image to correct, with its candidate anchors, ranked. Everything a worker needs; it never sees the catalog.
 
     reported_enu_m: (3,) reported position in the scene's frame, all nan when unknown. heading_deg: best
-    reported heading. neighbours: by anchor id, where the depth source looks at them.
+    reported heading. neighbours: by anchor id, where the depth source looks at them. input_hash: of what the result
+    rests on (`inputs`).
     """
 
     image: Image
@@ -31,15 +32,20 @@ class Task:
     pairs: tuple[Pair, ...]
     anchors: tuple[Anchor, ...]
     neighbours: Neighbours = field(default_factory=dict)
+    input_hash: str = ""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a task. unusable_anchors: messages about anchor files that could not be read."""
+    """What came of a task. unusable_anchors: messages about anchor files that could not be read.
+
+    input_hash: the task's.
+    """
 
     result: Result
     pairs: tuple[Pair, ...]
     unusable_anchors: tuple[str, ...] = ()
+    input_hash: str = ""
 
 
 class Worker:
@@ -50,6 +56,11 @@ class Worker:
         self._matcher = build_matcher(settings)
         self._anchors = AnchorReader(settings, self._matcher)
 
+    @property
+    def fingerprints(self) -> tuple[str, str]:
+        """Of matcher and depth source, weights included."""
+        return self._matcher.fingerprint, self._anchors.depth.fingerprint
+
     def __call__(self, task: Task) -> Outcome:
         """Correct one image. A bad image is a Rejection; a bad anchor is left out and reported."""
         query = _read_query(task)
@@ -59,7 +70,7 @@ class Worker:
         if not views:
             missing = Rejection(task.image.id, Reason.NO_ANCHOR_NEARBY, "no anchor within reach is usable")
             return Outcome(missing, task.pairs, unusable)
-        seed = _image_seed(self._settings.batch.seed, task.image.id)
+        seed = image_seed(self._settings.batch.seed, task.image.id)
         result = correct_image(query, views, self._matcher, self._anchors.depth, self._settings.localize, seed)
         return Outcome(result, task.pairs, unusable)
 
@@ -87,7 +98,7 @@ def _read_query(task: Task) -> Query | Rejection:
     return Query(image.id, pixels, image.camera, task.reported_enu_m, task.heading_deg)
 
 
-def _image_seed(seed: int, image_id: str) -> int:
+def image_seed(seed: int, image_id: str) -> int:
     """A seed of its own for every image, whatever the order of the work."""
     digest = hashlib.blake2b(f"{seed}/{image_id}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big") & 0x7FFFFFFF
