@@ -36,6 +36,14 @@ max_candidates = 8
 [batch]
 workers = 1                     # processes
 seed = 0
+# metrics_file = "/var/lib/prometheus/node-exporter/geocorrect.prom"   # for Prometheus, see docs/operations.md
+
+# [models]
+# cache_folder = "cache"        # what networks computed of each photo, kept between runs; `geocorrect cache info`
+
+# [log]
+# level = "info"
+# format = "json"               # one object per line, with run and image
 """
 
 

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "geocorrect"
 # A module may import modules of its own level and below, never above. Rooms on one level that must not know each
 # other are listed in STRANGERS; a contract (`base`) may be named by anybody.
 LEVELS: list[set[str]] = [
-    {"errors", "checksum"},
+    {"errors", "checksum", "cache"},
     {"geometry"},
     {"records"},
     {"imagery", "log"},

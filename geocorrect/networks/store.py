@@ -1,17 +1,13 @@
 """A bounded, content-addressed cache of tensors: recently used ones in memory, all of them on disk.
 
 The key of an entry is the sha256 of everything that its value depends on, so an entry can never be stale, only absent.
-Any number of processes may share the folder: entries appear by atomic rename, equal keys mean equal content, and an
-entry that vanishes or is damaged counts as absent.
+Any number of processes may share the folder (see `geocorrect.cache`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import threading
-import uuid
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,14 +15,13 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 from torch import Tensor
 
+from geocorrect.cache import FileCache
 from geocorrect.records import ImageArray
 
-SUFFIX = ".safetensors"
-SCANS_PER_LIMIT = 16
-"""The folder is measured again whenever a sixteenth of its limit has been written by this process."""
+SUFFIX = ".tensors"
 
 
 def content_key(pixels: ImageArray, *dependencies: str) -> str:
@@ -53,7 +48,7 @@ class TensorStore:
         self.limits = limits or StoreLimits()
         self._memory: OrderedDict[str, Mapping[str, Tensor]] = OrderedDict()
         self._memory_bytes = 0
-        self._unmeasured_bytes = self.limits.disk_bytes  # measure the folder at the first write
+        self._disk = None if folder is None else FileCache(folder, self.limits.disk_bytes, SUFFIX)
         self._lock = threading.Lock()
 
     def get(self, key: str) -> Mapping[str, Tensor] | None:
@@ -68,11 +63,10 @@ class TensorStore:
         return found
 
     def put(self, key: str, tensors: Mapping[str, Tensor]) -> None:
-        """Keep the tensors. A full disk is no error: the cache then forgets."""
+        """Keep the tensors. A full or read-only disk is no error: the cache then forgets."""
         self._remember(key, tensors)
-        if self.folder is not None:
-            with contextlib.suppress(OSError):
-                self._write(self._path(self.folder, key), tensors)
+        if self._disk is not None:
+            self._disk.put(key, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
 
     def _remember(self, key: str, tensors: Mapping[str, Tensor]) -> None:
         size = _bytes_of(tensors)
@@ -88,56 +82,13 @@ class TensorStore:
                 self._memory_bytes -= _bytes_of(oldest)
 
     def _read(self, key: str) -> Mapping[str, Tensor] | None:
-        if self.folder is None:
+        content = None if self._disk is None else self._disk.get(key)
+        if content is None:
             return None
-        path = self._path(self.folder, key)
         try:
-            tensors = load_file(path)
-            os.utime(path)  # the time of last use decides what is dropped first
-        except FileNotFoundError:
+            return dict(load(content))
+        except SafetensorError:  # whole, but of another version
             return None
-        except (SafetensorError, OSError):
-            with contextlib.suppress(OSError):
-                path.unlink()
-            return None
-        return dict(tensors)
-
-    def _write(self, path: Path, tensors: Mapping[str, Tensor]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        try:
-            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, unfinished)
-            size = unfinished.stat().st_size
-            unfinished.replace(path)
-        finally:
-            with contextlib.suppress(OSError):
-                unfinished.unlink()
-        with self._lock:
-            self._unmeasured_bytes += size
-            due = self._unmeasured_bytes * SCANS_PER_LIMIT >= self.limits.disk_bytes
-            self._unmeasured_bytes = 0 if due else self._unmeasured_bytes
-        if due:
-            self._drop_least_recently_used()
-
-    def _drop_least_recently_used(self) -> None:
-        assert self.folder is not None
-        files: list[tuple[float, int, Path]] = []
-        for path in self.folder.glob(f"??/*{SUFFIX}*"):
-            with contextlib.suppress(OSError):
-                status = path.stat()
-                files.append((status.st_mtime, status.st_size, path))
-        total = sum(size for _, size, _ in files)
-        allowed = self.limits.disk_bytes - self.limits.disk_bytes // SCANS_PER_LIMIT
-        for _, size, path in sorted(files):
-            if total <= allowed:
-                break
-            with contextlib.suppress(OSError):
-                path.unlink()
-            total -= size
-
-    @staticmethod
-    def _path(folder: Path, key: str) -> Path:
-        return folder / key[:2] / f"{key}{SUFFIX}"
 
 
 def _bytes_of(tensors: Mapping[str, Tensor]) -> int:

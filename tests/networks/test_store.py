@@ -63,7 +63,7 @@ def test_another_process_reads_what_one_wrote(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", [b"", b"\x08\x00\x00\x00\x00\x00\x00\x00{broken", b"x" * 3000])
 def test_a_damaged_entry_counts_as_absent_and_is_removed(tmp_path: Path, damage: bytes) -> None:
     TensorStore(tmp_path).put(key_of(0), entry(1))
-    (path,) = tmp_path.rglob("*.safetensors")
+    (path,) = tmp_path.rglob("*.tensors")
     path.write_bytes(damage)
     store = TensorStore(tmp_path)
     assert store.get(key_of(0)) is None
@@ -83,12 +83,12 @@ def test_disk_is_bounded_and_keeps_the_recently_used(tmp_path: Path) -> None:
         total = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
         assert total <= limit
         _age(tmp_path, except_for=store, by_s=1)
-    assert 20 < len(list(tmp_path.rglob("*.safetensors"))) < 64
+    assert 20 < len(list(tmp_path.rglob("*.tensors"))) < 64
 
 
 def _age(folder: Path, except_for: TensorStore, by_s: float) -> None:
     """Let time pass for every entry; file systems may not tell accesses within a millisecond apart."""
-    for path in folder.rglob("*.safetensors"):
+    for path in folder.rglob("*.tensors"):
         status = path.stat()
         os.utime(path, (status.st_atime - by_s, status.st_mtime - by_s))
 
@@ -105,7 +105,7 @@ def test_an_unwritable_folder_is_no_error(tmp_path: Path) -> None:
 def test_concurrent_writers_never_show_a_wrong_or_half_entry(tmp_path: Path) -> None:
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         assert sum(pool.map(write_and_read, [str(tmp_path)] * 2, range(2))) == 0
-    assert not [path for path in tmp_path.rglob(".*") if path.is_file()], "an unfinished file was left behind"
+    assert not list(tmp_path.rglob("*.part")), "an unfinished file was left behind"
 
 
 def test_threads_share_a_store(tmp_path: Path) -> None:
