@@ -14,13 +14,19 @@ from geocorrect.networks.runtime import Runtime
 from geocorrect.records import Anchor, AnchorView
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from geocorrect.depth.stored import NeighbourDepth
+    from geocorrect.retrieve.by_appearance import AppearanceRetriever
 
 Options = TypeVar("Options", bound=Any)
 
 
 def build_matcher(settings: Settings) -> Matcher:
-    """The configured matcher; ModelError when its weights are missing, with the command that fetches them."""
+    """The configured matcher; ModelError when its weights are missing, with the command that fetches them.
+
+    Networks are loaded when they are first used: asking for a fingerprint is cheap.
+    """
     match settings.match.matcher:
         case "sift":
             from geocorrect.match.sift import SiftMatcher
@@ -74,6 +80,24 @@ def build_neighbour_depth(settings: Settings, matcher: Matcher, book: NeighbourB
         f'[depth] source = "{settings.depth.source}" needs no calibration; configure source = "triangulated", or a '
         "network and calibrate = true"
     )
+
+
+def build_appearance(
+    settings: Settings, matcher: Matcher, view: Callable[[Anchor], AnchorView]
+) -> AppearanceRetriever | None:
+    """Retrieval by appearance with the matcher's own encoder; None when it is off, ConfigError when it has none.
+
+    view: reads an anchor's pixels; raises InputError naming the file.
+    """
+    appearance = settings.retrieve.appearance
+    if appearance.mode == "off":
+        return None
+    appearance.require_tokens(settings.match.matcher)
+    from geocorrect.match.mast3r import Mast3rMatcher
+    from geocorrect.retrieve.by_appearance import AppearanceRetriever
+
+    assert isinstance(matcher, Mast3rMatcher)
+    return AppearanceRetriever(matcher.engine, settings.retrieve, lambda anchor: view(anchor).pixels)
 
 
 def _no_pixels(anchor: Anchor) -> AnchorView:

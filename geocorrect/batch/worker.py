@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geocorrect.batch.anchor_reader import AnchorReader, Neighbours
-from geocorrect.batch.backends import build_matcher
+from geocorrect.batch.backends import build_appearance, build_matcher
 from geocorrect.config import Settings
 from geocorrect.errors import InputError, Reason
 from geocorrect.imagery import read_image
 from geocorrect.localize.correct import correct_image
 from geocorrect.records import Anchor, Image, Pair, Query, Rejection, Result
+from geocorrect.retrieve.by_appearance import Choice, Photo
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +24,7 @@ class Task:
 
     reported_enu_m: (3,) reported position in the scene's frame, all nan when unknown. heading_deg: best
     reported heading. neighbours: by anchor id, where the depth source looks at them. input_hash: of what the result
-    rests on (`inputs`).
+    rests on (`inputs`). Anchors without pairs are a whole scene, to be searched for a photo without a position.
     """
 
     image: Image
@@ -55,6 +56,7 @@ class Worker:
         self._settings = settings
         self._matcher = build_matcher(settings)
         self._anchors = AnchorReader(settings, self._matcher)
+        self._appearance = build_appearance(settings, self._matcher, self._anchors.view)
 
     @property
     def fingerprints(self) -> tuple[str, str]:
@@ -66,19 +68,30 @@ class Worker:
         query = _read_query(task)
         if isinstance(query, Rejection):
             return Outcome(query, task.pairs)
-        views, unusable = self._anchors.usable(task.anchors, task.neighbours)
+        chosen = self._choose(task, query)
+        views, unusable = self._anchors.usable(chosen.anchors, task.neighbours)
+        unusable = tuple(dict.fromkeys([*chosen.unusable, *unusable]))
         if not views:
             missing = Rejection(task.image.id, Reason.NO_ANCHOR_NEARBY, "no anchor within reach is usable")
-            return Outcome(missing, task.pairs, unusable)
+            return Outcome(missing, chosen.pairs, unusable)
         seed = image_seed(self._settings.batch.seed, task.image.id)
         result = correct_image(query, views, self._matcher, self._anchors.depth, self._settings.localize, seed)
-        return Outcome(result, task.pairs, unusable)
+        return Outcome(result, chosen.pairs, unusable)
+
+    def _choose(self, task: Task, query: Query) -> Choice:
+        """The candidates to match: those of the task, or the most alike of them."""
+        if self._appearance is None:
+            return Choice(task.pairs, task.anchors)
+        photo = Photo(query.image_id, query.pixels, query.camera)
+        if task.pairs:
+            return self._appearance.rerank(photo, task.pairs, task.anchors)
+        return self._appearance.search(photo, task.anchors)
 
 
 def _read_query(task: Task) -> Query | Rejection:
     """Pixels and camera of the photo, checked against each other, or the reason why it cannot be used."""
     image = task.image
-    if image.problem is not None:
+    if image.problem is not None and not (image.problem is Reason.POSITION_MISSING and task.anchors):
         return Rejection(image.id, image.problem, "set aside when it was harvested")
     if image.path is None or not image.path.is_file():
         return Rejection(image.id, Reason.IMAGE_MISSING, f"{image.path or 'not downloaded'}")
@@ -91,7 +104,7 @@ def _read_query(task: Task) -> Query | Rejection:
     if pixels.shape[:2] != (image.camera.height, image.camera.width):
         detail = f"file is {pixels.shape[1]}×{pixels.shape[0]}, camera {image.camera.width}×{image.camera.height}"
         return Rejection(image.id, Reason.CAMERA_UNSUPPORTED, detail)
-    if image.reported is None:
+    if not task.anchors and image.reported is None:
         return Rejection(image.id, Reason.POSITION_MISSING, "the provider gave no usable position")
     if not task.anchors:
         return Rejection(image.id, Reason.NO_ANCHOR_NEARBY, "no anchor within the search radius")
