@@ -162,6 +162,7 @@ def _mount_rooms() -> None:
     """Each room brings its own commands; their modules import nothing heavy. The order is that of the help."""
     from geocorrect.anchors.cli import app as anchors_app
     from geocorrect.anchors.georeference.cli import georeference
+    from geocorrect.batch.cli import sequences
     from geocorrect.batch.cli import cache_app
     from geocorrect.catalog.cli import app as db_app
     from geocorrect.demo.cli import demo
@@ -176,6 +177,7 @@ def _mount_rooms() -> None:
     app.command("georeference")(georeference)
     app.command("harvest")(harvest)
     app.command("import")(import_photos)
+    app.command("sequences")(sequences)
     app.command("export")(export)
     app.command("report")(report)
     app.command("localize")(localize)

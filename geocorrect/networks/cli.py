@@ -1,4 +1,4 @@
-"""`geocorrect models …`: which networks there are, under which licences, and getting their weights."""
+"""`geocorrect models …`: which networks there are, and their weights; `geocorrect cache …`: what they computed."""
 
 from __future__ import annotations
 
