@@ -10,14 +10,15 @@ from typing import Any
 import orjson
 import shapely
 from shapely.geometry.base import BaseGeometry
-from sqlalchemy import Connection, Select, Text, and_, cast, exists, func, insert, or_, select, table
+from sqlalchemy import Connection, Select, Text, cast, exists, func, insert, select, table
 from sqlalchemy import column as sql_column
 
 from geocorrect.catalog import schema
+from geocorrect.catalog.area import results_within
 from geocorrect.catalog.bulk import among
 from geocorrect.catalog.codec import Row
 from geocorrect.catalog.result_rows import result_from
-from geocorrect.catalog.run import Box, ResultFilter, StoredResult, StoredRun
+from geocorrect.catalog.run import ResultFilter, StoredResult, StoredRun
 from geocorrect.errors import DatabaseError, Reason, Status
 from geocorrect.records import NAN, Attribution, Result
 
@@ -74,12 +75,12 @@ def read_results(connection: Connection, wanted: ResultFilter) -> Iterator[Store
         # A cursor is planned for its first tenth by default, which costs minutes when everything is read.
         connection.exec_driver_sql("set local cursor_tuple_fraction = 1.0")
     streaming = connection.execution_options(stream_results=True, yield_per=2000)
-    for row in streaming.execute(result_query(wanted)).mappings():
+    for row in streaming.execute(result_query(wanted, connection.dialect.name)).mappings():
         if polygon is None or shapely.intersects_xy(polygon, row["place_lon_deg"], row["place_lat_deg"]):
             yield _stored(dict(row))
 
 
-def result_query(wanted: ResultFilter) -> Select[Any]:
+def result_query(wanted: ResultFilter, dialect_name: str) -> Select[Any]:
     """The query of `read_results`; a polygon only contributes its bounding box."""
     c, i, r = schema.correction.c, schema.image.c, schema.run.c
     place_lon = func.coalesce(c.lon_deg, i.lon_deg).label("place_lon_deg")
@@ -103,15 +104,9 @@ def result_query(wanted: ResultFilter) -> Select[Any]:
         None if wanted.max_expected_error_m is None else c.expected_error_m <= wanted.max_expected_error_m,
         None if wanted.image_ids is None else c.image_id.in_(list(wanted.image_ids)),
         None if wanted.sequence_id is None else i.sequence_id == wanted.sequence_id,
-        None if wanted.area is None else _inside(place_lon, place_lat, wanted.area),
+        None if wanted.area is None else results_within(wanted.area, dialect_name),
     ]
     return query.where(*[x for x in conditions if x is not None]).order_by(c.image_id, c.fid)
-
-
-def _inside(lon: Any, lat: Any, area: Box | BaseGeometry) -> Any:
-    west, south, east, north = area.bounds if isinstance(area, BaseGeometry) else area
-    across = lon.between(west, east) if west <= east else or_(lon >= west, lon <= east)
-    return and_(across, lat.between(south, north))
 
 
 _NUMBERS = (
