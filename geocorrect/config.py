@@ -28,6 +28,7 @@ from geocorrect.depth.triangulated import TriangulatedOptions
 from geocorrect.errors import ConfigError, ModelError, UsageError
 from geocorrect.harvest.options import HarvestOptions
 from geocorrect.localize.options import LocalizeOptions
+from geocorrect.localize.sequence_options import SequenceOptions
 from geocorrect.log import LogOptions
 from geocorrect.match.huggingface import EloftrOptions, LightGlueOptions
 from geocorrect.match.lightglue_disk import DiskLightGlueOptions
@@ -140,6 +141,7 @@ class Settings(BaseModel):
     calibrations: CalibrationsSection = CalibrationsSection()
     models: Runtime = Runtime()
     localize: LocalizeOptions = LocalizeOptions()
+    sequence: SequenceOptions = SequenceOptions()
     batch: BatchOptions = BatchOptions()
     log: LogOptions = LogOptions()
 

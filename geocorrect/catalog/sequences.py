@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, table
+from sqlalchemy import Connection, Text, func, insert, select, table
 from sqlalchemy import column as sql_column
 
 from geocorrect.catalog import schema
@@ -21,6 +21,7 @@ from geocorrect.localize.sequence_options import SEQUENCE_MATCHER
 from geocorrect.records import NAN, Result
 
 _IN_FORCE = table("run_in_force", sql_column("fid"), sql_column("run_key"))
+_CURRENT_RESULT = table("current_result", sql_column("image_id", Text), sql_column("run_id"))
 _CURRENT = table("current_sequence_finding", sql_column("fid"))
 
 
@@ -106,6 +107,16 @@ class SequenceStore:
         """By image id, what the results of a run rest on."""
         return with_retries(self._engine, lambda c: _read_input_hashes(c, run_key))
 
+    def finding_hashes(self, run_key: str) -> dict[str, str]:
+        """By sequence, what the findings of a run rest on."""
+        f, run = schema.sequence_finding.c, schema.run.c
+        query = select(f.sequence_id, f.input_hash).join(schema.run, run.fid == f.run_id).where(run.run_key == run_key)
+        return with_retries(self._engine, lambda c: {row[0]: row[1] for row in c.execute(query)})
+
+    def in_force_of_others(self, run_key: str, image_ids: Sequence[str]) -> set[str]:
+        """Which of the photos have a result in force that another run of this step made."""
+        return with_retries(self._engine, lambda c: _read_in_force_of_others(c, run_key, image_ids))
+
     def current(self) -> list[SequenceFinding]:
         """Findings in force, by sequence."""
         return with_retries(self._engine, _read_current)
@@ -182,6 +193,22 @@ def _read_input_hashes(connection: Connection, run_key: str) -> dict[str, str | 
     c, run = schema.correction.c, schema.run.c
     query = select(c.image_id, c.input_hash).join(schema.run, run.fid == c.run_id).where(run.run_key == run_key)
     return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def _read_in_force_of_others(connection: Connection, run_key: str, image_ids: Sequence[str]) -> set[str]:
+    if not image_ids:
+        return set()
+    run = schema.run.c
+    query = (
+        select(_CURRENT_RESULT.c.image_id)
+        .join(schema.run, run.fid == _CURRENT_RESULT.c.run_id)
+        .where(
+            run.matcher == SEQUENCE_MATCHER,
+            run.run_key != run_key,
+            among(connection, _CURRENT_RESULT.c.image_id, list(image_ids)),
+        )
+    )
+    return set(connection.execute(query).scalars())
 
 
 def _read_current(connection: Connection) -> list[SequenceFinding]:
