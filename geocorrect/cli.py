@@ -171,6 +171,7 @@ def _mount_rooms() -> None:
     from geocorrect.localize.cli import localize
     from geocorrect.match.cli import match
     from geocorrect.networks.cli import app as models_app
+    from geocorrect.networks.cli import cache_app
     from geocorrect.report.cli import report
 
     app.command("georeference")(georeference)

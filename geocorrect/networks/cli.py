@@ -8,9 +8,11 @@ from typing import Annotated
 
 import typer
 
+from geocorrect.console import invocation, stderr, write_json
 from geocorrect.networks.weights import Profile
 
 app = typer.Typer(help="Networks: list, fetch, verify, locate their weights.", no_args_is_help=True)
+cache_app = typer.Typer(help="What networks computed of each photo, kept between runs.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="Name of the model, see `geocorrect models list`.")]
 Folder = Annotated[
@@ -65,3 +67,34 @@ def path(name: Name, folder: Folder = None) -> None:
     from geocorrect.networks.weights import ModelAccess, model_folder
 
     typer.echo(str(model_folder(name, ModelAccess(folder))))
+
+
+@cache_app.command()
+def info(context: typer.Context, as_json: AsJson = False) -> None:
+    """How much lies in the cache folder, since when, and how much may."""
+    from geocorrect.batch.cache_report import cache_report
+
+    report = cache_report(invocation(context).settings())
+    if as_json:
+        write_json(report.as_json())
+    else:
+        stderr().print(report.sentence(), soft_wrap=True, markup=False)
+
+
+@cache_app.command()
+def clear(
+    context: typer.Context,
+    unused_days: Annotated[float, typer.Option(min=0.0, help="Only what was not used for so long; 0: all.")] = 0.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove entries from the cache folder; they are computed again when they are needed. Foreign files stay."""
+    from geocorrect.batch.cache_report import clear_cache, unused_entries
+
+    settings = invocation(context).settings()
+    removed = (unused_entries if dry_run else clear_cache)(settings, unused_days)
+    if as_json:
+        write_json({"n_entries": len(removed.entries), "n_bytes": removed.n_bytes, "dry_run": dry_run})
+    else:
+        what = "would be removed" if dry_run else "removed"
+        stderr().print(f"{len(removed.entries)} entries, {removed.n_bytes / 1e6:.1f} MB {what}")
