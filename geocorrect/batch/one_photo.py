@@ -9,7 +9,7 @@ import numpy as np
 
 from geocorrect.batch.anchor_reader import AnchorReader
 from geocorrect.batch.anchor_shelf import AnchorShelf
-from geocorrect.batch.backends import build_matcher
+from geocorrect.batch.backends import build_appearance, build_matcher
 from geocorrect.batch.neighbour_table import NeighbourTable
 from geocorrect.batch.worker import image_seed
 from geocorrect.config import Settings
@@ -20,6 +20,7 @@ from geocorrect.localize.correct import Explanation, explain_image
 from geocorrect.match.base import Matcher
 from geocorrect.match.rig import match_photo
 from geocorrect.records import Anchor, AnchorView, Image, ImageArray, Query, Rejection
+from geocorrect.retrieve.by_appearance import AppearanceRetriever
 from geocorrect.retrieve.spatial import AnchorSites, SpatialRetriever
 
 MAX_SEARCHED = 200
@@ -48,10 +49,14 @@ def localize_photo(settings: Settings, shelf: AnchorShelf, photo: Image) -> Loca
     matcher = build_matcher(settings)
     reader = AnchorReader(settings, matcher)
     query = _query(shelf.frame, photo, pixels)
+    appearance = build_appearance(settings, matcher, reader.view)
     if np.isfinite(query.reported_enu_m[:2]).all():
-        anchors = _near(settings, shelf, query)
+        anchors = _near(settings, shelf, query, appearance)
         if not anchors:
             return LocalizedPhoto(query, shelf.frame, Explanation(_nothing_near(settings, shelf, query)))
+    elif appearance is not None and settings.retrieve.searches_scene(len(shelf.index.ids)):
+        scene = tuple(shelf.read(shelf.index.ids).values())
+        anchors = appearance.search(query, scene).anchors
     else:
         anchors = _best_matching(settings, shelf, query, matcher, reader)
     neighbours = NeighbourTable(settings, shelf.index, shelf.read).of(anchors)
@@ -84,13 +89,18 @@ def _query(frame: Frame, photo: Image, pixels: ImageArray) -> Query:
     return Query(photo.id, pixels, photo.camera, reported_enu_m, photo.heading_deg)
 
 
-def _near(settings: Settings, shelf: AnchorShelf, query: Query) -> tuple[Anchor, ...]:
+def _near(
+    settings: Settings, shelf: AnchorShelf, query: Query, appearance: AppearanceRetriever | None
+) -> tuple[Anchor, ...]:
     sites = AnchorSites(shelf.index.ids, shelf.index.enu_m, shelf.index.heading_deg)
-    pairs = SpatialRetriever(sites, settings.retrieve).candidates(
+    pairs = SpatialRetriever(sites, settings.retrieve.by_place).candidates(
         query.image_id, query.reported_enu_m, query.heading_deg
     )
     by_id = shelf.read([pair.anchor_id for pair in pairs])
-    return tuple(by_id[pair.anchor_id] for pair in pairs)
+    anchors = tuple(by_id[pair.anchor_id] for pair in pairs)
+    if appearance is None or not anchors:
+        return anchors
+    return appearance.rerank(query, pairs, anchors).anchors
 
 
 def _nothing_near(settings: Settings, shelf: AnchorShelf, query: Query) -> Rejection:

@@ -15,7 +15,7 @@ from geocorrect.errors import InputError, Reason
 from geocorrect.imagery import read_image
 from geocorrect.localize.correct import correct_image
 from geocorrect.records import Anchor, Image, Pair, Query, Rejection, Result
-from geocorrect.retrieve.by_appearance import Choice, Photo
+from geocorrect.retrieve.by_appearance import Choice
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,10 +82,9 @@ class Worker:
         """The candidates to match: those of the task, or the most alike of them."""
         if self._appearance is None:
             return Choice(task.pairs, task.anchors)
-        photo = Photo(query.image_id, query.pixels, query.camera)
         if task.pairs:
-            return self._appearance.rerank(photo, task.pairs, task.anchors)
-        return self._appearance.search(photo, task.anchors)
+            return self._appearance.rerank(query, task.pairs, task.anchors)
+        return self._appearance.search(query, task.anchors)
 
 
 def _read_query(task: Task) -> Query | Rejection:

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from geocorrect.checksum import sha256_of
 from geocorrect.errors import InputError
-from geocorrect.geometry.camera import Camera, Projection
+from geocorrect.geometry.camera import Projection
 from geocorrect.geometry.remap import panorama_faces, pixel_map
 from geocorrect.imagery import whole_image_sha256
-from geocorrect.records import Anchor, ImageArray, Pair
+from geocorrect.records import Anchor, ImageArray, Pair, Query
 from geocorrect.retrieve.appearance import AppearanceIndex, Whitening, describe, read_whitening
 from geocorrect.retrieve.options import RetrieveOptions
 
@@ -47,15 +47,6 @@ class Choice:
     unusable: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
-class Photo:
-    """A photo to find anchors for: pixels (H, W, 3) RGB uint8 in the orientation that camera describes."""
-
-    image_id: str
-    pixels: ImageArray
-    camera: Camera
-
-
 class AppearanceRetriever:
     """Ranks anchors for photos. The engine is the matcher's own: what it encodes here it finds in its cache there."""
 
@@ -74,20 +65,24 @@ class AppearanceRetriever:
         self._store: TensorStore = TensorStore(options.appearance.folder, StoreLimits(disk_bytes=DISK_BYTES))
         self._scene: tuple[tuple[tuple[str, str | None], ...], AppearanceIndex] | None = None
 
-    def rerank(self, photo: Photo, pairs: Sequence[Pair], anchors: Sequence[Anchor]) -> Choice:
+    def rerank(self, query: Query, pairs: Sequence[Pair], anchors: Sequence[Anchor]) -> Choice:
         """The most similar of the candidates, at most `max_candidates`; anchors: records of the pairs' anchors."""
         index, unusable = self._index(anchors)
         by_id = {anchor.id: anchor for anchor in anchors}
-        ordered = index.reranked(self._described(photo), pairs)
+        ordered = index.reranked(self._described(query), pairs)
         return self._choice([(pair, by_id[pair.anchor_id]) for pair in ordered], unusable)
 
-    def search(self, photo: Photo, scene: Sequence[Anchor]) -> Choice:
+    def search(self, query: Query, scene: Sequence[Anchor]) -> Choice:
         """The most similar of all anchors of a scene, for a photo whose place is unknown."""
         index, unusable = self._scene_index(scene)
         by_id = {anchor.id: anchor for anchor in scene}
-        found = index.similar(self._described(photo), self.options.appearance.candidates)
-        ranked = [(Pair(photo.image_id, name, 0), by_id[name]) for name, _ in found]
+        found = index.similar(self._described(query), self.options.appearance.candidates)
+        ranked = [(Pair(query.image_id, name, 0), by_id[name]) for name, _ in found]
         return self._choice(ranked, unusable)
+
+    def prepare(self, scene: Sequence[Anchor]) -> None:
+        """Describe the anchors that are not described yet; unreadable pictures are left to whoever needs them."""
+        self._index(scene)
 
     def _choice(self, ranked: Sequence[tuple[Pair, Anchor]], unusable: tuple[str, ...]) -> Choice:
         """Cut to size; of near-duplicates only the better one, while there are others: k anchors span a baseline."""
@@ -100,13 +95,13 @@ class AppearanceRetriever:
         pairs = tuple(replace(pair, rank=rank) for rank, (pair, _) in enumerate(chosen))
         return Choice(pairs, tuple(anchor for _, anchor in chosen), unusable)
 
-    def _described(self, photo: Photo) -> Float:
+    def _described(self, query: Query) -> Float:
         """(F, D) descriptors: one, or one per face of a panorama, the very pictures that are matched later."""
-        if photo.camera.projection is not Projection.SPHERICAL:
-            return describe(self._engine, [photo.pixels], self._whitening)
+        if query.camera.projection is not Projection.SPHERICAL:
+            return describe(self._engine, [query.pixels], self._whitening)
         faces = [
-            pixel_map(photo.camera, face, face_from_cam).apply(photo.pixels)
-            for face_from_cam, face in panorama_faces(photo.camera)
+            pixel_map(query.camera, face, face_from_cam).apply(query.pixels)
+            for face_from_cam, face in panorama_faces(query.camera)
         ]
         return describe(self._engine, faces, self._whitening)
 

@@ -16,8 +16,8 @@ from geocorrect.errors import ConfigError, InputError, ModelError
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.imagery import read_image
-from geocorrect.records import Anchor, ImageArray, Pair
-from geocorrect.retrieve.by_appearance import AppearanceRetriever, Photo
+from geocorrect.records import Anchor, ImageArray, Pair, Query
+from geocorrect.retrieve.by_appearance import AppearanceRetriever
 from geocorrect.retrieve.options import AppearanceOptions, RetrieveOptions
 
 CAMERA = Camera.pinhole(64, 48, 60.0, 60.0, 31.5, 23.5)
@@ -53,10 +53,10 @@ def street(tmp_path: Path) -> Street:
     return Street(tmp_path)
 
 
-def photo_of(number: int) -> Photo:
+def photo_of(number: int) -> Query:
     """What a visitor photographs beside anchor `number`: the same picture, a little brighter."""
     pixels = np.clip(random_photo(64, 48, number).astype(int) + 2, 0, 255).astype(np.uint8)
-    return Photo("q", pixels, CAMERA)
+    return Query("q", pixels, CAMERA, np.full(3, np.nan))
 
 
 def pairs_of(anchors: list[Anchor]) -> list[Pair]:
@@ -144,7 +144,7 @@ def test_a_panorama_is_compared_face_by_face(street: Street) -> None:
     path = street.folder / "face.png"
     PillowImage.fromarray(seen).save(path)
     anchors = [*street.anchors, replace(street.anchors[0], id="face", path=path, sha256=sha256_of(path))]
-    choice = street.retriever().search(Photo("q", pixels, camera), anchors)
+    choice = street.retriever().search(Query("q", pixels, camera, np.full(3, np.nan)), anchors)
     assert choice.anchors[0].id == "face"
 
 
