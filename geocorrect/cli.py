@@ -162,7 +162,7 @@ def _mount_rooms() -> None:
     """Each room brings its own commands; their modules import nothing heavy. The order is that of the help."""
     from geocorrect.anchors.cli import app as anchors_app
     from geocorrect.anchors.georeference.cli import georeference
-    from geocorrect.batch.cli import cache_app, sequences
+    from geocorrect.batch.cli import sequences
     from geocorrect.catalog.cli import app as db_app
     from geocorrect.demo.cli import demo
     from geocorrect.evaluate.cli import app as evaluate_app
