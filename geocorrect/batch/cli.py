@@ -8,6 +8,8 @@ import typer
 
 from geocorrect.console import invocation, open_catalog, progress_bar, stderr, write_json
 
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+
 
 def sequences(
     context: typer.Context,
