@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 from geocorrect.batch.worker import Outcome, Task
@@ -12,19 +13,51 @@ from geocorrect.records import Rejection
 
 
 class Echo:
-    """Rejects every image with the id as detail; some ids kill the process that touches them."""
+    """Rejects every image with the id as detail; some ids kill the process that touches them, hang or eat memory.
+
+    Every try of an image is a character in a file of its name.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def __call__(self, item: Task) -> Outcome:
         image_id = item.image.id
-        marker = self.folder / image_id
-        if image_id == "kills-always" or (image_id == "kills-once" and not marker.exists()):
-            marker.touch()
+        with (self.folder / image_id).open("a") as tries:
+            tries.write("x")
+        if image_id == "kills-always" or (image_id == "kills-once" and len((self.folder / image_id).read_text()) == 1):
             os.kill(os.getpid(), signal.SIGKILL)
-        return Outcome(Rejection(image_id, Reason.TOO_FEW_MATCHES, image_id), ())
+        if image_id == "hangs":
+            time.sleep(600)
+        if image_id == "eats":
+            food = bytearray(800 * 2**20)
+            food[:: os.sysconf("SC_PAGESIZE")] = b"x" * (len(food) // os.sysconf("SC_PAGESIZE"))
+            time.sleep(600)
+        if image_id == "bug":
+            raise ZeroDivisionError("a bug")
+        return Outcome(Rejection(image_id, Reason.TOO_FEW_MATCHES, image_id), (), (), item.input_hash)
+
+
+class Telltale:
+    """Rejects every image with its process as detail, slowly enough for others to get work too."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, item: Task) -> Outcome:
+        # Nobody runs ahead while another is still starting.
+        (self.folder / str(os.getpid())).touch()
+        deadline = time.monotonic() + 20
+        while len(list(self.folder.iterdir())) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.01)
+        return Outcome(Rejection(item.image.id, Reason.TOO_FEW_MATCHES, str(os.getpid())), ())
 
 
 def cannot_start() -> Echo:
     raise ModelError("the weights of nothing are missing")
+
+
+def dies_at_start() -> Echo:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError

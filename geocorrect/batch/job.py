@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from geocorrect.batch.run import RunSummary, describe_run, run_batch
+from geocorrect.batch.describe import present_run_key
+from geocorrect.batch.run import RunSummary, plan_run, run_batch
 from geocorrect.batch.stop import stop_on_signal
 from geocorrect.catalog.hold import hold_scene
 from geocorrect.catalog.store import Catalog
@@ -42,6 +44,8 @@ class JobOutcome:
             lines.append(f"more than the allowed share was rejected ({s.rejected_share:.0%})")
         if self.exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
             lines.append("stopped on request; run the same command again to go on")
+        elif s.n_computed < s.n_due:
+            lines.append(f"{s.n_due - s.n_computed} are left; run the same command again to go on")
         return "\n".join(lines)
 
 
@@ -50,18 +54,20 @@ def correct_due(
     catalog: Catalog,
     *,
     max_images: int | None = None,
+    max_runtime_s: float = math.inf,
     dry_run: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, due: None,
 ) -> JobOutcome:
     """Correct what is due; Ctrl-C and SIGTERM finish the images at hand and end with 130 or 143.
 
-    Raises SceneBusyError when another run holds the scene.
+    max_images, max_runtime_s: do no more than that; what is left is no failure, the next run goes on. Raises
+    SceneBusyError when another run holds the scene.
     """
     if dry_run:
-        key = describe_run(settings, catalog).run_key
-        due = catalog.images_due(key)[:max_images]
-        return JobOutcome(RunSummary(key, n_due=len(due)), ExitCode.OK, dry_run=True)
-    with hold_scene(catalog.engine), stop_on_signal() as stop:
+        planned = plan_run(settings, catalog)
+        key = present_run_key(planned.description, catalog)
+        return JobOutcome(RunSummary(key, n_due=len(planned.plan)), ExitCode.OK, dry_run=True)
+    with hold_scene(catalog.engine), stop_on_signal(max_runtime_s) as stop:
         summary = run_batch(settings, catalog, stop, on_progress, max_images)
     return JobOutcome(summary, stop.exit_code or _exit_code(summary, settings))
 

@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import partial
 
-import numpy as np
-from numpy.typing import NDArray
-
-from geocorrect import __version__
-from geocorrect.batch.backends import build_depth, build_matcher
+from geocorrect.batch.describe import RunDescription, describe_run, next_manifest, present_run_key
 from geocorrect.batch.engine import build_engine
+from geocorrect.batch.guard import GuardedWorkers
 from geocorrect.batch.logged_worker import LoggedWorkers
-from geocorrect.batch.neighbour_table import NeighbourTable
+from geocorrect.batch.plan import Plan, Scene, plan_due
 from geocorrect.batch.stop import StopRequest
-from geocorrect.batch.worker import Outcome, Task, Worker
-from geocorrect.catalog.run import RunManifest
+from geocorrect.batch.tiles import Tiles
+from geocorrect.batch.worker import Outcome
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings
-from geocorrect.errors import InputError
-from geocorrect.geometry.frame import Frame
 from geocorrect.log import note_run_key
-from geocorrect.records import Correction, Image, MetadataQuality
-from geocorrect.retrieve.spatial import AnchorSites, SpatialRetriever
+from geocorrect.records import Correction
 
 log = logging.getLogger(__name__)
-IMAGES_PER_READ = 500
+SECONDS_PER_TRANSACTION = 5.0
 
 
 @dataclass
 class RunSummary:
-    """What a run did: counts, reasons of rejections, anchors that could not be used."""
+    """What a run did: counts, reasons of rejections, anchors that could not be used.
+
+    n_due: images that were due when it began, whatever it was allowed to do.
+    """
 
     run_key: str
     n_due: int = 0
@@ -82,6 +75,21 @@ class RunSummary:
         }
 
 
+@dataclass(frozen=True, eq=False)
+class PlannedRun:
+    """What a run would do, found without computing anything."""
+
+    description: RunDescription
+    scene: Scene
+    plan: Plan
+
+
+def plan_run(settings: Settings, catalog: Catalog) -> PlannedRun:
+    """What is due under these settings. Raises InputError when the catalog holds no anchors."""
+    scene, description = Scene.of(settings, catalog), describe_run(settings)
+    return PlannedRun(description, scene, plan_due(catalog, scene, description.config_key))
+
+
 def run_batch(
     settings: Settings,
     catalog: Catalog,
@@ -89,124 +97,63 @@ def run_batch(
     on_progress: Callable[[int, int], None] = lambda done, due: None,
     max_images: int | None = None,
 ) -> RunSummary:
-    """Correct every image that is due and store the results as they come.
+    """Correct every image that is due, or the first `max_images`, and store the results as they come.
 
-    stop: checked between images. on_progress: called with (done, due). Raises InputError when the catalog
+    stop: checked between images. on_progress: called with (done, to do). Raises InputError when the catalog
     holds no anchors.
     """
-    frame = _require_frame(catalog)
-    manifest = describe_run(settings, catalog)
-    due = catalog.images_due(manifest.run_key)[:max_images]
-    summary = RunSummary(manifest.run_key, n_due=len(due))
-    if not due:
+    planned = plan_run(settings, catalog)
+    todo = planned.plan.first(max_images)
+    summary = RunSummary(present_run_key(planned.description, catalog), n_due=len(planned.plan))
+    if not len(todo):
         return summary
     started_s = time.monotonic()
-    run_id = catalog.begin_run(manifest)
+    manifest = next_manifest(planned.description, catalog, todo, planned.scene.index)
+    run_id, summary.run_key = catalog.begin_run(manifest), manifest.run_key
     note_run_key(manifest.run_key)
-    log.info("run %s: %d images due", run_id, len(due))
-    tasks = _tasks(settings, catalog, frame, due, stop)
-    outcomes = build_engine(settings.batch).map(LoggedWorkers(partial(Worker, settings)), tasks)
+    log.info("run %s: %d images due", run_id, len(planned.plan))
+    pieces = Tiles.of(settings, catalog, planned.scene).pieces(todo)
+    make_worker = LoggedWorkers(GuardedWorkers(planned.description))
+    outcomes = build_engine(settings.batch).map(make_worker, pieces, stop)
     for group in _groups(outcomes, settings.batch.images_per_transaction):
-        catalog.record(
-            manifest.run_key,
-            [outcome.result for outcome in group],
-            [pair for outcome in group for pair in outcome.pairs],
-        )
+        _record(catalog, manifest.run_key, group)
         for outcome in group:
             summary.add(outcome)
-        on_progress(summary.n_computed, len(due))
-    if not stop.requested:
-        catalog.finish_run(manifest.run_key, duration_s=time.monotonic() - started_s)
+        on_progress(summary.n_computed, len(todo))
+    duration_s = time.monotonic() - started_s
+    if summary.n_computed >= summary.n_due or (len(todo) == summary.n_due and not stop.requested):
+        catalog.finish_run(manifest.run_key, duration_s=duration_s)
+    else:
+        catalog.pause_run(manifest.run_key, duration_s=duration_s)
     for message in sorted(summary.unusable_anchors):
         log.warning("%s", message)
     return summary
 
 
-def describe_run(settings: Settings, catalog: Catalog) -> RunManifest:
-    """The run's manifest; its key changes with anything that can change a result."""
-    matcher, depth = build_matcher(settings).fingerprint, build_depth(settings).fingerprint
-    alignment_version = _alignment_version(catalog)
-    parts = [settings.fingerprint(), __version__, matcher, depth, alignment_version]
-    return RunManifest(
-        run_key=hashlib.sha256(json.dumps(parts).encode()).hexdigest(),
-        started_at=datetime.now(UTC),
-        config=settings.as_json(),
-        code_version=__version__,
-        matcher=matcher,
-        depth=depth,
-        alignment_version=alignment_version,
+def _record(catalog: Catalog, run_key: str, group: list[Outcome]) -> None:
+    catalog.record(
+        run_key,
+        [outcome.result for outcome in group],
+        [pair for outcome in group for pair in outcome.pairs],
+        {outcome.result.image_id: outcome.input_hash for outcome in group},
     )
 
 
-def _alignment_version(catalog: Catalog) -> str:
-    """Changes when any anchor in use rests on another version of its georeference."""
-    in_use = sorted(set(catalog.anchor_index().alignment_ids))
-    return hashlib.sha256(json.dumps(in_use).encode()).hexdigest()[:16]
-
-
-def _require_frame(catalog: Catalog) -> Frame:
-    frame = catalog.frame()
-    if frame is None:
-        raise InputError("the catalog holds no anchors yet; add some with `geocorrect anchors add`")
-    return frame
-
-
-def _tasks(settings: Settings, catalog: Catalog, frame: Frame, due: list[str], stop: StopRequest) -> Iterator[Task]:
-    """Tasks in spatial order, so that neighbours share the anchors that a worker has just read."""
-    index = catalog.anchor_index()
-    retriever = SpatialRetriever(AnchorSites(index.ids, index.enu_m, index.heading_deg), settings.retrieve)
-    neighbours = NeighbourTable(settings, index, catalog.anchors)
-    for ids in _chunks(_in_spatial_order(catalog, frame, due), IMAGES_PER_READ):
-        images = catalog.images(ids)
-        for image_id in ids:
-            if stop.requested:
-                return
-            image = images[image_id]
-            reported_enu_m = _reported_enu_m(frame, image)
-            heading_deg = _best_heading_deg(image)
-            pairs = tuple(retriever.candidates(image_id, reported_enu_m, heading_deg))
-            by_id = catalog.anchors([pair.anchor_id for pair in pairs])
-            anchors = tuple(by_id[pair.anchor_id] for pair in pairs)
-            yield Task(image, reported_enu_m, heading_deg, pairs, anchors, neighbours.of(anchors))
-
-
-def _in_spatial_order(catalog: Catalog, frame: Frame, due: list[str]) -> list[str]:
-    """Image ids by 50 m cells, then by id; images without a position come last."""
-    cell_of: dict[str, tuple[float, float]] = {}
-    for ids in _chunks(due, IMAGES_PER_READ):
-        for image_id, image in catalog.images(ids).items():
-            east_m, north_m, _ = _reported_enu_m(frame, image)
-            known = np.isfinite(east_m)
-            cell_of[image_id] = (east_m // 50.0, north_m // 50.0) if known else (np.inf, np.inf)
-    return sorted(due, key=lambda image_id: (cell_of[image_id], image_id))
-
-
-def _reported_enu_m(frame: Frame, image: Image) -> NDArray[np.float64]:
-    """(3,) reported position; its height is not used (its reference is unknown), hence nan."""
-    if image.reported is None:
-        return np.full(3, np.nan)
-    here = frame.enu_from_wgs84(image.reported.lon_deg, image.reported.lat_deg, frame.height_m)
-    return np.array([here[0], here[1], np.nan])
-
-
-def _best_heading_deg(image: Image) -> float:
-    """The provider's reconstructed heading where it is a reconstruction, else the compass (MAPILLARY §5.2)."""
-    if image.quality is MetadataQuality.SFM and np.isfinite(image.computed_heading_deg):
-        return image.computed_heading_deg
-    return image.heading_deg
-
-
-def _chunks(items: list[str], size: int) -> Iterator[list[str]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
-
-
 def _groups(outcomes: Iterable[Outcome], size: int) -> Iterator[list[Outcome]]:
+    """Outcomes in groups of a size, or of what came in some seconds: a kill loses no more than that."""
     group: list[Outcome] = []
-    for outcome in outcomes:
-        group.append(outcome)
-        if len(group) == size:
+    first_s = 0.0
+    try:
+        for outcome in outcomes:
+            first_s = first_s if group else time.monotonic()
+            group.append(outcome)
+            if len(group) == size or time.monotonic() - first_s >= SECONDS_PER_TRANSACTION:
+                yield group
+                group = []
+    except Exception:
+        # What was computed before the failure is stored before it is told.
+        if group:
             yield group
-            group = []
+        raise
     if group:
         yield group

@@ -13,6 +13,7 @@ from geocorrect.catalog import migrate, recording, references, results, schema, 
 from geocorrect.catalog.codec import checked_texts
 from geocorrect.catalog.connect import describe, engine_for, make_postgis, translated_errors, with_retries
 from geocorrect.catalog.hold import Holder, holder_of
+from geocorrect.catalog.result_table import ResultTable, read_tables
 from geocorrect.catalog.run import Box, ResultFilter, RunManifest, StoredResult, StoredRun
 from geocorrect.catalog.sites import ImageSites, StoredImage
 from geocorrect.errors import DatabaseError
@@ -198,6 +199,15 @@ class Catalog:
         """Stored results, streamed, sorted by image id."""
         with translated_errors(self._engine), self._engine.connect() as connection:
             yield from results.read_results(connection, wanted or ResultFilter())
+
+    def tables(self, wanted: ResultFilter | None = None) -> Iterator[ResultTable]:
+        """The plain values of stored results as columns, chunk by chunk, sorted by image id: for exports."""
+        with translated_errors(self._engine), self._engine.connect() as connection:
+            yield from read_tables(connection, wanted or ResultFilter())
+
+    def licences(self, wanted: ResultFilter | None = None) -> list[str]:
+        """The licences of the photos of stored results, sorted; "" where a photo names none."""
+        return self._read(lambda c: results.read_licences(c, wanted or ResultFilter()))
 
     def current(self, bbox: Box | None = None) -> Iterator[StoredResult]:
         """Results in force, corrections and rejections; bbox (west, south, east, north) in degrees."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from geocorrect.anchors.add import add_anchors_to
 from geocorrect.anchors.kitti import KittiDrive, KittiImage, read_kitti_raw
-from geocorrect.batch.run import describe_run, run_batch
+from geocorrect.batch.run import run_batch
 from geocorrect.batch.stop import StopRequest
 from geocorrect.catalog.run import ResultFilter
 from geocorrect.catalog.store import Catalog
@@ -52,9 +52,8 @@ def evaluate_kitti(
     add_anchors_to(catalog, drive.alignment, anchors)
     images = _reported_images(drive.frame, queries, protocol)
     catalog.upsert_images(images.values())
-    run_batch(settings, catalog, StopRequest())
-    run_key = describe_run(settings, catalog).run_key
-    results = {row.result.image_id: row.result for row in catalog.results(ResultFilter(run_key=run_key))}
+    summary = run_batch(settings, catalog, StopRequest())
+    results = {row.result.image_id: row.result for row in catalog.results(ResultFilter(run_key=summary.run_key))}
     return _report(drive, queries, images, results, settings)
 
 

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from geocorrect.__main__ import run
+from geocorrect.batch.run import plan_run
 from geocorrect.catalog.store import Catalog
+from geocorrect.config import load_settings
 from geocorrect.demo.world import DemoWorld
 from geocorrect.records import Correction
 
@@ -117,12 +119,13 @@ def test_a_changed_photo_is_due_again_and_only_it(finished: Path, tmp_path: Path
     with sqlite3.connect(out / "corrections.gpkg") as connection:
         assert connection.execute("select count(*) from correction").fetchone() == (4,)
     connection.close()
+    settings = load_settings(out / "geocorrect.toml").settings
     with Catalog.open(str(out / "corrections.gpkg")) as catalog:
-        run_key = catalog.runs()[0].run_key
         image = catalog.images()[catalog.image_ids()[0]]
-        assert catalog.images_due(run_key) == []
+        assert len(plan_run(settings, catalog).plan) == 0
         catalog.upsert_images([dataclasses.replace(image, sha256="0" * 64)])
-        assert catalog.images_due(run_key) == [image.id]
+        due = plan_run(settings, catalog).plan.fid.tolist()
+        assert [found.image.id for found in catalog.stored_images(due).values()] == [image.id]
 
 
 @pytest.mark.postgis
