@@ -1,4 +1,4 @@
-"""`geocorrect anchors add`: reference imagery into the catalog."""
+"""`geocorrect anchors`: reference imagery into the catalog, and its depth from neighbours."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import typer
 
 from geocorrect.anchors.choice import AnchorChoice, AnchorFormat
 from geocorrect.console import invocation, open_catalog, stderr, write_json
+from geocorrect.depth.cli import calibrate
 
 app = typer.Typer(help="Georeferenced reference imagery.", no_args_is_help=True)
+app.command("calibrate")(calibrate)
 
 
 @app.command("add")

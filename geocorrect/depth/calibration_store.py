@@ -5,9 +5,11 @@ So a killed calibration resumes, and a changed alignment, network, option or nei
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-import tempfile
+import time
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,11 @@ from geocorrect.depth.calibrate import CalibrateOptions, DepthCalibration
 from geocorrect.errors import InputError, OutputError
 from geocorrect.records import Anchor, DepthMap
 
-ARRAYS = ("coefficients", "coefficient_covariance", "points", "factor", "alpha")
+ALGORITHM = "1"
+"""Raise it whenever the same anchors and options would give another calibration."""
+UNFINISHED, UNFINISHED_S = ".part", 600.0
+"""A file is written in a moment; an unfinished one that is older belongs to a process that was killed."""
+ARRAYS = ("coefficients", "basis_sigma", "points", "basis", "factor", "alpha")
 NUMBERS = (
     "amplitude",
     "scale_before",
@@ -43,7 +49,7 @@ class StoredKey:
     @property
     def digest(self) -> str:
         """Hex name; changes with poses, cameras, pictures, alignment and fingerprint, not with where files lie."""
-        parts = [self.fingerprint, *(_identity(anchor) for anchor in (self.anchor, *self.neighbours))]
+        parts = [ALGORITHM, self.fingerprint, *(_identity(anchor) for anchor in (self.anchor, *self.neighbours))]
         return hashlib.sha256("\n\n".join(parts).encode()).hexdigest()[:32]
 
 
@@ -111,20 +117,24 @@ class CalibrationStore:
         except (KeyError, ValueError) as error:
             raise self._damaged(key, error) from None
 
+    def remove_unfinished(self) -> None:
+        """Delete what killed processes left half-written."""
+        for path in self.folder.glob(f"*{UNFINISHED}"):
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > UNFINISHED_S:
+                    path.unlink()
+
     def _write(self, key: StoredKey, arrays: dict[str, Any]) -> None:
-        temporary: Path | None = None
+        temporary = self.folder / f"{key.digest}.{uuid.uuid4().hex[:8]}{UNFINISHED}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.folder, suffix=".part")
-            temporary = Path(name)
-            with os.fdopen(handle, "wb") as stream:
+            with temporary.open("xb") as stream:
                 np.savez(stream, **arrays)
                 stream.flush()
                 os.fsync(stream.fileno())
             temporary.replace(self.path(key))
         except OSError as error:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise OutputError(f"{self.folder}: calibrations cannot be written ({error.strerror})") from None
 
     def _read(self, key: StoredKey) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,9 @@ from geocorrect.depth.neighbours import NeighbourBook
 from geocorrect.depth.triangulated import CalibratedDepth, TriangulatedDepth
 from geocorrect.errors import ConfigError
 from geocorrect.records import NAN, Anchor, AnchorView, DepthMap, ImageArray
+
+ReadView = Callable[[Anchor], AnchorView]
+"""Reads an anchor's pixels; InputError naming a file that cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +59,18 @@ class StoredTriangulatedDepth:
                 self.store.save_map(key, found)
         return found
 
-    def prepare(self, view: AnchorView) -> CalibrationReport:
-        """Compute and keep one anchor's depth, or find that it is there."""
-        key = self.key(view.anchor)
+    def prepare(self, anchor: Anchor, read: ReadView) -> CalibrationReport:
+        """Compute and keep one anchor's depth, or find that it is there (then no picture is read)."""
+        key = self.key(anchor)
         found = self.store.load_map(key, "triangulated")
         reused = found is not None
         if found is None:
-            found = self.source.depth(view.anchor, view.pixels)
+            found = self.source.depth(anchor, read(anchor).pixels)
             self.store.save_map(key, found)
         assert found.samples_z_m is not None
         n = len(found.samples_z_m)
         spread = float(np.median(found.log_sigma)) if n else NAN
-        return CalibrationReport(view.anchor.id, len(key.neighbours), n, spread_after=spread, reused=reused)
+        return CalibrationReport(anchor.id, len(key.neighbours), n, spread_after=spread, reused=reused)
 
     def key(self, anchor: Anchor) -> StoredKey:
         """Under which the anchor's depth is stored."""
@@ -102,15 +105,15 @@ class StoredCalibratedDepth:
         raw = self.source.base.depth(anchor, image)
         return raw if stored.calibration is None else calibrated_map(raw, stored.calibration)
 
-    def prepare(self, view: AnchorView) -> CalibrationReport:
-        """Calibrate one anchor and keep it, or find that it is there."""
-        anchor = view.anchor
+    def prepare(self, anchor: Anchor, read: ReadView) -> CalibrationReport:
+        """Calibrate one anchor and keep it, or find that it is there (then no picture is read)."""
         key = self.key(anchor)
         stored = self.store.load(key, self.source.options)
         reused = stored is not None
         if stored is None:
-            raw = self.source.base.depth(anchor, view.pixels)
-            stored = StoredCalibration(self.source.calibrate(anchor, view.pixels, raw))
+            pixels = read(anchor).pixels
+            raw = self.source.base.depth(anchor, pixels)
+            stored = StoredCalibration(self.source.calibrate(anchor, pixels, raw))
             self.store.save(key, stored.calibration)
             # It is on disk now; a city's calibrations would not fit into memory.
             self.source.calibrations.clear()
@@ -123,12 +126,6 @@ class StoredCalibratedDepth:
 
 NeighbourDepth = StoredTriangulatedDepth | StoredCalibratedDepth
 """Depth sources that need neighbours, and that can be prepared anchor by anchor."""
-
-
-def calibrate_anchors(views: Iterable[AnchorView], source: NeighbourDepth) -> Iterator[CalibrationReport]:
-    """Prepare anchor after anchor, storing each at once; what is stored already is only read (resumable)."""
-    for view in views:
-        yield source.prepare(view)
 
 
 def _report(anchor: Anchor, n_neighbours: int, calibration: DepthCalibration | None, reused: bool) -> CalibrationReport:

@@ -13,7 +13,7 @@ from geocorrect.demo.simulator_observe import calibrate_anchor
 from geocorrect.depth.calibrate import calibrated_map
 from geocorrect.depth.calibration_store import CalibrationStore
 from geocorrect.depth.neighbours import NeighbourBook
-from geocorrect.depth.stored import StoredCalibratedDepth, StoredTriangulatedDepth, calibrate_anchors
+from geocorrect.depth.stored import StoredCalibratedDepth, StoredTriangulatedDepth
 from geocorrect.depth.track_adjustment import NeighbourMatches, TrackOptions, adjust_tracks
 from geocorrect.depth.triangulated import CalibratedDepth, TriangulatedDepth
 from geocorrect.errors import ConfigError, InputError
@@ -80,6 +80,10 @@ def scene_with_neighbours() -> tuple[AnchorView, list[NeighbourMatches], Neighbo
     return AnchorView(anchor, image), pairs, book
 
 
+def no_reading(anchor: Anchor) -> AnchorView:
+    raise AssertionError(f"{anchor.id} was read again")
+
+
 def calibrated(pairs: list[NeighbourMatches], book: NeighbourBook, folder: Path) -> StoredCalibratedDepth:
     return StoredCalibratedDepth(CalibratedDepth(FlatDepth(), Scripted(pairs), book), book, CalibrationStore(folder))
 
@@ -89,7 +93,7 @@ def test_calibration_is_stored_and_resumed(tmp_path: Path) -> None:
     first = calibrated(pairs, book, tmp_path / "calibrations")
     with pytest.raises(ConfigError, match="geocorrect anchors calibrate"):
         first.depth(view.anchor, view.pixels)
-    (report,) = calibrate_anchors([view], first)
+    report = first.prepare(view.anchor, lambda a: view)
     assert report.n_tracks > 50
     assert report.n_neighbours == 2
     assert not report.reused
@@ -97,7 +101,7 @@ def test_calibration_is_stored_and_resumed(tmp_path: Path) -> None:
     direct = first.source.depth(view.anchor, view.pixels)
 
     again = calibrated([], book, tmp_path / "calibrations")
-    (resumed,) = calibrate_anchors([view], again)
+    resumed = again.prepare(view.anchor, no_reading)
     assert resumed.reused
     assert dataclasses.replace(resumed, reused=False) == report
     stored = again.depth(view.anchor, view.pixels)
@@ -113,7 +117,7 @@ def test_calibration_is_stored_and_resumed(tmp_path: Path) -> None:
 def test_a_moved_anchor_or_neighbour_is_not_calibrated(tmp_path: Path) -> None:
     view, pairs, book = scene_with_neighbours()
     source = calibrated(pairs, book, tmp_path)
-    list(calibrate_anchors([view], source))
+    source.prepare(view.anchor, lambda a: view)
     neighbours = book.records(view.anchor)
     moved = dataclasses.replace(neighbours[0], world_from_cam=Pose(Pose.identity().rotation, np.array([0.0, 0.1, 2.0])))
     book.learn({"0": (moved, neighbours[1])}, (view.anchor,))
@@ -125,10 +129,10 @@ def test_an_anchor_without_neighbours_keeps_its_prediction_and_is_reported(tmp_p
     view, _, book = scene_with_neighbours()
     book.learn({"0": ()}, (view.anchor,))
     source = calibrated([], book, tmp_path)
-    (report,) = calibrate_anchors([view], source)
+    report = source.prepare(view.anchor, lambda a: view)
     assert (report.n_tracks, report.n_neighbours) == (0, 0)
     assert source.depth(view.anchor, view.pixels).name == "flat"
-    assert next(iter(calibrate_anchors([view], source))).reused
+    assert source.prepare(view.anchor, no_reading).reused
 
 
 def test_triangulated_depth_is_kept_where_there_is_a_folder(tmp_path: Path) -> None:
@@ -137,7 +141,7 @@ def test_triangulated_depth_is_kept_where_there_is_a_folder(tmp_path: Path) -> N
     source = StoredTriangulatedDepth(TriangulatedDepth(Scripted(pairs), book), book, store)
     computed = source.depth(view.anchor, view.pixels)
     assert not store.exists
-    (report,) = calibrate_anchors([view], source)
+    report = source.prepare(view.anchor, lambda a: view)
     assert computed.samples_z_m is not None
     assert report.n_tracks == len(computed.samples_z_m) > 100
     assert 0 < report.spread_after < 0.1
