@@ -1,6 +1,6 @@
 """From an adjusted sequence to results: photos without a result are placed, good results sharpened, wrong ones flagged.
 
-One rule for every photo, on what the *others* predict for it: predicted 68 % horizontal error and heading error up to
+One rule for every photo, on what the *others* predict for it: predicted 68 % horizontal error and rotation error up to
 the first limits are accepted, up to the second wait for review, beyond them nothing is said. The reported position
 takes no part in it.
 """
@@ -84,10 +84,11 @@ class _Judge:
 
     def status(self, covariance: Float) -> Status | None:
         """The rule; None: too uncertain to say anything."""
-        error_m, heading_deg, o = horizontal_sigma_m(covariance), heading_sigma_deg(covariance), self.options
-        if error_m <= o.accept_error_m and heading_deg <= o.accept_heading_deg:
+        error_m, o = horizontal_sigma_m(covariance), self.options
+        rotation_deg = float(np.degrees(np.sqrt(np.linalg.eigvalsh(covariance[3:, 3:])[-1])))
+        if error_m <= o.accept_error_m and rotation_deg <= o.accept_rotation_deg:
             return Status.ACCEPTED
-        if error_m <= o.review_error_m and heading_deg <= o.review_heading_deg:
+        if error_m <= o.review_error_m and rotation_deg <= o.review_rotation_deg:
             return Status.REVIEW
         return None
 

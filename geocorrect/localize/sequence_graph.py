@@ -189,8 +189,7 @@ class SequenceGraph:
         """(N − 1, 6) noise of every step; the factors are about reconstructions only."""
         inside = (self.motion.group >= 0)[:, None]
         factors = np.where(inside, np.array(self.noise_factors), 1.0)
-        turn = np.repeat(self.motion.sigma_rad[:, None], 3, axis=1)
-        return np.concatenate([self._base_sigma_m * factors[:, :1], turn * factors[:, 1:]], axis=1)
+        return np.concatenate([self._base_sigma_m * factors[:, :1], self.motion.sigma_rad * factors[:, 1:]], axis=1)
 
     def _add_scales(self, diagonal: Float, upper: Float, gradient: Float) -> None:
         """Priors of the log-scales: about metric where a reconstruction begins, a random walk along it."""

@@ -63,7 +63,7 @@ class Motion:
     for a photo without one. frame_pose: pose in that reconstruction's frame, or a guess from the reported position.
     group: (N − 1,) scale group of a step, −1 when it is metric (reported positions). shift: (N − 1, 3) the way, in axes
     of the first camera and units of the group, or in metres ENU when metric; turn: likewise cam_from_next, or the turn
-    in the world. sigma_m: (N − 1, 3); sigma_rad: (N − 1,). scale_sigma: (N − 1,) how far the group's log-scale may be
+    in the world. sigma_m, sigma_rad: (N − 1, 3). scale_sigma: (N − 1,) how far the group's log-scale may be
     from metric. source: (N − 1,) MotionSource.
     """
 
@@ -146,7 +146,7 @@ class _Builder:
         self.shifts: list[Float] = []
         self.turns: list[Rotation] = []
         self.sigmas_m: list[Float] = []
-        self.sigmas_deg: list[float] = []
+        self.sigmas_deg: list[Float] = []
 
     def add(self, before: MotionHints, after: MotionHints) -> None:
         """The step between two photos."""
@@ -163,7 +163,8 @@ class _Builder:
             if source is MotionSource.CLUSTER
             else (o.computed_share, o.computed_floor_m, o.computed_rotation_deg)
         )
-        self._append(step.translation_m, step.rotation, np.array([share, floor_m, 0.0]), turn_deg)
+        self._append(step.translation_m, step.rotation, np.array([share, floor_m, 0.0]))
+        self.sigmas_deg.append(np.full(3, turn_deg / np.sqrt(3.0)))
 
     def _reported(self, before: MotionHints, after: MotionHints) -> None:
         """A step of which only the reported positions, and perhaps the compass, say something."""
@@ -177,16 +178,16 @@ class _Builder:
         turn = Rotation.from_euler("z", -np.nan_to_num(turn_deg), degrees=True)
         floor_m = np.sqrt(3.0 / 2.0) * (o.gps_floor_m + o.gps_share * float(np.linalg.norm(shift)))
         self.keys.append(None)
-        self._append(shift, turn, np.array([0.0, floor_m, o.gps_height_m]), sigma_deg)
+        self._append(shift, turn, np.array([0.0, floor_m, o.gps_height_m]))
+        self.sigmas_deg.append(np.array([o.gps_tilt_deg, o.gps_tilt_deg, sigma_deg]))
 
-    def _append(self, shift: Float, turn: Rotation, noise: Float, sigma_deg: float) -> None:
+    def _append(self, shift: Float, turn: Rotation, noise: Float) -> None:
         """noise: share of the length, floor in metres, height sigma in metres (0: as the floor)."""
         length = float(np.linalg.norm(shift))
         sigma = float(np.hypot(noise[0] * length, noise[1])) / np.sqrt(3.0)
         self.shifts.append(np.asarray(shift, float))
         self.turns.append(turn)
         self.sigmas_m.append(np.array([sigma, sigma, noise[2] or sigma]))
-        self.sigmas_deg.append(sigma_deg / np.sqrt(3.0))
 
     def motion(self, members: NDArray[np.int64], hints: Sequence[MotionHints]) -> Motion:
         """The finished record."""

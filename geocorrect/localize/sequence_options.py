@@ -31,10 +31,11 @@ class SequenceOptions:
     gps_floor_m: float = 1.0
     gps_share: float = 0.1
     gps_height_m: float = 0.5
+    gps_tilt_deg: float = 40.0
     compass_deg: float = 20.0
     no_compass_deg: float = 60.0
-    """Noise of the difference of two reported positions (horizontal), of the height between them, and of the turn
-    between two photos with and without a compass."""
+    """Noise of the difference of two reported positions (horizontal), of the height between them, of the tilt
+    between two photos, and of their turn about the vertical with and without a compass."""
     scale_walk_per_100_m: float = 0.02
     scale_sigma: float = 0.05
     """Random walk of the log-scale of a reconstruction, and how far a long one may be from metric at its start."""
@@ -52,10 +53,10 @@ class SequenceOptions:
 
     accept_error_m: float = 0.5
     review_error_m: float = 2.0
-    accept_heading_deg: float = 3.0
-    review_heading_deg: float = 10.0
-    """Predicted 68 % horizontal error and heading error of a photo without a result of its own: accepted up to the
-    first, for review up to the second, left alone beyond."""
+    accept_rotation_deg: float = 3.0
+    review_rotation_deg: float = 10.0
+    """Predicted 68 % horizontal error, and rotation error about the worst axis, of a photo without a result of its own:
+    accepted up to the first, for review up to the second, left alone beyond."""
     min_gain: float = 0.1
     """A result is replaced by its sharpened version when its predicted error shrinks by at least this share."""
 

@@ -109,7 +109,7 @@ def test_a_part_without_results_of_its_own_knows_its_heading_badly() -> None:
     assert solution is not None
     covariance = solution.poses[40].world_from_cam.covariance
     assert covariance is not None
-    assert np.degrees(np.sqrt(covariance[5, 5])) > 2 * OPTIONS.review_heading_deg
+    assert np.degrees(np.sqrt(covariance[5, 5])) > 2 * OPTIONS.review_rotation_deg
 
 
 def test_photos_without_a_pose_inside_a_reconstruction_are_stepped_over() -> None:
