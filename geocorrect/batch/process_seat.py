@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from multiprocessing.connection import wait
 from pathlib import Path
 
+from geocorrect.batch.orphan import end_with_parent
 from geocorrect.batch.worker import Outcome, Task
 
 WorkerFactory = Callable[[], Callable[[Task], Outcome]]
@@ -105,7 +105,7 @@ def _start_worker(make_worker: WorkerFactory) -> None:
     import cv2
 
     global _worker
-    threading.Thread(target=_leave_with_the_parent, daemon=True).start()
+    end_with_parent()
     for number in _STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     cv2.setNumThreads(1)
@@ -113,14 +113,6 @@ def _start_worker(make_worker: WorkerFactory) -> None:
         _worker = make_worker()
     except Exception as error:
         _worker = error
-
-
-def _leave_with_the_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
 
 
 def _process_id() -> int:
