@@ -71,8 +71,12 @@ class Mast3rDepth:
 
     def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
         """Dense depth of the anchor's image, nan outside the network's crop and where it gives no point."""
+        from geocorrect.networks.mast3r.preprocess import is_too_thin
+
         if (anchor.camera.width, anchor.camera.height) != (image.shape[1], image.shape[0]):
             raise InputError(f"anchor {anchor.id}: the image has another size than its camera")
+        if is_too_thin(image, self.engine.long_side_px):
+            raise InputError(f"anchor {anchor.id}: {image.shape[1]}×{image.shape[0]} pixels are too thin for MASt3R")
         return self.depth_of(image)
 
     def depth_of(self, image: ImageArray) -> DepthMap:

@@ -69,14 +69,16 @@ class AppearanceRetriever:
         """The most similar of the candidates, at most `max_candidates`; anchors: records of the pairs' anchors."""
         index, unusable = self._index(anchors)
         by_id = {anchor.id: anchor for anchor in anchors}
-        ordered = index.reranked(self._described(query), pairs)
+        described = self._described(query)
+        ordered = index.reranked(described, pairs) if len(described) else pairs
         return self._choice([(pair, by_id[pair.anchor_id]) for pair in ordered], unusable)
 
     def search(self, query: Query, scene: Sequence[Anchor]) -> Choice:
         """The most similar of all anchors of a scene, for a photo whose place is unknown."""
         index, unusable = self._scene_index(scene)
         by_id = {anchor.id: anchor for anchor in scene}
-        found = index.similar(self._described(query), self.options.appearance.candidates)
+        described = self._described(query)
+        found = index.similar(described, self.options.appearance.candidates) if len(described) else []
         ranked = [(Pair(query.image_id, name, 0), by_id[name]) for name, _ in found]
         return self._choice(ranked, unusable)
 
@@ -96,14 +98,24 @@ class AppearanceRetriever:
         return Choice(pairs, tuple(anchor for _, anchor in chosen), unusable)
 
     def _described(self, query: Query) -> Float:
-        """(F, D) descriptors: one, or one per face of a panorama, the very pictures that are matched later."""
-        if query.camera.projection is not Projection.SPHERICAL:
-            return describe(self._engine, [query.pixels], self._whitening)
-        faces = [
-            pixel_map(query.camera, face, face_from_cam).apply(query.pixels)
-            for face_from_cam, face in panorama_faces(query.camera)
-        ]
-        return describe(self._engine, faces, self._whitening)
+        """(F, D) descriptors: one, or one per face of a panorama, the very pictures that are matched later.
+
+        No row for a photo that is too thin for the network.
+        """
+        pictures = [query.pixels]
+        if query.camera.projection is Projection.SPHERICAL:
+            pictures = [
+                pixel_map(query.camera, face, face_from_cam).apply(query.pixels)
+                for face_from_cam, face in panorama_faces(query.camera)
+            ]
+        elif self._too_thin(query.pixels):
+            return np.zeros((0, 0))
+        return describe(self._engine, pictures, self._whitening)
+
+    def _too_thin(self, pixels: ImageArray) -> bool:
+        from geocorrect.networks.mast3r.preprocess import is_too_thin
+
+        return is_too_thin(pixels, self._engine.long_side_px)
 
     def _scene_index(self, scene: Sequence[Anchor]) -> tuple[AppearanceIndex, tuple[str, ...]]:
         """The index of a whole scene, put together once while the scene stays the same and all of it is readable."""
@@ -151,9 +163,11 @@ class AppearanceRetriever:
 
     def _pixels_or_problem(self, anchor: Anchor) -> ImageArray | str:
         try:
-            return self._read(anchor)
+            pixels = self._read(anchor)
         except InputError as error:
             return f"anchor {anchor.id}: {error}"
+        too_thin = f"anchor {anchor.id}: {pixels.shape[1]}×{pixels.shape[0]} pixels are too thin for the network"
+        return too_thin if self._too_thin(pixels) else pixels
 
     def _remember(self, key: str, descriptor: Float) -> Float:
         """Keep a descriptor in single precision, and use it as it will be read again."""

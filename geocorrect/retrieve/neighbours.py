@@ -26,7 +26,7 @@ class NeighbourOptions:
 
     baselines_m: tuple[float, ...] = (1.5, -1.5, 3.0, -3.0)
     min_baseline_m: float = 0.3
-    max_baseline_m: float = 10.0
+    max_baseline_m: float = 20.0
     max_turn_deg: float = 40.0
 
     def __post_init__(self) -> None:

@@ -17,7 +17,7 @@ from geocorrect.networks.mast3r import matching
 from geocorrect.networks.mast3r.engine import Mast3rEngine
 from geocorrect.networks.mast3r.model import Descriptors, Mast3r
 from geocorrect.networks.mast3r.nearest import coarse_admissible, epipolar_admissible, most_similar
-from geocorrect.networks.mast3r.preprocess import network_image, place
+from geocorrect.networks.mast3r.preprocess import is_too_thin, network_image, place
 from geocorrect.networks.mast3r.reciprocal import DescriptorPair, reciprocal_matches
 from geocorrect.networks.mast3r.rules import MatchingRules, Orders
 from geocorrect.networks.runtime import Runtime
@@ -172,6 +172,27 @@ def test_crops_are_not_used_for_photos_of_the_network_size(engine: Mast3rEngine)
 def test_very_thin_photos_are_refused() -> None:
     with pytest.raises(ValueError, match="4000×20 pixels is too thin"):
         place(4000, 20)
+
+
+@pytest.mark.parametrize("size", [(1000, 30), (1000, 31), (1000, 32), (30, 1000), (32, 1000), (992, 31), (993, 31)])
+@pytest.mark.parametrize("long_side_px", [512, 64])
+def test_what_is_too_thin_is_known_beforehand(size: tuple[int, int], long_side_px: int) -> None:
+    photo = np.zeros((size[1], size[0], 3), np.uint8)
+    try:
+        place(*size, long_side_px)
+    except ValueError:
+        assert is_too_thin(photo, long_side_px)
+    else:
+        assert not is_too_thin(photo, long_side_px)
+
+
+def test_thin_photos_match_nothing_and_stop_nobody(engine: Mast3rEngine) -> None:
+    thin, photo = random_photo(640, 10), gradient(64, 48)
+    matcher = Mast3rMatcher(engine, EVERYTHING)
+    assert [len(found) for found in matcher.match(thin, [photo, photo])] == [0, 0]
+    first, second, third = matcher.match(photo, [photo, thin, photo])
+    assert len(first) == len(third) > 0
+    assert len(second) == 0
 
 
 def _field(height: int, width: int, seed: int = 0) -> torch.Tensor:

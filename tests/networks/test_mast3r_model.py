@@ -155,3 +155,15 @@ def test_full_size_has_the_published_parameters() -> None:
 def test_hooks_follow_the_depth() -> None:
     assert METRIC_512.hooks == (0, 6, 9, 12)
     assert replace(METRIC_512, decoder_depth=4).hooks == (0, 2, 3, 4)
+
+
+def test_the_same_pair_may_be_asked_for_twice(engine: Mast3rEngine) -> None:
+    """One picture may be an anchor twice, in two drives; its tokens are then one tensor."""
+    query, anchor = engine.encode([random_photo(64, 48), random_photo(64, 48, 1)])
+    (alone,) = engine.decode([(query, anchor)])
+    (twice,) = engine.decode([(query, anchor), (query, anchor)])
+    assert twice.indices == [0, 1]
+    for position in (0, 1):
+        for view, expected in ((twice.view1, alone.view1), (twice.view2, alone.view2)):
+            found = engine.model.descriptors(view.at(position), 1).descriptor
+            torch.testing.assert_close(found, engine.model.descriptors(expected, 1).descriptor)

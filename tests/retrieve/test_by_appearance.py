@@ -166,3 +166,16 @@ def test_matchers_without_tokens_are_refused(matcher: str) -> None:
     AppearanceOptions("rerank").require_tokens("mast3r")
     with pytest.raises(ConfigError, match=rf'"rerank" compares photos by the tokens .* "{matcher}" has none'):
         AppearanceOptions("rerank").require_tokens(matcher)
+
+
+def test_thin_pictures_change_nothing_and_stop_nobody(street: Street) -> None:
+    thin = Query("q", random_photo(640, 10), Camera.pinhole(640, 10, 60.0, 60.0, 319.5, 4.5), np.full(3, np.nan))
+    pairs = pairs_of(street.anchors)
+    assert street.retriever().rerank(thin, pairs, street.anchors).pairs == tuple(pairs[:3])
+    assert street.retriever().search(thin, street.anchors).pairs == ()
+    path = street.folder / "thin.png"
+    PillowImage.fromarray(random_photo(640, 10)).save(path)
+    anchors = [replace(street.anchors[0], id="thin", path=path, sha256=sha256_of(path)), *street.anchors]
+    choice = street.retriever().search(photo_of(3), anchors)
+    assert choice.anchors[0].id == "a3"
+    assert choice.unusable == ("anchor thin: 640×10 pixels are too thin for the network",)

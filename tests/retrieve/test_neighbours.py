@@ -29,7 +29,7 @@ def test_two_before_and_two_behind_near_the_wished_baselines() -> None:
 
 
 def test_coarse_drives_give_what_there_is() -> None:
-    assert set(finder(along(-5.0, 5.0, 10.5), [90.0] * 4).of("a0")) == {"a1", "a2"}
+    assert set(finder(along(-5.0, 5.0, 20.5), [90.0] * 4).of("a0")) == {"a1", "a2"}
     assert finder(along(50.0), [90.0] * 2).of("a0") == ()
 
 

@@ -99,10 +99,12 @@ class Mast3rEngine:
             by_grids[first.grid, second.grid].append(index)
         for indices in by_grids.values():
             for batch in _batches(indices, batch_size):
-                views = self.model.decode(
-                    _stacked([pairs[index][0] for index in batch]), _stacked([pairs[index][1] for index in batch])
-                )
-                yield DecodedPairs(batch, *views)
+                first, second = (_stacked([pairs[index][side] for index in batch]) for side in (0, 1))
+                if len(first.tokens) == len(second.tokens) == 1:
+                    first = Encoded(
+                        first.tokens.expand(len(batch), -1, -1), first.grid
+                    )  # one pair, asked for repeatedly
+                yield DecodedPairs(batch, *self.model.decode(first, second))
 
 
 def _stacked(photos: Sequence[PhotoTokens]) -> Encoded:

@@ -14,7 +14,7 @@ from geocorrect.networks.mast3r.coarse_to_fine import Crop, crop_pairs
 from geocorrect.networks.mast3r.engine import Mast3rEngine, PhotoTokens
 from geocorrect.networks.mast3r.model import DecodedView
 from geocorrect.networks.mast3r.nearest import coarse_admissible
-from geocorrect.networks.mast3r.preprocess import Placement, trained_size
+from geocorrect.networks.mast3r.preprocess import Placement, is_too_thin, trained_size
 from geocorrect.networks.mast3r.reciprocal import (
     DescriptorPair,
     PixelMatches,
@@ -39,9 +39,18 @@ class _PairDescriptors:
 def match_photos(
     engine: Mast3rEngine, query: ImageArray, anchors: Sequence[ImageArray], rules: MatchingRules
 ) -> list[Matches]:
-    """Matches of the query with each anchor, in pixels of the photos; score is the descriptor confidence."""
+    """Matches of the query with each anchor, in pixels of the photos; score is the descriptor confidence.
+
+    A photo too thin for the network matches nothing.
+    """
     if not anchors:
         return []
+    if is_too_thin(query, engine.long_side_px):
+        return [Matches.empty() for _ in anchors]
+    taken = [anchor for anchor in anchors if not is_too_thin(anchor, engine.long_side_px)]
+    if len(taken) < len(anchors):
+        found = iter(match_photos(engine, query, taken, rules))
+        return [Matches.empty() if is_too_thin(a, engine.long_side_px) else next(found) for a in anchors]
     query_tokens, *anchor_tokens = engine.encode([query, *anchors])
     coarse = match_tokens(engine, [(query_tokens, anchor) for anchor in anchor_tokens], rules)
     if rules.fine_long_side_px <= engine.long_side_px:

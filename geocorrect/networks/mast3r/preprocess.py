@@ -57,6 +57,13 @@ def network_image(photo: ImageArray, long_side_px: int = 512) -> tuple[ImageArra
     return np.ascontiguousarray(resized[top : top + height, left : left + width]), placement
 
 
+def is_too_thin(photo: ImageArray, long_side_px: int = 512) -> bool:
+    """Whether the photo leaves no row or column of patches at the network's size (longer than about 32 to 1)."""
+    height, width = photo.shape[:2]
+    scale = long_side_px / max(width, height)
+    return min(round(width * scale), round(height * scale)) // 2 * 2 < PATCH_PX
+
+
 def place(width: int, height: int, long_side_px: int = 512) -> Placement:
     """The placement of a photo of this size; ValueError when it is too thin to leave a row of patches."""
     longest = max(width, height)
