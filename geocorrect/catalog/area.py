@@ -12,8 +12,8 @@ from geocorrect.catalog.geometry_type import WGS84_SRID
 from geocorrect.catalog.run import Box
 
 
-def results_within(area: Box | BaseGeometry, dialect_name: str) -> Any:
-    """Condition: a row of `correction` joined with `image` lies in the area.
+def results_within(c: Any, area: Box | BaseGeometry, dialect_name: str) -> Any:
+    """Condition: a result, its columns c of `correction` joined with `image`, lies in the area.
 
     area: (west, south, east, north) in degrees, west > east across the antimeridian; of a polygon the bounding box.
     A correction lies where it is corrected to, a rejection where it was reported.
@@ -21,7 +21,7 @@ def results_within(area: Box | BaseGeometry, dialect_name: str) -> Any:
     west, south, east, north = area.bounds if isinstance(area, BaseGeometry) else area
     spans = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
     boxes = [(low, south, high, north) for low, high in spans]
-    c, i = schema.correction.c, schema.image.c
+    i = schema.image.c
     lon, lat = func.coalesce(c.lon_deg, i.lon_deg), func.coalesce(c.lat_deg, i.lat_deg)
     # What the index finds is only near: a GeoPackage's has single precision.
     exact = or_(*[and_(lon.between(w, e), lat.between(s, n)) for w, s, e, n in boxes])
@@ -46,7 +46,7 @@ def _touches(layer: FromClause, table_name: str, box: Box, dialect_name: str) ->
     west, south, east, north = box
     if dialect_name == "postgresql":
         return layer.c.geom.op("&&")(func.ST_MakeEnvelope(west, south, east, north, WGS84_SRID))
-    names = [column(name) for name in ("id", "minx", "maxx", "miny", "maxy")]
+    names: list[Any] = [column(name) for name in ("id", "minx", "maxx", "miny", "maxy")]
     tree = table(f"rtree_{table_name}_geom", *names).c
     hits = select(tree.id).where(tree.minx <= east, tree.maxx >= west, tree.miny <= north, tree.maxy >= south)
     return layer.c.fid.in_(hits)

@@ -56,8 +56,9 @@ def insert_chunks(connection: Connection, table: Table, chunks: Iterable[Columns
         return
     _copy(connection, table, chunks)
     if count >= ANALYZE_ROWS:
-        # Until the server counts again by itself, it would plan for an empty table.
-        run_sql(connection, f'analyze "{table.name}"')
+        # Until the server counts again by itself, it would plan for an empty table, and for a full one where there is
+        # next to nothing.
+        run_sql(connection, f'analyze "{table.name}", run, run_basis, retraction')
 
 
 def _copy(connection: Connection, table: Table, chunks: Iterable[Columns]) -> None:

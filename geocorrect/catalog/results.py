@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import shapely
 from shapely.geometry.base import BaseGeometry
-from sqlalchemy import Connection, Select, Text, cast, exists, func, insert, select, table
+from sqlalchemy import Connection, FromClause, Select, Text, cast, exists, func, insert, select, table
 from sqlalchemy import column as sql_column
 
 from geocorrect.catalog import schema
@@ -22,7 +22,15 @@ from geocorrect.catalog.run import ResultFilter, StoredResult, StoredRun
 from geocorrect.errors import DatabaseError, Reason, Status
 from geocorrect.records import NAN, Attribution, Result
 
-_CURRENT = table("current_result", sql_column("fid"))
+# The view of this name has the columns of `correction`, and run_key.
+_IN_FORCE = table(
+    "current_result", *[sql_column(c.name, c.type) for c in schema.correction.c], sql_column("run_key", schema.ID)
+)
+_EVERYTHING = (
+    select(schema.correction, schema.run.c.run_key)
+    .join(schema.run, schema.run.c.fid == schema.correction.c.run_id)
+    .subquery("every_result")
+)
 
 
 def run_fid(connection: Connection, run_key: str) -> int:
@@ -82,12 +90,9 @@ def read_results(connection: Connection, wanted: ResultFilter) -> Iterator[Store
 
 def result_query(wanted: ResultFilter, dialect_name: str) -> Select[Any]:
     """The query of `read_results`; a polygon only contributes its bounding box."""
-    c, i, r = schema.correction.c, schema.image.c, schema.run.c
+    c, i = source_of(wanted).c, schema.image.c
     place_lon = func.coalesce(c.lon_deg, i.lon_deg).label("place_lon_deg")
     place_lat = func.coalesce(c.lat_deg, i.lat_deg).label("place_lat_deg")
-    joined = schema.correction.join(schema.run, r.fid == c.run_id).join(schema.image, i.image_id == c.image_id)
-    if wanted.in_force:
-        joined = joined.join(_CURRENT, _CURRENT.c.fid == c.fid)
     image_columns = [
         i.sequence_id, i.captured_at, i.creator, i.page_url, i.licence, i.device_make, i.device_model,
         i.lon_deg.label("reported_lon_deg"), i.lat_deg.label("reported_lat_deg"),
@@ -96,17 +101,35 @@ def result_query(wanted: ResultFilter, dialect_name: str) -> Select[Any]:
     # As text: parsed only when the complete record is asked for.
     evidence = cast(c.evidence, Text).label("evidence")
     columns = [x for x in c if x.name not in ("geom", "evidence")]
-    query = select(*columns, evidence, r.run_key, *image_columns, place_lon, place_lat).select_from(joined)
+    return filtered([*columns, evidence, *image_columns, place_lon, place_lat], wanted, dialect_name)
+
+
+def source_of(wanted: ResultFilter) -> FromClause:
+    """Where wanted results stand: columns of `correction` and run_key."""
+    return _IN_FORCE if wanted.in_force else _EVERYTHING
+
+
+def filtered(columns: Sequence[Any], wanted: ResultFilter, dialect_name: str) -> Select[Any]:
+    """Columns of `source_of` and `image` of the wanted results, sorted by image id, then by age."""
+    source, i = source_of(wanted), schema.image.c
+    c = source.c
+    query = select(*columns).select_from(source.join(schema.image, i.image_id == c.image_id))
     conditions = [
-        None if wanted.run_key is None else r.run_key == wanted.run_key,
+        None if wanted.run_key is None else c.run_key == wanted.run_key,
         c.status.in_([s.value for s in wanted.status]) if wanted.status else None,
         None if wanted.since is None else c.recorded_at >= wanted.since,
         None if wanted.max_expected_error_m is None else c.expected_error_m <= wanted.max_expected_error_m,
         None if wanted.image_ids is None else c.image_id.in_(list(wanted.image_ids)),
         None if wanted.sequence_id is None else i.sequence_id == wanted.sequence_id,
-        None if wanted.area is None else results_within(wanted.area, dialect_name),
+        None if wanted.area is None else results_within(c, wanted.area, dialect_name),
     ]
     return query.where(*[x for x in conditions if x is not None]).order_by(c.image_id, c.fid)
+
+
+def read_licences(connection: Connection, wanted: ResultFilter) -> list[str]:
+    """The licences of the photos of results, sorted."""
+    query = filtered([schema.image.c.licence], wanted, connection.dialect.name).order_by(None).distinct()
+    return sorted(connection.execute(query).scalars())
 
 
 _NUMBERS = (
@@ -146,7 +169,7 @@ def count_by(connection: Connection, name: str, run_key: str | None) -> dict[str
     column = c[name]
     query = select(column, func.count()).where(column.is_not(None)).group_by(column).order_by(column)
     if run_key is None:
-        query = query.join(_CURRENT, _CURRENT.c.fid == c.fid)
+        query = query.join(_IN_FORCE, _IN_FORCE.c.fid == c.fid)
     else:
         query = query.join(schema.run, schema.run.c.fid == c.run_id).where(schema.run.c.run_key == run_key)
     return {str(value): int(count) for value, count in connection.execute(query)}
@@ -159,7 +182,7 @@ def retract_results(
     c = schema.correction.c
     query = select(c.fid).where(c.fid.not_in(select(schema.retraction.c.correction_id)))
     if run_key is None:
-        query = query.join(_CURRENT, _CURRENT.c.fid == c.fid)
+        query = query.join(_IN_FORCE, _IN_FORCE.c.fid == c.fid)
     else:
         query = query.where(c.run_id == run_fid(connection, run_key))
     if not image_ids:

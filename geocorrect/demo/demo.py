@@ -170,7 +170,7 @@ def _judge(
     if recomputed == 0 and all((out / name).is_file() for name in names):
         return DemoOutcome(json.loads(summary_file.read_text(encoding="utf-8")), 0, report)
     results = list(catalog.current())
-    write_geojson(results, geojson_file)
+    write_geojson(catalog.tables(), geojson_file)
     outcomes = [_outcome(stored, world) for stored in results]
     before_after(world.truth, outcomes, picture_file)
     write_report(catalog, report_file, read_truth_file(world.folder / "truth.json"))

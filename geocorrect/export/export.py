@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from geocorrect.catalog import Catalog, ResultFilter, StoredResult
+from geocorrect.catalog.result_table import ResultTable
 from geocorrect.errors import Status
 from geocorrect.export.formats import Format, format_of
 
@@ -26,8 +27,7 @@ def export_catalog(
     the status. Files appear complete or not at all. Raises OutputError, UsageError, DatabaseError.
     """
     chosen = format_of(path) if kind is None else Format(kind)
-    stored = catalog.results(wanted or ResultFilter(status=CORRECTED))
-    count = _writer(chosen, catalog)(stored, path)
+    count = _write(catalog, path, chosen, wanted or ResultFilter(status=CORRECTED))
     if chosen in STYLED_BESIDE:
         from geocorrect.export.styles import write_qml_beside
 
@@ -35,18 +35,23 @@ def export_catalog(
     return count
 
 
-def _writer(kind: Format, catalog: Catalog) -> Callable[[Iterable[StoredResult], Path], int]:
-    from geocorrect.export import colmap, geojson, opensfm, qgis, sidecar, tables
+def _write(catalog: Catalog, path: Path, kind: Format, wanted: ResultFilter) -> int:
+    from geocorrect.export import colmap, geojson, geopackage, opensfm, qgis, sidecar, tables
 
-    writers: dict[Format, Callable[[Iterable[StoredResult], Path], int]] = {
+    plain: dict[Format, Callable[[Iterable[ResultTable], Path], int]] = {
         Format.GEOJSON: geojson.write_geojson,
-        Format.GPKG: tables.write_geopackage,
+        Format.GPKG: geopackage.write_geopackage,
         Format.GEOPARQUET: tables.write_geoparquet,
-        Format.FLATGEOBUF: tables.write_flatgeobuf,
+        Format.FLATGEOBUF: lambda rows, file: tables.write_flatgeobuf(rows, file, catalog.licences(wanted)),
         Format.CSV: tables.write_csv,
-        Format.OPENSFM: lambda stored, path: opensfm.write_opensfm(catalog, stored, path),
-        Format.COLMAP: lambda stored, path: colmap.write_colmap(catalog, stored, path),
-        Format.SIDECAR: lambda stored, path: sidecar.write_sidecar(catalog, stored, path),
-        Format.QGIS_PROJECT: lambda _, path: qgis.write_qgis_project(catalog, path),
     }
-    return writers[kind]
+    bundles: dict[Format, Callable[[Catalog, Iterable[StoredResult], Path], int]] = {
+        Format.OPENSFM: opensfm.write_opensfm,
+        Format.COLMAP: colmap.write_colmap,
+        Format.SIDECAR: sidecar.write_sidecar,
+    }
+    if kind is Format.QGIS_PROJECT:
+        return qgis.write_qgis_project(catalog, path)
+    if kind in plain:
+        return plain[kind](catalog.tables(wanted), path)
+    return bundles[kind](catalog, catalog.results(wanted), path)

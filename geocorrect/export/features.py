@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from geocorrect.catalog import StoredResult
+import numpy as np
+from numpy.typing import NDArray
+
+from geocorrect.catalog.result_table import ResultTable, shown_at
 
 ATTRIBUTION = (
     "Poses corrected with geocorrect; photos by their creators at their provider, see creator, page_url and licence."
 )
 
+# In the order in which tables show them; numbers with their decimals. Degrees with 7 decimals are a centimetre.
+PROPERTIES: dict[str, int | None] = {
+    "image_id": None, "sequence_id": None, "captured_at": None, "status": None, "reason": None, "detail": None,
+    "heading_deg": 3, "pitch_deg": 3, "roll_deg": 3, "expected_error_m": 3, "expected_heading_error_deg": 3,
+    "semi_major_m": 3, "semi_minor_m": 3, "ellipse_azimuth_deg": 1,
+    "displacement_m": 3, "displacement_east_m": 3, "displacement_north_m": 3, "heading_change_deg": 3,
+    "reported_lon_deg": 7, "reported_lat_deg": 7, "reported_heading_deg": 3,
+    "matcher": None, "depth": None, "depth_is_oracle": None, "scale_source": None, "n_anchors": None,
+    "n_inliers": None, "median_residual_px": 2, "run_key": None, "recorded_at": None,
+    "creator": None, "page_url": None, "licence": None,
+}  # fmt: skip
+PLACE_DIGITS = {"lon_deg": 7, "lat_deg": 7, "height_m": 3}
+COLUMNS = (*PLACE_DIGITS, *PROPERTIES)
+
 
 def rounded(value: float, digits: int) -> float | None:
     """The number with so many decimals; None for nan and infinity."""
-    return round(value, digits) + 0.0 if math.isfinite(value) else None
+    return float(np.round(value, digits)) + 0.0 if math.isfinite(value) else None
 
 
 def instant(value: datetime | None) -> str | None:
@@ -25,55 +42,37 @@ def instant(value: datetime | None) -> str | None:
     return None if value is None else value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def place(stored: StoredResult) -> list[float] | None:
-    """[lon, lat, height] of a correction, [lon, lat] reported of a rejection, None without any position.
-
-    Degrees with 7 decimals (1 cm), metres with 3.
-    """
-    if math.isfinite(stored.lon_deg):
-        return [round(stored.lon_deg, 7), round(stored.lat_deg, 7), round(stored.height_m, 3)]
-    if math.isfinite(stored.reported_lon_deg):
-        return [round(stored.reported_lon_deg, 7), round(stored.reported_lat_deg, 7)]
-    return None
+def places(table: ResultTable) -> NDArray[np.float64]:
+    """(N, 3) rounded longitude, latitude and height of corrections; of rejections what was reported, without height."""
+    values = zip((*shown_at(table), table["height_m"]), PLACE_DIGITS.values(), strict=True)
+    return np.stack([np.round(numbers, digits) + 0.0 for numbers, digits in values], axis=1)
 
 
-def properties(stored: StoredResult) -> dict[str, Any]:
-    """Named values of a result, in the order in which tables show them; None = unknown."""
-    return {
-        "image_id": stored.image_id,
-        "sequence_id": stored.sequence_id,
-        "captured_at": instant(stored.captured_at),
-        "status": stored.status.value,
-        "reason": None if stored.reason is None else stored.reason.value,
-        "detail": None if stored.reason is None else stored.detail,
-        "heading_deg": rounded(stored.heading_deg, 3),
-        "pitch_deg": rounded(stored.pitch_deg, 3),
-        "roll_deg": rounded(stored.roll_deg, 3),
-        "expected_error_m": rounded(stored.expected_error_m, 3),
-        "expected_heading_error_deg": rounded(stored.expected_heading_error_deg, 3),
-        "semi_major_m": rounded(stored.semi_major_m, 3),
-        "semi_minor_m": rounded(stored.semi_minor_m, 3),
-        "ellipse_azimuth_deg": rounded(stored.ellipse_azimuth_deg, 1),
-        "displacement_m": rounded(stored.displacement_m, 3),
-        "displacement_east_m": rounded(stored.displacement_east_m, 3),
-        "displacement_north_m": rounded(stored.displacement_north_m, 3),
-        "heading_change_deg": rounded(stored.heading_change_deg, 3),
-        "reported_lon_deg": rounded(stored.reported_lon_deg, 7),
-        "reported_lat_deg": rounded(stored.reported_lat_deg, 7),
-        "reported_heading_deg": rounded(stored.reported_heading_deg, 3),
-        "matcher": stored.matcher,
-        "depth": stored.depth,
-        "depth_is_oracle": stored.depth_is_oracle,
-        "scale_source": stored.scale_source,
-        "n_anchors": stored.n_anchors,
-        "n_inliers": stored.n_inliers,
-        "median_residual_px": rounded(stored.median_residual_px, 2),
-        "run_key": stored.run_key,
-        "recorded_at": instant(stored.recorded_at),
-        "creator": stored.attribution.creator,
-        "page_url": stored.attribution.page_url,
-        "licence": stored.attribution.licence,
+def property_columns(table: ResultTable) -> dict[str, Any]:
+    """The named values of results: (N,) rounded arrays with nan for unknown, or lists with None."""
+    columns = {
+        name: table[name] if digits is None else np.round(table[name], digits) + 0.0
+        for name, digits in PROPERTIES.items()
     }
+    pairs = zip(table["reason"], table["detail"], strict=True)
+    return columns | {"detail": [None if reason is None else detail for reason, detail in pairs]}
+
+
+def property_rows(table: ResultTable) -> list[dict[str, Any]]:
+    """The named values of every result; None = unknown."""
+    columns = [listed(values) for values in property_columns(table).values()]
+    names = list(PROPERTIES)
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def listed(values: Any) -> Sequence[Any]:
+    """A column as a list; nan becomes None."""
+    if not isinstance(values, np.ndarray):
+        return list(values)
+    known: Any = np.isfinite(values)
+    if known.all():
+        return list(values.tolist())
+    return [value if is_known else None for value, is_known in zip(values.tolist(), known.tolist(), strict=True)]
 
 
 @dataclass
@@ -83,13 +82,15 @@ class Bounds:
     _lons: list[float] = field(default_factory=lambda: [math.inf, -math.inf, math.inf, -math.inf])
     _lats: list[float] = field(default_factory=lambda: [math.inf, -math.inf])
 
-    def add(self, position: Iterable[float]) -> None:
-        """Widen the box by a place."""
-        lon, lat = list(position)[:2]
-        first = 0 if lon < 0 else 2
-        self._lons[first] = min(self._lons[first], lon)
-        self._lons[first + 1] = max(self._lons[first + 1], lon)
-        self._lats = [min(self._lats[0], lat), max(self._lats[1], lat)]
+    def add(self, lonlat: NDArray[np.float64]) -> None:
+        """Widen the box by places, (N, 2 or more); nan: no place."""
+        lon, lat = lonlat[np.isfinite(lonlat[:, :2]).all(axis=1), :2].T
+        for first, side in ((0, lon[lon < 0]), (2, lon[lon >= 0])):
+            if len(side):
+                self._lons[first] = min(self._lons[first], float(side.min()))
+                self._lons[first + 1] = max(self._lons[first + 1], float(side.max()))
+        if len(lat):
+            self._lats = [min(self._lats[0], float(lat.min())), max(self._lats[1], float(lat.max()))]
 
     def box(self) -> list[float] | None:
         """[west, south, east, north], None for no place at all."""
@@ -108,10 +109,10 @@ class Licences:
 
     names: set[str] = field(default_factory=set)
 
-    def add(self, stored: StoredResult) -> None:
-        """Take note of a photo's licence."""
-        self.names.add(stored.attribution.licence or "unknown")
+    def add(self, licences: Iterable[str]) -> None:
+        """Take note of photos' licences."""
+        self.names |= set(licences)
 
     def text(self) -> str:
         """One line for the file's head or tail."""
-        return ", ".join(sorted(self.names)) or "none (no photo)"
+        return ", ".join(sorted(name or "unknown" for name in self.names)) or "none (no photo)"

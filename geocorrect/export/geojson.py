@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import orjson
 
-from geocorrect.catalog import StoredResult
+from geocorrect.catalog.result_table import ResultTable
 from geocorrect.export.atomic_file import atomic_file
-from geocorrect.export.features import ATTRIBUTION, Bounds, Licences, place, properties
+from geocorrect.export.features import ATTRIBUTION, Bounds, Licences, places, property_rows
 
 
-def write_geojson(stored: Iterable[StoredResult], path: Path) -> int:
+def write_geojson(tables: Iterable[ResultTable], path: Path) -> int:
     """Write results as one FeatureCollection of points, one feature per line; returns how many.
 
     `id` is the photo's id, so that two exports can be compared line by line. bbox, attribution and licence stand at the
@@ -21,22 +22,28 @@ def write_geojson(stored: Iterable[StoredResult], path: Path) -> int:
     bounds, licences, count = Bounds(), Licences(), 0
     with atomic_file(path) as file:
         file.write(b'{"type":"FeatureCollection","features":[')
-        for result in stored:
-            position = place(result)
-            if position is not None:
-                bounds.add(position)
-            licences.add(result)
-            geometry = None if position is None else {"type": "Point", "coordinates": position}
-            feature = {
-                "type": "Feature",
-                "id": result.image_id,
-                "geometry": geometry,
-                "properties": properties(result),
-            }
-            file.write(b",\n" if count else b"\n")
-            file.write(orjson.dumps(feature))
-            count += 1
+        for table in tables:
+            positions = places(table)
+            bounds.add(positions)
+            licences.add(table["licence"])
+            lines = list(map(orjson.dumps, _features(table, positions)))
+            if lines:
+                file.write(b",\n" if count else b"\n")
+                file.write(b",\n".join(lines))
+            count += len(lines)
         box = bounds.box()
         tail = {"attribution": ATTRIBUTION, "licence": licences.text()} | ({"bbox": box} if box else {})
         file.write(b"\n]," + orjson.dumps(tail)[1:] + b"\n")
     return count
+
+
+def _features(table: ResultTable, positions: Any) -> Iterator[dict[str, Any]]:
+    for position, values in zip(positions.tolist(), property_rows(table), strict=True):
+        # Unlike itself: nan. A rejection has no height, a photo without any position no geometry.
+        known = [number for number in position if number == number]
+        yield {
+            "type": "Feature",
+            "id": values["image_id"],
+            "geometry": {"type": "Point", "coordinates": known} if len(known) > 1 else None,
+            "properties": values,
+        }

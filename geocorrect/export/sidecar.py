@@ -17,8 +17,9 @@ import orjson
 
 from geocorrect.catalog import Catalog, StoredResult
 from geocorrect.catalog.codec import camera_row
+from geocorrect.catalog.result_table import table_of
 from geocorrect.export.bundle import Posed, atomic_folder, posed_images, write_json, write_notice
-from geocorrect.export.features import properties, rounded
+from geocorrect.export.features import property_rows, rounded
 
 DESCRIPTION = "mapillary_image_description.json"
 _NOTICE = (
@@ -72,7 +73,7 @@ def _description(one: Posed) -> dict[str, Any]:
 
 def _everything(one: Posed) -> dict[str, Any]:
     pose, image = one.correction.world_from_cam, one.image
-    return properties(one.stored) | {
+    return property_rows(table_of([one.stored]))[0] | {
         "lon_deg": one.stored.lon_deg,
         "lat_deg": one.stored.lat_deg,
         "height_m": one.stored.height_m,

@@ -25,9 +25,9 @@ from geocorrect.catalog.qml import STYLED, qml
 from geocorrect.errors import OutputError, Status, UsageError
 from geocorrect.export.colmap import colmap_camera
 from geocorrect.export.export import export_catalog
+from geocorrect.export.features import COLUMNS
 from geocorrect.export.formats import Format, format_of
 from geocorrect.export.qgis import LAYERS
-from geocorrect.export.tables import COLUMNS
 from geocorrect.geometry.camera import Camera, Projection
 
 EVERYTHING = ResultFilter()

@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import catalog_world as world
+import numpy as np
 import pytest
 
 from geocorrect.catalog import Catalog, ResultFilter
+from geocorrect.catalog.result_table import table_of
 from geocorrect.errors import OutputError, Status
 from geocorrect.export.features import Bounds
 from geocorrect.export.geojson import write_geojson
@@ -25,7 +27,7 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
 
 def test_points_lie_where_the_photos_were_taken(catalog: Catalog, tmp_path: Path) -> None:
     path = tmp_path / "out.geojson"
-    assert write_geojson(catalog.results(), path) == 20
+    assert write_geojson(catalog.tables(), path) == 20
     data = json.loads(path.read_text())
     assert data["type"] == "FeatureCollection"
     assert data["licence"] == "CC-BY-SA-4.0"
@@ -48,7 +50,7 @@ def test_points_lie_where_the_photos_were_taken(catalog: Catalog, tmp_path: Path
 
 def test_the_same_catalog_gives_the_same_bytes(catalog: Catalog, tmp_path: Path) -> None:
     for name in ("a", "b"):
-        write_geojson(catalog.results(ResultFilter(status=(Status.ACCEPTED,))), tmp_path / name)
+        write_geojson(catalog.tables(ResultFilter(status=(Status.ACCEPTED,))), tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -59,7 +61,7 @@ def test_nothing_to_write_is_still_geojson(tmp_path: Path) -> None:
 
 def test_a_photo_without_any_position_has_no_geometry(catalog: Catalog, tmp_path: Path) -> None:
     nowhere = replace(next(s for s in catalog.results() if s.result.image_id == "1004"), reported_lon_deg=float("nan"))
-    write_geojson([nowhere], tmp_path / "out.geojson")
+    write_geojson([table_of([nowhere])], tmp_path / "out.geojson")
     assert json.loads((tmp_path / "out.geojson").read_text())["features"][0]["geometry"] is None
 
 
@@ -68,7 +70,7 @@ def test_a_failed_export_leaves_the_old_file(catalog: Catalog, tmp_path: Path) -
     path.write_text("old")
 
     def breaks() -> Iterator[object]:
-        yield next(iter(catalog.results()))
+        yield next(iter(catalog.tables()))
         raise RuntimeError("lost")
 
     with pytest.raises(RuntimeError):
@@ -81,6 +83,6 @@ def test_a_failed_export_leaves_the_old_file(catalog: Catalog, tmp_path: Path) -
 
 def test_a_box_over_the_antimeridian_has_its_west_in_the_east() -> None:
     bounds = Bounds()
-    for position in ([179.9, -10.0], [-179.8, -11.0], [179.5, -9.0]):
-        bounds.add(position)
+    bounds.add(np.array([[179.9, -10.0], [-179.8, -11.0]]))
+    bounds.add(np.array([[179.5, -9.0], [np.nan, np.nan]]))
     assert bounds.box() == [179.5, -11.0, -179.8, -9.0]

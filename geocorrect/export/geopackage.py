@@ -1,0 +1,131 @@
+"""A GeoPackage of results for people who need no catalog: points, lines and ellipses, styled for QGIS.
+
+The catalog itself, when it is a GeoPackage, can be opened as well.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import IO, Any
+from xml.sax.saxutils import escape
+
+import numpy as np
+import shapely
+
+from geocorrect.catalog.result_table import ResultTable
+from geocorrect.catalog.shapes import displacement_lines, ellipse_outlines
+from geocorrect.export.atomic_file import atomic_path
+from geocorrect.export.features import ATTRIBUTION, Licences
+from geocorrect.export.styles import add_styles_to_geopackage
+from geocorrect.export.tables import write_points
+
+_SHAPE_NUMBERS = (
+    "lon_deg", "lat_deg", "semi_major_m", "semi_minor_m", "ellipse_azimuth_deg", "reported_lon_deg",
+    "reported_lat_deg", "displacement_m", "heading_change_deg",
+)  # fmt: skip
+_FIELDS = ("displacement_m", "heading_change_deg", "semi_major_m", "semi_minor_m")
+
+
+def write_geopackage(tables: Iterable[ResultTable], path: Path) -> int:
+    """The layers corrections, displacement and error_ellipse; memory does not grow with the number of results.
+
+    GDAL writes one layer of a file after the other: what lines and ellipses need waits in a temporary file.
+    """
+    licences = Licences()
+    with atomic_path(path, suffix=".gpkg") as temporary, tempfile.TemporaryFile(dir=path.parent) as spool:
+        temporary.unlink()
+        points = _spooled(tables, licences, spool)
+        count = write_points(points, temporary, "GPKG", {"description": ATTRIBUTION})
+        _write_shapes(spool, temporary, "displacement", "LineString")
+        _write_shapes(spool, temporary, "error_ellipse", "Polygon")
+        add_styles_to_geopackage(temporary, {"corrections": "current_correction"})
+        _describe(temporary, {"ATTRIBUTION": ATTRIBUTION, "LICENCE": licences.text()})
+    return count
+
+
+def _spooled(tables: Iterable[ResultTable], licences: Licences, spool: IO[bytes]) -> Iterator[ResultTable]:
+    for table in tables:
+        licences.add(table["licence"])
+        placed = np.isfinite(table["lon_deg"])
+        kept = {name: table[name][placed] for name in _SHAPE_NUMBERS}
+        ids = [name for name, known in zip(table["image_id"], placed.tolist(), strict=True) if known]
+        pickle.dump(kept | {"image_id": ids}, spool)
+        yield table
+
+
+def _unspooled(spool: IO[bytes]) -> Iterator[dict[str, Any]]:
+    spool.seek(0)
+    while True:
+        try:
+            yield pickle.load(spool)
+        except EOFError:
+            return
+
+
+def _write_shapes(spool: IO[bytes], path: Path, layer: str, kind: str) -> None:
+    import pyarrow as pa
+    import pyogrio
+
+    fields = [pa.field("image_id", pa.string()), *[pa.field(name, pa.float64()) for name in _FIELDS]]
+    geometry = pa.field("geom", pa.binary(), metadata={"ARROW:extension:name": "geoarrow.wkb"})
+    schema = pa.schema([*fields, geometry])
+
+    def batches() -> Iterator[Any]:
+        for kept in _unspooled(spool):
+            drawn, shapes = _lines(kept) if kind == "LineString" else _ellipses(kept)
+            ids = [name for name, is_drawn in zip(kept["image_id"], drawn.tolist(), strict=True) if is_drawn]
+            numbers = [pa.array(kept[name][drawn], from_pandas=True) for name in _FIELDS]
+            columns = [pa.array(ids, pa.string()), *numbers, pa.array(shapely.to_wkb(shapes), pa.binary())]
+            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    pyogrio.write_arrow(
+        pa.RecordBatchReader.from_batches(schema, batches()), path, layer=layer, driver="GPKG", append=True,
+        geometry_name="geom", geometry_type=kind, crs="EPSG:4326", description=ATTRIBUTION,
+    )  # fmt: skip
+
+
+def _lines(kept: dict[str, Any]) -> tuple[Any, Any]:
+    """Which results have a line, and the lines."""
+    drawn = np.isfinite(kept["displacement_m"])
+    ends = [kept[name][drawn] for name in ("reported_lon_deg", "reported_lat_deg", "lon_deg", "lat_deg")]
+    return drawn, shapely.linestrings(displacement_lines(*ends))
+
+
+def _ellipses(kept: dict[str, Any]) -> tuple[Any, Any]:
+    axes = [kept[name] for name in ("semi_major_m", "semi_minor_m", "ellipse_azimuth_deg")]
+    outlines = ellipse_outlines(kept["lon_deg"], kept["lat_deg"], *axes)
+    return np.ones(len(outlines), bool), shapely.polygons(outlines)
+
+
+# GeoPackage 1.3, annex F.8 (metadata). GDAL and QGIS show what stands under GDAL's own address.
+_METADATA = (
+    "CREATE TABLE gpkg_metadata (id INTEGER CONSTRAINT m_pk PRIMARY KEY ASC NOT NULL, "
+    "md_scope TEXT NOT NULL DEFAULT 'dataset', md_standard_uri TEXT NOT NULL, "
+    "mime_type TEXT NOT NULL DEFAULT 'text/xml', metadata TEXT NOT NULL DEFAULT '')",
+    "CREATE TABLE gpkg_metadata_reference (reference_scope TEXT NOT NULL, table_name TEXT, column_name TEXT, "
+    "row_id_value INTEGER, timestamp DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ','now')), "
+    "md_file_id INTEGER NOT NULL, md_parent_id INTEGER, "
+    "CONSTRAINT crmr_mfi_fk FOREIGN KEY (md_file_id) REFERENCES gpkg_metadata(id), "
+    "CONSTRAINT crmr_mpi_fk FOREIGN KEY (md_parent_id) REFERENCES gpkg_metadata(id))",
+    "INSERT INTO gpkg_extensions VALUES "
+    "('gpkg_metadata', NULL, 'gpkg_metadata', 'http://www.geopackage.org/spec120/#extension_metadata', 'read-write'), "
+    "('gpkg_metadata_reference', NULL, 'gpkg_metadata', 'http://www.geopackage.org/spec120/#extension_metadata', "
+    "'read-write')",
+    "INSERT INTO gpkg_metadata_reference (reference_scope, md_file_id) VALUES ('geopackage', 1)",
+)
+
+
+def _describe(path: Path, values: dict[str, str]) -> None:
+    items = "".join(f'<MDI key="{name}">{escape(value)}</MDI>' for name, value in values.items())
+    document = f"<GDALMultiDomainMetadata><Metadata>{items}</Metadata></GDALMultiDomainMetadata>"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for statement in _METADATA[:3]:
+            connection.execute(statement)
+        insert = "INSERT INTO gpkg_metadata VALUES (1, 'dataset', 'http://gdal.org', 'text/xml', ?)"
+        connection.execute(insert, (document,))
+        connection.execute(_METADATA[3])
