@@ -11,7 +11,13 @@ from geocorrect.console import progress_bar, stderr, write_json
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Folder for everything that the demo writes.")] = Path("out/demo"),
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for everything; default: out/demo, out/demo-triangulated.")
+    ] = None,
+    depth: Annotated[
+        str,
+        typer.Option(help="lidar (measured), or triangulated: from the anchors' neighbours, no scanner, no network."),
+    ] = "lidar",
     seed: Annotated[int, typer.Option(help="Seed of the street.")] = 7,
     size: Annotated[str, typer.Option(help="full, or small for a quick look.")] = "full",
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
@@ -26,9 +32,12 @@ def demo(
 
     if size not in ("full", "small"):
         raise UsageError(f"--size {size!r}: use full or small")
+    if depth not in ("lidar", "triangulated"):
+        raise UsageError(f"--depth {depth!r}: use lidar or triangulated")
+    out = out or Path("out/demo" if depth == "lidar" else "out/demo-triangulated")
     console = stderr()
     with progress_bar("demo") as progress:
-        outcome = run_demo(DemoOptions(out, seed, size, workers, catalog), console.print, progress)
+        outcome = run_demo(DemoOptions(out, seed, size, workers, catalog, depth), console.print, progress)
     if outcome.exit_code:
         console.print(f"stopped after {outcome.recomputed} photos; run the same command again to go on")
         raise typer.Exit(outcome.exit_code)

@@ -2,6 +2,7 @@
 
 OUT/world/                  the synthetic data (see demo.world)
 OUT/geocorrect.toml         the configuration, ready for `geocorrect -c`
+OUT/calibrations/           depth of the anchors, with --depth triangulated
 OUT/images/                 photos as harvested over HTTP
 OUT/corrections.gpkg        the catalog; OUT/corrections.geojson its export
 OUT/before_after.png        the picture; OUT/summary.json the figures; OUT/report.html the page
@@ -32,7 +33,7 @@ from geocorrect.demo.picture import before_after
 from geocorrect.demo.server import LOOKALIKE_TOKEN, MapillaryLookalike
 from geocorrect.demo.summary import summarise
 from geocorrect.demo.world import DemoWorld, build_world
-from geocorrect.errors import ExitCode, Status
+from geocorrect.errors import ExitCode, Status, UsageError
 from geocorrect.export.atomic_file import atomic_file
 from geocorrect.export.geojson import write_geojson
 from geocorrect.harvest.area import Area
@@ -63,6 +64,9 @@ max_features = 4000       # half the default: a quarter of the matching work, an
 [retrieve]
 max_candidates = 6
 
+[depth]
+source = "{depth}"
+
 [batch]
 workers = {workers}
 """
@@ -70,13 +74,18 @@ workers = {workers}
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """Where, which world, and with how many processes; catalog: GeoPackage in `out` when None, else a database URL."""
+    """Where, which world, and with how many processes.
+
+    catalog_url: GeoPackage in `out` when None, else a database. depth: "lidar" (measured by the anchors' scanner, an
+    oracle) or "triangulated" (from the anchors' neighbours: no scanner, no network).
+    """
 
     out: Path
     seed: int = 7
     size: str = "full"
     workers: int = 2
     catalog_url: str | None = None
+    depth: str = "lidar"
 
 
 @dataclass(frozen=True)
@@ -113,9 +122,17 @@ def run_demo(options: DemoOptions, say: Say, progress: Progress) -> DemoOutcome:
 
 def _configuration(options: DemoOptions) -> Settings:
     file = options.out / "geocorrect.toml"
-    text = CONFIGURATION.format(file=file, catalog=options.catalog_url or "corrections.gpkg", workers=options.workers)
+    if file.is_file() and (before := load_settings(file).settings.depth.source) != options.depth:
+        raise UsageError(f"{options.out}: holds a demo with {before} depth; give another folder with --out")
+    text = CONFIGURATION.format(
+        file=file, catalog=options.catalog_url or "corrections.gpkg", depth=options.depth, workers=options.workers
+    )
     _write_if_changed(file, text.encode())
-    return load_settings(file).settings
+    settings = load_settings(file).settings
+    if settings.depth.needs_neighbours:
+        # Where this folder is, all processes share the depth that one of them has triangulated.
+        settings.calibrations.folder.mkdir(exist_ok=True)
+    return settings
 
 
 def _add_anchors(catalog: Catalog, world: DemoWorld) -> None:

@@ -89,6 +89,7 @@ def import_description(path: Path) -> Imported:
 def read_photo(path: Path, image_id: str) -> Image:
     """One photo by its EXIF; a file that cannot be read becomes an image with that problem."""
     now = datetime.now(UTC)
+    path = path.absolute()  # a job may start in another folder
     try:
         facts = read_exif(path)
         digest = sha256_of(path)
