@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: help demo test test-slow check bench clean
+.PHONY: help demo test test-slow check bench chaos clean
 
 help:
 	@echo "make demo   install into .venv and run the whole pipeline on a synthetic street (no GPU, no weights)"
 	@echo "make test   install with test tools and run lint, types and all tests"
 	@echo "make check  lint and types only      make test-slow  long sweeps      make bench  benchmarks"
+	@echo "make chaos  60 SIGKILLs over 300 photos, on GeoPackage and PostGIS (CHAOS='--kills 20 --seed 2')"
 
 $(VENV)/core.stamp: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -35,6 +36,9 @@ test: check
 
 test-slow: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m "slow"
+
+chaos: $(VENV)/dev.stamp
+	$(BIN)/python tests/chaos_campaign.py $(CHAOS)
 
 bench: $(VENV)/dev.stamp
 	for script in benchmarks/*.py; do $(BIN)/python $$script --quick || exit 1; done

@@ -89,6 +89,7 @@ class Tally:
     rows_lost: int = 0
     rows_doubled: int = 0
     rows_different: int = 0
+    examples: list[str] = field(default_factory=list)
 
     @property
     def clean(self) -> bool:
@@ -103,7 +104,7 @@ class Tally:
             yield f"  {kind:<12} {count:3d} kills, {self.hits[kind]:3d} in the phase aimed at"
         yield f"rows lost {self.rows_lost}, doubled {self.rows_doubled}, different {self.rows_different}"
         yield f"half-written files {len(self.half_written)}, left over {len(self.left_over)}, orphans {self.orphans}"
-        yield from (f"  {what}" for what in self.half_written + self.left_over)
+        yield from (f"  {what}" for what in self.half_written + self.left_over + self.examples)
 
 
 class Chaos:
@@ -135,7 +136,9 @@ class Chaos:
             self.tally.rows_doubled += sum(count - 1 for count in there.values() if count > 1)
             keys, wanted = {row[0] for row in found[table]}, {row[0] for row in rows}
             self.tally.rows_lost += len(wanted - keys)
-            self.tally.rows_different += len(set(found[table]) ^ set(rows))
+            different = set(found[table]) ^ set(rows)
+            self.tally.rows_different += len(different)
+            self.tally.examples += [f"{scene.folder.name} {table}: {row}" for row in sorted(different)[:2]]
         self.tally.half_written += half_written(scene.folder)
         self.tally.left_over += leftovers(scene.folder)
 

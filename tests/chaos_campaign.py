@@ -39,16 +39,23 @@ class Site:
 
     def __init__(self, folder: Path, city: SmallCity, service: MapillaryLookalike, server: str | None) -> None:
         self.folder, self.city, self.service, self.server = folder, city, service, server
+        self.databases: list[str] = []
 
     def scene(self, name: str, workers: int) -> Scene:
         """A fresh scene with an empty catalog."""
         return make_scene(self.folder / name, self.city, self.service, self._address(), workers)
+
+    def close(self) -> None:
+        """Drop the databases that were made on the server."""
+        for name in self.databases:
+            execute(str(self.server), f"drop database {name} with (force)")
 
     def _address(self) -> str:
         if self.server is None:
             return "corrections.gpkg"
         name = f"geocorrect_chaos_{uuid.uuid4().hex[:10]}"
         execute(self.server, f"create database {name}")
+        self.databases.append(name)
         url = with_database(self.server, name)
         Catalog.open(url, create=True).close()
         return url
