@@ -22,6 +22,10 @@ app = typer.Typer(
 CatalogOption = Annotated[
     str | None, typer.Option("--catalog", help="Catalog instead of the configured one: PATH.gpkg or postgresql://…")
 ]
+MaxImagesOption = Annotated[int | None, typer.Option(min=1, help="Correct that many images at most.")]
+MaxRuntimeOption = Annotated[
+    str | None, typer.Option("--max-runtime", help="Finish the image at hand after that long: 90s, 30m, 2h.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 
@@ -68,18 +72,21 @@ def init(
 def correct(
     context: typer.Context,
     catalog: CatalogOption = None,
-    max_images: Annotated[int | None, typer.Option(min=1, help="Stop after that many images.")] = None,
+    max_images: MaxImagesOption = None,
+    max_runtime: MaxRuntimeOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what is due.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Correct every image of the catalog that is due (no result yet, or something changed)."""
-    from geocorrect.batch.job import correct_due
+    """Correct every image of the catalog that is due (no result yet, or it or its anchors changed)."""
+    from geocorrect.batch.job import Allowance, correct_due
     from geocorrect.batch.observe import observed
+
+    allowance = Allowance.of(max_images, max_runtime)
 
     settings = invocation(context).settings(catalog)
     with observed(settings, "correct") as observer, open_catalog(settings) as store, progress_bar("correct") as bar:
         follow = observer.following(bar)
-        outcome = correct_due(settings, store, max_images=max_images, dry_run=dry_run, on_progress=follow)
+        outcome = correct_due(settings, store, allowance=allowance, dry_run=dry_run, on_progress=follow)
         observer.ended(outcome)
     if as_json:
         write_json(outcome.as_json())
@@ -92,19 +99,25 @@ def correct(
 def run(
     context: typer.Context,
     catalog: CatalogOption = None,
+    max_images: MaxImagesOption = None,
+    max_runtime: MaxRuntimeOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be done; store nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """The scheduled job: harvest the configured area, correct what is due, write the configured exports.
 
-    Without [area] in the configuration nothing is harvested. The exit code is the first failure's.
+    Without [area] in the configuration nothing is harvested. The exit code is the first failure's. --max-runtime counts
+    from the start; the harvest is not interrupted, and what is there at the end is exported.
     """
+    from geocorrect.batch.job import Allowance
     from geocorrect.batch.observe import observed
     from geocorrect.batch.pipeline import run_pipeline
 
+    allowance = Allowance.of(max_images, max_runtime)
     settings = invocation(context).settings(catalog)
     with observed(settings, "run") as observer, open_catalog(settings) as store, progress_bar("correct") as bar:
-        outcome = run_pipeline(settings, store, dry_run=dry_run, on_progress=observer.following(bar))
+        follow = observer.following(bar)
+        outcome = run_pipeline(settings, store, allowance=allowance, dry_run=dry_run, on_progress=follow)
         observer.ended(outcome)
     if as_json:
         write_json(outcome.as_json())

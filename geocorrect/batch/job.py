@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from geocorrect.batch.describe import present_run_key
+from geocorrect.batch.duration import seconds
 from geocorrect.batch.run import RunSummary, plan_run, run_batch
 from geocorrect.batch.stop import stop_on_signal
 from geocorrect.catalog.hold import hold_scene
@@ -49,26 +51,45 @@ class JobOutcome:
         return "\n".join(lines)
 
 
+@dataclass(frozen=True)
+class Allowance:
+    """How much a job may do: images, and seconds counted from when this object is made."""
+
+    max_images: int | None = None
+    max_runtime_s: float = math.inf
+    began_s: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def of(cls, max_images: int | None, max_runtime: str | None) -> Allowance:
+        """As typed, the time like 90s, 30m, 2h; UsageError when it is no duration."""
+        return cls(max_images, math.inf if max_runtime is None else seconds(max_runtime))
+
+    @property
+    def left_s(self) -> float:
+        """Seconds left."""
+        return max(0.0, self.max_runtime_s - (time.monotonic() - self.began_s))
+
+
 def correct_due(
     settings: Settings,
     catalog: Catalog,
     *,
-    max_images: int | None = None,
-    max_runtime_s: float = math.inf,
+    allowance: Allowance | None = None,
     dry_run: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, due: None,
 ) -> JobOutcome:
     """Correct what is due; Ctrl-C and SIGTERM finish the images at hand and end with 130 or 143.
 
-    max_images, max_runtime_s: do no more than that; what is left is no failure, the next run goes on. Raises
-    SceneBusyError when another run holds the scene.
+    allowance: do no more than that; what is left is no failure, the next run goes on. Raises SceneBusyError when
+    another run holds the scene.
     """
+    allowance = allowance or Allowance()
     if dry_run:
         planned = plan_run(settings, catalog)
         key = present_run_key(planned.description, catalog)
         return JobOutcome(RunSummary(key, n_due=len(planned.plan)), ExitCode.OK, dry_run=True)
-    with hold_scene(catalog.engine), stop_on_signal(max_runtime_s) as stop:
-        summary = run_batch(settings, catalog, stop, on_progress, max_images)
+    with hold_scene(catalog.engine), stop_on_signal(allowance.left_s) as stop:
+        summary = run_batch(settings, catalog, stop, on_progress, allowance.max_images)
     return JobOutcome(summary, stop.exit_code or _exit_code(summary, settings))
 
 

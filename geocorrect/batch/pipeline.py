@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from geocorrect.batch.job import JobOutcome, correct_due
+from geocorrect.batch.describe import describe_run
+from geocorrect.batch.job import Allowance, JobOutcome, correct_due
 from geocorrect.batch.sequence_outcome import SequenceOutcome
 from geocorrect.batch.sequences import adjust_due_sequences
 from geocorrect.catalog.store import Catalog
@@ -63,19 +64,23 @@ def run_pipeline(
     settings: Settings,
     catalog: Catalog,
     *,
+    allowance: Allowance | None = None,
     dry_run: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, due: None,
 ) -> PipelineOutcome:
     """Harvest the configured area, correct what is due, compare the sequences, write the configured exports.
 
-    dry_run: ask the service and count what is due, store and write nothing.
+    allowance: what the correction may do; its time runs while photos are harvested, too. dry_run: ask the service and
+    count what is due, store and write nothing.
     """
+    allowance = allowance or Allowance()
+    describe_run(settings)  # weights that are missing are told before hours are spent on harvesting
     area = Area.configured(settings.area.bbox, settings.area.file)
     harvested = None
     if area is not None:
         plan = HarvestPlan(area, settings.images.folder, dry_run=dry_run)
         harvested = run_harvest(settings.harvest, plan, MemorySink() if dry_run else catalog)
-    corrected = correct_due(settings, catalog, dry_run=dry_run, on_progress=on_progress)
+    corrected = correct_due(settings, catalog, allowance=allowance, dry_run=dry_run, on_progress=on_progress)
     sequences = None
     if settings.sequence.enabled and corrected.exit_code not in _STOPPED:
         sequences = adjust_due_sequences(settings, catalog, dry_run=dry_run)

@@ -105,7 +105,7 @@ def run_batch(
     planned = plan_run(settings, catalog)
     todo = planned.plan.first(max_images)
     summary = RunSummary(present_run_key(planned.description, catalog), n_due=len(planned.plan))
-    if not len(todo):
+    if not len(todo) or stop.requested:
         return summary
     started_s = time.monotonic()
     manifest = next_manifest(planned.description, catalog, todo, planned.scene.index)

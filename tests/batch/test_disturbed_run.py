@@ -46,8 +46,8 @@ def copy_of(finished: Path, folder: Path) -> Path:
     return folder
 
 
-def start(scene: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "geocorrect", "-c", str(scene / "geocorrect.toml"), "correct"]
+def start(scene: Path, *options: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "geocorrect", "-c", str(scene / "geocorrect.toml"), "correct", *options]
     return subprocess.Popen(command, env={**os.environ, **MORE}, stderr=subprocess.DEVNULL)
 
 
@@ -101,4 +101,15 @@ def test_sigterm_ends_a_run_well(finished: Path, undisturbed: list[str], tmp_pat
     # A machine so fast that nothing was left to do ends with 0.
     assert process.wait(timeout=120) in (ExitCode.TERMINATED, ExitCode.OK)
     assert start(scene).wait(timeout=300) == 0
+    assert results(scene) == undisturbed
+
+
+def test_a_run_may_be_given_little_time_or_few_images(finished: Path, undisturbed: list[str], tmp_path: Path) -> None:
+    """What is left is no failure, and the next run goes on."""
+    scene = copy_of(finished, tmp_path)
+    assert start(scene, "--max-images", "1").wait(timeout=120) == 0
+    assert len(results(scene)) == 1
+    assert start(scene, "--max-runtime", "0.01s").wait(timeout=120) == 0
+    assert len(results(scene)) == 1
+    assert start(scene, "--max-runtime", "1h").wait(timeout=300) == 0
     assert results(scene) == undisturbed
