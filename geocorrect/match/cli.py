@@ -18,7 +18,9 @@ def match(
     matcher: Annotated[str, typer.Option(help="sift, mast3r, eloftr, lightglue_disk or lightglue_superpoint.")] = "",
     depth: Annotated[str, typer.Option(help="Also show the anchor's depth: depth_anything_v2, depth_pro, …")] = "",
     out: Annotated[Path, typer.Option(help="Picture to write, .png or .jpg.")] = Path("matches.png"),
-    focal: Annotated[float, typer.Option(help="Focal length over the long side of both photos; 0: 0.85.")] = 0.0,
+    focal: Annotated[
+        float, typer.Option(min=0.0, help="Focal length over the long side of both photos; 0: 0.85.")
+    ] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON on stdout.")] = False,
 ) -> None:
     """Match two photos, draw the matches with the inliers, and the depth of the second photo beside them."""

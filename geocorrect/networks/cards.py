@@ -21,11 +21,12 @@ class Task(StrEnum):
 
 @dataclass(frozen=True)
 class Licence:
-    """`commercial`: may be used by or for a company."""
+    """`commercial`: may be used by or for a company. short: for tables."""
 
     name: str
     url: str
     commercial: bool
+    short: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,16 +68,19 @@ MAST3R_LICENCE = Licence(
     "CC-BY-NC-SA-4.0 and the licences of all training sets (CHECKPOINTS_NOTICE; Map-free is the strictest)",
     "https://github.com/naver/mast3r/blob/main/CHECKPOINTS_NOTICE",
     commercial=False,
+    short="CC-BY-NC-SA-4.0, more",
 )
 SUPERPOINT_LICENCE = Licence(
     "Magic Leap SuperPoint, non-commercial research",
     "https://github.com/magicleap/SuperPointPretrainedNetwork/blob/master/LICENSE",
     commercial=False,
+    short="Magic Leap, research",
 )
 APPLE_LICENCE = Licence(
     "Apple Machine Learning Research Model (apple-amlr), non-commercial research",
     "https://huggingface.co/apple/DepthPro-hf",
     commercial=False,
+    short="Apple, research",
 )
 
 HUB_MODEL = (RemoteFile("config.json"), RemoteFile("model.safetensors"))
@@ -109,7 +113,7 @@ _CARDS = (
         title="MASt3R ViT-Large 512 metric",
         task=Task.MATCHING,
         hub_id="naver/MASt3R_ViTLarge_BaseDecoder_512_catmlpdpt_metric",
-        files=HUB_MODEL,
+        files=(RemoteFile("model.safetensors"),),  # all sizes are read from the tensors' shapes
         size_mb=2755,
         memory_mb=3600,
         licence=MAST3R_LICENCE,
@@ -204,5 +208,11 @@ _CARDS = (
         relative_depth_sigma=0.8,
     ),
 )
+
+
+def size_text(megabytes: int) -> str:
+    """A size for people: 64 MB, 2.8 GB."""
+    return f"{megabytes} MB" if megabytes < 1000 else f"{megabytes / 1000:.1f} GB"
+
 
 CARDS: Mapping[str, ModelCard] = {card.name: card for card in _CARDS}

@@ -54,11 +54,17 @@ def verify(
     name: Name, folder: Folder = None, accept_licence: Accept = False, profile: Purpose = Profile.RESEARCH
 ) -> None:
     """Check the files of a model against their recorded sha256; also adopts files that were copied here by hand."""
-    from geocorrect.networks.weights import ModelAccess
+    from geocorrect.networks.weights import ModelAccess, comparable_files
     from geocorrect.networks.weights import verify as verify_weights
 
-    found = verify_weights(name, ModelAccess(folder, profile), accept_licence)
-    typer.echo(f"{found.identity}: whole", err=True)
+    access = ModelAccess(folder, profile)
+    compared = comparable_files(name, access)
+    found = verify_weights(name, access, accept_licence)
+    new = [file.name for file in found.card.files if file.name not in compared]
+    text = f"{found.identity}: whole" if compared else f"{found.identity}: taken into use"
+    if new:
+        text += f"; nothing to compare {', '.join(new)} with, recorded as found"
+    typer.echo(text, err=True)
 
 
 @app.command()

@@ -25,6 +25,7 @@ from geocorrect.networks.weights import (
     read_manifest,
     require_permitted,
     verify,
+    verify_command,
     write_manifest,
 )
 
@@ -77,19 +78,29 @@ def _download_from_hub(card: ModelCard, hub_id: str, folder: Path) -> tuple[str,
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
+    wanted = [file.name for file in card.files]
     try:
         info = HfApi().model_info(hub_id, revision=card.revision, files_metadata=True)
-        wanted = [file.name for file in card.files]
         snapshot_download(hub_id, revision=info.sha, local_dir=folder, allow_patterns=wanted)
-    except (HfHubHTTPError, OSError) as error:
+    except Exception as error:
+        # Which HTTP library the hub's client uses, and with it the class of a failed connection, varies by version.
+        if not isinstance(error, (HfHubHTTPError, OSError)) and not _is_of_an_http_library(error):
+            raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"{card.name}: cannot fetch https://huggingface.co/{hub_id} ({reason})") from None
+        raise ModelError(
+            f"{card.name}: cannot fetch https://huggingface.co/{hub_id} ({reason}); run the same command again to "
+            f"continue, or copy {', '.join(wanted)} into {folder} and run `{verify_command(card)}`"
+        ) from None
     declared = {
         sibling.rfilename: sibling.lfs.sha256
         for sibling in info.siblings or []
         if sibling.lfs is not None and sibling.rfilename in wanted
     }
     return f"{hub_id}@{info.sha}", declared
+
+
+def _is_of_an_http_library(error: Exception) -> bool:
+    return type(error).__module__.split(".")[0].rstrip("2") in {"httpx", "httpcore", "requests", "urllib3"}
 
 
 def _download_url(file: RemoteFile, folder: Path) -> None:
@@ -113,7 +124,8 @@ def _download_url(file: RemoteFile, folder: Path) -> None:
             raise ModelError(f"{partial}: does not fit the file at {file.url}; delete it and fetch again") from None
         raise ModelError(f"cannot fetch {file.url} ({error})") from None
     except (HTTPException, OSError) as error:
-        raise ModelError(f"cannot fetch {file.url} ({error}); run the same command again to continue") from None
+        reason = getattr(error, "reason", error)
+        raise ModelError(f"cannot fetch {file.url} ({reason}); run the same command again to continue") from None
     if partial.stat().st_size < whole:
         raise ModelError(f"cannot fetch {file.url} (the connection broke); run the same command again to continue")
     partial.replace(target)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from geocorrect.checksum import sha256_of
 from geocorrect.errors import ModelError, UsageError
-from geocorrect.networks.cards import CARDS, ModelCard
+from geocorrect.networks.cards import CARDS, ModelCard, Task, size_text
 
 FOLDER_VARIABLE = "GEOCORRECT_WEIGHTS"
 MANIFEST = "geocorrect-weights.json"
@@ -150,9 +150,20 @@ def verify(name: str, access: ModelAccess, accept_licence: bool = False) -> Chec
     return locate(name, access)
 
 
+def comparable_files(name: str, access: ModelAccess) -> set[str]:
+    """Names of the model's files whose sha256 is published or was recorded: what `verify` can compare."""
+    known = read_manifest(model_folder(name, access))
+    return {file.name for file in card_of(name).files if file.sha256} | set(known.files if known else ())
+
+
 def fetch_command(card: ModelCard) -> str:
     """The one command that fetches the model."""
     return f"geocorrect models fetch {card.name}" + (" --accept-licence" if needs_acceptance(card) else "")
+
+
+def verify_command(card: ModelCard) -> str:
+    """The one command that takes files which were copied by hand into use."""
+    return f"geocorrect models verify {card.name}" + (" --accept-licence" if needs_acceptance(card) else "")
 
 
 def read_manifest(folder: Path) -> Manifest | None:
@@ -186,16 +197,26 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _missing_text(card: ModelCard, folder: Path, missing: list[str]) -> str:
-    return (
-        f"{card.name}: the weights of {card.title} are not on this machine: {', '.join(missing)} missing in {folder} "
-        f"({card.size_mb / 1000:.2g} GB, licence of the weights: {card.licence.name}). Run `{fetch_command(card)}`, or "
-        f"point {FOLDER_VARIABLE} to a folder that holds {card.name}/"
-    )
+    lines = [
+        f"{card.name}: the weights of {card.title} are not on this machine",
+        f"  missing: {', '.join(missing)} in {folder}",
+        f"  size:    {size_text(card.size_mb)}; {size_text(card.memory_mb)} of memory when loaded",
+        f"  licence: {card.licence.name}",
+        f"           {card.licence.url}",
+        f"  fetch:   geocorrect models fetch {card.name}"
+        + (" --accept-licence   (once you have read the licence and agree)" if needs_acceptance(card) else ""),
+        f"  offline: copy them there, or set {FOLDER_VARIABLE} to a folder with {card.name}/ in it; "
+        f"then {verify_command(card)}",
+    ]
+    if card.alternative is not None:
+        other = card_of(card.alternative)
+        lines.append(f"  instead: {other.name} ({size_text(other.size_mb)}, {other.licence.name})")
+    if card.task is Task.MATCHING:
+        lines.append('  or:      [match] matcher = "sift", which needs no weights')
+    return "\n".join(lines)
 
 
 def _unaccepted_text(card: ModelCard, folder: Path) -> str:
-    flag = " --accept-licence" if needs_acceptance(card) else ""
-    what = f"their licence, {card.licence.name} ({card.licence.url}), was not accepted" if flag else "not verified yet"
-    return (
-        f"{card.name}: the weights in {folder} are there, but {what}. Run `geocorrect models verify {card.name}{flag}`"
-    )
+    licence = f"their licence, {card.licence.name} ({card.licence.url}), was not accepted"
+    what = licence if needs_acceptance(card) else "not verified yet"
+    return f"{card.name}: the weights in {folder} are there, but {what}. Run `{verify_command(card)}`"

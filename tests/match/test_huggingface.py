@@ -188,7 +188,7 @@ def test_disk_features_are_computed_once(disk: DiskLightGlue, monkeypatch: pytes
     ],
 )
 def test_missing_weights_name_the_command(build: Callable[[Runtime], object], tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"not on this machine.*geocorrect models fetch "):
+    with pytest.raises(ModelError, match=r"(?s)not on this machine.*geocorrect models fetch "):
         build(Runtime(device="cpu", access=ModelAccess(tmp_path)))
 
 

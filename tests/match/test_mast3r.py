@@ -254,7 +254,7 @@ def test_weightless_machine_is_told_the_command(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as error:
         build(options)
     for part in (
-        "model.safetensors missing",
+        "missing: model.safetensors in ",
         "2.8 GB",
         "CC-BY-NC-SA-4.0",
         "geocorrect models fetch mast3r --accept-licence",

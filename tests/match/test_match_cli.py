@@ -60,4 +60,5 @@ def test_unknown_names_and_missing_weights(
         done = runner.invoke(app, ["match", *pair, *arguments])
         assert isinstance(done.exception, kind)
         assert message in str(done.exception)
+    assert runner.invoke(app, ["match", *pair, "--focal", "-1"]).exit_code == 2
     assert not list(tmp_path.glob("*.png"))

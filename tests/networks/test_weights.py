@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from geocorrect.errors import ModelError, UsageError
 from geocorrect.networks import cards, fetch, weights
-from geocorrect.networks.cards import APACHE, CARDS, ModelCard, RemoteFile, Task
+from geocorrect.networks.cards import APACHE, CARDS, ModelCard, RemoteFile, Task, size_text
 from geocorrect.networks.cli import app
 from geocorrect.networks.weights import ModelAccess, Profile, locate, verify
 
@@ -53,11 +53,20 @@ def test_missing_weights_say_what_how_big_which_licence_and_the_command(name: st
         locate(name, ModelAccess(tmp_path))
     text = str(error.value)
     assert f"{card.files[0].name}" in text
-    assert f"{card.size_mb / 1000:.2g} GB" in text
+    assert f"size:    {size_text(card.size_mb)}; " in text
     assert card.licence.name in text
+    assert card.licence.url in text
     accept = "" if card.licence.commercial else " --accept-licence"
-    assert f"`geocorrect models fetch {name}{accept}`" in text
+    assert f"geocorrect models fetch {name}{accept}" in text
+    assert f"geocorrect models verify {name}{accept}" in text
     assert str(tmp_path / name) in text
+    if card.alternative:
+        assert f"instead: {card.alternative} " in text
+    assert ('matcher = "sift"' in text) == (card.task is Task.MATCHING)
+
+
+def test_sizes_are_written_for_people() -> None:
+    assert [size_text(megabytes) for megabytes in (64, 999, 2755)] == ["64 MB", "999 MB", "2.8 GB"]
 
 
 @pytest.mark.parametrize("name", sorted(CARDS))
@@ -262,9 +271,7 @@ def _hub(monkeypatch: pytest.MonkeyPatch, sha256: str) -> list[dict[str, Any]]:
 def test_hub_fetch_pins_the_commit_and_checks_the_declared_sum(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     calls = _hub(monkeypatch, hashlib.sha256(CONTENT).hexdigest())
     found = fetch.fetch(RESTRICTED, ModelAccess(tmp_path), accept_licence=True)
-    assert calls == [
-        {"hub_id": CARDS[RESTRICTED].hub_id, "revision": "c0ffee", "files": ["config.json", "model.safetensors"]}
-    ]
+    assert calls == [{"hub_id": CARDS[RESTRICTED].hub_id, "revision": "c0ffee", "files": ["model.safetensors"]}]
     record = json.loads((found.folder / weights.MANIFEST).read_text())
     assert record["source"] == f"{CARDS[RESTRICTED].hub_id}@c0ffee"
     assert record["licence"] == CARDS[RESTRICTED].licence.name
@@ -278,36 +285,65 @@ def test_hub_fetch_deletes_what_differs(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert not (tmp_path / FREE / "model.safetensors").exists()
 
 
-def test_an_unreachable_hub_is_a_model_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+class _ConnectError(Exception):
+    """What the hub's HTTP library raises; not an OSError in every version."""
+
+
+@pytest.mark.parametrize(
+    ("module", "base"), [("builtins", OSError), ("httpx", _ConnectError), ("httpx2", _ConnectError)]
+)
+def test_an_unreachable_hub_is_a_model_error(
+    module: str, base: type[Exception], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     import huggingface_hub
 
+    failure = type("ConnectError", (base,), {"__module__": module})
+
     def refuse(*_: Any, **__: Any) -> None:
-        raise OSError("no route to host")
+        raise failure("no route to host")
 
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", refuse)
-    with pytest.raises(
-        ModelError, match=r"eloftr: cannot fetch https://huggingface.co/zju-community.*no route to host"
-    ):
+    with pytest.raises(ModelError) as error:
+        fetch.fetch(FREE, ModelAccess(tmp_path))
+    assert "eloftr: cannot fetch https://huggingface.co/zju-community" in str(error.value)
+    assert "(no route to host); run the same command again" in str(error.value)
+    assert f"copy config.json, model.safetensors into {tmp_path / FREE}" in str(error.value)
+
+
+def test_a_bug_while_fetching_is_not_mistaken_for_a_bad_connection(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import huggingface_hub
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise KeyError("siblings")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", fail)
+    with pytest.raises(KeyError, match="siblings"):
         fetch.fetch(FREE, ModelAccess(tmp_path))
 
 
 def test_command_line_lists_locates_and_verifies(tmp_path: Path) -> None:
     runner = CliRunner()
     place(tmp_path, FREE)
-    place(tmp_path, RESTRICTED)
-    (tmp_path / RESTRICTED / "config.json").unlink()
+    place(tmp_path, "depth_pro")
+    (tmp_path / "depth_pro" / "config.json").unlink()
     listed = runner.invoke(app, ["list", "--json", "--folder", str(tmp_path)])
     assert listed.exit_code == 0
     rows = {row["name"]: row for row in json.loads(listed.stdout)}
     assert set(rows) == set(CARDS)
-    assert rows[RESTRICTED]["state"] == rows[FREE]["state"] == "partial"
+    assert rows["depth_pro"]["state"] == rows[FREE]["state"] == "partial"
     assert rows["zoedepth_kitti"]["state"] == "absent"
     assert runner.invoke(app, ["path", FREE, "--folder", str(tmp_path)]).stdout.strip() == str(tmp_path / FREE)
-    assert runner.invoke(app, ["verify", FREE, "--folder", str(tmp_path)]).exit_code == 0
+    adopted = runner.invoke(app, ["verify", FREE, "--folder", str(tmp_path)])
+    assert adopted.exit_code == 0
+    assert "taken into use; nothing to compare config.json, model.safetensors with" in adopted.stderr
+    assert runner.invoke(app, ["verify", FREE, "--folder", str(tmp_path)]).stderr.strip().endswith(": whole")
     again = json.loads(runner.invoke(app, ["list", "--json", "--folder", str(tmp_path)]).stdout)
     assert next(row for row in again if row["name"] == FREE)["state"] == "ready"
     table = runner.invoke(app, ["list", "--folder", str(tmp_path)])
     assert table.exit_code == 0
+    assert all(name in table.stdout for name in CARDS), "names are typed, so they must be whole"
     refused = runner.invoke(app, ["fetch", RESTRICTED, "--folder", str(tmp_path)])
     assert isinstance(refused.exception, ModelError)
 

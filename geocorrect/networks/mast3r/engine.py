@@ -99,12 +99,10 @@ class Mast3rEngine:
             by_grids[first.grid, second.grid].append(index)
         for indices in by_grids.values():
             for batch in _batches(indices, batch_size):
-                first, second = (_stacked([pairs[index][side] for index in batch]) for side in (0, 1))
-                if len(first.tokens) == len(second.tokens) == 1:
-                    first = Encoded(
-                        first.tokens.expand(len(batch), -1, -1), first.grid
-                    )  # one pair, asked for repeatedly
-                yield DecodedPairs(batch, *self.model.decode(first, second))
+                views1, views2 = (_stacked([pairs[index][side] for index in batch]) for side in (0, 1))
+                if len(views1.tokens) == len(views2.tokens) == 1:  # one pair, perhaps asked for repeatedly
+                    views1 = Encoded(views1.tokens.expand(len(batch), -1, -1), views1.grid)
+                yield DecodedPairs(batch, *self.model.decode(views1, views2))
 
 
 def _stacked(photos: Sequence[PhotoTokens]) -> Encoded:
