@@ -86,9 +86,13 @@ class ExportSection:
 
 @dataclass(frozen=True)
 class MatchSection:
-    """G: which matcher, and the options of each."""
+    """G: which matcher, and the options of each.
+
+    agree_px: when positive, pairs are matched in both orders and only what agrees within it stays (for networks).
+    """
 
     matcher: MatcherName = "sift"
+    agree_px: float = 0.0
     sift: SiftOptions = field(default_factory=SiftOptions)
     mast3r: Mast3rOptions = field(default_factory=Mast3rOptions)
     eloftr: EloftrOptions = field(default_factory=EloftrOptions)

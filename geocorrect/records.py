@@ -179,7 +179,8 @@ class Query:
     """A photo ready to be localised: pixels in memory, the reported position moved into the scene's ENU frame.
 
     pixels: (H, W, 3) RGB uint8 in the orientation that camera describes. reported_enu_m: (3,), z nan when unknown, all
-    nan when there is no position. heading_deg clockwise from true north, nan when unknown.
+    nan when there is no position. heading_deg clockwise from true north, nan when unknown. mask: (H, W) True where the
+    pixels may be trusted; None: everywhere.
     """
 
     image_id: str
@@ -187,14 +188,16 @@ class Query:
     camera: Camera
     reported_enu_m: Float
     heading_deg: float = NAN
+    mask: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class AnchorView:
-    """An anchor with its pixels in memory, (H, W, 3) RGB uint8."""
+    """An anchor with its pixels in memory, (H, W, 3) RGB uint8; mask as in `Query`."""
 
     anchor: Anchor
     pixels: ImageArray
+    mask: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)

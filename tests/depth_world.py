@@ -1,4 +1,4 @@
-"""The corner of two textured walls with known depth, anchors in front of it, a "network" whose depth is wrong, and photos to correct."""
+"""The corner of two textured walls, anchors in front of it, a "network" whose depth is wrong, photos to correct."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ LEVELS: list[set[str]] = [
     {"errors", "checksum", "cache"},
     {"geometry"},
     {"records"},
-    {"imagery", "log"},
+    {"imagery", "masks", "log"},
     {"networks"},
     {"match", "depth"},
     {"localize", "retrieve"},

@@ -37,7 +37,8 @@ def read_sensor_folder(folder: Path, suffix: str) -> SensorFolder:
     data = folder / "data"
     if not data.is_dir():
         raise InputError(f"{data}: no such folder; expected <sensor>/data/0000000000{suffix} and timestamps.txt")
-    paths = sorted(path for path in data.iterdir() if path.suffix == suffix and not path.name.startswith("."))
+    # A name with another dot is a mask of the frame of that number (see `geocorrect.masks`), or hidden.
+    paths = sorted(path for path in data.iterdir() if path.suffix == suffix and "." not in path.stem)
     if not paths:
         raise InputError(f"{data}: no {suffix} files")
     times = read_timestamps(folder / "timestamps.txt")

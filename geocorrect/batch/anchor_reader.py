@@ -13,6 +13,7 @@ from geocorrect.depth.base import DepthSource
 from geocorrect.depth.neighbours import NeighbourBook
 from geocorrect.errors import InputError
 from geocorrect.imagery import read_image
+from geocorrect.masks import mask_beside
 from geocorrect.match.base import Matcher
 from geocorrect.records import Anchor, AnchorView, DepthMap, ImageArray
 
@@ -29,6 +30,7 @@ class AnchorReader:
         size = settings.batch.cached_anchors
         self._views: Recent[AnchorView] = Recent(size)
         self.book = NeighbourBook(self.view)
+        self._masks = settings.localize.verify.masks
         self._needs_neighbours = settings.depth.needs_neighbours
         self.depth = CachedDepth(build_depth(settings, matcher, self.book), size)
 
@@ -49,11 +51,14 @@ class AnchorReader:
 
     def view(self, anchor: Anchor) -> AnchorView:
         """The anchor with its pixels; InputError naming the file."""
-        return self._views.get(anchor.id, partial(read_anchor, anchor))
+        return self._views.get(anchor.id, partial(read_anchor, anchor, self._masks))
 
 
-def read_anchor(anchor: Anchor) -> AnchorView:
-    """The anchor with its pixels, checked against its camera; InputError naming the file."""
+def read_anchor(anchor: Anchor, masks: str = "") -> AnchorView:
+    """The anchor with its pixels, checked against its camera, and its mask; InputError naming the file.
+
+    masks: name of the set of masks; empty: none are read.
+    """
     pixels = read_image(anchor.path)
     camera = anchor.camera
     if pixels.shape[:2] != (camera.height, camera.width):
@@ -61,7 +66,7 @@ def read_anchor(anchor: Anchor) -> AnchorView:
             f"{anchor.path}: {pixels.shape[1]}×{pixels.shape[0]} pixels, but its calibration is for "
             f"{camera.width}×{camera.height}"
         )
-    return AnchorView(anchor, pixels)
+    return AnchorView(anchor, pixels, mask_beside(anchor.path, masks) if masks else None)
 
 
 class Recent(Generic[Value]):

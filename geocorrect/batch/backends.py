@@ -27,6 +27,15 @@ def build_matcher(settings: Settings) -> Matcher:
 
     Networks are loaded when they are first used: asking for a fingerprint is cheap.
     """
+    matcher = _build_one_way(settings)
+    if settings.match.agree_px > 0:
+        from geocorrect.match.both_ways import BothWays
+
+        return BothWays(matcher, settings.match.agree_px)
+    return matcher
+
+
+def _build_one_way(settings: Settings) -> Matcher:
     match settings.match.matcher:
         case "sift":
             from geocorrect.match.sift import SiftMatcher
@@ -93,9 +102,12 @@ def build_appearance(
     if appearance.mode == "off":
         return None
     appearance.require_tokens(settings.match.matcher)
+    from geocorrect.match.both_ways import BothWays
     from geocorrect.match.mast3r import Mast3rMatcher
     from geocorrect.retrieve.by_appearance import AppearanceRetriever
 
+    if isinstance(matcher, BothWays):
+        matcher = matcher.matcher
     assert isinstance(matcher, Mast3rMatcher)
     return AppearanceRetriever(matcher.engine, settings.retrieve, lambda anchor: view(anchor).pixels)
 

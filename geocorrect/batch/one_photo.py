@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from geocorrect.errors import InputError, Reason
 from geocorrect.geometry.frame import Frame
 from geocorrect.imagery import read_image
 from geocorrect.localize.correct import Explanation, explain_image
+from geocorrect.masks import mask_beside
 from geocorrect.match.base import Matcher
 from geocorrect.match.rig import match_photo
 from geocorrect.records import Anchor, AnchorView, Image, ImageArray, Query, Rejection
@@ -48,7 +49,9 @@ def localize_photo(settings: Settings, shelf: AnchorShelf, photo: Image) -> Loca
     pixels = _read_pixels(photo.path, photo)
     matcher = build_matcher(settings)
     reader = AnchorReader(settings, matcher)
-    query = _query(shelf.frame, photo, pixels)
+    masks = settings.localize.verify.masks
+    mask = mask_beside(photo.path, masks, photo.exif_orientation) if masks else None
+    query = replace(_query(shelf.frame, photo, pixels), mask=mask)
     appearance = build_appearance(settings, matcher, reader.view)
     if np.isfinite(query.reported_enu_m[:2]).all():
         anchors = _near(settings, shelf, query, appearance)

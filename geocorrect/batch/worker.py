@@ -14,6 +14,7 @@ from geocorrect.config import Settings
 from geocorrect.errors import InputError, Reason
 from geocorrect.imagery import read_image
 from geocorrect.localize.correct import correct_image
+from geocorrect.masks import mask_beside
 from geocorrect.records import Anchor, Image, Pair, Query, Rejection, Result
 from geocorrect.retrieve.by_appearance import Choice
 
@@ -65,7 +66,7 @@ class Worker:
 
     def __call__(self, task: Task) -> Outcome:
         """Correct one image. A bad image is a Rejection; a bad anchor is left out and reported."""
-        query = _read_query(task)
+        query = _read_query(task, self._settings.localize.verify.masks)
         if isinstance(query, Rejection):
             return Outcome(query, task.pairs)
         chosen = self._choose(task, query)
@@ -87,8 +88,8 @@ class Worker:
         return self._appearance.search(query, task.anchors)
 
 
-def _read_query(task: Task) -> Query | Rejection:
-    """Pixels and camera of the photo, checked against each other, or the reason why it cannot be used."""
+def _read_query(task: Task, masks: str) -> Query | Rejection:
+    """Pixels, mask and camera of the photo, checked against each other, or the reason why it cannot be used."""
     image = task.image
     if image.problem is not None and not (image.problem is Reason.POSITION_MISSING and task.anchors):
         return Rejection(image.id, image.problem, "set aside when it was harvested")
@@ -98,6 +99,7 @@ def _read_query(task: Task) -> Query | Rejection:
         return Rejection(image.id, Reason.CAMERA_UNSUPPORTED, "no usable intrinsics")
     try:
         pixels = read_image(image.path, image.exif_orientation)
+        mask = mask_beside(image.path, masks, image.exif_orientation) if masks else None
     except InputError as error:
         return Rejection(image.id, Reason.IMAGE_UNREADABLE, str(error))
     if pixels.shape[:2] != (image.camera.height, image.camera.width):
@@ -107,7 +109,7 @@ def _read_query(task: Task) -> Query | Rejection:
         return Rejection(image.id, Reason.POSITION_MISSING, "the provider gave no usable position")
     if not task.anchors:
         return Rejection(image.id, Reason.NO_ANCHOR_NEARBY, "no anchor within the search radius")
-    return Query(image.id, pixels, image.camera, task.reported_enu_m, task.heading_deg)
+    return Query(image.id, pixels, image.camera, task.reported_enu_m, task.heading_deg, mask)
 
 
 def image_seed(seed: int, image_id: str) -> int:

@@ -23,8 +23,8 @@ class NeighbourBook:
         self._known: OrderedDict[tuple[str, str], tuple[Anchor, ...]] = OrderedDict()
 
     def learn(self, neighbours: Mapping[str, tuple[Anchor, ...]], anchors: tuple[Anchor, ...]) -> None:
-        """Remember the neighbours of anchors; neighbours: by anchor id."""
-        for anchor in anchors:
+        """Remember the neighbours of anchors; neighbours: by anchor id, of some or all of them."""
+        for anchor in (anchor for anchor in anchors if anchor.id in neighbours):
             self._known[_key(anchor)] = neighbours[anchor.id]
             self._known.move_to_end(_key(anchor))
         while len(self._known) > REMEMBERED:

@@ -26,6 +26,7 @@ from geocorrect.harvest.exif import ExifFacts, read_exif
 from geocorrect.harvest.metadata import ASSUMED_FOCAL_SIGMA, DEFAULT_FOCAL, SFM_FOCAL_SIGMA
 from geocorrect.harvest.opensfm import Reconstruction, Shot, read_reconstructions
 from geocorrect.imagery import read_bytes
+from geocorrect.masks import is_mask
 from geocorrect.records import Image, MetadataQuality, Position
 
 EXIF_FOCAL_SIGMA = 0.05
@@ -46,7 +47,8 @@ def import_folder(folder: Path) -> Imported:
     """Every photo in a folder and below it, described by its EXIF. Ids are paths relative to the folder."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _ENDINGS and path.is_file())
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in _ENDINGS and path.is_file())
+    paths = sorted(path for path in found if not is_mask(path))
     if not paths:
         raise InputError(f"{folder}: holds no photos ({', '.join(sorted(_ENDINGS))})")
     return Imported([read_photo(path, path.relative_to(folder).as_posix()) for path in paths])

@@ -18,7 +18,7 @@ from geocorrect.localize.lift import lift
 from geocorrect.localize.observations import Observations, unit_rays
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.localize.solution import Solution
-from geocorrect.localize.verify import verify
+from geocorrect.localize.verify import unmasked, verify
 from geocorrect.match.base import Matcher
 from geocorrect.match.rig import match_photo
 from geocorrect.records import AnchorView, Correction, DepthMap, Matches, Query, Rejection
@@ -110,7 +110,8 @@ def observe(
     """Verified and lifted matches with one anchor; empty where the pair does not hold together."""
     anchor = view.anchor
     rays = np.hstack([unit_rays(query.camera, matches.query_px), unit_rays(anchor.camera, matches.anchor_px)])
-    imaged = np.flatnonzero(np.isfinite(rays).all(axis=1))
+    trusted = unmasked(matches.query_px, query.mask) & unmasked(matches.anchor_px, view.mask)
+    imaged = np.flatnonzero(trusted & np.isfinite(rays).all(axis=1))
     still = verify(matches.subset(imaged), query.camera, anchor.camera, options.verify, seed)
     kept = matches.subset(imaged[still])
     depth_m, log_sigma = lift(kept.anchor_px, depth, anchor.camera, options.lift)
