@@ -26,7 +26,8 @@ class SequenceWorld:
     step_m: mean distance of two photos. rotation_deg, translation_share: noise of the reconstruction per step, white;
     scale_drift_per_100_m: and its drift. result_m, result_deg: sigma of the single-image results, told truly.
     anchored: share of photos with a result, wrong: share of these that are wrong, by wrong_m (from, to). clumped:
-    results come in runs of that many photos, so that long stretches have none.
+    results come in runs of that many photos, so that long stretches have none. told: told sigma of the results over the
+    true one. wrong_run: so many results in a row are wrong in the same way.
     """
 
     n_images: int = 60
@@ -40,6 +41,8 @@ class SequenceWorld:
     wrong: float = 0.1
     wrong_m: tuple[float, float] = (1.5, 12.0)
     clumped: int = 1
+    told: float = 1.0
+    wrong_run: int = 1
     gps_offset_m: float = 5.0
     compass_offset_deg: float = 6.0
     lag_s: float = 0.0
@@ -133,16 +136,18 @@ def _results(world: SequenceWorld, truth: list[Pose], rng: np.random.Generator) 
     runs = [range(first, min(first + world.clumped, n)) for first in range(0, n, world.clumped)]
     chosen = rng.choice(len(runs), max(round(world.anchored * len(runs)), 1), replace=False)
     anchored = sorted(i for run in chosen for i in runs[run])
-    n_wrong = round(world.wrong * len(anchored))
-    wrong = {int(i) for i in rng.choice(anchored, n_wrong, replace=False)}
+    n_runs = round(world.wrong * len(anchored) / world.wrong_run)
+    first = rng.choice(len(anchored) // world.wrong_run, n_runs, replace=False) * world.wrong_run
+    run_of = {anchored[k]: int(start) for start in first for k in range(start, start + world.wrong_run)}
     sigma = np.array([world.result_m] * 3 + [np.radians(world.result_deg)] * 3)
     results: list[Pose | None] = [None] * n
     for i in anchored:
         pose = truth[i].perturbed(sigma * rng.normal(0, 1, 6))
-        if i in wrong:
-            pose = _wrong(pose, world, rng)
-        results[i] = pose.with_covariance(np.diag(sigma**2))
-    return results, wrong
+        if i in run_of:
+            shared = np.random.default_rng([run_of[i], world.wrong_run]) if world.wrong_run > 1 else rng
+            pose = _wrong(pose, world, shared)
+        results[i] = pose.with_covariance(np.diag((world.told * sigma) ** 2))
+    return results, set(run_of)
 
 
 def _wrong(pose: Pose, world: SequenceWorld, rng: np.random.Generator) -> Pose:

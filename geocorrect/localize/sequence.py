@@ -10,7 +10,7 @@ covariance that grows with the distance from them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,8 +27,12 @@ Float = NDArray[np.float64]
 SLACK: tuple[tuple[float, float], ...] = ((2.0, 3.0), (0.5, 1.0), (0.15, 0.3), (0.0, 0.0))
 """Metres and degrees added to every result's covariance, level by level."""
 STEPS_PER_LEVEL = 3
-ROUNDS = 5
+ROUNDS = 3
 """Of noise factors, weights by mutual agreement, and a few steps."""
+NEIGHBOURS = 3
+"""A wrong result spoils what is predicted for that many results on either side: only the worst of them is taken out at
+a time."""
+MOST_PASSES = 12
 TRUSTED_WEIGHT = 0.1
 
 
@@ -92,7 +96,7 @@ def adjust_sequence(
             graph.weigh_by_residual(slack_m, slack_deg)
             graph.step()
     for _ in range(ROUNDS):
-        graph.estimate_noise()
+        graph.guess_noise()
         graph.weigh_by_innovation()
         graph.step()
         graph.step()
@@ -100,16 +104,38 @@ def adjust_sequence(
 
 
 def _judge(graph: SequenceGraph, known: Sequence[int], options: SequenceOptions) -> dict[int, Innovation]:
-    """Innovations; results that contradict the others are taken out of the graph altogether."""
-    innovations = {i: found for i in known if (found := _innovation(graph, i)) is not None}
-    for i, found in innovations.items():
-        if _contradicts(found, options):
-            graph.take_out(i)
-    graph.step()
-    return {i: again for i in innovations if (again := _innovation(graph, i)) is not None}
+    """Innovations, after results that contradict the others were taken out and those that do not were let in again.
+
+    The noise is estimated between the passes, from what is left: a wrong result would hide behind noise of its making.
+    """
+    for _ in range(MOST_PASSES):
+        found = _innovations(graph, known)
+        wrong = {i for i, innovation in found.items() if _contradicts(innovation, options)}
+        inside = [i for i in found if graph.weight[i] > 0.0]
+        worst = {i for i in wrong if graph.weight[i] > 0.0 and i == _worst_around(i, inside, found)}
+        pardoned = {i for i in found if graph.weight[i] == 0.0} - wrong
+        if not worst and not pardoned:
+            break
+        graph.set_weights({**dict.fromkeys(worst, 0.0), **(dict.fromkeys(pardoned, 1.0) if not worst else {})})
+        graph.step()
+        graph.estimate_noise()
+        graph.step()
+    return _innovations(graph, known)
+
+
+def _innovations(graph: SequenceGraph, known: Sequence[int]) -> dict[int, Innovation]:
+    return {i: found for i in known if (found := _innovation(graph, i)) is not None}
+
+
+def _worst_around(i: int, inside: Sequence[int], found: Mapping[int, Innovation]) -> int:
+    """The result with the largest distance among i and its neighbours."""
+    place = inside.index(i)
+    return max(inside[max(0, place - NEIGHBOURS) : place + NEIGHBOURS + 1], key=lambda k: found[k].distance)
 
 
 def _solution(graph: SequenceGraph, known: Sequence[int], options: SequenceOptions) -> SequenceSolution | None:
+    graph.estimate_noise()
+    graph.step()
     innovations = _judge(graph, known, options)
     outliers = {i for i in innovations if graph.weight[i] == 0.0}
     trusted = np.array([i for i in innovations if graph.weight[i] >= TRUSTED_WEIGHT])

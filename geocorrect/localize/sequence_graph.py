@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ PRIOR_FREEDOM = 4.0
 """The noise figures of the options count as much as that many residuals of the sequence itself."""
 FACTOR_RANGE = (0.25, 20.0)
 NOTHING_KNOWN = 1e-9
+MEDIAN_CHI2 = 5.348
+"""Median of chi-square with 6 degrees of freedom."""
 
 
 class SequenceGraph:
@@ -76,9 +78,10 @@ class SequenceGraph:
         self.weight = weights
         self._single = None
 
-    def take_out(self, i: int) -> None:
-        """Give a result no weight at all."""
-        self.weight[i] = 0.0
+    def set_weights(self, weights: Mapping[int, float]) -> None:
+        """Give some results another weight; 0 takes them out."""
+        for i, weight in weights.items():
+            self.weight[i] = weight
         self._single = None
 
     def innovation(self, i: int) -> tuple[Float, Float, float] | None:
@@ -111,6 +114,16 @@ class SequenceGraph:
         if self._single is None:
             self._single = self._normal()[0].marginals()[0][:, :6, :6]
         return self._single
+
+    def guess_noise(self) -> None:
+        """One factor for both noises from the median innovation, which a third of wrong results does not move much."""
+        found = [self.innovation(int(i)) for i in np.flatnonzero(self.has_result)]
+        squared = [innovation[2] ** 2 for innovation in found if innovation is not None]
+        if squared:
+            change = float(np.sqrt(np.median(squared) / MEDIAN_CHI2))
+            factor = float(np.clip(self.noise_factors[0] * change, 1.0, FACTOR_RANGE[1]))
+            self.noise_factors = (factor, factor)
+            self._single = None
 
     def estimate_noise(self) -> None:
         """Factors on the noise of translation and rotation, from residuals and their redundancy (Förstner)."""
