@@ -24,8 +24,9 @@ from scipy.optimize import minimize
 from scipy.stats import chi2
 
 from geocorrect.demo.simulator import SimulatorOptions, simulate
-from geocorrect.demo.simulator_observe import observe_case
+from geocorrect.demo.simulator_observe import observe_kinds
 from geocorrect.localize.gate import as_mapping, gate_features, gate_statistics
+from geocorrect.localize.gate_model import COVARIANCE_INFLATION
 from geocorrect.localize.joint import solve_joint
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.localize.solution import Solution
@@ -52,6 +53,7 @@ CELLS: dict[str, SimulatorOptions] = {
     "2 anchors, half wrong": SimulatorOptions(anchors=2, wrong_anchor_share=0.5),
     "3 anchors, 40 % wrong": SimulatorOptions(anchors=3, wrong_anchor_share=0.4),
     "elsewhere": SimulatorOptions(anchors=3, wrong_anchor_share=1.0),
+    "repeated façades": SimulatorOptions(anchors=4, repeated_share=0.4),
     "vehicles": SimulatorOptions(anchors=2, mover_share=0.5),
 }
 
@@ -80,8 +82,8 @@ def solve_case(cell: str, options: SimulatorOptions, seed: int) -> list[dict[str
     case = simulate(options, seed)
     query = Query("q", BLANK, case.query_camera, case.reported_m)
     rows = []
-    for kind in ("calibrated", "lidar"):
-        observed = observe_case(case, kind, options.depth_noise.scale_sigma, OPTIONS, 0)  # type: ignore[arg-type]
+    seen = observe_kinds(case, ["calibrated", "lidar"], options.depth_noise.scale_sigma, OPTIONS, 0)
+    for kind, observed in seen.items():
         solution = solve_joint(observed, case.query_camera, OPTIONS, 0) if observed else None
         row: dict[str, Any] = {"cell": cell, "seed": seed, "depth": kind, "error_m": None}
         row["n_right"] = sum(not a.wrong for a in case.anchors)
@@ -90,6 +92,11 @@ def solve_case(cell: str, options: SimulatorOptions, seed: int) -> list[dict[str
             assert pose.covariance is not None
             off = pose.minus(case.world_from_query)
             row["error_m"] = float(np.linalg.norm(off[:2]))
+            row["inflation"] = COVARIANCE_INFLATION
+            row["sigma_m"] = float(np.sqrt(np.trace(pose.covariance[:3, :3])))
+            row["distance_m"] = float(np.linalg.norm(off[:3]))
+            row["rotation_deg"] = float(np.degrees(np.linalg.norm(off[3:])))
+            row["nees_rotation"] = float(off[3:] @ np.linalg.solve(pose.covariance[3:, 3:], off[3:]))
             row["nees"] = float(off[:3] @ np.linalg.solve(pose.covariance[:3, :3], off[:3]))
             row["gate"] = as_mapping(gate_statistics(solution, observed, query))
         rows.append(row)

@@ -34,7 +34,8 @@ MAX_DEPTH_M = 60.0
 @dataclass(frozen=True)
 class SimulatorOptions:
     """One cell of the tables. anchors: k; spacing_m: between anchors of the drive; focal_error: relative,
-    random sign; wrong_anchor_share: probability that an anchor is aliased or garbage; neighbours_m: where on
+    random sign; wrong_anchor_share: probability that an anchor is aliased or garbage; repeated_share: probability
+    that it sees the next copy of a repeated façade, the same copy for all such anchors; neighbours_m: where on
     the drive the images lie that calibrate an anchor's depth; mover_share: part of the matches that sit on
     one moving vehicle.
     """
@@ -43,6 +44,7 @@ class SimulatorOptions:
     spacing_m: float = 3.0
     focal_error: float = 0.0
     wrong_anchor_share: float = 0.0
+    repeated_share: float = 0.0
     mover_share: float = 0.0
     anchor_position_m: float = 0.02
     anchor_rotation_deg: float = 0.05
@@ -172,6 +174,7 @@ class _World:
         self.query_field = SmoothField.draw(rng, 2, noise.field_length_px, 2)
         self.features = _features(scene, query, rng, 6000)
         self.strength = rng.normal(0.0, 1.0, len(self.features))
+        self.period_m = rng.uniform(3.0, 8.0) if options.repeated_share > 0 else 0.0
 
     def anchor(self, view: _View, error: AnchorDepthError, lane_x: float) -> SimulatedAnchor:
         wrong = self.rng.random() < self.options.wrong_anchor_share
@@ -183,8 +186,10 @@ class _World:
             step *= self.rng.uniform(5, 25) / np.linalg.norm(step)
             centre = view.pose.translation_m
             displaced = Pose(turn, centre + step - turn.as_matrix() @ centre)
+        if self.options.repeated_share > 0 and self.rng.random() < self.options.repeated_share:
+            wrong, displaced = True, Pose(Rotation.identity(), np.array([0.0, self.period_m, 0.0]))
         pairs = self._match_query(view, error)
-        if wrong and not aliased:
+        if wrong and not aliased and self.options.repeated_share == 0:
             pairs = _garbage(pairs, self.rng)
         neighbours = []
         for offset in self.options.neighbours_m:

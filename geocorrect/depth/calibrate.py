@@ -14,14 +14,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from geocorrect.depth.track_adjustment import (
-    NeighbourMatches,
-    Prediction,
-    TrackOptions,
-    Tracks,
-    adjust_tracks,
-    track_pixels,
-)
+from geocorrect.depth.track_adjustment import Prediction, adjust_tracks
+from geocorrect.depth.tracks import NeighbourMatches, TrackOptions, Tracks, track_pixels
 from geocorrect.geometry.camera import Camera
 from geocorrect.records import DepthMap
 
@@ -46,10 +40,14 @@ class CalibrateOptions:
     length_log_depth: float = 0.35
     amplitude_share: float = 0.3
     noise: float = 0.03
+    outlier: float = 1.5
+    """Sigmas from the low-order correction at which a track's noise is doubled; beyond, it soon says nothing."""
     max_points: int = 400
     max_track_sigma: float = 0.15
-    common_floor: float = 0.015
-    """Common error left by the smooth part of the match noise of the neighbours (simulator: 1–2 %)."""
+    common_floor: float = 0.013
+    """Common error beyond what the process knows of: wrong matches along the epipolar line, smooth errors in the poses
+    found (simulator, 310 anchors: 1.6 % in all).
+    """
     min_support: float = 0.3
     min_tracks: int = 20
     map_stride_px: int = 4
@@ -58,8 +56,11 @@ class CalibrateOptions:
 
 @dataclass(frozen=True, eq=False)
 class DepthCalibration:
-    """The correction of one anchor's predicted depth and how good it is.
+    """The correction of one anchor's predicted depth and how good it is: a Gaussian process over low-order terms with
+    prior sigmas basis_sigma and a smooth rest of the given amplitude, conditioned on P points.
 
+    coefficients: robust low-order correction, which tells the process how far a point is; points (P, 3), basis
+    (P, B) of the points; factor (P, P) inverse covariance of the data; alpha (P,).
     scale_before, scale_after: median of predicted over triangulated depth; spread_before, spread_after: 1.48
     × median absolute log difference at the well-triangulated tracks; n_tracks of them, good_share of all.
     common_log_sigma: what is left of the common error.
@@ -68,8 +69,9 @@ class DepthCalibration:
     camera: Camera
     options: CalibrateOptions
     coefficients: Float
-    coefficient_covariance: Float
+    basis_sigma: Float
     points: Float
+    basis: Float
     factor: Float
     alpha: Float
     amplitude: float
@@ -82,18 +84,16 @@ class DepthCalibration:
     common_log_sigma: float
 
     def apply(self, px: Float, log_z: Float) -> tuple[Float, Float]:
-        """(corrected log depth (N,), its sigma (N,)) of predicted log depths at pixels (N, 2)."""
+        """(corrected log depth (N,), its sigma (N,) without the common part) of predicted ones at pixels (N, 2)."""
         basis = correction_basis(px, log_z, self.camera, self.options)
-        corrected = log_z - basis @ self.coefficients
-        # The constant's own uncertainty is common to the image and reported apart.
-        variance = (
-            np.einsum("ni,ij,nj->n", basis, self.coefficient_covariance, basis) - self.coefficient_covariance[0, 0]
-        )
-        cross = _kernel(_features(px, corrected, self.camera, self.options), self.points, self.amplitude)
-        corrected = corrected + cross @ self.alpha
-        explained = np.einsum("np,np->n", cross @ self.factor, cross)
-        left = np.maximum(self.amplitude**2 - explained, 0.0)
-        return corrected, np.sqrt(np.maximum(variance, 0.0) + left + self.options.noise**2)
+        features = _features(px, log_z - basis @ self.coefficients, self.camera, self.options)
+        cross = self._covariance(features, basis)
+        prior = (basis**2) @ self.basis_sigma**2 + self.amplitude**2
+        left = prior - np.einsum("np,np->n", cross @ self.factor, cross) - self.common_log_sigma**2
+        return log_z - cross @ self.alpha, np.sqrt(np.maximum(left, 0.0) + self.options.noise**2)
+
+    def _covariance(self, features: Float, basis: Float) -> Float:
+        return _kernel(features, self.points, self.amplitude) + (basis * self.basis_sigma**2) @ self.basis.T
 
 
 def calibrate(
@@ -115,53 +115,63 @@ def calibrate(
     sigmas = np.full(basis.shape[1], options.wave_share * m)
     sigmas[:2] = m, options.slope_share * m
     white = np.full(len(px), np.hypot(options.min_sigma, options.white_m * m))
-    tracks = adjust_tracks(camera, pairs, Prediction(log_z, white, basis, sigmas), options.tracks)
+    found = adjust_tracks(camera, pairs, Prediction(log_z, white, basis, sigmas), options.tracks)
+    tracks = found.about(log_z - basis @ found.coefficients)
     good = (tracks.sigma < options.max_track_sigma) & (tracks.support > options.min_support) & np.isfinite(log_z)
     if good.sum() < options.min_tracks:
         return None
-    return _with_process(camera, tracks, log_z, basis, good, options, options.amplitude_share * m)
+    data = _Data(tracks, log_z, basis, good)
+    return _with_process(camera, data, sigmas, options, options.amplitude_share * m)
+
+
+@dataclass(frozen=True, eq=False)
+class _Data:
+    """Tracks with their predicted log depth (T,), low-order terms (T, B), and which are good (T,)."""
+
+    tracks: Tracks
+    log_z: Float
+    basis: Float
+    good: NDArray[np.bool_]
 
 
 def _with_process(
-    camera: Camera,
-    tracks: Tracks,
-    log_z: Float,
-    basis: Float,
-    good: NDArray[np.bool_],
-    options: CalibrateOptions,
-    amplitude: float,
+    camera: Camera, data: _Data, basis_sigma: Float, options: CalibrateOptions, amplitude: float
 ) -> DepthCalibration:
-    """Condition the Gaussian process on what the low-order correction left at the good tracks."""
-    corrected = log_z - basis @ tracks.coefficients
-    rest = (tracks.log_z - corrected)[good]
-    chosen = _spread_out(np.flatnonzero(good), options.max_points)
-    noise = np.hypot(tracks.sigma[chosen], options.noise)
-    off = (tracks.log_z - corrected)[chosen]
-    # Outliers are told by their distance from zero under the process: a mismatch must not bend it.
-    noise = noise * np.maximum(1.0, np.abs(off) / (2.0 * np.hypot(amplitude, noise)))
-    points = _features(tracks.px[chosen], corrected[chosen], camera, options)
-    kernel = _kernel(points, points, amplitude)
-    factor = np.linalg.inv(kernel + np.diag(noise**2))
-    before = (log_z - tracks.log_z)[good]
-    after = rest - (
-        _kernel(_features(tracks.px[good], corrected[good], camera, options), points, amplitude) @ factor @ off
-    )
+    """Condition the process on how far the prediction is from the triangulated depth at the good tracks."""
+    tracks, good = data.tracks, np.flatnonzero(data.good)
+    chosen = _spread_out(good, options.max_points)
+    corrected = data.log_z - data.basis @ tracks.coefficients
+    features = _features(tracks.px, corrected, camera, options)
+    points, basis = features[chosen], data.basis[chosen]
+    noise = tracks.noise.covariance(chosen)
+    # Outliers are told by their distance from the low-order correction: a mismatch must not bend the process.
+    expected = np.sqrt(amplitude**2 + np.diag(noise) + options.noise**2)
+    excess = 1.0 + (np.abs(corrected - tracks.log_z)[chosen] / (options.outlier * expected)) ** 4
+    own = (np.diag(noise) + options.noise**2) * excess**2 - np.diag(noise)
+    prior = _kernel(points, points, amplitude) + (basis * basis_sigma**2) @ basis.T
+    factor = np.linalg.inv(prior + noise + np.diag(own))
+    off = data.log_z - tracks.log_z
+    alpha = factor @ off[chosen]
+    left = prior - prior @ factor @ prior
+    cross = _kernel(features[good], points, amplitude) + (data.basis[good] * basis_sigma**2) @ basis.T
+    after = off[good] - cross @ alpha
     return DepthCalibration(
-        camera,
-        options,
-        tracks.coefficients,
-        tracks.coefficient_covariance,
-        points,
-        np.asarray(factor, np.float64),
-        np.asarray(factor @ off, np.float64),
-        amplitude,
-        float(np.exp(np.median(before))),
-        float(np.exp(-np.median(after))),
-        1.4826 * float(np.median(np.abs(before))),
-        1.4826 * float(np.median(np.abs(after))),
-        int(good.sum()),
-        float(good.mean()),
-        float(np.hypot(np.sqrt(tracks.coefficient_covariance[0, 0]), options.common_floor)),
+        camera=camera,
+        options=options,
+        coefficients=tracks.coefficients,
+        basis_sigma=basis_sigma,
+        points=points,
+        basis=basis,
+        factor=np.asarray(factor, np.float64),
+        alpha=np.asarray(alpha, np.float64),
+        amplitude=amplitude,
+        scale_before=float(np.exp(np.median(off[good]))),
+        scale_after=float(np.exp(np.median(after))),
+        spread_before=1.4826 * float(np.median(np.abs(off[good]))),
+        spread_after=1.4826 * float(np.median(np.abs(after))),
+        n_tracks=len(good),
+        good_share=float(data.good.mean()),
+        common_log_sigma=float(np.sqrt(max(left.mean(), 0.0) + options.common_floor**2)),
     )
 
 

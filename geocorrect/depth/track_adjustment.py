@@ -7,48 +7,29 @@ are 1-D, so they are eliminated and a step costs one small dense solve (METHOD �
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 from scipy.spatial.transform import Rotation
 
+from geocorrect.depth.tracks import NeighbourMatches, TrackNoise, TrackOptions, Tracks, track_pixels
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
+from geocorrect.geometry.tangent import tangent_to_px, unit_rays
+
+__all__ = ["NeighbourMatches", "Prediction", "TrackOptions", "Tracks", "adjust_tracks", "track_pixels"]
 
 Float = NDArray[np.float64]
 Int = NDArray[np.intp]
 
 POSE = 6
 MIN_LOG_Z, MAX_LOG_Z = float(np.log(0.5)), float(np.log(300.0))
-
-
-@dataclass(frozen=True)
-class TrackOptions:
-    """sigma_px: noise of an anchor–anchor match, at 512 px image length. robust_px, robust_depth: scales of
-    Geman–McClure and Cauchy, in sigmas. graduation: their inflation, level by level. neighbour_*: pose noise
-    between two anchors.
-    """
-
-    sigma_px: float = 1.2
-    robust_px: float = 3.0
-    robust_depth: float = 2.0
-    graduation: tuple[float, ...] = (6.0, 4.0, 3.0, 2.0, 1.5, 1.0, 1.0)
-    neighbour_position_m: float = 0.028
-    neighbour_rotation_deg: float = 0.07
-
-
-@dataclass(frozen=True, eq=False)
-class NeighbourMatches:
-    """Matches of the anchor with one neighbour: neighbour_from_anchor on record, its camera, and pixels (N,
-    2) each.
-    """
-
-    neighbour_from_anchor: Pose
-    camera: Camera
-    anchor_px: Float
-    neighbour_px: Float
+FREE = 1e-4
+"""Information on a log depth that nobody observed: keeps its equation solvable."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,200 +44,204 @@ class Prediction:
     basis_sigma: Float
 
 
-@dataclass(frozen=True, eq=False)
-class Tracks:
-    """px (T, 2); log_z (T,) with sigma (T,); support (T,) best robust weight of its matches, 0…1;
-    coefficients β (P,) with covariance (P, P) (empty without a prediction).
-    """
-
-    px: Float
-    log_z: Float
-    sigma: Float
-    support: Float
-    coefficients: Float
-    coefficient_covariance: Float
-
-
-@dataclass(frozen=True, eq=False)
-class _Observed:
-    """Stacked matches: track (M,), pair (M,), starts (K + 1,), target px (M, 2), rays (T, 3) with z = 1."""
-
-    track: Int
-    starts: Int
-    target: Float
-    rays: Float
-
-
-def track_pixels(pairs: Sequence[NeighbourMatches]) -> tuple[Float, Int]:
-    """(px (T, 2), track index of every match (M,)): equal anchor pixels (to 0.01 px) are one track."""
-    px = np.concatenate([p.anchor_px for p in pairs])
-    _, first, track = np.unique(np.round(px * 100), axis=0, return_index=True, return_inverse=True)
-    return px[first], np.asarray(track).reshape(-1)
-
-
 def adjust_tracks(
     camera: Camera, pairs: Sequence[NeighbourMatches], prediction: Prediction | None, options: TrackOptions
 ) -> Tracks:
-    """Depth of every track of `track_pixels(pairs)`, with or without a prediction to be corrected along the way."""
-    px, track = track_pixels(pairs)
-    rays = camera.unproject(px)
-    observed = _Observed(
-        track,
-        np.concatenate([[0], np.cumsum([len(p.anchor_px) for p in pairs])]),
-        np.concatenate([p.neighbour_px for p in pairs]),
-        rays / rays[:, 2:],
-    )
-    sigma_px = options.sigma_px * float((max(camera.width, camera.height) / 512.0) ** 0.5)
-    solver = _Solver(observed, pairs, prediction, sigma_px, options)
-    log_z = solver.start()
-    poses = [p.neighbour_from_anchor for p in pairs]
-    coefficients = np.zeros(solver.n_basis)
+    """Depth of every track of `track_pixels(pairs)`, with or without a prediction to be corrected along the way.
+
+    The depths that are returned rest on the matches alone: the prediction only keeps the search on course.
+    """
+    solver = _Solver(camera, pairs, prediction, options)
+    state = solver.start()
     for inflation in options.graduation:
-        for _ in range(2):
-            log_z, coefficients, poses, _, _ = solver.step(log_z, coefficients, poses, inflation)
-    log_z, coefficients, poses, covariance, spread = solver.step(log_z, coefficients, poses, 1.0)
-    n = solver.n_basis
-    support = np.zeros(len(px))
-    np.maximum.at(support, track, solver.support)
-    return Tracks(px, log_z, spread, support, coefficients, covariance[:n, :n])
+        state = solver.step(state, inflation)
+    return solver.finish(state)
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """log_z (T,), coefficients β (P,), neighbour_from_anchor of every pair."""
+
+    log_z: Float
+    coefficients: Float
+    poses: list[Pose]
+
+
+@dataclass(frozen=True, eq=False)
+class _System:
+    """Normal equations: H, b over (β, poses); coupling (T, D), information (T,) and gradient (T,) of the λ from the
+    matches alone, and along (M, 2): whitened derivative of the pixels by λ.
+    """
+
+    information: Float
+    gradient: Float
+    coupling: Float
+    track_information: Float
+    track_gradient: Float
+    along: Float
+    support: Float
 
 
 class _Solver:
     """The fixed data of one adjustment and its Gauss–Newton step."""
 
     def __init__(
-        self,
-        observed: _Observed,
-        pairs: Sequence[NeighbourMatches],
-        prediction: Prediction | None,
-        sigma_px: float,
-        options: TrackOptions,
+        self, camera: Camera, pairs: Sequence[NeighbourMatches], prediction: Prediction | None, options: TrackOptions
     ) -> None:
-        self.observed, self.pairs, self.prediction = observed, pairs, prediction
-        self.sigma_px, self.options = sigma_px, options
-        self.n_tracks = len(observed.rays)
+        self.pairs, self.prediction, self.options = pairs, prediction, options
+        self.px, self.track = track_pixels(pairs)
+        rays = camera.unproject(self.px)
+        self.rays = rays / rays[:, 2:]
+        self.starts = np.concatenate([[0], np.cumsum([len(p.anchor_px) for p in pairs])])
+        self.scale = float((max(camera.width, camera.height) / 512.0) ** 0.5)
+        self.sigma_px = options.sigma_px * self.scale
+        n = len(self.track)
+        self.by_track = csr_matrix((np.ones(n), (self.track, np.arange(n))), (len(self.px), n))
+        self.by_track_of = [self.by_track[:, a:b] for a, b in itertools.pairwise(self.starts)]
+        seen = [unit_rays(p.camera, p.neighbour_px) for p in pairs]
+        self.seen = np.nan_to_num(np.concatenate(seen))
+        self.to_px = np.concatenate(
+            [tangent_to_px(p.camera, p.neighbour_px, ray) for p, ray in zip(pairs, seen, strict=True)]
+        )
         self.n_basis = 0 if prediction is None else prediction.basis.shape[1]
         self.recorded = [p.neighbour_from_anchor for p in pairs]
-        self.support = np.zeros(len(observed.track))
 
-    def start(self) -> Float:
-        """(T,) log depth that the matches of each track like best, on a grid (about the prediction where
-        there is one).
-        """
+    def start(self) -> _State:
+        """Log depths that the matches of each track like best, on a grid (about the prediction where there is one)."""
         if self.prediction is None:
-            grid = [np.full(self.n_tracks, v) for v in np.arange(np.log(1.5), np.log(120.0), 0.15)]
+            centre, grid = np.zeros(len(self.px)), np.arange(np.log(1.5), np.log(120.0), 0.15)
         else:
-            known = np.where(np.isfinite(self.prediction.log_z), self.prediction.log_z, np.log(15.0))
-            grid = [known + v for v in np.arange(-1.0, 1.01, 0.125)]
-        best_cost = np.full(self.n_tracks, np.inf)
-        best = grid[0]
-        for candidate in grid:
-            residual, _, _ = self._project(candidate, self.recorded)
+            centre = np.where(np.isfinite(self.prediction.log_z), self.prediction.log_z, np.log(15.0))
+            grid = np.arange(-1.0, 1.01, 0.125)
+        turned, shift = self._placed(self.recorded)
+        # With poses fixed a residual is a ratio of two linear functions of the depth.
+        parts = [np.einsum("nij,nj->ni", self.to_px, v) for v in (turned, shift)]
+        along = [np.einsum("ni,ni->n", self.seen, v) for v in (turned, shift)]
+        best_cost = np.full(len(self.px), np.inf)
+        best = centre + grid[0]
+        for offset in grid:
+            z = np.exp(centre + offset)[self.track]
+            depth = z * along[0] + along[1]
+            residual = (z[:, None] * parts[0] + parts[1]) / np.maximum(depth, 0.05)[:, None]
             squared = np.einsum("ni,ni->n", residual, residual) / (3 * self.sigma_px) ** 2
-            cost = np.bincount(self.observed.track, squared / (1 + squared), self.n_tracks).astype(np.float64)
+            cost = self.by_track @ np.where(depth > 0.05, squared / (1 + squared), 1.0)
             if self.prediction is not None:
-                cost += 0.02 * (candidate - grid[len(grid) // 2]) ** 2
-            best = np.where(cost < best_cost, candidate, best)
-            best_cost = np.minimum(cost, best_cost)
-        return np.clip(best, MIN_LOG_Z, MAX_LOG_Z)
+                cost += 0.02 * offset**2
+            better = cost < best_cost
+            best[better], best_cost[better] = (centre + offset)[better], cost[better]
+        return _State(np.clip(best, MIN_LOG_Z, MAX_LOG_Z), np.zeros(self.n_basis), list(self.recorded))
 
-    def _project(self, log_z: Float, poses: Sequence[Pose]) -> tuple[Float, Float, Float]:
-        """Pixel residuals (M, 2), derivative by the point in the neighbour frame (M, 2, 3), that point (M, 3)."""
-        residual = np.full((len(self.observed.track), 2), 1e4)
-        by_point = np.zeros((len(residual), 2, 3))
-        points = np.zeros((len(residual), 3))
-        in_anchor = np.exp(log_z)[:, None] * self.observed.rays
-        for n, (pair, pose) in enumerate(zip(self.pairs, poses, strict=True)):
-            rows = slice(self.observed.starts[n], self.observed.starts[n + 1])
-            points[rows] = pose.apply(in_anchor[self.observed.track[rows]])
-            px, visible, jacobian, _ = pair.camera.project_with_jacobian(points[rows])
-            residual[rows][visible] = (px - self.observed.target[rows])[visible]
-            by_point[rows][visible] = jacobian[visible]
-        return residual, by_point, points
-
-    def step(
-        self, log_z: Float, coefficients: Float, poses: Sequence[Pose], inflation: float
-    ) -> tuple[Float, Float, list[Pose], Float, Float]:
-        """One robust Gauss–Newton step; also the covariance of (β, poses) and the marginal sigma of the λ
-        before it.
-        """
-        o, track = self.options, self.observed.track
-        residual, by_point, points = self._project(log_z, poses)
-        gamma2 = (o.robust_px * inflation * self.sigma_px) ** 2
-        self.support = (gamma2 / (gamma2 + np.einsum("ni,ni->n", residual, residual))) ** 2
-        root = np.sqrt(self.support)[:, None] / self.sigma_px
-        size = self.n_basis + POSE * len(poses)
-        information, gradient = self._priors(coefficients, poses)
-        coupling = np.zeros((self.n_tracks, size))
-        track_information, track_gradient = np.full(self.n_tracks, 1e-4), np.zeros(self.n_tracks)
-        whitened = root * residual
-        in_anchor = np.exp(log_z)[:, None] * self.observed.rays
+    def _placed(self, poses: Sequence[Pose]) -> tuple[Float, Float]:
+        """Rays turned into the neighbours' frames (M, 3) and the anchor's centre there (M, 3)."""
+        turned, shift = np.empty((len(self.track), 3)), np.empty((len(self.track), 3))
         for n, pose in enumerate(poses):
-            rows = slice(self.observed.starts[n], self.observed.starts[n + 1])
+            rows = slice(self.starts[n], self.starts[n + 1])
+            turned[rows] = self.rays[self.track[rows]] @ pose.rotation.as_matrix().T
+            shift[rows] = pose.translation_m
+        return turned, shift
+
+    def system(self, state: _State, inflation: float) -> _System:
+        """Robustly weighted normal equations of the matches and the priors."""
+        turned, shift = self._placed(state.poses)
+        arm = np.exp(state.log_z)[self.track, None] * turned
+        points = arm + shift
+        depth = np.einsum("ni,ni->n", self.seen, points)
+        ahead = depth > 0.05
+        safe = np.where(ahead, depth, 1.0)
+        residual = np.einsum("nij,nj->ni", self.to_px, points) / safe[:, None]
+        by_point = (self.to_px - residual[:, :, None] * self.seen[:, None, :]) / safe[:, None, None]
+        gamma2 = (self.options.robust_px * inflation * self.sigma_px) ** 2
+        support = ahead * (gamma2 / (gamma2 + np.einsum("ni,ni->n", residual, residual))) ** 2
+        root = (np.sqrt(support) / self.sigma_px)[:, None]
+        by_point *= root[:, :, None]
+        residual *= root
+        along = np.einsum("nij,nj->ni", by_point, arm)
+        information, gradient = self._priors(state)
+        coupling = np.zeros((len(self.px), len(gradient)))
+        for n in range(len(self.pairs)):
+            rows = slice(self.starts[n], self.starts[n + 1])
             columns = slice(self.n_basis + POSE * n, self.n_basis + POSE * (n + 1))
-            by = by_point[rows] * root[rows, :, None]
-            lever = points[rows] - pose.translation_m
-            block = np.concatenate([by, np.cross(lever[:, None, :], by)], axis=2)
-            turned = in_anchor[track[rows]] @ pose.rotation.as_matrix().T
-            along = np.einsum("nij,nj->ni", by, turned)
+            block = np.concatenate([by_point[rows], np.cross(arm[rows, None, :], by_point[rows])], axis=2)
             flat = block.reshape(-1, POSE)
             information[columns, columns] += flat.T @ flat
-            gradient[columns] -= flat.T @ whitened[rows].ravel()
-            coupling[track[rows], columns] += np.einsum("nij,ni->nj", block, along)
-            track_information[track[rows]] += np.einsum("ni,ni->n", along, along)
-            track_gradient[track[rows]] -= np.einsum("ni,ni->n", along, whitened[rows])
-        if self.prediction is not None:
-            self._add_prediction(
-                log_z, coefficients, inflation, information, gradient, coupling, track_information, track_gradient
-            )
-        scaled = coupling / track_information[:, None]
-        covariance = np.linalg.inv(information - scaled.T @ coupling)
-        shared = covariance @ (gradient - scaled.T @ track_gradient)
-        along_step = np.clip(track_gradient / track_information - scaled @ shared, -0.7, 0.7)
-        spread = np.sqrt(1.0 / track_information + np.einsum("ti,ij,tj->t", scaled, covariance, scaled))
-        steps = shared[self.n_basis :].reshape(-1, POSE)
+            gradient[columns] -= flat.T @ residual[rows].ravel()
+            coupling[:, columns] = self.by_track_of[n] @ np.einsum("nij,ni->nj", block, along[rows])
+        sums = self.by_track @ np.stack(
+            [np.einsum("ni,ni->n", along, along), -np.einsum("ni,ni->n", along, residual)], axis=1
+        )
+        return _System(information, gradient, coupling, FREE + sums[:, 0], sums[:, 1], along * root, support)
+
+    def step(self, state: _State, inflation: float) -> _State:
+        """One robust Gauss–Newton step."""
+        system = self._with_prediction(self.system(state, inflation), state, inflation)
+        scaled = system.coupling / system.track_information[:, None]
+        reduced = system.information - scaled.T @ system.coupling
+        shared = np.linalg.solve(reduced, system.gradient - scaled.T @ system.track_gradient)
+        along = np.clip(system.track_gradient / system.track_information - scaled @ shared, -0.7, 0.7)
         moved = [
             Pose(Rotation.from_rotvec(s[3:]) * p.rotation, p.translation_m + s[:3])
-            for p, s in zip(poses, steps, strict=True)
+            for p, s in zip(state.poses, shared[self.n_basis :].reshape(-1, POSE), strict=True)
         ]
-        log_z = np.clip(log_z + along_step, MIN_LOG_Z, MAX_LOG_Z)
-        return log_z, coefficients + shared[: self.n_basis], moved, covariance, spread
+        log_z = np.clip(state.log_z + along, MIN_LOG_Z, MAX_LOG_Z)
+        return _State(log_z, state.coefficients + shared[: self.n_basis], moved)
 
-    def _priors(self, coefficients: Float, poses: Sequence[Pose]) -> tuple[Float, Float]:
+    def finish(self, state: _State) -> Tracks:
+        """Depths from the matches alone at the poses found, and how their errors hang together."""
+        alone = self.system(state, 1.0)
+        system = self._with_prediction(alone, state, 1.0)
+        scaled = system.coupling / system.track_information[:, None]
+        covariance = np.linalg.inv(system.information - scaled.T @ system.coupling)
+        # Parallax is linear in inverse depth: a step s of log z from z₀ means 1/z = (1 − s)/z₀.
+        own = -np.log(1.0 - np.clip(alone.track_gradient / alone.track_information, -0.5, 0.5))
+        poses = slice(self.n_basis, None)
+        by_pose = alone.coupling[:, poses] / alone.track_information[:, None]
+        noise = TrackNoise(
+            1.0 / alone.track_information,
+            by_pose @ np.linalg.cholesky(covariance[poses, poses] / self.options.pose_evidence),
+            alone.along / alone.track_information[self.track, None],
+            self.track,
+            np.repeat(np.arange(len(self.pairs)), np.diff(self.starts)),
+            np.concatenate([p.neighbour_px for p in self.pairs]),
+            self.options.field_px * self.scale,
+            np.array([self.options.field_length * max(p.camera.width, p.camera.height) for p in self.pairs]),
+        )
+        support = np.zeros(len(self.px))
+        np.maximum.at(support, self.track, alone.support)
+        log_z = np.clip(state.log_z + own, MIN_LOG_Z, MAX_LOG_Z)
+        # The derivatives were taken at the old depths; a log depth's error grows with the depth.
+        return Tracks(self.px, log_z, support, state.coefficients, noise.scaled(np.exp(log_z - state.log_z)))
+
+    def _priors(self, state: _State) -> tuple[Float, Float]:
         """(H, b) of the priors on β and on the neighbours' poses."""
         o = self.options
         beta = np.zeros(0) if self.prediction is None else 1.0 / self.prediction.basis_sigma**2
         pose = np.repeat([o.neighbour_position_m**-2, np.radians(o.neighbour_rotation_deg) ** -2], 3)
-        diagonal = np.concatenate([beta, np.tile(pose, len(poses))])
-        deviations = np.concatenate([coefficients, *(p.minus(r) for p, r in zip(poses, self.recorded, strict=True))])
-        return np.diag(diagonal), -diagonal * deviations
+        diagonal = np.concatenate([beta, np.tile(pose / o.pose_evidence, len(state.poses))])
+        off = [p.minus(r) for p, r in zip(state.poses, self.recorded, strict=True)]
+        return np.diag(diagonal), -diagonal * np.concatenate([state.coefficients, *off])
 
-    def _add_prediction(
-        self,
-        log_z: Float,
-        coefficients: Float,
-        inflation: float,
-        information: Float,
-        gradient: Float,
-        coupling: Float,
-        track_information: Float,
-        track_gradient: Float,
-    ) -> None:
-        """Add the residual ℓ − λ − Φβ of every track whose depth is predicted (in place); mismatches bring
-        no depth.
-        """
+    def _with_prediction(self, system: _System, state: _State, inflation: float) -> _System:
+        """The system with the residual ℓ − λ − Φβ of every track with a predicted depth; mismatches bring none."""
         p = self.prediction
-        assert p is not None
-        best = np.zeros(self.n_tracks)
-        np.maximum.at(best, self.observed.track, self.support)
-        residual = np.nan_to_num(p.log_z - log_z - p.basis @ coefficients)
+        if p is None:
+            return system
+        best = np.zeros(len(self.px))
+        np.maximum.at(best, self.track, system.support)
+        residual = np.nan_to_num(p.log_z - state.log_z - p.basis @ state.coefficients)
         sigma = np.nan_to_num(p.sigma, nan=1.0)
         weight = best * np.isfinite(p.log_z) / sigma**2
         weight = weight / (1 + (residual / (sigma * self.options.robust_depth * inflation)) ** 2)
-        n = self.n_basis
-        weighted = p.basis * weight[:, None]
+        n, weighted = self.n_basis, p.basis * weight[:, None]
+        information, gradient, coupling = system.information.copy(), system.gradient.copy(), system.coupling.copy()
         information[:n, :n] += p.basis.T @ weighted
         gradient[:n] += weighted.T @ residual
         coupling[:, :n] += weighted
-        track_information += weight
-        track_gradient += weight * residual
+        return _System(
+            information,
+            gradient,
+            coupling,
+            system.track_information + weight,
+            system.track_gradient + weight * residual,
+            system.along,
+            system.support,
+        )

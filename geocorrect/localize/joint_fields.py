@@ -19,7 +19,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from geocorrect.geometry.camera import Camera
 from geocorrect.localize.covariance import cosine_basis, wave_amplitudes
-from geocorrect.localize.joint_problem import GLOBAL, PER_ANCHOR, Problem, State
+from geocorrect.localize.joint_problem import GLOBAL, PER_ANCHOR, UNCALIBRATED_LOG_SIGMA, Problem, State
 from geocorrect.localize.joint_solve import LAMBDA, OWN, Solved, Weights, design, robust_weights
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import LocalizeOptions, pixel_scale
@@ -158,8 +158,9 @@ class _Fields:
         noise = options.covariance
         # Smooth errors grow and shrink with the matcher: the residuals tell how good it is on this query.
         quality = solved.sigma_px / solved.nominal_px
-        # The smooth part of the depth error is modelled here, so the depths are weighed by their own sigma.
-        plain = replace(problem, depth_inflation=np.ones_like(problem.depth_inflation))
+        # Errors that are smooth over the whole image are modelled here; those of calibrated patches are finer.
+        raw = np.array([o.common_log_sigma > UNCALIBRATED_LOG_SIGMA for o in observations])[problem.anchor]
+        plain = replace(problem, depth_inflation=np.where(raw, 1.0, problem.depth_inflation))
         waves, basis = wave_amplitudes(camera), cosine_basis(problem.query_px, camera)
         sigma = np.nan_to_num(problem.depth_sigma) * noise.depth_field_share
         offset = np.sqrt(noise.depth_shared) * np.array([o.common_log_sigma for o in observations])

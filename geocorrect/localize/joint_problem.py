@@ -27,8 +27,9 @@ from scipy.spatial.transform import Rotation
 
 from geocorrect.geometry.camera import Camera, Projection
 from geocorrect.geometry.pose import Pose
+from geocorrect.geometry.tangent import tangent_to_px, unit_rays
 from geocorrect.localize import turns
-from geocorrect.localize.observations import Observations, unit_rays
+from geocorrect.localize.observations import Observations
 
 Float = NDArray[np.float64]
 Int = NDArray[np.intp]
@@ -37,6 +38,9 @@ GLOBAL = 9
 PER_ANCHOR = 7
 FOCAL_STEP = 0.1
 EFFECTIVE_DEPTH_SAMPLES = 30.0
+"""A predicted depth errs smoothly, a calibrated one between the tracks that calibrated it: this many patches."""
+MEASURED_LOG_SIGMA = 0.003
+"""A source with a smaller common error measures every sample by itself (LiDAR)."""
 UNCALIBRATED_LOG_SIGMA = 0.05
 """A source with a larger common error is a raw prediction, whose error is smooth over the whole image."""
 MIN_LOG_DISTANCE, MAX_LOG_DISTANCE = np.log(0.3), np.log(1000.0)
@@ -158,7 +162,7 @@ def build_problem(
     by_track = csr_matrix((np.ones(len(track)), (track, np.arange(len(track)))), (len(first), len(track)))
     rays0, d_focal, dd_focal, d_principal = _ray_model(camera, query_px[first])
     to_px = [
-        _tangent_to_px(o.anchor.camera, o.anchor_px[r], o.anchor_rays[r])
+        tangent_to_px(o.anchor.camera, o.anchor_px[r], o.anchor_rays[r])
         for o, r in zip(observations, rows, strict=True)
     ]
     poses = [o.anchor.world_from_cam for o in observations]
@@ -186,8 +190,8 @@ def build_problem(
 
 
 def _inflation(o: Observations, rows: Int) -> float:
-    """A thousand samples of one smooth error are worth EFFECTIVE_DEPTH_SAMPLES independent ones."""
-    if o.common_log_sigma < UNCALIBRATED_LOG_SIGMA:
+    """A thousand samples of one smooth error are worth a few dozen independent ones."""
+    if o.common_log_sigma < MEASURED_LOG_SIGMA:
         return 1.0
     return float(np.sqrt(max(1.0, o.has_depth[rows].sum() / EFFECTIVE_DEPTH_SAMPLES)))
 
@@ -207,23 +211,6 @@ def _ray_model(camera: Camera, px: Float) -> tuple[Float, Float, Float, Float]:
     first = np.where(usable, (longer - shorter) / (2 * FOCAL_STEP), 0.0)
     second = np.where(usable, (longer + shorter - 2 * rays) / FOCAL_STEP**2, 0.0)
     return rays, first, second, d_principal
-
-
-def _tangent_to_px(camera: Camera, px: Float, rays: Float) -> Float:
-    """(N, 2, 3) linear map from a small ray offset to pixels, from the camera's own numeric derivative at
-    each pixel.
-    """
-    along_u, along_v = (unit_rays(camera, px + half) - unit_rays(camera, px - half) for half in np.eye(2) / 2)
-    tangent = np.stack([along_u, along_v], axis=2)
-    tangent -= rays[:, :, None] * np.einsum("ni,nik->nk", rays, tangent)[:, None, :]
-    u, v = tangent[:, :, 0], tangent[:, :, 1]
-    uu, uv, vv = (np.einsum("ni,ni->n", first, second) for first, second in ((u, u), (u, v), (v, v)))
-    determinant = uu * vv - uv**2
-    usable = np.isfinite(determinant) & (np.abs(determinant) > 1e-30)
-    scale = np.divide(1.0, determinant, out=np.zeros_like(determinant), where=usable)[:, None]
-    inverse = np.stack([(vv[:, None] * u - uv[:, None] * v) * scale, (uu[:, None] * v - uv[:, None] * u) * scale], 1)
-    inverse[~usable] = 0.0
-    return inverse
 
 
 def query_rays(problem: Problem, state: State) -> Float:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
+from geocorrect.geometry.tangent import unit_rays as unit_rays
 from geocorrect.records import Anchor
 
 Float = NDArray[np.float64]
@@ -66,14 +67,6 @@ def focal_px(camera: Camera) -> float:
     rays = rays / np.linalg.norm(rays, axis=1, keepdims=True)
     angle = np.arctan2(np.linalg.norm(np.cross(rays[0], rays[1])), rays[0] @ rays[1])
     return float(2.0 * step_px / angle)
-
-
-def unit_rays(camera: Camera, pixels: NDArray[np.floating]) -> Float:
-    """(N, 3) unit rays of pixels (N, 2)."""
-    rays = np.asarray(camera.unproject(np.asarray(pixels, float)), float)
-    length = np.linalg.norm(rays, axis=-1, keepdims=True)
-    unit: Float = np.divide(rays, length, out=np.full_like(rays, np.nan), where=length > 0)
-    return unit
 
 
 def shifted(pose: Pose, origin_m: Float) -> Pose:

@@ -1,0 +1,137 @@
+"""Triangulated tracks of an anchor: matches with neighbours, the depths found, and how their errors hang together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geocorrect.geometry.camera import Camera
+from geocorrect.geometry.pose import Pose
+
+Float = NDArray[np.float64]
+Int = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class TrackOptions:
+    """sigma_px: white noise of an anchor–anchor match, field_px: its smooth noise (correlated over field_length of the
+    image's long side), both at 512 px image length. robust_px, robust_depth: scales of Geman–McClure and
+    Cauchy, in sigmas. graduation: their inflation, step by step. neighbour_*: pose noise between two anchors.
+    pose_evidence: what the matches' evidence on the neighbours' poses is worth, because they share smooth errors
+    (simulator: a thousand matches are worth a hundred).
+    """
+
+    sigma_px: float = 1.0
+    field_px: float = 0.8
+    field_length: float = 0.12
+    robust_px: float = 3.5
+    robust_depth: float = 2.0
+    graduation: tuple[float, ...] = (6.0, 6.0, 4.0, 3.0, 2.0, 1.5, 1.0, 1.0, 1.0)
+    neighbour_position_m: float = 0.028
+    neighbour_rotation_deg: float = 0.07
+    pose_evidence: float = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class NeighbourMatches:
+    """Matches of the anchor with one neighbour: neighbour_from_anchor on record, its camera, and pixels (N,
+    2) each.
+    """
+
+    neighbour_from_anchor: Pose
+    camera: Camera
+    anchor_px: Float
+    neighbour_px: Float
+
+
+@dataclass(frozen=True, eq=False)
+class TrackNoise:
+    """Errors of the T log depths: white pixel noise, each track its own (white_variance (T,)); the neighbours'
+    pose errors, which all tracks share (by_pose (T, 6K), per unit of independent errors); and the matcher's
+    smooth shifts, which tracks close together in a neighbour's image share.
+
+    by_px: (M, 2) change of the track's log depth per pixel of observation m; track, pair: (M,); at_px: (M, 2)
+    where it lies in the neighbour; field_px: amplitude of the shifts; field_length_px: (K,).
+    """
+
+    white_variance: Float
+    by_pose: Float
+    by_px: Float
+    track: Int
+    pair: Int
+    at_px: Float
+    field_px: float
+    field_length_px: Float
+
+    def scaled(self, factor: Float) -> TrackNoise:
+        """The same noise times a factor (T,) per track."""
+        return replace(
+            self,
+            white_variance=self.white_variance * factor**2,
+            by_pose=self.by_pose * factor[:, None],
+            by_px=self.by_px * factor[self.track, None],
+        )
+
+    @property
+    def sigma(self) -> Float:
+        """(T,) standard deviation of each log depth."""
+        smooth = np.bincount(self.track, (self.by_px**2).sum(axis=1), len(self.white_variance)) * self.field_px**2
+        total: Float = np.sqrt(self.white_variance + (self.by_pose**2).sum(axis=1) + smooth)
+        return total
+
+    def covariance(self, chosen: Int) -> Float:
+        """(P, P) covariance of the chosen tracks' log depths."""
+        total = np.diag(self.white_variance[chosen]) + self.by_pose[chosen] @ self.by_pose[chosen].T
+        place = np.full(len(self.white_variance), -1)
+        place[chosen] = np.arange(len(chosen))
+        for n, length in enumerate(self.field_length_px):
+            rows = np.flatnonzero((self.pair == n) & (place[self.track] >= 0))
+            at, once = np.unique(place[self.track[rows]], return_index=True)
+            rows = rows[once]
+            scaled = self.at_px[rows] / length
+            squared = (scaled**2).sum(1)[:, None] + (scaled**2).sum(1)[None] - 2 * scaled @ scaled.T
+            effect = self.field_px * self.by_px[rows]
+            shared = (effect @ effect.T) * np.exp(-0.5 * np.maximum(squared, 0.0))
+            total[np.ix_(at, at)] += shared
+        return total
+
+
+@dataclass(frozen=True, eq=False)
+class Tracks:
+    """px (T, 2); log_z (T,) from the matches alone; support (T,) best robust weight of its matches, 0…1;
+    coefficients β (P,) of the prediction's correction (empty without a prediction); noise of the depths.
+    """
+
+    px: Float
+    log_z: Float
+    support: Float
+    coefficients: Float
+    noise: TrackNoise
+
+    def about(self, log_z: Float) -> Tracks:
+        """The same tracks to first order in inverse depth about expected log depths (T,), nan where there is none.
+
+        The noise of a triangulated inverse depth does not depend on the depth found, that of its logarithm does: a
+        point found too near would call itself more certain than one found too far, and pull depths towards the
+        camera.
+        """
+        known = np.isfinite(log_z)
+        ratio = np.where(known, np.exp(np.clip(np.where(known, log_z, 0.0) - self.log_z, -1.5, 1.5)), 1.0)
+        moved = np.where(known, np.where(known, log_z, 0.0) + 1.0 - ratio, self.log_z)
+        return replace(self, log_z=moved, noise=self.noise.scaled(ratio))
+
+    @property
+    def sigma(self) -> Float:
+        """(T,) standard deviation of each log depth."""
+        return self.noise.sigma
+
+
+def track_pixels(pairs: Sequence[NeighbourMatches]) -> tuple[Float, Int]:
+    """(px (T, 2), track index of every match (M,)): equal anchor pixels (to 0.01 px) are one track."""
+    px = np.concatenate([p.anchor_px for p in pairs])
+    cell = np.round(px * 100).astype(np.int64)
+    _, first, track = np.unique(cell[:, 0] * 2**32 + cell[:, 1], return_index=True, return_inverse=True)
+    return px[first], np.asarray(track).reshape(-1)
