@@ -88,8 +88,13 @@ def correct_due(
         planned = plan_run(settings, catalog)
         key = present_run_key(planned.description, catalog)
         return JobOutcome(RunSummary(key, n_due=len(planned.plan)), ExitCode.OK, dry_run=True)
-    with hold_scene(catalog.engine), stop_on_signal(allowance.left_s) as stop:
-        summary = run_batch(settings, catalog, stop, on_progress, allowance.max_images)
+    with hold_scene(catalog.engine) as hold, stop_on_signal(allowance.left_s) as stop:
+
+        def stored(done: int, todo: int) -> None:
+            hold.keep()
+            on_progress(done, todo)
+
+        summary = run_batch(settings, catalog, stop, stored, allowance.max_images)
     return JobOutcome(summary, stop.exit_code or _exit_code(summary, settings))
 
 

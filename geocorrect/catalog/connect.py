@@ -173,6 +173,7 @@ def _remedy(error: Exception) -> str:
         "password": "check user and password (PGPASSWORD or ~/.pgpass keep it out of the command line)",
         "does not exist": "create the database first (createdb)",
         "full": "make room on the disk",
+        "disk i/o error": "the disk is full, over a quota or failing: make room on the disk and run again",
     }
     return next(
         (hint for word, hint in hints.items() if word in message), "check that the database runs and is reachable"

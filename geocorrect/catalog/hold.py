@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError, ResourceClosedError
 
-from geocorrect.catalog.connect import describe, translated_errors
+from geocorrect.catalog.connect import describe, translated_errors, with_retries
 from geocorrect.errors import OutputError, SceneBusyError
 
 ADVISORY_KEY = 0x67656F636F727231
@@ -46,32 +47,68 @@ class Holder:
 UNKNOWN = Holder("a run that has just started or ended", None)
 
 
+class SceneHold:
+    """A scene that is held. A lock on a file cannot be lost while its holder lives."""
+
+    def keep(self) -> None:
+        """Take the scene again when a restarted server has let it go; SceneBusyError when somebody else has it now."""
+
+
 @contextmanager
-def hold_scene(engine: Engine) -> Iterator[None]:
+def hold_scene(engine: Engine) -> Iterator[SceneHold]:
     """Hold the scene for the length of the block; SceneBusyError names who holds it, and since when."""
     if engine.dialect.name == "postgresql":
-        with _advisory_lock(engine):
-            yield
+        hold = _ServerHold(engine)
+        try:
+            yield hold
+        finally:
+            hold.release()
     else:
         with _locked_file(engine):
-            yield
+            yield SceneHold()
 
 
-@contextmanager
-def _advisory_lock(engine: Engine) -> Iterator[None]:
+class _ServerHold(SceneHold):
     """A session-level advisory lock on a connection of its own; the server drops it with the connection."""
-    with translated_errors(engine):
-        connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-    try:
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection = self._taken()
+
+    def keep(self) -> None:
+        """See `SceneHold.keep`."""
+        try:
+            self._connection.execute(text("select 1"))
+        except (DBAPIError, ResourceClosedError):
+            self.release()
+            with_retries(self._engine, lambda connection: connection.execute(text("select 1")).scalar())
+            self._connection = self._taken()
+
+    def release(self) -> None:
+        """Let the scene go."""
+        _end(self._connection)
+
+    def _taken(self) -> Connection:
+        engine = self._engine
         with translated_errors(engine):
-            connection.execute(text("select set_config('application_name', :who, false)"), {"who": _short_name()})
-            taken = connection.execute(text("select pg_try_advisory_lock(:key)"), {"key": ADVISORY_KEY}).scalar_one()
-        if not taken:
-            holder = _server_holder(connection) or UNKNOWN
+            connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        try:
+            with translated_errors(engine):
+                name = text("select set_config('application_name', :who, false)")
+                connection.execute(name, {"who": _short_name()})
+                lock = text("select pg_try_advisory_lock(:key)")
+                if connection.execute(lock, {"key": ADVISORY_KEY}).scalar_one():
+                    return connection
+                holder = _server_holder(connection) or UNKNOWN
             raise SceneBusyError(f"{describe(engine)} is held by {holder}; try again later")
-        yield
-    finally:
-        # Not back into the pool: a pooled connection would keep the lock.
+        except BaseException:
+            _end(connection)
+            raise
+
+
+def _end(connection: Connection) -> None:
+    """Close a session; not back into the pool, where it would keep the lock."""
+    if not connection.closed:
         connection.invalidate()
         connection.close()
 
