@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import random
 import sys
+import time
 from pathlib import Path
 
 from geocorrect.cache import FileCache
 
 LIMIT_BYTES = 400_000
+LONGEST_S = 120.0
 
 
 def key_of(number: int) -> str:
@@ -25,7 +27,8 @@ def main() -> None:
     cache = FileCache(Path(sys.argv[1]), LIMIT_BYTES)
     draw = random.Random(sys.argv[2])
     print("at work", flush=True)
-    while True:
+    until_s = time.monotonic() + LONGEST_S
+    while time.monotonic() < until_s:
         number = draw.randrange(60)
         cache.put(key_of(number), content_of(number))
         number = draw.randrange(60)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cache_crowd
@@ -19,7 +19,22 @@ from cache_crowd import LIMIT_BYTES, content_of, key_of
 from geocorrect.cache import UNFINISHED_S, FileCache, contents, remove_unused
 
 
-def crowd(folder: Path, seed: int) -> subprocess.Popen[str]:
+@pytest.fixture
+def crowd() -> Iterator[Callable[[Path, int], subprocess.Popen[str]]]:
+    """Starts processes on a cache folder; whatever happens, none outlives the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(folder: Path, seed: int) -> subprocess.Popen[str]:
+        started.append(_start(folder, seed))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def _start(folder: Path, seed: int) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [sys.executable, cache_crowd.__file__, str(folder), str(seed)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -36,7 +51,9 @@ def end(process: subprocess.Popen[str]) -> str:
     return said if process.returncode > 0 else ""
 
 
-def test_killed_writers_leave_a_cache_that_is_whole(tmp_path: Path) -> None:
+def test_killed_writers_leave_a_cache_that_is_whole(
+    tmp_path: Path, crowd: Callable[[Path, int], subprocess.Popen[str]]
+) -> None:
     """Three processes at a time on one folder, twelve SIGKILLs: nothing wrong is ever read, the bound holds."""
     draw = random.Random(5)
     running = [crowd(tmp_path, seed) for seed in range(3)]
