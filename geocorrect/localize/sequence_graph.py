@@ -95,7 +95,7 @@ class SequenceGraph:
         if np.linalg.eigvalsh(others)[0] <= 1e-6 * float(np.linalg.eigvalsh(information)[0]):
             return None
         predicted = np.linalg.inv(others)
-        apart = self._result_residual()[i]
+        apart = self.result[i].minus(self.pose(i))
         # The posterior lies between prediction and result: undo the pull of the result.
         apart = apart + predicted @ (own @ apart)
         distance = float(apart @ np.linalg.solve(predicted + self.result_covariance[i], apart)) ** 0.5

@@ -19,6 +19,7 @@ from geocorrect.catalog.hold import hold_scene
 from geocorrect.demo.simulated_sequences import SequenceWorld, SimulatedSequence, simulate_sequence
 from geocorrect.errors import ExitCode, Reason, Status
 from geocorrect.geometry.pose import Pose
+from geocorrect.localize.sequence_options import SequenceOptions
 from geocorrect.records import Correction, MetadataQuality, Rejection, Result, ScaleSource
 
 LAG = SequenceWorld(step_m=8.0, lag_s=0.6, anchored=0.4)
@@ -308,3 +309,32 @@ def test_nothing_to_do_without_frame_or_results(tmp_path: Path, call: Call) -> N
     url = str(tmp_path / "scene.gpkg")
     Catalog.open(url, create=True).close()
     assert call("sequences", "--catalog", url)[1]["n_sequences"] == 0
+
+
+def documented(name: str) -> str:
+    """The code block of docs/sequences.md that follows a marker."""
+    text = (Path(__file__).parents[2] / "docs" / "sequences.md").read_text(encoding="utf-8")
+    return text.split(f"<!-- test: {name} -->\n", 1)[1].split("\n", 1)[1].split("\n```", 1)[0]
+
+
+def test_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "geocorrect.toml").write_text('[catalog]\nurl = "corrections.gpkg"\n')
+    with Catalog.open("corrections.gpkg", create=True) as catalog:
+        world.fill(catalog, {"seq-a": simulate_sequence(LAG, 1)})
+    for line in documented("commands").splitlines():
+        assert run(line.split("#")[0].split()[1:]) == 0, line
+    with Catalog.open("corrections.gpkg") as catalog, catalog.engine.connect() as connection:
+        queries = [part.strip() for part in documented("sql").split(";") if part.strip()]
+        assert len(queries) == 4
+        for query in queries:
+            assert connection.exec_driver_sql(query).all(), query
+
+
+def test_the_documented_limits_are_the_defaults() -> None:
+    text, o = (Path(__file__).parents[2] / "docs" / "sequences.md").read_text(encoding="utf-8"), SequenceOptions()
+    assert f"≤ {o.accept_error_m} m (68 %, horizontal) and ≤ {o.accept_rotation_deg:.0f}°" in text
+    assert f"≤ {o.review_error_m:.0f} m and ≤ {o.review_rotation_deg:.0f}°" in text
+    assert f"more than {o.outlier_distance} standard deviations" in text
+    assert f"more than {o.outlier_m} m or {o.outlier_deg:.0f}°" in text
+    assert f"`[sequence] enabled`, {'on' if o.enabled else 'off'} by default" in text
