@@ -1,13 +1,14 @@
 """MASt3R at full size with random weights: CPU-seconds and wall time per stage, plain against localisation mode.
 
-    python benchmarks/mast3r.py [--anchors 8] [--repeats 3] [--precision float32] [--official CHECKOUT]
+    python benchmarks/mast3r.py [--anchors 8] [--repeats 3] [--precision float32] [--compile] [--official CHECKOUT]
 
 *Plain* is one ordered pair as a general-purpose implementation runs it: both images encoded, explicit softmax
 attention, rotary tables built at every forward, all four heads, matching by blocks of 8192 × 8192 with maxima over both
 axes. *Localisation* is what the matcher does: anchors' tokens cached, the query encoded once, k anchors decoded in one
 batch, descriptor heads only, one-sided exact searches. All ratios compare CPU-seconds of one run on one machine.
 `--official` adds the authors' code, from a checkout that you have made and whose licence (CC BY-NC-SA 4.0) you accept,
-on the same weights.
+on the same weights. `--compile` repeats the localisation with torch.compile, its first call told apart. Errors of the
+number formats: `benchmarks/precision.py`.
 """
 
 from __future__ import annotations
@@ -131,12 +132,14 @@ def measure_plain(model: Mast3r, clock: Clock, images: Tensor) -> None:
         )
 
 
-def measure_localisation(model: Mast3r, clock: Clock, images: Tensor, cached: Tensor) -> None:
+def measure_localisation(
+    model: Mast3r, clock: Clock, images: Tensor, cached: Tensor, name: str = "localisation"
+) -> None:
     """One query, k anchors whose tokens (k, N, D) are in the cache."""
     anchors = Encoded(cached, (HEIGHT // PATCH_PX, WIDTH // PATCH_PX))
-    query = clock.measure("localisation: encode the query", lambda: model.encode(images[:1]))
-    view1, view2 = clock.measure("localisation: decode k pairs", lambda: model.decode(query, anchors))
-    clock.measure("localisation: descriptors of k pairs", lambda: _describe_pairs(model, view1, view2))
+    query = clock.measure(f"{name}: encode the query", lambda: model.encode(images[:1]))
+    view1, view2 = clock.measure(f"{name}: decode k pairs", lambda: model.decode(query, anchors))
+    clock.measure(f"{name}: descriptors of k pairs", lambda: _describe_pairs(model, view1, view2))
 
 
 def _describe_pairs(model: Mast3r, view1: DecodedView, view2: DecodedView) -> None:
@@ -144,6 +147,14 @@ def _describe_pairs(model: Mast3r, view1: DecodedView, view2: DecodedView) -> No
     for position in range(len(view2.hooked[-1])):
         model.descriptors(view1.at(position), 1)
         model.descriptors(view2.at(position), 2)
+
+
+def measure_compiled(model: Mast3r, clock: Clock, images: Tensor, cached: Tensor, repeats: int) -> None:
+    """The same, compiled. The first calls compile, for one pair and for k, and are noted as stages of their own."""
+    model.compile_blocks()
+    measure_localisation(model, clock, images, cached, "compiling")
+    for _ in range(repeats):
+        measure_localisation(model, clock, images, cached, "compiled")
 
 
 def synthetic_fields() -> tuple[Tensor, Tensor]:
@@ -231,6 +242,11 @@ def summary(clock: Clock, k: int, identical: float) -> dict[str, Any]:
         "forward_per_pair_vs_plain": (shared + pairs) / k / plain,
         "matching_vs_plain": clock.median_cpu_s("localisation: match") / clock.median_cpu_s("plain: match"),
     }
+    if "compiled: decode k pairs" in clock.stages:
+        stages = ("encode the query", "decode k pairs", "descriptors of k pairs")
+        compiled = clock.median_cpu_s(*(f"compiled: {stage}" for stage in stages))
+        ratios["compiled_forward_vs_localisation"] = compiled / (shared + pairs)
+        ratios["compiled_forward_per_pair_vs_plain"] = compiled / k / plain
     if "official: forward" in clock.stages:
         ratios["forward_per_pair_vs_official"] = (shared + pairs) / k / clock.median_cpu_s("official: forward")
         ratios["matching_vs_official"] = clock.median_cpu_s("localisation: match") / clock.median_cpu_s(
@@ -263,6 +279,7 @@ def main() -> None:
     parser.add_argument("--anchors", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--compile", action="store_true", help="also with torch.compile")
     parser.add_argument("--official", type=Path, help="checkout of the authors' code")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
@@ -282,6 +299,9 @@ def main() -> None:
         clock.note_memory("with the plain way")
         if arguments.official:
             measure_official(arguments.official, model, clock, images, fields)
+    if arguments.compile:
+        measure_compiled(model, clock, images, cached, arguments.repeats)
+        clock.note_memory("compiled")
     result = summary(clock, arguments.anchors, identical) | {"precision": arguments.precision}
     if arguments.json:
         print(json.dumps(result, indent=2))
