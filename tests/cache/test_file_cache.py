@@ -62,7 +62,7 @@ def test_killed_writers_leave_a_cache_that_is_whole(
         time.sleep(draw.uniform(0.02, 0.15))
         wrong.append(end(running.pop(draw.randrange(3))))
         running.append(crowd(tmp_path, 100 + kill))
-        assert contents(tmp_path).n_bytes <= LIMIT_BYTES * (1 + 3 / 16) + 12 * 60_000
+        assert contents(tmp_path).n_bytes <= 2 * LIMIT_BYTES + 12 * 60_000
     wrong += [end(process) for process in running]
     assert not any(wrong)
     cache = FileCache(tmp_path, LIMIT_BYTES)
