@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -14,8 +14,9 @@ from typing import Any
 import orjson
 
 from geocorrect.catalog import Catalog, StoredResult
+from geocorrect.catalog.result_table import table_of
 from geocorrect.errors import OutputError
-from geocorrect.export.features import ATTRIBUTION
+from geocorrect.export.features import ATTRIBUTION, property_rows
 from geocorrect.records import Correction, Image
 
 NOTICE = "ATTRIBUTION.txt"
@@ -25,28 +26,30 @@ NOTICE = "ATTRIBUTION.txt"
 class Posed:
     """A correction with its photo.
 
-    file_name: of the photo, unique in the bundle; the id with .jpg before the photo is downloaded.
+    file_name: of the photo, unique in the bundle; the id with .jpg before the photo is downloaded. properties: what
+    other exports say of the result.
     """
 
     stored: StoredResult
     correction: Correction
     image: Image
     file_name: str
+    properties: Mapping[str, Any]
 
 
 def posed_images(catalog: Catalog, stored: Iterable[StoredResult], batch: int = 1000) -> Iterator[Posed]:
-    """Corrections (no rejections) with their photos, in the order given."""
+    """Corrections (no rejections) with their photos, in the order given; one batch in memory at a time."""
     iterator = iter(stored)
-    names: set[str] = set()
+    names: set[int] = set()  # hashes: a million names would fill more memory than everything else
     while some := list(islice(iterator, batch)):
         images = catalog.images([s.image_id for s in some])
-        for s in some:
+        for s, properties in zip(some, property_rows(table_of(some)), strict=True):
             if isinstance(s.result, Correction):
                 image = images[s.image_id]
                 name = image.path.name if image.path else f"{image.id}.jpg"
-                name = f"{image.id}_{name}" if name in names else name
-                names.add(name)
-                yield Posed(s, s.result, image, name)
+                name = f"{image.id}_{name}" if hash(name) in names else name
+                names.add(hash(name))
+                yield Posed(s, s.result, image, name, properties)
 
 
 @contextmanager
@@ -78,10 +81,16 @@ def write_json(path: Path, value: Any) -> None:
     path.write_bytes(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY) + b"\n")
 
 
-def write_notice(folder: Path, posed: Iterable[Posed], more: str = "") -> None:
-    """ATTRIBUTION.txt: who made each photo, where it is published, under which licence."""
-    lines = [ATTRIBUTION, *([more] if more else []), "", "image_id\tcreator\tlicence\tpage_url"]
-    for one in posed:
-        a = one.stored.attribution
-        lines.append("\t".join(" ".join(value.split()) for value in (one.image.id, a.creator, a.licence, a.page_url)))
-    (folder / NOTICE).write_text("\n".join(lines) + "\n", encoding="utf-8")
+@contextmanager
+def notice(folder: Path, more: str = "") -> Iterator[Callable[[Posed], None]]:
+    """ATTRIBUTION.txt: who made each photo, where it is published, under which licence; told photo by photo."""
+    with (folder / NOTICE).open("w", encoding="utf-8") as file:
+        head = [ATTRIBUTION, *([more] if more else []), "", "image_id\tcreator\tlicence\tpage_url"]
+        file.write("\n".join(head) + "\n")
+
+        def tell(one: Posed) -> None:
+            a = one.stored.attribution
+            values = (one.image.id, a.creator, a.licence, a.page_url)
+            file.write("\t".join(" ".join(value.split()) for value in values) + "\n")
+
+        yield tell

@@ -8,43 +8,46 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TextIO
 
 from geocorrect.catalog import Catalog, StoredResult
-from geocorrect.export.bundle import Posed, atomic_folder, posed_images, write_json, write_notice
+from geocorrect.export.bundle import Posed, atomic_folder, notice, posed_images, write_json
 from geocorrect.geometry.camera import Camera, Projection
 
 
 def write_colmap(catalog: Catalog, stored: Iterable[StoredResult], path: Path) -> int:
-    """Write the folder; returns the number of images.
+    """Write the folder, photo by photo; returns the number of images.
 
     Photos whose camera COLMAP has no model for (panoramas, dual, unknown) are left out and listed in `left_out.txt`.
     """
     cameras: dict[str, int] = {}
-    image_lines: list[str] = []
-    written: list[Posed] = []
     left_out: list[str] = []
-    for one in posed_images(catalog, stored):
-        line = colmap_camera(one.image.camera)
-        if line is None:
-            left_out.append(f"{one.image.id} {one.file_name}")
-            continue
-        camera_id = cameras.setdefault(line, len(cameras) + 1)
-        written.append(one)
-        image_lines += [_image_line(one, len(written), camera_id), ""]
+    count = 0
     frame = catalog.frame()
-    with atomic_folder(path) as folder:
+    world = "World: local east-north-up frame of frame.json, WGS84, ellipsoidal height."
+    with atomic_folder(path) as folder, notice(folder, world) as tell, _open(folder / "images.txt") as images:
+        images.write("# IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME\n# POINTS2D[] as X Y POINT3D_ID (none)\n")
+        for one in posed_images(catalog, stored):
+            line = colmap_camera(one.image.camera)
+            if line is None:
+                left_out.append(f"{one.image.id} {one.file_name}")
+                continue
+            count += 1
+            images.write(_image_line(one, count, cameras.setdefault(line, len(cameras) + 1)) + "\n\n")
+            tell(one)
         _write_lines(folder / "cameras.txt", ["# CAMERA_ID MODEL WIDTH HEIGHT PARAMS[]"],
                      [f"{number} {line}" for line, number in cameras.items()])  # fmt: skip
-        head = ["# IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME", "# POINTS2D[] as X Y POINT3D_ID (none)"]
-        _write_lines(folder / "images.txt", head, image_lines)
         _write_lines(folder / "points3D.txt", ["# POINT3D_ID X Y Z R G B ERROR TRACK[]"], [])
         if left_out:
             _write_lines(folder / "left_out.txt", ["# image_id file: no COLMAP model for the camera"], left_out)
         if frame is not None:
             origin = {"lon_deg": frame.lon_deg, "lat_deg": frame.lat_deg, "height_m": frame.height_m}
             write_json(folder / "frame.json", {"name": frame.name, "axes": "east north up, metres", "origin": origin})
-        write_notice(folder, written, "World: local east-north-up frame of frame.json, WGS84, ellipsoidal height.")
-    return len(written)
+    return count
+
+
+def _open(path: Path) -> TextIO:
+    return path.open("w", encoding="utf-8")
 
 
 def colmap_camera(camera: Camera | None) -> str | None:

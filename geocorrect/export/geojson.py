@@ -26,11 +26,10 @@ def write_geojson(tables: Iterable[ResultTable], path: Path) -> int:
             positions = places(table)
             bounds.add(positions)
             licences.add(table["licence"])
-            lines = list(map(orjson.dumps, _features(table, positions)))
-            if lines:
+            for feature in _features(table, positions):
                 file.write(b",\n" if count else b"\n")
-                file.write(b",\n".join(lines))
-            count += len(lines)
+                file.write(orjson.dumps(feature))
+                count += 1
         box = bounds.box()
         tail = {"attribution": ATTRIBUTION, "licence": licences.text()} | ({"bbox": box} if box else {})
         file.write(b"\n]," + orjson.dumps(tail)[1:] + b"\n")

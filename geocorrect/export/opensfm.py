@@ -10,32 +10,47 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from geocorrect.catalog import Catalog, StoredResult
-from geocorrect.export.bundle import Posed, atomic_folder, posed_images, write_json, write_notice
+from geocorrect.export.bundle import Posed, atomic_folder, notice, posed_images, write_json
 from geocorrect.export.features import rounded
 from geocorrect.geometry.frame import Frame
 
 
 def write_opensfm(catalog: Catalog, stored: Iterable[StoredResult], path: Path) -> int:
-    """Write the folder; returns the number of shots. Photos with an unknown camera are left out (OpenSfM needs one)."""
-    frame = catalog.frame()
-    posed = [one for one in posed_images(catalog, stored) if one.image.camera is not None]
-    cameras: dict[str, Any] = {}
-    shots = {one.file_name: _shot(one, cameras) for one in posed}
-    reconstruction = {"cameras": cameras, "shots": shots, "points": {}, "reference_lla": _reference(frame)}
-    with atomic_folder(path) as folder:
-        write_json(folder / "reconstruction.json", [reconstruction])
-        write_json(folder / "reference_lla.json", _reference(frame))
-        write_json(folder / "camera_models.json", cameras)
-        write_notice(folder, posed, "Heights: above the WGS84 ellipsoid (EPSG:4979).")
-    return len(shots)
+    """Write the folder, shot by shot; returns the number of shots.
+
+    Photos with an unknown camera are left out (OpenSfM needs one).
+    """
+    reference = _reference(catalog.frame())
+    cameras: dict[str, str] = {}
+    count = 0
+    heights = "Heights: above the WGS84 ellipsoid (EPSG:4979)."
+    with (
+        atomic_folder(path) as folder,
+        notice(folder, heights) as tell,
+        (folder / "reconstruction.json").open("wb") as file,
+    ):
+        file.write(b'[{"shots":{')
+        for one in posed_images(catalog, stored):
+            if one.image.camera is not None:
+                file.write(b",\n" if count else b"\n")
+                file.write(orjson.dumps(one.file_name) + b":" + orjson.dumps(_shot(one, cameras)))
+                tell(one)
+                count += 1
+        models = {name: orjson.loads(model) for model, name in cameras.items()}
+        rest = {"cameras": models, "points": {}, "reference_lla": reference}
+        file.write(b"\n}," + orjson.dumps(rest)[1:] + b"]\n")
+        write_json(folder / "reference_lla.json", reference)
+        write_json(folder / "camera_models.json", models)
+    return count
 
 
-def _shot(one: Posed, cameras: dict[str, Any]) -> dict[str, Any]:
+def _shot(one: Posed, cameras: dict[str, str]) -> dict[str, Any]:
     assert one.image.camera is not None
-    model = one.image.camera.to_opensfm()
-    name = next((known for known, values in cameras.items() if values == model), f"camera {len(cameras)}")
-    cameras[name] = model
+    model = orjson.dumps(one.image.camera.to_opensfm()).decode()
+    name = cameras.setdefault(model, f"camera {len(cameras)}")
     cam_from_world = one.correction.world_from_cam.inverse()
     centre = one.correction.world_from_cam.translation_m
     shot: dict[str, Any] = {

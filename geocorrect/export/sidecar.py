@@ -17,9 +17,8 @@ import orjson
 
 from geocorrect.catalog import Catalog, StoredResult
 from geocorrect.catalog.codec import camera_row
-from geocorrect.catalog.result_table import table_of
-from geocorrect.export.bundle import Posed, atomic_folder, posed_images, write_json, write_notice
-from geocorrect.export.features import property_rows, rounded
+from geocorrect.export.bundle import Posed, atomic_folder, notice, posed_images
+from geocorrect.export.features import rounded
 
 DESCRIPTION = "mapillary_image_description.json"
 _NOTICE = (
@@ -34,14 +33,23 @@ def write_sidecar(catalog: Catalog, stored: Iterable[StoredResult], path: Path) 
     Photos that the format cannot describe (no file, no capture time) appear in it as errors, as mapillary_tools does
     it.
     """
-    posed = list(posed_images(catalog, stored))
-    described = [_description(one) for one in posed]
-    with atomic_folder(path) as folder:
-        write_json(folder / DESCRIPTION, described)
-        lines = [orjson.dumps(_everything(one), option=orjson.OPT_SERIALIZE_NUMPY) for one in posed]
-        (folder / "corrections.jsonl").write_bytes(b"".join(line + b"\n" for line in lines))
-        write_notice(folder, posed, _NOTICE)
-    return sum(1 for entry in described if "error" not in entry)
+    described = 0
+    with (
+        atomic_folder(path) as folder,
+        notice(folder, _NOTICE) as tell,
+        (folder / DESCRIPTION).open("wb") as file,
+        (folder / "corrections.jsonl").open("wb") as everything,
+    ):
+        opening = b"[\n"
+        for one in posed_images(catalog, stored):
+            entry = _description(one)
+            described += "error" not in entry
+            file.write(opening + orjson.dumps(entry))
+            everything.write(orjson.dumps(_everything(one), option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
+            tell(one)
+            opening = b",\n"
+        file.write(b"[]\n" if opening == b"[\n" else b"\n]\n")
+    return described
 
 
 def _description(one: Posed) -> dict[str, Any]:
@@ -73,7 +81,7 @@ def _description(one: Posed) -> dict[str, Any]:
 
 def _everything(one: Posed) -> dict[str, Any]:
     pose, image = one.correction.world_from_cam, one.image
-    return property_rows(table_of([one.stored]))[0] | {
+    return dict(one.properties) | {
         "lon_deg": one.stored.lon_deg,
         "lat_deg": one.stored.lat_deg,
         "height_m": one.stored.height_m,

@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import sqlite3
+import weakref
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import catalog_world as world
@@ -25,9 +28,12 @@ from geocorrect.catalog.qml import STYLED, qml
 from geocorrect.errors import OutputError, Status, UsageError
 from geocorrect.export.colmap import colmap_camera
 from geocorrect.export.export import export_catalog
-from geocorrect.export.features import COLUMNS
+from geocorrect.export.features import ATTRIBUTION, COLUMNS
 from geocorrect.export.formats import Format, format_of
+from geocorrect.export.geojson import write_geojson
+from geocorrect.export.geopackage import write_geopackage
 from geocorrect.export.qgis import LAYERS
+from geocorrect.export.tables import write_csv, write_flatgeobuf, write_geoparquet
 from geocorrect.geometry.camera import Camera, Projection
 
 EVERYTHING = ResultFilter()
@@ -81,6 +87,62 @@ def test_a_geopackage_copy_has_lines_ellipses_and_styles(catalog: Catalog, tmp_p
     with sqlite3.connect(path) as connection:
         styled = {row[0] for row in connection.execute("select f_table_name from layer_styles where useAsDefault")}
     assert styled == {"corrections", "displacement", "error_ellipse"}
+
+
+def test_every_file_names_attribution_and_licences(catalog: Catalog, tmp_path: Path) -> None:
+    """Of the file as a whole, where its format has a place for that; for a CSV in a file beside."""
+    import pyarrow.parquet
+
+    for name in ("out.gpkg", "out.fgb", "out.parquet", "out.csv", "out.geojson"):
+        export_catalog(catalog, tmp_path / name)
+    parquet = pyarrow.parquet.read_metadata(tmp_path / "out.parquet").metadata
+    heads = {
+        "gpkg": json.dumps(pyogrio.read_info(tmp_path / "out.gpkg", layer="corrections")["dataset_metadata"]),
+        "fgb": json.dumps(pyogrio.read_info(tmp_path / "out.fgb")["layer_metadata"]),
+        "parquet": f"{parquet[b'attribution'].decode()} {parquet[b'licence'].decode()}",
+        "csv": (tmp_path / "out.csv.license").read_text(),
+        "geojson": (tmp_path / "out.geojson").read_text().splitlines()[-1],
+    }  # fmt: skip
+    for name, head in heads.items():
+        assert ATTRIBUTION in head, name
+        assert "CC-BY-SA-4.0" in head, name
+
+
+@pytest.mark.postgis
+def test_both_back_ends_export_the_same_bytes(tmp_path: Path, postgis_url: str) -> None:
+    """The one reads by COPY, the other by a cursor; times of recording differ and are left out."""
+    written = []
+    for url in (str(tmp_path / "c.gpkg"), postgis_url):
+        with Catalog.open(url, create=True, clock=lambda: world.START) as opened:
+            world.fill(opened)
+            wanted = ResultFilter(since=world.START, image_ids=sorted(TRUTH), area=shapely.box(12.0, 41.0, 13.0, 42.0))
+            assert export_catalog(opened, tmp_path / "out.geojson", wanted=wanted) == 20
+            assert export_catalog(opened, tmp_path / "out.csv", wanted=wanted) == 20
+        written.append([(tmp_path / name).read_bytes() for name in ("out.geojson", "out.csv")])
+    assert written[0] == written[1]
+
+
+def test_writers_take_one_chunk_at_a_time(catalog: Catalog, tmp_path: Path) -> None:
+    """No writer collects what it is given: a chunk may be gone when the next one is asked for."""
+    writers = [
+        write_geojson, write_csv, write_geoparquet, write_geopackage, partial(write_flatgeobuf, licences=["CC0"]),
+    ]  # fmt: skip
+    for write in writers:
+        alive: list[weakref.ref[Chunk]] = []
+
+        def chunks(alive: list[weakref.ref[Chunk]] = alive) -> Iterator[Chunk]:
+            for table in [*catalog.tables()] * 4:
+                assert sum(seen() is not None for seen in alive) <= 1
+                chunk = Chunk(table)
+                alive.append(weakref.ref(chunk))
+                yield chunk
+                del chunk
+
+        assert write(chunks(), tmp_path / "out") == 80
+
+
+class Chunk(dict[str, Any]):
+    """A table of results that can be watched."""
 
 
 def test_csv_survives_commas_quotes_and_line_breaks(tmp_path: Path) -> None:
