@@ -126,6 +126,16 @@ def filtered(columns: Sequence[Any], wanted: ResultFilter, dialect_name: str) ->
     return query.where(*[x for x in conditions if x is not None]).order_by(c.image_id, c.fid)
 
 
+def read_sequence_lags(connection: Connection) -> dict[str, float]:
+    """Time lag by sequence: what the sequence as a whole found, else what the offsets of its photos tell."""
+    lags: dict[str, float] = {}
+    for view in ("sequence_bias", "current_sequence_finding"):
+        told = table(view, sql_column("sequence_id"), sql_column("lag_s"))
+        rows = connection.execute(select(told.c.sequence_id, told.c.lag_s).where(told.c.lag_s.is_not(None))).all()
+        lags |= {str(name): float(lag_s) for name, lag_s in rows}
+    return lags
+
+
 def read_licences(connection: Connection, wanted: ResultFilter) -> list[str]:
     """The licences of the photos of results, sorted."""
     query = filtered([schema.image.c.licence], wanted, connection.dialect.name).order_by(None).distinct()

@@ -209,6 +209,10 @@ class Catalog:
         """The licences of the photos of stored results, sorted; "" where a photo names none."""
         return self._read(lambda c: results.read_licences(c, wanted or ResultFilter()))
 
+    def sequence_lags(self) -> dict[str, float]:
+        """Seconds by which the reported positions of a sequence are behind its photos, where the motion tells them."""
+        return self._read(results.read_sequence_lags)
+
     def current(self, bbox: Box | None = None) -> Iterator[StoredResult]:
         """Results in force, corrections and rejections; bbox (west, south, east, north) in degrees."""
         return self.results(ResultFilter(area=bbox))

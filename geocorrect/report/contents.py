@@ -61,7 +61,8 @@ class Contents:
     """Everything that the page and the plots show, in a fixed order.
 
     routes: lines of lon, lat along which the anchors were driven. n_pending: photos without a result. runs: those that
-    produced a result shown here, oldest first.
+    produced a result shown here, oldest first. lags_s: by sequence, seconds by which reported positions are behind the
+    photos; only sequences whose motion tells it.
     """
 
     frame: Frame
@@ -71,6 +72,7 @@ class Contents:
     outlines: tuple[tuple[LonLat, ...], ...]
     runs: tuple[StoredRun, ...]
     anchor_sources: tuple[tuple[Attribution, int], ...]
+    lags_s: Mapping[str, float]
     n_pending: int
     has_truth: bool
 
@@ -101,6 +103,7 @@ def read_contents(catalog: Catalog, truth: Truth | None = None, wanted: ResultFi
         outlines=() if truth is None else truth.outlines,
         runs=tuple(run for run in catalog.runs() if run.run_key in keys),
         anchor_sources=_sources(anchors.values()),
+        lags_s={shortened(name): lag_s for name, lag_s in catalog.sequence_lags().items()},
         n_pending=len(images.keys() - {result.image_id for result in stored}) if wanted is None else 0,
         has_truth=any(photo.truth is not None for photo in photos),
     )

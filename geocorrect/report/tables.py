@@ -11,7 +11,7 @@ from geocorrect.errors import REASON_TEXT, Reason, Status
 from geocorrect.report.contents import Contents, Photo
 from geocorrect.report.statistics import finite, mean_angle_deg, median_of
 from geocorrect.report.summary import reason_counts
-from geocorrect.report.wording import length, shortened, signed
+from geocorrect.report.wording import length, seconds, shortened, signed
 
 DEVICES_NAMED = 3
 
@@ -54,6 +54,10 @@ def group_headings(has_truth: bool) -> tuple[tuple[str, str], ...]:
         ("Bias east", "mean of corrected minus reported position, east (accepted photos)"),
         ("Bias north", "mean of corrected minus reported position, north (accepted photos)"),
         ("Heading bias", "mean of corrected minus reported heading, clockwise (accepted photos)"),
+        (
+            "Time lag",
+            "how far reported positions are behind the photos in time; unknown where speed and course hardly change",
+        ),
         ("Predicted error", "median of the predicted 68 % horizontal error (accepted photos)"),
     )
     return (*headings, ("True error", "median horizontal distance from the truth")) if has_truth else headings
@@ -99,12 +103,11 @@ def _grouped(
     for photo in contents.photos:
         groups.setdefault(key(photo), []).append(photo)
     return [
-        GroupRow(name, ", ".join(about(photos)), _cells(photos, contents.has_truth))
-        for name, photos in sorted(groups.items())
+        GroupRow(name, ", ".join(about(photos)), _cells(photos, contents)) for name, photos in sorted(groups.items())
     ]
 
 
-def _cells(photos: Sequence[Photo], has_truth: bool) -> tuple[Cell, ...]:
+def _cells(photos: Sequence[Photo], contents: Contents) -> tuple[Cell, ...]:
     counts = [sum(photo.status is status for photo in photos) for status in Status]
     accepted = [photo for photo in photos if photo.status is Status.ACCEPTED]
     east, north = (
@@ -112,15 +115,17 @@ def _cells(photos: Sequence[Photo], has_truth: bool) -> tuple[Cell, ...]:
         for name in ("displacement_east_m", "displacement_north_m")
     )
     turn = mean_angle_deg(photo.stored.heading_change_deg for photo in accepted)
+    lag = _mean([contents.lags_s.get(photo.sequence, float("nan")) for photo in accepted])
     cells = [
         *[Cell(f"{n:,}", n) for n in (len(photos), *counts)],
         _length_cell([photo.stored.displacement_m for photo in accepted]),
         Cell(signed(east, "m"), east),
         Cell(signed(north, "m"), north),
         Cell(signed(turn, "°"), turn),
+        Cell(seconds(lag), lag),
         _length_cell([photo.expected_error_m for photo in accepted]),
     ]
-    if has_truth:
+    if contents.has_truth:
         cells.append(_length_cell([photo.true_error_m for photo in accepted]))
     return tuple(cells)
 

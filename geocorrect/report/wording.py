@@ -49,6 +49,13 @@ def signed(value: float, unit: str) -> str:
     return f"{sign}{text}{'' if unit == '°' else TIED}{unit}"
 
 
+def seconds(value_s: float) -> str:
+    """+0.50 s, −0.03 s; – when unknown."""
+    if not math.isfinite(value_s):
+        return UNKNOWN
+    return f"{'−' if value_s < 0 else '+'}{abs(value_s):.2f}{TIED}s"
+
+
 def share(estimate: Estimate) -> str:
     """85 % [76–91]; – for a share of nothing."""
     if estimate.n == 0:

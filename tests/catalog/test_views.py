@@ -138,6 +138,7 @@ def test_sequence_bias_finds_offset_heading_and_lag(catalog: Catalog) -> None:
     assert row["sequence_id"] == "corner"
     assert row["n_photos"] == 30
     assert row["lag_s"] == pytest.approx(0.5, abs=0.03)
+    assert catalog.sequence_lags() == {"corner": row["lag_s"]}
     assert row["heading_bias_deg"] == pytest.approx(7.0, abs=1e-2)
     # The mean offset holds bias and lag together: half the drive goes east, half north, at 8 m/s.
     assert row["mean_east_m"] == pytest.approx(1.5 + 0.5 * 8.0 * 15.5 / 30, abs=0.1)

@@ -12,7 +12,7 @@ from geocorrect.catalog import Catalog, ResultFilter
 from geocorrect.catalog.run import StoredResult
 from geocorrect.errors import Status
 from geocorrect.report.contents import NO_SEQUENCE, Contents, _photo, read_contents
-from geocorrect.report.tables import device_rows, reason_rows, sequence_rows
+from geocorrect.report.tables import device_rows, group_headings, reason_rows, sequence_rows
 from geocorrect.report.truth import TruePlace, Truth
 
 
@@ -25,6 +25,16 @@ def test_every_result_in_force_is_there_once(contents: Contents) -> None:
     assert len(contents.anchors) == COUNT + 1
     assert [len(line) for line in contents.routes] == [COUNT + 1]
     assert not contents.has_truth
+
+
+def test_tables_show_the_lag_of_sequences_and_devices(contents: Contents) -> None:
+    titles = [title for title, _ in group_headings(has_truth=False)]
+    known = replace(contents, lags_s={"seq-0": 0.5})
+    for rows, name in ((sequence_rows(known), "seq-0"), (device_rows(known), "Acme Cam 0")):
+        shown = {row.name: row.cells[titles.index("Time lag")].text.replace("\N{NO-BREAK SPACE}", " ") for row in rows}
+        assert shown[name] == "+0.50 s"
+        assert set(shown.values()) == {"+0.50 s", "–"}
+    assert all(len(row.cells) == len(titles) for row in sequence_rows(contents))
 
 
 def test_truth_gives_horizontal_errors(judged: Contents) -> None:
@@ -98,7 +108,7 @@ def test_rows_add_up_to_all_photos(judged: Contents) -> None:
         assert [sum(row.cells[k].sort for row in rows) for k in (1, 2, 3)] == [
             len(judged.of_status(status)) for status in Status
         ]
-        assert all(len(row.cells) == 10 for row in rows)
+        assert all(len(row.cells) == 11 for row in rows)
     (reason,) = reason_rows(judged)
     assert (reason.code, reason.n) == ("too_few_matches", COUNT // 5)
     assert "20 needed" in reason.example

@@ -59,3 +59,8 @@ def test_counts_lists_places_and_days() -> None:
     assert wording.moment(late) == "2026-03-02 01:30 UTC"
     assert wording.moment(None) == "–"
     assert wording.days(datetime(2026, 1, 1, tzinfo=UTC), late) == "from 2026-01-01 to 2026-03-02"
+
+
+def test_seconds_have_a_sign_and_two_decimals() -> None:
+    shown = [wording.seconds(value).replace(wording.TIED, " ") for value in (0.5, -0.034, math.nan)]
+    assert shown == ["+0.50 s", "−0.03 s", "–"]
