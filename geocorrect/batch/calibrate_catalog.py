@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from itertools import takewhile
 from typing import Any
 
-from geocorrect.batch.anchor_reader import AnchorReader
+from geocorrect.batch.anchor_calibrator import AnchorCalibrator, CalibrationTask, calibrate_in_processes
 from geocorrect.batch.anchor_shelf import AnchorShelf
-from geocorrect.batch.backends import build_matcher, build_neighbour_depth
 from geocorrect.batch.neighbour_table import NeighbourTable
 from geocorrect.batch.stop import StopRequest
 from geocorrect.config import Settings
-from geocorrect.depth.stored import CalibrationReport, NeighbourDepth
-from geocorrect.errors import ExitCode, InputError
-from geocorrect.records import Anchor
+from geocorrect.depth.stored import CalibrationReport
+from geocorrect.errors import ExitCode
 
 ANCHORS_PER_READ = 200
 
@@ -68,49 +66,50 @@ class CatalogCalibration:
     def __init__(self, settings: Settings, shelf: AnchorShelf) -> None:
         """Raises ConfigError when the configured source is not one that neighbours calibrate."""
         self._settings, self._shelf = settings, shelf
-        matcher = build_matcher(settings)
-        self._reader = AnchorReader(settings, matcher)
-        self.source: NeighbourDepth = build_neighbour_depth(settings, matcher, self._reader.book)
-
-    @cached_property
-    def _neighbours(self) -> NeighbourTable:
-        return NeighbourTable(self._settings, self._shelf.index, self._shelf.read)
+        self._here = AnchorCalibrator(settings)
+        self._neighbours = NeighbourTable(settings, shelf.index, shelf.read)
 
     def count(self) -> CalibrationOutcome:
-        """What a run would do, from names of files alone; rows only for anchors that are done already."""
-        outcome = CalibrationOutcome(self.source.fingerprint, len(self._shelf.index.ids), dry_run=True)
-        for anchor in self._anchors():
-            key = self.source.key(anchor)
-            if self.source.store.path(key).exists():
-                outcome.rows.append(CalibrationReport(anchor.id, len(key.neighbours), 0, reused=True))
-            elif not key.neighbours:
-                outcome.rows.append(CalibrationReport(anchor.id, 0, 0))
+        """What a run would do, from names of files alone; rows only for anchors that are done or have no neighbour."""
+        outcome = self._outcome(dry_run=True)
+        for task in self._tasks():
+            n_neighbours = len(task.neighbours)
+            reused = self._here.is_stored(task)
+            if reused or not n_neighbours:
+                outcome.rows.append(CalibrationReport(task.anchor.id, n_neighbours, 0, reused=reused))
         return outcome
 
     def run(self, stop: StopRequest, on_progress: Callable[[int, int], None]) -> CalibrationOutcome:
-        """Calibrate anchor after anchor; each is stored before the next begins."""
-        outcome = CalibrationOutcome(self.source.fingerprint, len(self._shelf.index.ids))
-        self.source.store.remove_unfinished()
-        for done, anchor in enumerate(self._anchors(), 1):
-            if stop.requested:
-                outcome.stopped = stop.exit_code
-                break
-            try:
-                outcome.rows.append(self.source.prepare(anchor, self._reader.view))
-            except InputError as error:
-                outcome.unusable.append(f"anchor {anchor.id}: {error}")
+        """Calibrate the anchors in `batch.workers` processes; each is stored as soon as it is done."""
+        outcome = self._outcome()
+        self._here.remove_unfinished()
+        for done, found in enumerate(self._results(stop), 1):
+            if isinstance(found, CalibrationReport):
+                outcome.rows.append(found)
+            else:
+                outcome.unusable.append(found)
             on_progress(done, outcome.n_anchors)
+        outcome.rows.sort(key=lambda row: row.anchor_id)
+        outcome.unusable.sort()
+        if len(outcome.rows) + len(outcome.unusable) < outcome.n_anchors:
+            outcome.stopped = stop.exit_code
         return outcome
 
-    def _anchors(self) -> Iterator[Anchor]:
-        """All anchors in the order of their ids, which is that of the drives, with their neighbours in the book."""
-        for ids in _chunks(self._shelf.index.ids):
-            records = self._shelf.read(ids)
-            anchors = tuple(records[name] for name in ids)
-            self._reader.book.learn(self._neighbours.of(anchors), anchors)
-            yield from anchors
+    def _results(self, stop: StopRequest) -> Iterator[CalibrationReport | str]:
+        tasks = takewhile(lambda _: not stop.requested, self._tasks())
+        if self._settings.batch.workers == 1:
+            return map(self._here, tasks)
+        return calibrate_in_processes(self._settings, tasks)
 
+    def _outcome(self, *, dry_run: bool = False) -> CalibrationOutcome:
+        return CalibrationOutcome(self._here.fingerprint, len(self._shelf.index.ids), dry_run=dry_run)
 
-def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(ids), ANCHORS_PER_READ):
-        yield ids[start : start + ANCHORS_PER_READ]
+    def _tasks(self) -> Iterator[CalibrationTask]:
+        """All anchors with their neighbours, in the order of their ids, which is that of the drives."""
+        ids = self._shelf.index.ids
+        for start in range(0, len(ids), ANCHORS_PER_READ):
+            chunk = ids[start : start + ANCHORS_PER_READ]
+            records = self._shelf.read(chunk)
+            anchors = [records[name] for name in chunk]
+            neighbours = self._neighbours.of(anchors)
+            yield from (CalibrationTask(anchor, neighbours[anchor.id]) for anchor in anchors)

@@ -142,7 +142,19 @@ def test_triangulated_is_the_same_in_one_process_in_two_and_from_disk(
     assert all("'triangulated'" in evidence for _, evidence in plain[0].values())
 
 
-def test_a_killed_calibration_goes_on(scene: DepthWorld, capsys: pytest.CaptureFixture[str]) -> None:
+def wait_until_nobody_writes(folder: Path) -> None:
+    """The processes of a killed parent end a moment after it."""
+    before = None
+    while before != (now := sorted(path.name for path in folder.iterdir())):
+        before = now
+        time.sleep(0.5)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_killed_calibration_goes_on(
+    workers: str, scene: DepthWorld, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEOCORRECT__BATCH__WORKERS", workers)
     folder = scene.folder / "calibrations"
     process = subprocess.Popen([sys.executable, "-m", "geocorrect", "anchors", "calibrate"], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
@@ -152,6 +164,7 @@ def test_a_killed_calibration_goes_on(scene: DepthWorld, capsys: pytest.CaptureF
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
+    wait_until_nobody_writes(folder)
     kept = {path.name: path.read_bytes() for path in folder.glob("*.npz")}
     assert 1 <= len(kept) < 5
     resumed = calibrate(capsys)
@@ -221,3 +234,35 @@ def test_wrong_use_is_explained(
 ) -> None:
     assert run(["anchors", "calibrate", *more]) == code
     assert fragment in " ".join(capsys.readouterr().err.split())
+
+
+def children_of(process_id: int) -> list[int]:
+    """Process ids of the workers that a process has spawned."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == process_id and b"spawn_main" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+        except (OSError, ValueError, IndexError):
+            continue
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to find the workers")
+def test_a_worker_that_dies_costs_a_message_and_not_the_run(
+    scene: DepthWorld, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEOCORRECT__BATCH__WORKERS", "2")
+    command = [sys.executable, "-m", "geocorrect", "anchors", "calibrate", "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    deadline = time.monotonic() + 120
+    while not (workers := children_of(process.pid)):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(workers[0], signal.SIGKILL)
+    answer = json.loads(process.communicate(timeout=240)[0])
+    assert process.returncode == ExitCode.INPUT
+    assert answer["n_done"] + len(answer["unusable"]) == 5
+    assert all("a process died with it" in message for message in answer["unusable"])
+    assert calibrate(capsys)["n_done"] == 5
