@@ -56,7 +56,7 @@ class DepthAnythingOptions:
     rescale_by_focal: multiply depth by the camera's focal length over that of the fine-tuning photos, both in units of
     the short side. The network knows no intrinsics, so other lenses see scaled depth; but how much of the effect it
     has learned to undo is not known for each model, hence off. On the one real pair at hand (focal 0.83 short sides,
-    indoor model) measured over predicted depth is 0.78 and 0.87 in the median; the factor would be 0.71.
+    indoor model) measured over predicted depth is 0.78 and 0.87 in the median; the factor would be 0.72.
     """
 
     runtime: Runtime = field(default_factory=Runtime)
