@@ -74,7 +74,7 @@ def calibrate_in_processes(settings: Settings, tasks: Iterable[CalibrationTask])
     try:
         while True:
             fresh = list(islice(waiting, 3 * workers - len(running)))
-            running.update({pool.submit(_calibrate, task): task for task in fresh})
+            running.update({_submitted(pool, task): task for task in fresh})
             if not running:
                 return
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -89,6 +89,16 @@ def calibrate_in_processes(settings: Settings, tasks: Iterable[CalibrationTask])
                 yield future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _submitted(pool: ProcessPoolExecutor, task: CalibrationTask) -> Future[CalibrationReport | str]:
+    """The future of a task; a failed one when the pool broke a moment ago."""
+    try:
+        return pool.submit(_calibrate, task)
+    except BrokenProcessPool as error:
+        failed: Future[CalibrationReport | str] = Future()
+        failed.set_exception(error)
+        return failed
 
 
 def _after_death(future: Future[CalibrationReport | str], task: CalibrationTask) -> CalibrationReport | str:

@@ -3,7 +3,7 @@
 Sparse samples (LiDAR, triangulated tracks): the nearest sample within 2 px gives the depth, the match's own
 ray gives the direction, so the sample's pixel offset costs nothing. Where the samples around a match lie on
 two surfaces (occlusion, parallax between scanner and camera, object edges) the match is not lifted. Dense
-maps: bilinear in inverse depth, which is linear on planes; edges are refused by the same rule.
+maps: bilinear in inverse depth, which is linear on planes; where it is not, there is an edge.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ def lift(pixels: NDArray[np.floating], depth: DepthMap, camera: Camera, options:
         z, sigma = _from_samples(px, depth, scale, options)
     else:
         z, sigma = _from_map(px, depth, options)
+        z[_on_edge(px, depth.z_m, round(scale * options.edge_radius_px), options.max_bend)] = np.nan
     outside = ~((z >= options.min_depth_m) & (z <= options.max_depth_m))
     z[outside] = np.nan
     sigma[outside] = np.nan
@@ -87,6 +88,30 @@ def _from_map(px: Float, depth: DepthMap, options: LiftOptions) -> tuple[Float, 
     z = np.full(len(px), np.nan)
     z[usable] = 1.0 / inverse[usable]
     return z, np.where(usable, _sigma_at(px, depth), np.nan)
+
+
+def _on_edge(px: Float, z_m: NDArray[np.float32] | None, radius: int, max_bend: float) -> NDArray[np.bool_]:
+    """(N,) where a dense map bends: on a plane, however slanted, inverse depth is linear, at an edge it is not.
+
+    Predicted depth is smeared over an edge, so the four pixels around a match do not show it; this looks `radius`
+    pixels to all sides. Pixels without a depth show nothing.
+    """
+    assert z_m is not None
+    height, width = z_m.shape
+    column, row = np.clip(np.rint(px).astype(int), 0, [width - 1, height - 1]).T
+
+    def inverse(dx: int, dy: int) -> Float:
+        z = z_m[np.clip(row + dy, 0, height - 1), np.clip(column + dx, 0, width - 1)].astype(float)
+        inverse_z: Float = np.divide(1.0, z, out=np.full_like(z, np.nan), where=z > 0)
+        return inverse_z
+
+    centre = inverse(0, 0)
+    bends = [
+        np.abs(inverse(radius * dx, radius * dy) + inverse(-radius * dx, -radius * dy) - 2 * centre) / centre
+        for dx, dy in ((1, 0), (0, 1), (1, 1), (1, -1))
+    ]
+    bent: NDArray[np.bool_] = np.nan_to_num(np.stack(bends), nan=0.0).max(axis=0) > max_bend
+    return bent
 
 
 def _sigma_at(px: Float, depth: DepthMap) -> Float:
