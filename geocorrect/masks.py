@@ -39,6 +39,19 @@ def mask_beside(photo: Path, name: str, exif_orientation: int = 1) -> Mask | Non
     return np.ascontiguousarray(np.rot90(usable, COUNTER_CLOCKWISE_TURNS[exif_orientation]))
 
 
+def unmasked(pixels: NDArray[np.floating], mask: Mask | None) -> Mask:
+    """(N,) which pixels (N, 2) lie where their picture may be trusted; all where there is no mask.
+
+    mask: (H, W) True = trusted. Pixels outside the picture are not.
+    """
+    if mask is None:
+        return np.ones(len(pixels), bool)
+    column, row = np.rint(pixels).astype(int).T.reshape(2, -1)
+    inside = (column >= 0) & (row >= 0) & (column < mask.shape[1]) & (row < mask.shape[0])
+    trusted: Mask = inside & mask[np.clip(row, 0, mask.shape[0] - 1), np.clip(column, 0, mask.shape[1] - 1)]
+    return trusted
+
+
 def is_mask(path: Path) -> bool:
     """Whether a picture is a mask of another one in its folder: `photo.NAME.png` beside `photo.…`."""
     base, dot, _ = path.stem.rpartition(".")

@@ -78,13 +78,14 @@ def build_neighbour_depth(settings: Settings, matcher: Matcher, book: NeighbourB
     from geocorrect.depth.stored import StoredCalibratedDepth, StoredTriangulatedDepth
     from geocorrect.depth.triangulated import CalibratedDepth, TriangulatedDepth
 
-    store = CalibrationStore(settings.calibrations.folder)
+    store, masks = CalibrationStore(settings.calibrations.folder), settings.localize.verify.masks
     if settings.depth.source == "triangulated":
         triangulated = TriangulatedDepth(matcher, book, settings.depth.triangulated)
-        return StoredTriangulatedDepth(triangulated, book, store)
+        return StoredTriangulatedDepth(triangulated, book, store, masks)
     if settings.depth.calibrate:
         base = _build_single_view(settings)
-        return StoredCalibratedDepth(CalibratedDepth(base, matcher, book, settings.depth.calibration), book, store)
+        calibrated = CalibratedDepth(base, matcher, book, settings.depth.calibration)
+        return StoredCalibratedDepth(calibrated, book, store, masks)
     raise ConfigError(
         f'[depth] source = "{settings.depth.source}" needs no calibration; configure source = "triangulated", or a '
         "network and calibrate = true"

@@ -41,13 +41,16 @@ class CalibrationReport:
 class StoredTriangulatedDepth:
     """`TriangulatedDepth` that keeps its maps in the store, where there is one; else every process computes its own."""
 
-    def __init__(self, source: TriangulatedDepth, book: NeighbourBook, store: CalibrationStore) -> None:
-        self.source, self.book, self.store = source, book, store
+    def __init__(
+        self, source: TriangulatedDepth, book: NeighbourBook, store: CalibrationStore, masks: str = ""
+    ) -> None:
+        """masks: name of the set that the book's views come with."""
+        self.source, self.book, self.store, self.masks = source, book, store, masks
 
     @property
     def fingerprint(self) -> str:
-        """Back-end and parameters in one line."""
-        return self.source.fingerprint
+        """Back-end, parameters and masks in one line."""
+        return _with_masks(self.source.fingerprint, self.masks)
 
     def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
         """See `depth.base.DepthSource.depth`."""
@@ -84,13 +87,14 @@ class StoredCalibratedDepth:
     did not suffice keep the prediction under its own name, as the calibration's report says.
     """
 
-    def __init__(self, source: CalibratedDepth, book: NeighbourBook, store: CalibrationStore) -> None:
-        self.source, self.book, self.store = source, book, store
+    def __init__(self, source: CalibratedDepth, book: NeighbourBook, store: CalibrationStore, masks: str = "") -> None:
+        """masks: name of the set that the book's views come with."""
+        self.source, self.book, self.store, self.masks = source, book, store, masks
 
     @property
     def fingerprint(self) -> str:
-        """Base source, matcher and parameters in one line."""
-        return self.source.fingerprint
+        """Base source, matcher, parameters and masks in one line."""
+        return _with_masks(self.source.fingerprint, self.masks)
 
     def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
         """See `depth.base.DepthSource.depth`; ConfigError when the anchor was not calibrated."""
@@ -126,6 +130,10 @@ class StoredCalibratedDepth:
 
 NeighbourDepth = StoredTriangulatedDepth | StoredCalibratedDepth
 """Depth sources that need neighbours, and that can be prepared anchor by anchor."""
+
+
+def _with_masks(fingerprint: str, masks: str) -> str:
+    return f"{fingerprint}+masks/{masks}" if masks else fingerprint
 
 
 def _report(anchor: Anchor, n_neighbours: int, calibration: DepthCalibration | None, reused: bool) -> CalibrationReport:

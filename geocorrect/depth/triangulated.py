@@ -21,6 +21,7 @@ from geocorrect.depth.track_adjustment import (
     adjust_tracks,
     track_pixels,
 )
+from geocorrect.masks import unmasked
 from geocorrect.match.base import Matcher
 from geocorrect.records import Anchor, AnchorView, DepthMap, ImageArray
 
@@ -145,7 +146,7 @@ def neighbour_matches(
     pairs = []
     for view, found in zip(neighbours, matches, strict=True):
         anchor_px, neighbour_px = np.asarray(found.query_px, float), np.asarray(found.anchor_px, float)
-        imaged = np.isfinite(anchor.camera.unproject(anchor_px)).all(axis=1)
+        imaged = np.isfinite(anchor.camera.unproject(anchor_px)).all(axis=1) & unmasked(neighbour_px, view.mask)
         if imaged.sum() >= 8:
             relative = view.anchor.world_from_cam.inverse() @ anchor.world_from_cam
             pairs.append(NeighbourMatches(relative, view.anchor.camera, anchor_px[imaged], neighbour_px[imaged]))

@@ -18,7 +18,8 @@ from geocorrect.localize.lift import lift
 from geocorrect.localize.observations import Observations, unit_rays
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.localize.solution import Solution
-from geocorrect.localize.verify import unmasked, verify
+from geocorrect.localize.verify import verify
+from geocorrect.masks import unmasked
 from geocorrect.match.base import Matcher
 from geocorrect.match.rig import match_photo
 from geocorrect.records import AnchorView, Correction, DepthMap, Matches, Query, Rejection

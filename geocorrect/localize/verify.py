@@ -34,19 +34,6 @@ def verify(matches: Matches, query: Camera, anchor: Camera, options: VerifyOptio
     return rejected if found is None else found[1]
 
 
-def unmasked(pixels: NDArray[np.floating], mask: Bool | None) -> Bool:
-    """(N,) which pixels (N, 2) lie where their picture may be trusted; all where there is no mask.
-
-    mask: (H, W) True = trusted. Pixels outside the picture are not.
-    """
-    if mask is None:
-        return np.ones(len(pixels), bool)
-    column, row = np.rint(pixels).astype(int).T.reshape(2, -1)
-    inside = (column >= 0) & (row >= 0) & (column < mask.shape[1]) & (row < mask.shape[0])
-    trusted: Bool = inside & mask[np.clip(row, 0, mask.shape[0] - 1), np.clip(column, 0, mask.shape[1] - 1)]
-    return trusted
-
-
 def sampson_rad(query_rays: Float, anchor_rays: Float, query_from_anchor_rotation: Float, direction: Float) -> Float:
     """(N,) first-order angular distance of ray pairs to the epipolar constraint, radians.
 

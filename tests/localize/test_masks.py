@@ -10,12 +10,13 @@ import pytest
 from depth_world import FOCAL_PX, FRAME, HEIGHT, WIDTH, _texture, _view
 from PIL import Image as PillowImage
 
+from geocorrect.depth.triangulated import neighbour_matches
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import rotation_from_heading
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize.correct import correct_image
 from geocorrect.localize.options import LocalizeOptions
-from geocorrect.localize.verify import unmasked
+from geocorrect.masks import unmasked
 from geocorrect.match.sift import SiftMatcher, SiftOptions
 from geocorrect.records import Anchor, AnchorView, Correction, DepthMap, ImageArray, Query
 
@@ -151,3 +152,30 @@ def test_masks_are_no_photos_and_no_frames(tmp_path: Path) -> None:
     (tmp_path / "camera_left" / "timestamps.txt").write_text("2024-01-01T00:00:00\n2024-01-01T00:00:01\n")
     frames = read_sensor_folder(tmp_path / "camera_left", ".png")
     assert frames.number.tolist() == [0, 1]
+
+
+def test_masks_of_neighbours_keep_moving_things_out_of_the_triangulated_depth() -> None:
+    pixels = {name: with_lorry(_view(TEXTURE, place)[0]) for name, place in PLACES.items()}
+    anchors = {
+        name: Anchor(name, "t", Path(name), CAMERA, Pose(rotation_from_heading(0.0), place), "known")
+        for name, place in PLACES.items()
+    }
+    matcher = SiftMatcher(SiftOptions(max_features=1500))
+    shares = {}
+    for masked in (False, True):
+        views = [AnchorView(anchors[n], pixels[n][0], pixels[n][1] if masked else None) for n in ("a0", "a2")]
+        pairs = neighbour_matches(anchors["a1"], pixels["a1"][0], views, matcher)
+        px = np.concatenate([pair.neighbour_px for pair in pairs])
+        shares[masked] = 1.0 - unmasked(px, pixels["a0"][1]).mean()
+    assert shares[False] > 0.4
+    assert shares[True] == 0.0
+
+
+def test_another_set_of_masks_is_another_depth() -> None:
+    from geocorrect.batch.backends import build_depth
+    from geocorrect.config import load_settings
+
+    environment = {"GEOCORRECT__DEPTH__SOURCE": "triangulated"}
+    named = environment | {"GEOCORRECT__LOCALIZE__VERIFY__MASKS": "vehicles"}
+    plain, masked = (build_depth(load_settings(environment=e).settings).fingerprint for e in (environment, named))
+    assert masked == f"{plain}+masks/vehicles"
