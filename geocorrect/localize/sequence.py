@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,7 @@ NEIGHBOURS = 3
 """A wrong result spoils what is predicted for that many results on either side: only the worst of them is taken out at
 a time."""
 MOST_PASSES = 12
+MOST_TEARS = 3
 TRUSTED_WEIGHT = 0.1
 
 
@@ -108,19 +110,39 @@ def _judge(graph: SequenceGraph, known: Sequence[int], options: SequenceOptions)
 
     The noise is estimated between the passes, from what is left: a wrong result would hide behind noise of its making.
     """
+    tears = 0
     for _ in range(MOST_PASSES):
         found = _innovations(graph, known)
         wrong = {i for i, innovation in found.items() if _contradicts(innovation, options)}
         inside = [i for i in found if graph.weight[i] > 0.0]
-        worst = {i for i in wrong if graph.weight[i] > 0.0 and i == _worst_around(i, inside, found)}
-        pardoned = {i for i in found if graph.weight[i] == 0.0} - wrong
-        if not worst and not pardoned:
+        out = {i for i in wrong if graph.weight[i] > 0.0 and i == _worst_around(i, inside, found)}
+        back = {i for i in found if graph.weight[i] == 0.0} - wrong
+        if not out and not back and tears < MOST_TEARS:
+            tears, out = tears + 1, _torn_off(graph, inside, options)
+        if not out and not back:
             break
-        graph.set_weights({**dict.fromkeys(worst, 0.0), **(dict.fromkeys(pardoned, 1.0) if not worst else {})})
+        graph.set_weights({**dict.fromkeys(out, 0.0), **(dict.fromkeys(back, 1.0) if not out else {})})
         graph.step()
         graph.estimate_noise()
         graph.step()
     return _innovations(graph, known)
+
+
+def _torn_off(graph: SequenceGraph, inside: Sequence[int], options: SequenceOptions) -> set[int]:
+    """Results on the smaller side of a tear.
+
+    Wrong ones in a row that agree with each other predict each other well, but the motion that leads to them from the
+    others does not fit, by the noise that all other steps show and by how a scale may drift.
+    """
+    if len(inside) < 2:
+        return set()
+    total = np.concatenate([[0.0], np.cumsum(graph.misfit())])
+    first, end = max(pairwise(inside), key=lambda pair: total[pair[1]] - total[pair[0]])
+    misfit = graph.misfit(graph.noise_without(first, end))[first:end].sum()
+    if misfit <= options.outlier_distance**2:
+        return set()
+    before, after = ({i for i in inside if i < end}, {i for i in inside if i >= end})
+    return min(before, after, key=len)
 
 
 def _innovations(graph: SequenceGraph, known: Sequence[int]) -> dict[int, Innovation]:

@@ -62,6 +62,26 @@ class SequenceGraph:
         """Centres at both ends of every step."""
         return list(zip(self.centre_m, self.centre_m[1:], strict=False))
 
+    def misfit(self, noise_factors: tuple[float, float] | None = None) -> Float:
+        """(N − 1,) squared whitened residual of every step and of the change of scale that leads to it, 7 degrees of
+        freedom, by the present noise or another one; 0 for reported positions.
+        """
+        residual = self._steps()[1].copy()
+        if noise_factors is not None:
+            residual *= np.repeat(np.array(self.noise_factors) / noise_factors, 3)
+        squared = (residual**2).sum(axis=1)
+        walks = np.concatenate([[False], self.motion.group[1:] == self.motion.group[:-1]])
+        change = np.diff(np.log(self.scale), prepend=np.log(self.scale[0]))
+        squared += np.where(walks, change / self._scale_walk(), 0.0) ** 2
+        inside: Float = np.where(self.motion.group >= 0, squared, 0.0)
+        return inside
+
+    def _scale_walk(self) -> Float:
+        """(N − 1,) standard deviation of the change of log-scale that leads to a step."""
+        way_m = np.maximum(np.linalg.norm(self.motion.shift, axis=1) * self.scale, 0.1)
+        walk: Float = self.options.scale_walk_per_100_m * np.sqrt(way_m / 100.0)
+        return walk
+
     def weigh_by_residual(self, slack_m: float, slack_deg: float) -> None:
         """Geman–McClure on each result's distance from the graph, its covariance widened by the slack."""
         slack = np.diag([slack_m**2] * 3 + [np.radians(slack_deg) ** 2] * 3)
@@ -127,18 +147,23 @@ class SequenceGraph:
 
     def estimate_noise(self) -> None:
         """Factors on the noise of translation and rotation, from residuals and their redundancy (Förstner)."""
+        self.noise_factors = self.noise_without(0, 0)
+        self._single = None
+
+    def noise_without(self, first: int, end: int) -> tuple[float, float]:
+        """The factors as all steps but first…end − 1 say."""
         chain, jacobian, residual = self._normal()
         covariance = chain.marginals()[1]
         spread = np.einsum("nij,njk,nik->ni", jacobian, covariance, jacobian)
-        inside = self.motion.group >= 0
+        use = self.motion.group >= 0
+        use[first:end] = False
         factors = []
         for rows, factor in zip((slice(0, 3), slice(3, 6)), self.noise_factors, strict=True):
-            squared = float((residual[inside, rows] ** 2).sum()) * factor**2
-            redundancy = max(float((1.0 - spread[inside, rows]).sum()), 0.0)
+            squared = float((residual[use, rows] ** 2).sum()) * factor**2
+            redundancy = max(float((1.0 - spread[use, rows]).sum()), 0.0)
             mean = (PRIOR_FREEDOM + squared) / (PRIOR_FREEDOM + redundancy)
             factors.append(float(np.clip(mean**0.5, *FACTOR_RANGE)))
-        self.noise_factors = (factors[0], factors[1])
-        self._single = None
+        return factors[0], factors[1]
 
     def _geman(self, squared: Float) -> Float:
         gamma2 = self.options.robust_distance**2
@@ -206,9 +231,9 @@ class SequenceGraph:
 
     def _add_scales(self, diagonal: Float, upper: Float, gradient: Float) -> None:
         """Priors of the log-scales: about metric where a reconstruction begins, a random walk along it."""
-        group, o = self.motion.group, self.options
+        group = self.motion.group
         diagonal[-1, 6, 6] += 1.0 / FIXED_SCALE_SIGMA**2
-        way_m = np.linalg.norm(self.motion.shift, axis=1) * self.scale
+        walk = self._scale_walk()
         for i, g in enumerate(group):
             value = np.log(self.scale[i])
             if i == 0 or g != group[i - 1] or g < 0:
@@ -216,7 +241,7 @@ class SequenceGraph:
                 diagonal[i, 6, 6] += 1.0 / sigma**2
                 gradient[i, 6] += value / sigma**2
                 continue
-            sigma = o.scale_walk_per_100_m * float(np.sqrt(max(way_m[i], 0.1) / 100.0))
+            sigma = float(walk[i])
             change = (value - np.log(self.scale[i - 1])) / sigma**2
             diagonal[i, 6, 6] += 1.0 / sigma**2
             diagonal[i - 1, 6, 6] += 1.0 / sigma**2

@@ -191,3 +191,12 @@ def test_device_offset_heading_bias_and_lag_are_found() -> None:
     assert found.heading_bias_deg == pytest.approx(4.0, abs=1e-6)
     still = sequence_findings(position + np.array([3.0, -2.0]), position, heading, heading, time_s)
     assert (still.median_east_m, still.median_north_m) == pytest.approx((-3.0, 2.0))
+
+
+def test_wrong_results_in_a_row_that_agree_with_each_other_are_found() -> None:
+    """At the end of a sequence, where the good ones before them predict worse than they predict each other."""
+    world = replace(WORLD, wrong=0.17, wrong_run=3, rotation_deg=0.132, translation_share=0.019)
+    simulated = simulate_sequence(world, 31)
+    assert len(simulated.wrong) == 3
+    solution = adjusted(simulated)
+    assert {i for i, p in enumerate(solution.poses) if p.is_outlier} == simulated.wrong
