@@ -28,6 +28,8 @@ _SHAPE_NUMBERS = (
     "lon_deg", "lat_deg", "semi_major_m", "semi_minor_m", "ellipse_azimuth_deg", "reported_lon_deg",
     "reported_lat_deg", "displacement_m", "heading_change_deg",
 )  # fmt: skip
+# The version that the GIS software of 2022 knows; GDAL's newest one makes QGIS 3.22 warn.
+_OPTIONS: dict[str, Any] = {"description": ATTRIBUTION, "dataset_options": {"VERSION": "1.3"}}
 _FIELDS = ("displacement_m", "heading_change_deg", "semi_major_m", "semi_minor_m")
 
 
@@ -40,7 +42,7 @@ def write_geopackage(tables: Iterable[ResultTable], path: Path) -> int:
     with atomic_path(path, suffix=".gpkg") as temporary, tempfile.TemporaryFile(dir=path.parent) as spool:
         temporary.unlink()
         points = _spooled(tables, licences, spool)
-        count = write_points(points, temporary, "GPKG", {"description": ATTRIBUTION})
+        count = write_points(points, temporary, "GPKG", _OPTIONS)
         _write_shapes(spool, temporary, "displacement", "LineString")
         _write_shapes(spool, temporary, "error_ellipse", "Polygon")
         add_styles_to_geopackage(temporary, {"corrections": "current_correction"})

@@ -75,8 +75,8 @@ def write_flatgeobuf(tables: Iterable[ResultTable], path: Path, licences: Iterab
         return write_points(tables, temporary, "FlatGeobuf", {"title": "corrections", "description": described})
 
 
-def write_points(tables: Iterable[ResultTable], path: Path, driver: str, options: dict[str, str]) -> int:
-    """The layer `corrections` of a new file; options: of the layer, for GDAL's driver."""
+def write_points(tables: Iterable[ResultTable], path: Path, driver: str, options: dict[str, Any]) -> int:
+    """The layer `corrections` of a new file; options: for GDAL's driver, as pyogrio takes them."""
     import pyarrow as pa
     import pyogrio
 

@@ -106,3 +106,18 @@ def test_postgis(tmp_path: Path, postgis_url: str) -> None:
     result = in_qgis(tmp_path, layers, [tmp_path / "server.qgz"])
     check_layers(result["layers"])
     check_project(result["projects"][0])
+
+
+@pytest.mark.usefixtures("_qgis")
+def test_gdal_finds_the_geopackages_valid(tmp_path: Path) -> None:
+    """GDAL's own validator (package python3-gdal, which QGIS needs) on a catalog and on a copy for others."""
+    with Catalog.open(str(tmp_path / "catalog.gpkg"), create=True) as catalog:
+        world.fill(catalog, 30)
+        export_catalog(catalog, tmp_path / "copy.gpkg")
+    hidden = ("PYTHONPATH", "PROJ_LIB", "GDAL_DATA")
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    for name in ("catalog.gpkg", "copy.gpkg"):
+        command = [SYSTEM_PYTHON, "-m", "osgeo_utils.samples.validate_gpkg", str(tmp_path / name)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr[-1000:]
+        assert done.stderr == "", name
