@@ -28,10 +28,14 @@ matcher = "sift"                # weight-free; see `geocorrect models list` for 
 
 [depth]
 source = "lidar"                # laser scans of the anchors; results are labelled as using measured depth
+# source = "triangulated"       # from the anchors' neighbours: no scanner, no network; see docs/depth.md
 
 [retrieve]
 radius_m = 50.0                 # GPS error plus the range at which street photos still match
 max_candidates = 8
+
+[sequence]
+enabled = true                  # `geocorrect run` compares the photos of each recording with each other
 
 [batch]
 workers = 1                     # processes

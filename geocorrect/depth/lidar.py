@@ -41,7 +41,7 @@ class LidarDepth:
         the camera's.
         """
         if anchor.lidar is None:
-            raise InputError(f"anchor {anchor.id}: it has no laser scan; choose another depth source")
+            raise InputError(f'anchor {anchor.id}: it has no laser scan; [depth] source = "triangulated" needs none')
         if image.shape[:2] != (anchor.camera.height, anchor.camera.width):
             raise InputError(
                 f"{anchor.path}: the image is {image.shape[1]}×{image.shape[0]} pixels, its camera is "
