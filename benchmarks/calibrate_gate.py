@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from estimator import read
 from scipy.optimize import minimize
-from scipy.stats import chi2
+from scipy.stats import chi2, spearmanr
 
 from geocorrect.demo.simulator import SimulatorOptions, simulate
 from geocorrect.demo.simulator_observe import observe_kinds
@@ -37,12 +37,11 @@ BLANK = np.zeros((1, 1, 3), np.uint8)
 LIMIT_M = 1.0
 """What a false accept is: a position wrong by more than this."""
 CLEAN = ("1 anchor", "2 anchors", "4 anchors", "4 anchors, focal 3 %")
-EXPECTED_ERROR = 3
-"""Index of log expected error among the features."""
-COVARIANCE_INFLATION_OF_STORE = 1.0
-"""Inflation in force when the store was filled; set to the model's own when it is filled anew."""
 TARGET_FALSE_SHARE = 0.01
+ALIASED_INLIERS = 150
+"""A wrong anchor with more inliers than this is a copy of the right place, not another street."""
 MODEL = Path(__file__).resolve().parents[1] / "geocorrect" / "localize" / "gate_model.py"
+PICTURE = MODEL.parents[2] / "docs" / "img" / "trust.png"
 
 CELLS: dict[str, SimulatorOptions] = {
     "1 anchor": SimulatorOptions(anchors=1),
@@ -58,19 +57,19 @@ CELLS: dict[str, SimulatorOptions] = {
 }
 
 
-def run(store: Path, queries: int, seconds: float) -> None:
+def run(store: Path, queries: int, seconds: float, cells: Sequence[str]) -> None:
     """Fill the store, all cells together, until every one has `queries` or the time is up."""
     store.parent.mkdir(parents=True, exist_ok=True)
     done = {(row["cell"], row["seed"]) for row in read(store)}
     stop = time.monotonic() + seconds
     with store.open("a") as stream:
         for seed in range(10_000, 10_000 + queries):
-            for cell, options in CELLS.items():
+            for cell in cells:
                 if (cell, seed) in done:
                     continue
                 if time.monotonic() > stop:
                     return
-                for row in solve_case(cell, options, seed):
+                for row in solve_case(cell, CELLS[cell], seed):
                     stream.write(json.dumps(row) + "\n")
                 stream.flush()
 
@@ -103,53 +102,139 @@ def solve_case(cell: str, options: SimulatorOptions, seed: int) -> list[dict[str
     return rows
 
 
-def fit(rows: Sequence[dict[str, Any]]) -> None:
-    """Fit on even seeds, report on odd ones, write the model."""
-    solved = [r for r in rows if r["error_m"] is not None and not _undetectable(r)]
-    left_out = sum(r["error_m"] is not None and _undetectable(r) for r in rows)
-    features = np.array([gate_features(r["gate"]) for r in solved])
+def fit(rows: Sequence[dict[str, Any]], picture: Path) -> None:
+    """Fit on even seeds, report on odd ones, write the model and the picture of the normalised errors."""
+    solved = [r for r in rows if r["error_m"] is not None]
+    told = np.array([not _undetectable(r) for r in solved])
     wrong = np.array([r["error_m"] > LIMIT_M for r in solved], float)
     train = np.array([r["seed"] % 2 == 0 for r in solved])
-    nees = np.array([r["nees"] for r in solved])
-    right = np.array([r["error_m"] < LIMIT_M for r in solved])
-    # The 80 % quantile sets the scale: the bulk decides, a few wild ones do not.
     clean = np.array([r["cell"] in CLEAN for r in solved])
-    inflation = float(np.quantile(nees[right & train & clean], 0.8) / chi2.ppf(0.8, 3))
-    # The stored statistics were taken without inflation; poses carry it from now on.
-    features[:, EXPECTED_ERROR] += 0.5 * np.log(inflation / COVARIANCE_INFLATION_OF_STORE)
-    mean, spread = features[train].mean(0), features[train].std(0) + 1e-9
-    weights = _logistic((features[train] - mean) / spread, wrong[train])
-    probability = _probability((features - mean) / spread, weights)
-    threshold = _threshold(probability[train], wrong[train])
+    # As if the covariance had never been inflated: the store remembers with which factor it was filled.
+    nees = np.array([r["nees"] * r["inflation"] for r in solved])
+    inflation = _inflation(nees[train & clean & (wrong == 0)])
+    features = np.array([_features(r, inflation) for r in solved])
+    mean, spread = features[train & told].mean(0), features[train & told].std(0) + 1e-9
+    scaled = (features - mean) / spread
+    weights = _logistic(scaled[train & told], wrong[train & told])
+    probability = _probability(scaled, weights)
     hard = np.array([_passes_rules(r["gate"]) for r in solved])
-    report = [f"{left_out} solutions from one aliased anchor alone left out: matches cannot tell them"]
+    threshold = _threshold(probability[train & told & hard], wrong[train & told & hard])
+    accepted = (probability <= threshold) & hard
+    report = [
+        *_decisions(solved, wrong > 0, accepted, train, told),
+        f"covariance inflation {inflation:.2f}",
+        *_coverage([r for r, judged in zip(solved, ~train & clean & (wrong == 0), strict=True) if judged], inflation),
+    ]
+    print("\n".join([*report, *_by_cell(solved, wrong > 0, accepted, ~train)]))
+    draw(solved, nees / inflation, ~train & clean & (wrong == 0), picture)
+    _write((mean, spread, weights), threshold, inflation, report)
+
+
+def _features(row: dict[str, Any], inflation: float) -> tuple[float, ...]:
+    """The gate's features as they will be with the new inflation: the expected error grows with its root."""
+    factor = float(np.sqrt(inflation / row["inflation"]))
+    return gate_features({**row["gate"], "expected_error_m": row["gate"]["expected_error_m"] * factor})
+
+
+def _inflation(nees: np.ndarray) -> float:
+    """The factor at which the share of errors inside the ellipsoids is right between 68 and 95 %."""
+    levels = np.linspace(0.68, 0.95, 10)
+    return float(np.exp(np.mean(np.log(np.quantile(nees, levels) / chi2.ppf(levels, 3)))))
+
+
+def _decisions(
+    solved: Sequence[dict[str, Any]], wrong: np.ndarray, accepted: np.ndarray, train: np.ndarray, told: np.ndarray
+) -> list[str]:
+    localisable = ~wrong & np.array([_localisable(r) for r in solved])
+    lines = []
     for name, part in (("fitted on", train), ("judged on", ~train)):
-        accepted = part & (probability <= threshold) & hard
-        localisable = part & right & np.array([_localisable(r) for r in solved])
-        report.append(
-            f"{name} {int(part.sum())} solutions: accepted {int(accepted.sum())}, false accepts (> {LIMIT_M:g} m) "
-            f"{int((accepted & (wrong > 0)).sum())}, of {int(localisable.sum())} localisable accepted "
-            f"{(accepted & localisable).sum() / max(localisable.sum(), 1):.1%}"
+        kept = part & told & accepted
+        found = part & localisable
+        lines.append(
+            f"{name} {int((part & told).sum())} solutions: accepted {int(kept.sum())}, false accepts (> {LIMIT_M:g} m) "
+            f"{int((kept & wrong).sum())} ({share(int((kept & wrong).sum()), int(kept.sum()))}), of {int(found.sum())} "
+            f"localisable accepted {share(int((found & accepted).sum()), int(found.sum()))}"
         )
-    held = nees[right & ~train & clean] / inflation
-    report.append(
-        f"covariance inflation {inflation:.2f}; on the judging half 68 % ellipsoids hold "
-        f"{np.mean(held < chi2.ppf(0.68, 3)):.0%}, 95 % hold {np.mean(held < chi2.ppf(0.95, 3)):.0%}"
+    hidden = ~train & ~told
+    lines.append(
+        f"left out, because no match contradicts them: {int(hidden.sum())} solutions (one aliased anchor alone; most "
+        f"anchors on the same wrong copy of a façade), {int((hidden & accepted).sum())} of them accepted"
     )
-    print("\n".join(report))
-    _write(mean, spread, weights, threshold, inflation, report)
+    return lines
+
+
+def _coverage(rows: Sequence[dict[str, Any]], inflation: float) -> list[str]:
+    """Judged: what the ellipsoids hold, and whether predicted and real errors grow together."""
+    lines = []
+    for name, key in (("position", "nees"), ("rotation", "nees_rotation")):
+        held = np.array([r[key] * r["inflation"] for r in rows]) / inflation
+        parts = [f"{p:.0%} hold {share(int((held < chi2.ppf(p, 3)).sum()), len(held))}" for p in (0.68, 0.95)]
+        lines.append(f"{name}: ellipsoids of {', of '.join(parts)}, NEES/3 mean {held.mean() / 3:.2f}, n = {len(held)}")
+    rank = spearmanr([r["sigma_m"] for r in rows], [r["distance_m"] for r in rows]).statistic
+    return [*lines, f"Spearman correlation of predicted and real position error {rank:.2f}, n = {len(rows)}"]
+
+
+def _by_cell(
+    solved: Sequence[dict[str, Any]], wrong: np.ndarray, accepted: np.ndarray, judged: np.ndarray
+) -> list[str]:
+    lines = ["| cell | n | wrong | accepted | false accepts |", "|---|---|---|---|---|"]
+    for cell in CELLS:
+        here = judged & np.array([r["cell"] == cell for r in solved])
+        counts = (here, here & wrong, here & accepted, here & accepted & wrong)
+        lines.append(f"| {cell} | " + " | ".join(str(int(c.sum())) for c in counts) + " |")
+    return lines
+
+
+def share(count: int, total: int) -> str:
+    """A share in percent with its 95 % Wilson interval."""
+    if total == 0:
+        return "of none"
+    z, p = 1.96, count / total
+    middle = (p + z**2 / (2 * total)) / (1 + z**2 / total)
+    half = z * np.sqrt(p * (1 - p) / total + z**2 / (4 * total**2)) / (1 + z**2 / total)
+    return f"{p:.1%} [{max(middle - half, 0.0):.1%}–{min(middle + half, 1.0):.1%}]"
+
+
+def draw(solved: Sequence[dict[str, Any]], nees: np.ndarray, judged: np.ndarray, path: Path) -> None:
+    """Normalised squared errors against their law, and predicted against real errors, judging half, clean cells."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.0, 4.0), layout="constrained")
+    law = np.linspace(0.005, 0.995, 199)
+    left.plot(law, law, color="0.6", lw=1)
+    for cell in CLEAN:
+        here = judged & np.array([r["cell"] == cell for r in solved])
+        left.plot(law, [np.mean(nees[here] < chi2.ppf(p, 3)) for p in law], lw=1.5, label=f"{cell}, n = {here.sum()}")
+        rows = [r for r, chosen in zip(solved, here, strict=True) if chosen]
+        right.plot([r["sigma_m"] for r in rows], [r["distance_m"] for r in rows], ".", ms=4, label=cell)
+    left.set(xlabel="stated probability of the ellipsoid", ylabel="share of errors inside", aspect="equal")
+    left.legend(fontsize=7)
+    limits = [0.01, 1.0]
+    right.plot(limits, limits, color="0.6", lw=1)
+    right.set(xscale="log", yscale="log", xlim=limits, ylim=[0.003, 1.0])
+    right.set(xlabel="predicted position sigma (three axes together), m", ylabel="real position error, m")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110, metadata={"Software": ""})
+    plt.close(figure)
 
 
 def _undetectable(row: dict[str, Any]) -> bool:
-    """One anchor, on record in the wrong place, with perfect matches: nothing but the reported position
-    could object.
+    """Nothing but the reported position could object: a single anchor on record in the wrong place, with perfect
+    matches and nobody able to contradict; or most anchors on the same wrong copy of a façade.
     """
-    return row["cell"] == "1 anchor, half wrong" and row["n_right"] == 0 and row["gate"]["n_inliers"] > 250
+    if row["cell"] == "repeated façades":
+        return bool(2 * row["n_right"] < CELLS[row["cell"]].anchors)
+    gate = row["gate"]
+    alone = gate["supporting_anchors"] == 1 and gate["support_share"] == 1.0
+    return bool(row["n_right"] == 0 and alone and gate["n_inliers"] > ALIASED_INLIERS)
 
 
 def _localisable(row: dict[str, Any]) -> bool:
     """The right anchors are a majority."""
-    return 2 * row["n_right"] > CELLS[row["cell"]].anchors
+    return bool(2 * row["n_right"] > CELLS[row["cell"]].anchors)
 
 
 def _passes_rules(statistics: dict[str, float]) -> bool:
@@ -194,8 +279,10 @@ def _threshold(probability: np.ndarray, wrong: np.ndarray) -> float:
 
 
 def _write(
-    mean: np.ndarray, spread: np.ndarray, weights: np.ndarray, threshold: float, inflation: float, report: list[str]
+    model: tuple[np.ndarray, np.ndarray, np.ndarray], threshold: float, inflation: float, report: list[str]
 ) -> None:
+    mean, spread, weights = model
+
     def numbers(values: np.ndarray) -> str:
         return "(" + ", ".join(f"{v:.6g}" for v in values) + ")"
 
@@ -214,12 +301,14 @@ def main() -> None:
     parser.add_argument("what", choices=["run", "fit"])
     parser.add_argument("--store", type=Path, default=Path("out/gate.jsonl"))
     parser.add_argument("--queries", type=int, default=60)
+    parser.add_argument("--cells", nargs="*", default=list(CELLS))
+    parser.add_argument("--picture", type=Path, default=PICTURE)
     parser.add_argument("--seconds", type=float, default=3600.0)
     arguments = parser.parse_args()
     if arguments.what == "run":
-        run(arguments.store, arguments.queries, arguments.seconds)
+        run(arguments.store, arguments.queries, arguments.seconds, arguments.cells)
     else:
-        fit(read(arguments.store))
+        fit(read(arguments.store), arguments.picture)
 
 
 if __name__ == "__main__":

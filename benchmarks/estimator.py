@@ -2,6 +2,7 @@
 
     python benchmarks/estimator.py run --queries 300 --seconds 1200 --store out/estimator.jsonl
     python benchmarks/estimator.py table --store out/estimator.jsonl
+    OMP_NUM_THREADS=1 python benchmarks/estimator.py speed --queries 20
 
 Every row of the store is one query of one cell under one method. A second run continues where the first
 stopped; cells advance together, so that a run that is cut short has the same n everywhere.
@@ -27,6 +28,7 @@ from geocorrect.localize import pnp
 from geocorrect.localize.gate import as_mapping, gate_statistics
 from geocorrect.localize.gate_model import COVARIANCE_INFLATION
 from geocorrect.localize.joint import solve_joint
+from geocorrect.localize.joint_initialise import choose_rows
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.localize.pooled import solve_pooled
@@ -74,6 +76,10 @@ def _joint(observations: Sequence[Observations], case: SimulatedCase) -> Solutio
     return solve_joint(observations, case.query_camera, OPTIONS, 0)
 
 
+CLEAN = ("k1", "k2", "k3", "k5", "k1 m 0.4")
+CLEAN_ONLY = ("pooled, predicted", "joint, predicted")
+"""Methods that are only run where nothing but depth is wrong."""
+
 TOLD = "joint, calibrated, noise told"
 """The same with the true anchor noise stated, in cells where it is not the default."""
 
@@ -113,7 +119,7 @@ def solve_case(cell: str, seed: int) -> list[dict[str, Any]]:
     observed = observe_kinds(case, sorted({kind for kind, _ in METHODS.values()}), sigma, OPTIONS, 0)
     rows = []
     for name, (kind, solver) in METHODS.items():
-        if name == "joint, none" and options.anchors == 1:
+        if (name == "joint, none" and options.anchors == 1) or (name in CLEAN_ONLY and cell not in CLEAN):
             continue
         rows.append(_row(cell, seed, name, observed[kind], case, solver))
     if options.anchor_position_m != OPTIONS.joint.anchor_position_m:
@@ -160,6 +166,36 @@ def _measure(pose: Pose, case: SimulatedCase) -> dict[str, float]:
     return row
 
 
+def speed(queries: int) -> str:
+    """Processor time per query at five anchors with up to 500 matches each, as a ratio to PoseLib pooling."""
+    times: dict[str, list[float]] = {"pooled": [], "joint": [], "calibration": []}
+    options = CELLS["k5"]
+    for seed in range(queries):
+        case = simulate(options, 20_000 + seed)
+        start = time.process_time()
+        observed = observe_kinds(case, ["calibrated"], options.depth_noise.scale_sigma, OPTIONS, 0)["calibrated"]
+        bare = time.process_time()
+        observe_kinds(case, ["none"], options.depth_noise.scale_sigma, OPTIONS, 0)
+        verified = time.process_time()
+        times["calibration"].append((bare - start - (verified - bare)) / len(case.anchors))
+        few = [o.subset(r) for o, r in zip(observed, choose_rows(observed, 500, 0), strict=True)]
+        for name, solver in (("pooled", _pooled(12.0)), ("joint", _joint)):
+            start = time.process_time()
+            solver(few, case)
+            times[name].append(time.process_time() - start)
+    lines = ["| step | n | processor ms, median [quartiles] | over pooled |", "|---|---|---|---|"]
+    base = float(np.median(times["pooled"]))
+    for name, label in (
+        ("pooled", "PoseLib pooling with covariance"),
+        ("joint", "joint solve with covariance"),
+        ("calibration", "calibration of one anchor"),
+    ):
+        low, middle, high = 1000 * np.percentile(times[name], [25, 50, 75])
+        ratio = middle / 1000 / base
+        lines.append(f"| {label} | {queries} | {middle:.0f} [{low:.0f}–{high:.0f}] | {ratio:.2f} |")
+    return "\n".join(lines)
+
+
 def read(store: Path) -> list[dict[str, Any]]:
     """All whole rows of a store; a torn last line is left out."""
     rows = []
@@ -179,13 +215,18 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for cell in CELLS:
-        for method in METHODS:
+        for method in (*METHODS, TOLD):
             chosen = [r for r in rows if r["cell"] == cell and r["method"] == method]
             if not chosen:
                 continue
             errors = np.array([r["error_m"] for r in chosen])
             low, high = bootstrap_median(errors)
-            nees = [r["nees"] / 3 for r in chosen if "nees" in r]
+            # The store remembers the covariance factor it was filled with; the table is about the present one.
+            nees = [
+                r["nees"] / 3 * (r["inflation"] / COVARIANCE_INFLATION if r.get("inflation", 1.0) != 1.0 else 1.0)
+                for r in chosen
+                if "nees" in r
+            ]
             lines.append(
                 f"| {cell} | {method} | {len(errors)} | {np.median(errors):.3f} [{low:.3f}–{high:.3f}] "
                 f"| {np.percentile(errors, 90):.3f} | {np.median([r['rotation_deg'] for r in chosen]):.3f} "
@@ -204,7 +245,7 @@ def bootstrap_median(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["run", "table"])
+    parser.add_argument("what", choices=["run", "table", "speed"])
     parser.add_argument("--store", type=Path, default=Path("out/estimator.jsonl"))
     parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--seconds", type=float, default=3600.0)
@@ -212,6 +253,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.what == "run":
         run(arguments.store, arguments.queries, arguments.seconds, arguments.cells)
+    if arguments.what == "speed":
+        print(speed(arguments.queries))
+        return
     print(table(read(arguments.store)))
 
 

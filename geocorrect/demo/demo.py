@@ -67,6 +67,10 @@ max_candidates = 6
 [depth]
 source = "{depth}"
 
+[localize.joint]          # how well the anchors' poses fit each other: this drive is known exactly
+anchor_position_m = 0.002
+anchor_rotation_deg = 0.01
+
 [batch]
 workers = {workers}
 """

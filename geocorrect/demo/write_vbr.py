@@ -57,8 +57,8 @@ def write_drive(drive_folder: Path, drive: Drive, camera: Camera) -> None:
 
 
 def write_alignment(path: Path) -> None:
-    """Where the drives' local frame lies on earth, as `geocorrect anchors add` reads it: known to a centimetre."""
-    sigma = np.array([0.01, 0.01, 0.01, 5e-5, 5e-5, 5e-5])
+    """Where the drives' local frame lies on earth, as `geocorrect anchors add` reads it: known to some millimetres."""
+    sigma = np.array([0.003, 0.003, 0.003, 5e-5, 5e-5, 5e-5])
     alignment = Alignment.from_pose(FRAME, ENU_FROM_LOCAL.with_covariance(np.diag(sigma**2)))
     path.write_text(json.dumps(alignment.as_json(), indent=2) + "\n", encoding="utf-8")
 

@@ -8,7 +8,7 @@ catalog, retrieval, matching, lifting, solving, gate, catalog; errors are read b
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +24,21 @@ from geocorrect.config import Settings
 from geocorrect.evaluate.metrics import PoseError, pose_error, summarise_errors
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
+from geocorrect.localize.options import JointOptions
 from geocorrect.records import Correction, Image, Position
 
 
 @dataclass(frozen=True)
 class KittiProtocol:
-    """Which frames of camera 02 are anchors, and how wrong the reported positions are made."""
+    """Which frames of camera 02 are anchors, how wrong the reported positions are made, and how good the anchors' poses
+    are relative to each other: inertial, over a second of driving, millimetres.
+    """
 
     anchor_frames: tuple[int, ...] = (0, 4, 8)
     bias_m: float = 3.0
     heading_error_deg: float = 10.0
+    anchor_position_m: float = 0.005
+    anchor_rotation_deg: float = 0.05
     seed: int = 0
 
 
@@ -45,6 +50,7 @@ def evaluate_kitti(
     Raises InputError when the folder is not a KITTI raw drive.
     """
     protocol = protocol or KittiProtocol()
+    settings = _with_anchor_noise(settings, protocol)
     drive = read_kitti_raw(folder)
     anchors = drive.anchors({"02"}, protocol.anchor_frames)
     anchor_ids = {anchor.id for anchor in anchors}
@@ -55,6 +61,17 @@ def evaluate_kitti(
     summary = run_batch(settings, catalog, StopRequest())
     results = {row.result.image_id: row.result for row in catalog.results(ResultFilter(run_key=summary.run_key))}
     return _report(drive, queries, images, results, settings)
+
+
+def _with_anchor_noise(settings: Settings, protocol: KittiProtocol) -> Settings:
+    """The settings with the protocol's anchor noise, unless they state one of their own."""
+    joint, usual = settings.localize.joint, JointOptions()
+    if (joint.anchor_position_m, joint.anchor_rotation_deg) != (usual.anchor_position_m, usual.anchor_rotation_deg):
+        return settings
+    joint = replace(
+        joint, anchor_position_m=protocol.anchor_position_m, anchor_rotation_deg=protocol.anchor_rotation_deg
+    )
+    return settings.model_copy(update={"localize": replace(settings.localize, joint=joint)})
 
 
 def _reported_images(frame: Frame, queries: list[KittiImage], protocol: KittiProtocol) -> dict[str, Image]:

@@ -42,6 +42,25 @@ def test_prediction_wrong_by_tens_of_percent_becomes_right() -> None:
     assert 0.5 < np.median(normalised) < 1.6
 
 
+def test_far_points_know_how_uncertain_they_are() -> None:
+    """Beyond 20 m the matcher's smooth shifts and the neighbours' poses rule; a sigma of white noise is half of it."""
+    normalised, sigmas = [], {"near": [], "far": []}
+    for seed in range(4):
+        anchor = simulate(SimulatorOptions(anchors=1), 40 + seed).anchors[0]
+        calibration = calibrate_anchor(anchor, 0.2)
+        assert calibration is not None
+        q = anchor.query
+        known = np.isfinite(q.lidar_m) & (q.log_slope < 0.05)
+        corrected, sigma = calibration.apply(q.first_px[known], np.log(q.predicted_m[known]))
+        total = np.hypot(np.hypot(sigma, q.log_slope[known]), calibration.common_log_sigma)
+        far = q.lidar_m[known] > 20.0
+        normalised.extend(((corrected - np.log(q.lidar_m[known])) / total)[far])
+        sigmas["far"].extend(sigma[far])
+        sigmas["near"].extend(sigma[q.lidar_m[known] < 10.0])
+    assert 0.6 < 1.48 * np.median(np.abs(normalised)) < 1.5
+    assert np.median(sigmas["far"]) > 1.1 * np.median(sigmas["near"])
+
+
 def test_calibrated_map_agrees_with_the_function_it_samples() -> None:
     anchor = simulate(SimulatorOptions(anchors=1), 1).anchors[0]
     calibration = calibrate_anchor(anchor, 0.2)

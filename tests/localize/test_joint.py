@@ -100,6 +100,29 @@ def test_wrong_depth_scale_and_focal_are_found_out() -> None:
     assert np.median(focals) == pytest.approx(0.03, abs=0.012)
 
 
+def test_same_input_and_seed_give_the_same_bytes() -> None:
+    case = simulate(SimulatorOptions(anchors=3), 11)
+    found = []
+    for _ in range(2):
+        observations = observe_case(case, "calibrated", 0.2, OPTIONS, 0)
+        solution = solve_joint(observations, case.query_camera, OPTIONS, 4)
+        assert isinstance(solution, Solution)
+        pose = solution.world_from_cam
+        assert pose.covariance is not None
+        found.append(
+            (pose.matrix.tobytes(), pose.covariance.tobytes(), solution.focal_ratio, solution.alternative_share)
+        )
+    assert found[0] == found[1]
+
+
+def test_a_query_pixel_matched_twice_in_one_anchor_counts_once() -> None:
+    case = simulate(SimulatorOptions(anchors=2, neighbours_m=()), 3)
+    observations = observe_case(case, "lidar", 0.2, OPTIONS, 0)
+    twice = [o.subset(np.r_[0 : len(o), 0:50]) for o in observations]
+    once = choose_rows(twice, 10_000, 0)
+    assert [len(rows) for rows in once] == [len(o) for o in observations]
+
+
 def test_lone_anchor_without_depth_is_a_reason() -> None:
     case = simulate(SimulatorOptions(anchors=1, neighbours_m=()), 0)
     result = solve_joint(observe_case(case, "none", 0.2, OPTIONS, 0), case.query_camera, OPTIONS, 0)

@@ -1,0 +1,72 @@
+"""The gate: who supports a pose, and what is refused however well it fits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from geocorrect.errors import Reason, Status
+from geocorrect.geometry.camera import Camera
+from geocorrect.geometry.pose import Pose
+from geocorrect.localize.gate import GateStatistics, decide, gate_statistics, probability_wrong
+from geocorrect.localize.observations import Observations
+from geocorrect.localize.options import GateOptions
+from geocorrect.localize.solution import AnchorFit, Solution
+from geocorrect.records import Anchor, Query, ScaleSource
+
+CAMERA = Camera.pinhole(640, 480, 500.0, 500.0, 319.5, 239.5)
+QUERY = Query("q", np.zeros((1, 1, 3), np.uint8), CAMERA, np.zeros(3))
+GOOD = GateStatistics(
+    n_inliers=900.0,
+    inlier_share=0.95,
+    coverage=0.8,
+    displacement_m=6.0,
+    height_difference_m=0.1,
+    anchor_spread_m=0.1,
+    alternative_share=0.0,
+    supporting_anchors=3.0,
+    support_share=1.0,
+    expected_error_m=0.05,
+    expected_heading_error_deg=0.1,
+)
+
+
+def judged(shares: list[float]) -> GateStatistics:
+    """Statistics of a solution whose anchors hold these shares of 100 matches as inliers."""
+    rng = np.random.default_rng(0)
+    observations, fits = [], []
+    for index, share in enumerate(shares):
+        anchor = Anchor(str(index), "a", Path("none"), CAMERA, Pose.identity(), "a")
+        px = rng.uniform(0, 400, (100, 2))
+        rays = np.tile([0.0, 0.0, 1.0], (100, 1))
+        observations.append(Observations(anchor, px, px, rays, rays, np.ones(100), np.ones(100)))
+        fits.append(AnchorFit(np.arange(100) < 100 * share, np.zeros(100)))
+    pose = Pose.identity().with_covariance(np.eye(6) * 1e-4)
+    return gate_statistics(Solution(pose, tuple(fits), 0.0, ScaleSource.BASELINES), observations, QUERY)
+
+
+def test_half_of_the_matches_is_no_support() -> None:
+    """An anchor displaced along the street keeps its far points as inliers: two right anchors are two of four."""
+    statistics = judged([0.98, 0.97, 0.44, 0.0])
+    assert statistics.supporting_anchors == 2
+    assert statistics.support_share == 0.5
+    decision = decide(replace(statistics, expected_error_m=0.05), GateOptions())
+    assert (decision.status, decision.reason) == (Status.REJECTED, Reason.ANCHORS_DISAGREE)
+
+
+def test_a_moving_vehicle_does_not_take_an_anchors_support() -> None:
+    assert judged([0.66, 0.95]).support_share == 1.0
+
+
+def test_a_good_solution_is_accepted_and_a_street_from_elsewhere_is_not() -> None:
+    assert decide(GOOD, GateOptions()).status is Status.ACCEPTED
+    elsewhere = replace(GOOD, support_share=1 / 3, supporting_anchors=1.0)
+    assert decide(elsewhere, GateOptions()).status is Status.REJECTED
+
+
+def test_weaker_evidence_is_never_more_trusted() -> None:
+    weak = replace(GOOD, n_inliers=60.0, inlier_share=0.5, coverage=0.2, expected_error_m=0.4, supporting_anchors=1.0)
+    assert probability_wrong(weak) > probability_wrong(GOOD)
+    assert probability_wrong(replace(GOOD, expected_error_m=float("nan"))) > probability_wrong(GOOD)
