@@ -84,6 +84,8 @@ def _set_search_path(connection: Any, _record: object) -> None:
         postgis = f', "{row[0]}"' if row else ""
         cursor.execute(f"set search_path to {POSTGRES_SCHEMA}, public{postgis}")
         cursor.execute("set time zone 'UTC'")
+        # Compiling a query takes a third of a second, more than most of ours run.
+        cursor.execute("set jit to off")
         # Seventeen digits: a number read back is the number written.
         cursor.execute("set extra_float_digits to 1")
     connection.commit()

@@ -45,7 +45,9 @@ def render(layers, path, extent=None):
     if extent is None:
         for layer in layers:
             turn = QgsCoordinateTransform(layer.crs(), target, QgsProject.instance())
-            box = turn.transformBoundingBox(layer.extent())
+            box = layer.extent()
+            box.grow(1e-6)  # photos of one latitude: QGIS would take a box without height for its first corner
+            box = turn.transformBoundingBox(box)
             if extent is None:
                 extent = box
             else:
