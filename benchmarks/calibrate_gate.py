@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import textwrap
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -286,7 +287,7 @@ def _write(
     def numbers(values: np.ndarray) -> str:
         return "(" + ", ".join(f"{v:.6g}" for v in values) + ")"
 
-    provenance = "\n".join(report)
+    provenance = "\n".join(textwrap.fill(line, 110) for line in report)
     MODEL.write_text(
         f'"""The gate\'s error model, written by benchmarks/calibrate_gate.py; do not edit.\n\n{provenance}\n"""\n\n'
         "from __future__ import annotations\n\n"

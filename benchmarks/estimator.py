@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from geocorrect.demo.simulator import DepthNoise, SimulatedCase, SimulatorOptions, simulate
-from geocorrect.demo.simulator_observe import observe_kinds
+from geocorrect.demo.simulator import SimulatedCase, SimulatorOptions, simulate
+from geocorrect.demo.simulator_noise import DepthNoise
+from geocorrect.demo.simulator_observe import DepthKind, observe_kinds
 from geocorrect.errors import Reason
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize import pnp
@@ -83,7 +84,7 @@ CLEAN_ONLY = ("pooled, predicted", "joint, predicted")
 TOLD = "joint, calibrated, noise told"
 """The same with the true anchor noise stated, in cells where it is not the default."""
 
-METHODS: dict[str, tuple[str, Solver]] = {
+METHODS: dict[str, tuple[DepthKind, Solver]] = {
     "thesis, predicted": ("predicted", thesis),
     "pooled, predicted": ("predicted", _pooled(12.0)),
     "pooled, lidar": ("lidar", _pooled(4.0)),

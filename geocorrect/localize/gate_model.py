@@ -1,11 +1,16 @@
 """The gate's error model, written by benchmarks/calibrate_gate.py; do not edit.
 
-fitted on 519 solutions: accepted 394, false accepts (> 1 m) 1 (0.3% [0.0%–1.4%]), of 402 localisable accepted 97.5% [95.5%–98.6%]
-judged on 509 solutions: accepted 373, false accepts (> 1 m) 4 (1.1% [0.4%–2.7%]), of 386 localisable accepted 95.6% [93.1%–97.2%]
-left out, because no match contradicts them: 18 solutions (one aliased anchor alone; most anchors on the same wrong copy of a façade), 18 of them accepted
+fitted on 519 solutions: accepted 394, false accepts (> 1 m) 1 (0.3% [0.0%–1.4%]), of 402 localisable accepted
+97.5% [95.5%–98.6%]
+judged on 509 solutions: accepted 373, false accepts (> 1 m) 4 (1.1% [0.4%–2.7%]), of 386 localisable accepted
+95.6% [93.1%–97.2%]
+left out, because no match contradicts them: 18 solutions (one aliased anchor alone; most anchors on the same
+wrong copy of a façade), 18 of them accepted
 covariance inflation 1.84
-position: ellipsoids of 68% hold 76.2% [70.6%–81.0%], of 95% hold 96.1% [93.0%–97.9%], NEES/3 mean 0.89, n = 256
-rotation: ellipsoids of 68% hold 73.4% [67.7%–78.5%], of 95% hold 92.2% [88.2%–94.9%], NEES/3 mean 1.03, n = 256
+position: ellipsoids of 68% hold 76.2% [70.6%–81.0%], of 95% hold 96.1% [93.0%–97.9%], NEES/3 mean 0.89, n =
+256
+rotation: ellipsoids of 68% hold 73.4% [67.7%–78.5%], of 95% hold 92.2% [88.2%–94.9%], NEES/3 mean 1.03, n =
+256
 Spearman correlation of predicted and real position error 0.69, n = 256
 """
 

@@ -12,7 +12,9 @@ from geocorrect.geometry.pose import Pose
 FIXED = TrackOptions(neighbour_position_m=1e-5, neighbour_rotation_deg=1e-4, field_px=0.0)
 
 
-def seen(points_m: np.ndarray, offsets_m: list[float], noise_px: float, rng: np.random.Generator) -> list:
+def seen(
+    points_m: np.ndarray, offsets_m: list[float], noise_px: float, rng: np.random.Generator
+) -> list[NeighbourMatches]:
     """Matches of an anchor at the origin with neighbours further along its axis, white noise in the neighbours."""
     anchor_px, _ = ANCHOR_CAMERA.project(points_m)
     pairs = []
