@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import math
 import os
+import re
+import signal
+import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any
 
 from geocorrect.batch.options import BatchOptions
@@ -19,6 +23,7 @@ from geocorrect.batch.worker import Outcome, Task
 from geocorrect.errors import ConfigError
 
 LOOK_S = 0.25
+CONNECT_S = 10.0
 
 
 def ray_seats(options: BatchOptions) -> Callable[[WorkerFactory], RaySeat]:
@@ -32,7 +37,8 @@ def ray_seats(options: BatchOptions) -> Callable[[WorkerFactory], RaySeat]:
         raise ConfigError('batch.engine = "ray" needs the extra: pip install "geocorrect[ray]"') from None
     there: Any = ray  # typed in part only
     if not there.is_initialized():
-        _connect(there, options)
+        with _own_signals():
+            _connect(there, options)
     _require_resources(there.cluster_resources(), options)
     # Restarts are ours: a task that kills its actor must be told from one that was merely there.
     demands: dict[str, Any] = {
@@ -52,10 +58,32 @@ def _connect(ray: Any, options: BatchOptions) -> None:
             cpus = max(os.cpu_count() or 1, math.ceil(options.workers * options.cpus_per_worker))
             ray.init(address="local", num_cpus=cpus, **quiet)
         else:
+            _require_listener(options.ray_address)
             ray.init(address=options.ray_address, log_to_driver=False, configure_logging=False)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise ConfigError(f"batch.ray_address = {options.ray_address!r}: {first}") from None
+
+
+def _require_listener(address: str) -> None:
+    """OSError when nobody answers at host:port; Ray itself would try for minutes."""
+    found = re.fullmatch(r"(?:ray://)?(.+):(\d+)", address)
+    if found is not None:
+        socket.create_connection((found[1], int(found[2])), CONNECT_S).close()
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Connecting installs a handler that exits at once on SIGTERM; the run has its own, which finishes the image."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _require_resources(there: dict[str, float], options: BatchOptions) -> None:

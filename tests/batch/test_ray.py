@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice
@@ -65,7 +66,9 @@ def test_dead_actors_lose_nothing_and_limits_hold(tmp_path: Path) -> None:
     assert (reasons.pop("kills-always"), reasons.pop("hangs")) == (Reason.MEMORY_LIMIT, Reason.TIME_LIMIT)
     assert set(reasons.values()) == {Reason.TOO_FEW_MATCHES}
     tries = {path.name: len(path.read_text()) for path in tmp_path.iterdir()}
-    assert (tries["kills-once"], tries["kills-always"]) == (2, MAX_DEATHS_PER_TASK)
+    # What an actor had finished may be lost with it on the way; the image behind it is then not blamed at once.
+    assert tries["kills-once"] in (2, 3)
+    assert MAX_DEATHS_PER_TASK <= tries["kills-always"] <= MAX_DEATHS_PER_TASK + 2
 
 
 def test_an_actor_above_the_memory_limit_ends_itself(tmp_path: Path) -> None:
@@ -99,6 +102,14 @@ def test_tasks_are_drawn_as_needed_and_a_stop_ends_it(tmp_path: Path) -> None:
     stop.exit_code = ExitCode.TERMINATED
     assert len(list(stream)) <= 4
     assert len(drawn) <= 5 + 2 * 3
+
+
+def test_sigterm_stays_with_the_run() -> None:
+    handler = signal.getsignal(signal.SIGTERM)
+    ray.shutdown()
+    build_engine(BatchOptions(engine="ray", workers=2))
+    assert ray.is_initialized()
+    assert signal.getsignal(signal.SIGTERM) is handler
 
 
 def test_a_worker_that_fits_nowhere_is_refused_and_not_waited_for() -> None:
