@@ -29,6 +29,17 @@ def half_photo(scene: Path) -> None:
 
 
 CASES: dict[str, tuple[Spoil, str, ExitCode, tuple[str, ...]]] = {
+    "a pair has no neighbours": (
+        lambda s: None, "match a1.png a2.png --depth triangulated", ExitCode.INPUT, ("a2.png", "neighbours")
+    ),
+    "calibration of measured depth": (
+        lambda s: (s / "geocorrect.toml").write_text("[depth]\ncalibrate = true\n"), "status", ExitCode.CONFIG,
+        ("[depth]", "lidar is not predicted"),
+    ),
+    "depth files without a folder": (
+        lambda s: None, f"localize a1.png {TABLE} {HERE} --focal 60 --depth files", ExitCode.CONFIG,
+        ("[depth.files]", "folder"),
+    ),
     "no such photo": (
         lambda s: None, f"localize no.jpg {TABLE} {HERE} --focal 60", ExitCode.INPUT, ("no.jpg", "no such file")
     ),
