@@ -10,12 +10,12 @@ from geocorrect.catalog.schema import POSTGRES_SCHEMA, VERSION_TABLE
 from geocorrect.errors import DatabaseError
 
 WRITER, READER = "geocorrect_writer", "geocorrect_reader"
-# What a run needs beyond reading; nothing may change the schema, and results may only be added or replaced as a whole.
+# What a run needs beyond reading; nothing may change the schema, and results may only be added.
 _INSERT = (
     "frame, alignment, anchor, image, image_history, run, correction, pair, retraction, run_basis, sequence_finding"
 )
 _UPDATE = "anchor, image, run"
-_DELETE = "frame, correction, pair, retraction"
+_DELETE = "frame"
 
 
 def grant_roles(engine: Engine, writer: str = WRITER, reader: str = READER) -> None:
