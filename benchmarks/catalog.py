@@ -13,15 +13,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +29,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import catalog_world as world
 import postgis_fixture
+from catalog_exports import bench_exports
 from scipy.spatial import cKDTree
 from sqlalchemy import text
 
-from geocorrect.catalog import Catalog, schema
+from geocorrect.catalog import Catalog
 from geocorrect.catalog.bulk import insert_rows, reserve_fids
 from geocorrect.catalog.geopackage import rtree_statements
 from geocorrect.catalog.literal_sql import driver_cursor
@@ -42,21 +41,67 @@ from geocorrect.catalog.schema import anchor as anchor_table
 from geocorrect.records import Correction, Evidence, Image
 
 
-def timed(work: Callable[[], object], repeats: int, before: Callable[[], object] = lambda: None) -> tuple[float, float]:
-    """Best and median seconds."""
-    seconds = []
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of the repeats: elapsed (best, median), and processor time of the best in this process and the server."""
+
+    best: float
+    median: float
+    client: float
+    server: float
+
+
+def timed(
+    work: Callable[[], object],
+    repeats: int,
+    before: Callable[[], object] = lambda: None,
+    server: Callable[[], float] = lambda: 0.0,
+) -> Timing:
+    """Time the work; server: processor seconds that the database server has used so far."""
+    found = []
     for _ in range(repeats):
         before()
-        start = time.perf_counter()
+        start, client, beyond = time.perf_counter(), time.process_time(), server()
         work()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds), statistics.median(seconds)
+        found.append((time.perf_counter() - start, time.process_time() - client, server() - beyond))
+    best = min(found)
+    return Timing(best[0], statistics.median(seconds for seconds, _, _ in found), best[1], best[2])
 
 
-def say(what: str, seconds: tuple[float, float], target_s: float | None = None, ratio: str = "") -> None:
-    best, median = seconds
-    verdict = "" if target_s is None else f"  target {target_s:g} s: {'met' if best <= target_s else 'MISSED'}"
-    print(f"{what:62s} best {best:7.3f} s  median {median:7.3f} s{verdict}  {ratio}", flush=True)
+def say(what: str, found: Timing, target_s: float | None = None, ratio: str = "") -> None:
+    verdict = "" if target_s is None else f"  target {target_s:g} s: {'met' if found.best <= target_s else 'MISSED'}"
+    processors = f"processor {found.client:6.3f} + {found.server:6.3f} s"
+    print(
+        f"{what:64s} best {found.best:7.3f} s  median {found.median:7.3f} s  {processors}{verdict}  {ratio}", flush=True
+    )
+
+
+def server_seconds(catalog: Catalog) -> Callable[[], float]:
+    """Processor time of a server on this machine, its ended processes included; 0 where there is none to see."""
+    if catalog.engine.dialect.name != "postgresql":
+        return lambda: 0.0
+    with catalog.engine.connect() as connection:
+        backend = connection.execute(text("select pg_backend_pid()")).scalar_one()
+    if not Path(f"/proc/{backend}/stat").exists():
+        return lambda: 0.0
+    postmaster = _process(backend)[1]
+
+    def seconds() -> float:
+        running = [_process(int(folder.name)) for folder in Path("/proc").iterdir() if folder.name.isdigit()]
+        ticks = sum(own for pid, parent, own, _ in running if postmaster in (pid, parent)) + _process(postmaster)[3]
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    return seconds
+
+
+def _process(pid: int) -> tuple[int, int, int, int]:
+    """pid, parent, ticks of its own and of its ended children."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return pid, 0, 0, 0
+    user, system, children_user, children_system = (int(value) for value in fields[11:15])
+    return pid, int(fields[1]), user + system, children_user + children_system
 
 
 @contextmanager
@@ -107,10 +152,11 @@ def bench_writes(catalog: Catalog, name: str, count: int, target_s: float, repea
         catalog.begin_run(world.manifest(key[0]))
 
     floor = copy_floor if catalog.engine.dialect.name == "postgresql" else executemany_floor
-    ours = timed(lambda: catalog.record(key[0], found), repeats, begin)
+    server = server_seconds(catalog)
+    ours = timed(lambda: catalog.record(key[0], found), repeats, begin, server)
     lowest = floor(catalog, repeats)
     say(f"{name}: the same {count} rows by the database alone (floor)", lowest)
-    ratio = f"{ours[0] / lowest[0]:.2f}x of the floor"
+    ratio = f"{ours.best / lowest.best:.2f}x of the floor"
     say(f"{name}: {count} results through Catalog.record", ours, target_s, ratio)
     small = found[:200]
 
@@ -119,11 +165,11 @@ def bench_writes(catalog: Catalog, name: str, count: int, target_s: float, repea
             catalog.record(key[0], [result])
 
     naive = timed(one_by_one, 1, begin)
-    ratio = f"per result {(naive[0] / len(small)) / (ours[0] / count):.0f}x of bulk"
+    ratio = f"per result {(naive.best / len(small)) / (ours.best / count):.0f}x of bulk"
     say(f"{name}: {len(small)} results, one transaction each (baseline)", naive, None, ratio)
 
 
-def copy_floor(catalog: Catalog, repeats: int) -> tuple[float, float]:
+def copy_floor(catalog: Catalog, repeats: int) -> Timing:
     """COPY of the bytes of the first run's results, after the results were taken away."""
     with catalog.engine.connect() as connection:
         connection.execute(text("delete from correction where run_id <> (select min(fid) from run)"))
@@ -142,12 +188,12 @@ def copy_floor(catalog: Catalog, repeats: int) -> tuple[float, float]:
                         copy.write(rows[start : start + (1 << 20)])
                 connection.commit()
 
-            seconds = timed(fill, repeats, empty)
+            seconds = timed(fill, repeats, empty, server_seconds(catalog))
             empty()
     return seconds
 
 
-def executemany_floor(catalog: Catalog, repeats: int) -> tuple[float, float]:
+def executemany_floor(catalog: Catalog, repeats: int) -> Timing:
     """Raw executemany of the rows of the first run: results, their spatial index, their shapes."""
     with catalog.engine.connect() as pooled:
         raw: Any = pooled.connection.driver_connection
@@ -200,7 +246,7 @@ def random_anchors(catalog: Catalog, count: int) -> np.ndarray:
             ]  # fmt: skip
             insert_rows(connection, anchor_table, rows)
     with catalog.engine.connect() as connection:
-        connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("vacuum analyze anchor"))
+        connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("analyze anchor"))
     return enu
 
 
@@ -226,121 +272,21 @@ def bench_candidates(catalog: Catalog, count: int, queries: int, repeats: int) -
         def batch() -> None:
             found[0] = connection.execute(join).scalar_one()
 
-        server = timed(batch, repeats)
+        server = timed(batch, repeats, server=server_seconds(catalog))
         say(f"PostGIS: the same as one join ({found[0]} hits, engine {n_engine})", server, 0.6,
-            f"{server[0] / engine[0]:.0f}x of the engine")  # fmt: skip
+            f"{server.best / engine.best:.1f}x of the engine")  # fmt: skip
         one = text(
             "select count(*) from anchor a where ST_DWithin(a.geom::geography, ST_MakePoint(:x, :y)::geography, 50.0)"
         )
         some = values[: queries // 10]
         single = timed(lambda: [connection.execute(one, {"x": v["x"], "y": v["y"]}).scalar_one() for v in some], 1)
-        ratio = (single[0] / len(some)) / (server[0] / queries)
+        ratio = (single.best / len(some)) / (server.best / queries)
         say(
             f"PostGIS: {len(some)} queries, one round trip each (baseline)",
             single,
             None,
             f"per query {ratio:.1f}x of the join",
         )
-
-
-PEAK = """
-def peak_mb():
-    # VmHWM begins anew with this program; getrusage would remember the parent's.
-    status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-    return int(status["VmHWM"].split()[0]) / 1024
-"""
-EXPORT = """
-import sys, time
-from pathlib import Path
-from typing import Any
-from geocorrect.catalog import Catalog, schema
-from geocorrect.export.export import export_catalog
-with Catalog.open(sys.argv[1]) as catalog:
-    start = time.perf_counter()
-    count = export_catalog(catalog, Path(sys.argv[2]))
-    print(count, time.perf_counter() - start, peak_mb())
-"""
-GEOPANDAS = """
-import sys, time
-import geopandas
-from sqlalchemy import create_engine
-start = time.perf_counter()
-engine = create_engine(sys.argv[1].replace("postgresql://", "postgresql+psycopg://"))
-table = geopandas.read_postgis("select * from geocorrect.current_correction", engine, geom_col="geom")
-table.to_file(sys.argv[2], driver="GeoJSON")
-print(len(table), time.perf_counter() - start, peak_mb())
-"""
-OGR2OGR = """
-import os, subprocess, sys, time
-from sqlalchemy import make_url
-url = make_url(sys.argv[1])
-parts = {"dbname": url.database, "host": url.host or url.query.get("host"), "port": url.port, "user": url.username}
-source = "PG:" + " ".join(f"{name}={value}" for name, value in parts.items() if value) + " schemas=geocorrect"
-start = time.perf_counter()
-command = ["ogr2ogr", "-f", "GeoJSON", "-lco", "RFC7946=YES", sys.argv[2], source, "current_correction"]
-child = subprocess.Popen(command, env=os.environ | {"PGPASSWORD": url.password or ""})
-_, status, usage = os.wait4(child.pid, 0)
-assert status == 0
-print(-1, time.perf_counter() - start, usage.ru_maxrss / 1024)
-"""
-
-
-def bench_exports(catalog: Catalog, url: str, given: argparse.Namespace, folder: Path) -> None:
-    images, found = scene(given.results)
-    catalog.set_frame(world.ROME)
-    catalog.upsert_images(images)
-    catalog.begin_run(world.manifest("exports"))
-    catalog.record("exports", found)
-    ours = measured("geocorrect", EXPORT, url, folder / "ours.geojson", "")
-    measured("geopandas", GEOPANDAS, url, folder / "geopandas.geojson", f"{ours:.2f} s is {{}}x of it")
-    if shutil.which("ogr2ogr"):
-        measured("ogr2ogr", OGR2OGR, url, folder / "ogr2ogr.geojson", f"{ours:.2f} s is {{}}x of it")
-    else:
-        print("GeoJSON by ogr2ogr: not installed (Debian package gdal-bin)")
-    for name in ("ours.gpkg", "ours.fgb", "ours.parquet", "ours.csv"):
-        measured("geocorrect", EXPORT, url, folder / name, "")
-    if given.features > given.results:
-        multiply(catalog, given.features // given.results - 1)
-        start = time.perf_counter()
-        size = copied_bytes(catalog)
-        floor = time.perf_counter() - start
-        what = f"PostGIS: {given.features} corrections in force by COPY, thrown away (floor)"
-        print(f"{what}: {floor:.2f} s, {size / 1e6:.0f} MB")
-        seconds = measured("geocorrect", EXPORT, url, folder / "ours.geojson", "")
-        print(f"  target 3 s: {'met' if seconds <= 3 else 'MISSED'}; {seconds / floor:.2f}x of the floor")
-
-
-def measured(name: str, script: str, url: str, target: Path, compared: str) -> float:
-    """Seconds of an export in a process of its own."""
-    command = [sys.executable, "-c", PEAK + script, url, str(target)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    count, seconds, peak = (float(value) for value in done.stdout.split())
-    size = target.stat().st_size / 1e6
-    ratio = compared.format(f"{float(compared.split()[0]) / seconds:.2f}") if compared else ""
-    what = f"{count:.0f} corrections" if count >= 0 else "the same"
-    line = f"{target.suffix[1:]:8s} {what:20s} by {name:10s} {seconds:7.2f} s, peak {peak:5.0f} MB, {size:6.1f} MB file"
-    print(f"{line}  {ratio}", flush=True)
-    return seconds
-
-
-def multiply(catalog: Catalog, times: int) -> None:
-    """So many copies of every photo and result, under new ids."""
-    with catalog.engine.begin() as connection:
-        for table in (schema.image, schema.correction):
-            names = ", ".join(c.name for c in table.columns if c.name not in ("fid", "image_id"))
-            connection.exec_driver_sql(
-                f"insert into {table.name} (image_id, {names}) "
-                f"select image_id || '-' || k, {names} from {table.name}, generate_series(1, {times}) as k"
-            )
-    with catalog.engine.connect() as connection:
-        connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("vacuum analyze"))
-
-
-def copied_bytes(catalog: Catalog) -> int:
-    """Size of what the server sends for the plain columns of the corrections in force."""
-    query = "copy (select * from current_correction order by image_id) to stdout (format binary)"
-    with catalog.engine.connect() as connection, driver_cursor(connection) as cursor, cursor.copy(query) as copy:
-        return sum(len(piece) for piece in copy)
 
 
 PARTS = ("writes", "candidates", "exports")
@@ -375,6 +321,11 @@ def bench_on_server(part: str, catalog: Catalog, url: str, given: argparse.Names
         catalog.set_frame(world.ROME)
         bench_candidates(catalog, given.anchors, given.queries, given.repeats)
     else:
+        images, found = scene(given.results)
+        catalog.set_frame(world.ROME)
+        catalog.upsert_images(images)
+        catalog.begin_run(world.manifest("exports"))
+        catalog.record("exports", found)
         bench_exports(catalog, url, given, folder)
 
 
