@@ -26,9 +26,11 @@ from small_city import SmallCity
 from geocorrect.demo.server import LOOKALIKE_TOKEN, MapillaryLookalike
 
 GIVE_UP_S = 300.0
-WAIT_FOR_PHASE_S = 15.0
-ORPHANS_MAY_TAKE_S = 15.0
+WAIT_FOR_PHASE_S = 60.0
+ORPHANS_MAY_TAKE_S = 60.0
 KINDS = ("parent", "group", "worker", "harvest", "write", "export")
+RAY_PROCESSES = {"ray actor": "ray::", "ray node": "raylet"}
+"""What the processes of a Ray node are called: an actor by its class, the node by its daemon."""
 
 
 @dataclass
@@ -119,7 +121,7 @@ class Chaos:
         self.tally.rounds += 1
         for kind in kinds:
             process = self._start(scene)
-            hit = getattr(self, f"_aim_{kind}", self._aim_anywhere)(scene, process)
+            hit = getattr(self, f"_aim_{kind.replace(' ', '_')}", self._aim_anywhere)(scene, process)
             self._kill(kind, process, hit)
             self.tally.orphans += not _group_is_gone(process.pid)
             self.tally.half_written += half_written(scene.folder)
@@ -149,6 +151,12 @@ class Chaos:
     def _kill(self, kind: str, process: subprocess.Popen[bytes], hit: bool) -> None:
         self.tally.kills[kind] += 1
         self.tally.hits[kind] += hit
+        if kind in RAY_PROCESSES:
+            victims = ray_processes(process.pid, RAY_PROCESSES[kind])
+            for victim in self.random.sample(victims, k=min(1, len(victims))):
+                _signal(victim)
+            # The run goes on without the actor, or ends without the node; then it is killed, which is not counted.
+            _wait(lambda: process.poll() is not None, self.random.uniform(2.0, 10.0))
         if kind == "worker":
             # The run must survive it. It goes on for a while, and is then killed itself, which is not counted.
             for child in self.random.sample(workers_of(process.pid), k=min(1, len(workers_of(process.pid)))):
@@ -171,6 +179,18 @@ class Chaos:
         _wait(lambda: process.poll() is not None, self.random.uniform(0.0, 3.0))
         return met and process.poll() is None and bool(workers_of(process.pid))
 
+    def _aim_ray_actor(self, scene: Scene, process: subprocess.Popen[bytes]) -> bool:
+        return self._aim_ray(process, "ray actor")
+
+    def _aim_ray_node(self, scene: Scene, process: subprocess.Popen[bytes]) -> bool:
+        return self._aim_ray(process, "ray node")
+
+    def _aim_ray(self, process: subprocess.Popen[bytes], kind: str) -> bool:
+        name = RAY_PROCESSES[kind]
+        met = _wait(lambda: bool(ray_processes(process.pid, name)) or process.poll() is not None, 60.0)
+        _wait(lambda: process.poll() is not None, self.random.uniform(0.0, 5.0))
+        return met and process.poll() is None and bool(ray_processes(process.pid, name))
+
     def _aim_harvest(self, scene: Scene, process: subprocess.Popen[bytes]) -> bool:
         images = scene.folder / "images"
         before = len(list(images.glob("*/*")))
@@ -179,7 +199,7 @@ class Chaos:
         def seen() -> bool:
             return len(list(images.glob("*/*"))) >= wanted or process.poll() is not None
 
-        return _wait(seen, WAIT_FOR_PHASE_S / 3, 0.001) and process.poll() is None
+        return _wait(seen, WAIT_FOR_PHASE_S, 0.001) and process.poll() is None
 
     def _aim_write(self, scene: Scene, process: subprocess.Popen[bytes]) -> bool:
         with working_statements(scene.url) as writes:
@@ -204,11 +224,12 @@ class Chaos:
         return _wait(exporting, GIVE_UP_S, 0.0005) and process.poll() is None
 
 
-def kinds_of_a_round(rng: random.Random, count: int) -> list[str]:
+def kinds_of_a_round(rng: random.Random, count: int, engine: str = "local") -> list[str]:
     """A harvest first, exports last (they come when everything is computed), anything between."""
     if count < 3:
         return [rng.choice(("parent", "write")) for _ in range(count)]
-    middle = [rng.choice(("parent", "group", "worker", "write")) for _ in range(count - 2)]
+    by_engine = {"local": ("worker",), "ray": tuple(RAY_PROCESSES)}[engine]
+    middle = [rng.choice(("parent", "group", "write", *by_engine)) for _ in range(count - 2)]
     return ["harvest", *middle, "export"]
 
 
@@ -219,6 +240,24 @@ def workers_of(pid: int) -> list[int]:
         return [int(c) for c in children if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes()]
     except OSError:
         return []
+
+
+def ray_processes(pid: int, name: str) -> list[int]:
+    """Processes of the Ray node that this process started, by the beginning of their command's name."""
+    found = []
+    for child in _descendants(pid):
+        with suppress(OSError):
+            title = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
+            if Path(title).name.startswith(name) or title.startswith(name):
+                found.append(child)
+    return found
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    with suppress(OSError):
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            yield int(child)
+            yield from _descendants(int(child))
 
 
 def _group_is_gone(group: int) -> bool:

@@ -32,6 +32,7 @@ class Campaign:
     migration_kills: int = 8
     workers: int = 2
     seed: int = 1
+    engine: str = "local"
 
 
 class Site:
@@ -70,8 +71,9 @@ def fight(site: Site, campaign: Campaign) -> Tally:
         raise AssertionError(quiet.last_words())
     left = campaign.kills - campaign.migration_kills
     while left > 0:
-        kinds = kinds_of_a_round(chaos.random, min(left, campaign.kills_per_round))
+        kinds = kinds_of_a_round(chaos.random, min(left, campaign.kills_per_round), campaign.engine)
         scene = site.scene(f"round-{tally.rounds + 1}", campaign.workers)
+        scene.environment["GEOCORRECT__BATCH__ENGINE"] = campaign.engine
         chaos.round(scene, kinds)
         chaos.compare(scene, quiet)
         left -= len(kinds)
@@ -115,6 +117,7 @@ def main() -> None:
     default = Campaign()
     for name in ("photos", "kills", "kills_per_round", "migration_kills", "workers", "seed"):
         options.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(default, name))
+    options.add_argument("--engine", choices=("local", "ray"), default=default.engine)
     options.add_argument("--back-end", choices=("geopackage", "postgis", "both"), default="both")
     chosen = vars(options.parse_args())
     back_end = chosen.pop("back_end")
@@ -129,7 +132,7 @@ def main() -> None:
             with throw_away_server() as server:
                 tallies["PostGIS"] = fight(Site(folder / "postgis", city, service, server), campaign)
     for name, tally in tallies.items():
-        print(f"\n{name}: {campaign.photos} photos, {campaign.workers} workers, seed {campaign.seed}")
+        print(f"\n{name}: {campaign}")
         print("\n".join(tally.lines()))
     if all(tally.clean for tally in tallies.values()):
         shutil.rmtree(folder)
