@@ -50,10 +50,14 @@ def judged(catalog: Catalog, truth: DemoTruth, label: str) -> None:
     elsewhere = sum(not localisable for *_, localisable in [*accepted, *placed])
     print(f"{label}: {len(accepted)} accepted, {wrong} more than {FALSE_M:.0f} m off; not localisable: {elsewhere}")
     if placed:
-        good = [error for error, is_accepted, _ in placed if is_accepted]
-        print(f"  {len(placed)} placed, {len(good)} accepted: median {np.median(good):.2f} m, at most {max(good):.2f} m; "
-              f"for review: largest {max((e for e, a, _ in placed if not a), default=float('nan')):.2f} m; "
-              f"predicted 68 % radius holds {np.mean(inside):.0%}")  # fmt: skip
+        good, waiting = (
+            [error for error, is_accepted, _ in placed if is_accepted is wanted] for wanted in (True, False)
+        )
+        print(
+            f"  {len(placed)} placed; {len(good)} accepted: median {np.median(good):.2f} m, at most {max(good):.2f} m"
+        )
+        print(f"  {len(waiting)} for review: at most {max(waiting, default=float('nan')):.2f} m")
+        print(f"  predicted 68 % radius holds {np.mean(inside):.0%}")
 
 
 def copied(source: Path, target: Path) -> Catalog:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,10 @@ import pytest
 import sequence_catalog as world
 
 from geocorrect.__main__ import run
+from geocorrect.batch.sequences import adjust_due_sequences
 from geocorrect.catalog import Catalog, ResultFilter
 from geocorrect.catalog.hold import hold_scene
+from geocorrect.config import ImagesSection, Settings
 from geocorrect.demo.simulated_sequences import SequenceWorld, SimulatedSequence, simulate_sequence
 from geocorrect.errors import ExitCode, Reason, Status
 from geocorrect.geometry.pose import Pose
@@ -207,6 +211,25 @@ def test_a_stopped_run_goes_on(
         assert len([r for r in catalog.runs() if r.matcher == "sequence"]) == 1
         stored = [s.image_id for s in catalog.results(ResultFilter(in_force=False)) if s.run_key == done["run_key"]]
     assert len(stored) == len(set(stored)) > 0
+
+
+def test_a_signal_finishes_the_sequence_at_hand(
+    scene: tuple[str, dict[str, SimulatedSequence]], tmp_path: Path
+) -> None:
+    url, _ = scene
+    settings = Settings(images=ImagesSection(tmp_path))
+
+    def stop(done: int, due: int) -> None:
+        assert (done, due) == (1, 2)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with Catalog.open(url) as catalog:
+        first = adjust_due_sequences(settings, catalog, on_progress=stop)
+        assert (first.summary.n_done, first.exit_code) == (1, ExitCode.TERMINATED)
+        assert [f.sequence_id for f in first.findings] == ["seq-a"]
+        second = adjust_due_sequences(settings, catalog)
+        assert (second.summary.n_due, second.summary.n_done, second.exit_code) == (1, 1, ExitCode.OK)
+        assert second.summary.run_key == first.summary.run_key
 
 
 def test_one_writer_per_scene(scene: tuple[str, dict[str, SimulatedSequence]]) -> None:
