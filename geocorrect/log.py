@@ -104,11 +104,22 @@ class _TextFormatter(logging.Formatter):
         return f"{text}\n{record.exc_text}" if record.exc_text else text
 
 
+class _StderrHandler(logging.Handler):
+    """Writes to whatever sys.stderr is at that moment: a progress bar or a test may have put another one in place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            sys.stderr.write(self.format(record) + "\n")
+            sys.stderr.flush()
+        except Exception:
+            self.handleError(record)
+
+
 def set_up_logging(options: LogOptions) -> None:
     """Send the package's log, and Python's warnings, to stderr, redacted, as text or as JSON lines."""
     global _setup
     _setup = LogSetup(options, dict(_setup.run_facts))
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _StderrHandler()
     handler.addFilter(RedactingFilter())
     handler.setFormatter(JsonFormatter() if options.format == "json" else _TextFormatter())
     for name in ROOTS:

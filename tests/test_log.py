@@ -1,14 +1,31 @@
-"""Secrets never reach a log."""
+"""Secrets never reach a log; lines say which run and image they are about."""
 
 from __future__ import annotations
 
 import io
 import json
 import logging
+import pickle
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from geocorrect.log import JsonFormatter, RedactingFilter, redact
+from geocorrect.console import stderr
+from geocorrect.log import (
+    JsonFormatter,
+    LogOptions,
+    RedactingFilter,
+    begin_run,
+    current_setup,
+    end_run,
+    logged_image,
+    note_run_key,
+    redact,
+    resume,
+    say,
+    set_up_logging,
+)
 
 TOKEN = "MLY|1234567890|0123456789abcdef0123456789abcdef"
 
@@ -51,3 +68,58 @@ def test_log_records_are_redacted_with_their_exceptions() -> None:
     assert entry["image_id"] == "42"
     assert "ValueError" in entry["exception"]
     assert "0123456789abcdef" not in stream.getvalue()
+
+
+@pytest.fixture
+def json_log(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], list[dict[str, object]]]]:
+    """The lines of stderr, each of them parsed; the log is text again afterwards."""
+    set_up_logging(LogOptions("info", "json"))
+    yield lambda: [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    end_run()
+    set_up_logging(LogOptions())
+
+
+def test_lines_name_run_and_image(json_log: Callable[[], list[dict[str, object]]]) -> None:
+    log = logging.getLogger("geocorrect.test_log_json")
+    log.info("before")
+    run_id = begin_run()
+    with logged_image("42"):
+        log.info("inside %d", 1)
+        with logged_image("43"):
+            log.warning("deeper")
+    note_run_key("0123456789abcdef")
+    say("for people")
+    lines = json_log()
+    assert [line.get("run_id") for line in lines] == [None, run_id, run_id, run_id]
+    assert [line.get("image_id") for line in lines] == [None, "42", "43", None]
+    assert lines[3]["run_key"] == "0123456789ab"
+    assert [line["message"] for line in lines] == ["before", "inside 1", "deeper", "for people"]
+
+
+def test_threads_belong_to_the_run(json_log: Callable[[], list[dict[str, object]]]) -> None:
+    run_id = begin_run()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(logging.getLogger("geocorrect.thread").info, "from a thread").result()
+    assert [line["run_id"] for line in json_log()] == [run_id]
+
+
+def test_a_worker_takes_over_how_its_parent_logs(json_log: Callable[[], list[dict[str, object]]]) -> None:
+    run_id = begin_run()
+    setup = pickle.loads(pickle.dumps(current_setup()))
+    end_run()
+    set_up_logging(LogOptions())
+    resume(setup)
+    logging.getLogger("geocorrect.worker").info("at work")
+    assert [line["run_id"] for line in json_log()] == [run_id]
+
+
+def test_tables_of_people_become_lines_of_the_log(json_log: Callable[[], list[dict[str, object]]]) -> None:
+    stderr().print("first\nsecond [bold]third[/]")
+    assert [line["message"] for line in json_log()] == ["first", "second third"]
+
+
+def test_warnings_and_secrets_in_the_json_log(json_log: Callable[[], list[dict[str, object]]]) -> None:
+    say(f"failed with {TOKEN}", error=True)
+    (line,) = json_log()
+    assert line["level"] == "error"
+    assert "0123456789abcdef" not in str(line)
