@@ -53,7 +53,9 @@ def seconds(value_s: float) -> str:
     """+0.50 s, −0.03 s; – when unknown."""
     if not math.isfinite(value_s):
         return UNKNOWN
-    return f"{'−' if value_s < 0 else '+'}{abs(value_s):.2f}{TIED}s"
+    text = f"{abs(value_s):.2f}"
+    sign = "" if float(text) == 0.0 else "−" if value_s < 0 else "+"
+    return f"{sign}{text}{TIED}s"
 
 
 def share(estimate: Estimate) -> str:
