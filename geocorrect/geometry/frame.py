@@ -85,7 +85,10 @@ class Frame:
 
     def enu_from_wgs84(self, lon_deg: ArrayLike, lat_deg: ArrayLike, height_m: ArrayLike) -> Float:
         """(..., 3) metres east, north, up."""
-        return self.ecef_from_enu.inverse().apply(ecef_from_wgs84(lon_deg, lat_deg, height_m))
+        ecef_from_enu = self.ecef_from_enu
+        # The origin is taken off first: turned, the six digits before the point would cost nanometres.
+        off = ecef_from_wgs84(lon_deg, lat_deg, height_m) - ecef_from_enu.translation_m
+        return Pose(ecef_from_enu.rotation.inv(), np.zeros(3)).apply(off)
 
     def wgs84_from_enu(self, enu_m: ArrayLike) -> tuple[Float, Float, Float]:
         """(lon deg, lat deg, ellipsoidal height m) of (..., 3) local points."""

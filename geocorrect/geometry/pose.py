@@ -93,7 +93,11 @@ class Pose:
     def apply(self, points_m: ArrayLike) -> Float:
         """Map points (..., 3) from frame b to frame a."""
         p = np.asarray(points_m, float)
-        result: Float = p @ self.rotation.as_matrix().T + self.translation_m
+        # Not a matrix product: for a single point BLAS rounds otherwise than for the same point among others, and a
+        # photo's result must not depend on how many are stored with it.
+        x, y, z = (p[..., axis, None] for axis in range(3))
+        r = self.rotation.as_matrix()
+        result: Float = x * r[:, 0] + y * r[:, 1] + z * r[:, 2] + self.translation_m
         return result
 
     def inverse(self) -> Pose:

@@ -309,3 +309,18 @@ def test_real_rotations_give_the_providers_heading(shared_data: Path) -> None:
         assert abs(pitch_roll_deg(world_from_cam)[1]) < 15.0
         seen += 1
     assert seen >= 4
+
+
+def test_a_place_is_the_same_alone_and_among_others() -> None:
+    """Photos are stored in groups of any size: a killed run's must be those of a run that was left alone."""
+    rng = np.random.default_rng(3)
+    frame = Frame("rome", 12.5, 41.9, 50.0)
+    lon, lat, height = 12.5 + rng.normal(0, 1e-3, 60), 41.9 + rng.normal(0, 1e-3, 60), rng.normal(50, 3, 60)
+    together = frame.enu_from_wgs84(lon, lat, height)
+    back = frame.wgs84_from_enu(together)
+    turn = frame.true_north_turn_deg(together)
+    for n in range(60):
+        assert (frame.enu_from_wgs84(lon[n : n + 1], lat[n : n + 1], height[n : n + 1])[0] == together[n]).all()
+        alone = frame.wgs84_from_enu(together[n : n + 1])
+        assert all(a[0] == b[n] for a, b in zip(alone, back, strict=True))
+        assert frame.true_north_turn_deg(together[n : n + 1])[0] == turn[n]
