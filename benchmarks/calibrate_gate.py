@@ -98,7 +98,7 @@ def solve_case(cell: str, options: SimulatorOptions, seed: int) -> list[dict[str
             row["rotation_deg"] = float(np.degrees(np.linalg.norm(off[3:])))
             row["nees_rotation"] = float(off[3:] @ np.linalg.solve(pose.covariance[3:, 3:], off[3:]))
             row["nees"] = float(off[:3] @ np.linalg.solve(pose.covariance[:3, :3], off[:3]))
-            row["gate"] = as_mapping(gate_statistics(solution, observed, query))
+            row["gate"] = as_mapping(gate_statistics(solution, observed, query, OPTIONS.gate))
         rows.append(row)
     return rows
 

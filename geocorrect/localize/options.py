@@ -68,6 +68,36 @@ class PnpOptions:
     min_points: int = 10
 
 
+MIN_REPORTED_SIGMA_M = 3.0
+"""A report that is believed more than this would pull poses: the answer would be the prior in disguise."""
+
+
+@dataclass(frozen=True)
+class PosePriorOptions:
+    """Weak knowledge about the photo's pose beside the matches, each by its sigma; None: it is not used.
+
+    For phones in streets reported_m = 10, height_m = 1, roll_deg = 3 and pitch_deg = 8 are cautious.
+    """
+
+    reported_m: float | None = None
+    """Error of the reported position, per horizontal axis, its constant bias included."""
+    height_m: float | None = None
+    """Height of the camera against the mean of the anchors' cameras."""
+    roll_deg: float | None = None
+    pitch_deg: float | None = None
+    """Deviation from a level camera (gravity)."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} = {value}: a sigma must be positive; leave it out not to use this prior")
+        if self.reported_m is not None and self.reported_m < MIN_REPORTED_SIGMA_M:
+            raise ValueError(
+                f"reported_m = {self.reported_m}: below {MIN_REPORTED_SIGMA_M:g} m the reported position would pull "
+                "the corrected one; state its real error, or leave it out"
+            )
+
+
 @dataclass(frozen=True)
 class JointOptions:
     """Ray bundle adjustment (METHOD §3.2–3.3)."""
@@ -115,6 +145,7 @@ class JointOptions:
     """Noise of the anchors' poses relative to each other (local trajectory)."""
     min_depth_scale_sigma: float = 0.002
     """Prior of the depth offset of a source that has no common error (LiDAR: range bias and calibration)."""
+    prior: PosePriorOptions = field(default_factory=PosePriorOptions)
 
 
 @dataclass(frozen=True)
@@ -149,6 +180,10 @@ class GateOptions:
     """Consumer GNSS in streets: p90 7 m, urban canyon outliers 25 m; beyond this the match is with another
     place.
     """
+    reported_sigma_m: float = 8.0
+    """Bias model of the reported position, per axis: what a distance from it is measured in (`reported_sigmas`)."""
+    max_scale_sigmas: float = 6.0
+    """Scale from depth against scale from the anchors' baselines, in sigmas of their difference."""
     max_height_difference_m: float = 6.0
     """Camera above or below the anchors' cameras nearby; street photos are taken within a few metres."""
     max_alternative_share: float = 0.6

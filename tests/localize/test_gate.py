@@ -30,6 +30,9 @@ GOOD = GateStatistics(
     support_share=1.0,
     expected_error_m=0.05,
     expected_heading_error_deg=0.1,
+    reported_sigmas=0.8,
+    scale_sigmas=0.5,
+    leave_one_out_m=0.02,
 )
 
 
@@ -44,7 +47,7 @@ def judged(shares: list[float]) -> GateStatistics:
         observations.append(Observations(anchor, px, px, rays, rays, np.ones(100), np.ones(100)))
         fits.append(AnchorFit(np.arange(100) < 100 * share, np.zeros(100)))
     pose = Pose.identity().with_covariance(np.eye(6) * 1e-4)
-    return gate_statistics(Solution(pose, tuple(fits), 0.0, ScaleSource.BASELINES), observations, QUERY)
+    return gate_statistics(Solution(pose, tuple(fits), 0.0, ScaleSource.BASELINES), observations, QUERY, GateOptions())
 
 
 def test_half_of_the_matches_is_no_support() -> None:
