@@ -98,6 +98,9 @@ def test_priors_are_read_from_the_configuration(tmp_path: Path) -> None:
     path = tmp_path / "geocorrect.toml"
     path.write_text("[localize.joint.prior]\nreported_m = 10.0\nroll_deg = 3.0\n")
     assert load_settings(path, {}).settings.localize.joint.prior == PosePriorOptions(reported_m=10.0, roll_deg=3.0)
+    page = (Path(__file__).resolve().parents[2] / "docs" / "localize.md").read_text(encoding="utf-8")
+    path.write_text(page.split("```toml")[1].split("```")[0])
+    assert load_settings(path, {}).settings.localize.joint.prior == PosePriorOptions(10.0, 1.0, 3.0, 8.0)
     path.write_text("[localize.joint.prior]\nreported_m = 0.5\n")
     with pytest.raises(ConfigError, match="reported_m"):
         load_settings(path, {})
