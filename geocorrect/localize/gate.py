@@ -210,6 +210,8 @@ def decide(statistics: GateStatistics, options: GateOptions) -> Decision:
     for broken, reason, detail in rules:
         if broken:
             return Decision(Status.REJECTED, reason, detail)
+    if s.supporting_anchors <= 1 and s.coverage < options.min_lone_coverage:
+        return Decision(Status.REVIEW, None, f"one anchor alone, inliers cover {s.coverage:.1%} of the photo")
     if s.expected_error_m > options.accept_error_m:
         return Decision(Status.REVIEW, None, f"predicted error {s.expected_error_m:.2f} m")
     probability = probability_wrong(statistics)

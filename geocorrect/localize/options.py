@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from geocorrect.geometry.camera import Camera
+from geocorrect.localize.gate_model import MAX_SCALE_SIGMAS, MIN_LONE_COVERAGE
 
 REFERENCE_LONG_SIDE_PX = 512.0
 
@@ -174,6 +175,8 @@ class GateOptions:
     min_inliers: int = 30
     min_coverage: float = 0.06
     """Share of the cells of a 16×12 grid over the photo that hold an inlier."""
+    min_lone_coverage: float = MIN_LONE_COVERAGE
+    """The same for a pose that one anchor alone supports: with less it is left for a review."""
     min_inlier_share: float = 0.15
     """Inliers among the lifted matches of the anchors in use."""
     max_displacement_m: float = 60.0
@@ -182,7 +185,7 @@ class GateOptions:
     """
     reported_sigma_m: float = 8.0
     """Bias model of the reported position, per axis: what a distance from it is measured in (`reported_sigmas`)."""
-    max_scale_sigmas: float = 6.0
+    max_scale_sigmas: float = MAX_SCALE_SIGMAS
     """Scale from depth against scale from the anchors' baselines, in sigmas of their difference."""
     max_height_difference_m: float = 6.0
     """Camera above or below the anchors' cameras nearby; street photos are taken within a few metres."""
