@@ -79,7 +79,8 @@ def test_a_wrong_depth_scale_is_seen_where_baselines_know_better(factor: float) 
         solution, query = solved(scaled, seed, 3)
         statistics = gate_statistics(solution, scaled, query, GateOptions())
         sigmas.append(solution.scale_sigmas)
-        reasons.append(decide(replace(statistics, alternative_share=0.0, anchor_spread_m=0.1), GateOptions()).reason)
+        strict = GateOptions(max_scale_sigmas=6.0)
+        reasons.append(decide(replace(statistics, alternative_share=0.0, anchor_spread_m=0.1), strict).reason)
     if factor == 1.0:
         assert np.median(sigmas) < 2.5
         assert Reason.SCALE_DISAGREES not in reasons
