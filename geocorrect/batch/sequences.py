@@ -17,8 +17,7 @@ from geocorrect import __version__
 from geocorrect.batch.sequence_compute import compute_sequence, finding_of
 from geocorrect.batch.sequence_input import ClusterPoses, cluster_poses, input_hash, sequence_photos
 from geocorrect.batch.sequence_outcome import SequenceOutcome, SequenceSummary
-from geocorrect.batch.stop import StopRequest, stop_on_signal
-from geocorrect.catalog.hold import hold_scene
+from geocorrect.batch.session import Session, joined
 from geocorrect.catalog.run import RunManifest
 from geocorrect.catalog.sequences import SequenceMember, SequenceStore
 from geocorrect.catalog.store import Catalog
@@ -47,19 +46,21 @@ def adjust_due_sequences(
     *,
     dry_run: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, due: None,
+    session: Session | None = None,
 ) -> SequenceOutcome:
     """Compute every sequence that is due; Ctrl-C and SIGTERM finish the sequence at hand and end with 130 or 143.
 
-    Raises SceneBusyError when another run holds the scene, InputError for a damaged cluster file.
+    session: of the job that this is a step of. Raises SceneBusyError when another run holds the scene, InputError for a
+    damaged cluster file.
     """
     step = _Step(settings, catalog)
     if dry_run:
         step.plan()
         return SequenceOutcome(step.summary, tuple(step.store.current()), dry_run=True)
-    with hold_scene(catalog.engine), stop_on_signal() as stop:
+    with joined(session, catalog) as work:
         step.plan()
-        step.run(stop, on_progress)
-    return SequenceOutcome(step.summary, tuple(step.store.current()), stop.exit_code or ExitCode.OK)
+        step.run(work, on_progress)
+        return SequenceOutcome(step.summary, tuple(step.store.current()), work.stop.exit_code or ExitCode.OK)
 
 
 class _Step:
@@ -93,7 +94,7 @@ class _Step:
             self.due.append(DueSequence(sequence_id, tuple(members), wanted))
         self.summary.n_due = len(self.due)
 
-    def run(self, stop: StopRequest, on_progress: Callable[[int, int], None]) -> None:
+    def run(self, work: Session, on_progress: Callable[[int, int], None]) -> None:
         """Compute and store what is due, sequence by sequence."""
         if not self.due:
             return
@@ -104,10 +105,12 @@ class _Step:
         bases = {m.own_run_key for due in self.due for m in due.members if m.own_run_key is not None}
         self.store.rest_on(manifest.run_key, bases)
         for due in self.due:
-            if stop.requested:
+            if work.stop.requested:
+                self.catalog.pause_run(manifest.run_key, duration_s=time.monotonic() - started_s)
                 return
             self._one(manifest.run_key, due)
             self.summary.n_done += 1
+            work.hold.keep()
             on_progress(self.summary.n_done, len(self.due))
         self.catalog.finish_run(manifest.run_key, duration_s=time.monotonic() - started_s)
 

@@ -79,7 +79,10 @@ class _ServerHold(SceneHold):
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._session_id = 0
-        self._connection = self._taken()
+        with translated_errors(engine):
+            # Not `connected`: nobody has told yet that the address is right, so nothing is waited for.
+            connection = engine.connect()
+        self._connection = self._taken(connection)
 
     def keep(self) -> None:
         """See `SceneHold.keep`."""
@@ -87,16 +90,16 @@ class _ServerHold(SceneHold):
             self._connection.execute(text("select 1"))
         except (DBAPIError, ResourceClosedError):
             self.release()
-            self._connection = self._taken()
+            self._connection = self._taken(connected(self._engine))
 
     def release(self) -> None:
         """Let the scene go."""
         _end(self._connection)
 
-    def _taken(self) -> Connection:
+    def _taken(self, connection: Connection) -> Connection:
         engine = self._engine
-        connection = connected(engine).execution_options(isolation_level="AUTOCOMMIT")
         try:
+            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
             with translated_errors(engine):
                 self._introduce(connection)
                 if not _try_lock(connection):
