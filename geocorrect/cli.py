@@ -100,7 +100,7 @@ def correct(
     if as_json:
         write_json(outcome.as_json())
     else:
-        stderr().print(outcome.sentence())
+        stderr().print(outcome.sentence(), markup=False)
     raise typer.Exit(outcome.exit_code)
 
 
@@ -141,7 +141,7 @@ def run(
     if as_json:
         write_json(outcome.as_json())
     else:
-        stderr().print(outcome.sentence())
+        stderr().print(outcome.sentence(), markup=False)
     raise typer.Exit(outcome.exit_code)
 
 

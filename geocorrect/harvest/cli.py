@@ -65,7 +65,7 @@ def harvest(
     if as_json:
         write_json(report.as_dict())
     else:
-        stderr().print(report.sentence())
+        stderr().print(report.sentence(), markup=False)
     raise typer.Exit(stop.exit_code or report.exit_code)
 
 
@@ -103,7 +103,7 @@ def import_photos(
         return
     stderr().print(f"{len(imported.images)} photos; problems: {dict(problems) or 'none'}")
     for line in imported.skipped:
-        stderr().print(f"skipped {line}")
+        stderr().print(f"skipped {line}", markup=False)
 
 
 def _fetch_clusters(settings: Settings, store: Catalog) -> None:
@@ -115,7 +115,7 @@ def _fetch_clusters(settings: Settings, store: Catalog) -> None:
         found = harvest_clusters(client, store.images().values(), settings.images.folder / "clusters")
     stderr().print(f"{found.n_clusters} new clusters with {found.n_images} images")
     for failure in found.failures:
-        stderr().print(f"no cluster: {failure}")
+        stderr().print(f"no cluster: {failure}", markup=False)
 
 
 def chosen_area(bbox: str | None, file: Path | None, settings: Settings) -> Area:

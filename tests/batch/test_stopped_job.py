@@ -181,3 +181,9 @@ def test_a_disk_that_fills_at_the_database_server(postgis_url: str, tmp_path: Pa
         execute(postgis_url, "drop trigger full_disk on geocorrect.correction")
         assert correct_due(settings(tmp_path), catalog).summary.n_computed == 10
         assert len(catalog.runs()) == 1
+
+
+def test_people_read_the_brackets_of_a_section(catalog: Catalog, capsys: pytest.CaptureFixture[str]) -> None:
+    """Square brackets are text, not markup."""
+    assert run(["run", "--catalog", catalog.address]) == ExitCode.OK
+    assert "no [area] configured: nothing harvested" in capsys.readouterr().err
