@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from geocorrect.anchors.choice import AnchorChoice, AnchorFormat
-from geocorrect.console import invocation, open_catalog, stderr, write_json
+from geocorrect.console import held_catalog, invocation, stderr, write_json
 from geocorrect.depth.cli import calibrate
 
 app = typer.Typer(help="Georeferenced reference imagery.", no_args_is_help=True)
@@ -52,7 +52,7 @@ def add(
     if dry_run:
         stderr().print(f"{len(chosen.read()[1])} anchors could be added")
         return
-    with open_catalog(invocation(context).settings(catalog), create=True) as store:
+    with held_catalog(invocation(context).settings(catalog), create=True) as store:
         added = add_anchors(store, chosen)
     if as_json:
         write_json(added.as_json())

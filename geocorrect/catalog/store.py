@@ -127,6 +127,10 @@ class Catalog:
         """All image ids, sorted."""
         return self._read(references.read_image_ids)
 
+    def sizes(self) -> tuple[int, int]:
+        """How many anchors and images there are."""
+        return self._read(references.read_sizes)
+
     def extent(self) -> Box | None:
         """(west, south, east, north) in degrees around all photos and anchors, None when there are none."""
         return self._read(references.read_extent)
