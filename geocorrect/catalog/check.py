@@ -10,7 +10,7 @@ from geocorrect.catalog import schema
 from geocorrect.catalog.connect import translated_errors
 from geocorrect.catalog.geopackage import check_file
 from geocorrect.catalog.schema import POSTGRES_SCHEMA, tables_of
-from geocorrect.catalog.views import views_of
+from geocorrect.catalog.views import missing_views
 
 _RULES = {
     "images have no position but a geometry, or the reverse": (
@@ -64,13 +64,8 @@ def _missing_parts(connection: Connection) -> list[str]:
             continue
         present = {column["name"] for column in _columns(connection, table.name)}
         faults += [f"column {table.name}.{c.name} is missing" for c in table.columns if c.name not in present]
-    names = set(found.get_view_names())
-    faults += [
-        f"view {view.name} is missing; run `geocorrect db upgrade`"
-        for view in views_of(connection.dialect.name)
-        if view.name not in names
-    ]
-    return faults
+    views = missing_views(connection)
+    return [*faults, *(f"view {name} is missing; run `geocorrect db upgrade`" for name in views)]
 
 
 def _columns(connection: Connection, table: str) -> list[dict[str, str]]:

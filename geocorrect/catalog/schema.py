@@ -27,7 +27,7 @@ from sqlalchemy import (
 from geocorrect.catalog.column_types import Instant, Json, Numbers
 from geocorrect.catalog.geometry_type import Geometry, GeometryBlob
 
-REVISION = "0003"
+REVISION = "0004"
 VERSION_TABLE = "geocorrect_version"
 POSTGRES_SCHEMA = "geocorrect"
 ONLY_GEOPACKAGE = {"only": "sqlite"}
