@@ -19,6 +19,8 @@ _INSERT = (
 )
 _UPDATE = "anchor, image, run"
 _DELETE = "frame"
+# QGIS looks for it in this schema and nowhere else.
+STYLES = "public.layer_styles"
 
 
 def grant_roles(engine: Engine, writer: str = WRITER, reader: str = READER) -> None:
@@ -36,9 +38,11 @@ def grant_roles(engine: Engine, writer: str = WRITER, reader: str = READER) -> N
 
 
 def _grant(connection: Connection, role: str, *, writes: bool) -> None:
-    """Give a role, quoted, its rights on everything that there is now."""
+    """Give a role, quoted, its rights on everything that there is now, our styles included."""
     run_sql(connection, f"grant usage on schema {POSTGRES_SCHEMA} to {role}")
     run_sql(connection, f"grant select on all tables in schema {POSTGRES_SCHEMA} to {role}")
+    if _owns(connection, STYLES):
+        run_sql(connection, f"grant select on {STYLES} to {role}")
     if writes:
         for right, tables in (("insert", _INSERT), ("update", _UPDATE), ("delete", _DELETE)):
             run_sql(connection, f"grant {right} on {tables} to {role}")
@@ -64,8 +68,12 @@ def owns_catalog(connection: Connection) -> bool:
     """Whether we may change the schema of the catalog that is there."""
     if connection.dialect.name == "sqlite":
         return True
+    return _owns(connection, VERSION_TABLE)
+
+
+def _owns(connection: Connection, table: str) -> bool:
     query = text("select pg_has_role(relowner, 'usage') from pg_class where oid = to_regclass(:name)")
-    return bool(connection.execute(query, {"name": VERSION_TABLE}).scalar())
+    return bool(connection.execute(query, {"name": table}).scalar())
 
 
 def present_rights(connection: Connection) -> Rights:

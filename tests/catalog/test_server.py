@@ -19,6 +19,7 @@ from sqlalchemy.engine import make_url
 from typer.testing import CliRunner
 
 from geocorrect.catalog import Catalog, migrate
+from geocorrect.catalog.qml import STYLED
 from geocorrect.catalog.roles import grant_roles
 from geocorrect.catalog.views import views_of
 from geocorrect.cli import app
@@ -76,6 +77,8 @@ def test_rights_outlive_an_upgrade(server: Server) -> None:
             assert not migrate.upgrade_is_due(catalog.engine)
         for address in (server.writer, server.reader):
             with psycopg.connect(address) as connection:
+                found = connection.execute("select count(*) from public.layer_styles where useasdefault").fetchone()
+                assert found == (len(STYLED),)
                 for view in views_of("postgresql"):
                     connection.execute(f"select * from geocorrect.{view.name}")  # type: ignore[arg-type]
         with psycopg.connect(server.owner) as connection:
