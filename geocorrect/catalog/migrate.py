@@ -10,15 +10,15 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, bindparam, insert, select, text, update
+from sqlalchemy import Connection, Engine, insert, select, text, update
 
-from geocorrect.catalog.codec import anchor_content_hash
+from geocorrect.catalog.backfill import fill_anchor_hashes, fill_shapes
 from geocorrect.catalog.connect import catalog_path, describe, engine_for, make_postgis, translated_errors
 from geocorrect.catalog.geopackage import settle
 from geocorrect.catalog.literal_sql import run_sql
 from geocorrect.catalog.qml import STYLED, qml
 from geocorrect.catalog.roles import grant_again, owns_catalog, present_rights
-from geocorrect.catalog.schema import REVISION, VERSION_TABLE, anchor, reason
+from geocorrect.catalog.schema import REVISION, VERSION_TABLE, reason
 from geocorrect.catalog.styles import write_styles
 from geocorrect.catalog.views import missing_views, replace_views, views_text
 from geocorrect.errors import REASON_TEXT, DatabaseError
@@ -132,7 +132,8 @@ def _make_all(engine: Engine, connection: Connection) -> None:
     replace_views(connection)
     write_styles(connection)
     _synchronise_reasons(connection)
-    _fill_anchor_hashes(connection)
+    fill_anchor_hashes(connection)
+    fill_shapes(connection)
     mark = text(f"update {VERSION_TABLE} set made_from = :made_from")
     connection.execute(mark, {"made_from": made_from(connection.dialect.name)})
     if rights is not None:
@@ -156,15 +157,6 @@ def _synchronise_reasons(connection: Connection) -> None:
             connection.execute(insert(reason).values(reason=code.value, meaning=meaning))
         elif known[code.value] != meaning:
             connection.execute(update(reason).where(reason.c.reason == code.value).values(meaning=meaning))
-
-
-def _fill_anchor_hashes(connection: Connection) -> None:
-    """Anchors stored before schema 0002 have no hash of their content yet."""
-    rows = connection.execute(select(anchor).where(anchor.c.content_hash.is_(None))).mappings().all()
-    if rows:
-        values = [{"key": row["fid"], "found": anchor_content_hash(dict(row))} for row in rows]
-        change = update(anchor).where(anchor.c.fid == bindparam("key")).values(content_hash=bindparam("found"))
-        connection.execute(change, values)
 
 
 def _refuse_revision(engine: Engine, found: str, *, owned: bool = True) -> None:

@@ -15,7 +15,8 @@ from geocorrect.errors import DatabaseError
 WRITER, READER = "geocorrect_writer", "geocorrect_reader"
 # What a run needs beyond reading; nothing may change the schema, and results may only be added.
 _INSERT = (
-    "frame, alignment, anchor, image, image_history, run, correction, pair, retraction, run_basis, sequence_finding"
+    "frame, alignment, anchor, image, image_history, run, correction, correction_shape, pair, retraction, run_basis, "
+    "sequence_finding"
 )
 _UPDATE = "anchor, image, run"
 _DELETE = "frame"

@@ -1,8 +1,7 @@
-"""The views for people: read from the `views*.sql` files, made anew at every upgrade, registered as GIS layers.
+"""The views for people: read from the `views*.sql` files, made anew when an upgrade changes them, registered as layers.
 
-In the files a line `-- view: NAME [GEOMETRY [Z]] | description` starts a view; its SELECT follows. `views.sql` holds
-what both back-ends understand, `views_postgresql.sql` and `views_sqlite.sql` the rest. Later views may use earlier
-ones.
+In the files a line `-- view: NAME [GEOMETRY [Z]] | description` starts a view; its SELECT follows. Later views may use
+earlier ones.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ class View:
 @cache
 def views_of(dialect_name: str) -> tuple[View, ...]:
     """The views of a back-end ("postgresql" or "sqlite") in the order in which they can be made."""
-    views = [view for name in ("views.sql", f"views_{dialect_name}.sql") for view in _parse(_sql(name))]
+    views = [view for name in ("views.sql", "views_shapes.sql") for view in _parse(_sql(name))]
     seconds = _EPOCH_SECONDS[dialect_name]
     return tuple(replace(view, select=re.sub(r"epoch_seconds\(", seconds, view.select)) for view in views)
 

@@ -1,7 +1,10 @@
-"""What the views were made from, so that a catalog that is up to date is only looked at.
+"""Shapes of results on a server too, and what the views were made from.
 
-A column is only added, to a table without geometry.
+A table is added, on a server, and a column to a table without geometry. The shapes of the results already stored are
+filled in by `geocorrect.catalog.migrate`.
 """
+
+from pathlib import Path
 
 from alembic import op
 
@@ -12,6 +15,7 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
+SQL = Path(__file__).resolve().parents[1] / "sql"
 MADE_FROM = "hash of the text of views, styles and reasons that the latest upgrade made"
 
 
@@ -20,3 +24,6 @@ def upgrade() -> None:
     run_sql(connection, "ALTER TABLE geocorrect_version ADD COLUMN made_from TEXT")
     if connection.dialect.name == "postgresql":
         run_sql(connection, f"COMMENT ON COLUMN geocorrect_version.made_from IS '{MADE_FROM}'")
+        script = (SQL / "0004_shapes.postgresql.sql").read_text(encoding="utf-8")
+        for statement in script.strip().removesuffix(";").split(";\n\n"):
+            run_sql(connection, statement)

@@ -220,7 +220,7 @@ def test_the_server_knows_the_explanations(postgis_url: str) -> None:
         )
         assert connection.execute(query).all() == []
         query = text("select count(*) from geometry_columns where f_table_schema = 'geocorrect' and srid = 4326")
-        assert connection.execute(query).scalar_one() == 12
+        assert connection.execute(query).scalar_one() == 15
 
 
 def test_check_finds_what_is_broken(tmp_path: Path) -> None:
