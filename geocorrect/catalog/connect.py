@@ -138,12 +138,29 @@ def with_retries(engine: Engine, work: Callable[[Connection], T]) -> T:
     Also once more after a unique violation: another writer stored the same rows between our look and our write, and
     every write here leaves out what is already there.
     """
+
+    def attempt() -> T:
+        with engine.connect() as connection:
+            return work(connection)
+
+    return _retried(engine, attempt)
+
+
+def connection_with_retries(engine: Engine) -> Connection:
+    """An open connection, which the caller closes; a server that is away now is waited for.
+
+    What is streamed from it cannot be done again: who has seen the first rows would see them twice.
+    """
+    return _retried(engine, engine.connect)
+
+
+def _retried(engine: Engine, attempt: Callable[[], T]) -> T:
     deadline = time.monotonic() + RETRY_S
     collisions, pause_s = 0, 0.25
     while True:
         try:
-            with translated_errors(engine, passing=(OperationalError, IntegrityError)), engine.connect() as connection:
-                return work(connection)
+            with translated_errors(engine, passing=(OperationalError, IntegrityError)):
+                return attempt()
         except IntegrityError as error:
             collisions += 1
             if collisions > 1 or "unique" not in str(error).lower():

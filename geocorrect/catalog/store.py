@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, func, insert, select, update
 
 from geocorrect.catalog import migrate, recording, references, results, schema, sites
 from geocorrect.catalog.codec import checked_texts
-from geocorrect.catalog.connect import describe, engine_for, translated_errors, with_retries
+from geocorrect.catalog.connect import connection_with_retries, describe, engine_for, translated_errors, with_retries
 from geocorrect.catalog.hold import Holder, holder_of
 from geocorrect.catalog.result_table import ResultTable, read_tables
 from geocorrect.catalog.run import Box, ResultFilter, RunManifest, StoredResult, StoredRun
@@ -195,12 +195,12 @@ class Catalog:
 
     def results(self, wanted: ResultFilter | None = None) -> Iterator[StoredResult]:
         """Stored results, streamed, sorted by image id."""
-        with translated_errors(self._engine), self._engine.connect() as connection:
+        with translated_errors(self._engine), connection_with_retries(self._engine) as connection:
             yield from results.read_results(connection, wanted or ResultFilter())
 
     def tables(self, wanted: ResultFilter | None = None) -> Iterator[ResultTable]:
         """The plain values of stored results as columns, chunk by chunk, sorted by image id: for exports."""
-        with translated_errors(self._engine), self._engine.connect() as connection:
+        with translated_errors(self._engine), connection_with_retries(self._engine) as connection:
             yield from read_tables(connection, wanted or ResultFilter())
 
     def licences(self, wanted: ResultFilter | None = None) -> list[str]:
