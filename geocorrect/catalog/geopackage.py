@@ -21,6 +21,8 @@ from geocorrect.errors import DatabaseError
 APPLICATION_ID = 0x47504B47  # "GPKG"
 USER_VERSION = 10300
 BUSY_TIMEOUT_MS = 30_000
+IMMUTABLE = "immutable=1"
+"""SQLite's way to open a file that nobody changes and beside which nothing can be written."""
 
 _FOLDER = Path(__file__).resolve().parent
 _BOX = "ST_MinX(NEW.geom), ST_MaxX(NEW.geom), ST_MinY(NEW.geom), ST_MaxY(NEW.geom)"
@@ -28,7 +30,15 @@ _BOX = "ST_MinX(NEW.geom), ST_MaxX(NEW.geom), ST_MinY(NEW.geom), ST_MaxY(NEW.geo
 
 def geopackage_engine(path: Path) -> Engine:
     """An engine on the file (made when absent); WAL, so that readers never wait for the writer."""
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+    timeout_s = BUSY_TIMEOUT_MS / 1000
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": timeout_s})
+    if path.exists() and path.stat().st_size and _mode_to_read(path) == IMMUTABLE:
+        # Whoever may not write beside the file cannot share it with a writer either: it is read as it lies there.
+        uri = f"{path.absolute().as_uri()}?{IMMUTABLE}"
+        engine = create_engine(
+            f"sqlite:///{path}",
+            creator=lambda: sqlite3.connect(uri, uri=True, timeout=timeout_s, check_same_thread=False),
+        )
     event.listen(engine, "connect", _prepare_connection)
     event.listen(engine, "begin", _begin)
     return engine
@@ -151,19 +161,14 @@ def refuse_foreign_file(path: Path, version_table: str) -> None:
         raise DatabaseError(f"{path} is a folder, not a catalog; name a .gpkg file in it")
     if path.stat().st_size == 0:
         return
-    with path.open("rb") as file:
-        if file.read(16) != b"SQLite format 3\0":
-            raise DatabaseError(f"{path} exists but is not a GeoPackage; name another file or remove it")
     try:
-        # Read-only and before anything else: somebody else's file must not even change its journal mode.
-        tables = _table_names(path, "ro")
-    except sqlite3.OperationalError as error:
-        if "readonly" not in str(error):
-            raise DatabaseError(f"{path}: {error}; restore it from a copy") from None
-        # A kill in the middle of a write left a journal, which only a connection that may write can undo.
-        tables = _table_names(path, "rw")
-    except sqlite3.Error as error:
-        raise DatabaseError(f"{path}: {error}; restore it from a copy") from None
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise DatabaseError(f"{path}: {error.strerror}; check that you may read the file") from None
+    if head != b"SQLite format 3\0":
+        raise DatabaseError(f"{path} exists but is not a GeoPackage; name another file or remove it")
+    tables = _table_names(path, _mode_to_read(path))
     # A database without any table is what a kill leaves of a catalog that was just being made.
     if tables and version_table not in tables:
         raise DatabaseError(
@@ -171,10 +176,47 @@ def refuse_foreign_file(path: Path, version_table: str) -> None:
         )
 
 
+def _mode_to_read(path: Path) -> str:
+    """How SQLite can open the file here; DatabaseError with the way out when it cannot.
+
+    Read-only and before anything else: somebody else's file must not even change its journal mode.
+    """
+    try:
+        return _tried(path, "mode=ro")
+    except sqlite3.OperationalError as error:
+        if not any(word in str(error) for word in ("readonly", "unable to open")):
+            raise DatabaseError(f"{path}: {error}; restore it from a copy") from None
+    try:
+        # A kill in the middle of a write left a journal, which only a connection that may write can undo.
+        return _tried(path, "mode=rw")
+    except sqlite3.OperationalError:
+        pass
+    left = [p for p in (Path(f"{path}-wal"), Path(f"{path}-journal")) if p.exists() and p.stat().st_size]
+    if left:
+        raise DatabaseError(
+            f"{path}: its latest changes lie in {left[0].name}, and you may not write in {path.parent}; copy both "
+            "files to a folder of your own and open the copy, or let somebody who may write there open it once"
+        )
+    try:
+        return _tried(path, IMMUTABLE)
+    except sqlite3.OperationalError as error:
+        raise DatabaseError(f"{path}: {error}; check that you may read the file") from None
+
+
+def _tried(path: Path, mode: str) -> str:
+    _table_names(path, mode)
+    return mode
+
+
 def _table_names(path: Path, mode: str) -> set[str]:
-    uri = f"{path.absolute().as_uri()}?mode={mode}"
-    with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_MS / 1000)) as connection:
-        return {name for (name,) in connection.execute("select name from sqlite_master")}
+    uri = f"{path.absolute().as_uri()}?{mode}"
+    try:
+        with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_MS / 1000)) as connection:
+            return {name for (name,) in connection.execute("select name from sqlite_master")}
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.Error as error:
+        raise DatabaseError(f"{path}: {error}; restore it from a copy") from None
 
 
 def settle(connection: Connection) -> None:
