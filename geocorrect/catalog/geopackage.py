@@ -106,6 +106,45 @@ def _make_rtree(connection: Connection, table: str) -> None:
     )
 
 
+def broken_rtrees(connection: Connection) -> dict[str, list[str]]:
+    """By table: parts of its spatial index (the index, its triggers) that are missing or not what they should be."""
+    query = "SELECT name, sql FROM sqlite_master WHERE name LIKE 'rtree!_%' ESCAPE '!'"
+    present = {name: sql for name, sql in connection.exec_driver_sql(query)}
+    broken: dict[str, list[str]] = {}
+    for table in _indexed_tables(connection):
+        wrong = []
+        for statement in rtree_statements(table):
+            name = statement.split('"')[1]
+            if present.get(name) != statement:
+                wrong.append(name)
+        if wrong:
+            broken[table] = wrong
+    return broken
+
+
+def repair_rtrees(connection: Connection) -> None:
+    """Make broken spatial indices and triggers anew; the tables themselves are left alone."""
+    for table, wrong in broken_rtrees(connection).items():
+        index, *triggers = rtree_statements(table)
+        if f"rtree_{table}_geom" in wrong:
+            run_sql(connection, f'DROP TABLE IF EXISTS "rtree_{table}_geom"')
+            run_sql(connection, index)
+        for statement in triggers:
+            name = statement.split('"')[1]
+            run_sql(connection, f'DROP TRIGGER IF EXISTS "{name}"')
+            run_sql(connection, statement)
+        # What was stored without a trigger is not in the index.
+        run_sql(connection, f'DELETE FROM "rtree_{table}_geom"')
+        box = _BOX.replace("NEW.", "")
+        known = "geom NOT NULL AND NOT ST_IsEmpty(geom)"
+        run_sql(connection, f'INSERT INTO "rtree_{table}_geom" SELECT fid, {box} FROM "{table}" WHERE {known}')
+
+
+def _indexed_tables(connection: Connection) -> list[str]:
+    query = "SELECT table_name FROM gpkg_extensions WHERE extension_name = 'gpkg_rtree_index' ORDER BY table_name"
+    return list(connection.exec_driver_sql(query).scalars())
+
+
 def _statements(file_name: str) -> list[str]:
     script = (_FOLDER / file_name).read_text(encoding="utf-8")
     return script.split("\n\n", 1)[1].strip().split(";\n\n")
@@ -117,15 +156,18 @@ def check_file(connection: Connection) -> list[str]:
     faults += [
         f"{r[0]}: row {r[1]} points to a missing {r[2]}" for r in connection.exec_driver_sql("PRAGMA foreign_key_check")
     ]
-    rtrees = connection.exec_driver_sql(
-        "SELECT table_name, column_name FROM gpkg_extensions WHERE extension_name = 'gpkg_rtree_index'"
-    ).all()
-    for table, column in rtrees:
-        verdict = connection.exec_driver_sql(f"SELECT rtreecheck('rtree_{table}_{column}')").scalar_one()
-        indexed = connection.exec_driver_sql(f'SELECT count(*) FROM "rtree_{table}_{column}"').scalar_one()
-        present = connection.exec_driver_sql(
-            f'SELECT count(*) FROM "{table}" WHERE "{column}" IS NOT NULL'
-        ).scalar_one()
+    broken = broken_rtrees(connection)
+    faults += [
+        f"spatial index of {table}: {name} is missing or changed; run `geocorrect db upgrade`"
+        for table, names in broken.items()
+        for name in names
+    ]
+    for table in _indexed_tables(connection):
+        if f"rtree_{table}_geom" in broken.get(table, ()):
+            continue
+        verdict = connection.exec_driver_sql(f"SELECT rtreecheck('rtree_{table}_geom')").scalar_one()
+        indexed = connection.exec_driver_sql(f'SELECT count(*) FROM "rtree_{table}_geom"').scalar_one()
+        present = connection.exec_driver_sql(f'SELECT count(*) FROM "{table}" WHERE geom IS NOT NULL').scalar_one()
         if verdict != "ok":
             faults.append(f"spatial index of {table}: {verdict}")
         if indexed != present:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, insert, select, text, update
 
 from geocorrect.catalog.backfill import fill_anchor_hashes, fill_shapes
 from geocorrect.catalog.connect import catalog_path, describe, engine_for, make_postgis, translated_errors
-from geocorrect.catalog.geopackage import settle
+from geocorrect.catalog.geopackage import broken_rtrees, repair_rtrees, settle
 from geocorrect.catalog.literal_sql import run_sql
 from geocorrect.catalog.qml import STYLED, qml
 from geocorrect.catalog.roles import grant_again, owns_catalog, present_rights
@@ -113,6 +113,7 @@ def upgrade_is_due(engine: Engine) -> bool:
             connection.execute(text(f"select made_from from {VERSION_TABLE}")).scalar()
             != made_from(connection.dialect.name)
             or bool(missing_views(connection))
+            or (connection.dialect.name == "sqlite" and bool(broken_rtrees(connection)))
         )
 
 
@@ -130,6 +131,8 @@ def _make_all(engine: Engine, connection: Connection) -> None:
     if found != REVISION:
         _run_alembic(connection)
     replace_views(connection)
+    if not on_server:
+        repair_rtrees(connection)
     write_styles(connection)
     _synchronise_reasons(connection)
     fill_anchor_hashes(connection)

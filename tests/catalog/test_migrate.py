@@ -236,6 +236,53 @@ def test_check_finds_what_is_broken(tmp_path: Path) -> None:
         assert faults_of(catalog.engine) == ["view coverage is missing; run `geocorrect db upgrade`"]
 
 
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "drop trigger rtree_image_geom_insert",
+        "drop table rtree_image_geom",
+        "drop trigger rtree_image_geom_delete; create trigger rtree_image_geom_delete after delete on image "
+        "begin select 1; end",
+    ],
+)
+def test_an_upgrade_repairs_a_spatial_index(tmp_path: Path, harm: str) -> None:
+    """Whoever opened the file with other software may have taken its triggers away."""
+    path = tmp_path / "a.gpkg"
+    with Catalog.open(str(path), create=True) as catalog:
+        world.fill(catalog, 3)
+        whole = spatial_storage(str(path))
+    with closing(sqlite3.connect(path)) as plain:
+        plain.executescript(harm)
+    with Catalog.open(str(path)) as catalog:
+        if "drop table" not in harm:
+            catalog.upsert_images([world.image(8)])
+        (fault, *_) = faults_of(catalog.engine)
+        assert "spatial index of image: rtree_image_geom" in fault
+        assert "run `geocorrect db upgrade`" in fault
+    with Catalog.open(str(path), create=True) as catalog:
+        assert faults_of(catalog.engine) == []
+        catalog.upsert_images([world.image(9)])
+        assert faults_of(catalog.engine) == []
+    assert [row[1] for row in spatial_storage(str(path))] == [row[1] for row in whole]
+
+
+@pytest.mark.postgis
+def test_check_names_a_missing_index(postgis_url: str) -> None:
+    with Catalog.open(postgis_url, create=True) as catalog:
+        assert faults_of(catalog.engine) == []
+        with catalog.engine.begin() as connection:
+            connection.exec_driver_sql("drop index ix_correction_geom, ix_correction_run_id_status")
+        faults = faults_of(catalog.engine)
+        assert [fault.split(";")[0] for fault in faults] == [
+            "index ix_correction_run_id_status is missing",
+            "index ix_correction_geom is missing",
+        ]
+        with catalog.engine.begin() as connection:
+            for fault in faults:
+                connection.exec_driver_sql(fault.split("`")[1])
+        assert faults_of(catalog.engine) == []
+
+
 @pytest.mark.slow
 def test_an_installed_wheel_finds_its_migrations(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", str(tmp_path), str(ROOT)]
