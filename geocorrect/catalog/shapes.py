@@ -87,7 +87,19 @@ def _projected(lon_deg: Float, lat_deg: Float, east_m: Float, north_m: Float) ->
     )
     centre = ecef_from_wgs84(lon_deg, lat_deg, np.zeros_like(lon_deg))
     lons, lats = _near_the_ellipsoid(centre[:, None, :] + offset)
-    return np.stack([_beside(lons, lon_deg[:, None]), lats], axis=-1)
+    return _cut_open_at_poles(np.stack([_beside(lons, lon_deg[:, None]), lats], axis=-1))
+
+
+def _cut_open_at_poles(outlines: Float) -> Float:
+    """On a map of longitude and latitude, what holds a pole is the strip between its outline and the map's edge."""
+    steps = (np.diff(outlines[:, :, 0], axis=1) + 180.0) % 360.0 - 180.0
+    for row in np.flatnonzero(np.abs(steps.sum(axis=1)) > 180.0):
+        lon, lat = outlines[row].T
+        along = np.linspace(-180.0, 180.0, len(lon) - 3)
+        edge = np.copysign(90.0, lat[0])
+        border = np.stack([along, np.interp(along, lon, lat, period=360.0)], axis=1)
+        outlines[row] = np.concatenate([border, [(180.0, edge), (-180.0, edge)], border[:1]])
+    return outlines
 
 
 def _near_the_ellipsoid(ecef_m: Float) -> tuple[Float, Float]:

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import catalog_world as world
+import numpy as np
 import pytest
 from sqlalchemy import text
 
 from geocorrect.catalog import Catalog, connect
 from geocorrect.errors import DatabaseError, InputError
+from geocorrect.geometry.pose import Pose
 from geocorrect.records import Attribution, Image, Position
 
 
@@ -264,6 +266,21 @@ def test_swapped_or_unknown_coordinates_never_reach_the_catalog() -> None:
     for lon, lat in ((41.9, 120.5), (float("nan"), 1.0), (1.0, float("inf"))):
         with pytest.raises(ValueError, match="swapped"):
             Position(lon, lat)
+
+
+@pytest.mark.parametrize("where_m", [[1e300, 0.0, 0.0], [288_776.3, 4_639_000.0, 50.0]])
+def test_what_is_nowhere_near_the_frame_is_refused(catalog: Catalog, where_m: list[float]) -> None:
+    """The second are UTM coordinates of the place where the frame is."""
+    world.fill(catalog, 2)
+    far = Pose(world.correction(1).world_from_cam.rotation, np.array(where_m), np.eye(6))
+    catalog.begin_run(world.manifest("run-b"))
+    with pytest.raises(
+        InputError, match=r"result of image 1001: .* more than 1000 km from the origin of the frame 'rome'"
+    ):
+        catalog.record("run-b", [world.correction(0), replace(world.correction(1), world_from_cam=far)])
+    assert catalog.counts("run-b") == {}
+    with pytest.raises(InputError, match="anchor anchor-00: "):
+        catalog.upsert_anchors([replace(world.anchor(0), world_from_cam=far)])
 
 
 # --- inner ----------------------------------------------------------------------------------------------

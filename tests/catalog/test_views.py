@@ -79,6 +79,20 @@ def test_an_ellipse_is_right_at_any_latitude(catalog: Catalog, place: str) -> No
     assert max(distance) == pytest.approx(8.0, abs=1e-3)
 
 
+@pytest.mark.parametrize("lat", [90.0, -90.0, 89.99999])
+def test_an_ellipse_that_holds_a_pole_is_a_strip_of_the_map(catalog: Catalog, lat: float) -> None:
+    one_correction(catalog, Frame("pole", 20.0, lat), (8.0, 3.0), 30.0)
+    (row,) = rows(catalog, "select * from error_ellipse")
+    ellipse = row["geom"]
+    assert ellipse.is_valid
+    for azimuth in range(5, 360, 10):
+        for distance, inside in ((2.5, True), (8.2, False)):
+            lon, at, _ = GEOD.fwd(20.0, lat, azimuth, distance)
+            assert ellipse.contains(shapely.Point(lon, at)) is inside, (azimuth, distance)
+    (row,) = rows(catalog, "select * from coverage")
+    assert row["geom"].is_valid
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_a_displacement_runs_from_reported_to_corrected(catalog: Catalog, place: str) -> None:
     lon, lat = PLACES[place]
