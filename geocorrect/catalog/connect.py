@@ -127,7 +127,9 @@ def make_postgis(engine: Engine) -> None:
                     f"{describe(engine)}: PostGIS is not enabled ({_first_line(error)}); let a superuser run "
                     "`create extension postgis` in this database"
                 ) from None
-        connection.execute(text(f"create schema if not exists {POSTGRES_SCHEMA}"))
+        known = text("select 1 from pg_namespace where nspname = :name")
+        if not connection.execute(known, {"name": POSTGRES_SCHEMA}).scalar():
+            connection.execute(text(f"create schema if not exists {POSTGRES_SCHEMA}"))
     engine.dispose()
 
 
@@ -217,6 +219,7 @@ def _remedy(error: Exception) -> str:
     hints = {
         "readonly": "the file or its folder is not writable",
         "unable to open": "check that the folder exists and is readable",
+        "lock timeout": "somebody has the catalog open in a transaction (QGIS, an export, a run); let them finish",
         "locked": "another program holds the file; close it and try again",
         "password": "check user and password (PGPASSWORD or ~/.pgpass keep it out of the command line)",
         "does not exist": "create the database first (createdb)",
