@@ -30,7 +30,10 @@ class Engine(Protocol):
 
 
 class InProcessEngine:
-    """One image after the other, here. The reference against which every other engine must agree."""
+    """One image after the other, here: an image that kills its process ends the run, and the next one, too.
+
+    The reference against which every other engine must agree.
+    """
 
     def map(self, make_worker: WorkerFactory, pieces: Iterable[list[Task]], stop: StopRequest) -> Iterator[Outcome]:
         """See `Engine.map`; in order."""
@@ -60,10 +63,10 @@ def build_engine(options: BatchOptions) -> Engine:
     limits = Limits(options.image_time_limit_s, options.worker_memory_limit_mb)
     if math.isfinite(limits.memory_mb) and not sys.platform.startswith("linux"):
         raise ConfigError("batch.worker_memory_limit_mb works on Linux only; leave it out here")
+    if options.engine == "in-process":
+        return InProcessEngine()
     if options.engine == "ray":
         from geocorrect.batch.ray_seat import ray_seats
 
         return CrewEngine(ray_seats(options), options.workers, limits)
-    if options.workers == 1 and math.isinf(limits.memory_mb):
-        return InProcessEngine()
     return CrewEngine(ProcessSeat, options.workers, limits)
