@@ -101,12 +101,15 @@ class Crew:
         self._deaths: Counter[str] = Counter()
         self._all_drawn = False
 
-    def outcomes(self, pieces: Iterable[list[Task]]) -> Iterator[Outcome]:
-        """One outcome per task, in any order; pieces are drawn as they are needed."""
+    def outcomes(
+        self, pieces: Iterable[list[Task]], while_waiting: Callable[[], None] = lambda: None
+    ) -> Iterator[Outcome]:
+        """One outcome per task, in any order; see `engine.Engine.map`."""
         coming = iter(pieces)
         try:
             while self._hand_out(coming):
                 self._wait()
+                while_waiting()
                 for post in self._posts:
                     yield from self._collect(post)
                     yield from self._enforce(post)

@@ -20,11 +20,18 @@ from geocorrect.errors import ConfigError
 class Engine(Protocol):
     """Computes tasks with workers that load their models once."""
 
-    def map(self, make_worker: WorkerFactory, pieces: Iterable[list[Task]], stop: StopRequest) -> Iterator[Outcome]:
+    def map(
+        self,
+        make_worker: WorkerFactory,
+        pieces: Iterable[list[Task]],
+        stop: StopRequest,
+        while_waiting: Callable[[], None] = lambda: None,
+    ) -> Iterator[Outcome]:
         """Outcomes in any order; every task gives exactly one, also when a worker dies.
 
         pieces: tasks that share anchors, drawn as they are needed. After a stop is requested only what is being
-        computed is finished.
+        computed is finished. while_waiting: called in this thread several times a second while workers compute, by an
+        engine that computes in this thread before every task.
         """
         ...
 
@@ -35,13 +42,20 @@ class InProcessEngine:
     The reference against which every other engine must agree.
     """
 
-    def map(self, make_worker: WorkerFactory, pieces: Iterable[list[Task]], stop: StopRequest) -> Iterator[Outcome]:
+    def map(
+        self,
+        make_worker: WorkerFactory,
+        pieces: Iterable[list[Task]],
+        stop: StopRequest,
+        while_waiting: Callable[[], None] = lambda: None,
+    ) -> Iterator[Outcome]:
         """See `Engine.map`; in order."""
         worker = make_worker()
         for piece in pieces:
             for task in piece:
                 if stop.requested:
                     return
+                while_waiting()
                 yield worker(task)
 
 
@@ -53,9 +67,16 @@ class CrewEngine:
     workers: int
     limits: Limits
 
-    def map(self, make_worker: WorkerFactory, pieces: Iterable[list[Task]], stop: StopRequest) -> Iterator[Outcome]:
+    def map(
+        self,
+        make_worker: WorkerFactory,
+        pieces: Iterable[list[Task]],
+        stop: StopRequest,
+        while_waiting: Callable[[], None] = lambda: None,
+    ) -> Iterator[Outcome]:
         """See `Engine.map`."""
-        return Crew(partial(self.start_seat, make_worker), self.workers, self.limits, stop).outcomes(pieces)
+        crew = Crew(partial(self.start_seat, make_worker), self.workers, self.limits, stop)
+        return crew.outcomes(pieces, while_waiting)
 
 
 def build_engine(options: BatchOptions) -> Engine:
