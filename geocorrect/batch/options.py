@@ -12,11 +12,11 @@ from typing import Literal
 class BatchOptions:
     """How much is done at once, and when a run counts as failed.
 
-    workers: processes or actors. images_per_transaction: results are written in groups
-    of this size, as they come. cached_anchors: pixels and depth of that many anchors stay in a worker's memory
-    (three bytes a pixel, and the depth). seed: makes every random choice of a run repeatable. max_rejected_share: above
-    it the run ends with exit code 7 (0…1; most photos of a whole area are out of the anchors' sight, so the
-    default never complains). metrics_file: a Prometheus text file, kept up to date while a run works.
+    workers: processes or actors. images_per_transaction: results are written in groups of this size, as they come.
+    cached_anchors_mib: of the anchors that a worker used last, pixels (three bytes each) and depth (up to eight) stay
+    in its memory, up to so many MiB. seed: makes every random choice of a run repeatable. max_rejected_share: above it
+    the run ends with exit code 7 (0…1; most photos of a whole area are out of the anchors' sight, so the default never
+    complains). metrics_file: a Prometheus text file, kept up to date while a run works.
 
     image_time_limit_s: an image that takes longer is rejected (inf: none). worker_memory_limit_mb: a worker whose
     resident memory is above it is killed and its image rejected (inf: none).
@@ -31,7 +31,7 @@ class BatchOptions:
     engine: Literal["local", "in-process", "ray"] = "local"
     workers: int = 1
     images_per_transaction: int = 20
-    cached_anchors: int = 64
+    cached_anchors_mib: int = 1024
     seed: int = 0
     max_rejected_share: float = 1.0
     metrics_file: Path | None = None
@@ -42,8 +42,8 @@ class BatchOptions:
     gpus_per_worker: float = 0.0
 
     def __post_init__(self) -> None:
-        if min(self.workers, self.images_per_transaction, self.cached_anchors) < 1:
-            raise ValueError("batch: workers, images_per_transaction and cached_anchors must be at least 1")
+        if min(self.workers, self.images_per_transaction, self.cached_anchors_mib) < 1:
+            raise ValueError("batch: workers, images_per_transaction and cached_anchors_mib must be at least 1")
         if self.engine == "in-process" and (self.workers > 1 or math.isfinite(self.worker_memory_limit_mb)):
             raise ValueError('batch: engine = "in-process" is one worker without a memory limit')
         if not 0.0 <= self.max_rejected_share <= 1.0:
