@@ -253,8 +253,8 @@ class Counted:
 def bench_tiles(config: Path, _quick: bool) -> None:
     """Pixels and depth of the anchors, read tile by tile and read for every image alone (baseline)."""
     found = {}
-    for name, cached in (("image by image", 1), ("tile by tile", BatchOptions().cached_anchors)):
-        settings = with_batch(load_settings(config).settings, seed=2, cached_anchors=cached)
+    for name, cached in (("image by image", 1), ("tile by tile", BatchOptions().cached_anchors_mib)):
+        settings = with_batch(load_settings(config).settings, seed=2, cached_anchors_mib=cached)
         read = anchor_reader.read_anchor
         counted = Counted(read)
         anchor_reader.read_anchor = counted

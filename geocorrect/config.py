@@ -39,6 +39,8 @@ from geocorrect.retrieve.neighbours import NeighbourOptions
 from geocorrect.retrieve.options import RetrieveOptions
 
 ENV_PREFIX = "GEOCORRECT__"
+RENAMED = {"batch.cached_anchors": "counted anchors, whatever their size; use batch.cached_anchors_mib, MiB a worker"}
+"""Keys of former versions, and what to write instead."""
 DEFAULT_FILE = Path("geocorrect.toml")
 MatcherName = Literal["sift", "mast3r", "eloftr", "lightglue_disk", "lightglue_superpoint"]
 DepthName = Literal["lidar", "triangulated", "depth_anything_v2", "depth_pro", "zoedepth", "mast3r", "files"]
@@ -265,7 +267,7 @@ def _explain(error: ValidationError, origins: Mapping[str, str], file: Path) -> 
         key = ".".join(str(part) for part in problem["loc"])
         where = origins.get(key, str(file))
         if problem["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
-            what = "unknown key; `geocorrect config show` lists the known ones"
+            what = RENAMED.get(key, "unknown key; `geocorrect config show` lists the known ones")
         else:
             what = f"{problem['msg']} (got {problem['input']!r})"
         lines.append(f"{where}: [{key}] {what}")

@@ -40,6 +40,7 @@ def test_nested_sections_and_text_from_the_environment(tmp_path: Path) -> None:
     [
         ("[bach]\nworkers = 2", ["[bach]", "unknown key"]),
         ("[batch]\nworker = 2", ["[batch.worker]", "unknown key"]),
+        ("[batch]\ncached_anchors = 64", ["[batch.cached_anchors]", "use batch.cached_anchors_mib"]),
         ("[match.sift]\nratios = 2", ["[match.sift.ratios]", "unknown key"]),
         ("[batch]\nworkers = 'many'", ["[batch.workers]", "many"]),
         ("[batch]\nworkers = 0", ["[batch]", "at least 1"]),

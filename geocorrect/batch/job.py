@@ -13,7 +13,7 @@ from geocorrect.batch.run import RunSummary, plan_run, run_batch
 from geocorrect.batch.session import Session, joined
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings
-from geocorrect.errors import ExitCode
+from geocorrect.errors import ExitCode, Reason
 
 STOPPED = (ExitCode.INTERRUPTED, ExitCode.TERMINATED)
 
@@ -45,6 +45,8 @@ class JobOutcome:
             f"{s.n_rejected} rejected" + (f" ({reasons})" if reasons else "")
         )
         lines = [text, *(f"unusable {message}" for message in sorted(s.unusable_anchors))]
+        if n_bugs := s.reasons[Reason.INTERNAL_ERROR.value]:
+            lines.append(f"geocorrect failed on {n_bugs} of them: a bug; please report the tracebacks of the log")
         if self.exit_code is ExitCode.TOO_MANY_REJECTED:
             lines.append(f"more than the allowed share was rejected ({s.rejected_share:.0%})")
         if self.exit_code in STOPPED:
@@ -103,6 +105,8 @@ def correct_due(
 
 
 def _exit_code(summary: RunSummary, settings: Settings) -> ExitCode:
+    if summary.reasons[Reason.INTERNAL_ERROR.value]:
+        return ExitCode.PROGRAMMING_ERROR
     if summary.unusable_anchors:
         return ExitCode.INPUT
     if summary.rejected_share > settings.batch.max_rejected_share:

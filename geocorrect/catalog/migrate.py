@@ -67,10 +67,16 @@ def require_current(engine: Engine) -> None:
     """Raise DatabaseError, with the remedy, unless the catalog has exactly the schema of this version."""
     with translated_errors(engine), engine.connect() as connection:
         found = current_revision(connection)
+        known = set(connection.execute(select(reason.c.reason)).scalars()) if found == REVISION else set()
     if found is None:
         raise DatabaseError(f"{describe(engine)} is not a geocorrect catalog; create one with `geocorrect init`")
     if found != REVISION:
         _refuse_revision(engine, found)
+    # A result with a reason that the database does not know would only be refused in the middle of a run.
+    if unknown := sorted({code.value for code in REASON_TEXT} - known):
+        raise DatabaseError(
+            f"{describe(engine)} does not know the reason {', '.join(unknown)} yet; run `geocorrect db upgrade`"
+        )
 
 
 def upgrade(engine: Engine) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batch_scene import correct_all, due, photo, street
+from batch_scene import correct_all, due, in_process, photo, street
 from sqlalchemy.engine import make_url
 
 from geocorrect.batch.job import correct_due
@@ -24,7 +24,7 @@ from geocorrect.catalog.hold import hold_scene
 from geocorrect.config import Settings
 from geocorrect.errors import ExitCode, SceneBusyError
 
-SETTINGS = Settings()
+SETTINGS = in_process(Settings())
 OUTAGE_S = 20.0
 """As long as a container with a database takes to be replaced."""
 

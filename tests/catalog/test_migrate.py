@@ -172,6 +172,18 @@ def test_upgrading_again_changes_nothing_and_loses_nothing(catalog: Catalog, cat
     assert migrate.revision_at(catalog_url) == REVISION
 
 
+def test_a_catalog_that_lacks_a_reason_says_so_before_a_run_needs_it(catalog: Catalog, catalog_url: str) -> None:
+    """The list of reasons grows without a change of tables."""
+    with catalog.engine.connect().execution_options(writes=True) as connection, connection.begin():
+        connection.execute(text("delete from reason where reason = 'internal_error'"))
+    catalog.close()
+    with pytest.raises(DatabaseError, match="the reason internal_error yet; run `geocorrect db upgrade`"):
+        Catalog.open(catalog_url)
+    with Catalog.open(catalog_url, create=True) as again:
+        assert faults_of(again.engine) == []
+    Catalog.open(catalog_url).close()
+
+
 def schema_text(catalog: Catalog) -> list[tuple[object, ...]]:
     if catalog.engine.dialect.name == "sqlite":
         query = "select type, name, sql from sqlite_master order by 1, 2"
