@@ -6,14 +6,14 @@ the network's resolution; validity rules and resizing are applied when they are 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geocorrect.depth.predictors import DepthAnything, DepthPro, Predictor, ZoeDepth
+from geocorrect.depth.predictors import DepthAnything, DepthPro, Prediction, Predictor, ZoeDepth
 from geocorrect.depth.validity import ValidityRules, believable, resize_depth
 from geocorrect.errors import InputError, ModelError
 from geocorrect.geometry.camera import Camera
@@ -21,7 +21,7 @@ from geocorrect.networks.cards import ModelCard
 from geocorrect.networks.deferred import deferred
 from geocorrect.networks.runtime import Runtime, open_store, require_libraries
 from geocorrect.networks.weights import Checkpoint, locate
-from geocorrect.records import NAN, Anchor, DepthMap, Float32, ImageArray
+from geocorrect.records import NAN, Anchor, DepthMap, ImageArray
 
 if TYPE_CHECKING:
     from geocorrect.networks.store import TensorStore
@@ -120,7 +120,10 @@ class MonocularDepth:
         if not np.isfinite(camera.focal_x_px):
             raise InputError(f"{name}: a spherical image has no z-depth; cut perspective faces first")
         # Range and cap are those of the network's own metres.
-        z_m = believable(self._predicted(image, camera), image, self.rules)
+        predicted = self._predicted(image, camera)
+        nearest, farthest = self.rules.range_m
+        rules = replace(self.rules, range_m=(nearest, min(farthest, predicted.cap_m)))
+        z_m = believable(predicted.z_m, image, rules)
         z_m = z_m * np.float32(self.predictor.focal_factor(camera))
         return DepthMap(
             name=self.card.name,
@@ -130,17 +133,18 @@ class MonocularDepth:
             common_log_sigma=self._sigma,
         )
 
-    def _predicted(self, image: ImageArray, camera: Camera) -> Float32:
+    def _predicted(self, image: ImageArray, camera: Camera) -> Prediction:
         import torch
 
         from geocorrect.networks.store import content_key
 
-        key = content_key(image, "depth", self._identity, repr(self.predictor), self.predictor.needs(camera))
+        key = content_key(image, "depth and cap", self._identity, repr(self.predictor), self.predictor.needs(camera))
         cached = self._store.get(key)
         if cached is None:
-            cached = {"z_m": torch.from_numpy(self.predictor.predict(image, camera))}
+            new = self.predictor.predict(image, camera)
+            cached = {"z_m": torch.from_numpy(new.z_m), "cap_m": torch.tensor([new.cap_m], dtype=torch.float32)}
             self._store.put(key, cached)
-        return np.asarray(cached["z_m"].cpu().numpy(), dtype=np.float32)
+        return Prediction(np.asarray(cached["z_m"].cpu().numpy(), dtype=np.float32), float(cached["cap_m"][0]))
 
 
 def build_depth_anything(options: DepthAnythingOptions) -> MonocularDepth:
