@@ -169,7 +169,7 @@ class Settings(BaseModel):
         settings = self.as_json()
         relevant = {key: settings[key] for key in ("retrieve", "match", "depth", "localize")}
         relevant["seed"] = self.batch.seed
-        del relevant["depth"]["files"]["folder"]
+        del relevant["depth"]["files"]["folder"], relevant["depth"]["files"]["licence"]
         del relevant["match"]["mast3r"]["checkpoint"], relevant["depth"]["mast3r"]["checkpoint"]
         appearance = relevant["retrieve"]["appearance"]
         del appearance["folder"]

@@ -10,10 +10,26 @@ import typer
 
 from geocorrect.console import invocation, open_catalog, progress_bar, stderr, write_json
 
+app = typer.Typer(help="Where the depth of the anchors can come from.", no_args_is_help=True)
+
 if TYPE_CHECKING:
     from geocorrect.batch.calibrate_catalog import CalibrationOutcome
     from geocorrect.batch.measure_scales import ScaleSurvey
     from geocorrect.config import Settings
+
+
+@app.command("list")
+def list_sources(
+    context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False
+) -> None:
+    """All depth sources as configured: what each needs, how far it sees, how wrong it is, under which licence."""
+    from geocorrect.batch.declarations import depth_rows, print_depth_rows
+
+    rows = depth_rows(invocation(context).settings())
+    if as_json:
+        write_json(rows)
+    else:
+        print_depth_rows(rows)
 
 
 def calibrate(

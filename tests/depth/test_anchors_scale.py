@@ -134,9 +134,11 @@ def test_a_run_scaled_by_the_anchors_own_scans_is_labelled_an_oracle(
     assert run(["correct"]) == 0
     with Catalog.open(str(scene.folder / "corrections.gpkg")) as catalog:
         evidence = [stored.result.evidence for stored in catalog.current()]
+        weights = catalog.runs()[-1].config["weights"]
     assert len(evidence) == 4
     assert {e.depth for e in evidence} == {f"{NETWORK}*per_axis_l1"}
     assert all(e.depth_is_oracle for e in evidence)
+    assert [(use["purpose"], use["name"], use["licence"]) for use in weights] == [("depth", NETWORK, "not stated")]
     # What the scans teach is measured on the network's own metres, whatever the configuration makes of them.
     assert survey(capsys)["train_set"]["similarity"]["factors_xyz"][2] == pytest.approx(1 / 1.28, rel=2e-3)
 
