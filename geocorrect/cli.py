@@ -197,6 +197,7 @@ def _mount_rooms() -> None:
     from geocorrect.batch.cli import sequences
     from geocorrect.catalog.cli import app as db_app
     from geocorrect.demo.cli import demo
+    from geocorrect.depth.cli import app as depth_app
     from geocorrect.evaluate.cli import app as evaluate_app
     from geocorrect.export.cli import export
     from geocorrect.harvest.cli import harvest, import_photos
@@ -216,6 +217,7 @@ def _mount_rooms() -> None:
     app.command("match")(match)
     app.command("demo")(demo)
     app.add_typer(anchors_app, name="anchors")
+    app.add_typer(depth_app, name="depth")
     app.add_typer(models_app, name="models")
     app.add_typer(evaluate_app, name="evaluate")
     app.add_typer(db_app, name="db")

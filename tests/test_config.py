@@ -78,7 +78,10 @@ def test_fingerprint_follows_what_changes_results_only(tmp_path: Path) -> None:
 
     plain = fingerprint("")
     assert fingerprint("[batch]\nworkers = 7\n[catalog]\nurl = 'x.gpkg'") == plain
+    assert fingerprint("[depth.files]\nlicence = 'apple-amlr'") == plain
     assert fingerprint("[batch]\nseed = 1") != plain
+    files = "[depth]\nsource = 'files'\n"
+    assert fingerprint(f"{files}scale = {{ factor = 0.8 }}") != fingerprint(files)
     assert fingerprint("[match.sift]\nratio = 0.75") != plain
     assert fingerprint("[localize.gate]\nmin_inliers = 31") != plain
 

@@ -1,4 +1,4 @@
-"""`geocorrect anchors`: reference imagery into the catalog, and its depth from neighbours."""
+"""`geocorrect anchors`: reference imagery into the catalog, and what is known of its depth."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import typer
 
 from geocorrect.anchors.choice import AnchorChoice, AnchorFormat
 from geocorrect.console import held_catalog, invocation, stderr, write_json
-from geocorrect.depth.cli import calibrate
+from geocorrect.depth.cli import calibrate, scale
 
 app = typer.Typer(help="Georeferenced reference imagery.", no_args_is_help=True)
 app.command("calibrate")(calibrate)
+app.command("scale")(scale)
 
 
 @app.command("add")

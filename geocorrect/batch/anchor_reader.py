@@ -11,7 +11,7 @@ import numpy as np
 
 from geocorrect.batch.backends import build_depth
 from geocorrect.config import Settings
-from geocorrect.depth.base import DepthSource
+from geocorrect.depth.base import DepthDeclaration, DepthSource
 from geocorrect.depth.neighbours import NeighbourBook
 from geocorrect.errors import InputError
 from geocorrect.imagery import read_image
@@ -130,6 +130,11 @@ class CachedDepth:
     def fingerprint(self) -> str:
         """See `depth.base.DepthSource.fingerprint`."""
         return self._source.fingerprint
+
+    @property
+    def declaration(self) -> DepthDeclaration:
+        """See `depth.base.DepthSource.declaration`."""
+        return self._source.declaration
 
     def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
         """See `depth.base.DepthSource.depth`."""

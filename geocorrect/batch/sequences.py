@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from geocorrect import __version__
+from geocorrect.batch.declarations import run_record
 from geocorrect.batch.sequence_compute import compute_sequence, finding_of
 from geocorrect.batch.sequence_input import ClusterPoses, cluster_poses, input_hash, sequence_photos
 from geocorrect.batch.sequence_outcome import SequenceOutcome, SequenceSummary
@@ -126,7 +127,7 @@ class _Step:
         return RunManifest(
             run_key=hashlib.sha256(json.dumps([self.config_key, generation]).encode()).hexdigest(),
             started_at=datetime.now(UTC),
-            config=self.settings.as_json(),
+            config=run_record(self.settings),
             code_version=__version__,
             matcher=SEQUENCE_MATCHER,
             depth=SEQUENCE_MATCHER,
