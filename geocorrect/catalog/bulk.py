@@ -12,7 +12,6 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from geocorrect.catalog.codec import Row
 from geocorrect.catalog.column_types import Json, Numbers, json_text
 from geocorrect.catalog.copy_wire import HEADER, TRAILER, wire_order, wire_rows
-from geocorrect.catalog.geometry_type import Outlines
 from geocorrect.catalog.geopackage_bulk import insert_into_geopackage
 from geocorrect.catalog.literal_sql import driver_cursor, run_sql
 
@@ -59,8 +58,8 @@ def insert_chunks(connection: Connection, table: Table, chunks: Iterable[Columns
     if count >= ANALYZE_ROWS:
         # Until the server counts again by itself, it would plan for an empty table, and for a full one where there is
         # next to nothing.
-        # Lists of numbers, JSON and outlines, of which nobody asks how they are spread, cost more than everything else.
-        asked = ", ".join(f'"{c.name}"' for c in table.columns if not isinstance(c.type, Json | Numbers | Outlines))
+        # Lists of numbers and JSON, of which nobody asks how they are spread, cost more than everything else.
+        asked = ", ".join(f'"{c.name}"' for c in table.columns if not isinstance(c.type, Json | Numbers))
         run_sql(connection, f'analyze "{table.name}" ({asked}), run, run_basis, retraction')
 
 

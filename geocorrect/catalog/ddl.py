@@ -45,4 +45,6 @@ def _spatial_indices(table: Table) -> list[str]:
     outlines = [column.name for column in table.columns if isinstance(column.type, Outlines)]
     if outlines:
         statements.append(f"CREATE INDEX ix_{table.name}_outlines ON {table.name} USING gist ({', '.join(outlines)})")
+        # A tenth of the usual sample: where shapes lie in 30000 rows costs the server more than storing them.
+        statements += [f"ALTER TABLE {table.name} ALTER COLUMN {c.name} SET STATISTICS 10" for c in table.columns]
     return statements

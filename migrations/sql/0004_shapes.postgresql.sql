@@ -18,3 +18,11 @@ COMMENT ON COLUMN correction_shape.ellipse IS '95 % error ellipse';
 COMMENT ON COLUMN correction_shape.wedge IS 'what the corrected photo sees';
 
 CREATE INDEX ix_correction_shape_outlines ON correction_shape USING gist (displacement, ellipse, wedge);
+
+ALTER TABLE correction_shape ALTER COLUMN fid SET STATISTICS 10;
+
+ALTER TABLE correction_shape ALTER COLUMN displacement SET STATISTICS 10;
+
+ALTER TABLE correction_shape ALTER COLUMN ellipse SET STATISTICS 10;
+
+ALTER TABLE correction_shape ALTER COLUMN wedge SET STATISTICS 10;
