@@ -95,7 +95,7 @@ def with_batch(settings: Settings, **values: Any) -> Settings:
 
 def bench_overhead(config: Path, _quick: bool) -> None:
     """CPU of a run in this process, and how much of it lies in matching, solving and depth."""
-    settings = with_batch(load_settings(config).settings, seed=1)
+    settings = with_batch(load_settings(config).settings, seed=1, engine="in-process")
     inside_s = [0.0]
 
     def clocked(work: Callable[..., Any]) -> Callable[..., Any]:
@@ -207,7 +207,7 @@ def measure_memory(count: int, config: Path) -> None:
             anchors = (batch_scene.anchor(f"a{i:06}", 2.0 * i, 0.0, "near-1") for i in numbers if i % 2 == 0)
             catalog.upsert_anchors([replace(anchor, camera=camera, path=anchors_file) for anchor in anchors])
         before_mib = peak_mib()
-        summary = run_batch(Settings(), catalog, StopRequest())
+        summary = run_batch(batch_scene.in_process(Settings()), catalog, StopRequest())
         assert summary.n_computed == count, summary
         assert summary.reasons == {"uncertain": count}, summary
     print(f"{count} photos, peak before the run {before_mib:.0f} MiB, after", peak_mib())
