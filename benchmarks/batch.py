@@ -96,7 +96,7 @@ def with_batch(settings: Settings, **values: Any) -> Settings:
 
 def bench_overhead(config: Path, _quick: bool) -> None:
     """CPU of a run in this process, and how much of it lies in matching, solving and depth."""
-    settings = with_batch(load_settings(config).settings, seed=1)
+    settings = with_batch(load_settings(config).settings, seed=1, engine="in-process")
     inside_s = [0.0]
 
     def clocked(work: Callable[..., Any]) -> Callable[..., Any]:
@@ -212,7 +212,7 @@ def measure_memory(count: int, config: Path) -> None:
             anchors = (batch_scene.anchor(f"a{i:06}", 2.0 * i, 0.0, "near-1") for i in numbers if i % 2 == 0)
             catalog.upsert_anchors([replace(anchor, camera=camera, path=anchors_file) for anchor in anchors])
         before_mib = peak_mib()
-        settings = Settings(export=ExportSection(files=(Path(folder) / "corrections.gpkg",)))
+        settings = batch_scene.in_process(Settings(export=ExportSection(files=(Path(folder) / "corrections.gpkg",))))
         summary = run_pipeline(settings, catalog).corrected.summary
         assert summary.n_computed == count, summary
         assert summary.reasons == {"uncertain": count}, summary

@@ -79,7 +79,7 @@ class ModelError(GeocorrectError):
 
 
 class RemoteError(GeocorrectError):
-    """The imagery service refused the request or cannot be reached."""
+    """The imagery service, or the cluster that computes, refused or cannot be reached."""
 
     exit_code = ExitCode.REMOTE
 

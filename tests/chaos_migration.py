@@ -21,8 +21,10 @@ def kill_upgrades(chaos: Chaos, scene: Scene, n_kills: int) -> None:
         if migrate.revision_at(scene.url) == REVISION:
             make_old(scene.url, OLD)
         chaos.tally.starts += 1
-        chaos.tally.kills["migration"] += 1
-        chaos.tally.hits["migration"] += _kill_in_the_middle(chaos, scene, scene.start("db", "upgrade"))
+        hit = _kill_in_the_middle(chaos, scene, scene.start("db", "upgrade"))
+        chaos.tally.hits["migration"] += hit
+        chaos.tally.kills["migration"] += hit
+        chaos.tally.misses["migration"] += not hit
         revision = migrate.revision_at(scene.url)
         if revision not in (OLD, REVISION):
             chaos.tally.half_written.append(f"schema {revision} after a killed upgrade")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,13 @@ from engine_workers import Faulty, FaultyWorkers
 
 from geocorrect.batch import run as batch_run
 from geocorrect.batch.job import correct_due
+from geocorrect.batch.stop import StopRequest
+from geocorrect.batch.worker import Outcome, Task
 from geocorrect.catalog import Catalog
 from geocorrect.config import Settings
 from geocorrect.errors import ExitCode, Reason
 from geocorrect.log import LogOptions, set_up_logging
+from geocorrect.records import Rejection
 
 SETTINGS = Settings()
 
@@ -55,3 +59,31 @@ def test_a_systematic_bug_ends_the_run_and_what_was_computed_is_stored(
         with pytest.raises(FloatingPointError):
             correct_due(settings, catalog)
         assert catalog.reasons() == {Reason.INTERNAL_ERROR.value: 4}
+
+
+class Deadly:
+    """An engine whose process dies with one photo."""
+
+    def map(
+        self, _make: object, pieces: Iterable[list[Task]], _stop: StopRequest, _wait: Callable[[], None]
+    ) -> Iterator[Outcome]:
+        for task in (task for piece in pieces for task in piece):
+            if task.image.id == Faulty.KILLS:
+                raise SystemExit
+            yield Outcome(Rejection(task.image.id, Reason.UNCERTAIN), task.pairs, (), task.input_hash)
+
+
+def test_a_photo_that_kills_the_whole_run_does_not_hold_up_the_same_others_every_night(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a machine without memory ends the parent, too, nobody is left to count the deaths."""
+    monkeypatch.setattr(batch_run, "build_engine", lambda _options: Deadly())
+    counts = []
+    with Catalog.open(str(tmp_path / "c.gpkg"), create=True) as catalog:
+        street(catalog, 100, 20)
+        for _ in range(4):
+            with pytest.raises(SystemExit):
+                correct_due(SETTINGS, catalog)
+            counts.append(sum(catalog.counts().values()))
+    assert counts == sorted(set(counts))
+    assert 90 <= counts[-1] < 100
