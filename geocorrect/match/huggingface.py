@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from geocorrect.match.network_pixels import NetworkMatches, to_photos
 from geocorrect.networks.deferred import deferred
+from geocorrect.networks.eloftr import published_eloftr_class
 from geocorrect.networks.runtime import Runtime, require_libraries
 from geocorrect.networks.weights import Checkpoint, locate
 from geocorrect.records import ImageArray, Matches
@@ -76,28 +77,6 @@ class PairMatcher:
         return to_photos(found, (query, anchor), (size, size))
 
 
-def aligned_eloftr_class() -> Any:
-    """EfficientLoFTR with matches that belong together at the same place of both lists.
-
-    In transformers 5.23 the first list has an entry per cell of the second image (its partner in the first), the second
-    list an entry per cell of the first image. They are then read as pairs, which refines cells that do not match and
-    pairs correctly only where the order of cells is the same in both images. Here both lists have an entry per cell of
-    the first image, as in the published method.
-    """
-    import torch
-    from transformers import EfficientLoFTRForKeypointMatching
-
-    class AlignedEfficientLoFTR(EfficientLoFTRForKeypointMatching):
-        def _get_matches_from_scores(self, scores: Tensor) -> tuple[Tensor, Tensor]:
-            indices, values = super()._get_matches_from_scores(scores)
-            partner, score = indices[:, 1], values[:, 1]
-            cell = torch.arange(partner.shape[1], device=partner.device).expand_as(partner)
-            own = torch.where(partner > -1, cell, -1)
-            return torch.stack([own, partner], dim=1), torch.stack([score, score], dim=1)
-
-    return AlignedEfficientLoFTR
-
-
 def select_eloftr(output: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Keypoint i of one image belongs to keypoint i of the other where both are marked as matched."""
     keypoints, matches, scores = output.keypoints[0], output.matches[0], output.matching_scores[0]
@@ -114,7 +93,7 @@ def select_lightglue(output: Any) -> tuple[Tensor, Tensor, Tensor]:
 
 def build_eloftr(options: EloftrOptions) -> PairMatcher:
     """EfficientLoFTR; ModelError when libraries or weights are missing."""
-    return _build("eloftr", aligned_eloftr_class, options, coarse_matching_threshold=options.min_score)
+    return _build("eloftr", published_eloftr_class, options, coarse_matching_threshold=options.min_score)
 
 
 def build_lightglue_superpoint(options: LightGlueOptions) -> PairMatcher:
