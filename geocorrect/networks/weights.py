@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -94,14 +95,14 @@ def locate(name: str, access: ModelAccess) -> Checkpoint:
     folder = model_folder(name, access)
     missing = [file.name for file in card.files if not (folder / file.name).is_file()]
     if missing:
-        raise ModelError(_missing_text(card, folder, missing))
+        raise ModelError(_missing_text(card, access, missing))
     manifest = read_manifest(folder)
     if manifest is None or (needs_acceptance(card) and manifest.licence != card.licence.name):
-        raise ModelError(_unaccepted_text(card, folder))
+        raise ModelError(_unaccepted_text(card, access))
     for file in card.files:
         if manifest.seen.get(file.name) != _stamp(folder / file.name):
             raise ModelError(
-                f"{folder / file.name}: changed since it was verified; run `geocorrect models verify {name}`"
+                f"{folder / file.name}: changed since it was verified; run `{_command('verify', card, access)}`"
             )
     digest = hashlib.sha256(json.dumps(sorted(manifest.files.items())).encode()).hexdigest()
     return Checkpoint(card, folder, f"{name}-{digest[:16]}")
@@ -131,7 +132,7 @@ def verify(name: str, access: ModelAccess, accept_licence: bool = False) -> Chec
     require_permitted(card, access.profile)
     missing = [file.name for file in card.files if not (folder / file.name).is_file()]
     if missing:
-        raise ModelError(_missing_text(card, folder, missing))
+        raise ModelError(_missing_text(card, access, missing))
     known = read_manifest(folder)
     digests = {file.name: sha256_of(folder / file.name) for file in card.files}
     published = {file.name: file.sha256 for file in card.files if file.sha256}
@@ -141,7 +142,7 @@ def verify(name: str, access: ModelAccess, accept_licence: bool = False) -> Chec
         if expected and expected != digest:
             raise ModelError(
                 f"{folder / file_name}: sha256 is {digest}, expected {expected}; delete the file and run "
-                f"`{fetch_command(card)}`"
+                f"`{fetch_command(card, access)}`"
             )
     accepted = card.licence.name if accept_licence else (known.licence if known else None)
     source = known.source if known else "placed by hand"
@@ -156,14 +157,22 @@ def comparable_files(name: str, access: ModelAccess) -> set[str]:
     return {file.name for file in card_of(name).files if file.sha256} | set(known.files if known else ())
 
 
-def fetch_command(card: ModelCard) -> str:
-    """The one command that fetches the model."""
-    return f"geocorrect models fetch {card.name}" + (" --accept-licence" if needs_acceptance(card) else "")
+def fetch_command(card: ModelCard, access: ModelAccess) -> str:
+    """The one command that fetches the model to where `access` looks for it."""
+    return _command("fetch", card, access, accept=needs_acceptance(card))
 
 
-def verify_command(card: ModelCard) -> str:
+def verify_command(card: ModelCard, access: ModelAccess) -> str:
     """The one command that takes files which were copied by hand into use."""
-    return f"geocorrect models verify {card.name}" + (" --accept-licence" if needs_acceptance(card) else "")
+    return _command("verify", card, access, accept=needs_acceptance(card))
+
+
+def _command(verb: str, card: ModelCard, access: ModelAccess, accept: bool = False) -> str:
+    """A command that works from any folder and with any configuration file, hence the weights' folder in it."""
+    words = ["geocorrect", "models", verb, card.name, *(["--accept-licence"] if accept else [])]
+    if access.folder is not None:
+        words += ["--folder", str(access.folder)]
+    return shlex.join(words)
 
 
 def read_manifest(folder: Path) -> Manifest | None:
@@ -196,17 +205,18 @@ def _stamp(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _missing_text(card: ModelCard, folder: Path, missing: list[str]) -> str:
+def _missing_text(card: ModelCard, access: ModelAccess, missing: list[str]) -> str:
+    folder = model_folder(card.name, access)
+    elsewhere = "" if access.folder else f", or set {FOLDER_VARIABLE} to a folder with {card.name}/ in it"
     lines = [
         f"{card.name}: the weights of {card.title} are not on this machine",
         f"  missing: {', '.join(missing)} in {folder}",
         f"  size:    {size_text(card.size_mb)}; {size_text(card.memory_mb)} of memory when loaded",
         f"  licence: {card.licence.name}",
         f"           {card.licence.url}",
-        f"  fetch:   geocorrect models fetch {card.name}"
-        + (" --accept-licence   (once you have read the licence and agree)" if needs_acceptance(card) else ""),
-        f"  offline: copy them there, or set {FOLDER_VARIABLE} to a folder with {card.name}/ in it; "
-        f"then {verify_command(card)}",
+        f"  fetch:   {fetch_command(card, access)}"
+        + ("   (once you have read the licence and agree)" if needs_acceptance(card) else ""),
+        f"  offline: copy them there{elsewhere}; then {verify_command(card, access)}",
     ]
     if card.alternative is not None:
         other = card_of(card.alternative)
@@ -216,7 +226,8 @@ def _missing_text(card: ModelCard, folder: Path, missing: list[str]) -> str:
     return "\n".join(lines)
 
 
-def _unaccepted_text(card: ModelCard, folder: Path) -> str:
+def _unaccepted_text(card: ModelCard, access: ModelAccess) -> str:
+    folder = model_folder(card.name, access)
     licence = f"their licence, {card.licence.name} ({card.licence.url}), was not accepted"
     what = licence if needs_acceptance(card) else "not verified yet"
-    return f"{card.name}: the weights in {folder} are there, but {what}. Run `{verify_command(card)}`"
+    return f"{card.name}: the weights in {folder} are there, but {what}. Run `{verify_command(card, access)}`"
