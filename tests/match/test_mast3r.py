@@ -16,7 +16,12 @@ from geocorrect.match.mast3r import Mast3rMatcher, Mast3rOptions, build
 from geocorrect.networks.mast3r import matching
 from geocorrect.networks.mast3r.engine import Mast3rEngine
 from geocorrect.networks.mast3r.model import Descriptors, Mast3r
-from geocorrect.networks.mast3r.nearest import coarse_admissible, epipolar_admissible, most_similar
+from geocorrect.networks.mast3r.nearest import (
+    coarse_admissible,
+    epipolar_admissible,
+    most_similar,
+    most_similar_in_patches,
+)
 from geocorrect.networks.mast3r.preprocess import is_too_thin, network_image, place
 from geocorrect.networks.mast3r.reciprocal import DescriptorPair, reciprocal_matches
 from geocorrect.networks.mast3r.rules import MatchingRules, Orders
@@ -217,16 +222,28 @@ def test_the_first_of_equal_targets_wins() -> None:
     assert len(most_similar(torch.zeros(0, 24), targets)) == 0
 
 
-def test_coarse_restriction_finds_nearly_all_matches_with_less_work() -> None:
-    a = _field(96, 128)
-    b = torch.nn.functional.normalize(a.roll((6, 10), (0, 1)) + 0.05 * _field(96, 128, 1), dim=-1)
-    free = reciprocal_matches(DescriptorPair(a, b), 4)
-    admissible = coarse_admissible(a, b, keep=3)
-    assert admissible.float().mean() < 0.75
-    bound = reciprocal_matches(DescriptorPair(a, b, admissible), 4)
+@pytest.mark.parametrize(("keep", "share", "recall"), [(1, 0.03, 0.95), (3, 0.04, 0.99)])
+def test_coarse_restriction_finds_nearly_all_matches_with_less_work(keep: int, share: float, recall: float) -> None:
+    """At the network's size, with structure of 8 pixels that a patch's mean over 16 would blur."""
+    a = _field(384, 512)
+    b = torch.nn.functional.normalize(a.roll((6, 10), (0, 1)) + 0.05 * _field(384, 512, 1), dim=-1)
+    free = reciprocal_matches(DescriptorPair(a, b), 16)
+    admissible = coarse_admissible(a, b, keep)
+    assert admissible.float().mean() < share
+    bound = reciprocal_matches(DescriptorPair(a, b, admissible), 16)
     wanted = set(map(tuple, torch.cat([free.a_xy, free.b_xy], 1).tolist()))
     found = set(map(tuple, torch.cat([bound.a_xy, bound.b_xy], 1).tolist()))
-    assert len(wanted & found) > 0.95 * len(wanted)
+    assert len(wanted & found) > recall * len(wanted)
+
+
+@pytest.mark.parametrize("density", [0.0, 0.05, 0.6, 1.0])
+def test_restricted_search_equals_brute_force_in_the_allowed_patches(density: float) -> None:
+    generator = torch.Generator().manual_seed(5)
+    queries, targets = torch.randn(700, 24, generator=generator), torch.randn(40 * 256, 24, generator=generator)
+    allowed = torch.rand(700, 40, generator=generator) < density * torch.rand(40, generator=generator) * 2
+    similarity = (queries @ targets.T).masked_fill(~allowed.repeat_interleave(256, dim=1), -torch.inf)
+    expected = torch.where(allowed.any(1), similarity.argmax(1), -1)
+    assert torch.equal(most_similar_in_patches(queries, targets.unflatten(0, (40, 256)), allowed), expected)
 
 
 def test_pose_prior_restriction_keeps_the_epipolar_band() -> None:
