@@ -141,14 +141,14 @@ def _ready(model: Any, runtime: Runtime) -> Any:
 
 
 def _state_dict(path: Path) -> dict[str, Tensor]:
-    import pickle
-
     import torch
 
+    from geocorrect.networks.pickled import load_pickled_tensors
+
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{path}: truncated, damaged or not plain weights ({type(error).__name__})") from None
+        content = load_pickled_tensors(path)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from None
     state = content.get("extractor", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ModelError(f"{path}: holds no state dict")

@@ -234,7 +234,7 @@ def test_damaged_disk_weights_are_refused(tmp_path: Path) -> None:
         (folder / "disk_lightglue.pth").write_bytes(b"not a pickle")
 
     runtime = weights_world.runtime_with(tmp_path, "lightglue_disk", write)
-    with pytest.raises(ModelError, match=r"disk_lightglue.pth: truncated, damaged"):
+    with pytest.raises(ModelError, match=r"disk_lightglue.pth: truncated or damaged"):
         lightglue_disk.build(DiskLightGlueOptions(runtime)).match(*PHOTO_AND_ANCHORS)
 
 
