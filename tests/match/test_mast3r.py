@@ -22,7 +22,7 @@ from geocorrect.networks.mast3r.nearest import (
     most_similar,
     most_similar_in_patches,
 )
-from geocorrect.networks.mast3r.preprocess import is_too_thin, network_image, place
+from geocorrect.networks.mast3r.preprocess import Placement, is_too_thin, network_image, place
 from geocorrect.networks.mast3r.reciprocal import DescriptorPair, reciprocal_matches
 from geocorrect.networks.mast3r.rules import MatchingRules, Orders
 from geocorrect.networks.runtime import Runtime
@@ -165,6 +165,24 @@ def test_crops_refine_large_photos(engine: Mast3rEngine) -> None:
     np.testing.assert_allclose(fine.query_px, np.rint(fine.query_px), atol=1e-3)  # crops are not resized here
     error = np.linalg.norm(fine.query_px - fine.anchor_px, axis=1)
     assert np.quantile(error, 0.9) < 3.0
+
+
+def test_crops_give_each_match_once_and_leave_nothing_on_disk(engine: Mast3rEngine, tmp_path: Path) -> None:
+    """Overlapping crops find the same pixels; of a repeated match the most confident copy stays."""
+    engine.store = TensorStore(tmp_path)
+    photo = gradient(256, 192)
+    rules = replace(EVERYTHING, subsample_px=2, fine_long_side_px=256)
+    (fine,) = Mast3rMatcher(engine, rules).match(photo, [photo])
+    both = np.hstack([fine.query_px, fine.anchor_px]).round()
+    assert len(np.unique(both, axis=0)) == len(fine)
+    assert len(list(tmp_path.rglob("*.tensors"))) == 1, "the photo, not its crops"
+
+
+def test_the_most_confident_of_repeated_matches_stays() -> None:
+    here = Placement((200, 100), (100, 50), (0, 0), (100, 50))
+    px = np.array([[10, 10], [10.4, 10.3], [40, 10]], np.float32)
+    found = matching._best_of_repeated(Matches(px, px, np.array([1.0, 3.0, 2.0], np.float32)), here, here)
+    np.testing.assert_array_equal(found.score, [3.0, 2.0])
 
 
 def test_crops_are_not_used_for_photos_of_the_network_size(engine: Mast3rEngine) -> None:
