@@ -64,12 +64,13 @@ class PairMatcher:
     def _match_pair(self, query: ImageArray, anchor: ImageArray) -> Matches:
         import torch
 
+        from geocorrect.networks.exact import full_float32
         from geocorrect.networks.image_input import grey, resized, size_with_long_side
 
         # Both images share one tensor, hence one size: that of the query. The scale back is per image and per axis.
         size = size_with_long_side(query.shape[1], query.shape[0], self.settings.long_side_px, 32)
         pair = torch.stack([grey(resized(photo, size)) for photo in (query, anchor)])
-        with torch.inference_mode():
+        with torch.inference_mode(), full_float32():
             output = self.model(pixel_values=pair[None].to(self.model.device, self.model.dtype))
         query_at, anchor_at, score = (part.double().cpu().numpy() for part in self._select(output))
         keep = score >= self.settings.min_score
