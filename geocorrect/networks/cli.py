@@ -84,6 +84,16 @@ def verify(
 
 
 @app.command()
+def accept(context: typer.Context, name: Name, folder: Folder = None, profile: Purpose = None) -> None:
+    """Agree to the licence of a model whose weights lie in a file of your own ([match.mast3r] checkpoint)."""
+    from geocorrect.networks.weights import accept as accept_licence
+    from geocorrect.networks.weights import card_of
+
+    accept_licence(name, _access(context, folder, profile))
+    typer.echo(f"{name}: agreement to {card_of(name).licence.name} recorded", err=True)
+
+
+@app.command()
 def path(context: typer.Context, name: Name, folder: Folder = None) -> None:
     """Print the folder where the model's weights lie or will lie."""
     from geocorrect.networks.weights import model_folder

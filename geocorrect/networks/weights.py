@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from geocorrect.networks.cards import CARDS, ModelCard, Task, size_text
 
 FOLDER_VARIABLE = "GEOCORRECT_WEIGHTS"
 MANIFEST = "geocorrect-weights.json"
+WEIGHTLESS = {Task.MATCHING: '[match] matcher = "sift"', Task.DEPTH: '[depth] source = "triangulated"'}
+"""The setting that does each task without a network."""
 
 
 class Profile(StrEnum):
@@ -97,8 +99,9 @@ def locate(name: str, access: ModelAccess) -> Checkpoint:
     if missing:
         raise ModelError(_missing_text(card, access, missing))
     manifest = read_manifest(folder)
-    if manifest is None or (needs_acceptance(card) and manifest.licence != card.licence.name):
-        raise ModelError(_unaccepted_text(card, access))
+    accepted = not needs_acceptance(card) or is_accepted(card, access)
+    if manifest is None or not accepted or any(file.name not in manifest.files for file in card.files):
+        raise ModelError(_unready_text(card, access, accepted))
     for file in card.files:
         if manifest.seen.get(file.name) != _stamp(folder / file.name):
             raise ModelError(
@@ -112,6 +115,8 @@ def require_permitted(card: ModelCard, profile: Profile) -> None:
     """ModelError naming the permitted alternative when the profile is commercial and the licence is not."""
     if profile is Profile.COMMERCIAL and not card.licence.commercial:
         instead = f"; use `{card.alternative}` instead" if card.alternative else ""
+        if card.depth_alternative:
+            instead += f", or for depth `{card.depth_alternative}`"
         raise ModelError(
             f"{card.name}: the weights of {card.title} are licensed {card.licence.name}, which profile = "
             f'"commercial" does not allow{instead} ({card.licence.url})'
@@ -121,6 +126,31 @@ def require_permitted(card: ModelCard, profile: Profile) -> None:
 def needs_acceptance(card: ModelCard) -> bool:
     """Whether somebody must agree to the licence before the weights are used."""
     return not card.licence.commercial
+
+
+def is_accepted(card: ModelCard, access: ModelAccess) -> bool:
+    """Whether the agreement to the licence of these weights is recorded."""
+    manifest = read_manifest(model_folder(card.name, access))
+    return manifest is not None and manifest.licence == card.licence.name
+
+
+def accept(name: str, access: ModelAccess) -> None:
+    """Record that the user agrees to the licence of a model, for weights that lie somewhere else."""
+    card, folder = card_of(name), model_folder(name, access)
+    require_permitted(card, access.profile)
+    known = read_manifest(folder) or Manifest({}, "placed by hand")
+    write_manifest(folder, replace(known, licence=card.licence.name))
+
+
+def require_usable_elsewhere(name: str, access: ModelAccess, file: Path) -> None:
+    """For a model's weights in a file of the user's own: ModelError unless the licence permits it and was accepted."""
+    card = card_of(name)
+    require_permitted(card, access.profile)
+    if needs_acceptance(card) and not is_accepted(card, access):
+        raise ModelError(
+            f"{file}: weights of {card.title} are licensed {card.licence.name}, which was not accepted. Read "
+            f"{card.licence.url}; if you agree, run `{_command('accept', card, access)}`"
+        )
 
 
 def verify(name: str, access: ModelAccess, accept_licence: bool = False) -> Checkpoint:
@@ -194,6 +224,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     text = json.dumps(vars(manifest), indent=2, sort_keys=True) + "\n"
     unfinished = folder / f".{MANIFEST}.{os.getpid()}"
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         unfinished.write_text(text, encoding="utf-8")
         unfinished.replace(folder / MANIFEST)
     except OSError as error:
@@ -219,15 +250,20 @@ def _missing_text(card: ModelCard, access: ModelAccess, missing: list[str]) -> s
         f"  offline: copy them there{elsewhere}; then {verify_command(card, access)}",
     ]
     if card.alternative is not None:
-        other = card_of(card.alternative)
-        lines.append(f"  instead: {other.name} ({size_text(other.size_mb)}, {other.licence.name})")
-    if card.task is Task.MATCHING:
-        lines.append('  or:      [match] matcher = "sift", which needs no weights')
+        lines.append(f"  instead: {_described(card.alternative)}")
+    lines.append(f"  or:      {WEIGHTLESS[card.task]}, which needs no weights")
+    if card.depth_alternative is not None:
+        lines.append(f"  for depth: {_described(card.depth_alternative)}, or {WEIGHTLESS[Task.DEPTH]}")
     return "\n".join(lines)
 
 
-def _unaccepted_text(card: ModelCard, access: ModelAccess) -> str:
+def _described(name: str) -> str:
+    card = card_of(name)
+    return f"{card.name} ({size_text(card.size_mb)}, {card.licence.name})"
+
+
+def _unready_text(card: ModelCard, access: ModelAccess, accepted: bool) -> str:
     folder = model_folder(card.name, access)
     licence = f"their licence, {card.licence.name} ({card.licence.url}), was not accepted"
-    what = licence if needs_acceptance(card) else "not verified yet"
+    what = "not verified yet" if accepted else licence
     return f"{card.name}: the weights in {folder} are there, but {what}. Run `{verify_command(card, access)}`"

@@ -27,7 +27,7 @@ from geocorrect.networks.mast3r.reciprocal import DescriptorPair, reciprocal_mat
 from geocorrect.networks.mast3r.rules import MatchingRules, Orders
 from geocorrect.networks.runtime import Runtime
 from geocorrect.networks.store import TensorStore
-from geocorrect.networks.weights import ModelAccess, Profile
+from geocorrect.networks.weights import ModelAccess, Profile, accept
 from geocorrect.records import Matches
 
 EVERYTHING = MatchingRules(min_confidence=0.0, border_px=0, subsample_px=4)
@@ -311,7 +311,9 @@ def test_own_checkpoint_is_loaded_and_named(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(checkpoint.assemble, "__defaults__", ((32, 16),))
     monkeypatch.setattr(checkpoint.load_mast3r, "__defaults__", ((32, 16),))
     save_file(seeded_model().state_dict(), tmp_path / "own.safetensors")
-    options = Mast3rOptions(Runtime(device="cpu"), EVERYTHING, long_side_px=64, checkpoint=tmp_path / "own.safetensors")
+    accept("mast3r", ModelAccess(tmp_path))
+    runtime = Runtime(device="cpu", access=ModelAccess(tmp_path))
+    options = Mast3rOptions(runtime, EVERYTHING, long_side_px=64, checkpoint=tmp_path / "own.safetensors")
     matcher = build(options)
     assert "own.safetensors" not in matcher.fingerprint
     expected = Mast3rMatcher(seeded_engine(), EVERYTHING)
@@ -325,7 +327,9 @@ def test_own_checkpoint_is_loaded_and_named(tmp_path: Path, monkeypatch: pytest.
 
 def test_describing_the_matcher_loads_no_weights(tmp_path: Path) -> None:
     """A run is described before anything is due; only the first match, or an absent file, touches the weights."""
-    absent = Mast3rOptions(Runtime(device="cpu"), EVERYTHING, checkpoint=tmp_path / "absent.pth")
+    accept("mast3r", ModelAccess(tmp_path))
+    runtime = Runtime(device="cpu", access=ModelAccess(tmp_path))
+    absent = Mast3rOptions(runtime, EVERYTHING, checkpoint=tmp_path / "absent.pth")
     with pytest.raises(ModelError, match=r"absent\.pth: no such checkpoint file"):
         build(absent)
     (tmp_path / "broken.safetensors").write_bytes(b"not tensors")

@@ -58,13 +58,17 @@ def test_the_scheduled_job_says_what_is_missing_before_it_harvests(
         f"{config.parent / 'weights'}",
         "instead: eloftr (64 MB, Apache-2.0)",
         'or:      [match] matcher = "sift", which needs no weights',
+        'for depth: depth_anything_v2_outdoor_small (99 MB, Apache-2.0), or [depth] source = "triangulated"',
     ]
 
 
 def test_a_business_is_told_the_permitted_alternative(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config.write_text(CONFIGURATION.format(profile="commercial"))
     assert run(["-c", str(config), "run"]) == ExitCode.MODEL
-    assert 'profile = "commercial" does not allow; use `eloftr` instead' in capsys.readouterr().err
+    assert (
+        'profile = "commercial" does not allow; use `eloftr` instead, or for depth `depth_anything_v2_outdoor_small`'
+        in capsys.readouterr().err
+    )
 
 
 def test_weights_of_a_checkpoint_that_is_not_there(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,7 +77,7 @@ def test_weights_of_a_checkpoint_that_is_not_there(config: Path, capsys: pytest.
     assert f"{config.parent / 'own.pth'}: no such checkpoint file" in capsys.readouterr().err
 
 
-COMMAND = re.compile(r"(geocorrect models (?:fetch|verify) .*?)(?:`|   |$)", re.MULTILINE)
+COMMAND = re.compile(r"(geocorrect models (?:fetch|verify|accept) .*?)(?:`|   |$)", re.MULTILINE)
 
 
 def named_command(text: str, verb: str) -> list[str]:
@@ -101,7 +105,7 @@ def test_the_command_of_the_message_makes_weights_placed_by_hand_usable(
 
 
 def place_by_hand(folder: Path, card: ModelCard) -> None:
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for file in card.files:
         (folder / file.name).write_bytes(b"weights")
 
@@ -132,3 +136,40 @@ def test_the_stricter_profile_wins(
     assert 'profile = "commercial" does not allow' in capsys.readouterr().err
     if configured == "commercial":
         assert run(command[:-2]) == ExitCode.MODEL, "without --profile, the configured one counts"
+
+
+@pytest.mark.parametrize("section", ["match", "depth"])
+def test_a_checkpoint_of_ones_own_needs_the_licence_accepted(
+    section: str, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (config.parent / "own.safetensors").write_bytes(b"weights")
+    text = config.read_text()
+    if section == "depth":
+        text = text.replace('matcher = "mast3r"', 'matcher = "sift"') + '[depth]\nsource = "mast3r"\n'
+    config.write_text(f'{text}[{section}.mast3r]\ncheckpoint = "own.safetensors"\n')
+    assert run(["-c", str(config), "run"]) == ExitCode.MODEL
+    message = capsys.readouterr().err
+    assert f"{config.parent / 'own.safetensors'}: weights of MASt3R" in message
+    assert MAST3R_LICENCE.url in message
+    assert run(named_command(message, "accept")) == ExitCode.OK
+    assert "agreement to CC-BY-NC-SA-4.0" in capsys.readouterr().err
+    run(["-c", str(config), "run"])
+    assert "not accepted" not in capsys.readouterr().err
+
+
+def test_an_accepted_licence_does_not_verify_files(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nor does it need to be accepted again when the weights come into the folder."""
+    assert run(["-c", str(config), "models", "accept", "mast3r"]) == ExitCode.OK
+    place_by_hand(config.parent / "weights" / "mast3r", CARDS["mast3r"])
+    assert run(["-c", str(config), "run"]) == ExitCode.MODEL
+    assert "are there, but not verified yet" in capsys.readouterr().err
+    assert run(["-c", str(config), "models", "verify", "mast3r"]) == ExitCode.OK
+
+
+def test_missing_depth_weights_name_what_gives_depth(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config.write_text(config.read_text().replace('"mast3r"', '"sift"') + '[depth]\nsource = "depth_pro"\n')
+    assert run(["-c", str(config), "run"]) == ExitCode.MODEL
+    message = capsys.readouterr().err
+    assert "instead: depth_anything_v2_outdoor_small (99 MB, Apache-2.0)" in message
+    assert 'or:      [depth] source = "triangulated", which needs no weights' in message
+    assert "sift" not in message

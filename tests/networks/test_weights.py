@@ -42,6 +42,9 @@ def test_every_card_is_complete_and_points_to_a_permitted_alternative() -> None:
             assert card.alternative is not None
             assert CARDS[card.alternative].licence.commercial
             assert CARDS[card.alternative].task is card.task
+            if card.depth_alternative is not None:
+                assert CARDS[card.depth_alternative].licence.commercial
+                assert CARDS[card.depth_alternative].task is Task.DEPTH
         if card.task is Task.DEPTH:
             assert card.valid_range_m is not None
             assert card.relative_depth_sigma is not None
@@ -63,7 +66,8 @@ def test_missing_weights_say_what_how_big_which_licence_and_the_command(name: st
     assert str(tmp_path / name) in text
     if card.alternative:
         assert f"instead: {card.alternative} " in text
-    assert ('matcher = "sift"' in text) == (card.task is Task.MATCHING)
+    assert ('[match] matcher = "sift"' in text) == (card.task is Task.MATCHING)
+    assert ('[depth] source = "triangulated"' in text) == (card.valid_range_m is not None), "what gives depth"
 
 
 def test_sizes_are_written_for_people() -> None:
