@@ -44,7 +44,7 @@ def fetch(name: str, access: ModelAccess, accept_licence: bool = False) -> Check
     if needs_acceptance(card) and not accept_licence:
         raise ModelError(
             f"{name}: the weights are licensed {card.licence.name}. Read {card.licence.url}; if you agree, run "
-            f"`{fetch_command(card)}`"
+            f"`{fetch_command(card, access)}`"
         )
     folder = model_folder(name, access)
     try:
@@ -52,17 +52,18 @@ def fetch(name: str, access: ModelAccess, accept_licence: bool = False) -> Check
     except OSError as error:
         raise ModelError(f"{folder}: cannot be created ({error.strerror}); set GEOCORRECT_WEIGHTS") from None
     if any(not (folder / file.name).is_file() for file in card.files):
-        _download(card, folder)
+        _download(card, access)
     return verify(name, access, accept_licence)
 
 
-def _download(card: ModelCard, folder: Path) -> None:
+def _download(card: ModelCard, access: ModelAccess) -> None:
+    folder = model_folder(card.name, access)
     if card.hub_id is None:
         for file in card.files:
             _download_url(file, folder)
         return
     try:
-        source, declared = _download_from_hub(card, card.hub_id, folder)
+        source, declared = _download_from_hub(card, card.hub_id, access)
     except ImportError as error:
         raise ModelError(f"fetching {card.name} needs {error.name}: pip install 'geocorrect[models]'") from None
     for file_name, digest in declared.items():
@@ -73,12 +74,12 @@ def _download(card: ModelCard, folder: Path) -> None:
     write_manifest(folder, Manifest(dict(declared), source, known.licence if known else None))
 
 
-def _download_from_hub(card: ModelCard, hub_id: str, folder: Path) -> tuple[str, Mapping[str, str]]:
+def _download_from_hub(card: ModelCard, hub_id: str, access: ModelAccess) -> tuple[str, Mapping[str, str]]:
     """Source as `hub id@commit`, and the sha256 that the hub declares per large file."""
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
-    wanted = [file.name for file in card.files]
+    wanted, folder = [file.name for file in card.files], model_folder(card.name, access)
     try:
         info = HfApi().model_info(hub_id, revision=card.revision, files_metadata=True)
         snapshot_download(hub_id, revision=info.sha, local_dir=folder, allow_patterns=wanted)
@@ -89,7 +90,7 @@ def _download_from_hub(card: ModelCard, hub_id: str, folder: Path) -> tuple[str,
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(
             f"{card.name}: cannot fetch https://huggingface.co/{hub_id} ({reason}); run the same command again to "
-            f"continue, or copy {', '.join(wanted)} into {folder} and run `{verify_command(card)}`"
+            f"continue, or copy {', '.join(wanted)} into {folder} and run `{verify_command(card, access)}`"
         ) from None
     declared = {
         sibling.rfilename: sibling.lfs.sha256

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from geocorrect.console import Invocation
 from geocorrect.errors import ModelError, UsageError
 from geocorrect.networks import cards, fetch, weights
 from geocorrect.networks.cards import APACHE, CARDS, ModelCard, RemoteFile, Task, size_text
@@ -41,6 +42,9 @@ def test_every_card_is_complete_and_points_to_a_permitted_alternative() -> None:
             assert card.alternative is not None
             assert CARDS[card.alternative].licence.commercial
             assert CARDS[card.alternative].task is card.task
+            if card.depth_alternative is not None:
+                assert CARDS[card.depth_alternative].licence.commercial
+                assert CARDS[card.depth_alternative].task is Task.DEPTH
         if card.task is Task.DEPTH:
             assert card.valid_range_m is not None
             assert card.relative_depth_sigma is not None
@@ -57,12 +61,13 @@ def test_missing_weights_say_what_how_big_which_licence_and_the_command(name: st
     assert card.licence.name in text
     assert card.licence.url in text
     accept = "" if card.licence.commercial else " --accept-licence"
-    assert f"geocorrect models fetch {name}{accept}" in text
-    assert f"geocorrect models verify {name}{accept}" in text
+    assert f"geocorrect models fetch {name}{accept} --folder {tmp_path}" in text
+    assert f"geocorrect models verify {name}{accept} --folder {tmp_path}" in text
     assert str(tmp_path / name) in text
     if card.alternative:
         assert f"instead: {card.alternative} " in text
-    assert ('matcher = "sift"' in text) == (card.task is Task.MATCHING)
+    assert ('[match] matcher = "sift"' in text) == (card.task is Task.MATCHING)
+    assert ('[depth] source = "triangulated"' in text) == (card.valid_range_m is not None), "what gives depth"
 
 
 def test_sizes_are_written_for_people() -> None:
@@ -87,10 +92,12 @@ def test_restricted_weights_need_the_licence_accepted_once(tmp_path: Path) -> No
     access = ModelAccess(tmp_path)
     for attempt in (locate, verify):
         with pytest.raises(
-            ModelError, match=r"was not accepted. Run `geocorrect models verify mast3r --accept-licence`"
+            ModelError, match=r"was not accepted. Run `geocorrect models verify mast3r --accept-licence --folder "
         ):
             attempt(RESTRICTED, access)
-    with pytest.raises(ModelError, match="if you agree, run `geocorrect models fetch mast3r --accept-licence`"):
+    with pytest.raises(
+        ModelError, match="if you agree, run `geocorrect models fetch mast3r --accept-licence --folder "
+    ):
         fetch.fetch(RESTRICTED, access)
     accepted = verify(RESTRICTED, access, accept_licence=True)
     assert locate(RESTRICTED, access).identity == accepted.identity
@@ -99,7 +106,7 @@ def test_restricted_weights_need_the_licence_accepted_once(tmp_path: Path) -> No
 
 def test_free_weights_placed_by_hand_need_one_verify(tmp_path: Path) -> None:
     place(tmp_path, FREE)
-    with pytest.raises(ModelError, match=r"not verified yet. Run `geocorrect models verify eloftr`"):
+    with pytest.raises(ModelError, match=r"not verified yet. Run `geocorrect models verify eloftr --folder "):
         locate(FREE, ModelAccess(tmp_path))
     found = verify(FREE, ModelAccess(tmp_path))
     assert found.file("config.json") == tmp_path / FREE / "config.json"
@@ -328,23 +335,29 @@ def test_command_line_lists_locates_and_verifies(tmp_path: Path) -> None:
     place(tmp_path, FREE)
     place(tmp_path, "depth_pro")
     (tmp_path / "depth_pro" / "config.json").unlink()
-    listed = runner.invoke(app, ["list", "--json", "--folder", str(tmp_path)])
+    listed = runner.invoke(app, ["list", "--json", "--folder", str(tmp_path)], obj=Invocation(None))
     assert listed.exit_code == 0
     rows = {row["name"]: row for row in json.loads(listed.stdout)}
     assert set(rows) == set(CARDS)
     assert rows["depth_pro"]["state"] == rows[FREE]["state"] == "partial"
     assert rows["zoedepth_kitti"]["state"] == "absent"
-    assert runner.invoke(app, ["path", FREE, "--folder", str(tmp_path)]).stdout.strip() == str(tmp_path / FREE)
-    adopted = runner.invoke(app, ["verify", FREE, "--folder", str(tmp_path)])
+    assert runner.invoke(app, ["path", FREE, "--folder", str(tmp_path)], obj=Invocation(None)).stdout.strip() == str(
+        tmp_path / FREE
+    )
+    adopted = runner.invoke(app, ["verify", FREE, "--folder", str(tmp_path)], obj=Invocation(None))
     assert adopted.exit_code == 0
     assert "taken into use; nothing to compare config.json, model.safetensors with" in adopted.stderr
-    assert runner.invoke(app, ["verify", FREE, "--folder", str(tmp_path)]).stderr.strip().endswith(": whole")
-    again = json.loads(runner.invoke(app, ["list", "--json", "--folder", str(tmp_path)]).stdout)
+    assert (
+        runner.invoke(app, ["verify", FREE, "--folder", str(tmp_path)], obj=Invocation(None))
+        .stderr.strip()
+        .endswith(": whole")
+    )
+    again = json.loads(runner.invoke(app, ["list", "--json", "--folder", str(tmp_path)], obj=Invocation(None)).stdout)
     assert next(row for row in again if row["name"] == FREE)["state"] == "ready"
-    table = runner.invoke(app, ["list", "--folder", str(tmp_path)])
+    table = runner.invoke(app, ["list", "--folder", str(tmp_path)], obj=Invocation(None))
     assert table.exit_code == 0
     assert all(name in table.stdout for name in CARDS), "names are typed, so they must be whole"
-    refused = runner.invoke(app, ["fetch", RESTRICTED, "--folder", str(tmp_path)])
+    refused = runner.invoke(app, ["fetch", RESTRICTED, "--folder", str(tmp_path)], obj=Invocation(None))
     assert isinstance(refused.exception, ModelError)
 
 
