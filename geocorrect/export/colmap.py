@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TextIO
 
 from geocorrect.catalog import Catalog, StoredResult
-from geocorrect.export.bundle import Posed, atomic_folder, notice, posed_images, write_json
+from geocorrect.export.atomic_folder import atomic_folder
+from geocorrect.export.bundle import Posed, notice, posed_images, write_json
 from geocorrect.geometry.camera import Camera, Projection
 
 
