@@ -96,6 +96,10 @@ def test_every_file_names_attribution_and_licences(catalog: Catalog, tmp_path: P
     for name in ("out.gpkg", "out.fgb", "out.parquet", "out.csv", "out.geojson"):
         export_catalog(catalog, tmp_path / name)
     parquet = pyarrow.parquet.read_metadata(tmp_path / "out.parquet").metadata
+    # GeoParquet 1.1 follows RFC 7946: six numbers for points with heights.
+    box = json.loads(parquet[b"geo"])["columns"]["geometry"]["bbox"]
+    assert box == json.loads((tmp_path / "out.geojson").read_text())["bbox"]
+    assert len(box) == 6
     heads = {
         "gpkg": json.dumps(pyogrio.read_info(tmp_path / "out.gpkg", layer="corrections")["dataset_metadata"]),
         "fgb": json.dumps(pyogrio.read_info(tmp_path / "out.fgb")["layer_metadata"]),
