@@ -13,9 +13,9 @@ from uuid import uuid4
 import catalog_world as world
 import postgis_fixture
 import pytest
+from demo_output import demo_output
 from sqlalchemy import make_url
 
-from geocorrect.__main__ import run
 from geocorrect.catalog import Catalog
 from geocorrect.catalog.roles import grant_roles
 from geocorrect.export.qgis import LAYERS
@@ -24,7 +24,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from qgis_scene import SYSTEM_PYTHON, Scene
 
-ROOT = Path(__file__).resolve().parents[2]
 INSTALL = "apt-get install --no-install-recommends qgis python3-qgis qgis-providers"
 WORLD = {"current_correction": 24, "rejected": 6, "displacement": 24, "error_ellipse": 24, "coverage": 24, "image": 30,
          "anchor": 31, "sequence_bias": 3}  # fmt: skip
@@ -42,20 +41,10 @@ def _qgis() -> None:
 
 @pytest.fixture(scope="session")
 def demo_scene(tmp_path_factory: pytest.TempPathFactory, _qgis: None) -> Scene:
-    """The demo's output in the folder GEOCORRECT_DEMO, else in out/demo, else of a small demo made here."""
-    folder = tmp_path_factory.mktemp("qgis") / "demo"
-    given = Path(os.environ.get("GEOCORRECT_DEMO") or ROOT / "out" / "demo")
-    if not (given / "corrections.gpkg").exists():
-        given = folder.with_name("made")
-        assert run(["demo", "--out", str(given), "--size", "small", "--workers", "1"]) == 0
-    folder.mkdir()
-    copy = folder / "corrections.gpkg"
-    with sqlite3.connect(given / "corrections.gpkg") as source, sqlite3.connect(copy) as target:
-        source.backup(target)
-    with Catalog.open(str(copy), create=True):
-        pass  # the views and styles of today, where the demo ran before
-    with sqlite3.connect(copy) as target:
-        counts = {layer.name: target.execute(f'select count(*) from "{layer.name}"').fetchone()[0] for layer in LAYERS}
+    """What the demo leaves."""
+    copy = demo_output(tmp_path_factory.mktemp("qgis")) / "corrections.gpkg"
+    with sqlite3.connect(copy) as read:
+        counts = {layer.name: read.execute(f'select count(*) from "{layer.name}"').fetchone()[0] for layer in LAYERS}
     assert counts["current_correction"] > 0
     return Scene("demo", copy, counts)
 
