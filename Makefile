@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: help demo test test-slow check bench chaos clean
+.PHONY: help demo test test-slow test-qgis check bench chaos clean
 
 help:
 	@echo "make demo   install into .venv and run the whole pipeline on a synthetic street (no GPU, no weights)"
 	@echo "make test   install with test tools and run lint, types and all tests"
 	@echo "make check  lint and types only      make test-slow  long sweeps      make bench  benchmarks"
+	@echo "make test-qgis  the demo's output in real QGIS (apt-get install qgis python3-qgis), and docs/qgis.png"
 	@echo "make chaos  60 SIGKILLs over 300 photos, on GeoPackage and PostGIS (CHAOS='--kills 20 --seed 2')"
 
 $(VENV)/core.stamp: pyproject.toml
@@ -36,6 +37,12 @@ test: check
 
 test-slow: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m "slow"
+
+# Opens the demo's output in real QGIS, and keeps what it looks like for the cookbook.
+test-qgis: demo $(VENV)/dev.stamp
+	GEOCORRECT_REQUIRE_QGIS=1 GEOCORRECT_REQUIRE_POSTGIS=1 GEOCORRECT_DEMO=out/demo GEOCORRECT_QGIS_PICTURES=out/qgis \
+		$(BIN)/python -m pytest -m qgis tests/qgis
+	cp out/qgis/demo.qgz.png docs/qgis.png
 
 chaos: $(VENV)/dev.stamp
 	$(BIN)/python tests/chaos_campaign.py $(CHAOS)

@@ -369,13 +369,16 @@ def _write(model: Model, report: list[str]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["run", "fit"])
+    parser.add_argument("what", nargs="?", default="run", choices=["run", "fit"])
     parser.add_argument("--store", type=Path, default=Path("out/gate.jsonl"))
     parser.add_argument("--queries", type=int, default=60)
     parser.add_argument("--cells", nargs="*", default=list(CELLS))
     parser.add_argument("--picture", type=Path, default=PICTURE)
     parser.add_argument("--seconds", type=float, default=3600.0)
+    parser.add_argument("--quick", action="store_true", help="a query per cell, stored apart; figures mean little")
     arguments = parser.parse_args()
+    if arguments.quick:
+        vars(arguments).update(queries=1, store=Path("out/quick/gate.jsonl"))
     if arguments.what == "run":
         run(arguments.store, arguments.queries, arguments.seconds, arguments.cells)
     else:

@@ -1,7 +1,7 @@
 """How fast the catalog is: bulk writes, candidate search, exports; each beside its floor or a named baseline.
 
     python benchmarks/catalog.py [--results 100000] [--anchors 1000000] [--queries 10000] [--features 1000000]
-                                 [--repeats 3] [--only writes,candidates,exports]
+                                 [--repeats 3] [--only writes,candidates,exports] [--quick]
 
 PostGIS: GEOCORRECT_TEST_DATABASE_URL, or a throw-away cluster; skipped with a line where there is none. Times are the
 best and the median of the repeats; memory is the peak resident size of a process that does nothing else. Floors: what
@@ -298,7 +298,10 @@ def main() -> None:
     for name, value in sizes.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--only", default=",".join(PARTS))
+    parser.add_argument("--quick", action="store_true", help="few of everything, once; figures mean little")
     given = parser.parse_args()
+    if given.quick:
+        vars(given).update(results=2000, anchors=5000, queries=200, features=5000, repeats=1)
     wanted = given.only.split(",")
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
     with tempfile.TemporaryDirectory() as folder:

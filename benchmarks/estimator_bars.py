@@ -93,7 +93,13 @@ def failures(rows: Sequence[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, default=Path("out/estimator.jsonl"))
-    rows = read(parser.parse_args().store)
+    parser.add_argument("--quick", action="store_true", help="what `estimator.py run --quick` stored")
+    arguments = parser.parse_args()
+    store = Path("out/quick/estimator.jsonl") if arguments.quick else arguments.store
+    if not store.exists():
+        print(f"{store}: run benchmarks/estimator.py first")
+        return
+    rows = read(store)
     print("| bar | limit | reached [95 %] | n | verdict |\n|---|---|---|---|---|")
     print("\n".join([*(judge(bar, rows) for bar in BARS), failures(rows)]))
 

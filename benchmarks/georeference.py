@@ -1,6 +1,6 @@
 """Does the georeference know how good it is? 200 synthetic drives with known truth, clicks from fine to awful.
 
-    python benchmarks/georeference.py [seeds] [first seed]
+    python benchmarks/georeference.py [seeds] [first seed] [--quick]
 
 Prints coverage of the predicted 95 % ellipses along the drives (should be 90–98 %), errors, refusals, wrong basins
 accepted (should be none), and flags of single clicks.
@@ -8,7 +8,7 @@ accepted (should be none), and flags of single clicks.
 
 from __future__ import annotations
 
-import sys
+import argparse
 
 import numpy as np
 
@@ -41,9 +41,13 @@ def report(name: str, trials: list[Trial]) -> None:
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 200
-    first = int(sys.argv[2]) if len(sys.argv) > 2 else 0
-    trials = [run_trial(random_clicking(seed), seed) for seed in range(first, first + count)]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("seeds", nargs="?", type=int, default=200)
+    parser.add_argument("first", nargs="?", type=int, default=0)
+    parser.add_argument("--quick", action="store_true", help="three drives; figures mean little")
+    given = parser.parse_args()
+    count = 3 if given.quick else given.seeds
+    trials = [run_trial(random_clicking(seed), seed) for seed in range(given.first, given.first + count)]
     report("all", trials)
     report("3-5 images", [t for t in trials if t.clicking.n_images <= 5])
     report("6-10 images", [t for t in trials if t.clicking.n_images > 5])

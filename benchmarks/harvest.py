@@ -101,7 +101,10 @@ def main() -> None:
     parser.add_argument("--latency-ms", type=float, default=20.0)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--quick", action="store_true", help="100 images, once; figures mean little")
     options = parser.parse_args()
+    if options.quick:
+        vars(options).update(images=100, repeats=1)
     if options.serve:
         serve(options.images, options.latency_ms / 1000)
         return

@@ -165,7 +165,10 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--quick", action="store_true", help="the small network on one pair; figures mean little")
     arguments = parser.parse_args()
+    if arguments.quick:
+        vars(arguments).update(size="small", pairs=1)
     table: dict[str, Any] = measure(arguments.size, arguments.device, arguments.pairs)
     if arguments.json:
         print(json.dumps(table, indent=2))

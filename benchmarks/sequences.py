@@ -1,6 +1,6 @@
 """What a sequence adds to the results of its photos, on simulated sequences with known truth.
 
-    python benchmarks/sequences.py [sequences per cell]
+    python benchmarks/sequences.py [sequences per cell] [--quick]
 
 Prints, per cell: errors of photos without a result (against carrying the offset of the nearest result along the
 reported track), what is published, wrong results found, right ones touched, findings about the device, processor time;
@@ -10,7 +10,7 @@ over whole sequences.
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -241,7 +241,11 @@ def coverage(outcomes: list[Outcome]) -> None:
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 40
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sequences", nargs="?", type=int, default=40)
+    parser.add_argument("--quick", action="store_true", help="one sequence per cell; figures mean little")
+    given = parser.parse_args()
+    count = 1 if given.quick else given.sequences
     for cell in CELLS:
         report(cell, [judge(cell, seed) for seed in range(count)])
 

@@ -9,9 +9,9 @@ rotations that are turned by a degree or two; 12 of its photos cannot be localis
 
 from __future__ import annotations
 
+import argparse
 import random
 import sqlite3
-import sys
 import tempfile
 from collections import defaultdict
 from pathlib import Path
@@ -81,13 +81,13 @@ def hidden(catalog: Catalog, truth: DemoTruth, draw: int) -> list[str]:
     ]
 
 
-def compare(source: Path, settings: Settings, truth: DemoTruth, folder: Path) -> None:
+def compare(source: Path, settings: Settings, truth: DemoTruth, folder: Path, draws: int = DRAWS) -> None:
     """All results first, then with most of them hidden."""
     with copied(source, folder / "all.gpkg") as catalog:
         judged(catalog, truth, "photos on their own")
         print(adjust_due_sequences(settings, catalog).sentence())
         judged(catalog, truth, "with sequences")
-    for draw in range(DRAWS):
+    for draw in range(draws):
         with copied(source, folder / f"{draw}.gpkg") as catalog:
             gone = hidden(catalog, truth, draw)
             catalog.retract(gone, "hidden")
@@ -96,10 +96,18 @@ def compare(source: Path, settings: Settings, truth: DemoTruth, folder: Path) ->
 
 
 def main() -> None:
-    out = Path(sys.argv[1] if len(sys.argv) > 1 else "out/demo")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", nargs="?", type=Path, default=Path("out/demo"))
+    parser.add_argument("--quick", action="store_true", help="hide results once; left out where there is no demo")
+    given = parser.parse_args()
+    out: Path = given.out
+    if given.quick and not (out / "corrections.gpkg").exists():
+        print(f"{out}: no demo to look at; `geocorrect demo --out {out}` makes one")
+        return
     settings = load_settings(out / "geocorrect.toml").settings
+    draws = 1 if given.quick else DRAWS
     with tempfile.TemporaryDirectory() as folder:
-        compare(out / "corrections.gpkg", settings, read_truth(out / "world" / "truth.json"), Path(folder))
+        compare(out / "corrections.gpkg", settings, read_truth(out / "world" / "truth.json"), Path(folder), draws)
 
 
 if __name__ == "__main__":

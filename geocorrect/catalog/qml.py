@@ -6,7 +6,6 @@ reported to corrected; ellipses and view wedges are translucent; rejections are 
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Callable, Mapping
 from xml.sax.saxutils import quoteattr
 
@@ -21,6 +20,13 @@ _ERROR_CLASSES = (
     (1.0, "253,141,60"),
     (1e6, "215,25,28"),
 )
+# One per reason, in its order. Chosen by farthest points in CIELAB: any two are further apart than 35 (about 2 can just
+# be seen), and none is near the two greens that say "good".
+_REASON_COLOURS = (
+    "225,120,255", "180,165,0", "0,60,135", "0,180,210", "105,45,60", "0,0,255", "255,0,60", "255,0,150", "240,120,0",
+    "60,60,0", "0,90,255", "255,135,120", "180,165,210", "210,0,255", "0,60,60", "120,0,105", "195,165,135",
+    "255,135,195", "150,90,15", "0,165,255",
+)  # fmt: skip
 _OUTLINE = "35,35,35,200"
 
 
@@ -34,7 +40,7 @@ def renderer(layer: str) -> str:
         "rejected": _crosses_by_reason,
         "sequence_bias": lambda: _single("marker", _marker("diamond", "106,61,154,255", 4.0)),
         "image": lambda: _single("marker", _marker("circle", "150,150,150,255", 1.4)),
-        "anchor": lambda: _single("marker", _marker("triangle", "31,120,180,255", 2.4, angle="heading_deg")),
+        "anchor": lambda: _single("marker", _marker("arrow", "31,120,180,255", 3.4, angle="heading_deg")),
     }
     return makers[layer]() if layer in makers else ""
 
@@ -76,13 +82,12 @@ def _graduated_arrows() -> str:
 
 def _crosses_by_reason() -> str:
     categories, symbols = [], []
-    for number, reason in enumerate(Reason):
-        red, green, blue = (round(255 * v) for v in colorsys.hsv_to_rgb(number / len(Reason), 0.75, 0.8))
+    for number, (reason, colour) in enumerate(zip(Reason, _REASON_COLOURS, strict=True)):
         label = quoteattr(REASON_TEXT[reason])
         categories.append(
             f'<category symbol="{number}" value="{reason.value}" type="string" label={label} render="true"/>'
         )
-        symbols.append(_symbol("marker", number, _marker("cross2", f"{red},{green},{blue},255", 2.6, outline=True)))
+        symbols.append(_symbol("marker", number, _marker("cross2", f"{colour},255", 2.6, outline=True)))
     return (
         '<renderer-v2 type="categorizedSymbol" attr="reason" symbollevels="0" enableorderby="0" forceraster="0">\n'
         f"<categories>{''.join(categories)}</categories>\n<symbols>{''.join(symbols)}</symbols>\n</renderer-v2>"

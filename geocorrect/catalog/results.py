@@ -31,6 +31,13 @@ _EVERYTHING = (
     .join(schema.run, schema.run.c.fid == schema.correction.c.run_id)
     .subquery("every_result")
 )
+_RUN_IN_FORCE = table("run_in_force", sql_column("fid"), sql_column("run_key"))
+_NOT_WITHDRAWN = (
+    select(schema.correction, _RUN_IN_FORCE.c.run_key)
+    .join(_RUN_IN_FORCE, _RUN_IN_FORCE.c.fid == schema.correction.c.run_id)
+    .where(~exists(select(1).where(schema.retraction.c.correction_id == schema.correction.c.fid)))
+    .subquery("not_withdrawn")
+)
 
 
 def run_fid(connection: Connection, run_key: str) -> int:
@@ -50,6 +57,22 @@ def due_image_ids(connection: Connection, run_key: str) -> list[str]:
         .where(run.run_key == run_key, correction.image_id == image.image_id)
     )
     return list(connection.execute(select(image.image_id).where(~exists(done)).order_by(image.image_id)).scalars())
+
+
+def require_run_in_force(connection: Connection, run_key: str) -> None:
+    """DatabaseError, with the remedy, when a run or one that it rests on was rolled back."""
+    fid, run = run_fid(connection, run_key), schema.run.c
+    if connection.execute(select(_RUN_IN_FORCE.c.fid).where(_RUN_IN_FORCE.c.fid == fid)).first():
+        return
+    instant, because = connection.execute(
+        select(run.rolled_back_at, run.rolled_back_because).where(run.fid == fid)
+    ).one()
+    if instant is None:
+        raise DatabaseError(f"run {run_key[:12]} rests on a run that was rolled back; `geocorrect db runs` shows which")
+    raise DatabaseError(
+        f"run {run_key[:12]} was rolled back ({because or 'no reason given'}); bring it back with "
+        f"`geocorrect db restore {run_key[:12]}`"
+    )
 
 
 def read_runs(connection: Connection) -> list[StoredRun]:
@@ -106,7 +129,9 @@ def result_query(wanted: ResultFilter, dialect_name: str) -> Select[Any]:
 
 def source_of(wanted: ResultFilter) -> FromClause:
     """Where wanted results stand: columns of `correction` and run_key."""
-    return _IN_FORCE if wanted.in_force else _EVERYTHING
+    if wanted.in_force:
+        return _IN_FORCE
+    return _EVERYTHING if wanted.withdrawn else _NOT_WITHDRAWN
 
 
 def filtered(columns: Sequence[Any], wanted: ResultFilter, dialect_name: str) -> Select[Any]:

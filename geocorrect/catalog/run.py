@@ -131,7 +131,8 @@ class ResultFilter:
     area: (west, south, east, north) in degrees, west > east when it crosses the antimeridian, or a shapely polygon in
     lon/lat; compared with the corrected position, for rejections with the reported one. since: recorded at or after.
     max_expected_error_m: predicted 68 % horizontal error at most this. in_force: only the newest result of each photo
-    that is neither retracted nor rolled back; else everything ever stored.
+    that is neither retracted nor rolled back; else everything ever stored, without what was taken back unless
+    withdrawn.
     """
 
     area: Box | BaseGeometry | None = None
@@ -142,3 +143,4 @@ class ResultFilter:
     image_ids: Sequence[str] | None = None
     sequence_id: str | None = None
     in_force: bool = True
+    withdrawn: bool = True

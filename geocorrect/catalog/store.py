@@ -161,6 +161,10 @@ class Catalog:
         found = f"{len(keys)} runs begin so" if keys else "no run begins so"
         raise DatabaseError(f"run {beginning!r}: {found}; `geocorrect db runs` lists them")
 
+    def require_run_in_force(self, run_key: str) -> None:
+        """DatabaseError, with the remedy, when the run or one that it rests on was rolled back."""
+        self._read(lambda c: results.require_run_in_force(c, run_key))
+
     def images_due(self, run_key: str) -> list[str]:
         """Sorted ids of the images without a result in this run."""
         return self._read(lambda c: results.due_image_ids(c, run_key))

@@ -8,7 +8,7 @@ import socket
 import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
@@ -26,11 +26,11 @@ def atomic_path(path: Path, suffix: str | None = None) -> Iterator[Path]:
     if path.is_dir():
         raise OutputError(f"{path} is a folder; name a file in it")
     try:
-        _remove_what_the_dead_left(path)
-        prefix = f".{path.name[:40]}.{_place()}-{os.getpid()}."
-        handle, name = tempfile.mkstemp(
-            prefix=prefix, suffix=path.suffix if suffix is None else suffix, dir=path.parent
-        )
+        for left in left_by_the_dead(path):
+            if left.is_file():
+                left.unlink(missing_ok=True)
+        ending = path.suffix if suffix is None else suffix
+        handle, name = tempfile.mkstemp(prefix=temporary_prefix(path), suffix=ending, dir=path.parent)
         os.close(handle)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from None
@@ -41,6 +41,7 @@ def atomic_path(path: Path, suffix: str | None = None) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+        sync_folder(path.parent)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None
     finally:
@@ -54,13 +55,26 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def _remove_what_the_dead_left(path: Path) -> None:
-    """Delete unfinished files of this path whose writer, a process of this machine, has ended."""
+def temporary_prefix(path: Path) -> str:
+    """How names of unfinished files and folders of this path begin: hidden, and telling whose they are."""
+    return f".{path.name[:40]}.{_place()}-{os.getpid()}."
+
+
+def left_by_the_dead(path: Path) -> list[Path]:
+    """Unfinished files and folders of this path whose writer, a process of this machine, has ended."""
     own = re.compile(re.escape(f".{path.name[:40]}.{_place()}-") + r"(\d+)\.")
-    for entry in os.scandir(path.parent):
-        found = own.match(entry.name)
-        if found and not _is_alive(int(found[1])):
-            Path(entry.path).unlink(missing_ok=True)
+    matches = [(own.match(entry.name), Path(entry.path)) for entry in os.scandir(path.parent)]
+    return [entry for found, entry in matches if found and not _is_alive(int(found[1]))]
+
+
+def sync_folder(folder: Path) -> None:
+    """The names in a folder on disk, so that a power cut does not undo a rename."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems know no such thing
+            os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _is_alive(process: int) -> bool:

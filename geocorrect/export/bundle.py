@@ -1,9 +1,7 @@
-"""Folders that appear complete or not at all, and what every bundle of poses needs: results with their photos."""
+"""What every bundle of poses needs: results with their photos, and a notice of whose they are."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,11 +13,9 @@ import orjson
 
 from geocorrect.catalog import Catalog, StoredResult
 from geocorrect.catalog.result_table import table_of
-from geocorrect.errors import OutputError
+from geocorrect.export.atomic_folder import NOTICE
 from geocorrect.export.features import ATTRIBUTION, property_rows
 from geocorrect.records import Correction, Image
-
-NOTICE = "ATTRIBUTION.txt"
 
 
 @dataclass(frozen=True)
@@ -50,30 +46,6 @@ def posed_images(catalog: Catalog, stored: Iterable[StoredResult], batch: int = 
                 name = f"{image.id}_{name}" if hash(name) in names else name
                 names.add(hash(name))
                 yield Posed(s, s.result, image, name, properties)
-
-
-@contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder beside `path` that takes its place when the block ends well.
-
-    An older bundle of ours (it holds ATTRIBUTION.txt) is replaced; any other existing file or folder is an OutputError.
-    """
-    if path.exists() and not (path.is_dir() and (not any(path.iterdir()) or (path / NOTICE).is_file())):
-        raise OutputError(f"{path} exists and is not a bundle of ours; name another folder or remove it")
-    try:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}.", dir=path.parent))
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from None
-    try:
-        yield temporary
-        temporary.chmod(0o755)
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.rename(path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_json(path: Path, value: Any) -> None:

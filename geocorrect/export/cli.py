@@ -28,7 +28,9 @@ def export(
     area: Annotated[
         str | None, typer.Option(help="WEST,SOUTH,EAST,NORTH in degrees, or a GeoJSON file of a polygon.")
     ] = None,
-    run: Annotated[str | None, typer.Option(help="Only results of this run (key or its beginning).")] = None,
+    run: Annotated[
+        str | None, typer.Option(help="Results of this run (key or its beginning), newer ones or not.")
+    ] = None,
     status: Annotated[
         list[Status] | None, typer.Option(help="accepted, review, rejected; repeat. Default: accepted and review.")
     ] = None,
@@ -51,7 +53,10 @@ def export(
             since=None if since is None else read_instant(since),
             max_expected_error_m=max_error,
             in_force=run is None,
+            withdrawn=False,
         )
+        if wanted.run_key is not None:
+            store.require_run_in_force(wanted.run_key)
         count = _count(store, wanted) if dry_run else export_catalog(store, path, chosen, wanted)
     if as_json:
         write_json({"path": str(path), "format": chosen.value, "count": count, "written": not dry_run})

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TextIO
 
 from geocorrect.catalog import Catalog, StoredResult
-from geocorrect.export.bundle import Posed, atomic_folder, notice, posed_images, write_json
+from geocorrect.export.atomic_folder import atomic_folder
+from geocorrect.export.bundle import Posed, notice, posed_images, write_json
 from geocorrect.geometry.camera import Camera, Projection
 
 
@@ -19,9 +20,11 @@ def write_colmap(catalog: Catalog, stored: Iterable[StoredResult], path: Path) -
     """Write the folder, photo by photo; returns the number of images.
 
     Photos whose camera COLMAP has no model for (panoramas, dual, unknown) are left out and listed in `left_out.txt`.
+    COLMAP reads a name up to its first space: photos of such names are called otherwise, and listed in `renamed.txt`.
     """
     cameras: dict[str, int] = {}
     left_out: list[str] = []
+    renamed: list[str] = []
     count = 0
     frame = catalog.frame()
     world = "World: local east-north-up frame of frame.json, WGS84, ellipsoidal height."
@@ -33,13 +36,18 @@ def write_colmap(catalog: Catalog, stored: Iterable[StoredResult], path: Path) -
                 left_out.append(f"{one.image.id} {one.file_name}")
                 continue
             count += 1
-            images.write(_image_line(one, count, cameras.setdefault(line, len(cameras) + 1)) + "\n\n")
+            name = _name_in_model(one)
+            if name != one.file_name:
+                renamed.append(f"{name}\t{one.file_name}")
+            images.write(_image_line(one, name, count, cameras.setdefault(line, len(cameras) + 1)) + "\n\n")
             tell(one)
         _write_lines(folder / "cameras.txt", ["# CAMERA_ID MODEL WIDTH HEIGHT PARAMS[]"],
                      [f"{number} {line}" for line, number in cameras.items()])  # fmt: skip
         _write_lines(folder / "points3D.txt", ["# POINT3D_ID X Y Z R G B ERROR TRACK[]"], [])
         if left_out:
             _write_lines(folder / "left_out.txt", ["# image_id file: no COLMAP model for the camera"], left_out)
+        if renamed:
+            _write_lines(folder / "renamed.txt", ["# name in the model, tab, file name of the photo"], renamed)
         if frame is not None:
             origin = {"lon_deg": frame.lon_deg, "lat_deg": frame.lat_deg, "height_m": frame.height_m}
             write_json(folder / "frame.json", {"name": frame.name, "axes": "east north up, metres", "origin": origin})
@@ -72,11 +80,17 @@ def colmap_camera(camera: Camera | None) -> str | None:
     return " ".join([model, str(camera.width), str(camera.height), *[repr(value) for value in values]])
 
 
-def _image_line(one: Posed, number: int, camera_id: int) -> str:
+def _name_in_model(one: Posed) -> str:
+    """Without spaces; with the photo's id, so that "a b.jpg" and "a_b.jpg" stay two."""
+    parts = one.file_name.split()
+    return one.file_name if parts == [one.file_name] else "_".join([one.image.id, *parts])
+
+
+def _image_line(one: Posed, name: str, number: int, camera_id: int) -> str:
     cam_from_world = one.correction.world_from_cam.inverse()
     x, y, z, w = cam_from_world.quaternion_xyzw.tolist()
     numbers = [repr(value) for value in (w, x, y, z, *cam_from_world.translation_m.tolist())]
-    return " ".join([str(number), *numbers, str(camera_id), one.file_name])
+    return " ".join([str(number), *numbers, str(camera_id), name])
 
 
 def _write_lines(path: Path, head: list[str], lines: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from geocorrect.catalog import Catalog, ResultFilter, StoredResult
@@ -24,10 +25,15 @@ def export_catalog(
     A QGIS project shows the whole catalog: the filter does not matter, and the number of layers is returned.
 
     Without a filter: the corrections in force (accepted and review). Rejections appear only when the filter asks for
-    the status. Files appear complete or not at all. Raises OutputError, UsageError, DatabaseError.
+    the status. What a person took back (retracted, rolled back) never leaves the catalog: a file would not show it,
+    and a run that was rolled back is a DatabaseError. Files appear complete or not at all. Raises OutputError,
+    UsageError, DatabaseError.
     """
     chosen = format_of(path) if kind is None else Format(kind)
-    count = _write(catalog, path, chosen, wanted or ResultFilter(status=CORRECTED))
+    asked = replace(wanted or ResultFilter(status=CORRECTED), withdrawn=False)
+    if asked.run_key is not None and chosen is not Format.QGIS_PROJECT:
+        catalog.require_run_in_force(asked.run_key)
+    count = _write(catalog, path, chosen, asked)
     if chosen in STYLED_BESIDE:
         from geocorrect.export.styles import write_qml_beside
 

@@ -77,30 +77,36 @@ def listed(values: Any) -> Sequence[Any]:
 
 @dataclass
 class Bounds:
-    """The box of many places; west > east when it crosses the antimeridian (RFC 7946, section 5.2)."""
+    """The box of many places; west > east when it crosses the antimeridian (RFC 7946, section 5.2).
+
+    With heights as soon as one place has one: a box has as many dimensions as what it holds (section 5).
+    """
 
     _lons: list[float] = field(default_factory=lambda: [math.inf, -math.inf, math.inf, -math.inf])
     _lats: list[float] = field(default_factory=lambda: [math.inf, -math.inf])
+    _heights: list[float] = field(default_factory=lambda: [math.inf, -math.inf])
 
-    def add(self, lonlat: NDArray[np.float64]) -> None:
-        """Widen the box by places, (N, 2 or more); nan: no place."""
-        lon, lat = lonlat[np.isfinite(lonlat[:, :2]).all(axis=1), :2].T
+    def add(self, positions: NDArray[np.float64]) -> None:
+        """Widen the box by places, (N, 3); nan: no place, or one without height."""
+        lon, lat, height = positions[np.isfinite(positions[:, :2]).all(axis=1)].T
         for first, side in ((0, lon[lon < 0]), (2, lon[lon >= 0])):
             if len(side):
                 self._lons[first] = min(self._lons[first], float(side.min()))
                 self._lons[first + 1] = max(self._lons[first + 1], float(side.max()))
-        if len(lat):
-            self._lats = [min(self._lats[0], float(lat.min())), max(self._lats[1], float(lat.max()))]
+        for limits, values in ((self._lats, lat), (self._heights, height[np.isfinite(height)])):
+            if len(values):
+                limits[:] = [min(limits[0], float(values.min())), max(limits[1], float(values.max()))]
 
     def box(self) -> list[float] | None:
-        """[west, south, east, north], None for no place at all."""
+        """[west, south, lowest, east, north, highest], without heights where none is known, None for no place."""
         if math.isinf(self._lats[0]):
             return None
         west_min, west_max, east_min, east_max = self._lons
         west, east = min(west_min, east_min), max(west_max, east_max)
         if east - west > 180.0:
             west, east = east_min, west_max
-        return [west, self._lats[0], east, self._lats[1]]
+        corners = zip((west, east), self._lats, self._heights, strict=True)
+        return [number for corner in corners for number in corner if math.isfinite(number)]
 
 
 @dataclass

@@ -13,7 +13,8 @@ from typing import Any
 import orjson
 
 from geocorrect.catalog import Catalog, StoredResult
-from geocorrect.export.bundle import Posed, atomic_folder, notice, posed_images, write_json
+from geocorrect.export.atomic_folder import atomic_folder
+from geocorrect.export.bundle import Posed, notice, posed_images, write_json
 from geocorrect.export.features import rounded
 from geocorrect.geometry.frame import Frame
 

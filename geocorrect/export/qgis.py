@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
-from geocorrect.catalog import Catalog
+from geocorrect.catalog import Catalog, ResultFilter
 from geocorrect.catalog.qml import STYLED, renderer
 from geocorrect.catalog.schema import POSTGRES_SCHEMA
 from geocorrect.export.atomic_file import atomic_path
-from geocorrect.export.features import ATTRIBUTION
+from geocorrect.export.features import ATTRIBUTION, Licences
 
 _WGS84 = (
     "<spatialrefsys><wkt></wkt><proj4>+proj=longlat +datum=WGS84 +no_defs</proj4><srsid>3452</srsid><srid>4326</srid>"
@@ -26,6 +26,7 @@ _MERCATOR = (
     "<ellipsoidacronym>EPSG:7030</ellipsoidacronym><geographicflag>false</geographicflag></spatialrefsys>"
 )
 _MARGIN_M = 20.0
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ assert {layer.name for layer in LAYERS} == set(STYLED)
 def write_qgis_project(catalog: Catalog, path: Path) -> int:
     """Write the project; returns the number of layers. A GeoPackage is referred to relative to the project's folder.
 
-    A PostGIS project holds no password: QGIS asks, or finds it in ~/.pgpass.
+    A PostGIS project holds neither user nor password, because it is handed on: QGIS asks, or finds them in PGUSER and
+    ~/.pgpass.
     """
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         # A fixed date, so that the same catalog gives the same bytes.
@@ -73,6 +75,7 @@ def _project(catalog: Catalog, path: Path) -> str:
     maps = "".join(_map_layer(catalog, layer, path) for layer in LAYERS)
     order = "".join(f'<layer id="{_id(layer)}"/>' for layer in LAYERS)
     x_min, y_min, x_max, y_max = _extent(catalog)
+    licences = Licences(set(catalog.licences(ResultFilter(in_force=False))))
     return (
         "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
         '<qgis version="3.22.0" projectname="geocorrect"><title>geocorrect</title>\n'
@@ -84,7 +87,8 @@ def _project(catalog: Catalog, path: Path) -> str:
         f"<projectlayers>{maps}</projectlayers>\n<layerorder>{order}</layerorder>\n"
         '<properties><SpatialRefSys><ProjectionsEnabled type="int">1</ProjectionsEnabled></SpatialRefSys>'
         "</properties>\n<projectMetadata><title>geocorrect</title>"
-        f"<abstract>{escape(ATTRIBUTION)}</abstract></projectMetadata>\n</qgis>\n"
+        f"<abstract>{escape(ATTRIBUTION)}</abstract><rights>{escape(ATTRIBUTION)}</rights>"
+        f"<license>Licences of the photos: {escape(licences.text())}</license></projectMetadata>\n</qgis>\n"
     )
 
 
@@ -109,13 +113,16 @@ def _source(catalog: Catalog, layer: _Layer, path: Path) -> tuple[str, str]:
         return "ogr", f"./{Path(relative).as_posix()}|layername={layer.name}"
     host = url.host or url.query.get("host")
     parts = {
+        "service": url.query.get("service"),
         "dbname": url.database,
-        "host": host if isinstance(host, str) else None,
+        "host": host,
         "port": None if url.port is None else str(url.port),
-        "user": url.username,
         "key": "fid",
     }
-    listed = " ".join(f"{name}='{_quoted(value)}'" for name, value in parts.items() if value)
+    listed = " ".join(f"{name}='{_quoted(value)}'" for name, value in parts.items() if isinstance(value, str) and value)
+    secure = url.query.get("sslmode")
+    # Without it QGIS would fall back to an open connection where the owner asked for a sealed one.
+    listed += f" sslmode={secure}" if secure in _SSL_MODES else ""
     kind = f"srid=4326 type={layer.wkb} checkPrimaryKeyUnicity='0'"
     return "postgres", f'{listed} {kind} table="{POSTGRES_SCHEMA}"."{layer.name}" (geom)'
 

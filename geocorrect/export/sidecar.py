@@ -17,7 +17,8 @@ import orjson
 
 from geocorrect.catalog import Catalog, StoredResult
 from geocorrect.catalog.codec import camera_row
-from geocorrect.export.bundle import Posed, atomic_folder, notice, posed_images
+from geocorrect.export.atomic_folder import atomic_folder
+from geocorrect.export.bundle import Posed, notice, posed_images
 from geocorrect.export.features import rounded
 
 DESCRIPTION = "mapillary_image_description.json"

@@ -75,7 +75,10 @@ def write_plots(
 
 
 def publish(catalog: Catalog, request: ReportRequest) -> Written:
-    """Page and plots of one reading of the catalog; UsageError for a run that does not exist."""
+    """Page and plots of one reading of the catalog; UsageError for a run that does not exist.
+
+    DatabaseError for one that was rolled back: its numbers would look as if they were in force.
+    """
     contents = read_contents(catalog, request.truth, _filter(catalog, request.run))
     files: list[Path] = []
     if request.page is not None:
@@ -107,4 +110,5 @@ def _filter(catalog: Catalog, run: str | None) -> ResultFilter | None:
     if len(keys) != 1:
         known = ", ".join(stored.run_key[:12] for stored in catalog.runs()) or "none"
         raise UsageError(f"--run {run!r} names {len(keys)} runs of {catalog.address}; its runs: {known}")
-    return ResultFilter(run_key=keys[0], in_force=False)
+    catalog.require_run_in_force(keys[0])
+    return ResultFilter(run_key=keys[0], in_force=False, withdrawn=False)

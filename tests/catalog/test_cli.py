@@ -10,11 +10,13 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from geocorrect.catalog import Catalog
+from geocorrect.catalog import Catalog, ResultFilter
 from geocorrect.catalog.cli import app as db
+from geocorrect.catalog.sequences import SequenceStore
 from geocorrect.console import Invocation
 from geocorrect.errors import DatabaseError, InputError, UsageError
 from geocorrect.export.cli import register
+from geocorrect.export.export import export_catalog
 
 
 @pytest.fixture
@@ -99,6 +101,34 @@ def test_export_with_filters(path: str, tmp_path: Path) -> None:
     assert count("--dry-run") == 15
     assert not (tmp_path / "out.geojson").exists()
     assert "8 layers written" in call("export", "map.qgz", "--catalog", path).stderr
+
+
+@pytest.mark.parametrize("name", ["out.geojson", "out.fgb", "sfm"])
+def test_what_was_taken_back_is_not_exported(path: str, tmp_path: Path, name: str) -> None:
+    """A file does not show what a person said about its numbers, so such numbers stay in the catalog."""
+
+    def export(*arguments: str) -> Result:
+        kind = ["--format", "opensfm"] if name == "sfm" else []
+        return call("export", name, "--catalog", path, "--json", "--run", "run-a", *kind, *arguments)
+
+    with Catalog.open(path) as catalog:
+        catalog.retract(["1001", "1002"], "the façade was rebuilt", "run-a")
+    # 1000 stays: run-b has a newer result, but nobody said that the older one is wrong.
+    assert json.loads(export().stdout)["count"] == json.loads(export("--dry-run").stdout)["count"] == 14
+    with Catalog.open(path) as catalog:
+        SequenceStore(catalog).rest_on("run-b", ["run-a"])
+        catalog.rollback("run-a", "wrong weights")
+        with pytest.raises(DatabaseError, match="run-b rests on a run that was rolled back"):
+            catalog.require_run_in_force("run-b")
+        with pytest.raises(DatabaseError, match="wrong weights"):
+            export_catalog(catalog, Path("new.csv"), wanted=ResultFilter(run_key="run-a", in_force=False))
+        assert export_catalog(catalog, Path("all.csv"), wanted=ResultFilter(in_force=False)) == 0
+    before = (tmp_path / name).stat().st_mtime_ns
+    for more in ((), ("--dry-run",)):
+        with pytest.raises(DatabaseError, match="run-a was rolled back.*wrong weights.*geocorrect db restore run-a"):
+            export(*more)
+    assert (tmp_path / name).stat().st_mtime_ns == before
+    assert not (tmp_path / "new.csv").exists()
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,10 @@ def test_every_file_names_attribution_and_licences(catalog: Catalog, tmp_path: P
     for name in ("out.gpkg", "out.fgb", "out.parquet", "out.csv", "out.geojson"):
         export_catalog(catalog, tmp_path / name)
     parquet = pyarrow.parquet.read_metadata(tmp_path / "out.parquet").metadata
+    # GeoParquet 1.1 follows RFC 7946: six numbers for points with heights.
+    box = json.loads(parquet[b"geo"])["columns"]["geometry"]["bbox"]
+    assert box == json.loads((tmp_path / "out.geojson").read_text())["bbox"]
+    assert len(box) == 6
     heads = {
         "gpkg": json.dumps(pyogrio.read_info(tmp_path / "out.gpkg", layer="corrections")["dataset_metadata"]),
         "fgb": json.dumps(pyogrio.read_info(tmp_path / "out.fgb")["layer_metadata"]),
@@ -310,14 +314,20 @@ def test_the_project_lists_every_layer_relative_to_itself(catalog: Catalog, tmp_
 
 
 @pytest.mark.postgis
-def test_a_server_project_holds_no_password(tmp_path: Path, postgis_url: str) -> None:
+def test_a_server_project_can_be_handed_on(tmp_path: Path, postgis_url: str) -> None:
     with Catalog.open(postgis_url, create=True) as catalog:
         world.fill(catalog, 3)
-        catalog.engine.url = catalog.engine.url.set(password="hunter2")  # type: ignore[misc]
+        url = catalog.engine.url.set(username="the_owner", password="hunter2")
+        catalog.engine.url = url.update_query_dict({"sslmode": "verify-full", "service": "streets"})  # type: ignore[misc]
         export_catalog(catalog, tmp_path / "p.qgz")
         for name in ("a.geojson", "a.csv", "a.gpkg"):
             assert export_catalog(catalog, tmp_path / name) == 3
     with zipfile.ZipFile(tmp_path / "p.qgz") as archive:
         project = archive.read("p.qgs").decode()
     assert "hunter2" not in project
+    assert "the_owner" not in project
+    assert project.count("sslmode=verify-full") == project.count("service='streets'") == len(LAYERS)
+    assert "CC-BY-SA-4.0" in (
+        ElementTree.fromstring(project.split("\n", 1)[1]).findtext("projectMetadata/license") or ""
+    )
     assert 'table="geocorrect"."current_correction" (geom)' in project.replace("&quot;", '"')

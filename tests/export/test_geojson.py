@@ -41,11 +41,16 @@ def test_points_lie_where_the_photos_were_taken(catalog: Catalog, tmp_path: Path
     assert by_id["1003"]["properties"]["status"] == "accepted"
     assert by_id["1004"]["properties"]["reason"] == "too_few_matches"
     assert len(by_id["1004"]["geometry"]["coordinates"]) == 2
-    west, south, east, north = data["bbox"]
+    # RFC 7946, section 5: all axes of the south-western corner, then all axes of the north-eastern one.
+    corners = np.array(data["bbox"]).reshape(2, 3)
+    places = np.array([f["geometry"]["coordinates"] for f in data["features"] if f["properties"]["reason"] is None])
+    np.testing.assert_array_equal(corners[:, 2], [places[:, 2].min(), places[:, 2].max()])
     for feature in data["features"]:
-        x, y = feature["geometry"]["coordinates"][:2]
-        assert west <= x <= east
-        assert south <= y <= north
+        place = feature["geometry"]["coordinates"]
+        assert (corners[0, : len(place)] <= place).all()
+        assert (place <= corners[1, : len(place)]).all()
+    assert write_geojson(catalog.tables(ResultFilter(status=(Status.REJECTED,))), path) == 4
+    assert len(json.loads(path.read_text())["bbox"]) == 4  # no heights in it, none in the box
 
 
 def test_the_same_catalog_gives_the_same_bytes(catalog: Catalog, tmp_path: Path) -> None:
@@ -83,6 +88,7 @@ def test_a_failed_export_leaves_the_old_file(catalog: Catalog, tmp_path: Path) -
 
 def test_a_box_over_the_antimeridian_has_its_west_in_the_east() -> None:
     bounds = Bounds()
-    bounds.add(np.array([[179.9, -10.0], [-179.8, -11.0]]))
-    bounds.add(np.array([[179.5, -9.0], [np.nan, np.nan]]))
-    assert bounds.box() == [179.5, -11.0, -179.8, -9.0]
+    bounds.add(np.array([[179.9, -10.0, np.nan], [-179.8, -11.0, np.nan]]))
+    assert bounds.box() == [179.9, -11.0, -179.8, -10.0]
+    bounds.add(np.array([[179.5, -9.0, 3.0], [179.6, -9.5, -2.0], [np.nan, np.nan, 99.0]]))
+    assert bounds.box() == [179.5, -11.0, -2.0, -179.8, -9.0, 3.0]

@@ -1,4 +1,4 @@
-"""A folder as the demo leaves it, small: a catalog whose numbers vary, and its truth."""
+"""What the demo leaves; and a folder like it whose numbers are known beforehand."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import catalog_world as world
 import numpy as np
 import pytest
+from demo_output import demo_output
 
 from geocorrect.catalog import Catalog
 from geocorrect.errors import Reason, Status
@@ -45,6 +46,11 @@ def _truth() -> dict[str, object]:
         "frame": asdict(world.ROME),
         "building_outlines_m": [[[0, 5], [150, 5], [150, 15], [0, 15]]],
     }
+
+
+@pytest.fixture(scope="session")
+def real_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return demo_output(tmp_path_factory.mktemp("real-demo"))
 
 
 @pytest.fixture(scope="session")

@@ -56,6 +56,26 @@ def test_how_much_to_trust(demo_folder: Path) -> None:
     assert all(0.01 < row[2] < 0.5 for row in found["rows"])
 
 
+def test_all_three_on_what_the_demo_leaves(real_demo: Path) -> None:
+    summary = json.loads((real_demo / "summary.json").read_text())
+    found = run("first_look", real_demo, "counts", "reasons", "n_shown")
+    assert found["counts"]["accepted"] == summary["n_accepted"]
+    assert found["counts"].get("rejected", 0) == sum(summary["reasons"].values())
+    assert found["reasons"] == summary["reasons"]
+    assert found["n_shown"] == summary["n_images"]
+    assert "</html>" in (real_demo / "report.html").read_text(encoding="utf-8")
+    found = run("analysing_a_catalog", real_demo, "devices", "rejections", "covered_m2")
+    assert sum(row["n_photos"] for row in found["devices"]) > 0
+    assert sum(row["n"] for row in found["rejections"]) == sum(summary["reasons"].values())
+    assert found["covered_m2"] > 100
+    found = run("how_much_to_trust", real_demo, "rows")
+    limit, kept, median_m, largest_m = found["rows"][-1]
+    assert kept == summary["n_accepted"]
+    assert median_m == pytest.approx(summary["corrected_median_m"], abs=0.02)
+    assert median_m <= largest_m < 1.0
+    assert limit < 1.0
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_are_small_and_stripped(path: Path) -> None:
     notebook = json.loads(path.read_text(encoding="utf-8"))

@@ -16,6 +16,7 @@ from qgis.core import (
     QgsMapRendererParallelJob,
     QgsMapSettings,
     QgsProject,
+    QgsRenderContext,
     QgsVectorLayer,
 )
 from qgis.PyQt.QtCore import QSize
@@ -29,7 +30,7 @@ def described(layer):
         "valid": layer.isValid(),
         "count": sum(1 for _ in layer.getFeatures()) if layer.isValid() else None,
         "renderer": renderer.type() if renderer else None,
-        "symbols": len(renderer.legendSymbolItems()) if renderer else 0,
+        "colours": [symbol.color().name() for symbol in renderer.symbols(QgsRenderContext())] if renderer else [],
         "crs": layer.crs().authid(),
         "fields": [field.name() for field in layer.fields()],
     }
@@ -71,22 +72,26 @@ def main():
         layer.loadDefaultStyle()
         result["layers"].append(described(layer))
         if layer.isValid() and result["layers"][-1]["count"]:
-            render([layer], os.path.join(job["pictures"], f"{name}.png"))
+            picture = os.path.join(job["pictures"], f"{len(result['layers']):02d}_{name}.png")
+            result["layers"][-1]["picture"] = picture
+            render([layer], picture)
     for path in job["projects"]:
         project = QgsProject.instance()
         project.clear()
         read = project.read(path)
         nodes = project.layerTreeRoot().findLayers()
         shown = [node.layer() for node in nodes if node.isVisible()]
+        picture = os.path.join(job["pictures"], os.path.basename(path) + ".png")
         result["projects"].append(
             {
                 "read": read,
                 "layers": [described(node.layer()) for node in nodes],
                 "shown": len(shown),
                 "crs": project.crs().authid(),
+                "picture": picture,
             }
         )
-        render(shown, os.path.join(job["pictures"], os.path.basename(path) + ".png"))
+        render(shown, picture)
     with open(sys.argv[2], "w") as file:
         json.dump(result, file, indent=1)
     # exitQgis crashes at the end of scripts (QGIS 3.22).

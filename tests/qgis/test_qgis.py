@@ -1,6 +1,7 @@
-"""Real QGIS opens everything that we write: valid, counted, styled. Run on demand: `pytest -m qgis`.
+"""Real QGIS opens everything that we write: valid, counted, styled, drawn. Run on demand: `pytest -m qgis tests/qgis`.
 
-Needs `apt-get install --no-install-recommends qgis python3-qgis qgis-providers` (1.1 GB).
+Needs `apt-get install --no-install-recommends qgis python3-qgis qgis-providers` (1.1 GB); GEOCORRECT_REQUIRE_QGIS=1
+makes its absence a failure. GEOCORRECT_DEMO names a folder where the demo has run, else a small one is made.
 GEOCORRECT_QGIS_PICTURES names a folder that keeps the rendered pictures.
 """
 
@@ -8,116 +9,157 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import catalog_world as world
+import numpy as np
 import pytest
+from PIL import Image
+from qgis_scene import SYSTEM_PYTHON, Scene, copy_catalog
+from sqlalchemy import make_url
 
 from geocorrect.catalog import Catalog
+from geocorrect.catalog.qml import renderer
 from geocorrect.catalog.views import views_of
 from geocorrect.export.export import export_catalog
 from geocorrect.export.qgis import LAYERS
 
-pytestmark = pytest.mark.qgis
-SYSTEM_PYTHON = "/usr/bin/python3"
+pytestmark = [pytest.mark.qgis, pytest.mark.usefixtures("_qgis")]
 SCRIPT = Path(__file__).parent / "in_qgis.py"
-RENDERERS = {"current_correction": "graduatedSymbol", "rejected": "categorizedSymbol"}
-COUNTS = {"current_correction": 24, "rejected": 6, "displacement": 24, "error_ellipse": 24, "coverage": 24, "image": 30,
-          "anchor": 31, "sequence_bias": 3}  # fmt: skip
+LIKE = {"geojson": "current_correction", "flatgeobuf": "current_correction", "corrections": "current_correction"}
+LEAST_INK_PX = 40
+"""What a single small marker covers."""
 
 
-@pytest.fixture(scope="module")
-def _qgis() -> None:
-    probe = subprocess.run([SYSTEM_PYTHON, "-c", "import qgis.core"], capture_output=True, check=False)
-    if probe.returncode:
-        pytest.skip("QGIS is not installed: apt-get install --no-install-recommends qgis python3-qgis qgis-providers")
-
-
-def in_qgis(folder: Path, layers: list[tuple[str, str, str]], projects: list[Path]) -> dict[str, Any]:
-    pictures = Path(os.environ.get("GEOCORRECT_QGIS_PICTURES", folder))
-    job = {"layers": layers, "projects": [str(p) for p in projects], "pictures": str(pictures)}
+def in_qgis(
+    folder: Path, layers: list[tuple[str, str, str]], project: Path, more: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """What QGIS says of layers (provider, source, name) and of a project; more: environment variables."""
+    pictures = Path(os.environ.get("GEOCORRECT_QGIS_PICTURES") or folder).absolute()
+    pictures.mkdir(parents=True, exist_ok=True)
+    job = {"layers": layers, "projects": [str(project)], "pictures": str(pictures)}
     (folder / "job.json").write_text(json.dumps(job))
     environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen", "XDG_RUNTIME_DIR": str(folder), "HOME": str(folder)}
     for name in ("PYTHONPATH", "VIRTUAL_ENV", "PROJ_DATA", "PROJ_LIB", "GDAL_DATA"):
         environment.pop(name, None)
     command = [SYSTEM_PYTHON, str(SCRIPT), str(folder / "job.json"), str(folder / "result.json")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(
+        command, env=environment | (more or {}), capture_output=True, text=True, timeout=240, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     result: dict[str, Any] = json.loads((folder / "result.json").read_text())
     return result
 
 
-def check_layers(found: list[dict[str, Any]]) -> None:
-    for layer in found:
-        name = layer["name"].split(".")[-1]
-        assert layer["valid"], layer
-        # GDAL reads a GeoJSON with heights as EPSG:4979, the ellipsoidal WGS84, which is what it holds.
-        assert layer["crs"] == ("EPSG:4979" if name == "geojson" else "EPSG:4326"), layer
-        if name in COUNTS:
-            assert layer["count"] == COUNTS[name], layer
-            assert layer["renderer"] == RENDERERS.get(name, "singleSymbol"), layer
-        if name == "current_correction":
-            assert layer["symbols"] == 5, layer
+def check_layer(layer: dict[str, Any], catalog_layer: str, count: int) -> None:
+    assert layer["valid"], layer
+    # GDAL reads a GeoJSON with heights as EPSG:4979, the ellipsoidal WGS84, which is what it holds.
+    assert layer["crs"] == ("EPSG:4979" if layer["name"] == "geojson" else "EPSG:4326"), layer
+    assert layer["count"] == count, layer
+    check_style(layer, catalog_layer)
+    if count:
+        check_picture(Path(layer["picture"]))
 
 
-def check_project(project: dict[str, Any]) -> None:
+def check_style(layer: dict[str, Any], catalog_layer: str) -> None:
+    """Kind of renderer and every colour are ours: QGIS' own first style is a single symbol of a random colour."""
+    ours = renderer(catalog_layer)
+    kind = re.search(r'renderer-v2 type="(\w+)"', ours)
+    assert kind is not None
+    assert layer["renderer"] == kind[1], layer
+    rgb = re.findall(r'<Option name="(?:line_)?color" type="QString" value="(\d+),(\d+),(\d+)', ours)
+    expected = ["#" + "".join(f"{int(value):02x}" for value in colour) for colour in rgb]
+    assert layer["colours"] == (expected[:1] if kind[1] == "singleSymbol" else expected), layer
+
+
+def check_picture(path: Path) -> None:
+    pixels = np.asarray(Image.open(path).convert("RGB"))
+    assert int((pixels != 255).any(axis=2).sum()) >= LEAST_INK_PX, f"{path} is blank"
+
+
+def check_project(project: dict[str, Any], scene: Scene, *, styled: bool = True) -> None:
     assert project["read"]
     assert project["crs"] == "EPSG:3857"
     assert [layer["name"] for layer in project["layers"]] == [layer.title for layer in LAYERS]
-    assert all(layer["valid"] for layer in project["layers"])
-    assert [layer["count"] for layer in project["layers"]] == [COUNTS[layer.name] for layer in LAYERS]
-    renderers = {layer.name: found["renderer"] for layer, found in zip(LAYERS, project["layers"], strict=True)}
-    assert renderers["current_correction"] == "graduatedSymbol"
-    assert renderers["rejected"] == "categorizedSymbol"
+    for found, layer in zip(project["layers"], LAYERS, strict=True):
+        assert found["valid"], found
+        assert found["count"] == scene.counts[layer.name], found
+        if styled:
+            check_style(found, layer.name)
+    assert project["shown"] == sum(layer.shown for layer in LAYERS)
+    check_picture(Path(project["picture"]))
 
 
-@pytest.mark.usefixtures("_qgis")
-def test_geopackage_and_files(tmp_path: Path) -> None:
-    catalog_path = tmp_path / "catalog.gpkg"
-    with Catalog.open(str(catalog_path), create=True) as catalog:
-        world.fill(catalog, 30)
-        for name in ("out.geojson", "out.fgb", "out.gpkg", "project.qgz"):
+def test_a_picture_of_nothing_is_noticed(tmp_path: Path) -> None:
+    Image.new("RGB", (1000, 600), "white").save(tmp_path / "white.png")
+    with pytest.raises(AssertionError, match="is blank"):
+        check_picture(tmp_path / "white.png")
+
+
+def test_geopackage_and_files(scene: Scene, tmp_path: Path) -> None:
+    with Catalog.open(str(scene.catalog)) as catalog:
+        for name in ("out.geojson", "out.fgb", "out.gpkg", f"{scene.name}.qgz"):
             export_catalog(catalog, tmp_path / name)
-    spatial = [view.name for view in views_of("sqlite") if view.spatial] + ["image", "anchor"]
-    layers = [("ogr", f"{catalog_path}|layername={name}", f"gpkg.{name}") for name in spatial]
+    layers = [("ogr", f"{scene.catalog}|layername={layer.name}", layer.name) for layer in LAYERS]
     layers += [("ogr", str(tmp_path / "out.geojson"), "geojson"), ("ogr", str(tmp_path / "out.fgb"), "flatgeobuf")]
-    layers += [("ogr", f"{tmp_path / 'out.gpkg'}|layername={n}", f"copy.{n}") for n in ("corrections", "error_ellipse")]
-    result = in_qgis(tmp_path, layers, [tmp_path / "project.qgz"])
-    check_layers(result["layers"])
-    by_name = {layer["name"]: layer for layer in result["layers"]}
-    for name in ("geojson", "flatgeobuf", "copy.corrections"):
-        assert (by_name[name]["count"], by_name[name]["renderer"]) == (24, "graduatedSymbol"), by_name[name]
-    check_project(result["projects"][0])
+    copied = ("corrections", "displacement", "error_ellipse")
+    layers += [("ogr", f"{tmp_path / 'out.gpkg'}|layername={name}", name) for name in copied]
+    result = in_qgis(tmp_path, layers, tmp_path / f"{scene.name}.qgz")
+    assert len(result["layers"]) == len(LAYERS) + 5
+    for layer in result["layers"]:
+        like = LIKE.get(layer["name"], layer["name"])
+        check_layer(layer, like, scene.counts[like])
+    check_project(result["projects"][0], scene)
 
 
 @pytest.mark.postgis
-@pytest.mark.usefixtures("_qgis")
-def test_postgis(tmp_path: Path, postgis_url: str) -> None:
-    with Catalog.open(postgis_url, create=True) as catalog:
-        world.fill(catalog, 30)
-        export_catalog(catalog, tmp_path / "server.qgz")
-        database, host = catalog.engine.url.database, catalog.engine.url.query.get("host") or catalog.engine.url.host
-        user = catalog.engine.url.username
-    base = f"dbname='{database}' host='{host}' user='{user}' key='fid' srid=4326"
-    spatial = [view for view in views_of("postgresql") if view.spatial]
-    layers = [("postgres", f'{base} table="geocorrect"."{v.name}" (geom)', f"postgis.{v.name}") for v in spatial]
-    result = in_qgis(tmp_path, layers, [tmp_path / "server.qgz"])
-    check_layers(result["layers"])
-    check_project(result["projects"][0])
+def test_postgis_as_a_reader(scene: Scene, tmp_path: Path, postgis_url: str, as_reader: str) -> None:
+    """As people look at it: not the owner, but a member of geocorrect_reader."""
+    with Catalog.open(str(scene.catalog)) as source, Catalog.open(postgis_url) as catalog:
+        copy_catalog(source, catalog)
+        export_catalog(catalog, tmp_path / f"{scene.name}-server.qgz")
+    url = make_url(as_reader)
+    host, port = url.query.get("host") or url.host, f"port='{url.port}'" if url.port else ""
+    base = f"dbname='{url.database}' host='{host}' {port} user='{url.username}' password='{url.password}' key='fid'"
+    spatial = {view.name for view in views_of("postgresql") if view.spatial} | {"image", "anchor"}
+    assert {layer.name for layer in LAYERS} <= spatial
+    layers = [
+        ("postgres", f'{base} srid=4326 type={layer.wkb} table="geocorrect"."{layer.name}" (geom)', layer.name)
+        for layer in LAYERS
+    ]
+    who = {"PGUSER": str(url.username), "PGPASSWORD": str(url.password)}
+    result = in_qgis(tmp_path, layers, tmp_path / f"{scene.name}-server.qgz", who)
+    # The project carries its styles; layers that a person adds by hand find theirs in public.layer_styles.
+    check_project(result["projects"][0], scene)
+    assert [layer["count"] for layer in result["layers"]] == [scene.counts[layer.name] for layer in LAYERS]
+    if not may_read_styles(as_reader):
+        pytest.xfail("readers may not read public.layer_styles yet")
+    for layer in result["layers"]:
+        check_layer(layer, layer["name"], scene.counts[layer["name"]])
 
 
-@pytest.mark.usefixtures("_qgis")
-def test_gdal_finds_the_geopackages_valid(tmp_path: Path) -> None:
-    """GDAL's own validator (package python3-gdal, which QGIS needs) on a catalog and on a copy for others."""
+def may_read_styles(url: str) -> bool:
+    with Catalog.open(url) as catalog, catalog.engine.connect() as connection:
+        asked = "select has_table_privilege('public.layer_styles', 'select')"
+        return bool(connection.exec_driver_sql(asked).scalar_one())
+
+
+@pytest.mark.parametrize("count", [30, 2500], ids=["row by row", "in bulk"])
+def test_gdal_finds_the_geopackages_valid(tmp_path: Path, count: int) -> None:
+    """GDAL's own validator (package python3-gdal, which QGIS needs) on a catalog and on a copy for others.
+
+    From 2000 results on, the catalog writes blobs and spatial index itself.
+    """
     with Catalog.open(str(tmp_path / "catalog.gpkg"), create=True) as catalog:
-        world.fill(catalog, 30)
+        world.fill(catalog, count)
         export_catalog(catalog, tmp_path / "copy.gpkg")
     hidden = ("PYTHONPATH", "PROJ_LIB", "GDAL_DATA")
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     for name in ("catalog.gpkg", "copy.gpkg"):
         command = [SYSTEM_PYTHON, "-m", "osgeo_utils.samples.validate_gpkg", str(tmp_path / name)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
         assert done.returncode == 0, done.stderr[-1000:]
         assert done.stderr == "", name

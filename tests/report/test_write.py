@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 
 from geocorrect.catalog import Catalog, ResultFilter
 from geocorrect.console import Invocation
-from geocorrect.errors import InputError, OutputError, Status, UsageError
+from geocorrect.errors import DatabaseError, InputError, OutputError, Status, UsageError
 from geocorrect.report.cli import report
 from geocorrect.report.truth import Truth
 from geocorrect.report.write import ReportRequest, publish, write_plots, write_report
@@ -98,6 +99,17 @@ def test_a_run_is_found_by_the_beginning_of_its_key(catalog: Catalog, tmp_path: 
     assert publish(catalog, ReportRequest(tmp_path / "run.html", run="run")).n_photos == 20
     with pytest.raises(UsageError, match="its runs: run-a"):
         publish(catalog, ReportRequest(tmp_path / "none.html", run="zebra"))
+    assert not (tmp_path / "none.html").exists()
+
+
+def test_what_was_taken_back_is_not_reported(catalog_path: Path, tmp_path: Path) -> None:
+    own = shutil.copy(catalog_path, tmp_path / "own.gpkg")
+    with Catalog.open(str(own)) as catalog:
+        catalog.retract(["1001"], "the façade was rebuilt")
+        assert publish(catalog, ReportRequest(tmp_path / "run.html", run="run-a")).n_photos == 19
+        catalog.rollback("run-a", "wrong weights")
+        with pytest.raises(DatabaseError, match="run-a was rolled back.*wrong weights"):
+            publish(catalog, ReportRequest(tmp_path / "none.html", run="run-a"))
     assert not (tmp_path / "none.html").exists()
 
 
