@@ -29,6 +29,11 @@ from geocorrect.export.features import (
 
 _WHOLE = ("n_anchors", "n_inliers")
 _TRUTH = ("depth_is_oracle",)
+_FREE_TEXT = (
+    "image_id", "sequence_id", "detail", "matcher", "depth", "run_key", "creator", "page_url", "licence",
+)  # fmt: skip
+_FORMULA = ("=", "+", "-", "@", "\t", "\n")
+"""How texts begin that a spreadsheet may take for a formula (OWASP, CSV injection)."""
 _INSTANTS = ("captured_at", "recorded_at")
 
 
@@ -36,18 +41,28 @@ def write_csv(tables: Iterable[ResultTable], path: Path) -> int:
     """One line per result: lon_deg, lat_deg, height_m, then the properties; UTF-8, empty = unknown.
 
     A CSV file has no place for anything but rows: attribution and licences of the whole stand in `NAME.license` beside.
+    Names come from strangers, and people open the file in a spreadsheet: a text that would be a formula there begins
+    with an apostrophe.
     """
     count, licences = 0, Licences()
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as text:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
         for table in tables:
-            writer.writerows(zip(*(listed(values) for values in _placed(table).values()), strict=True))
+            columns = [_harmless(values) if name in _FREE_TEXT else listed(values)
+                       for name, values in _placed(table).items()]  # fmt: skip
+            writer.writerows(zip(*columns, strict=True))
             licences.add(table["licence"])
             count += len(table["licence"])
     with atomic_file(path.with_name(f"{path.name}.license")) as beside:
         beside.write(f"{ATTRIBUTION}\nLicences of the photos: {licences.text()}\n".encode())
     return count
+
+
+def _harmless(texts: Iterable[str | None]) -> list[str | None]:
+    # Older Pythons write a carriage return without quotes, and readers take it for the end of the row.
+    plain = [text.replace("\r\n", "\n").replace("\r", "\n") if text and "\r" in text else text for text in texts]
+    return [f"'{text}" if text and text.startswith(_FORMULA) else text for text in plain]
 
 
 def write_geoparquet(tables: Iterable[ResultTable], path: Path) -> int:

@@ -164,6 +164,24 @@ def test_csv_survives_commas_quotes_and_line_breaks(tmp_path: Path) -> None:
     assert float(rows[1]["displacement_m"]) == 5.0
 
 
+@pytest.mark.parametrize("creator", ['=HYPERLINK("http://x","y")', "+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "a=b-c"])
+def test_a_spreadsheet_finds_no_formula_in_a_csv(tmp_path: Path, creator: str) -> None:
+    """The name of a photo's creator is chosen by a stranger (OWASP: CSV injection)."""
+    from geocorrect.records import Attribution
+
+    with Catalog.open(str(tmp_path / "c.gpkg"), create=True) as catalog:
+        world.fill(catalog, 1)
+        catalog.upsert_images([replace(world.image(0), attribution=Attribution(creator, "", "CC0"))])
+        export_catalog(catalog, tmp_path / "out.csv")
+        export_catalog(catalog, tmp_path / "out.geojson")
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["creator"] == (creator if creator == "a=b-c" else f"'{creator}".replace("\r", "\n"))
+    assert float(row["displacement_east_m"]) == pytest.approx(4.0, abs=1e-3)  # numbers are numbers, negative ones too
+    (feature,) = json.loads((tmp_path / "out.geojson").read_text())["features"]
+    assert feature["properties"]["creator"] == creator
+
+
 def test_opensfm_shots_stand_where_the_photos_stand(catalog: Catalog, tmp_path: Path) -> None:
     assert export_catalog(catalog, tmp_path / "sfm", Format.OPENSFM) == 16
     (reconstruction,) = json.loads((tmp_path / "sfm" / "reconstruction.json").read_text())
