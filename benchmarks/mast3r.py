@@ -1,6 +1,7 @@
 """MASt3R at full size with random weights: CPU-seconds and wall time per stage, plain against localisation mode.
 
-    python benchmarks/mast3r.py [--anchors 8] [--repeats 3] [--precision float32] [--compile] [--official CHECKOUT]
+    python benchmarks/mast3r.py [--anchors 8] [--repeats 3] [--precision float32] [--device cuda]
+        [--compile] [--official CHECKOUT]
 
 *Plain* is one ordered pair as a general-purpose implementation runs it: both images encoded, explicit softmax
 attention, rotary tables built at every forward, all four heads, matching by blocks of 8192 × 8192 with maxima over both
@@ -8,7 +9,8 @@ axes. *Localisation* is what the matcher does: anchors' tokens cached, the query
 batch, descriptor heads only, one-sided exact searches. All ratios compare CPU-seconds of one run on one machine.
 `--official` adds the authors' code, from a checkout that you have made and whose licence (CC BY-NC-SA 4.0) you accept,
 on the same weights. `--compile` repeats the localisation with torch.compile, its first call told apart. Errors of the
-number formats: `benchmarks/precision.py`.
+number formats: `benchmarks/precision.py`. On CUDA every stage ends with a synchronisation, wall time counts, and
+peak memory is then that of the device.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -32,7 +35,7 @@ from torch import Tensor
 from geocorrect.networks.mast3r import model as network
 from geocorrect.networks.mast3r import vit
 from geocorrect.networks.mast3r.model import DecodedView, Encoded, Mast3r
-from geocorrect.networks.mast3r.nearest import most_similar
+from geocorrect.networks.mast3r.nearest import coarse_admissible, most_similar
 from geocorrect.networks.mast3r.reciprocal import DescriptorPair, PixelMatches, reciprocal_matches
 from geocorrect.networks.mast3r.sizes import METRIC_512, PATCH_PX
 
@@ -68,6 +71,8 @@ class Clock:
         """Do the work, note its times, give its result."""
         usage, wall = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
         result = work()
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()
         now = resource.getrusage(resource.RUSAGE_SELF)
         stage = self.stages.setdefault(name, Stage())
         stage.cpu_s.append(now.ru_utime + now.ru_stime - usage.ru_utime - usage.ru_stime)
@@ -76,15 +81,18 @@ class Clock:
         return result
 
     def note_memory(self, name: str) -> None:
-        """Peak resident memory of the process until now, weights included; the first note of a name stays."""
-        self.peak_memory_gb.setdefault(name, round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2))
+        """Peak memory until now, of the device or else of the process, with weights; the first note of a name stays."""
+        on_device = torch.cuda.is_initialized()
+        resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        peak = torch.cuda.max_memory_allocated() / 1e9 if on_device else resident
+        self.peak_memory_gb.setdefault(name, round(peak, 2))
 
     def median_cpu_s(self, *names: str) -> float:
         """Sum of the stages' medians."""
         return sum(statistics.median(self.stages[name].cpu_s) for name in names)
 
 
-def random_model(precision: str) -> Mast3r:
+def random_model(precision: str, device: str) -> Mast3r:
     """Full size, seeded weights of a scale that keeps activations finite, without initialising twice."""
     with torch.device("meta"):
         model = Mast3r(METRIC_512)
@@ -98,7 +106,7 @@ def random_model(precision: str) -> Mast3r:
         else:
             fan_in = parameter[0].numel() if parameter.ndim > 1 else parameter.numel()
             parameter.normal_(0.0, 0.6 / fan_in**0.5, generator=generator)
-    return model.use_dtype(getattr(torch, precision))
+    return model.use_dtype(getattr(torch, precision)).to(device)
 
 
 def explicit_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -140,6 +148,8 @@ def measure_localisation(
     query = clock.measure(f"{name}: encode the query", lambda: model.encode(images[:1]))
     view1, view2 = clock.measure(f"{name}: decode k pairs", lambda: model.decode(query, anchors))
     clock.measure(f"{name}: descriptors of k pairs", lambda: _describe_pairs(model, view1, view2))
+    if model.device.type == "cuda":  # where memory allows
+        clock.measure(f"{name}: descriptors of k pairs at once", lambda: _describe_at_once(model, view1, view2))
 
 
 def _describe_pairs(model: Mast3r, view1: DecodedView, view2: DecodedView) -> None:
@@ -147,6 +157,11 @@ def _describe_pairs(model: Mast3r, view1: DecodedView, view2: DecodedView) -> No
     for position in range(len(view2.hooked[-1])):
         model.descriptors(view1.at(position), 1)
         model.descriptors(view2.at(position), 2)
+
+
+def _describe_at_once(model: Mast3r, view1: DecodedView, view2: DecodedView) -> None:
+    model.descriptors(view1, 1)
+    model.descriptors(view2, 2)
 
 
 def measure_compiled(model: Mast3r, clock: Clock, images: Tensor, cached: Tensor, repeats: int) -> None:
@@ -157,18 +172,48 @@ def measure_compiled(model: Mast3r, clock: Clock, images: Tensor, cached: Tensor
         measure_localisation(model, clock, images, cached, "compiled")
 
 
-def synthetic_fields() -> tuple[Tensor, Tensor]:
+def synthetic_fields(device: str) -> tuple[Tensor, Tensor]:
     """Descriptor fields of two views that differ by a shift and noise."""
     generator = torch.Generator().manual_seed(11)
     a = torch.randn(HEIGHT, WIDTH, 24, generator=generator)
     b = a.roll((3, 5), (0, 1)) + 0.6 * torch.randn(HEIGHT, WIDTH, 24, generator=generator)
-    return torch.nn.functional.normalize(a, dim=-1), torch.nn.functional.normalize(b, dim=-1)
+    return _unit(a).to(device), _unit(b).to(device)
+
+
+def smooth_fields(device: str) -> tuple[Tensor, Tensor]:
+    """The same with structure of 8 pixels, without which nothing coarse can be compared."""
+    generator = torch.Generator().manual_seed(12)
+    coarse = torch.randn(1, 24, HEIGHT // 8, WIDTH // 8, generator=generator)
+    a = torch.nn.functional.interpolate(coarse, (HEIGHT, WIDTH), mode="bicubic")[0].permute(1, 2, 0)
+    a = _unit(a + 0.1 * torch.randn(HEIGHT, WIDTH, 24, generator=generator))
+    b = _unit(a.roll((6, 10), (0, 1)) + 0.05 * torch.randn(HEIGHT, WIDTH, 24, generator=generator))
+    return a.to(device), b.to(device)
+
+
+def _unit(field: Tensor) -> Tensor:
+    return torch.nn.functional.normalize(field, dim=-1)
+
+
+def measure_restricted(clock: Clock, fields: tuple[Tensor, Tensor]) -> dict[str, float]:
+    """Matching with `coarse_patches`, beside the full search of the same fields: share of its matches by name."""
+    full = match_set(
+        clock.measure("smooth fields: match", lambda: reciprocal_matches(DescriptorPair(*fields), SUBSAMPLE_PX))
+    )
+    shares = {}
+    for keep in (1, 3):
+        found = clock.measure(f"smooth fields: match, coarse_patches = {keep}", partial(_restricted, fields, keep))
+        shares[f"with the full search, coarse_patches = {keep}"] = len(match_set(found) & full) / len(full)
+    return shares
+
+
+def _restricted(fields: tuple[Tensor, Tensor], keep: int) -> PixelMatches:
+    return reciprocal_matches(DescriptorPair(*fields, coarse_admissible(*fields, keep)), SUBSAMPLE_PX)
 
 
 def both_axes_by_blocks(queries: Tensor, targets: Tensor, block: int = 8192) -> Tensor:
     """Nearest target by blocks of 8192 × 8192 with maxima over both axes, of which one is used (MODELS §1.12)."""
-    best = torch.full((len(queries),), -torch.inf)
-    index = torch.zeros(len(queries), dtype=torch.int64)
+    best = torch.full((len(queries),), -torch.inf, device=queries.device)
+    index = torch.zeros(len(queries), dtype=torch.int64, device=queries.device)
     for row in range(0, len(queries), block):
         for column in range(0, len(targets), block):
             similarity = queries[row : row + block] @ targets[column : column + block].T
@@ -284,22 +329,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--anchors", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--precision", choices=("float32", "bfloat16", "float16"), default="float32")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:N")
     parser.add_argument("--compile", action="store_true", help="also with torch.compile")
     parser.add_argument("--official", type=Path, help="checkout of the authors' code")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
-    clock, fields = Clock(), synthetic_fields()
+    if arguments.official and arguments.device != "cpu":
+        parser.error("--official compares CPU-seconds; leave --device at cpu")
+    clock, fields = Clock(), synthetic_fields(arguments.device)
     identical: dict[str, float] = {}
-    model = random_model(arguments.precision)
+    model = random_model(arguments.precision, arguments.device)
     images = torch.rand(2, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(1)) * 2 - 1
     # Anchors' tokens come from the cache: their values do not matter here, only their number.
-    cached = torch.randn(arguments.anchors, HEIGHT * WIDTH // PATCH_PX**2, METRIC_512.encoder_dim).to(model.dtype)
+    cached = torch.randn(arguments.anchors, HEIGHT * WIDTH // PATCH_PX**2, METRIC_512.encoder_dim)
+    cached = cached.to(model.device, model.dtype)
     most_similar(fields[0][0], fields[1][0])
     model.encode(images[:1, :, :64, :64])
     for _ in range(arguments.repeats):
         measure_localisation(model, clock, images, cached)
         found = measure_matching(clock, fields)
+        identical |= measure_restricted(clock, smooth_fields(arguments.device))
         clock.note_memory("localisation")
         measure_plain(model, clock, images)
         identical["with the plain way"] = measure_plain_matching(clock, fields, found)
@@ -310,7 +360,10 @@ def main() -> None:
     if arguments.compile:
         measure_compiled(model, clock, images, cached, arguments.repeats)
         clock.note_memory("compiled")
-    result = summary(clock, arguments.anchors, identical) | {"precision": arguments.precision}
+    result = summary(clock, arguments.anchors, identical) | {
+        "precision": arguments.precision,
+        "device": arguments.device,
+    }
     if arguments.json:
         print(json.dumps(result, indent=2))
     else:
