@@ -38,11 +38,12 @@ from geocorrect.batch.describe import describe_run
 from geocorrect.batch.engine import build_engine
 from geocorrect.batch.guard import GuardedWorkers
 from geocorrect.batch.options import BatchOptions
+from geocorrect.batch.pipeline import run_pipeline
 from geocorrect.batch.run import plan_run, run_batch
 from geocorrect.batch.stop import StopRequest
 from geocorrect.batch.tiles import Tiles
 from geocorrect.catalog import Catalog
-from geocorrect.config import Settings, load_settings
+from geocorrect.config import ExportSection, Settings, load_settings
 from geocorrect.depth.lidar import LidarDepth
 from geocorrect.errors import Reason
 from geocorrect.geometry.camera import Camera
@@ -95,7 +96,7 @@ def with_batch(settings: Settings, **values: Any) -> Settings:
 
 def bench_overhead(config: Path, _quick: bool) -> None:
     """CPU of a run in this process, and how much of it lies in matching, solving and depth."""
-    settings = with_batch(load_settings(config).settings, seed=1)
+    settings = with_batch(load_settings(config).settings, seed=1, engine="in-process")
     inside_s = [0.0]
 
     def clocked(work: Callable[..., Any]) -> Callable[..., Any]:
@@ -129,7 +130,7 @@ def bench_overhead(config: Path, _quick: bool) -> None:
 
 
 def bench_second(_config: Path, quick: bool) -> None:
-    """`geocorrect correct` where nothing is due, on both back-ends; baseline: the first run of the same photos."""
+    """`geocorrect run` where nothing is due, on both back-ends; baseline: the first run of the same photos."""
     count = 1000 if quick else 10_000
     for name, url in addresses():
         with tempfile.TemporaryDirectory() as folder:
@@ -139,7 +140,7 @@ def bench_second(_config: Path, quick: bool) -> None:
                 began_s = time.perf_counter()
                 batch_scene.correct_all(catalog, Settings())
                 first_s = time.perf_counter() - began_s
-            wall, cpu = zip(*(timed_command(["correct", "--catalog", address], folder) for _ in range(5)), strict=True)
+            wall, cpu = zip(*(timed_command(["run", "--catalog", address], folder) for _ in range(5)), strict=True)
             print(
                 f"second run on {name}: {count} photos unchanged, wall {min(wall):.2f} s best, "
                 f"{statistics.median(wall):.2f} s median of 5, CPU {statistics.median(cpu):.2f} s; first run (photos "
@@ -193,7 +194,10 @@ def bench_memory(config: Path, quick: bool) -> None:
 
 
 def measure_memory(count: int, config: Path) -> None:
-    """Photos every two metres along a street with an anchor every four; pixels are read, nothing is matched."""
+    """`geocorrect run` over photos every two metres along a street with an anchor every four, a thousand a sequence.
+
+    Pixels are read, nothing is matched; every result is exported.
+    """
     anchors_file, photo_file = config.parent / "anchors" / "a0000.png", next((config.parent / "images").glob("*.jpg"))
     camera = pinhole()
     worker.correct_image = lambda query, *_: Rejection(query.image_id, Reason.UNCERTAIN)  # type: ignore[assignment]
@@ -203,11 +207,13 @@ def measure_memory(count: int, config: Path) -> None:
         for start in range(0, count, 1000):
             numbers = range(start, min(start + 1000, count))
             photos = (batch_scene.photo(f"p{i:06}", 2.0 * i) for i in numbers)
-            catalog.upsert_images([replace(photo, camera=camera, path=photo_file) for photo in photos])
+            here = {"camera": camera, "path": photo_file, "sequence_id": f"s{start // 1000:04}"}
+            catalog.upsert_images([replace(photo, **here) for photo in photos])
             anchors = (batch_scene.anchor(f"a{i:06}", 2.0 * i, 0.0, "near-1") for i in numbers if i % 2 == 0)
             catalog.upsert_anchors([replace(anchor, camera=camera, path=anchors_file) for anchor in anchors])
         before_mib = peak_mib()
-        summary = run_batch(Settings(), catalog, StopRequest())
+        settings = batch_scene.in_process(Settings(export=ExportSection(files=(Path(folder) / "corrections.gpkg",))))
+        summary = run_pipeline(settings, catalog).corrected.summary
         assert summary.n_computed == count, summary
         assert summary.reasons == {"uncertain": count}, summary
     print(f"{count} photos, peak before the run {before_mib:.0f} MiB, after", peak_mib())
@@ -247,8 +253,8 @@ class Counted:
 def bench_tiles(config: Path, _quick: bool) -> None:
     """Pixels and depth of the anchors, read tile by tile and read for every image alone (baseline)."""
     found = {}
-    for name, cached in (("image by image", 1), ("tile by tile", BatchOptions().cached_anchors)):
-        settings = with_batch(load_settings(config).settings, seed=2, cached_anchors=cached)
+    for name, cached in (("image by image", 1), ("tile by tile", BatchOptions().cached_anchors_mib)):
+        settings = with_batch(load_settings(config).settings, seed=2, cached_anchors_mib=cached)
         read = anchor_reader.read_anchor
         counted = Counted(read)
         anchor_reader.read_anchor = counted

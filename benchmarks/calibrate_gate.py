@@ -5,8 +5,8 @@ geocorrect/localize/gate_model.py.
     python benchmarks/calibrate_gate.py fit --store out/gate.jsonl
 
 The cells mix good queries with the ways to go wrong: one anchor only, wrong anchors that outnumber the right
-ones (repeated façades), streets from elsewhere, moving vehicles. Half of the seeds fit, the other half
-judges; both figures are printed.
+ones (repeated façades), streets from elsewhere, moving vehicles. Each half of the seeds is judged by the model
+that the other half gives; the model that is written rests on all of them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import json
 import textwrap
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ LIMIT_M = 1.0
 """What a false accept is: a position wrong by more than this."""
 CLEAN = ("1 anchor", "2 anchors", "4 anchors", "4 anchors, focal 3 %")
 TARGET_FALSE_SHARE = 0.01
+FOLDS = 5
 ALIASED_INLIERS = 150
 """A wrong anchor with more inliers than this is a copy of the right place, not another street."""
 MODEL = Path(__file__).resolve().parents[1] / "geocorrect" / "localize" / "gate_model.py"
@@ -98,37 +100,109 @@ def solve_case(cell: str, options: SimulatorOptions, seed: int) -> list[dict[str
             row["rotation_deg"] = float(np.degrees(np.linalg.norm(off[3:])))
             row["nees_rotation"] = float(off[3:] @ np.linalg.solve(pose.covariance[3:, 3:], off[3:]))
             row["nees"] = float(off[:3] @ np.linalg.solve(pose.covariance[:3, :3], off[:3]))
-            row["gate"] = as_mapping(gate_statistics(solution, observed, query))
+            row["gate"] = as_mapping(gate_statistics(solution, observed, query, OPTIONS.gate))
         rows.append(row)
     return rows
 
 
+@dataclass(frozen=True, eq=False)
+class Model:
+    """Everything that is fitted: scaling (F,) and weights (1 + F,) of the error model, its threshold and the limits."""
+
+    mean: np.ndarray
+    spread: np.ndarray
+    weights: np.ndarray
+    threshold: float
+    max_scale_sigmas: float
+    min_lone_coverage: float
+    inflation: float
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What a model says of N solutions: accepted (N,), and errors normalised by its covariance (N,)."""
+
+    accepted: np.ndarray
+    nees: np.ndarray
+    nees_rotation: np.ndarray
+
+
 def fit(rows: Sequence[dict[str, Any]], picture: Path) -> None:
-    """Fit on even seeds, report on odd ones, write the model and the picture of the normalised errors."""
-    solved = [r for r in rows if r["error_m"] is not None]
-    told = np.array([not _undetectable(r) for r in solved])
-    wrong = np.array([r["error_m"] > LIMIT_M for r in solved], float)
-    train = np.array([r["seed"] % 2 == 0 for r in solved])
-    clean = np.array([r["cell"] in CLEAN for r in solved])
-    # As if the covariance had never been inflated: the store remembers with which factor it was filled.
-    nees = np.array([r["nees"] * r["inflation"] for r in solved])
-    inflation = _inflation(nees[train & clean & (wrong == 0)])
-    features = np.array([_features(r, inflation) for r in solved])
-    mean, spread = features[train & told].mean(0), features[train & told].std(0) + 1e-9
-    scaled = (features - mean) / spread
-    weights = _logistic(scaled[train & told], wrong[train & told])
-    probability = _probability(scaled, weights)
-    hard = np.array([_passes_rules(r["gate"]) for r in solved])
-    threshold = _threshold(probability[train & told & hard], wrong[train & told & hard])
-    accepted = (probability <= threshold) & hard
+    """Judge by fitting on each half of the seeds and judging the other; write the model that all seeds give."""
+    solved = [r for r in rows if r["error_m"] is not None and not _counted_elsewhere(r)]
+    even = np.array([r["seed"] % 2 == 0 for r in solved])
+    verdict = _joined(solved, even)
+    model = fit_model(solved)
+    clean = np.array([r["cell"] in CLEAN and r["error_m"] <= LIMIT_M for r in solved])
     report = [
-        *_decisions(solved, wrong > 0, accepted, train, told),
-        f"covariance inflation {inflation:.2f}",
-        *_coverage([r for r, judged in zip(solved, ~train & clean & (wrong == 0), strict=True) if judged], inflation),
+        *_decisions(solved, verdict.accepted),
+        f"covariance inflation {model.inflation:.2f}, scales at most {model.max_scale_sigmas:.1f} sigmas apart, a lone "
+        f"anchor covers at least {model.min_lone_coverage:.0%}",
+        *_coverage([r for r, c in zip(solved, clean, strict=True) if c], _part(verdict, clean)),
     ]
-    print("\n".join([*report, *_by_cell(solved, wrong > 0, accepted, ~train)]))
-    draw(solved, nees / inflation, ~train & clean & (wrong == 0), picture)
-    _write((mean, spread, weights), threshold, inflation, report)
+    print("\n".join([*report, *_by_cell(solved, verdict.accepted)]))
+    draw(solved, verdict.nees, clean, picture)
+    _write(model, report)
+
+
+def fit_model(rows: Sequence[dict[str, Any]]) -> Model:
+    """Covariance inflation, limits, error model and its threshold from solutions with known errors."""
+    wrong = np.array([r["error_m"] > LIMIT_M for r in rows], float)
+    right = [r for r in rows if r["error_m"] <= LIMIT_M and _localisable(r)]
+    told = np.array([not _undetectable(r) for r in rows])
+    inflation = _inflation(np.array([r["nees"] * r["inflation"] for r in right if r["cell"] in CLEAN]))
+    sigmas = np.array([r["gate"]["scale_sigmas"] for r in right])
+    lone = np.array([r["gate"]["coverage"] for r in right if r["gate"]["supporting_anchors"] == 1])
+    features = np.array([_features(r, inflation) for r in rows])
+    mean, spread = features[told].mean(0), features[told].std(0) + 1e-9
+    scaled = (features - mean) / spread
+    limited = Model(
+        mean, spread, _logistic(scaled[told], wrong[told]), 1.0,
+        1.5 * float(np.quantile(sigmas[np.isfinite(sigmas)], 0.99)),
+        float(np.quantile(lone, 0.02)) if len(lone) else 0.0,
+        inflation,
+    )  # fmt: skip
+    # The threshold is set on probabilities of models that have not seen the solution.
+    fold = np.array([r["seed"] // 2 % FOLDS for r in rows])
+    probability = np.empty(len(rows))
+    for k in range(FOLDS):
+        rest = told & (fold != k)
+        probability[fold == k] = _probability(scaled[fold == k], _logistic(scaled[rest], wrong[rest]))
+    judged = told & np.array([_passes_rules(r["gate"], limited) for r in rows])
+    return replace(limited, threshold=_threshold(probability[judged], wrong[judged]))
+
+
+def judge(model: Model, rows: Sequence[dict[str, Any]]) -> Verdict:
+    """What the gate would say with this model, and how its covariance does."""
+    scaled = (np.array([_features(r, model.inflation) for r in rows]) - model.mean) / model.spread
+    rules = np.array([_passes_rules(r["gate"], model) for r in rows])
+    accepted = rules & (_probability(scaled, model.weights) <= model.threshold)
+    factor = np.array([r["inflation"] for r in rows]) / model.inflation
+    nees = (np.array([r[key] for r in rows]) * factor for key in ("nees", "nees_rotation"))
+    return Verdict(accepted, *nees)
+
+
+def _joined(rows: Sequence[dict[str, Any]], even: np.ndarray) -> Verdict:
+    """Each half judged by the model of the other."""
+    parts = {}
+    for half in (True, False):
+        mine = [r for r, e in zip(rows, even, strict=True) if e == half]
+        parts[half] = judge(fit_model([r for r, e in zip(rows, even, strict=True) if e != half]), mine)
+    whole = []
+    for name in ("accepted", "nees", "nees_rotation"):
+        values = np.zeros(len(rows), bool if name == "accepted" else float)
+        values[even], values[~even] = getattr(parts[True], name), getattr(parts[False], name)
+        whole.append(values)
+    return Verdict(*whole)
+
+
+def _part(verdict: Verdict, chosen: np.ndarray) -> Verdict:
+    return Verdict(verdict.accepted[chosen], verdict.nees[chosen], verdict.nees_rotation[chosen])
+
+
+def _counted_elsewhere(row: dict[str, Any]) -> bool:
+    """With every anchor wrong, this cell's world is the one of "elsewhere" with the same seed."""
+    return bool(row["cell"] == "3 anchors, 40 % wrong" and row["n_right"] == 0)
 
 
 def _features(row: dict[str, Any], inflation: float) -> tuple[float, ...]:
@@ -143,45 +217,40 @@ def _inflation(nees: np.ndarray) -> float:
     return float(np.exp(np.mean(np.log(np.quantile(nees, levels) / chi2.ppf(levels, 3)))))
 
 
-def _decisions(
-    solved: Sequence[dict[str, Any]], wrong: np.ndarray, accepted: np.ndarray, train: np.ndarray, told: np.ndarray
-) -> list[str]:
-    localisable = ~wrong & np.array([_localisable(r) for r in solved])
-    lines = []
-    for name, part in (("fitted on", train), ("judged on", ~train)):
-        kept = part & told & accepted
-        found = part & localisable
-        lines.append(
-            f"{name} {int((part & told).sum())} solutions: accepted {int(kept.sum())}, false accepts (> {LIMIT_M:g} m) "
-            f"{int((kept & wrong).sum())} ({share(int((kept & wrong).sum()), int(kept.sum()))}), of {int(found.sum())} "
-            f"localisable accepted {share(int((found & accepted).sum()), int(found.sum()))}"
-        )
-    hidden = ~train & ~told
-    lines.append(
-        f"left out, because no match contradicts them: {int(hidden.sum())} solutions (one aliased anchor alone; most "
-        f"anchors on the same wrong copy of a façade), {int((hidden & accepted).sum())} of them accepted"
-    )
-    return lines
+def _decisions(solved: Sequence[dict[str, Any]], accepted: np.ndarray) -> list[str]:
+    wrong = np.array([r["error_m"] > LIMIT_M for r in solved])
+    told = np.array([not _undetectable(r) for r in solved])
+    found = ~wrong & np.array([_localisable(r) for r in solved])
+    kept, false = int((told & accepted).sum()), int((told & accepted & wrong).sum())
+    return [
+        f"fitted on one half of the seeds, judged on the other, both ways: {int(told.sum())} solutions, accepted "
+        f"{kept}, false accepts (> {LIMIT_M:g} m) {false} ({share(false, kept)}), of {int(found.sum())} localisable "
+        f"accepted {share(int((found & accepted).sum()), int(found.sum()))}",
+        f"left out, because no match contradicts them: {int((~told).sum())} solutions (one aliased anchor alone; most "
+        f"anchors on the same wrong copy of a façade), {int((~told & accepted).sum())} of them accepted",
+    ]
 
 
-def _coverage(rows: Sequence[dict[str, Any]], inflation: float) -> list[str]:
+def _coverage(rows: Sequence[dict[str, Any]], verdict: Verdict) -> list[str]:
     """Judged: what the ellipsoids hold, and whether predicted and real errors grow together."""
     lines = []
-    for name, key in (("position", "nees"), ("rotation", "nees_rotation")):
-        held = np.array([r[key] * r["inflation"] for r in rows]) / inflation
+    for name, held in (("position", verdict.nees), ("rotation", verdict.nees_rotation)):
         parts = [f"{p:.0%} hold {share(int((held < chi2.ppf(p, 3)).sum()), len(held))}" for p in (0.68, 0.95)]
         lines.append(f"{name}: ellipsoids of {', of '.join(parts)}, NEES/3 mean {held.mean() / 3:.2f}, n = {len(held)}")
     rank = spearmanr([r["sigma_m"] for r in rows], [r["distance_m"] for r in rows]).statistic
     return [*lines, f"Spearman correlation of predicted and real position error {rank:.2f}, n = {len(rows)}"]
 
 
-def _by_cell(
-    solved: Sequence[dict[str, Any]], wrong: np.ndarray, accepted: np.ndarray, judged: np.ndarray
-) -> list[str]:
-    lines = ["| cell | n | wrong | accepted | false accepts |", "|---|---|---|---|---|"]
+def _by_cell(solved: Sequence[dict[str, Any]], accepted: np.ndarray) -> list[str]:
+    wrong = np.array([r["error_m"] > LIMIT_M for r in solved])
+    told = np.array([not _undetectable(r) for r in solved])
+    lines = [
+        "| cell | n | wrong | accepted | false accepts | of them nothing contradicts |",
+        "|---|---|---|---|---|---|",
+    ]
     for cell in CELLS:
-        here = judged & np.array([r["cell"] == cell for r in solved])
-        counts = (here, here & wrong, here & accepted, here & accepted & wrong)
+        here = np.array([r["cell"] == cell for r in solved])
+        counts = (here, here & wrong, here & accepted, here & accepted & wrong, here & accepted & wrong & ~told)
         lines.append(f"| {cell} | " + " | ".join(str(int(c.sum())) for c in counts) + " |")
     return lines
 
@@ -238,7 +307,7 @@ def _localisable(row: dict[str, Any]) -> bool:
     return bool(2 * row["n_right"] > CELLS[row["cell"]].anchors)
 
 
-def _passes_rules(statistics: dict[str, float]) -> bool:
+def _passes_rules(statistics: dict[str, float], model: Model) -> bool:
     """The gate's fixed rules, without its error model."""
     o = OPTIONS.gate
     return (
@@ -247,6 +316,8 @@ def _passes_rules(statistics: dict[str, float]) -> bool:
         and not statistics["anchor_spread_m"] > o.max_anchor_spread_m
         and statistics["n_inliers"] >= o.min_inliers
         and statistics["coverage"] >= o.min_coverage
+        and not statistics["scale_sigmas"] > model.max_scale_sigmas
+        and not (statistics["supporting_anchors"] <= 1 and statistics["coverage"] < model.min_lone_coverage)
     )
 
 
@@ -279,11 +350,7 @@ def _threshold(probability: np.ndarray, wrong: np.ndarray) -> float:
     return float(probability[order][allowed[-1]]) if len(allowed) else 0.0
 
 
-def _write(
-    model: tuple[np.ndarray, np.ndarray, np.ndarray], threshold: float, inflation: float, report: list[str]
-) -> None:
-    mean, spread, weights = model
-
+def _write(model: Model, report: list[str]) -> None:
     def numbers(values: np.ndarray) -> str:
         return "(" + ", ".join(f"{v:.6g}" for v in values) + ")"
 
@@ -291,9 +358,12 @@ def _write(
     MODEL.write_text(
         f'"""The gate\'s error model, written by benchmarks/calibrate_gate.py; do not edit.\n\n{provenance}\n"""\n\n'
         "from __future__ import annotations\n\n"
-        f"FEATURE_MEAN = {numbers(mean)}\nFEATURE_SPREAD = {numbers(spread)}\nWEIGHTS = {numbers(weights)}\n"
-        f"ACCEPT_PROBABILITY = {threshold:.6g}\n"
-        f"COVARIANCE_INFLATION = {inflation:.4g}\n"
+        f"FEATURE_MEAN = {numbers(model.mean)}\nFEATURE_SPREAD = {numbers(model.spread)}\n"
+        f"WEIGHTS = {numbers(model.weights)}\n"
+        f"ACCEPT_PROBABILITY = {model.threshold:.6g}\n"
+        f"MAX_SCALE_SIGMAS = {model.max_scale_sigmas:.3g}\n"
+        f"MIN_LONE_COVERAGE = {model.min_lone_coverage:.3g}\n"
+        f"COVARIANCE_INFLATION = {model.inflation:.4g}\n"
     )
 
 

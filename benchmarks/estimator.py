@@ -149,7 +149,7 @@ def _row(
         row |= _measure(pose, case)
     if isinstance(solution, Solution):
         query = Query("q", BLANK, case.query_camera, case.reported_m)
-        row["gate"] = as_mapping(gate_statistics(solution, observed, query))
+        row["gate"] = as_mapping(gate_statistics(solution, observed, query, OPTIONS.gate))
         row["inflation"] = COVARIANCE_INFLATION if method.startswith("joint") else 1.0
     return row
 

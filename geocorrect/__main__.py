@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from types import FrameType
 from typing import Any, NoReturn
 
 from geocorrect.errors import ExitCode, GeocorrectError
 
 
 def main() -> NoReturn:
-    """Run the command line; never returns."""
+    """Run the command line; never returns. SIGTERM ends every command tidily, long jobs after the work at hand."""
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run(sys.argv[1:]))
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+    # An exception, not the system's default, so that unfinished files are removed and locks given back.
+    sys.exit(int(ExitCode.TERMINATED))
 
 
 def run(arguments: list[str]) -> int:

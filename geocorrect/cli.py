@@ -80,18 +80,27 @@ def correct(
     """Correct every image of the catalog that is due (no result yet, or it or its anchors changed)."""
     from geocorrect.batch.job import Allowance, correct_due
     from geocorrect.batch.observe import observed
+    from geocorrect.batch.session import work_session
 
     allowance = Allowance.of(max_images, max_runtime)
 
     settings = invocation(context).settings(catalog)
-    with observed(settings, "correct") as observer, open_catalog(settings) as store, progress_bar("correct") as bar:
-        follow = observer.following(bar)
-        outcome = correct_due(settings, store, allowance=allowance, dry_run=dry_run, on_progress=follow)
+    with (
+        observed(settings, "correct") as observer,
+        open_catalog(settings) as store,
+        work_session(store, allowance.left_s, dry_run=dry_run) as session,
+        progress_bar("correct") as bar,
+    ):
+        if not dry_run:
+            observer.begin()
+        outcome = correct_due(
+            settings, store, allowance=allowance, dry_run=dry_run, on_progress=observer.following(bar), session=session
+        )
         observer.ended(outcome)
     if as_json:
         write_json(outcome.as_json())
     else:
-        stderr().print(outcome.sentence())
+        stderr().print(outcome.sentence(), markup=False)
     raise typer.Exit(outcome.exit_code)
 
 
@@ -106,23 +115,33 @@ def run(
 ) -> None:
     """The scheduled job: harvest the configured area, correct what is due, write the configured exports.
 
-    Without [area] in the configuration nothing is harvested. The exit code is the first failure's. --max-runtime counts
-    from the start; the harvest is not interrupted, and what is there at the end is exported.
+    Without [area] in the configuration nothing is harvested; when the harvest fails, what is there is corrected. The
+    exit code is the gravest failure's. --max-runtime counts from the start; the harvest is not interrupted, and what is
+    there at the end is exported.
     """
     from geocorrect.batch.job import Allowance
     from geocorrect.batch.observe import observed
     from geocorrect.batch.pipeline import run_pipeline
+    from geocorrect.batch.session import work_session
 
     allowance = Allowance.of(max_images, max_runtime)
     settings = invocation(context).settings(catalog)
-    with observed(settings, "run") as observer, open_catalog(settings) as store, progress_bar("correct") as bar:
-        follow = observer.following(bar)
-        outcome = run_pipeline(settings, store, allowance=allowance, dry_run=dry_run, on_progress=follow)
+    with (
+        observed(settings, "run") as observer,
+        open_catalog(settings) as store,
+        work_session(store, allowance.left_s, dry_run=dry_run) as session,
+        progress_bar("correct") as bar,
+    ):
+        if not dry_run:
+            observer.begin()
+        outcome = run_pipeline(
+            settings, store, allowance=allowance, dry_run=dry_run, on_progress=observer.following(bar), session=session
+        )
         observer.ended(outcome)
     if as_json:
         write_json(outcome.as_json())
     else:
-        stderr().print(outcome.sentence())
+        stderr().print(outcome.sentence(), markup=False)
     raise typer.Exit(outcome.exit_code)
 
 
@@ -178,6 +197,7 @@ def _mount_rooms() -> None:
     from geocorrect.batch.cli import sequences
     from geocorrect.catalog.cli import app as db_app
     from geocorrect.demo.cli import demo
+    from geocorrect.depth.cli import app as depth_app
     from geocorrect.evaluate.cli import app as evaluate_app
     from geocorrect.export.cli import export
     from geocorrect.harvest.cli import harvest, import_photos
@@ -197,6 +217,7 @@ def _mount_rooms() -> None:
     app.command("match")(match)
     app.command("demo")(demo)
     app.add_typer(anchors_app, name="anchors")
+    app.add_typer(depth_app, name="depth")
     app.add_typer(models_app, name="models")
     app.add_typer(evaluate_app, name="evaluate")
     app.add_typer(db_app, name="db")

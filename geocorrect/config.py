@@ -24,6 +24,7 @@ from geocorrect.depth.calibrate import CalibrateOptions
 from geocorrect.depth.files import DepthFilesOptions
 from geocorrect.depth.mast3r import Mast3rDepthOptions
 from geocorrect.depth.monocular import DepthAnythingOptions, DepthProOptions, ZoeDepthOptions
+from geocorrect.depth.scaled import ScaleOptions
 from geocorrect.depth.triangulated import TriangulatedOptions
 from geocorrect.errors import ConfigError, ModelError, UsageError
 from geocorrect.harvest.options import HarvestOptions
@@ -39,6 +40,8 @@ from geocorrect.retrieve.neighbours import NeighbourOptions
 from geocorrect.retrieve.options import RetrieveOptions
 
 ENV_PREFIX = "GEOCORRECT__"
+RENAMED = {"batch.cached_anchors": "counted anchors, whatever their size; use batch.cached_anchors_mib, MiB a worker"}
+"""Keys of former versions, and what to write instead."""
 DEFAULT_FILE = Path("geocorrect.toml")
 MatcherName = Literal["sift", "mast3r", "eloftr", "lightglue_disk", "lightglue_superpoint"]
 DepthName = Literal["lidar", "triangulated", "depth_anything_v2", "depth_pro", "zoedepth", "mast3r", "files"]
@@ -105,11 +108,13 @@ class DepthSection:
     """H: which depth source. `lidar` is an oracle and labelled as such in every result.
 
     `triangulated` needs neither scanner nor network: an anchor's neighbours of known pose tell its depth. calibrate: a
-    predicted depth is corrected once per anchor against those neighbours (`geocorrect anchors calibrate`).
+    predicted depth is corrected once per anchor against those neighbours (`geocorrect anchors calibrate`). scale: a
+    predicted depth is multiplied by a factor first.
     """
 
     source: DepthName = "lidar"
     calibrate: bool = False
+    scale: ScaleOptions = field(default_factory=ScaleOptions)
     neighbours: NeighbourOptions = field(default_factory=NeighbourOptions)
     triangulated: TriangulatedOptions = field(default_factory=TriangulatedOptions)
     calibration: CalibrateOptions = field(default_factory=CalibrateOptions)
@@ -120,8 +125,12 @@ class DepthSection:
     files: DepthFilesOptions = field(default_factory=DepthFilesOptions)
 
     def __post_init__(self) -> None:
-        if self.calibrate and self.source in ("lidar", "triangulated"):
+        if self.source not in ("lidar", "triangulated"):
+            return
+        if self.calibrate:
             raise ValueError(f"depth: {self.source} is not predicted by a network; calibrate = true does not apply")
+        if self.scale != ScaleOptions():
+            raise ValueError(f"depth: {self.source} is not predicted by a network; a scale does not apply")
 
     @property
     def needs_neighbours(self) -> bool:
@@ -162,7 +171,7 @@ class Settings(BaseModel):
         settings = self.as_json()
         relevant = {key: settings[key] for key in ("retrieve", "match", "depth", "localize")}
         relevant["seed"] = self.batch.seed
-        del relevant["depth"]["files"]["folder"]
+        del relevant["depth"]["files"]["folder"], relevant["depth"]["files"]["licence"]
         del relevant["match"]["mast3r"]["checkpoint"], relevant["depth"]["mast3r"]["checkpoint"]
         appearance = relevant["retrieve"]["appearance"]
         del appearance["folder"]
@@ -213,13 +222,14 @@ def load_settings(path: Path | None = None, environment: Mapping[str, str] | Non
 def with_depth(settings: Settings, name: str) -> Settings:
     """The settings with another depth source, as a command line names it; UsageError for an unknown one.
 
-    A calibration that does not apply to the new source is switched off.
+    A calibration that does not apply to the new source is switched off; a scale belongs to the configured source.
     """
     if name not in get_args(DepthName):
         raise UsageError(f"--depth {name!r}: use one of {', '.join(get_args(DepthName))}")
     source: DepthName = name  # type: ignore[assignment]
     applies = name not in ("lidar", "triangulated")
-    section = replace(settings.depth, source=source, calibrate=settings.depth.calibrate and applies)
+    scale = settings.depth.scale if source == settings.depth.source else ScaleOptions()
+    section = replace(settings.depth, source=source, calibrate=settings.depth.calibrate and applies, scale=scale)
     return settings.model_copy(update={"depth": section})
 
 
@@ -265,7 +275,7 @@ def _explain(error: ValidationError, origins: Mapping[str, str], file: Path) -> 
         key = ".".join(str(part) for part in problem["loc"])
         where = origins.get(key, str(file))
         if problem["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
-            what = "unknown key; `geocorrect config show` lists the known ones"
+            what = RENAMED.get(key, "unknown key; `geocorrect config show` lists the known ones")
         else:
             what = f"{problem['msg']} (got {problem['input']!r})"
         lines.append(f"{where}: [{key}] {what}")

@@ -90,6 +90,23 @@ def open_catalog(settings: Settings, *, create: bool = False) -> Iterator[Catalo
         catalog.close()
 
 
+@contextmanager
+def held_catalog(settings: Settings, *, create: bool = False) -> Iterator[Catalog]:
+    """The configured catalog, held by this process alone: for commands that write. Raises SceneBusyError.
+
+    Held before it is opened, because opening one to create it may change its schema.
+    """
+    from geocorrect.catalog.connect import engine_for
+    from geocorrect.catalog.hold import hold_scene
+
+    engine = engine_for(settings.catalog.url, create=create)
+    try:
+        with hold_scene(engine), open_catalog(settings, create=create) as catalog:
+            yield catalog
+    finally:
+        engine.dispose()
+
+
 def stderr() -> Console:
     """Console for people; plain when stderr is not a terminal, lines of the JSON log when that is asked for."""
     from rich.console import Console

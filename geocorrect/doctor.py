@@ -78,7 +78,8 @@ def _catalog(settings: Settings) -> str:
     with open_catalog(settings) as store:
         holder = store.holder()
         held = "" if holder is None else f"; held by {holder}"
-        return f"{store.address}: {len(store.anchor_index().ids)} anchors, {len(store.image_ids())} images{held}"
+        n_anchors, n_images = store.sizes()
+        return f"{store.address}: {n_anchors} anchors, {n_images} images{held}"
 
 
 def _disk(settings: Settings) -> str:
@@ -94,9 +95,12 @@ def _disk(settings: Settings) -> str:
 
 
 def _written_folders(settings: Settings) -> Iterator[Path]:
+    from geocorrect.catalog.connect import catalog_path
+
     yield settings.images.folder
-    if "://" not in settings.catalog.url:
-        yield Path(settings.catalog.url).parent
+    path = catalog_path(settings.catalog.url)
+    if path is not None:
+        yield path.absolute().parent
     yield from (file.parent for file in settings.export.files)
     if settings.batch.metrics_file is not None:
         yield settings.batch.metrics_file.parent
@@ -140,8 +144,14 @@ def _device(settings: Settings) -> str:
     device = torch_device(settings.models)
     if device.type != "cuda":
         return f"networks run on the {device.type.upper()}, torch {torch.__version__}"
-    free, total = torch.cuda.mem_get_info(device)
-    return f"{torch.cuda.get_device_name(device)}: {free / 1e9:.0f} of {total / 1e9:.0f} GB free"
+    try:
+        free, total = torch.cuda.mem_get_info(device)
+        name = torch.cuda.get_device_name(device)
+    except RuntimeError as error:
+        # A broken or mismatched driver, a GPU that fell off the bus or is full: what a doctor is for.
+        first = str(error).strip().splitlines()[0]
+        raise ConfigError(f'the GPU does not answer ({first}); check `nvidia-smi`, or set device = "cpu"') from None
+    return f"{name}: {free / 1e9:.0f} of {total / 1e9:.0f} GB free"
 
 
 def _clock(settings: Settings) -> str:

@@ -14,7 +14,8 @@ Two more exit codes carry no exception, because the work was done: 7 (finished, 
 rejected than the allowed share) and 9 (harvest finished with holes). Signals end with 130 and 143.
 
 Inside a batch the failure of one image is a value, `records.Rejection`, with a `Reason` of the closed
-list below. Exceptions are for what a human must mend. Programming errors are not caught.
+list below. Exceptions are for what a human must mend. A programming error is an exception, too; only where
+one image after the other is worked on (`batch.guard`) it is logged and costs that image, and the run ends with 1.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class ModelError(GeocorrectError):
 
 
 class RemoteError(GeocorrectError):
-    """The imagery service refused the request or cannot be reached."""
+    """The imagery service, or the cluster that computes, refused or cannot be reached."""
 
     exit_code = ExitCode.REMOTE
 
@@ -118,6 +119,7 @@ class Reason(StrEnum):
     SEQUENCE_OUTLIER = "sequence_outlier"
     TIME_LIMIT = "time_limit"
     MEMORY_LIMIT = "memory_limit"
+    INTERNAL_ERROR = "internal_error"
 
 
 REASON_TEXT: dict[Reason, str] = {
@@ -141,6 +143,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.SEQUENCE_OUTLIER: "The pose contradicts its neighbours in the sequence.",
     Reason.TIME_LIMIT: "The image took longer than the time limit.",
     Reason.MEMORY_LIMIT: "The image needed more memory than the limit.",
+    Reason.INTERNAL_ERROR: "geocorrect failed on this image: a bug, see the log and report it.",
 }
 
 

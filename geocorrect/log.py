@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -52,6 +52,7 @@ class LogSetup:
 
 
 _setup = LogSetup()
+_collected: list[str] | None = None
 
 
 def redact(text: str) -> str:
@@ -109,8 +110,10 @@ class _StderrHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            sys.stderr.write(self.format(record) + "\n")
-            sys.stderr.flush()
+            if _collected is None:
+                relay([self.format(record)])
+            else:
+                _collected.append(self.format(record))
         except Exception:
             self.handleError(record)
 
@@ -173,6 +176,24 @@ def logged_image(image_id: str) -> Iterator[None]:
         yield
     finally:
         _image_id.reset(token)
+
+
+@contextmanager
+def collected_lines() -> Iterator[list[str]]:
+    """What this process logs within the block goes into the list, for another process to `relay`."""
+    global _collected
+    before, _collected = _collected, []
+    try:
+        yield _collected
+    finally:
+        _collected = before
+
+
+def relay(lines: Iterable[str]) -> None:
+    """Write finished lines of the log, of this process or another."""
+    for line in lines:
+        sys.stderr.write(line + "\n")
+    sys.stderr.flush()
 
 
 def say(text: str, *, error: bool = False) -> None:

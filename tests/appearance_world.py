@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from geocorrect.geometry.frame import Frame
 from geocorrect.networks.mast3r.model import Mast3r
 from geocorrect.networks.mast3r.sizes import Mast3rSizes
+from geocorrect.networks.weights import ModelAccess, accept
 
 WIDTH, HEIGHT, FOCAL_PX = 160, 128, 160.0
 ORIGIN = Frame("street", 12.5, 41.9, 60.0)
@@ -51,6 +52,8 @@ common_log_sigma = 0.01
 log_sigma = 0.02
 [models]
 device = "cpu"
+[models.access]
+folder = "weights"
 [retrieve]
 max_candidates = 2
 """
@@ -104,6 +107,7 @@ def build(folder: Path, count: int = 12) -> AppearanceWorld:
     network.dec_blocks2.load_state_dict(network.dec_blocks.state_dict())
     network.downstream_head2.load_state_dict(network.downstream_head1.state_dict())
     save_file(network.state_dict(), folder / "alike.safetensors")
+    accept("mast3r", ModelAccess(folder / "weights"))
     return AppearanceWorld(folder, table, folder / "photos", folder / "geocorrect.toml")
 
 

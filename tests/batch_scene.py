@@ -49,7 +49,12 @@ def due(catalog: Catalog, settings: Settings) -> set[str]:
 
 def correct_all(catalog: Catalog, settings: Settings) -> str:
     """Run until nothing is due; the key of the run."""
-    return run_batch(settings, catalog, StopRequest()).run_key
+    return run_batch(in_process(settings), catalog, StopRequest()).run_key
+
+
+def in_process(settings: Settings) -> Settings:
+    """The same without a worker process, which takes seconds to start; results and what is due are the same."""
+    return settings.model_copy(update={"batch": replace(settings.batch, engine="in-process")})
 
 
 def ids_between(photos: Iterable[int]) -> set[str]:

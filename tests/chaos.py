@@ -28,9 +28,10 @@ from geocorrect.demo.server import LOOKALIKE_TOKEN, MapillaryLookalike
 GIVE_UP_S = 300.0
 WAIT_FOR_PHASE_S = 60.0
 ORPHANS_MAY_TAKE_S = 60.0
-KINDS = ("parent", "group", "worker", "harvest", "write", "export")
-RAY_PROCESSES = {"ray actor": "ray::", "ray node": "raylet"}
+RAY_PROCESSES = {"ray actor": "ray::_Actor", "ray node": "raylet"}
 """What the processes of a Ray node are called: an actor by its class, the node by its daemon."""
+WORKERS = {"local": ("worker",), "ray": tuple(RAY_PROCESSES)}
+"""Kinds of kills that meet what computes, by engine."""
 
 
 @dataclass
@@ -79,9 +80,12 @@ def make_scene(folder: Path, city: SmallCity, service: MapillaryLookalike, url: 
 
 @dataclass
 class Tally:
-    """What happened. kills by kind; hits: kills that met the phase they aimed at; wrong: what must stay empty."""
+    """What happened. kills: signals that met a living process, by kind; misses: those for which there was none (any
+    more); hits: kills that met the phase they aimed at; the rest must stay empty.
+    """
 
     kills: Counter[str] = field(default_factory=Counter)
+    misses: Counter[str] = field(default_factory=Counter)
     hits: Counter[str] = field(default_factory=Counter)
     rounds: int = 0
     starts: int = 0
@@ -104,6 +108,7 @@ class Tally:
         yield f"{sum(self.kills.values())} SIGKILLs in {self.rounds} rounds, {self.starts} starts of the program"
         for kind, count in sorted(self.kills.items()):
             yield f"  {kind:<12} {count:3d} kills, {self.hits[kind]:3d} in the phase aimed at"
+        yield f"not counted: {sum(self.misses.values())} that came too late"
         yield f"rows lost {self.rows_lost}, doubled {self.rows_doubled}, different {self.rows_different}"
         yield f"half-written files {len(self.half_written)}, left over {len(self.left_over)}, orphans {self.orphans}"
         yield from (f"  {what}" for what in self.half_written + self.left_over + self.examples)
@@ -149,26 +154,35 @@ class Chaos:
         return scene.start("run")
 
     def _kill(self, kind: str, process: subprocess.Popen[bytes], hit: bool) -> None:
-        self.tally.kills[kind] += 1
-        self.tally.hits[kind] += hit
-        if kind in RAY_PROCESSES:
-            victims = ray_processes(process.pid, RAY_PROCESSES[kind])
-            for victim in self.random.sample(victims, k=min(1, len(victims))):
-                _signal(victim)
-            # The run goes on without the actor, or ends without the node; then it is killed, which is not counted.
+        """Kill who was aimed at, if it is still there; then, uncounted, whoever is left of the run."""
+        victims = self._victims(kind, process)
+        self.tally.kills[kind] += bool(victims)
+        self.tally.hits[kind] += hit and bool(victims)
+        self.tally.misses[kind] += not victims
+        for victim in victims:
+            _signal(victim)
+        if victims and kind in RAY_PROCESSES:
+            # The run goes on without the actor, or ends without the node; then it is killed.
             _wait(lambda: process.poll() is not None, self.random.uniform(2.0, 10.0))
-        if kind == "worker":
-            # The run must survive it. It goes on for a while, and is then killed itself, which is not counted.
-            for child in self.random.sample(workers_of(process.pid), k=min(1, len(workers_of(process.pid)))):
-                _signal(child)
+        if victims and kind == "worker":
+            # The run must survive it. It goes on for a while, and is then killed.
             _wait(lambda: process.poll() is not None, self.random.uniform(1.0, 4.0))
             if process.poll() not in (None, 0):
                 raise AssertionError(f"a run did not survive the death of a worker: {process.returncode}")
-        if kind in ("parent", "export", "harvest", "write"):
-            _signal(process.pid)
-        else:
+        if process.poll() is None and kind in (*RAY_PROCESSES, "worker"):
             _signal(-process.pid)
-        process.wait()
+        process.wait(timeout=GIVE_UP_S)
+
+    def _victims(self, kind: str, process: subprocess.Popen[bytes]) -> list[int]:
+        """Whom to kill: a process, a group (negative), nobody when they have ended."""
+        if process.poll() is not None:
+            return []
+        if kind in (*RAY_PROCESSES, "worker"):
+            found = (
+                ray_processes(process.pid, RAY_PROCESSES[kind]) if kind in RAY_PROCESSES else workers_of(process.pid)
+            )
+            return self.random.sample(found, k=min(1, len(found)))
+        return [-process.pid if kind == "group" else process.pid]
 
     def _aim_anywhere(self, scene: Scene, process: subprocess.Popen[bytes]) -> bool:
         _wait(lambda: process.poll() is not None, self.random.uniform(0.3, 6.0))
@@ -225,11 +239,12 @@ class Chaos:
 
 
 def kinds_of_a_round(rng: random.Random, count: int, engine: str = "local") -> list[str]:
-    """A harvest first, exports last (they come when everything is computed), anything between."""
+    """A harvest first, exports last (they come when everything is computed), anything between, workers certainly."""
     if count < 3:
         return [rng.choice(("parent", "write")) for _ in range(count)]
-    by_engine = {"local": ("worker",), "ray": tuple(RAY_PROCESSES)}[engine]
-    middle = [rng.choice(("parent", "group", "write", *by_engine)) for _ in range(count - 2)]
+    middle = list(WORKERS[engine])[: count - 2]
+    middle += [rng.choice(("parent", "group", "write", *WORKERS[engine])) for _ in range(count - 2 - len(middle))]
+    rng.shuffle(middle)
     return ["harvest", *middle, "export"]
 
 

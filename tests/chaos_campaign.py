@@ -69,14 +69,13 @@ def fight(site: Site, campaign: Campaign) -> Tally:
     quiet = site.scene("undisturbed", campaign.workers)
     if quiet.run("run"):
         raise AssertionError(quiet.last_words())
-    left = campaign.kills - campaign.migration_kills
-    while left > 0:
+    wanted = campaign.kills - campaign.migration_kills
+    while (left := wanted - sum(tally.kills.values())) > 0:
         kinds = kinds_of_a_round(chaos.random, min(left, campaign.kills_per_round), campaign.engine)
         scene = site.scene(f"round-{tally.rounds + 1}", campaign.workers)
         scene.environment["GEOCORRECT__BATCH__ENGINE"] = campaign.engine
         chaos.round(scene, kinds)
         chaos.compare(scene, quiet)
-        left -= len(kinds)
         say(f"{sum(tally.kills.values())} kills, {'clean' if tally.clean else 'NOT CLEAN'} so far")
     if campaign.migration_kills:
         upgraded = site.scene("upgraded", campaign.workers)

@@ -73,6 +73,18 @@ def write_depth_world(folder: Path, n_anchors: int = 5) -> DepthWorld:
     return DepthWorld(folder, anchors, photos)
 
 
+def write_scan(folder: Path, anchor_id: str) -> Path:
+    """A laser scan of what the anchor sees, every sixth pixel, in the camera's own frame; KITTI layout."""
+    wave = 1.0 + 0.08 * np.cos(np.pi * np.arange(WIDTH) / WIDTH)[None, :]
+    z_m = (np.load(folder / "depth" / f"{anchor_id}.npy") / (NETWORK_SCALE * wave))[::6, ::6]
+    v, u = np.mgrid[0:HEIGHT:6, 0:WIDTH:6]
+    x, y = (u - (WIDTH - 1) / 2) / FOCAL_PX, (v - (HEIGHT - 1) / 2) / FOCAL_PX
+    points = np.stack([x * z_m, y * z_m, z_m, np.zeros_like(z_m)], axis=-1).reshape(-1, 4)
+    path = folder / f"{anchor_id}.bin"
+    points.astype("<f4").tofile(path)
+    return path
+
+
 def _texture() -> np.ndarray:
     """Spots of all sizes, so that every place looks like itself only."""
     rng = np.random.default_rng(4)

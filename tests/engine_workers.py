@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
+import logging
 import os
 import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
+from geocorrect.batch.describe import RunDescription
+from geocorrect.batch.guard import GuardedWorker
 from geocorrect.batch.worker import Outcome, Task
 from geocorrect.errors import ModelError, Reason
 from geocorrect.records import Rejection
@@ -54,6 +59,14 @@ class Telltale:
         return Outcome(Rejection(item.image.id, Reason.TOO_FEW_MATCHES, str(os.getpid())), ())
 
 
+class Talker:
+    """Logs a line about every photo."""
+
+    def __call__(self, item: Task) -> Outcome:
+        logging.getLogger("geocorrect.talker").warning("about %s", item.image.id)
+        return Outcome(Rejection(item.image.id, Reason.UNCERTAIN), ())
+
+
 def cannot_start() -> Echo:
     raise ModelError("the weights of nothing are missing")
 
@@ -61,3 +74,29 @@ def cannot_start() -> Echo:
 def dies_at_start() -> Echo:
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError
+
+
+class Faulty:
+    """Fails on one photo, crashes on another, is uncertain about the rest. A certain seed: fails on all of them."""
+
+    KILLS, BUG, ALL_SEED = "p000030", "p000040", 13
+
+    def __init__(self, description: RunDescription) -> None:
+        self.all = description.settings.batch.seed == self.ALL_SEED
+
+    def __call__(self, item: Task) -> Outcome:
+        if item.image.id == self.KILLS:
+            ctypes.string_at(0)
+        if item.image.id == self.BUG or self.all:
+            raise FloatingPointError("of this photo alone")
+        return Outcome(Rejection(item.image.id, Reason.UNCERTAIN), item.pairs)
+
+
+@dataclass(frozen=True)
+class FaultyWorkers:
+    """Stands in for `GuardedWorkers`; in a module that spawned processes can import."""
+
+    description: RunDescription
+
+    def __call__(self) -> GuardedWorker:
+        return GuardedWorker(Faulty(self.description), 60.0)  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
 `postgis_url` is the address of a fresh, empty database with PostGIS; it is dropped after the test. Where it comes from:
 
 1. GEOCORRECT_TEST_DATABASE_URL, an address whose user may create databases;
-2. a cluster in a temporary folder (unix socket only, fsync off), started once per session;
+2. a cluster in a temporary folder (this machine only, fsync off), started once per session;
 3. neither: the test is skipped with the line that would run it, or fails when GEOCORRECT_REQUIRE_POSTGIS=1.
 """
 
@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import glob
 import os
+import random
 import shutil
+import socket
 import subprocess
 import tempfile
 import uuid
@@ -27,13 +29,14 @@ TEMPLATE = "geocorrect_test_template"
 
 
 class Cluster:
-    """A PostgreSQL cluster in a temporary folder, listening on a unix socket there."""
+    """A PostgreSQL cluster in a temporary folder, listening on a unix socket there, and on a port of this machine."""
 
     def __init__(self, programs: Path) -> None:
         # Short path: a unix socket's path may have 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="gcpg", dir="/tmp"))
         self.as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
         self.programs = programs
+        self.port = _free_port()
         self.data = self.folder / "data"
         if self.as_user:
             shutil.chown(self.folder, "postgres")
@@ -55,7 +58,8 @@ class Cluster:
         self.resume()
 
     def resume(self) -> None:
-        options = f"-c listen_addresses='' -k {self.folder} -c fsync=off -c full_page_writes=off -c max_connections=40"
+        options = f"-c listen_addresses=127.0.0.1 -p {self.port} -k {self.folder} -c fsync=off -c max_connections=40"
+        options += " -c full_page_writes=off"
         self._run("pg_ctl", "-D", str(self.data), "-l", str(self.folder / "log"), "-w", "-o", options, "start")
 
     def suspend(self) -> None:
@@ -68,13 +72,29 @@ class Cluster:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def url(self, database: str, user: str = "postgres") -> str:
-        return f"postgresql://{user}@/{database}?host={self.folder}"
+        return f"postgresql://{user}@/{database}?host={self.folder}&port={self.port}"
+
+    def tcp_url(self, database: str) -> str:
+        """The same over TCP, where a server that is away looks different."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [*self.as_user, str(self.programs / program), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, cwd="/", timeout=60, check=False)
         if done.returncode:
             raise RuntimeError(f"{program} failed: {done.stderr or done.stdout}")
+
+
+def _free_port() -> int:
+    """Below the ports that the system hands out by itself, so that it stays free while the server is away."""
+    for port in random.Random(os.getpid()).sample(range(20_000, 30_000), 100):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("no free port")
 
 
 def installed_programs() -> Path | None:

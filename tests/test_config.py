@@ -40,6 +40,7 @@ def test_nested_sections_and_text_from_the_environment(tmp_path: Path) -> None:
     [
         ("[bach]\nworkers = 2", ["[bach]", "unknown key"]),
         ("[batch]\nworker = 2", ["[batch.worker]", "unknown key"]),
+        ("[batch]\ncached_anchors = 64", ["[batch.cached_anchors]", "use batch.cached_anchors_mib"]),
         ("[match.sift]\nratios = 2", ["[match.sift.ratios]", "unknown key"]),
         ("[batch]\nworkers = 'many'", ["[batch.workers]", "many"]),
         ("[batch]\nworkers = 0", ["[batch]", "at least 1"]),
@@ -77,7 +78,10 @@ def test_fingerprint_follows_what_changes_results_only(tmp_path: Path) -> None:
 
     plain = fingerprint("")
     assert fingerprint("[batch]\nworkers = 7\n[catalog]\nurl = 'x.gpkg'") == plain
+    assert fingerprint("[depth.files]\nlicence = 'apple-amlr'") == plain
     assert fingerprint("[batch]\nseed = 1") != plain
+    files = "[depth]\nsource = 'files'\n"
+    assert fingerprint(f"{files}scale = {{ factor = 0.8 }}") != fingerprint(files)
     assert fingerprint("[match.sift]\nratio = 0.75") != plain
     assert fingerprint("[localize.gate]\nmin_inliers = 31") != plain
 

@@ -47,8 +47,30 @@ def depth_anything(folder: Path, estimation: str = "metric", max_depth: int = 80
     DepthAnythingForDepthEstimation(config).save_pretrained(folder)
 
 
+KITTI_BINS = {"n_bins": 8, "min_depth": 0.001, "max_depth": 80.0, "name": "kitti"}
+NYU_BINS = {"n_bins": 8, "min_depth": 0.001, "max_depth": 10.0, "name": "nyu"}
+
+
 def zoedepth(folder: Path) -> None:
-    from transformers import BeitConfig, ZoeDepthConfig, ZoeDepthForDepthEstimation
+    from transformers import ZoeDepthForDepthEstimation
+
+    ZoeDepthForDepthEstimation(_zoedepth_config([KITTI_BINS])).save_pretrained(folder)
+
+
+def zoedepth_two_heads(folder: Path, chosen: str) -> None:
+    """Both heads; the classifier names `chosen`, nyu (indoor) or kitti, for every photo."""
+    from transformers import ZoeDepthForDepthEstimation
+
+    heads = [NYU_BINS, KITTI_BINS]
+    model = ZoeDepthForDepthEstimation(_zoedepth_config(heads))
+    with torch.no_grad():
+        bias = model.metric_head.mlp_classifier.linear2.bias
+        bias.copy_(torch.tensor([100.0 * (head["name"] == chosen) for head in heads]))
+    model.save_pretrained(folder)
+
+
+def _zoedepth_config(bins: list[dict[str, Any]]) -> Any:
+    from transformers import BeitConfig, ZoeDepthConfig
 
     torch.manual_seed(2)
     backbone = BeitConfig(
@@ -61,7 +83,7 @@ def zoedepth(folder: Path) -> None:
         reshape_hidden_states=False,
         use_relative_position_bias=True,
     )
-    config = ZoeDepthConfig(
+    return ZoeDepthConfig(
         backbone_config=backbone,
         neck_hidden_sizes=[4, 8, 12, 16],
         fusion_hidden_size=8,
@@ -69,9 +91,12 @@ def zoedepth(folder: Path) -> None:
         num_relative_features=4,
         bin_embedding_dim=8,
         num_attractors=[4, 2, 1, 1],
-        bin_configurations=[{"n_bins": 8, "min_depth": 0.001, "max_depth": 80.0, "name": "kitti"}],
+        bin_configurations=bins,
+        num_patch_transformer_layers=4,
+        patch_transformer_hidden_size=128,  # fixed by the classifier behind it
+        patch_transformer_intermediate_size=32,
+        patch_transformer_num_attention_heads=4,
     )
-    ZoeDepthForDepthEstimation(config).save_pretrained(folder)
 
 
 def depth_pro(folder: Path) -> None:

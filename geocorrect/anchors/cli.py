@@ -1,4 +1,4 @@
-"""`geocorrect anchors`: reference imagery into the catalog, and its depth from neighbours."""
+"""`geocorrect anchors`: reference imagery into the catalog, and what is known of its depth."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from geocorrect.anchors.choice import AnchorChoice, AnchorFormat
-from geocorrect.console import invocation, open_catalog, stderr, write_json
-from geocorrect.depth.cli import calibrate
+from geocorrect.console import held_catalog, invocation, stderr, write_json
+from geocorrect.depth.cli import calibrate, scale
 
 app = typer.Typer(help="Georeferenced reference imagery.", no_args_is_help=True)
 app.command("calibrate")(calibrate)
+app.command("scale")(scale)
 
 
 @app.command("add")
@@ -52,7 +53,7 @@ def add(
     if dry_run:
         stderr().print(f"{len(chosen.read()[1])} anchors could be added")
         return
-    with open_catalog(invocation(context).settings(catalog), create=True) as store:
+    with held_catalog(invocation(context).settings(catalog), create=True) as store:
         added = add_anchors(store, chosen)
     if as_json:
         write_json(added.as_json())

@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Generic, TypeVar
 
+import numpy as np
+
 from geocorrect.batch.backends import build_depth
 from geocorrect.config import Settings
-from geocorrect.depth.base import DepthSource
+from geocorrect.depth.base import DepthDeclaration, DepthSource
 from geocorrect.depth.neighbours import NeighbourBook
 from geocorrect.errors import InputError
 from geocorrect.imagery import read_image
@@ -23,16 +25,16 @@ Neighbours = Mapping[str, tuple[Anchor, ...]]
 
 
 class AnchorReader:
-    """Reads anchors and their depth; memory is bounded by `batch.cached_anchors`."""
+    """Reads anchors and their depth; memory is bounded by `batch.cached_anchors_mib`."""
 
     def __init__(self, settings: Settings, matcher: Matcher) -> None:
         """matcher: the one that matches the queries; neighbours are matched by it too."""
-        size = settings.batch.cached_anchors
-        self._views: Recent[AnchorView] = Recent(size)
+        space = ShelfSpace(settings.batch.cached_anchors_mib * 2**20)
+        self._views = Recent(space, _view_bytes)
         self.book = NeighbourBook(self.view)
         self._masks = settings.localize.verify.masks
         self._needs_neighbours = settings.depth.needs_neighbours
-        self.depth = CachedDepth(build_depth(settings, matcher, self.book), size)
+        self.depth = CachedDepth(build_depth(settings, matcher, self.book), space)
 
     def usable(self, anchors: tuple[Anchor, ...], neighbours: Neighbours) -> tuple[list[AnchorView], tuple[str, ...]]:
         """The anchors whose image and depth can be read, and a message for each of the others."""
@@ -70,34 +72,69 @@ def read_anchor(anchor: Anchor, masks: str = "") -> AnchorView:
 
 
 class Recent(Generic[Value]):
-    """The last `size` values that were asked for."""
+    """The values that were asked for last, as many as fit into a space that several of these may share."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._values: OrderedDict[str, Value] = OrderedDict()
+    def __init__(self, space: ShelfSpace, size_of: Callable[[Value], int]) -> None:
+        self._space, self._size_of = space, size_of
+        self._values: dict[str, Value] = {}
 
     def get(self, key: str, make: Callable[[], Value]) -> Value:
         """The value of the key, made when it is not at hand."""
-        if key in self._values:
-            self._values.move_to_end(key)
-            return self._values[key]
-        value = self._values[key] = make()
-        if len(self._values) > self._size:
-            self._values.popitem(last=False)
-        return value
+        if key not in self._values:
+            value = make()  # may ask for others
+            self._values[key] = value
+            self._space.put((id(self), key), self._size_of(value), lambda: self._values.pop(key))
+            return value
+        self._space.touch((id(self), key))
+        return self._values[key]
+
+
+class ShelfSpace:
+    """Bytes that values may take together; the one used longest ago goes first, the newest one stays."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes, self.used_bytes = limit_bytes, 0
+        self._entries: OrderedDict[tuple[int, str], tuple[int, Callable[[], object]]] = OrderedDict()
+
+    def put(self, key: tuple[int, str], n_bytes: int, drop: Callable[[], object]) -> None:
+        """Note a new value; drop: forgets it."""
+        self._entries[key] = (n_bytes, drop)
+        self.used_bytes += n_bytes
+        while self.used_bytes > self._limit_bytes and len(self._entries) > 1:
+            _, (freed, forget) = self._entries.popitem(last=False)
+            self.used_bytes -= freed
+            forget()
+
+    def touch(self, key: tuple[int, str]) -> None:
+        """Note that a value was used."""
+        self._entries.move_to_end(key)
+
+
+def _view_bytes(view: AnchorView) -> int:
+    return view.pixels.nbytes + (0 if view.mask is None else view.mask.nbytes)
+
+
+def _depth_bytes(depth: DepthMap) -> int:
+    arrays = (depth.z_m, depth.samples_px, depth.samples_z_m, depth.log_sigma)
+    return sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
 
 
 class CachedDepth:
     """A depth source that computes each anchor once as long as it is near the front of the work."""
 
-    def __init__(self, source: DepthSource, size: int) -> None:
+    def __init__(self, source: DepthSource, space: ShelfSpace) -> None:
         self._source = source
-        self._maps: Recent[DepthMap] = Recent(size)
+        self._maps = Recent(space, _depth_bytes)
 
     @property
     def fingerprint(self) -> str:
         """See `depth.base.DepthSource.fingerprint`."""
         return self._source.fingerprint
+
+    @property
+    def declaration(self) -> DepthDeclaration:
+        """See `depth.base.DepthSource.declaration`."""
+        return self._source.declaration
 
     def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
         """See `depth.base.DepthSource.depth`."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from geocorrect.config import Settings
 from geocorrect.depth.base import DepthSource
 from geocorrect.depth.neighbours import NeighbourBook
+from geocorrect.depth.scaled import LidarScaleDepth, ScaleOptions, StatedScaleDepth
 from geocorrect.errors import ConfigError, InputError
 from geocorrect.match.base import Matcher
 from geocorrect.networks.runtime import Runtime
@@ -118,7 +119,16 @@ def _no_pixels(anchor: Anchor) -> AnchorView:
 
 
 def _build_single_view(settings: Settings) -> DepthSource:
-    """A source that needs nothing but the anchor itself."""
+    """A source that needs nothing but the anchor itself, its predictions times the configured scale."""
+    base, options = _build_unscaled(settings), settings.depth.scale
+    if options.heuristic is not None:
+        from geocorrect.depth.lidar import LidarDepth
+
+        return LidarScaleDepth(base, LidarDepth(), options.heuristic)
+    return base if options == ScaleOptions() else StatedScaleDepth(base, options.factor, options.common_log_sigma)
+
+
+def _build_unscaled(settings: Settings) -> DepthSource:
     match settings.depth.source:
         case "lidar":
             from geocorrect.depth.lidar import LidarDepth

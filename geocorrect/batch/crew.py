@@ -6,6 +6,7 @@ replaced. Pieces of a tile stay with one worker, whose caches then serve them; a
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections import Counter, deque
@@ -19,9 +20,12 @@ from geocorrect.batch.stop import StopRequest
 from geocorrect.batch.worker import Outcome, Task
 from geocorrect.errors import ModelError, Reason
 
+log = logging.getLogger(__name__)
 MAX_DEATHS_PER_TASK = 3
 """A task whose worker died this often is given up: the image kills it, not bad luck."""
 MAX_DEATHS_AT_START = 3
+PATIENCE_S = 60.0
+"""A worker that is not ready after this long is told: nobody else says that a cluster has no room."""
 LOOK_S = 0.25
 """How often limits are looked at."""
 QUICK_S = 1.0
@@ -84,6 +88,8 @@ class _Post:
     queue: deque[Task] = field(default_factory=deque)
     slowest_lately_s: float = math.inf
     deaths_at_start: int = 0
+    made_s: float = field(default_factory=time.monotonic)
+    told: bool = False
 
 
 class Crew:
@@ -93,13 +99,17 @@ class Crew:
         self._make_seat, self._limits, self._stop = make_seat, limits, stop
         self._posts = [self._new_post() for _ in range(size)]
         self._deaths: Counter[str] = Counter()
+        self._all_drawn = False
 
-    def outcomes(self, pieces: Iterable[list[Task]]) -> Iterator[Outcome]:
-        """One outcome per task, in any order; pieces are drawn as they are needed."""
+    def outcomes(
+        self, pieces: Iterable[list[Task]], while_waiting: Callable[[], None] = lambda: None
+    ) -> Iterator[Outcome]:
+        """One outcome per task, in any order; see `engine.Engine.map`."""
         coming = iter(pieces)
         try:
             while self._hand_out(coming):
                 self._wait()
+                while_waiting()
                 for post in self._posts:
                     yield from self._collect(post)
                     yield from self._enforce(post)
@@ -114,13 +124,21 @@ class Crew:
         expected: list[Future[Any]] = [run.future for post in self._posts for run in post.running]
         expected += [post.ready for post in self._posts if not post.ready.done()]
         wait(expected, timeout=LOOK_S, return_when=FIRST_COMPLETED)
+        for post in self._posts:
+            if not (post.told or post.ready.done()) and time.monotonic() - post.made_s > PATIENCE_S:
+                post.told = True
+                log.warning(
+                    "a worker is not ready after %.0f s: models are still loading, or a cluster has no room for it; "
+                    "the others go on",
+                    PATIENCE_S,
+                )
 
     def _new_post(self) -> _Post:
         seat = self._make_seat()
         return _Post(seat, seat.ready())
 
     def _hand_out(self, coming: Iterator[list[Task]]) -> bool:
-        """Give every worker that is ready something to do; whether anybody has."""
+        """Give every worker that is ready something to do; whether there is anything to wait for."""
         for post in self._posts:
             if not self._is_ready(post):
                 continue
@@ -129,7 +147,9 @@ class Crew:
                 post.running.append(_Running(task, post.seat.submit(task), time.monotonic()))
         if self._stop.requested:
             return any(post.running for post in self._posts)
-        return any(post.running or post.queue or not post.ready.done() for post in self._posts)
+        if self._all_drawn:  # a worker that never becomes ready is then no reason to stay
+            return any(post.running or post.queue for post in self._posts)
+        return any(post.running or not post.ready.done() for post in self._posts)
 
     def _is_ready(self, post: _Post) -> bool:
         if not post.ready.done():
@@ -154,13 +174,16 @@ class Crew:
         post.seat.close()
         post.seat = self._make_seat()
         post.ready = post.seat.ready()
+        post.made_s, post.told = time.monotonic(), False
 
     def _next_task(self, post: _Post, coming: Iterator[list[Task]]) -> Task | None:
         """From its own piece, else a new piece, else the end of the longest piece of the others."""
         if self._stop.requested:
             return None
-        while not post.queue and (piece := next(coming, None)) is not None:
-            post.queue.extend(piece)
+        while not post.queue and not self._all_drawn:
+            piece = next(coming, None)
+            self._all_drawn = piece is None
+            post.queue.extend(piece or ())
         if post.queue:
             return post.queue.popleft()
         longest = max(self._posts, key=lambda other: len(other.queue))
@@ -187,6 +210,7 @@ class Crew:
         """The worker died of itself: its task is tried again, a few times."""
         guilty = post.running[0].task
         self._deaths[guilty.image.id] += 1
+        log.warning("a worker died while it worked on this image", extra={"image_id": guilty.image.id})
         gives_up = self._deaths[guilty.image.id] >= MAX_DEATHS_PER_TASK
         self._take_back(post, leave_out=1 if gives_up else 0)
         if gives_up:

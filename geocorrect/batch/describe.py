@@ -11,6 +11,7 @@ import numpy as np
 
 from geocorrect import __version__
 from geocorrect.batch.backends import build_depth, build_matcher
+from geocorrect.batch.declarations import run_record
 from geocorrect.batch.inputs import anchors_version
 from geocorrect.batch.plan import Plan
 from geocorrect.catalog.run import RunManifest
@@ -69,7 +70,7 @@ def next_manifest(description: RunDescription, catalog: Catalog, plan: Plan, ind
     return RunManifest(
         run_key=description.run_key(generation),
         started_at=datetime.now(UTC),
-        config=description.settings.as_json(),
+        config=run_record(description.settings),
         code_version=__version__,
         matcher=description.matcher,
         depth=description.depth,

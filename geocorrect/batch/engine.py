@@ -20,25 +20,42 @@ from geocorrect.errors import ConfigError
 class Engine(Protocol):
     """Computes tasks with workers that load their models once."""
 
-    def map(self, make_worker: WorkerFactory, pieces: Iterable[list[Task]], stop: StopRequest) -> Iterator[Outcome]:
+    def map(
+        self,
+        make_worker: WorkerFactory,
+        pieces: Iterable[list[Task]],
+        stop: StopRequest,
+        while_waiting: Callable[[], None] = lambda: None,
+    ) -> Iterator[Outcome]:
         """Outcomes in any order; every task gives exactly one, also when a worker dies.
 
         pieces: tasks that share anchors, drawn as they are needed. After a stop is requested only what is being
-        computed is finished.
+        computed is finished. while_waiting: called in this thread several times a second while workers compute, by an
+        engine that computes in this thread before every task.
         """
         ...
 
 
 class InProcessEngine:
-    """One image after the other, here. The reference against which every other engine must agree."""
+    """One image after the other, here: an image that kills its process ends the run, and the next one, too.
 
-    def map(self, make_worker: WorkerFactory, pieces: Iterable[list[Task]], stop: StopRequest) -> Iterator[Outcome]:
+    The reference against which every other engine must agree.
+    """
+
+    def map(
+        self,
+        make_worker: WorkerFactory,
+        pieces: Iterable[list[Task]],
+        stop: StopRequest,
+        while_waiting: Callable[[], None] = lambda: None,
+    ) -> Iterator[Outcome]:
         """See `Engine.map`; in order."""
         worker = make_worker()
         for piece in pieces:
             for task in piece:
                 if stop.requested:
                     return
+                while_waiting()
                 yield worker(task)
 
 
@@ -50,9 +67,16 @@ class CrewEngine:
     workers: int
     limits: Limits
 
-    def map(self, make_worker: WorkerFactory, pieces: Iterable[list[Task]], stop: StopRequest) -> Iterator[Outcome]:
+    def map(
+        self,
+        make_worker: WorkerFactory,
+        pieces: Iterable[list[Task]],
+        stop: StopRequest,
+        while_waiting: Callable[[], None] = lambda: None,
+    ) -> Iterator[Outcome]:
         """See `Engine.map`."""
-        return Crew(partial(self.start_seat, make_worker), self.workers, self.limits, stop).outcomes(pieces)
+        crew = Crew(partial(self.start_seat, make_worker), self.workers, self.limits, stop)
+        return crew.outcomes(pieces, while_waiting)
 
 
 def build_engine(options: BatchOptions) -> Engine:
@@ -60,10 +84,10 @@ def build_engine(options: BatchOptions) -> Engine:
     limits = Limits(options.image_time_limit_s, options.worker_memory_limit_mb)
     if math.isfinite(limits.memory_mb) and not sys.platform.startswith("linux"):
         raise ConfigError("batch.worker_memory_limit_mb works on Linux only; leave it out here")
+    if options.engine == "in-process":
+        return InProcessEngine()
     if options.engine == "ray":
         from geocorrect.batch.ray_seat import ray_seats
 
         return CrewEngine(ray_seats(options), options.workers, limits)
-    if options.workers == 1 and math.isinf(limits.memory_mb):
-        return InProcessEngine()
     return CrewEngine(ProcessSeat, options.workers, limits)

@@ -1,7 +1,8 @@
-"""What every worker does around an image: keep to the time limit, survive a lack of memory, refuse replaced weights."""
+"""What every worker does around an image: keep to its limits, survive lack of memory and bugs, refuse other weights."""
 
 from __future__ import annotations
 
+import logging
 import math
 import signal
 import threading
@@ -12,10 +13,13 @@ from types import FrameType
 
 from geocorrect.batch.describe import RunDescription
 from geocorrect.batch.worker import Outcome, Task, Worker
-from geocorrect.errors import ModelError, Reason
+from geocorrect.errors import GeocorrectError, InputError, ModelError, Reason
 from geocorrect.records import Rejection
 
+log = logging.getLogger(__name__)
 OPENCV_NO_MEMORY = -4
+MAX_BUGS_IN_A_ROW = 5
+"""So many images in a row that one worker fails on are no matter of the images: the last one's error ends the run."""
 
 
 @dataclass(frozen=True)
@@ -36,19 +40,31 @@ class GuardedWorkers:
         return GuardedWorker(worker, expected.settings.batch.image_time_limit_s)
 
 
-@dataclass(frozen=True, eq=False)
 class GuardedWorker:
-    """Corrects an image; one that takes too long or too much memory is rejected, and the next one has its turn.
+    """Corrects an image; one that takes too long or too much memory, or that geocorrect fails on, is rejected.
 
     The time limit is an alarm that Python notices between two calls into compiled code: a single call that never
     returns is only ended by an engine that can kill the process. Without a main thread there is no alarm at all.
     """
 
-    worker: Worker
-    time_limit_s: float
+    def __init__(self, worker: Worker, time_limit_s: float) -> None:
+        self.worker, self.time_limit_s = worker, time_limit_s
+        self._bugs_in_a_row = 0
 
     def __call__(self, task: Task) -> Outcome:
-        """The outcome with the task's input hash."""
+        """The outcome with the task's input hash. Raises what a human must mend, and the last of many bugs in a row."""
+        try:
+            outcome = self._limited(task)
+        except Exception as error:
+            self._bugs_in_a_row += 1
+            if _is_for_a_human(error) or self._bugs_in_a_row >= MAX_BUGS_IN_A_ROW:
+                raise
+            log.exception("geocorrect failed on this image: a bug, please report it")
+            return rejected(task, Reason.INTERNAL_ERROR, _brief(error))
+        self._bugs_in_a_row = 0
+        return outcome
+
+    def _limited(self, task: Task) -> Outcome:
         try:
             with _alarm_after(self.time_limit_s):
                 return replace(self.worker(task), input_hash=task.input_hash)
@@ -57,7 +73,7 @@ class GuardedWorker:
         except Exception as error:
             if not _is_out_of_memory(error):
                 raise
-            return too_large(task, f"{type(error).__name__}: {error}".splitlines()[0][:200])
+            return too_large(task, _brief(error))
 
 
 def too_slow(task: Task, limit_s: float) -> Outcome:
@@ -96,6 +112,15 @@ def _alarm_after(limit_s: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)
+
+
+def _brief(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:200]
+
+
+def _is_for_a_human(error: Exception) -> bool:
+    """Whether every image meets it until somebody mends it; a file of this one that nobody foresaw is not that."""
+    return isinstance(error, GeocorrectError) and not isinstance(error, InputError)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

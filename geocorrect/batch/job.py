@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from geocorrect.batch.describe import present_run_key
 from geocorrect.batch.duration import seconds
 from geocorrect.batch.run import RunSummary, plan_run, run_batch
-from geocorrect.batch.stop import stop_on_signal
-from geocorrect.catalog.hold import hold_scene
+from geocorrect.batch.session import Session, joined
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings
-from geocorrect.errors import ExitCode
+from geocorrect.errors import ExitCode, Reason
+
+STOPPED = (ExitCode.INTERRUPTED, ExitCode.TERMINATED)
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class JobOutcome:
         s = self.summary
         if self.dry_run:
             return f"{s.n_due} images are due"
+        if not s.n_due and self.exit_code in STOPPED:
+            return "stopped on request before anything was corrected; run the same command again to go on"
         if not s.n_due:
             return "nothing is due: every image has a result under this configuration"
         reasons = ", ".join(f"{reason} {count}" for reason, count in s.reasons.most_common())
@@ -42,9 +45,11 @@ class JobOutcome:
             f"{s.n_rejected} rejected" + (f" ({reasons})" if reasons else "")
         )
         lines = [text, *(f"unusable {message}" for message in sorted(s.unusable_anchors))]
+        if n_bugs := s.reasons[Reason.INTERNAL_ERROR.value]:
+            lines.append(f"geocorrect failed on {n_bugs} of them: a bug; please report the tracebacks of the log")
         if self.exit_code is ExitCode.TOO_MANY_REJECTED:
             lines.append(f"more than the allowed share was rejected ({s.rejected_share:.0%})")
-        if self.exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
+        if self.exit_code in STOPPED:
             lines.append("stopped on request; run the same command again to go on")
         elif s.n_computed < s.n_due:
             lines.append(f"{s.n_due - s.n_computed} are left; run the same command again to go on")
@@ -77,28 +82,31 @@ def correct_due(
     allowance: Allowance | None = None,
     dry_run: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, due: None,
+    session: Session | None = None,
 ) -> JobOutcome:
     """Correct what is due; Ctrl-C and SIGTERM finish the images at hand and end with 130 or 143.
 
-    allowance: do no more than that; what is left is no failure, the next run goes on. Raises SceneBusyError when
-    another run holds the scene.
+    allowance: do no more than that; what is left is no failure, the next run goes on. session: of the job that this is
+    a step of. Raises SceneBusyError when another run holds the scene.
     """
     allowance = allowance or Allowance()
     if dry_run:
         planned = plan_run(settings, catalog)
         key = present_run_key(planned.description, catalog)
         return JobOutcome(RunSummary(key, n_due=len(planned.plan)), ExitCode.OK, dry_run=True)
-    with hold_scene(catalog.engine) as hold, stop_on_signal(allowance.left_s) as stop:
+    with joined(session, catalog, allowance.left_s) as work:
 
         def stored(done: int, todo: int) -> None:
-            hold.keep()
+            work.hold.keep()
             on_progress(done, todo)
 
-        summary = run_batch(settings, catalog, stop, stored, allowance.max_images)
-    return JobOutcome(summary, stop.exit_code or _exit_code(summary, settings))
+        summary = run_batch(settings, catalog, work.stop, stored, allowance.max_images)
+    return JobOutcome(summary, work.stop.exit_code or _exit_code(summary, settings))
 
 
 def _exit_code(summary: RunSummary, settings: Settings) -> ExitCode:
+    if summary.reasons[Reason.INTERNAL_ERROR.value]:
+        return ExitCode.PROGRAMMING_ERROR
     if summary.unusable_anchors:
         return ExitCode.INPUT
     if summary.rejected_share > settings.batch.max_rejected_share:

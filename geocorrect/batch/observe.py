@@ -6,10 +6,12 @@ import logging
 import math
 import resource
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from geocorrect import __version__
@@ -20,7 +22,7 @@ from geocorrect.log import begin_run, redact
 
 log = logging.getLogger(__name__)
 UPDATE_S = 10.0
-"""The metrics file is written at most this often while the run works."""
+"""The metrics file is written this often while the run works."""
 Progress = Callable[[int, int], None]
 
 
@@ -39,25 +41,51 @@ class Ended(Protocol):
 
 @dataclass
 class Observer:
-    """Follows one job. Nothing is written when no metrics file is configured."""
+    """Follows one job. Nothing is written when no metrics file is configured.
+
+    `begin` writes the file, and a thread of its own keeps it fresh from then on: a slow photo, a harvest, an export are
+    no reason for it to look like that of a dead process.
+    """
 
     settings: Settings
     run_id: str
     started_s: float = field(default_factory=time.time)
-    _written_s: float = -math.inf
     _metrics: RunMetrics = field(init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _over: threading.Event = field(default_factory=threading.Event)
+    _beating: threading.Thread | None = None
 
     def __post_init__(self) -> None:
         self._metrics = RunMetrics(redact(self.settings.catalog.url), {"run_id": self.run_id, "version": __version__})
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the scene is ours, and with it the metrics file."""
+        return self._beating is not None
+
+    def begin(self) -> None:
+        """The scene is held: the job begins."""
+        self.write()
+        self._beating = threading.Thread(target=self._beat, name="metrics", daemon=True)
+        self._beating.start()
+
+    def rest(self) -> None:
+        """No further writing by itself."""
+        self._over.set()
+        if self._beating is not None:
+            self._beating.join()
+
+    def _beat(self) -> None:
+        while not self._over.wait(UPDATE_S):
+            self.write()
 
     def following(self, progress: Progress) -> Progress:
         """A progress callback that keeps the metrics file up to date as well."""
 
         def follow(done: int, due: int) -> None:
             progress(done, due)
-            self._metrics.values |= {"run_images_done": done, "run_images_due": due}
-            if time.monotonic() - self._written_s >= UPDATE_S:
-                self.write()
+            with self._lock:
+                self._metrics.values |= {"run_images_done": done, "run_images_due": due}
 
         return follow
 
@@ -67,6 +95,7 @@ class Observer:
         corrected, harvested = facts.get("correct", facts), facts.get("harvest")
         if corrected["dry_run"]:
             return
+        self.rest()
         self._metrics.info = {**self._metrics.info, "run_key": corrected["run_key"]}
         self._metrics.values |= {
             "run_images_due": corrected["n_due"],
@@ -89,7 +118,11 @@ class Observer:
         path = self.settings.batch.metrics_file
         if path is None:
             return
-        self._written_s, now_s = time.monotonic(), time.time()
+        with self._lock:
+            self._write(path, exit_code)
+
+    def _write(self, path: Path, exit_code: ExitCode | None) -> None:
+        now_s = time.time()
         usage, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
         values = self._metrics.values
         values |= {
@@ -116,17 +149,26 @@ class Observer:
 def observed(settings: Settings, job: str) -> Iterator[Observer]:
     """Observe the job of the block; call `Observer.ended` at its end. What it raises is noted, too.
 
-    A job that found the scene busy leaves the metrics file to the one that works.
+    A job that found the scene busy leaves the metrics file to the one that works, unless it had begun.
     """
     observer = Observer(settings, begin_run())
     log.info("%s starts, geocorrect %s, catalog %s", job, __version__, settings.catalog.url)
     try:
         yield observer
-    except SceneBusyError:
-        raise
-    except GeocorrectError as error:
-        observer.write(error.exit_code)
-        raise
     except BaseException as error:
-        observer.write(ExitCode.INTERRUPTED if isinstance(error, KeyboardInterrupt) else ExitCode.PROGRAMMING_ERROR)
+        observer.rest()
+        if observer.has_begun or not isinstance(error, SceneBusyError):
+            observer.write(_exit_code_of(error))
         raise
+    finally:
+        observer.rest()
+
+
+def _exit_code_of(error: BaseException) -> ExitCode:
+    if isinstance(error, GeocorrectError):
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    if isinstance(error, SystemExit) and error.code == ExitCode.TERMINATED:
+        return ExitCode.TERMINATED
+    return ExitCode.PROGRAMMING_ERROR

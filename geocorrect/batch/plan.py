@@ -27,6 +27,8 @@ TILE_M = 200.0
 CELLS_PER_TILE = 16
 """Within a tile photos are taken cell by cell (12.5 m), so that neighbours in place are neighbours in time."""
 NOWHERE = np.iinfo(np.int64).max
+GOLDEN_RATIO = 0.6180339887
+"""Multiples of it, modulo 1, come to lie far from all former ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +92,14 @@ class Plan:
     def first(self, count: int | None) -> Plan:
         """The first photos of the plan; all when count is None."""
         return Plan(self.fid[:count], self.tile[:count], self.run_fid[:count])
+
+    def for_start(self, number: int) -> Plan:
+        """The same photos, begun at another place at every start of a run (1, 2, …).
+
+        A photo with which the whole run dies, or its machine, then never stands in the way of the same others.
+        """
+        begin = int(len(self) * ((number - 1) * GOLDEN_RATIO % 1.0))
+        return Plan(*(np.roll(column, -begin) for column in (self.fid, self.tile, self.run_fid)))
 
 
 def plan_due(catalog: Catalog, scene: Scene, config_key: str) -> Plan:

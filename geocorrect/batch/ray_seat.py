@@ -14,13 +14,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from geocorrect.batch.options import BatchOptions
 from geocorrect.batch.process_seat import WorkerFactory, resident_mb
 from geocorrect.batch.worker import Outcome, Task
-from geocorrect.errors import ConfigError
+from geocorrect.errors import ConfigError, GeocorrectError, RemoteError
+from geocorrect.log import collected_lines, relay
 
 LOOK_S = 0.25
 CONNECT_S = 10.0
@@ -29,7 +31,7 @@ CONNECT_S = 10.0
 def ray_seats(options: BatchOptions) -> Callable[[WorkerFactory], RaySeat]:
     """Connects to the cluster, or starts one of this machine alone, and returns what starts an actor there.
 
-    ConfigError when the extra is missing, the cluster does not answer, or it has too few processors or GPUs.
+    ConfigError when the extra is missing, the cluster does not answer, or no machine of it has room for a worker.
     """
     try:
         import ray
@@ -39,7 +41,7 @@ def ray_seats(options: BatchOptions) -> Callable[[WorkerFactory], RaySeat]:
     if not there.is_initialized():
         with _own_signals():
             _connect(there, options)
-    _require_resources(there.cluster_resources(), options)
+    _require_room([node["Resources"] for node in there.nodes() if node["Alive"]], options)
     # Restarts are ours: a task that kills its actor must be told from one that was merely there.
     demands: dict[str, Any] = {
         "num_cpus": options.cpus_per_worker,
@@ -86,14 +88,20 @@ def _own_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _require_resources(there: dict[str, float], options: BatchOptions) -> None:
-    """An actor that fits nowhere would be waited for without end."""
-    for name, each in (("CPU", options.cpus_per_worker), ("GPU", options.gpus_per_worker)):
-        if each > there.get(name, 0.0):
-            raise ConfigError(
-                f"one worker needs {each:g} {name}, the Ray cluster has {there.get(name, 0.0):g}; change "
-                "batch.cpus_per_worker or batch.gpus_per_worker, or add machines"
-            )
+def _require_room(machines: list[dict[str, float]], options: BatchOptions) -> None:
+    """An actor that fits on no machine would be waited for without end, however many machines there are."""
+    needed = {"CPU": options.cpus_per_worker, "GPU": options.gpus_per_worker}
+    if any(all(there.get(name, 0.0) >= each for name, each in needed.items()) for there in machines):
+        return
+    there = sorted({_in_words({name: machine.get(name, 0.0) for name in needed}) for machine in machines})
+    raise ConfigError(
+        f"one worker needs {_in_words(needed)} on one machine, the Ray cluster has machines with "
+        f"{'; '.join(there) or 'nothing'}; change batch.cpus_per_worker or batch.gpus_per_worker, or add machines"
+    )
+
+
+def _in_words(resources: dict[str, float]) -> str:
+    return ", ".join(f"{amount:g} {name}" for name, amount in resources.items())
 
 
 class RaySeat:
@@ -114,9 +122,8 @@ class RaySeat:
     def died(self, error: BaseException) -> bool:
         """See `crew.Seat.died`."""
         gone = self._ray.exceptions
-        return isinstance(
-            error, gone.RayActorError | gone.WorkerCrashedError | gone.NodeDiedError | gone.ObjectLostError
-        )
+        kinds = (gone.RayActorError, gone.WorkerCrashedError, gone.NodeDiedError, gone.ObjectLostError)
+        return isinstance(error, (*kinds, gone.OutOfMemoryError))  # the last: killed by the machine's memory monitor
 
     def memory_mb(self) -> float:
         """See `crew.Seat.memory_mb`: an actor watches itself, because only it can see its machine."""
@@ -124,7 +131,8 @@ class RaySeat:
 
     def kill(self) -> None:
         """See `crew.Seat.kill`."""
-        self._ray.kill(self._actor, no_restart=True)
+        with suppress(self._ray.exceptions.RayError):  # gone already, or its machine
+            self._ray.kill(self._actor, no_restart=True)
 
     def close(self) -> None:
         """See `crew.Seat.close`."""
@@ -137,14 +145,35 @@ class RaySeat:
         def take(done: Future[Any]) -> None:
             error = done.exception()
             if error is None:
-                found.set_result(done.result())
+                answer: _Answer = done.result()
+                relay(answer.log_lines)
+                found.set_result(answer.value)
             elif isinstance(error, self._ray.exceptions.RayTaskError):
                 found.set_exception(error.cause)
-            else:
+            elif self.died(error) or not isinstance(error, self._ray.exceptions.RayError):
                 found.set_exception(error)
+            else:
+                found.set_exception(_for_a_human(error))
 
         reference.future().add_done_callback(take)
         return found
+
+
+def _for_a_human(error: BaseException) -> GeocorrectError:
+    """What Ray itself has to complain about: how its cluster is set up, or that it fails under the run."""
+    name = type(error).__name__
+    text = f"Ray: {name}: {' '.join(str(error).split())[:500]}"
+    if name in ("ActorUnschedulableError", "TaskUnschedulableError", "RuntimeEnvSetupError"):
+        return ConfigError(text)
+    return RemoteError(f"{text}; what is done is stored, run the same command again to go on")
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What an actor found, and what it said meanwhile: its own stderr is a file of its machine that nobody reads."""
+
+    value: Any
+    log_lines: tuple[str, ...]
 
 
 class _Actor:
@@ -157,19 +186,22 @@ class _Actor:
         if math.isfinite(memory_limit_mb):
             threading.Thread(target=_leave_when_too_large, args=(memory_limit_mb,), daemon=True).start()
         self._worker: Callable[[Task], Outcome] | Exception
-        try:
-            self._worker = make_worker()
-        except Exception as error:  # raised here it would look like a death
-            self._worker = error
+        with collected_lines() as self._first_lines:
+            try:
+                self._worker = make_worker()
+            except Exception as error:  # raised here it would look like a death
+                self._worker = error
 
-    def is_ready(self) -> bool:
+    def is_ready(self) -> _Answer:
         if isinstance(self._worker, Exception):
             raise self._worker
-        return True
+        return _Answer(True, tuple(self._first_lines))
 
-    def work(self, task: Task) -> Outcome:
+    def work(self, task: Task) -> _Answer:
         assert callable(self._worker)
-        return self._worker(task)
+        with collected_lines() as lines:
+            outcome = self._worker(task)
+        return _Answer(outcome, tuple(lines))
 
 
 def _leave_when_too_large(limit_mb: float) -> None:

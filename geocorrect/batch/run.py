@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from geocorrect.batch.describe import RunDescription, describe_run, next_manifest, present_run_key
@@ -112,14 +112,23 @@ def run_batch(
     run_id, summary.run_key = catalog.begin_run(manifest), manifest.run_key
     note_run_key(manifest.run_key)
     log.info("run %s: %d images due", run_id, len(planned.plan))
+    newest = catalog.newest_run(planned.description.config_key)
+    todo = todo.for_start(newest[1].n_starts if newest else 1)
     pieces = Tiles.of(settings, catalog, planned.scene).pieces(todo)
     make_worker = LoggedWorkers(GuardedWorkers(planned.description))
-    outcomes = build_engine(settings.batch).map(make_worker, pieces, stop)
-    for group in _groups(outcomes, settings.batch.images_per_transaction):
+
+    def store(group: list[Outcome]) -> None:
         _record(catalog, manifest.run_key, group)
         for outcome in group:
             summary.add(outcome)
         on_progress(summary.n_computed, len(todo))
+
+    recorder = _Recorder(store, settings.batch.images_per_transaction)
+    try:
+        for outcome in build_engine(settings.batch).map(make_worker, pieces, stop, recorder.flush_old):
+            recorder.add(outcome)
+    finally:
+        recorder.flush()  # what was computed before a failure or a second Ctrl-C is stored before it is told
     duration_s = time.monotonic() - started_s
     if summary.n_computed >= summary.n_due or (len(todo) == summary.n_due and not stop.requested):
         catalog.finish_run(manifest.run_key, duration_s=duration_s)
@@ -130,6 +139,35 @@ def run_batch(
     return summary
 
 
+class _Recorder:
+    """Stores outcomes in groups of a size, or of what came in some seconds: a kill loses no more than that."""
+
+    def __init__(self, store: Callable[[list[Outcome]], None], size: int) -> None:
+        self._store, self._size = store, size
+        self._group: list[Outcome] = []
+        self._first_s = 0.0
+
+    def add(self, outcome: Outcome) -> None:
+        """Keep an outcome, and store the group when it is full or old enough."""
+        if not self._group:
+            self._first_s = time.monotonic()
+        self._group.append(outcome)
+        if len(self._group) == self._size:
+            self.flush()
+        self.flush_old()
+
+    def flush_old(self) -> None:
+        """Store what has waited long enough; the next outcome may be minutes away."""
+        if self._group and time.monotonic() - self._first_s >= SECONDS_PER_TRANSACTION:
+            self.flush()
+
+    def flush(self) -> None:
+        """Store what there is."""
+        group, self._group = self._group, []
+        if group:
+            self._store(group)
+
+
 def _record(catalog: Catalog, run_key: str, group: list[Outcome]) -> None:
     catalog.record(
         run_key,
@@ -137,23 +175,3 @@ def _record(catalog: Catalog, run_key: str, group: list[Outcome]) -> None:
         [pair for outcome in group for pair in outcome.pairs],
         {outcome.result.image_id: outcome.input_hash for outcome in group},
     )
-
-
-def _groups(outcomes: Iterable[Outcome], size: int) -> Iterator[list[Outcome]]:
-    """Outcomes in groups of a size, or of what came in some seconds: a kill loses no more than that."""
-    group: list[Outcome] = []
-    first_s = 0.0
-    try:
-        for outcome in outcomes:
-            first_s = first_s if group else time.monotonic()
-            group.append(outcome)
-            if len(group) == size or time.monotonic() - first_s >= SECONDS_PER_TRANSACTION:
-                yield group
-                group = []
-    except Exception:
-        # What was computed before the failure is stored before it is told.
-        if group:
-            yield group
-        raise
-    if group:
-        yield group

@@ -65,6 +65,8 @@ class SequenceOutcome:
             lines.append(
                 f"{s.n_held} sequences are left as they are: their results were rolled back (`geocorrect db runs`)"
             )
+        if self.exit_code is ExitCode.OK and s.n_done < s.n_due:
+            lines.append(f"{s.n_due - s.n_done} are left; run the same command again to go on")
         if self.exit_code is not ExitCode.OK:
             lines.append("stopped on request; run the same command again to go on")
         return "\n".join(lines)

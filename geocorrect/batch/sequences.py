@@ -14,13 +14,13 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from geocorrect import __version__
+from geocorrect.batch.declarations import run_record
 from geocorrect.batch.sequence_compute import compute_sequence, finding_of
 from geocorrect.batch.sequence_input import ClusterPoses, cluster_poses, input_hash, sequence_photos
 from geocorrect.batch.sequence_outcome import SequenceOutcome, SequenceSummary
-from geocorrect.batch.stop import StopRequest, stop_on_signal
-from geocorrect.catalog.hold import hold_scene
+from geocorrect.batch.session import Session, joined
 from geocorrect.catalog.run import RunManifest
-from geocorrect.catalog.sequences import SequenceMember, SequenceStore
+from geocorrect.catalog.sequences import SequenceStore
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings
 from geocorrect.errors import ExitCode, Reason, Status
@@ -34,10 +34,10 @@ _USABLE = {Status.ACCEPTED.value, Status.REVIEW.value}
 
 @dataclass(frozen=True)
 class DueSequence:
-    """A sequence to compute: its photos in order of capture, and the hash of everything that its results rest on."""
+    """A sequence to compute, and the hash of everything that its results rest on. Not its photos: a city has many."""
 
     sequence_id: str
-    members: tuple[SequenceMember, ...]
+    n_photos: int
     input_hash: str
 
 
@@ -47,19 +47,21 @@ def adjust_due_sequences(
     *,
     dry_run: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, due: None,
+    session: Session | None = None,
 ) -> SequenceOutcome:
     """Compute every sequence that is due; Ctrl-C and SIGTERM finish the sequence at hand and end with 130 or 143.
 
-    Raises SceneBusyError when another run holds the scene, InputError for a damaged cluster file.
+    session: of the job that this is a step of. Raises SceneBusyError when another run holds the scene, InputError for a
+    damaged cluster file.
     """
     step = _Step(settings, catalog)
     if dry_run:
         step.plan()
         return SequenceOutcome(step.summary, tuple(step.store.current()), dry_run=True)
-    with hold_scene(catalog.engine), stop_on_signal() as stop:
+    with joined(session, catalog) as work:
         step.plan()
-        step.run(stop, on_progress)
-    return SequenceOutcome(step.summary, tuple(step.store.current()), stop.exit_code or ExitCode.OK)
+        step.run(work, on_progress)
+        return SequenceOutcome(step.summary, tuple(step.store.current()), work.stop.exit_code or ExitCode.OK)
 
 
 class _Step:
@@ -71,6 +73,7 @@ class _Step:
         self.config_key = _config_key(self.options)
         self.summary = SequenceSummary()
         self.due: list[DueSequence] = []
+        self.bases: set[str] = set()
         self.frame: Frame | None = catalog.frame()
         self.clusters: ClusterPoses = {}
 
@@ -80,7 +83,7 @@ class _Step:
             return
         self.clusters = cluster_poses(self.settings.images.folder / "clusters", self.frame)
         states = self.store.states()
-        for sequence_id, members in self.store.members().items():
+        for sequence_id, members in self.store.members():
             usable = sum(member.own_status in _USABLE for member in members)
             known = states.get(sequence_id)
             if usable < self.options.min_results and (known is None or not known.in_force):
@@ -90,10 +93,11 @@ class _Step:
             if known is not None and known.input_hash == wanted and (known.rolled_back or known.in_force):
                 self.summary.n_held += known.rolled_back
                 continue
-            self.due.append(DueSequence(sequence_id, tuple(members), wanted))
+            self.due.append(DueSequence(sequence_id, len(members), wanted))
+            self.bases.update(member.own_run_key for member in members if member.own_run_key is not None)
         self.summary.n_due = len(self.due)
 
-    def run(self, stop: StopRequest, on_progress: Callable[[int, int], None]) -> None:
+    def run(self, work: Session, on_progress: Callable[[int, int], None]) -> None:
         """Compute and store what is due, sequence by sequence."""
         if not self.due:
             return
@@ -101,13 +105,14 @@ class _Step:
         manifest = self._manifest()
         self.summary.run_key = manifest.run_key
         self.catalog.begin_run(manifest)
-        bases = {m.own_run_key for due in self.due for m in due.members if m.own_run_key is not None}
-        self.store.rest_on(manifest.run_key, bases)
+        self.store.rest_on(manifest.run_key, self.bases)
         for due in self.due:
-            if stop.requested:
+            if work.stop.requested:
+                self.catalog.pause_run(manifest.run_key, duration_s=time.monotonic() - started_s)
                 return
             self._one(manifest.run_key, due)
             self.summary.n_done += 1
+            work.hold.keep()
             on_progress(self.summary.n_done, len(self.due))
         self.catalog.finish_run(manifest.run_key, duration_s=time.monotonic() - started_s)
 
@@ -122,13 +127,13 @@ class _Step:
         return RunManifest(
             run_key=hashlib.sha256(json.dumps([self.config_key, generation]).encode()).hexdigest(),
             started_at=datetime.now(UTC),
-            config=self.settings.as_json(),
+            config=run_record(self.settings),
             code_version=__version__,
             matcher=SEQUENCE_MATCHER,
             depth=SEQUENCE_MATCHER,
             config_key=self.config_key,
             generation=generation,
-            n_due=sum(len(due.members) for due in self.due),
+            n_due=sum(due.n_photos for due in self.due),
         )
 
     def _fits(self, run_key: str) -> bool:
@@ -136,20 +141,23 @@ class _Step:
         found = [state for state in self.store.states().values() if state.run_key == run_key]
         if any(not state.in_force for state in found):
             return False
-        stored, recorded = self.store.input_hashes(run_key), self.store.finding_hashes(run_key)
-        return all(
-            recorded.get(due.sequence_id, due.input_hash) == due.input_hash
-            and all(stored.get(m.image_id, due.input_hash) == due.input_hash for m in due.members)
-            for due in self.due
-        )
+        wanted, recorded = {due.sequence_id: due.input_hash for due in self.due}, self.store.finding_hashes(run_key)
+        if any(recorded.get(sequence_id, value) != value for sequence_id, value in wanted.items()):
+            return False
+        for sequence_id, members in self.store.members(list(wanted)):
+            stored = self.store.input_hashes(run_key, [member.image_id for member in members])
+            if any(value != wanted[sequence_id] for value in stored.values()):
+                return False
+        return True
 
     def _one(self, run_key: str, due: DueSequence) -> None:
         """Compute one sequence and store its results, then its finding: that order makes a kill in between harmless."""
         assert self.frame is not None
-        ids = [member.image_id for member in due.members]
+        [(_, members)] = self.store.members([due.sequence_id])
+        ids = [member.image_id for member in members]
         images = self.catalog.images(ids)
         photos = sequence_photos([images[image_id] for image_id in ids], self.clusters, self.frame)
-        own = self.store.own_results([m.own_fid for m in due.members if m.own_fid is not None])
+        own = self.store.own_results([m.own_fid for m in members if m.own_fid is not None])
         computed = compute_sequence(photos, own, self.frame, self.options)
         results = [found.result for found in computed.results]
         results += self._taken_back(run_key, ids, own, {result.image_id for result in results})

@@ -47,14 +47,15 @@ class RunningRun:
 def catalog_status(catalog: Catalog) -> dict[str, Any]:
     """Who works on it and how far they are; counts, frame, alignments, results in force by status and reason, runs."""
     frame, holder, runs = catalog.frame(), catalog.holder(), catalog.runs()
+    n_anchors, n_images = catalog.sizes()
     running = None if holder is None else running_run(catalog, runs, datetime.now(UTC))
     return {
         "catalog": catalog.address,
         "held_by": None if holder is None else {"who": holder.who, "since": _moment(holder.since)},
         "running": None if running is None else running.as_json(),
         "frame": None if frame is None else {"name": frame.name, "lon": frame.lon_deg, "lat": frame.lat_deg},
-        "n_anchors": len(catalog.anchor_index().ids),
-        "n_images": len(catalog.image_ids()),
+        "n_anchors": n_anchors,
+        "n_images": n_images,
         "results": catalog.counts(),
         "reasons": catalog.reasons(),
         "alignments": [alignment.id for alignment in catalog.alignments()],

@@ -41,7 +41,8 @@ def stop_on_signal(max_runtime_s: float = math.inf) -> Iterator[StopRequest]:
     request = StopRequest(max_runtime_s=max_runtime_s)
 
     def note(number: int, _frame: FrameType | None) -> None:
-        if request.requested and number == signal.SIGINT:
+        # Not `requested`: time that is up is no first Ctrl-C.
+        if request.exit_code is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         request.exit_code = ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED
 

@@ -1,7 +1,7 @@
 """Photos and anchors of the plan, read tile by tile: memory does not grow with the city.
 
 A piece is a few photos of one tile with their anchors. Whoever works on it has read pixels, features and depth of its
-anchors once and keeps them as long as the next photos need them (`batch.cached_anchors`).
+anchors once and keeps them as long as the next photos need them (`batch.cached_anchors_mib`).
 """
 
 from __future__ import annotations

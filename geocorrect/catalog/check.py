@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine, func, inspect, select, text
 
 from geocorrect.catalog import schema
 from geocorrect.catalog.connect import translated_errors
+from geocorrect.catalog.ddl import table_statements
 from geocorrect.catalog.geopackage import check_file
 from geocorrect.catalog.schema import POSTGRES_SCHEMA, tables_of
-from geocorrect.catalog.views import views_of
+from geocorrect.catalog.views import missing_views
 
 _RULES = {
     "images have no position but a geometry, or the reverse": (
@@ -64,13 +66,8 @@ def _missing_parts(connection: Connection) -> list[str]:
             continue
         present = {column["name"] for column in _columns(connection, table.name)}
         faults += [f"column {table.name}.{c.name} is missing" for c in table.columns if c.name not in present]
-    names = set(found.get_view_names())
-    faults += [
-        f"view {view.name} is missing; run `geocorrect db upgrade`"
-        for view in views_of(connection.dialect.name)
-        if view.name not in names
-    ]
-    return faults
+    views = missing_views(connection)
+    return [*faults, *(f"view {name} is missing; run `geocorrect db upgrade`" for name in views)]
 
 
 def _columns(connection: Connection, table: str) -> list[dict[str, str]]:
@@ -83,8 +80,13 @@ def _columns(connection: Connection, table: str) -> list[dict[str, str]]:
 
 def _check_server(connection: Connection) -> list[str]:
     query = text(
-        "select c.relname from pg_index i join pg_class c on c.oid = i.indexrelid "
-        "join pg_namespace n on n.oid = c.relnamespace where n.nspname = :schema and not i.indisvalid"
+        "select c.relname, i.indisvalid from pg_index i join pg_class c on c.oid = i.indexrelid "
+        "join pg_namespace n on n.oid = c.relnamespace where n.nspname = :schema"
     )
-    broken = connection.execute(query, {"schema": POSTGRES_SCHEMA}).scalars()
-    return [f"index {name} is not valid; run `reindex index {name}`" for name in broken]
+    present: dict[str, bool] = {name: valid for name, valid in connection.execute(query, {"schema": POSTGRES_SCHEMA})}
+    faults = [f"index {name} is not valid; run `reindex index {name}`" for name, valid in present.items() if not valid]
+    for statement in table_statements("postgresql"):
+        found = re.match(r"CREATE (?:UNIQUE )?INDEX (\w+)", statement)
+        if found and found[1] not in present:
+            faults.append(f"index {found[1]} is missing; run `{statement}`")
+    return faults

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from geocorrect.console import invocation, open_catalog, stderr, write_json
+from geocorrect.console import held_catalog, invocation, open_catalog, stderr, write_json
 
 app = typer.Typer(
     name="db",
@@ -33,7 +33,7 @@ def upgrade(context: typer.Context, catalog: CatalogOption = None, dry_run: DryR
     if dry_run:
         stderr().print(f"{migrate.revision_at(settings.catalog.url) or 'no catalog'} → {REVISION}")
         return
-    with open_catalog(settings, create=True) as store:
+    with held_catalog(settings, create=True) as store:
         stderr().print(f"{store.address} has schema {REVISION}")
 
 
@@ -105,7 +105,8 @@ def retract(
     """Take the results of some photos out of force; what was in force before them comes back."""
     from geocorrect.catalog import ResultFilter
 
-    with open_catalog(invocation(context).settings(catalog)) as store:
+    opened = open_catalog if dry_run else held_catalog
+    with opened(invocation(context).settings(catalog)) as store:
         key = None if run_key is None else store.run_key_of(run_key)
         if dry_run:
             wanted = ResultFilter(image_ids=image_ids, run_key=key, in_force=key is None)
@@ -123,7 +124,8 @@ def rollback(
     dry_run: DryRun = False,
 ) -> None:
     """Take all results of a run out of force; what was in force before them comes back."""
-    with open_catalog(invocation(context).settings(catalog)) as store:
+    opened = open_catalog if dry_run else held_catalog
+    with opened(invocation(context).settings(catalog)) as store:
         key = store.run_key_of(run_key)
         if dry_run:
             stderr().print(f"{sum(store.counts(key).values())} results of run {key[:12]} would be rolled back")
@@ -134,7 +136,7 @@ def rollback(
 @app.command()
 def restore(context: typer.Context, run_key: RunKey, catalog: CatalogOption = None) -> None:
     """Undo a rollback."""
-    with open_catalog(invocation(context).settings(catalog)) as store:
+    with held_catalog(invocation(context).settings(catalog)) as store:
         key = store.run_key_of(run_key)
         stderr().print(f"{store.restore(key)} results of run {key[:12]} are in force again")
 

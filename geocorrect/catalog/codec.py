@@ -210,7 +210,8 @@ def anchor_rows(anchors: Sequence[Anchor], frame: Frame) -> list[Row]:
     """Columns of the table `anchor`."""
     if not anchors:
         return []
-    places = as_rows(pose_columns([anchor.world_from_cam for anchor in anchors], frame)[0])
+    names = [f"anchor {anchor.id[:60]}" for anchor in anchors]
+    places = as_rows(pose_columns([anchor.world_from_cam for anchor in anchors], frame, names)[0])
     rows = [_anchor_row(anchor) | place for anchor, place in zip(anchors, places, strict=True)]
     return [
         checked_texts(row | {"content_hash": anchor_content_hash(row)}, f"anchor {row['anchor_id'][:60]}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,31 @@ from geocorrect.errors import DatabaseError
 
 CONNECT_TIMEOUT_S = 10
 RETRY_S = 60.0
+"""A server that went away is waited for that long, counted from when it was first missed."""
+LIVENESS = {
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    "keepalives": 1,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""A server that vanished without a word (power cut, broken network) is noticed within a minute; libpq's own defaults
+wait for hours. What the catalog's address says of these counts more."""
+REFUSED = (
+    "authentication",
+    "password",
+    "pg_hba.conf",
+    "does not exist",
+    "not permitted to log in",
+    "permission denied",
+    "is not currently accepting connections",
+    "certificate",
+    "does not support ssl",
+    "invalid connection option",
+)
+"""What a connection that would fail in a minute, too, is told; everything else may pass: a server that restarts, a name
+that does not resolve while its container is replaced, a route, a timeout, a full house."""
 T = TypeVar("T")
 _PASSWORD = re.compile(r"(?P<head>[a-z+]+://[^:/@\s]*:)[^@/\s]+@|(?P<key>password\s*=\s*)\S+", re.IGNORECASE)
 
@@ -64,11 +90,9 @@ def _postgres_engine(url: str) -> Engine:
         parsed: URL = make_url(url).set(drivername="postgresql+psycopg")
     except (ArgumentError, ValueError) as error:
         raise DatabaseError(f"{redacted(url)!r} is not a PostgreSQL URL ({redacted(str(error))})") from None
-    engine = create_engine(
-        parsed,
-        pool_pre_ping=True,
-        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "geocorrect"},
-    )
+    arguments = {"application_name": "geocorrect", **LIVENESS}
+    left = {name: value for name, value in arguments.items() if name not in parsed.query}
+    engine = create_engine(parsed, pool_pre_ping=True, connect_args=left)
     event.listen(engine, "connect", _set_search_path)
     return engine
 
@@ -103,7 +127,9 @@ def make_postgis(engine: Engine) -> None:
                     f"{describe(engine)}: PostGIS is not enabled ({_first_line(error)}); let a superuser run "
                     "`create extension postgis` in this database"
                 ) from None
-        connection.execute(text(f"create schema if not exists {POSTGRES_SCHEMA}"))
+        known = text("select 1 from pg_namespace where nspname = :name")
+        if not connection.execute(known, {"name": POSTGRES_SCHEMA}).scalar():
+            connection.execute(text(f"create schema if not exists {POSTGRES_SCHEMA}"))
     engine.dispose()
 
 
@@ -131,33 +157,55 @@ def _translated(engine: Engine, error: SQLAlchemyError) -> DatabaseError:
 
 
 def with_retries(engine: Engine, work: Callable[[Connection], T]) -> T:
-    """Run work on a fresh connection; again, for up to RETRY_S seconds, when a server went away meanwhile.
+    """Run work on a fresh connection; again, for up to RETRY_S seconds, when the server is away or went away meanwhile.
 
     Also once more after a unique violation: another writer stored the same rows between our look and our write, and
     every write here leaves out what is already there.
     """
-    deadline = time.monotonic() + RETRY_S
-    collisions, pause_s = 0, 0.25
+    outage, collisions = _Outage(engine), 0
     while True:
         try:
-            with translated_errors(engine, passing=(OperationalError, IntegrityError)), engine.connect() as connection:
+            with connected(engine, outage) as connection:
                 return work(connection)
         except IntegrityError as error:
             collisions += 1
             if collisions > 1 or "unique" not in str(error).lower():
                 raise _translated(engine, error) from None
         except OperationalError as error:
-            # Opening the catalog decided that the address is right; a server that is away now will come back.
-            lost = error.connection_invalidated or _is_starting(error)
-            if engine.dialect.name == "sqlite" or not lost or time.monotonic() + pause_s > deadline:
-                raise _translated(engine, error) from None
-            time.sleep(pause_s)
-            pause_s = min(2 * pause_s, 4.0)
+            outage.wait(error, went_away=error.connection_invalidated)
+        except SQLAlchemyError as error:
+            raise _translated(engine, error) from None
 
 
-def _is_starting(error: OperationalError) -> bool:
-    words = ("starting up", "shutting down", "connection refused", "no such file", "terminating connection")
-    return any(word in str(error).lower() for word in words)
+def connected(engine: Engine, outage: _Outage | None = None) -> Connection:
+    """A connection; a server that is away is waited for. Opening the catalog decided that the address is right.
+
+    DatabaseError when it is not back in time, or refuses us.
+    """
+    outage = outage or _Outage(engine)
+    while True:
+        try:
+            return engine.connect()
+        except OperationalError as error:
+            outage.wait(error, went_away=not any(word in str(error.orig).lower() for word in REFUSED))
+        except SQLAlchemyError as error:
+            raise _translated(engine, error) from None
+
+
+class _Outage:
+    """One time of waiting for a server, however many steps notice that it is away."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self._deadline_s, self._pause_s = engine, math.inf, 0.25
+
+    def wait(self, error: OperationalError, *, went_away: bool) -> None:
+        """Sleep a little; raise the error as DatabaseError when waiting does not help, or has taken too long."""
+        now_s = time.monotonic()
+        self._deadline_s = min(self._deadline_s, now_s + RETRY_S)
+        if self._engine.dialect.name == "sqlite" or not went_away or now_s + self._pause_s > self._deadline_s:
+            raise _translated(self._engine, error) from None
+        time.sleep(self._pause_s)
+        self._pause_s = min(2 * self._pause_s, 4.0)
 
 
 def _first_line(error: Exception) -> str:
@@ -171,9 +219,12 @@ def _remedy(error: Exception) -> str:
     hints = {
         "readonly": "the file or its folder is not writable",
         "unable to open": "check that the folder exists and is readable",
+        "lock timeout": "somebody has the catalog open in a transaction (QGIS, an export, a run); let them finish",
         "locked": "another program holds the file; close it and try again",
         "password": "check user and password (PGPASSWORD or ~/.pgpass keep it out of the command line)",
         "does not exist": "create the database first (createdb)",
+        "no space left": "make room on the disk of the database server and run again",
+        "too many clients": "the server has no connection left: end others or raise max_connections",
         "full": "make room on the disk",
         "disk i/o error": "the disk is full, over a quota or failing: make room on the disk and run again",
     }

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Boolean, Double, Integer, Table
 
 from geocorrect.catalog.column_types import Instant, Json, Numbers, json_bytes
-from geocorrect.catalog.geometry_type import WGS84_SRID, Geometry, ewkb_points
+from geocorrect.catalog.geometry_type import WGS84_SRID, Geometry, Outlines, ewkb_points
 
 HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 TRAILER = b"\xff\xff"
@@ -28,7 +28,7 @@ Columns = Mapping[str, Any]
 _FLOAT8_OID = 701
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _SIZE = struct.Struct(">i")
-_VARIABLE = (Geometry, Json)
+_VARIABLE = (Geometry, Json, Outlines)
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,8 @@ def _is_text(kind: Any) -> bool:
 def _field(kind: Any, values: Any) -> _Field:
     if isinstance(kind, Geometry):
         return _geometry_field(kind, values)
+    if isinstance(kind, Outlines):
+        return _Field(np.isfinite(values).all(axis=(1, 2)), kind.ewkb(values))
     if isinstance(kind, Numbers):
         return _array_field(values)
     if isinstance(kind, Instant):

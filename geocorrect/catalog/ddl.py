@@ -8,7 +8,7 @@ from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable, SetColumnComment, SetTableComment
 
-from geocorrect.catalog.geometry_type import Geometry
+from geocorrect.catalog.geometry_type import Geometry, Outlines
 from geocorrect.catalog.schema import tables_of
 
 
@@ -31,12 +31,20 @@ def table_statements(dialect_name: str) -> list[str]:
 
 def _spatial_indices(table: Table) -> list[str]:
     # Geography: right distances anywhere. Geometry: what map windows ask for.
-    columns = [column.name for column in table.columns if isinstance(column.type, Geometry)]
-    return [
+    statements = [
         statement
-        for name in columns
+        for column in table.columns
+        if isinstance(column.type, Geometry)
         for statement in (
-            f"CREATE INDEX ix_{table.name}_{name} ON {table.name} USING gist ({name})",
-            f"CREATE INDEX ix_{table.name}_{name}_geography ON {table.name} USING gist (({name}::geography))",
+            f"CREATE INDEX ix_{table.name}_{column.name} ON {table.name} USING gist ({column.name})",
+            f"CREATE INDEX ix_{table.name}_{column.name}_geography ON {table.name} USING gist "
+            f"(({column.name}::geography))",
         )
     ]
+    # The shapes of a result lie on one another: one tree finds each of them, for half the work of three.
+    outlines = [column.name for column in table.columns if isinstance(column.type, Outlines)]
+    if outlines:
+        statements.append(f"CREATE INDEX ix_{table.name}_outlines ON {table.name} USING gist ({', '.join(outlines)})")
+        # A tenth of the usual sample: where shapes lie in 30000 rows costs the server more than storing them.
+        statements += [f"ALTER TABLE {table.name} ALTER COLUMN {c.name} SET STATISTICS 10" for c in table.columns]
+    return statements

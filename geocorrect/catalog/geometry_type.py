@@ -42,11 +42,6 @@ def geopackage_blob(geometry: BaseGeometry) -> bytes:
     return _HEADER.pack(b"GP", 0, flags, WGS84_SRID) + envelope + wkb
 
 
-def geopackage_header(*, has_envelope: bool) -> bytes:
-    """The first eight bytes of a GeoPackage binary in EPSG:4326 that is not empty."""
-    return _HEADER.pack(b"GP", 0, _LITTLE_ENDIAN | (_XY_ENVELOPE if has_envelope else 0), WGS84_SRID)
-
-
 def geopackage_point_blobs(lon_deg: NDArray[Any], lat_deg: NDArray[Any], height_m: NDArray[Any] | None) -> list[bytes]:
     """The GeoPackage binaries of many points at once, with z when height_m is given."""
     columns = [lon_deg, lat_deg] if height_m is None else [lon_deg, lat_deg, height_m]
@@ -130,8 +125,11 @@ class Geometry(UserDefinedType[BaseGeometry]):
         return lambda value: None if value is None else shapely.from_wkb(value)
 
 
-class GeometryBlob(UserDefinedType[bytes]):
-    """A ready-made GeoPackage binary; the column is declared as what it holds, which GIS software goes by."""
+class Outlines(UserDefinedType[Any]):
+    """A column of lines or polygons without holes, written as (N, V, 2) longitudes and latitudes; nan: NULL.
+
+    Only whole columns are written (`bulk`), and views read them: what they hold is not for Python.
+    """
 
     cache_ok = True
 
@@ -139,10 +137,38 @@ class GeometryBlob(UserDefinedType[bytes]):
         self.kind = kind
 
     def get_col_spec(self, **_: Any) -> str:
-        """The column type of a GeoPackage."""
-        return self.kind
+        """The column type of PostGIS."""
+        return f"geometry({self.kind},{WGS84_SRID})"
+
+    def geopackage_blobs(self, outlines: NDArray[np.float64]) -> list[bytes | None]:
+        """The GeoPackage binaries."""
+        lon, lat = np.ascontiguousarray(outlines[:, :, 0].T), np.ascontiguousarray(outlines[:, :, 1].T)
+        envelopes = np.stack([lon.min(0), lon.max(0), lat.min(0), lat.max(0)], axis=1).astype("<f8")
+        bodies: Any = outlines.astype("<f8")
+        opening = _HEADER.pack(b"GP", 0, _LITTLE_ENDIAN | _XY_ENVELOPE, WGS84_SRID)
+        kind = self._kind_number()
+        head = struct.pack("<BI", 1, kind) + self._counts(outlines)
+        return [
+            opening + envelope.tobytes() + head + body.tobytes() if known else None
+            for known, envelope, body in zip(np.isfinite(envelopes).all(axis=1), envelopes, bodies, strict=True)
+        ]
+
+    def ewkb(self, outlines: NDArray[np.float64]) -> NDArray[Any]:
+        """The PostGIS extended WKB, (N,) of one width."""
+        head = struct.pack("<BII", 1, 0x2000_0000 | self._kind_number(), WGS84_SRID) + self._counts(outlines)
+        rows = np.empty(len(outlines), dtype=[("head", f"V{len(head)}"), ("body", "<f8", outlines.shape[1:])])
+        rows["head"], rows["body"] = np.void(head), outlines
+        return rows.view(f"V{rows.dtype.itemsize}")
+
+    def _kind_number(self) -> int:
+        return {"LINESTRING": 2, "POLYGON": 3}[self.kind]
+
+    def _counts(self, outlines: NDArray[np.float64]) -> bytes:
+        count = outlines.shape[1]
+        return struct.pack("<I", count) if self.kind == "LINESTRING" else struct.pack("<II", 1, count)
 
 
 @compiles(Geometry, "sqlite")
-def _compile_for_geopackage(column_type: Geometry, _compiler: Any, **_: Any) -> str:
+@compiles(Outlines, "sqlite")
+def _compile_for_geopackage(column_type: Geometry | Outlines, _compiler: Any, **_: Any) -> str:
     return column_type.kind

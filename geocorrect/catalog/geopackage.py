@@ -21,6 +21,8 @@ from geocorrect.errors import DatabaseError
 APPLICATION_ID = 0x47504B47  # "GPKG"
 USER_VERSION = 10300
 BUSY_TIMEOUT_MS = 30_000
+IMMUTABLE = "immutable=1"
+"""SQLite's way to open a file that nobody changes and beside which nothing can be written."""
 
 _FOLDER = Path(__file__).resolve().parent
 _BOX = "ST_MinX(NEW.geom), ST_MaxX(NEW.geom), ST_MinY(NEW.geom), ST_MaxY(NEW.geom)"
@@ -28,7 +30,15 @@ _BOX = "ST_MinX(NEW.geom), ST_MaxX(NEW.geom), ST_MinY(NEW.geom), ST_MaxY(NEW.geo
 
 def geopackage_engine(path: Path) -> Engine:
     """An engine on the file (made when absent); WAL, so that readers never wait for the writer."""
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+    timeout_s = BUSY_TIMEOUT_MS / 1000
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": timeout_s})
+    if path.exists() and path.stat().st_size and _mode_to_read(path) == IMMUTABLE:
+        # Whoever may not write beside the file cannot share it with a writer either: it is read as it lies there.
+        uri = f"{path.absolute().as_uri()}?{IMMUTABLE}"
+        engine = create_engine(
+            f"sqlite:///{path}",
+            creator=lambda: sqlite3.connect(uri, uri=True, timeout=timeout_s, check_same_thread=False),
+        )
     event.listen(engine, "connect", _prepare_connection)
     event.listen(engine, "begin", _begin)
     return engine
@@ -96,6 +106,45 @@ def _make_rtree(connection: Connection, table: str) -> None:
     )
 
 
+def broken_rtrees(connection: Connection) -> dict[str, list[str]]:
+    """By table: parts of its spatial index (the index, its triggers) that are missing or not what they should be."""
+    query = "SELECT name, sql FROM sqlite_master WHERE name LIKE 'rtree!_%' ESCAPE '!'"
+    present = {name: sql for name, sql in connection.exec_driver_sql(query)}
+    broken: dict[str, list[str]] = {}
+    for table in _indexed_tables(connection):
+        wrong = []
+        for statement in rtree_statements(table):
+            name = statement.split('"')[1]
+            if present.get(name) != statement:
+                wrong.append(name)
+        if wrong:
+            broken[table] = wrong
+    return broken
+
+
+def repair_rtrees(connection: Connection) -> None:
+    """Make broken spatial indices and triggers anew; the tables themselves are left alone."""
+    for table, wrong in broken_rtrees(connection).items():
+        index, *triggers = rtree_statements(table)
+        if f"rtree_{table}_geom" in wrong:
+            run_sql(connection, f'DROP TABLE IF EXISTS "rtree_{table}_geom"')
+            run_sql(connection, index)
+        for statement in triggers:
+            name = statement.split('"')[1]
+            run_sql(connection, f'DROP TRIGGER IF EXISTS "{name}"')
+            run_sql(connection, statement)
+        # What was stored without a trigger is not in the index.
+        run_sql(connection, f'DELETE FROM "rtree_{table}_geom"')
+        box = _BOX.replace("NEW.", "")
+        known = "geom NOT NULL AND NOT ST_IsEmpty(geom)"
+        run_sql(connection, f'INSERT INTO "rtree_{table}_geom" SELECT fid, {box} FROM "{table}" WHERE {known}')
+
+
+def _indexed_tables(connection: Connection) -> list[str]:
+    query = "SELECT table_name FROM gpkg_extensions WHERE extension_name = 'gpkg_rtree_index' ORDER BY table_name"
+    return list(connection.exec_driver_sql(query).scalars())
+
+
 def _statements(file_name: str) -> list[str]:
     script = (_FOLDER / file_name).read_text(encoding="utf-8")
     return script.split("\n\n", 1)[1].strip().split(";\n\n")
@@ -107,15 +156,18 @@ def check_file(connection: Connection) -> list[str]:
     faults += [
         f"{r[0]}: row {r[1]} points to a missing {r[2]}" for r in connection.exec_driver_sql("PRAGMA foreign_key_check")
     ]
-    rtrees = connection.exec_driver_sql(
-        "SELECT table_name, column_name FROM gpkg_extensions WHERE extension_name = 'gpkg_rtree_index'"
-    ).all()
-    for table, column in rtrees:
-        verdict = connection.exec_driver_sql(f"SELECT rtreecheck('rtree_{table}_{column}')").scalar_one()
-        indexed = connection.exec_driver_sql(f'SELECT count(*) FROM "rtree_{table}_{column}"').scalar_one()
-        present = connection.exec_driver_sql(
-            f'SELECT count(*) FROM "{table}" WHERE "{column}" IS NOT NULL'
-        ).scalar_one()
+    broken = broken_rtrees(connection)
+    faults += [
+        f"spatial index of {table}: {name} is missing or changed; run `geocorrect db upgrade`"
+        for table, names in broken.items()
+        for name in names
+    ]
+    for table in _indexed_tables(connection):
+        if f"rtree_{table}_geom" in broken.get(table, ()):
+            continue
+        verdict = connection.exec_driver_sql(f"SELECT rtreecheck('rtree_{table}_geom')").scalar_one()
+        indexed = connection.exec_driver_sql(f'SELECT count(*) FROM "rtree_{table}_geom"').scalar_one()
+        present = connection.exec_driver_sql(f'SELECT count(*) FROM "{table}" WHERE geom IS NOT NULL').scalar_one()
         if verdict != "ok":
             faults.append(f"spatial index of {table}: {verdict}")
         if indexed != present:
@@ -151,19 +203,14 @@ def refuse_foreign_file(path: Path, version_table: str) -> None:
         raise DatabaseError(f"{path} is a folder, not a catalog; name a .gpkg file in it")
     if path.stat().st_size == 0:
         return
-    with path.open("rb") as file:
-        if file.read(16) != b"SQLite format 3\0":
-            raise DatabaseError(f"{path} exists but is not a GeoPackage; name another file or remove it")
     try:
-        # Read-only and before anything else: somebody else's file must not even change its journal mode.
-        tables = _table_names(path, "ro")
-    except sqlite3.OperationalError as error:
-        if "readonly" not in str(error):
-            raise DatabaseError(f"{path}: {error}; restore it from a copy") from None
-        # A kill in the middle of a write left a journal, which only a connection that may write can undo.
-        tables = _table_names(path, "rw")
-    except sqlite3.Error as error:
-        raise DatabaseError(f"{path}: {error}; restore it from a copy") from None
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise DatabaseError(f"{path}: {error.strerror}; check that you may read the file") from None
+    if head != b"SQLite format 3\0":
+        raise DatabaseError(f"{path} exists but is not a GeoPackage; name another file or remove it")
+    tables = _table_names(path, _mode_to_read(path))
     # A database without any table is what a kill leaves of a catalog that was just being made.
     if tables and version_table not in tables:
         raise DatabaseError(
@@ -171,10 +218,47 @@ def refuse_foreign_file(path: Path, version_table: str) -> None:
         )
 
 
+def _mode_to_read(path: Path) -> str:
+    """How SQLite can open the file here; DatabaseError with the way out when it cannot.
+
+    Read-only and before anything else: somebody else's file must not even change its journal mode.
+    """
+    try:
+        return _tried(path, "mode=ro")
+    except sqlite3.OperationalError as error:
+        if not any(word in str(error) for word in ("readonly", "unable to open")):
+            raise DatabaseError(f"{path}: {error}; restore it from a copy") from None
+    try:
+        # A kill in the middle of a write left a journal, which only a connection that may write can undo.
+        return _tried(path, "mode=rw")
+    except sqlite3.OperationalError:
+        pass
+    left = [p for p in (Path(f"{path}-wal"), Path(f"{path}-journal")) if p.exists() and p.stat().st_size]
+    if left:
+        raise DatabaseError(
+            f"{path}: its latest changes lie in {left[0].name}, and you may not write in {path.parent}; copy both "
+            "files to a folder of your own and open the copy, or let somebody who may write there open it once"
+        )
+    try:
+        return _tried(path, IMMUTABLE)
+    except sqlite3.OperationalError as error:
+        raise DatabaseError(f"{path}: {error}; check that you may read the file") from None
+
+
+def _tried(path: Path, mode: str) -> str:
+    _table_names(path, mode)
+    return mode
+
+
 def _table_names(path: Path, mode: str) -> set[str]:
-    uri = f"{path.absolute().as_uri()}?mode={mode}"
-    with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_MS / 1000)) as connection:
-        return {name for (name,) in connection.execute("select name from sqlite_master")}
+    uri = f"{path.absolute().as_uri()}?{mode}"
+    try:
+        with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_MS / 1000)) as connection:
+            return {name for (name,) in connection.execute("select name from sqlite_master")}
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.Error as error:
+        raise DatabaseError(f"{path}: {error}; restore it from a copy") from None
 
 
 def settle(connection: Connection) -> None:

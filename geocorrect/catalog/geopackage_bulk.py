@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Table
 
 from geocorrect.catalog.column_types import Instant, Json, Numbers, instant_text, json_bytes
-from geocorrect.catalog.geometry_type import Geometry, geopackage_blob, geopackage_point_blobs
+from geocorrect.catalog.geometry_type import Geometry, Outlines, geopackage_blob, geopackage_point_blobs
 from geocorrect.catalog.geopackage import rtree_statements
 
 # From so many rows on it pays to fill the R-tree apart from its trigger.
@@ -49,6 +49,8 @@ def _stored(kind: Any, values: Any) -> Sequence[Any]:
     """What the driver takes."""
     if isinstance(kind, Geometry):
         return _blobs(kind, values)
+    if isinstance(kind, Outlines):
+        return kind.geopackage_blobs(values)
     if isinstance(kind, Json):
         return [None if value is None else json_bytes(value).decode() for value in values]
     if isinstance(kind, Numbers):

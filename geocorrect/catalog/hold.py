@@ -1,6 +1,8 @@
 """One writer per scene: an advisory lock of the server, or a locked file beside a GeoPackage.
 
-Both are released by the operating system or the server when the holder dies, however it dies: a lock is never stale.
+Both are released by the operating system or the server when the holder dies, however it dies. A file's lock is free at
+once; a server's, too, unless the holder's machine or network vanished without a word: then within a minute, because the
+server asks after a silent holder (`ASK_AFTER`).
 """
 
 from __future__ import annotations
@@ -20,16 +22,19 @@ from typing import IO, Any
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, ResourceClosedError
 
-from geocorrect.catalog.connect import describe, translated_errors, with_retries
+from geocorrect.catalog.connect import connected, describe, translated_errors
 from geocorrect.errors import OutputError, SceneBusyError
 
 ADVISORY_KEY = 0x67656F636F727231
 """The bytes of "geocorr1": the key of the advisory lock, one per database (a database is a scene)."""
 
 
+ASK_AFTER = {"tcp_keepalives_idle": 30, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}
+"""Seconds of silence after which the server asks whether the holder's machine is there, how often, how many times."""
 GLANCE_S = 0.05
 GLANCES = 6
-"""Somebody who looks at a lock file (`holder_of`) has it for a moment; a run looks again before it gives up."""
+"""Somebody who looks at a lock file (`holder_of`) has it for a moment, and a server needs a moment to notice that a
+holder was killed; a run looks again before it gives up."""
 SINCE = "%Y-%m-%d %H:%M:%S UTC"
 
 
@@ -73,7 +78,11 @@ class _ServerHold(SceneHold):
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._connection = self._taken()
+        self._session_id = 0
+        with translated_errors(engine):
+            # Not `connected`: nobody has told yet that the address is right, so nothing is waited for.
+            connection = engine.connect()
+        self._connection = self._taken(connection)
 
     def keep(self) -> None:
         """See `SceneHold.keep`."""
@@ -81,29 +90,47 @@ class _ServerHold(SceneHold):
             self._connection.execute(text("select 1"))
         except (DBAPIError, ResourceClosedError):
             self.release()
-            with_retries(self._engine, lambda connection: connection.execute(text("select 1")).scalar())
-            self._connection = self._taken()
+            self._connection = self._taken(connected(self._engine))
 
     def release(self) -> None:
         """Let the scene go."""
         _end(self._connection)
 
-    def _taken(self) -> Connection:
+    def _taken(self, connection: Connection) -> Connection:
         engine = self._engine
-        with translated_errors(engine):
-            connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         try:
+            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
             with translated_errors(engine):
-                name = text("select set_config('application_name', :who, false)")
-                connection.execute(name, {"who": _short_name()})
-                lock = text("select pg_try_advisory_lock(:key)")
-                if connection.execute(lock, {"key": ADVISORY_KEY}).scalar_one():
-                    return connection
-                holder = _server_holder(connection) or UNKNOWN
-            raise SceneBusyError(f"{describe(engine)} is held by {holder}; try again later")
+                self._introduce(connection)
+                if not _try_lock(connection):
+                    holder = _server_holder(connection) or UNKNOWN
+                    raise SceneBusyError(f"{describe(engine)} is held by {holder}; try again later")
+                self._session_id = connection.execute(text("select pg_backend_pid()")).scalar_one()
+                return connection
         except BaseException:
             _end(connection)
             raise
+
+    def _introduce(self, connection: Connection) -> None:
+        """Say who we are, and end our own session of before if the server still takes it for alive."""
+        for name, value in {**ASK_AFTER, "application_name": _short_name()}.items():
+            connection.execute(text("select set_config(:name, :value, false)"), {"name": name, "value": str(value)})
+        # After a broken network the server may hold on to the session that we have lost, and with it to the scene.
+        end = text(
+            "select pg_terminate_backend(pid) from pg_stat_activity "
+            "where pid = :lost and application_name = :who and usename = current_user"
+        )
+        connection.execute(end, {"lost": self._session_id, "who": _short_name()})
+
+
+def _try_lock(connection: Connection) -> bool:
+    lock = text("select pg_try_advisory_lock(:key)")
+    for glance in range(GLANCES):
+        if glance:
+            time.sleep(GLANCE_S)
+        if connection.execute(lock, {"key": ADVISORY_KEY}).scalar_one():
+            return True
+    return False
 
 
 def _end(connection: Connection) -> None:
@@ -142,7 +169,8 @@ def _server_holder(connection: Connection) -> Holder | None:
 
 
 def _lock_path(engine: Engine) -> Path:
-    return Path(f"{engine.url.database}.lock")
+    # Resolved, so that a catalog that is reached through a symbolic link has one lock and not two.
+    return Path(f"{Path(str(engine.url.database)).resolve()}.lock")
 
 
 @contextmanager

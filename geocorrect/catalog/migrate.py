@@ -1,21 +1,31 @@
 """Brings a catalog's schema up to date: Alembic for the tables, then the views, in one transaction.
 
-The migrations lie inside the package in an installed wheel and at the top of a checkout.
+The migrations lie inside the package in an installed wheel and at the top of a checkout. A catalog that is up to date
+is only looked at: views that are made anew lose their rights for a moment and make everybody wait who reads them.
 """
 
 from __future__ import annotations
 
+import hashlib
+from functools import cache
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, bindparam, insert, select, text, update
+from sqlalchemy import Connection, Engine, insert, select, text, update
 
-from geocorrect.catalog.codec import anchor_content_hash
-from geocorrect.catalog.connect import catalog_path, describe, engine_for, translated_errors
-from geocorrect.catalog.geopackage import settle
-from geocorrect.catalog.schema import REVISION, VERSION_TABLE, anchor, reason
+from geocorrect.catalog.backfill import fill_anchor_hashes, fill_shapes
+from geocorrect.catalog.connect import catalog_path, describe, engine_for, make_postgis, translated_errors
+from geocorrect.catalog.geopackage import broken_rtrees, repair_rtrees, settle
+from geocorrect.catalog.literal_sql import run_sql
+from geocorrect.catalog.qml import STYLED, qml
+from geocorrect.catalog.roles import grant_again, owns_catalog, present_rights
+from geocorrect.catalog.schema import REVISION, VERSION_TABLE, reason
 from geocorrect.catalog.styles import write_styles
-from geocorrect.catalog.views import replace_views
+from geocorrect.catalog.views import missing_views, replace_views, views_text
 from geocorrect.errors import REASON_TEXT, DatabaseError
+
+LOCK_TIMEOUT_MS = 5000
+_UPGRADE_KEY = 0x67656F636F727575
+"""The bytes of "geocoruu": the advisory lock of an upgrade, so that two of them follow one another."""
 
 
 def migrations_folder() -> Path:
@@ -57,29 +67,86 @@ def require_current(engine: Engine) -> None:
     """Raise DatabaseError, with the remedy, unless the catalog has exactly the schema of this version."""
     with translated_errors(engine), engine.connect() as connection:
         found = current_revision(connection)
+        known = set(connection.execute(select(reason.c.reason)).scalars()) if found == REVISION else set()
     if found is None:
         raise DatabaseError(f"{describe(engine)} is not a geocorrect catalog; create one with `geocorrect init`")
     if found != REVISION:
         _refuse_revision(engine, found)
+    # A result with a reason that the database does not know would only be refused in the middle of a run.
+    if unknown := sorted({code.value for code in REASON_TEXT} - known):
+        raise DatabaseError(
+            f"{describe(engine)} does not know the reason {', '.join(unknown)} yet; run `geocorrect db upgrade`"
+        )
 
 
 def upgrade(engine: Engine) -> None:
-    """Bring the catalog to the schema of this version: tables, views, list of reasons. All or nothing."""
+    """Bring the catalog to the schema of this version: tables, views, styles, list of reasons, rights. All or nothing.
+
+    One that has them all is only read, so that everybody who may work with it may call this.
+    """
+    if not upgrade_is_due(engine):
+        return
+    if engine.dialect.name == "postgresql":
+        make_postgis(engine)
     with translated_errors(engine), engine.connect() as connection:
         connection = connection.execution_options(writes=True)
         with connection.begin():
-            found = current_revision(connection)
-            if found is not None and found > REVISION:
-                _refuse_revision(engine, found)
-            replace_views(connection, only_drop=True)
-            if found != REVISION:
-                _run_alembic(connection)
-            replace_views(connection)
-            write_styles(connection)
-            _synchronise_reasons(connection)
-            _fill_anchor_hashes(connection)
+            _make_all(engine, connection)
         if engine.dialect.name == "sqlite":
             settle(connection)
+
+
+@cache
+def made_from(dialect_name: str) -> str:
+    """Hash of everything that an upgrade makes anew."""
+    styles = [(layer, qml(layer)) for layer in STYLED]
+    reasons = [(code.value, meaning) for code, meaning in REASON_TEXT.items()]
+    return hashlib.sha256(repr((views_text(dialect_name), styles, reasons)).encode()).hexdigest()
+
+
+def upgrade_is_due(engine: Engine) -> bool:
+    """Whether `upgrade` would change anything; DatabaseError when it must and we may not."""
+    with translated_errors(engine), engine.connect() as connection:
+        found = current_revision(connection)
+        if found is None:
+            return True
+        if found > REVISION or (found < REVISION and not owns_catalog(connection)):
+            _refuse_revision(engine, found, owned=False)
+        if found < REVISION:
+            return True
+        # Whoever does not own the views cannot make them anew, and need not: they are the owner's.
+        return owns_catalog(connection) and (
+            connection.execute(text(f"select made_from from {VERSION_TABLE}")).scalar()
+            != made_from(connection.dialect.name)
+            or bool(missing_views(connection))
+            or (connection.dialect.name == "sqlite" and bool(broken_rtrees(connection)))
+        )
+
+
+def _make_all(engine: Engine, connection: Connection) -> None:
+    on_server = connection.dialect.name == "postgresql"
+    if on_server:
+        # Whoever asks for a table meanwhile waits behind us: rather none of us waits for long.
+        run_sql(connection, f"set local lock_timeout = {LOCK_TIMEOUT_MS}")
+        run_sql(connection, f"select pg_advisory_xact_lock({_UPGRADE_KEY})")
+    found = current_revision(connection)
+    if found is not None and found > REVISION:
+        _refuse_revision(engine, found)
+    rights = present_rights(connection) if on_server else None
+    replace_views(connection, only_drop=True)
+    if found != REVISION:
+        _run_alembic(connection)
+    replace_views(connection)
+    if not on_server:
+        repair_rtrees(connection)
+    write_styles(connection)
+    _synchronise_reasons(connection)
+    fill_anchor_hashes(connection)
+    fill_shapes(connection)
+    mark = text(f"update {VERSION_TABLE} set made_from = :made_from")
+    connection.execute(mark, {"made_from": made_from(connection.dialect.name)})
+    if rights is not None:
+        grant_again(connection, rights)
 
 
 def _run_alembic(connection: Connection) -> None:
@@ -101,21 +168,13 @@ def _synchronise_reasons(connection: Connection) -> None:
             connection.execute(update(reason).where(reason.c.reason == code.value).values(meaning=meaning))
 
 
-def _fill_anchor_hashes(connection: Connection) -> None:
-    """Anchors stored before schema 0002 have no hash of their content yet."""
-    rows = connection.execute(select(anchor).where(anchor.c.content_hash.is_(None))).mappings().all()
-    if rows:
-        values = [{"key": row["fid"], "found": anchor_content_hash(dict(row))} for row in rows]
-        change = update(anchor).where(anchor.c.fid == bindparam("key")).values(content_hash=bindparam("found"))
-        connection.execute(change, values)
-
-
-def _refuse_revision(engine: Engine, found: str) -> None:
+def _refuse_revision(engine: Engine, found: str, *, owned: bool = True) -> None:
     if found > REVISION:
         raise DatabaseError(
             f"{describe(engine)} has schema {found}, newer than this geocorrect ({REVISION}); "
             "install a newer geocorrect"
         )
+    who = "run" if owned else "let its owner run"
     raise DatabaseError(
-        f"{describe(engine)} has schema {found}, this geocorrect needs {REVISION}; run `geocorrect db upgrade`"
+        f"{describe(engine)} has schema {found}, this geocorrect needs {REVISION}; {who} `geocorrect db upgrade`"
     )

@@ -10,19 +10,28 @@ import shapely
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
 
 Float = NDArray[np.float64]
 CHI2_95_2DOF = 5.991464547107979
+MAX_DISTANCE_M = 1e6
+"""A scene is a town or a region; coordinates of UTM or of the Earth's centre are further away than this."""
 
 
-def pose_columns(poses: Sequence[Pose], frame: Frame) -> tuple[dict[str, Any], Float]:
+def pose_columns(poses: Sequence[Pose], frame: Frame, names: Sequence[str]) -> tuple[dict[str, Any], Float]:
     """Place, pose, angle, covariance and geom columns of cameras, and true_north_turn_deg (N,) at each.
 
+    A camera that is nowhere near the frame is an InputError; names are what it calls them.
     Arrays with nan for unknown: `covariance` (N, 36), `geom` (N, 3) longitude, latitude, height; else (N,).
     """
     enu = np.array([pose.translation_m for pose in poses])
+    for k in np.flatnonzero(np.abs(enu).max(axis=1) > MAX_DISTANCE_M)[:1]:
+        raise InputError(
+            f"{names[k]}: {enu[k].tolist()} m lies more than {MAX_DISTANCE_M / 1000:g} km from the origin of the frame "
+            f"{frame.name!r}; give it in metres east, north and up of there"
+        )
     quaternions = np.array([pose.quaternion_xyzw for pose in poses])
     unknown = np.full((6, 6), np.nan)
     covariances = [unknown if pose.covariance is None else pose.covariance for pose in poses]

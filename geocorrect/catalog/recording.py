@@ -17,7 +17,7 @@ from geocorrect.catalog.references import read_image_facts, require_frame
 from geocorrect.catalog.result_columns import ImageFacts, result_columns
 from geocorrect.catalog.result_rows import pair_rows
 from geocorrect.catalog.results import run_fid
-from geocorrect.catalog.shapes import shape_columns
+from geocorrect.catalog.shapes import NEEDED, shape_columns
 from geocorrect.geometry.frame import Frame
 from geocorrect.records import Pair, Result
 
@@ -59,15 +59,15 @@ def write_results(
     facts, frame = read_image_facts(connection, list(by_id)), require_frame(connection)
     fids = reserve_fids(connection, schema.correction, len(by_id))
     fresh = _Fresh(run_id, now, frame, list(by_id.values()), fids, facts)
-    shapes: list[Columns] = []
-    insert_chunks(connection, schema.correction, _chunks(connection, fresh, grounds, shapes), len(fids))
+    placed: list[tuple[Columns, ImageFacts]] = []
+    insert_chunks(connection, schema.correction, _chunks(fresh, grounds, placed), len(fids))
     insert_rows(connection, schema.pair, _pairs_of(fresh, grounds.pairs))
-    if shapes:
-        insert_chunks(connection, schema.correction_shape, shapes, len(fids))
+    shapes = (shape_columns(columns, some) for columns, some in placed)
+    insert_chunks(connection, schema.correction_shape, shapes, len(fids))
 
 
-def _chunks(connection: Connection, fresh: _Fresh, grounds: Grounds, shapes: list[Columns]) -> Iterator[Columns]:
-    """Columns of `correction`; what a GeoPackage draws of them is added to shapes."""
+def _chunks(fresh: _Fresh, grounds: Grounds, placed: list[tuple[Columns, ImageFacts]]) -> Iterator[Columns]:
+    """Columns of `correction`; what their shapes are made of is added to placed."""
     for start in range(0, len(fresh.results), CHUNK):
         part = slice(start, start + CHUNK)
         some, facts = fresh.results[part], fresh.facts.part(part)
@@ -77,8 +77,7 @@ def _chunks(connection: Connection, fresh: _Fresh, grounds: Grounds, shapes: lis
             "recorded_at": [fresh.recorded_at] * len(some),
             "input_hash": [grounds.input_hashes.get(result.image_id) for result in some],
         }
-        if connection.dialect.name == "sqlite":
-            shapes.append(shape_columns(columns, facts))
+        placed.append(({name: columns[name] for name in NEEDED}, facts))
         yield columns
 
 

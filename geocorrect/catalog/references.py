@@ -139,6 +139,12 @@ def read_image_ids(connection: Connection) -> list[str]:
     return list(connection.execute(select(schema.image.c.image_id).order_by(schema.image.c.image_id)).scalars())
 
 
+def read_sizes(connection: Connection) -> tuple[int, int]:
+    """How many anchors and images there are."""
+    anchors, images = (select(func.count()).select_from(table) for table in (schema.anchor, schema.image))
+    return int(connection.execute(anchors).scalar_one()), int(connection.execute(images).scalar_one())
+
+
 def read_image_facts(connection: Connection, ids: Sequence[str]) -> ImageFacts:
     """What storing results needs to know of their photos, in the order of ids; DatabaseError when one is missing."""
     c = schema.image.c

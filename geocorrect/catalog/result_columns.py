@@ -119,7 +119,8 @@ def _placed(results: Sequence[Result], frame: Frame, facts: ImageFacts) -> dict[
 
 
 def _pose_values(corrections: Sequence[Correction], frame: Frame, facts: ImageFacts) -> dict[str, Float]:
-    columns, turn = pose_columns([c.world_from_cam for c in corrections], frame)
+    names = [f"result of image {c.image_id[:60]}" for c in corrections]
+    columns, turn = pose_columns([c.world_from_cam for c in corrections], frame, names)
     covariances = columns["covariance"].reshape(-1, 6, 6)
     semi_major, semi_minor, azimuth = error_ellipses(covariances, turn)
     enu = np.stack([columns[f"enu_{axis}_m"] for axis in "xyz"], axis=1)

@@ -25,12 +25,11 @@ from sqlalchemy import (
 )
 
 from geocorrect.catalog.column_types import Instant, Json, Numbers
-from geocorrect.catalog.geometry_type import Geometry, GeometryBlob
+from geocorrect.catalog.geometry_type import Geometry, Outlines
 
-REVISION = "0003"
+REVISION = "0004"
 VERSION_TABLE = "geocorrect_version"
 POSTGRES_SCHEMA = "geocorrect"
-ONLY_GEOPACKAGE = {"only": "sqlite"}
 
 metadata = MetaData(
     naming_convention={
@@ -363,16 +362,15 @@ sequence_finding = _table(
 
 correction_shape = _table(
     "correction_shape",
-    "Lines and polygons of a result for the views; SQLite cannot compute them (PostGIS does).",
+    "Lines and polygons of a result for the views, computed when it was stored.",
     Column("fid", Integer, ForeignKey("correction.fid", ondelete="CASCADE"), primary_key=True,
            comment="fid of the result"),
-    Column("displacement", GeometryBlob("LINESTRING"), comment="line from the reported to the corrected position"),
-    Column("ellipse", GeometryBlob("POLYGON"), comment="95 % error ellipse"),
-    Column("wedge", GeometryBlob("POLYGON"), comment="what the corrected photo sees"),
-    info=ONLY_GEOPACKAGE,
+    Column("displacement", Outlines("LINESTRING"), comment="line from the reported to the corrected position"),
+    Column("ellipse", Outlines("POLYGON"), comment="95 % error ellipse"),
+    Column("wedge", Outlines("POLYGON"), comment="what the corrected photo sees"),
 )  # fmt: skip
 
 
-def tables_of(dialect_name: str) -> list[Table]:
-    """The tables that exist on a back-end ("postgresql" or "sqlite"), in the order of their foreign keys."""
-    return [t for t in metadata.sorted_tables if t.info.get("only", dialect_name) == dialect_name]
+def tables_of(_dialect_name: str) -> list[Table]:
+    """The tables of a back-end ("postgresql" or "sqlite"), in the order of their foreign keys."""
+    return metadata.sorted_tables

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Connection, Text, func, insert, select, table
@@ -20,6 +21,7 @@ from geocorrect.catalog.store import Catalog
 from geocorrect.localize.sequence_options import SEQUENCE_MATCHER
 from geocorrect.records import NAN, Result
 
+SEQUENCES_PER_READ = 100
 _IN_FORCE = table("run_in_force", sql_column("fid"), sql_column("run_key"))
 _CURRENT_RESULT = table("current_result", sql_column("image_id", Text), sql_column("run_id"))
 _CURRENT = table("current_sequence_finding", sql_column("fid"))
@@ -88,12 +90,23 @@ class SequenceStore:
         self._engine = catalog.engine
         self._clock = clock
 
-    def members(self) -> dict[str, list[SequenceMember]]:
-        """Photos with a capture time by sequence, in order of capture."""
-        by_sequence: dict[str, list[SequenceMember]] = {}
-        for member in with_retries(self._engine, _read_members):
-            by_sequence.setdefault(member.sequence_id, []).append(member)
-        return by_sequence
+    def members(self, sequence_ids: Sequence[str] | None = None) -> Iterator[tuple[str, list[SequenceMember]]]:
+        """Photos with a capture time by sequence, in order of capture; of all sequences when ids is None.
+
+        Read some sequences at a time: the photos of a city do not fit into memory, those of a sequence do.
+        """
+        ids = self.ids() if sequence_ids is None else list(sequence_ids)
+        for start in range(0, len(ids), SEQUENCES_PER_READ):
+            some = ids[start : start + SEQUENCES_PER_READ]
+            found = with_retries(self._engine, lambda c, some=some: _read_members(c, some))  # type: ignore[misc]
+            for sequence_id, members in groupby(found, key=lambda member: member.sequence_id):
+                yield sequence_id, list(members)
+
+    def ids(self) -> list[str]:
+        """All sequences that have photos, sorted."""
+        i = schema.image.c
+        query = select(i.sequence_id).where(i.sequence_id.is_not(None)).distinct().order_by(i.sequence_id)
+        return with_retries(self._engine, lambda c: list(c.execute(query).scalars()))
 
     def own_results(self, fids: Sequence[int]) -> dict[str, Result]:
         """Results by image id, from their integer keys."""
@@ -103,9 +116,9 @@ class SequenceStore:
         """The newest finding of every sequence."""
         return with_retries(self._engine, _read_states)
 
-    def input_hashes(self, run_key: str) -> dict[str, str | None]:
-        """By image id, what the results of a run rest on."""
-        return with_retries(self._engine, lambda c: _read_input_hashes(c, run_key))
+    def input_hashes(self, run_key: str, image_ids: Sequence[str]) -> dict[str, str | None]:
+        """By image id, what the results of a run for some photos rest on."""
+        return with_retries(self._engine, lambda c: _read_input_hashes(c, run_key, image_ids))
 
     def finding_hashes(self, run_key: str) -> dict[str, str]:
         """By sequence, what the findings of a run rest on."""
@@ -139,14 +152,19 @@ class SequenceStore:
         with_retries(self._engine, transaction)
 
 
-def _read_members(connection: Connection) -> list[SequenceMember]:
+def _read_members(connection: Connection, sequence_ids: Sequence[str]) -> list[SequenceMember]:
     c, i, run = schema.correction.c, schema.image.c, schema.run.c
+    of_these = among(connection, i.sequence_id, sequence_ids)
     newest = (
         select(c.image_id, func.max(c.fid).label("fid"))
         .select_from(
             schema.correction.join(_IN_FORCE, _IN_FORCE.c.fid == c.run_id).join(schema.run, run.fid == c.run_id)
         )
-        .where(run.matcher != SEQUENCE_MATCHER, c.fid.not_in(select(schema.retraction.c.correction_id)))
+        .where(
+            c.image_id.in_(select(i.image_id).where(of_these)),
+            run.matcher != SEQUENCE_MATCHER,
+            c.fid.not_in(select(schema.retraction.c.correction_id)),
+        )
         .group_by(c.image_id)
         .subquery()
     )
@@ -158,7 +176,7 @@ def _read_members(connection: Connection) -> list[SequenceMember]:
     query = (
         select(i.image_id, i.sequence_id, i.content_hash, c.fid, run.run_key, c.status)
         .select_from(joined)
-        .where(i.sequence_id.is_not(None), i.captured_at.is_not(None))
+        .where(of_these, i.captured_at.is_not(None))
         .order_by(i.sequence_id, i.captured_at, i.image_id)
     )
     return [SequenceMember(*row) for row in connection.execute(query)]
@@ -189,9 +207,15 @@ def _read_states(connection: Connection) -> dict[str, FindingState]:
     return {row[0]: FindingState(row[1], row[2], row[3] is not None, row[4] is not None) for row in rows}
 
 
-def _read_input_hashes(connection: Connection, run_key: str) -> dict[str, str | None]:
+def _read_input_hashes(connection: Connection, run_key: str, image_ids: Sequence[str]) -> dict[str, str | None]:
+    if not image_ids:
+        return {}
     c, run = schema.correction.c, schema.run.c
-    query = select(c.image_id, c.input_hash).join(schema.run, run.fid == c.run_id).where(run.run_key == run_key)
+    query = (
+        select(c.image_id, c.input_hash)
+        .join(schema.run, run.fid == c.run_id)
+        .where(run.run_key == run_key, among(connection, c.image_id, list(image_ids)))
+    )
     return {row[0]: row[1] for row in connection.execute(query)}
 
 

@@ -1,15 +1,13 @@
-"""Lines and polygons of results for a GeoPackage, whose SQL cannot compute them: the shapes of the PostGIS views."""
+"""Lines and polygons of results, computed once, when stored: SQLite cannot, PostGIS would for every map window."""
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geocorrect.catalog.geometry_type import geopackage_header
 from geocorrect.catalog.result_columns import ImageFacts
 from geocorrect.geometry.frame import WGS84_A_M, WGS84_E2, WGS84_F, ecef_from_wgs84
 
@@ -22,20 +20,21 @@ WEDGE_DEPTH_M = 30.0
 def shape_columns(columns: Mapping[str, Any], facts: ImageFacts) -> dict[str, Any]:
     """Columns of `correction_shape` for columns of `correction`, only of the results that have a pose."""
     placed = np.flatnonzero(np.isfinite(columns["lon_deg"]))
-    value = {name: np.asarray(columns[name])[placed] for name in _NEEDED}
+    value = {name: np.asarray(columns[name])[placed] for name in NEEDED}
     lon, lat, known = value["lon_deg"], value["lat_deg"], facts.part(placed)
     ellipses = ellipse_outlines(lon, lat, value["semi_major_m"], value["semi_minor_m"], value["ellipse_azimuth_deg"])
     wedges = _projected(lon, lat, *_wedge_offsets(value["heading_deg"], known.horizontal_fov_deg))
     lines = displacement_lines(known.lon_deg, known.lat_deg, lon, lat)
     return {
         "fid": value["fid"],
-        "displacement": _blobs(lines, is_line=True),
-        "ellipse": _blobs(ellipses, is_line=False),
-        "wedge": _blobs(wedges, is_line=False),
+        "displacement": lines,
+        "ellipse": ellipses,
+        "wedge": wedges,
     }
 
 
-_NEEDED = ("fid", "lon_deg", "lat_deg", "semi_major_m", "semi_minor_m", "ellipse_azimuth_deg", "heading_deg")
+NEEDED = ("fid", "lon_deg", "lat_deg", "semi_major_m", "semi_minor_m", "ellipse_azimuth_deg", "heading_deg")
+"""The columns of `correction` that shapes are made of."""
 
 
 def ellipse_outlines(
@@ -88,7 +87,19 @@ def _projected(lon_deg: Float, lat_deg: Float, east_m: Float, north_m: Float) ->
     )
     centre = ecef_from_wgs84(lon_deg, lat_deg, np.zeros_like(lon_deg))
     lons, lats = _near_the_ellipsoid(centre[:, None, :] + offset)
-    return np.stack([_beside(lons, lon_deg[:, None]), lats], axis=-1)
+    return _cut_open_at_poles(np.stack([_beside(lons, lon_deg[:, None]), lats], axis=-1))
+
+
+def _cut_open_at_poles(outlines: Float) -> Float:
+    """On a map of longitude and latitude, what holds a pole is the strip between its outline and the map's edge."""
+    steps = (np.diff(outlines[:, :, 0], axis=1) + 180.0) % 360.0 - 180.0
+    for row in np.flatnonzero(np.abs(steps.sum(axis=1)) > 180.0):
+        lon, lat = outlines[row].T
+        along = np.linspace(-180.0, 180.0, len(lon) - 3)
+        edge = np.copysign(90.0, lat[0])
+        border = np.stack([along, np.interp(along, lon, lat, period=360.0)], axis=1)
+        outlines[row] = np.concatenate([border, [(180.0, edge), (-180.0, edge)], border[:1]])
+    return outlines
 
 
 def _near_the_ellipsoid(ecef_m: Float) -> tuple[Float, Float]:
@@ -107,18 +118,3 @@ def _beside(lon_deg: Float, reference_deg: Float) -> Float:
     difference = lon_deg - reference_deg
     beside: Float = lon_deg - 360.0 * (difference > 180.0) + 360.0 * (difference < -180.0)
     return beside
-
-
-def _blobs(coordinates: Float, *, is_line: bool) -> list[bytes | None]:
-    """GeoPackage binaries of (N, V, 2) lines or polygon outlines; None where a coordinate is unknown."""
-    n_vertices = coordinates.shape[1]
-    head = struct.pack("<BII", 1, 2, n_vertices) if is_line else struct.pack("<BIII", 1, 3, 1, n_vertices)
-    lon, lat = np.ascontiguousarray(coordinates[:, :, 0].T), np.ascontiguousarray(coordinates[:, :, 1].T)
-    envelopes = np.stack([lon.min(0), lon.max(0), lat.min(0), lat.max(0)], axis=1).astype("<f8")
-    valid = np.isfinite(envelopes).all(axis=1)
-    bodies: Any = coordinates.astype("<f8")
-    opening = geopackage_header(has_envelope=True)
-    return [
-        opening + envelope.tobytes() + head + body.tobytes() if ok else None
-        for ok, envelope, body in zip(valid, envelopes, bodies, strict=True)
-    ]

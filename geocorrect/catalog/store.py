@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, func, insert, select, update
 
 from geocorrect.catalog import migrate, recording, references, results, schema, sites
 from geocorrect.catalog.codec import checked_texts
-from geocorrect.catalog.connect import describe, engine_for, make_postgis, translated_errors, with_retries
+from geocorrect.catalog.connect import connected, describe, engine_for, translated_errors, with_retries
 from geocorrect.catalog.hold import Holder, holder_of
 from geocorrect.catalog.result_table import ResultTable, read_tables
 from geocorrect.catalog.run import Box, ResultFilter, RunManifest, StoredResult, StoredRun
@@ -43,14 +43,12 @@ class Catalog:
     def open(cls, url: str, *, create: bool = False, clock: Callable[[], datetime] = _utc_now) -> Self:
         """Open a catalog: "postgresql://user@host/database", "gpkg:///abs/path.gpkg", or a path that ends in .gpkg.
 
-        create: make tables and views where missing, and bring an older schema up to date; else a catalog that is
-        missing, older, newer or not one of ours is a DatabaseError with the remedy.
+        create: make tables and views where missing, and bring an older schema up to date; one that is up to date is
+        only read. Else a catalog that is missing, older, newer or not one of ours is a DatabaseError with the remedy.
         """
         engine = engine_for(url, create=create)
         try:
             if create:
-                if engine.dialect.name == "postgresql":
-                    make_postgis(engine)
                 migrate.upgrade(engine)
             migrate.require_current(engine)
         except BaseException:
@@ -127,6 +125,10 @@ class Catalog:
         """All image ids, sorted."""
         return self._read(references.read_image_ids)
 
+    def sizes(self) -> tuple[int, int]:
+        """How many anchors and images there are."""
+        return self._read(references.read_sizes)
+
     def extent(self) -> Box | None:
         """(west, south, east, north) in degrees around all photos and anchors, None when there are none."""
         return self._read(references.read_extent)
@@ -201,12 +203,12 @@ class Catalog:
 
     def results(self, wanted: ResultFilter | None = None) -> Iterator[StoredResult]:
         """Stored results, streamed, sorted by image id."""
-        with translated_errors(self._engine), self._engine.connect() as connection:
+        with translated_errors(self._engine), connected(self._engine) as connection:
             yield from results.read_results(connection, wanted or ResultFilter())
 
     def tables(self, wanted: ResultFilter | None = None) -> Iterator[ResultTable]:
         """The plain values of stored results as columns, chunk by chunk, sorted by image id: for exports."""
-        with translated_errors(self._engine), self._engine.connect() as connection:
+        with translated_errors(self._engine), connected(self._engine) as connection:
             yield from read_tables(connection, wanted or ResultFilter())
 
     def licences(self, wanted: ResultFilter | None = None) -> list[str]:

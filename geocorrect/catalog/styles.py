@@ -38,6 +38,19 @@ insert into public.layer_styles (f_table_catalog, f_table_schema, f_table_name, 
   useasdefault, description, owner) values (current_database(), :schema, :layer, :column, :style,
   xmlparse(document :qml), true, :description, left(current_user, 30))
 """
+_POSTGRES_UPDATE = """
+update public.layer_styles set styleqml = xmlparse(document :qml)
+where f_table_schema = :schema and f_table_name = :layer and stylename = :style
+"""
+_GEOPACKAGE_UPDATE = "update layer_styles set styleQML = :qml where f_table_name = :layer and styleName = :style"
+# QGIS keeps no order among several defaults: a person's comes before ours.
+_YIELD = """
+update {table} as ours set useasdefault = {no} where stylename = :style and f_table_schema = :schema and exists (
+  select 1 from {table} as other
+  where other.f_table_schema = :schema and other.f_table_name = ours.f_table_name and other.stylename <> :style
+    and other.useasdefault = {yes}
+)
+"""
 
 
 def geopackage_style(layer: str, like: str, column: str = "geom") -> Mapping[str, str]:
@@ -46,29 +59,34 @@ def geopackage_style(layer: str, like: str, column: str = "geom") -> Mapping[str
 
 
 def write_styles(connection: Connection) -> None:
-    """Write our default styles; a user's own styles of other names stay, and stay the default if they were."""
+    """Write our styles; a user's own styles of other names stay, and stay the default if they were."""
     if connection.dialect.name == "sqlite":
         run_sql(connection, GEOPACKAGE_TABLE)
         run_sql(connection, GEOPACKAGE_REGISTRATION)
-        connection.execute(text("delete from layer_styles where styleName = :style"), {"style": STYLE_NAME})
         for layer in STYLED:
-            connection.execute(text(GEOPACKAGE_INSERT), geopackage_style(layer, layer))
+            _write(connection, _GEOPACKAGE_UPDATE, GEOPACKAGE_INSERT, geopackage_style(layer, layer))
+        _yield(connection, "layer_styles", "", ("1", "0"))
         return
     if not connection.execute(text("select has_schema_privilege('public', 'create')")).scalar_one():
         return  # without the right to write there, users load the .qml files instead
     run_sql(connection, _POSTGRES_TABLE)
-    ours = {"style": STYLE_NAME, "schema": POSTGRES_SCHEMA}
-    connection.execute(
-        text("delete from public.layer_styles where stylename = :style and f_table_schema = :schema"), ours
-    )
     for layer in STYLED:
-        values = ours | {
-            "layer": layer,
-            "column": "geom",
-            "qml": _without_doctype(qml(layer)),
-            "description": "default",
-        }
-        connection.execute(text(_POSTGRES_INSERT), values)
+        values = geopackage_style(layer, layer)
+        own = {"schema": POSTGRES_SCHEMA, "qml": _without_doctype(values["qml"])}
+        _write(connection, _POSTGRES_UPDATE, _POSTGRES_INSERT, {**values, **own})
+    _yield(connection, "public.layer_styles", POSTGRES_SCHEMA, ("true", "false"))
+
+
+def _write(connection: Connection, update: str, insert: str, values: Mapping[str, str]) -> None:
+    """In place: a user who has chosen not to see our style by default need not choose again."""
+    if not connection.execute(text(update), values).rowcount:
+        connection.execute(text(insert), values)
+
+
+def _yield(connection: Connection, table: str, schema: str, truth: tuple[str, str]) -> None:
+    """Leave the default of a layer to the style that a person has made the default."""
+    statement = _YIELD.format(table=table, yes=truth[0], no=truth[1])
+    connection.execute(text(statement), {"style": STYLE_NAME, "schema": schema})
 
 
 def _without_doctype(document: str) -> str:

@@ -1,8 +1,7 @@
-"""The views for people: read from the `views*.sql` files, made anew at every upgrade, registered as GIS layers.
+"""The views for people: read from the `views*.sql` files, made anew when an upgrade changes them, registered as layers.
 
-In the files a line `-- view: NAME [GEOMETRY [Z]] | description` starts a view; its SELECT follows. `views.sql` holds
-what both back-ends understand, `views_postgresql.sql` and `views_sqlite.sql` the rest. Later views may use earlier
-ones.
+In the files a line `-- view: NAME [GEOMETRY [Z]] | description` starts a view; its SELECT follows. Later views may use
+earlier ones.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect
 
 from geocorrect.catalog.geopackage import SpatialColumn, register_layer, unregister_layer
 from geocorrect.catalog.literal_sql import run_sql
@@ -38,9 +37,21 @@ class View:
 @cache
 def views_of(dialect_name: str) -> tuple[View, ...]:
     """The views of a back-end ("postgresql" or "sqlite") in the order in which they can be made."""
-    views = [view for name in ("views.sql", f"views_{dialect_name}.sql") for view in _parse(_sql(name))]
+    views = [view for name in ("views.sql", "views_shapes.sql") for view in _parse(_sql(name))]
     seconds = _EPOCH_SECONDS[dialect_name]
     return tuple(replace(view, select=re.sub(r"epoch_seconds\(", seconds, view.select)) for view in views)
+
+
+def views_text(dialect_name: str) -> str:
+    """All that the views of a back-end are made from, to be compared."""
+    functions = _sql("functions_postgresql.sql") if dialect_name == "postgresql" else ""
+    return repr((views_of(dialect_name), functions))
+
+
+def missing_views(connection: Connection) -> list[str]:
+    """Names of our views that a database lacks."""
+    present = set(inspect(connection).get_view_names())
+    return [view.name for view in views_of(connection.dialect.name) if view.name not in present]
 
 
 def replace_views(connection: Connection, *, only_drop: bool = False) -> None:

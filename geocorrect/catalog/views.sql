@@ -66,7 +66,8 @@ moving as (
 summary as (
   select sequence_id, min(fid) as fid, min(device_make) as device_make, min(device_model) as device_model, count(*) as n_photos,
     avg(de) as mean_east_m, avg(dn) as mean_north_m, avg(displacement_m) as mean_displacement_m,
-    max(displacement_m) as max_displacement_m, avg(heading_change_deg) as heading_bias_deg
+    max(displacement_m) as max_displacement_m,
+    degrees(atan2(avg(sin(radians(heading_change_deg))), avg(cos(radians(heading_change_deg))))) as heading_bias_deg
   from track
   group by sequence_id
 )
@@ -93,7 +94,8 @@ where not exists (
 -- view: device_finding | What the sequences of every kind of device say about it, on average; corrected minus reported.
 select min(f.fid) as fid, f.device_make, f.device_model, count(*) as n_sequences, sum(f.n_trusted + f.n_placed) as n_photos,
   avg(f.median_east_m) as mean_east_m, avg(f.median_north_m) as mean_north_m, avg(f.spread_m) as mean_spread_m,
-  avg(f.heading_bias_deg) as heading_bias_deg, avg(f.lag_s) as lag_s
+  degrees(atan2(avg(sin(radians(f.heading_bias_deg))), avg(cos(radians(f.heading_bias_deg))))) as heading_bias_deg,
+  avg(f.lag_s) as lag_s
 from current_sequence_finding f
 where f.note = ''
 group by f.device_make, f.device_model;
@@ -101,7 +103,8 @@ group by f.device_make, f.device_model;
 -- view: device_bias | Mean error of the reported positions and headings of every kind of device.
 select min(c.fid) as fid, i.device_make, i.device_model, count(*) as n_photos, count(distinct i.sequence_id) as n_sequences,
   avg(c.displacement_east_m) as mean_east_m, avg(c.displacement_north_m) as mean_north_m,
-  avg(c.displacement_m) as mean_displacement_m, avg(c.heading_change_deg) as heading_bias_deg
+  avg(c.displacement_m) as mean_displacement_m,
+  degrees(atan2(avg(sin(radians(c.heading_change_deg))), avg(cos(radians(c.heading_change_deg))))) as heading_bias_deg
 from current_result c
 join image i on i.image_id = c.image_id
 where c.status = 'accepted'
@@ -119,12 +122,30 @@ left join correction c on c.run_id = r.fid
 group by r.fid, r.run_key, r.started_at, r.finished_at, r.duration_s, r.n_starts, r.matcher, r.depth, r.alignment_version,
   r.code_version, r.rolled_back_at;
 
--- view: run_diff POINT Z | The same photo in two runs: what changed from run_a to the later run_b.
+-- view: run_diff POINT Z | Photos whose result differs between run_a and the later run_b, also those that only one of them has.
 select cast(a.fid as bigint) * 2147483648 + b.fid as fid, ra.run_key as run_a, rb.run_key as run_b, a.image_id,
   a.status as status_a, b.status as status_b, a.reason as reason_a, b.reason as reason_b,
   sqrt((b.enu_x_m - a.enu_x_m) * (b.enu_x_m - a.enu_x_m) + (b.enu_y_m - a.enu_y_m) * (b.enu_y_m - a.enu_y_m)) as moved_m,
-  a.expected_error_m as expected_error_a_m, b.expected_error_m as expected_error_b_m, b.geom
+  a.expected_error_m as expected_error_a_m, b.expected_error_m as expected_error_b_m, coalesce(b.geom, a.geom) as geom
 from correction a
 join correction b on b.image_id = a.image_id and b.run_id > a.run_id
 join run ra on ra.fid = a.run_id
-join run rb on rb.fid = b.run_id;
+join run rb on rb.fid = b.run_id
+where a.status <> b.status or coalesce(a.reason, '') <> coalesce(b.reason, '')
+  or coalesce(a.lon_deg, 999) <> coalesce(b.lon_deg, 999) or coalesce(a.lat_deg, 999) <> coalesce(b.lat_deg, 999)
+  or coalesce(a.height_m, -99999) <> coalesce(b.height_m, -99999)
+union all
+-- Keys of photos that only one run has lie above all others (2 to the power of 62).
+select 4611686018427387904 + cast(a.fid as bigint) * 2147483648 + rb.fid, ra.run_key, rb.run_key, a.image_id, a.status,
+  cast(null as text), a.reason, cast(null as text), null, a.expected_error_m, null, a.geom
+from correction a
+join run ra on ra.fid = a.run_id
+join run rb on rb.fid > ra.fid
+where not exists (select 1 from correction b where b.run_id = rb.fid and b.image_id = a.image_id)
+union all
+select 4611686018427387904 + cast(b.fid as bigint) * 2147483648 + ra.fid, ra.run_key, rb.run_key, b.image_id,
+  cast(null as text), b.status, cast(null as text), b.reason, null, null, b.expected_error_m, b.geom
+from correction b
+join run rb on rb.fid = b.run_id
+join run ra on ra.fid < rb.fid
+where not exists (select 1 from correction a where a.run_id = ra.fid and a.image_id = b.image_id);

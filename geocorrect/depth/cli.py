@@ -1,4 +1,4 @@
-"""`geocorrect anchors calibrate`: what neighbours say about the anchors' depth, once and offline."""
+"""`geocorrect anchors calibrate` and `scale`: what neighbours, and laser scans, say about the anchors' depth."""
 
 from __future__ import annotations
 
@@ -10,9 +10,26 @@ import typer
 
 from geocorrect.console import invocation, open_catalog, progress_bar, stderr, write_json
 
+app = typer.Typer(help="Where the depth of the anchors can come from.", no_args_is_help=True)
+
 if TYPE_CHECKING:
     from geocorrect.batch.calibrate_catalog import CalibrationOutcome
+    from geocorrect.batch.measure_scales import ScaleSurvey
     from geocorrect.config import Settings
+
+
+@app.command("list")
+def list_sources(
+    context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False
+) -> None:
+    """All depth sources as configured: what each needs, how far it sees, how wrong it is, under which licence."""
+    from geocorrect.batch.declarations import depth_rows, print_depth_rows
+
+    rows = depth_rows(invocation(context).settings())
+    if as_json:
+        write_json(rows)
+    else:
+        print_depth_rows(rows)
 
 
 def calibrate(
@@ -79,3 +96,70 @@ def _lines(outcome: CalibrationOutcome, where: Path) -> list[str]:
     if outcome.stopped is not None:
         lines.append("stopped on request; run the same command again to go on")
     return lines
+
+
+def scale(
+    context: typer.Context,
+    depth: Annotated[str | None, typer.Option(help="Predicted depth to compare; default: the configured one.")] = None,
+    catalog: Annotated[str | None, typer.Option("--catalog", help="PATH.gpkg or postgresql://…")] = None,
+    drive: Annotated[list[str] | None, typer.Option(help="Only anchors of this drive; may be repeated.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+) -> None:
+    """What predicted depth must be multiplied by to meet the anchors' laser scans: four heuristics, and their medians.
+
+    One CSV row per anchor on stdout; the medians (the training set) on stderr, with the settings that apply one.
+    Exit code 3: a scan, picture or map could not be used, or no anchor has a scan.
+    """
+    from geocorrect.batch.anchor_shelf import AnchorShelf
+    from geocorrect.batch.measure_scales import measure_scales
+    from geocorrect.config import with_depth
+
+    settings = invocation(context).settings(catalog)
+    if depth is not None:
+        settings = with_depth(settings, depth)
+    with open_catalog(settings) as store, progress_bar("scale") as progress:
+        survey = measure_scales(settings, AnchorShelf.of_catalog(store), progress, tuple(drive or ()))
+    if as_json:
+        write_json(survey.as_json())
+    else:
+        typer.echo("\n".join(_scale_table(survey)))
+        stderr().print("\n".join(_scale_lines(survey)), markup=False, soft_wrap=True)
+    raise typer.Exit(survey.exit_code)
+
+
+def _scale_table(survey: ScaleSurvey) -> list[str]:
+    """CSV: a factor per heuristic and axis; heuristics with one factor for all axes have one column."""
+    from geocorrect.depth.scale import ISOTROPIC, ScaleHeuristic
+
+    columns = [
+        (f"{heuristic}" if heuristic in ISOTROPIC else f"{heuristic}_{axis}", heuristic, index)
+        for heuristic in ScaleHeuristic
+        for index, axis in enumerate("xyz")
+        if index == 2 or heuristic not in ISOTROPIC
+    ]
+    lines = [",".join(["anchor_id", "n_points", *(name for name, _, _ in columns)])]
+    for anchor_id, row in survey.rows.items():
+        factors = [f"{row[heuristic].factors[index]:.4f}" for _, heuristic, index in columns]
+        lines.append(",".join([anchor_id, str(next(iter(row.values())).n), *factors]))
+    return lines
+
+
+def _scale_lines(survey: ScaleSurvey) -> list[str]:
+    from math import isnan
+
+    from geocorrect.depth.scale import ScaleHeuristic
+
+    lines = []
+    for heuristic, median in survey.medians.items():
+        x, y, z = median.factors
+        low, high = survey.quartiles(heuristic)
+        lines.append(f"{heuristic}: x {x:.3f}, y {y:.3f}, z {z:.3f} [quartiles {low:.3f}–{high:.3f}], n = {median.n}")
+    if survey.medians:
+        chosen = survey.medians[ScaleHeuristic.PER_AXIS_L1]
+        sigma = "" if isnan(chosen.common_log_sigma) else f", common_log_sigma = {chosen.common_log_sigma:.3f}"
+        lines.append(f"to apply it: [depth] scale = {{ factor = {chosen.factors[2]:.3f}{sigma} }}")
+    else:
+        lines.append("no anchor of these has a laser scan that could be used")
+    if survey.without_scan:
+        lines.append(f"{len(survey.without_scan)} anchors have no laser scan")
+    return [*lines, *(f"unusable {message}" for message in survey.unusable)]

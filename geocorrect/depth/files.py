@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from geocorrect.depth.base import DepthDeclaration
 from geocorrect.errors import ConfigError, InputError
+from geocorrect.networks.cards import Licence
 from geocorrect.records import Anchor, DepthMap, ImageArray
 
 
@@ -17,7 +19,8 @@ class DepthFilesOptions:
 
     folder: holds `<anchor id>.npy`, (H, W) z-depth in metres as floats, nan or 0 = unknown. name: of what made them, a
     version included; it names the depth in results, and a change makes everything due again. common_log_sigma: relative
-    error shared by a whole picture; log_sigma: of single pixels. is_oracle: they were measured, not predicted.
+    error shared by a whole picture; log_sigma: of single pixels. is_oracle: they were measured, not predicted. licence:
+    of the weights that made them, for the report; it counts as non-commercial, because only you know.
     """
 
     folder: Path | None = None
@@ -25,6 +28,7 @@ class DepthFilesOptions:
     common_log_sigma: float = 0.2
     log_sigma: float = 0.1
     is_oracle: bool = False
+    licence: str = "not stated"
 
     def __post_init__(self) -> None:
         if not self.name or self.common_log_sigma < 0 or not self.log_sigma > 0:
@@ -44,6 +48,11 @@ class FilesDepth:
         """What the options say; the folder may move."""
         o = self.options
         return f"{o.name}/{o.common_log_sigma:g}/{o.log_sigma:g}"
+
+    @property
+    def declaration(self) -> DepthDeclaration:
+        """See `depth.base.DepthSource.declaration`."""
+        return declare_files(self.options)
 
     def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
         """See `depth.base.DepthSource.depth`."""
@@ -65,3 +74,16 @@ class FilesDepth:
             log_sigma=o.log_sigma,
             common_log_sigma=o.common_log_sigma,
         )
+
+
+def declare_files(options: DepthFilesOptions) -> DepthDeclaration:
+    """What maps that were made elsewhere are, as far as their options say."""
+    return DepthDeclaration(
+        needs=("`<anchor id>.npy` of each anchor",),
+        valid_range_m=(0.0, float("inf")),
+        log_sigma=options.log_sigma,
+        common_log_sigma=options.common_log_sigma,
+        licence=Licence(options.licence, "", commercial=False),
+        weights=options.name,
+        is_oracle=options.is_oracle,
+    )

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from geocorrect.depth.projection import ProjectionOptions, project_scan
+from geocorrect.depth.base import DepthDeclaration
+from geocorrect.depth.projection import MIN_DEPTH_M, ProjectionOptions, project_scan
 from geocorrect.depth.scan import read_scan
 from geocorrect.errors import InputError
 from geocorrect.records import Anchor, DepthMap, Float32, ImageArray
@@ -33,6 +34,17 @@ class LidarDepth:
         """Back-end and parameters in one line; part of the run key."""
         digest = hashlib.sha256(repr((self.projection, self.noise_m, self.noise_ratio)).encode()).hexdigest()
         return f"lidar-{digest[:12]}"
+
+    @property
+    def declaration(self) -> DepthDeclaration:
+        """See `depth.base.DepthSource.declaration`; every sample has its own error, all of it."""
+        return DepthDeclaration(
+            needs=("a laser scan of each anchor",),
+            valid_range_m=(MIN_DEPTH_M, self.projection.max_range_m),
+            log_sigma=float(np.hypot(self.noise_m / MIN_DEPTH_M, self.noise_ratio)),
+            common_log_sigma=0.0,
+            is_oracle=True,
+        )
 
     def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
         """Sparse samples of measured depth; the image is not looked at, only its size is checked.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from geocorrect.depth.base import DepthDeclaration, declared_by_card
 from geocorrect.depth.validity import ValidityRules, believable
 from geocorrect.errors import InputError
 from geocorrect.networks.cards import CARDS
@@ -22,8 +23,6 @@ from geocorrect.records import Anchor, DepthMap, Float32, ImageArray
 if TYPE_CHECKING:
     from geocorrect.networks.mast3r.engine import Mast3rEngine
     from geocorrect.networks.mast3r.preprocess import Placement
-
-LOCAL_SHARE = 0.42
 
 
 @dataclass(frozen=True)
@@ -54,13 +53,14 @@ class Mast3rDepth:
     """DepthSource around MASt3R's first point head."""
 
     def __init__(self, engine: Mast3rEngine, options: Mast3rDepthOptions) -> None:
-        card = CARDS["mast3r"]
-        assert card.valid_range_m is not None
-        assert card.relative_depth_sigma is not None
         self.engine = engine
         self.options = options
-        self.rules = ValidityRules(card.valid_range_m, cap_margin=0.0, edge_ratio=options.edge_ratio)
-        self._sigma = card.relative_depth_sigma
+        self.rules = ValidityRules(self.declaration.valid_range_m, cap_margin=0.0, edge_ratio=options.edge_ratio)
+
+    @property
+    def declaration(self) -> DepthDeclaration:
+        """See `depth.base.DepthSource.declaration`."""
+        return declare_mast3r()
 
     @property
     def fingerprint(self) -> str:
@@ -90,8 +90,8 @@ class Mast3rDepth:
             name="mast3r_dpt",
             is_oracle=False,
             z_m=_at_photo_size(z_m, found.placement),
-            log_sigma=LOCAL_SHARE * self._sigma,
-            common_log_sigma=self._sigma,
+            log_sigma=self.declaration.log_sigma,
+            common_log_sigma=self.declaration.common_log_sigma,
         )
 
     def points_of_pair(self, image: ImageArray, other: ImageArray) -> PointMap:
@@ -109,6 +109,11 @@ class Mast3rDepth:
             self.engine.store.put(key, cached)
         xyz_m, confidence = (cached[name].cpu().numpy() for name in ("xyz_m", "confidence"))
         return PointMap(xyz_m, confidence, first.placement)
+
+
+def declare_mast3r() -> DepthDeclaration:
+    """What MASt3R's point head is as a depth source, whether or not its weights are here."""
+    return declared_by_card(CARDS["mast3r"])
 
 
 def build(options: Mast3rDepthOptions) -> Mast3rDepth:

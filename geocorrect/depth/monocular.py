@@ -6,29 +6,28 @@ the network's resolution; validity rules and resizing are applied when they are 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geocorrect.depth.predictors import DepthAnything, DepthPro, Predictor, ZoeDepth
+from geocorrect.depth.base import DepthDeclaration, declared_by_card
+from geocorrect.depth.predictors import DepthAnything, DepthPro, Prediction, Predictor, ZoeDepth
 from geocorrect.depth.validity import ValidityRules, believable, resize_depth
 from geocorrect.errors import InputError, ModelError
 from geocorrect.geometry.camera import Camera
-from geocorrect.networks.cards import ModelCard
+from geocorrect.networks.cards import CARDS, ModelCard
 from geocorrect.networks.deferred import deferred
 from geocorrect.networks.runtime import Runtime, open_store, require_libraries
 from geocorrect.networks.weights import Checkpoint, locate
-from geocorrect.records import NAN, Anchor, DepthMap, Float32, ImageArray
+from geocorrect.records import NAN, Anchor, DepthMap, ImageArray
 
 if TYPE_CHECKING:
     from geocorrect.networks.store import TensorStore
 
-LOCAL_SHARE = 0.42
-"""Part of a network's log-depth error that varies inside one image, as a share of its scale error (METHOD §1)."""
-
+DEPTH_PRO = "depth_pro"
 
 TRAINED_FOCAL = {"outdoor": 725.0087 / 375.0, "indoor": 886.81 / 768.0}
 """Focal length over short side of the data that Depth Anything V2 was fine-tuned on: Virtual KITTI 2, Hypersim."""
@@ -88,12 +87,9 @@ class MonocularDepth:
     """DepthSource around one network."""
 
     def __init__(self, predictor: Predictor, weights: Checkpoint, runtime: Runtime, edge_ratio: float) -> None:
-        if weights.card.valid_range_m is None or weights.card.relative_depth_sigma is None:
-            raise ValueError(f"{weights.card.name} is not a depth model")
         self.predictor = predictor
         self.card: ModelCard = weights.card
-        self.rules = ValidityRules(weights.card.valid_range_m, edge_ratio=edge_ratio)
-        self._sigma = weights.card.relative_depth_sigma
+        self.rules = ValidityRules(declared_by_card(self.card).valid_range_m, edge_ratio=edge_ratio)
         self._identity = f"{weights.identity}/{runtime.precision}"
         self._runtime = runtime
 
@@ -108,6 +104,11 @@ class MonocularDepth:
             f"{self._identity}/{self.predictor!r}/{self.rules.range_m}/{self.rules.cap_margin}/{self.rules.edge_ratio}"
         )
 
+    @property
+    def declaration(self) -> DepthDeclaration:
+        """See `depth.base.DepthSource.declaration`."""
+        return declare_network(self.card)
+
     def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
         """Dense depth of the anchor's image; nan where it gives no point. InputError when the camera does not fit."""
         return self.depth_of(image, anchor.camera, anchor.id)
@@ -120,27 +121,46 @@ class MonocularDepth:
         if not np.isfinite(camera.focal_x_px):
             raise InputError(f"{name}: a spherical image has no z-depth; cut perspective faces first")
         # Range and cap are those of the network's own metres.
-        z_m = believable(self._predicted(image, camera), image, self.rules)
+        predicted = self._predicted(image, camera)
+        nearest, farthest = self.rules.range_m
+        rules = replace(self.rules, range_m=(nearest, min(farthest, predicted.cap_m)))
+        z_m = believable(predicted.z_m, image, rules)
         z_m = z_m * np.float32(self.predictor.focal_factor(camera))
         return DepthMap(
             name=self.card.name,
             is_oracle=False,
             z_m=resize_depth(z_m, (width, height)),
-            log_sigma=LOCAL_SHARE * self._sigma,
-            common_log_sigma=self._sigma,
+            log_sigma=self.declaration.log_sigma,
+            common_log_sigma=self.declaration.common_log_sigma,
         )
 
-    def _predicted(self, image: ImageArray, camera: Camera) -> Float32:
+    def _predicted(self, image: ImageArray, camera: Camera) -> Prediction:
         import torch
 
         from geocorrect.networks.store import content_key
 
-        key = content_key(image, "depth", self._identity, repr(self.predictor), self.predictor.needs(camera))
+        key = content_key(image, "depth and cap", self._identity, repr(self.predictor), self.predictor.needs(camera))
         cached = self._store.get(key)
         if cached is None:
-            cached = {"z_m": torch.from_numpy(self.predictor.predict(image, camera))}
+            new = self.predictor.predict(image, camera)
+            cached = {"z_m": torch.from_numpy(new.z_m), "cap_m": torch.tensor([new.cap_m], dtype=torch.float32)}
             self._store.put(key, cached)
-        return np.asarray(cached["z_m"].cpu().numpy(), dtype=np.float32)
+        return Prediction(np.asarray(cached["z_m"].cpu().numpy(), dtype=np.float32), float(cached["cap_m"][0]))
+
+
+def declare_network(card: ModelCard) -> DepthDeclaration:
+    """What a network of this card is, whether or not its weights are here."""
+    return declared_by_card(card, *(["the camera's focal length"] if card.name == DEPTH_PRO else []))
+
+
+def depth_anything_card(options: DepthAnythingOptions) -> ModelCard:
+    """The card of the variant that the options choose."""
+    return CARDS[f"depth_anything_v2_{options.scene}_{options.size}"]
+
+
+def zoedepth_card(options: ZoeDepthOptions) -> ModelCard:
+    """The card of the variant that the options choose."""
+    return CARDS["zoedepth_kitti" if options.scene is Scene.OUTDOOR else "zoedepth_nyu_kitti"]
 
 
 def build_depth_anything(options: DepthAnythingOptions) -> MonocularDepth:
@@ -148,7 +168,7 @@ def build_depth_anything(options: DepthAnythingOptions) -> MonocularDepth:
 
     Weights that are damaged, or not metric, are refused by the first prediction.
     """
-    name = f"depth_anything_v2_{options.scene}_{options.size}"
+    name = depth_anything_card(options).name
     require_libraries("transformers")
     weights = locate(name, options.runtime.access)
 
@@ -168,7 +188,7 @@ def build_depth_anything(options: DepthAnythingOptions) -> MonocularDepth:
 def build_depth_pro(options: DepthProOptions) -> MonocularDepth:
     """Depth Pro without its field-of-view network; ModelError as above."""
     require_libraries("transformers")
-    weights = locate("depth_pro", options.runtime.access)
+    weights = locate(DEPTH_PRO, options.runtime.access)
 
     def load() -> Any:
         from transformers import DepthProForDepthEstimation
@@ -181,8 +201,7 @@ def build_depth_pro(options: DepthProOptions) -> MonocularDepth:
 def build_zoedepth(options: ZoeDepthOptions) -> MonocularDepth:
     """ZoeDepth; ModelError as above."""
     require_libraries("transformers")
-    name = "zoedepth_kitti" if options.scene is Scene.OUTDOOR else "zoedepth_nyu_kitti"
-    weights = locate(name, options.runtime.access)
+    weights = locate(zoedepth_card(options).name, options.runtime.access)
 
     def load() -> Any:
         from transformers import ZoeDepthForDepthEstimation

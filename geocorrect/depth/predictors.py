@@ -5,6 +5,7 @@ Depth Anything V2, Depth Pro and ZoeDepth, through transformers. `monocular` mak
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -18,6 +19,17 @@ DEPTH_PRO_SIDE_PX = 1536
 ZOEDEPTH_SIZE = (512, 384)
 
 
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """z_m (h, w) covers exactly the whole image, in metres as the network counts them.
+
+    cap_m: the farthest depth that could come out for this image, where that is the image's own; inf: it is the card's.
+    """
+
+    z_m: Float32
+    cap_m: float = math.inf
+
+
 class Predictor(Protocol):
     """A network. `needs` names what else than pixels the prediction depends on, for the cache."""
 
@@ -25,8 +37,8 @@ class Predictor(Protocol):
         """What of the camera the prediction depends on; empty for nothing."""
         ...
 
-    def predict(self, image: ImageArray, camera: Camera) -> Float32:
-        """z-depth (h, w) that covers exactly the whole image, in metres as the network counts them."""
+    def predict(self, image: ImageArray, camera: Camera) -> Prediction:
+        """The depth of one photo (H, W, 3), at the network's resolution or any other."""
         ...
 
     def focal_factor(self, camera: Camera) -> float:
@@ -50,12 +62,12 @@ class DepthAnything:
         """Nothing but pixels."""
         return ""
 
-    def predict(self, image: ImageArray, camera: Camera) -> Float32:
+    def predict(self, image: ImageArray, camera: Camera) -> Prediction:
         """See `Predictor`."""
         from geocorrect.networks.image_input import IMAGENET, normalised, resized, size_with_short_side
 
         size = size_with_short_side(image.shape[1], image.shape[0], self.short_side_px, self.model.config.patch_size)
-        return _run(self.model, normalised(resized(image, size, bicubic=True), IMAGENET))
+        return Prediction(_depth_of(_run(self.model, normalised(resized(image, size, bicubic=True), IMAGENET))))
 
     def focal_factor(self, camera: Camera) -> float:
         """A thing of one size fills the same share of the picture at a distance proportional to the focal length."""
@@ -75,13 +87,13 @@ class DepthPro:
         """The focal length in units of the image width."""
         return f"focal/width={camera.focal_x_px / camera.width!r}"
 
-    def predict(self, image: ImageArray, camera: Camera) -> Float32:
+    def predict(self, image: ImageArray, camera: Camera) -> Prediction:
         """See `Predictor`. depth = 1 / (canonical inverse depth · width / focal) (MODELS §4.4)."""
         from geocorrect.networks.image_input import SYMMETRIC, normalised, resized
 
-        canonical = _run(self.model, normalised(resized(image, (self.side_px, self.side_px)), SYMMETRIC))
+        canonical = _depth_of(_run(self.model, normalised(resized(image, (self.side_px, self.side_px)), SYMMETRIC)))
         inverse = np.clip(canonical * (camera.width / camera.focal_x_px), 1e-4, 1e4)
-        return np.asarray(1.0 / inverse, dtype=np.float32)
+        return Prediction(np.asarray(1.0 / inverse, dtype=np.float32))
 
     def focal_factor(self, camera: Camera) -> float:
         """The formula above holds it."""
@@ -90,7 +102,10 @@ class DepthPro:
 
 @dataclass(frozen=True, eq=False)
 class ZoeDepth:
-    """ZoeDepth: reflected margins against border artefacts; one image at a time, for its heads vote per batch."""
+    """ZoeDepth: reflected margins against border artefacts; one image at a time, for its heads vote per batch.
+
+    An indoor head ends at 10 m, an outdoor one at 80 m; the model with both chooses one for each image.
+    """
 
     model: Any = field(repr=False)
     size: tuple[int, int] = ZOEDEPTH_SIZE
@@ -99,7 +114,7 @@ class ZoeDepth:
         """Nothing but pixels."""
         return ""
 
-    def predict(self, image: ImageArray, camera: Camera) -> Float32:
+    def predict(self, image: ImageArray, camera: Camera) -> Prediction:
         """See `Predictor`."""
         from geocorrect.networks.image_input import SYMMETRIC, normalised, resized
 
@@ -107,25 +122,35 @@ class ZoeDepth:
         margin_y, margin_x = (int(np.sqrt(side / 2) * 3) for side in (height, width))
         margins = ((margin_y, margin_y), (margin_x, margin_x), (0, 0))
         padded: ImageArray = np.pad(image, margins, mode="reflect")
-        z_m = _run(self.model, normalised(resized(padded, self._network_size(padded)), SYMMETRIC))
-        whole = resize_depth(z_m, (padded.shape[1], padded.shape[0]))
-        return np.ascontiguousarray(whole[margin_y : margin_y + height, margin_x : margin_x + width])
+        output = _run(self.model, normalised(resized(padded, self.network_size(padded)), SYMMETRIC))
+        whole = resize_depth(_depth_of(output), (padded.shape[1], padded.shape[0]))
+        z_m = np.ascontiguousarray(whole[margin_y : margin_y + height, margin_x : margin_x + width])
+        return Prediction(z_m, self._cap_m(output))
 
     def focal_factor(self, camera: Camera) -> float:
         """Not rescaled: its error outdoors is not one of scale alone."""
         return 1.0
 
-    def _network_size(self, padded: ImageArray) -> tuple[int, int]:
-        """As near to the trained size as one scale for both axes allows, in multiples of 32."""
+    def network_size(self, padded: ImageArray) -> tuple[int, int]:
+        """(width, height) as near to the trained size as one scale for both axes allows, in multiples of 32."""
         height, width = padded.shape[:2]
         scales = self.size[0] / width, self.size[1] / height
         scale = min(scales, key=lambda candidate: abs(1.0 - candidate))
         return max(32, round(width * scale / 32) * 32), max(32, round(height * scale / 32) * 32)
 
+    def _cap_m(self, output: Any) -> float:
+        """Where the head ends that the network chose for the image."""
+        heads, votes = self.model.config.bin_configurations, output.domain_logits
+        return float(heads[0 if votes is None else int(votes[0].argmax())]["max_depth"])
 
-def _run(model: Any, pixels: Any) -> Float32:
+
+def _run(model: Any, pixels: Any) -> Any:
+    """The network's output for one image (3, h, w), as a batch of one."""
     import torch
 
     with torch.inference_mode():
-        output = model(pixel_values=pixels[None].to(model.device, model.dtype))
+        return model(pixel_values=pixels[None].to(model.device, model.dtype))
+
+
+def _depth_of(output: Any) -> Float32:
     return np.ascontiguousarray(output.predicted_depth[0].float().cpu().numpy(), dtype=np.float32)

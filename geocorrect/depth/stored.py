@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from geocorrect.depth.base import DepthDeclaration
 from geocorrect.depth.calibrate import DepthCalibration, calibrated_map
 from geocorrect.depth.calibration_store import CalibrationStore, StoredCalibration, StoredKey
 from geocorrect.depth.neighbours import NeighbourBook
@@ -52,6 +53,11 @@ class StoredTriangulatedDepth:
         """Back-end, parameters and masks in one line."""
         return _with_masks(self.source.fingerprint, self.masks)
 
+    @property
+    def declaration(self) -> DepthDeclaration:
+        """See `depth.base.DepthSource.declaration`."""
+        return self.source.declaration
+
     def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
         """See `depth.base.DepthSource.depth`."""
         key = self.key(anchor)
@@ -95,6 +101,11 @@ class StoredCalibratedDepth:
     def fingerprint(self) -> str:
         """Base source, matcher, parameters and masks in one line."""
         return _with_masks(self.source.fingerprint, self.masks)
+
+    @property
+    def declaration(self) -> DepthDeclaration:
+        """See `depth.base.DepthSource.declaration`."""
+        return self.source.declaration
 
     def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
         """See `depth.base.DepthSource.depth`; ConfigError when the anchor was not calibrated."""

@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from geocorrect.depth.base import DepthSource
+from geocorrect.depth.base import DepthDeclaration, DepthSource
 from geocorrect.depth.calibrate import CalibrateOptions, DepthCalibration, calibrate, calibrated_map
 from geocorrect.depth.track_adjustment import (
+    MAX_LOG_Z,
+    MIN_LOG_Z,
     NeighbourMatches,
     TrackOptions,
     adjust_tracks,
@@ -23,10 +25,13 @@ from geocorrect.depth.track_adjustment import (
 )
 from geocorrect.masks import unmasked
 from geocorrect.match.base import Matcher
-from geocorrect.records import Anchor, AnchorView, DepthMap, ImageArray
+from geocorrect.records import NAN, Anchor, AnchorView, DepthMap, ImageArray
 
 Neighbours = Callable[[Anchor], Sequence[AnchorView]]
 """Gives an anchor's neighbours of known pose, with pixels, nearest first; not the anchor itself."""
+
+
+NEIGHBOURS_NEEDED = "neighbours of each anchor"
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,11 @@ class TriangulatedDepth:
         """Back-end and parameters in one line."""
         o = self.options
         return f"triangulated/{_digest(o.max_log_sigma, o.min_support, o.tracks)}/{self.matcher.fingerprint}"
+
+    @property
+    def declaration(self) -> DepthDeclaration:
+        """See `depth.base.DepthSource.declaration`."""
+        return declare_triangulated(self.options)
 
     def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
         """See `depth.base.DepthSource.depth`."""
@@ -105,6 +115,11 @@ class CalibratedDepth:
         """Base source, matcher and parameters in one line."""
         return f"{self.base.fingerprint}+calibrated/{_digest(self.options)}/{self.matcher.fingerprint}"
 
+    @property
+    def declaration(self) -> DepthDeclaration:
+        """See `depth.base.DepthSource.declaration`."""
+        return declare_calibrated(self.base.declaration)
+
     def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
         """See `depth.base.DepthSource.depth`."""
         raw = self.base.depth(anchor, image)
@@ -134,6 +149,21 @@ class CalibratedDepth:
         predicted = raw.z_m[row, column].astype(float)
         predicted[~(predicted > 0)] = np.nan
         return calibrate(anchor.camera, pairs, predicted, raw.common_log_sigma, self.options)
+
+
+def declare_triangulated(options: TriangulatedOptions) -> DepthDeclaration:
+    """What depth from neighbours alone is; the errors that its points share are told with each of them."""
+    return DepthDeclaration(
+        needs=(NEIGHBOURS_NEEDED,),
+        valid_range_m=(float(np.exp(MIN_LOG_Z)), float(np.exp(MAX_LOG_Z))),
+        log_sigma=options.max_log_sigma,
+        common_log_sigma=0.0,
+    )
+
+
+def declare_calibrated(base: DepthDeclaration) -> DepthDeclaration:
+    """What another source is once neighbours have corrected it: how well is told with each map."""
+    return replace(base, needs=(*base.needs, NEIGHBOURS_NEEDED), log_sigma=NAN, common_log_sigma=NAN)
 
 
 def neighbour_matches(

@@ -94,7 +94,9 @@ def _place() -> str:
     return f"{zlib.crc32(f'{socket.gethostname()} {container}'.encode()):08x}"
 
 
+@cache
 def _umask() -> int:
+    # Once: it can only be read by setting it, and meanwhile another thread's new files would be open to everybody.
     mask = os.umask(0)
     os.umask(mask)
     return mask

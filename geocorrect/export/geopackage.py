@@ -22,7 +22,7 @@ from geocorrect.catalog.shapes import displacement_lines, ellipse_outlines
 from geocorrect.export.atomic_file import atomic_path
 from geocorrect.export.features import ATTRIBUTION, Licences
 from geocorrect.export.styles import add_styles_to_geopackage
-from geocorrect.export.tables import write_points
+from geocorrect.export.tables import gdal_faults, write_points
 
 _SHAPE_NUMBERS = (
     "lon_deg", "lat_deg", "semi_major_m", "semi_minor_m", "ellipse_azimuth_deg", "reported_lon_deg",
@@ -39,7 +39,11 @@ def write_geopackage(tables: Iterable[ResultTable], path: Path) -> int:
     GDAL writes one layer of a file after the other: what lines and ellipses need waits in a temporary file.
     """
     licences = Licences()
-    with atomic_path(path, suffix=".gpkg") as temporary, tempfile.TemporaryFile(dir=path.parent) as spool:
+    with (
+        atomic_path(path, suffix=".gpkg") as temporary,
+        gdal_faults(),
+        tempfile.TemporaryFile(dir=path.parent) as spool,
+    ):
         temporary.unlink()
         points = _spooled(tables, licences, spool)
         count = write_points(points, temporary, "GPKG", _OPTIONS)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +88,20 @@ def write_flatgeobuf(tables: Iterable[ResultTable], path: Path, licences: Iterab
     """FlatGeobuf with a spatial index. licences: of the photos; its head is written before the first row."""
     known = Licences(set(licences))
     described = f"{ATTRIBUTION} Licences of the photos: {known.text()}."
-    with atomic_path(path, suffix=".fgb") as temporary:
+    with atomic_path(path, suffix=".fgb") as temporary, gdal_faults():
         return write_points(tables, temporary, "FlatGeobuf", {"title": "corrections", "description": described})
+
+
+@contextmanager
+def gdal_faults() -> Iterator[None]:
+    """What GDAL and SQLite raise when a file cannot be written, as OSError, which names the file further out."""
+    import pyogrio
+
+    try:
+        yield
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, sqlite3.OperationalError) as error:
+        first = str(error).splitlines()[0][:200]
+        raise OSError(f"is the disk full? ({first})") from None
 
 
 def write_points(tables: Iterable[ResultTable], path: Path, driver: str, options: dict[str, Any]) -> int:

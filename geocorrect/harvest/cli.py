@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geocorrect.console import invocation, open_catalog, stderr, write_json
+from geocorrect.console import held_catalog, invocation, stderr, write_json
 from geocorrect.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,25 +47,26 @@ def harvest(
 
     Exit code 9: finished, but the service would not answer for some parts; run again to fill the holes.
     """
+    from geocorrect.batch.stop import stop_on_signal
     from geocorrect.harvest.harvest import HarvestPlan, run_harvest
     from geocorrect.harvest.sink import MemorySink
 
     settings = invocation(context).settings(catalog)
     where = chosen_area(bbox, area, settings)
     plan = HarvestPlan(where, settings.images.folder, moment(since), limit, dry_run)
-    with progress_line() as progress:
+    with stop_on_signal() as stop, progress_line() as progress:
         if dry_run:
-            report = run_harvest(settings.harvest, plan, MemorySink(), progress)
+            report = run_harvest(settings.harvest, plan, MemorySink(), progress, lambda: stop.requested)
         else:
-            with open_catalog(settings, create=True) as store:
-                report = run_harvest(settings.harvest, plan, store, progress)
-                if clusters:
+            with held_catalog(settings, create=True) as store:
+                report = run_harvest(settings.harvest, plan, store, progress, lambda: stop.requested)
+                if clusters and not stop.requested:
                     _fetch_clusters(settings, store)
     if as_json:
         write_json(report.as_dict())
     else:
-        stderr().print(report.sentence())
-    raise typer.Exit(report.exit_code)
+        stderr().print(report.sentence(), markup=False)
+    raise typer.Exit(stop.exit_code or report.exit_code)
 
 
 class PhotoSource(StrEnum):
@@ -94,7 +95,7 @@ def import_photos(
     }
     imported = readers[layout](source)
     if not dry_run:
-        with open_catalog(invocation(context).settings(catalog), create=True) as store:
+        with held_catalog(invocation(context).settings(catalog), create=True) as store:
             store.upsert_images(imported.images)
     problems = Counter(str(image.problem) for image in imported.images if image.problem is not None)
     if as_json:
@@ -102,7 +103,7 @@ def import_photos(
         return
     stderr().print(f"{len(imported.images)} photos; problems: {dict(problems) or 'none'}")
     for line in imported.skipped:
-        stderr().print(f"skipped {line}")
+        stderr().print(f"skipped {line}", markup=False)
 
 
 def _fetch_clusters(settings: Settings, store: Catalog) -> None:
@@ -114,7 +115,7 @@ def _fetch_clusters(settings: Settings, store: Catalog) -> None:
         found = harvest_clusters(client, store.images().values(), settings.images.folder / "clusters")
     stderr().print(f"{found.n_clusters} new clusters with {found.n_images} images")
     for failure in found.failures:
-        stderr().print(f"no cluster: {failure}")
+        stderr().print(f"no cluster: {failure}", markup=False)
 
 
 def chosen_area(bbox: str | None, file: Path | None, settings: Settings) -> Area:

@@ -6,14 +6,16 @@ What is stored is durable; a killed run is taken up from the journal, the catalo
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from geocorrect.errors import Reason
+from geocorrect.errors import Reason, RemoteError
 from geocorrect.harvest.client import Json, MapillaryClient
 from geocorrect.harvest.discover import Discovery
 from geocorrect.harvest.download import fetch, remove_leftovers
@@ -32,30 +34,67 @@ from geocorrect.records import Image
 __all__ = ["HarvestPlan", "HarvestReport", "Progress", "harvest_area", "run_harvest"]
 
 _STORE_EVERY = 50
+_LOOK_S = 0.2
+"""How often it is asked whether to stop: whatever the harvest waits for then, an answer, a picture or its turn."""
 Progress = Callable[[HarvestReport], None]
+ShouldStop = Callable[[], bool]
+
+
+def _never() -> bool:
+    return False
 
 
 def harvest_area(
-    plan: HarvestPlan, client: MapillaryClient, sink: ImageSink, progress: Progress | None = None
+    plan: HarvestPlan,
+    client: MapillaryClient,
+    sink: ImageSink,
+    progress: Progress | None = None,
+    should_stop: ShouldStop = _never,
 ) -> HarvestReport:
     """Harvest an area into `sink` and `plan.images_dir`; the report says what is there and what is missing.
 
+    should_stop: asked all the time, by another thread; once it says yes, what has arrived is stored and that is all.
     Raises RemoteError when the token is refused or the service is down (what was stored stays; run again to continue),
     OutputError when files cannot be written, SceneBusyError when another harvest writes into the same folder.
     """
     report_to = progress or (lambda report: None)
-    if plan.dry_run:
-        return _Harvest(plan, client, sink, Journal(None), report_to).run()
-    with exclusive(plan.state_folder), Journal(plan.journal_path) as journal:
-        return _Harvest(plan, client, sink, journal, report_to).run()
+    with _stopping(client, should_stop):
+        if plan.dry_run:
+            return _Harvest(plan, client, sink, Journal(None), report_to).run(should_stop)
+        with exclusive(plan.state_folder), Journal(plan.journal_path) as journal:
+            return _Harvest(plan, client, sink, journal, report_to).run(should_stop)
 
 
 def run_harvest(
-    options: HarvestOptions, plan: HarvestPlan, sink: ImageSink, progress: Progress | None = None
+    options: HarvestOptions,
+    plan: HarvestPlan,
+    sink: ImageSink,
+    progress: Progress | None = None,
+    should_stop: ShouldStop = _never,
 ) -> HarvestReport:
     """`harvest_area` with a client of its own; ConfigError when MAPILLARY_TOKEN is missing."""
     with MapillaryClient(options) as client:
-        return harvest_area(plan, client, sink, progress)
+        return harvest_area(plan, client, sink, progress, should_stop)
+
+
+@contextmanager
+def _stopping(client: MapillaryClient, should_stop: ShouldStop) -> Iterator[None]:
+    """Look after the request to stop while the block runs: a signal handler may not take the client's locks itself."""
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(_LOOK_S):
+            if should_stop():
+                client.pace.stop("the harvest was stopped on request")
+                return
+
+    looking = threading.Thread(target=look, name="stop", daemon=True)
+    looking.start()
+    try:
+        yield
+    finally:
+        over.set()
+        looking.join()
 
 
 class _Harvest:
@@ -72,8 +111,19 @@ class _Harvest:
         self.later: dict[str, list[str] | None] = {}
         self.last_pass = False
 
-    def run(self) -> HarvestReport:
-        """The whole harvest."""
+    def run(self, should_stop: ShouldStop) -> HarvestReport:
+        """The whole harvest, or what came of it until it was to stop."""
+        try:
+            self._all()
+        except RemoteError:
+            # Whatever waited for the service was told so when the request came.
+            if not should_stop():
+                raise
+            self.report.stopped = True
+        self._tell()
+        return self.report
+
+    def _all(self) -> None:
         discovery = Discovery(self.client, self.plan.area, self.journal)
         self.report.n_tiles = len(discovery.tiles())
         self.client.check_token()
@@ -86,8 +136,6 @@ class _Harvest:
             self._store_all(coverage)
             if not self._limit_reached():
                 self.journal.finish()
-        self._tell()
-        return self.report
 
     def _store_all(self, coverage: Coverage) -> None:
         """Two passes: everything, then once more what failed in the first."""
@@ -132,16 +180,21 @@ class _Harvest:
         images = self._wanted(group)
         pending = [downloading.submit(self._with_picture, group.answers.records[image.id], image) for image in images]
         chunk: list[Image] = []
-        for future in as_completed(pending):
-            image, failure = future.result()
-            if failure is not None:
-                failures.append(failure)
-                if not self.last_pass:
-                    continue
-            chunk.append(image)
-            if len(chunk) >= _STORE_EVERY:
-                self._store(chunk)
-                chunk = []
+        try:
+            for future in as_completed(pending):
+                image, failure = future.result()
+                if failure is not None:
+                    failures.append(failure)
+                    if not self.last_pass:
+                        continue
+                chunk.append(image)
+                if len(chunk) >= _STORE_EVERY:
+                    self._store(chunk)
+                    chunk = []
+        except RemoteError:
+            # The service is down, or we are to stop: what has arrived is kept.
+            self._store(chunk)
+            raise
         self._store(chunk)
         if not self._limit_reached():
             self._close(group, failures)

@@ -26,7 +26,7 @@ class Hole:
 
 @dataclass
 class HarvestReport:
-    """Counts of one run. `holes` are tried again by the next run."""
+    """Counts of one run. `holes` are tried again by the next run; stopped: on request, the next one goes on."""
 
     n_tiles: int = 0
     n_sequences: int = 0
@@ -47,6 +47,7 @@ class HarvestReport:
     requests: Counter[str] = field(default_factory=Counter)
     holes: list[Hole] = field(default_factory=list)
     dry_run: bool = False
+    stopped: bool = False
 
     def expect(self, n_coverage_points: int, options: HarvestOptions) -> None:
         """Note how many images the coverage shows (area and margin), and about how much there is to download."""
@@ -93,6 +94,8 @@ class HarvestReport:
         )
         if self.n_gone:
             text += f"; {self.n_gone} no longer exist"
+        if self.stopped:
+            text += "; stopped on request, run again to go on"
         if self.holes:
             text += f"; holes: {len(self.holes)} (first: {self.holes[0].why}); run again to fill them"
         return text

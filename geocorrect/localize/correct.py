@@ -82,12 +82,12 @@ def explain_image(
         return reject(Reason.TOO_FEW_MATCHES, f"at most {most} matches with one anchor, none consistent")
 
     # One pose from all anchors together, with its covariance.
-    solution = solve_joint(used, query.camera, options, seed)
+    solution = solve_joint(used, query.camera, options, seed, query.reported_enu_m)
     if isinstance(solution, Reason):
         return reject(solution, f"no pose from {sum(len(o) for o in used)} verified matches with {len(used)} anchors")
 
     # Judge it.
-    statistics = gate_statistics(solution, used, query)
+    statistics = gate_statistics(solution, used, query, options.gate)
     decision = decide(statistics, options.gate)
     evidence = evidence_of(observations, maps, matcher, solution, statistics)
     if decision.status is Status.REJECTED:

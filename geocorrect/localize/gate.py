@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geocorrect.errors import Reason, Status
+from geocorrect.geometry.pose import Pose
 from geocorrect.localize import gate_model
 from geocorrect.localize.covariance import heading_sigma_deg, horizontal_sigma_m
 from geocorrect.localize.observations import Observations
@@ -41,7 +42,8 @@ class GateStatistics:
     """Everything the decision looks at; stored with the result. nan = does not apply.
 
     supporting_anchors: how many anchors hold SUPPORTING_INLIERS; support_share: out of those with
-    ABLE_MATCHES verified matches.
+    ABLE_MATCHES verified matches. reported_sigmas: Mahalanobis distance from the reported position under its bias
+    model and the pose's own covariance. scale_sigmas, leave_one_out_m: see `Solution`.
     """
 
     n_inliers: float
@@ -55,6 +57,9 @@ class GateStatistics:
     support_share: float
     expected_error_m: float
     expected_heading_error_deg: float
+    reported_sigmas: float
+    scale_sigmas: float
+    leave_one_out_m: float
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,9 @@ class Decision:
     detail: str = ""
 
 
-def gate_statistics(solution: Solution, observations: Sequence[Observations], query: Query) -> GateStatistics:
+def gate_statistics(
+    solution: Solution, observations: Sequence[Observations], query: Query, options: GateOptions
+) -> GateStatistics:
     """The figures that the gate judges."""
     pose = solution.world_from_cam
     assert pose.covariance is not None
@@ -87,7 +94,18 @@ def gate_statistics(solution: Solution, observations: Sequence[Observations], qu
         support_share=_support_share(observations, _supporting(solution, counts)),
         expected_error_m=horizontal_sigma_m(pose.covariance),
         expected_heading_error_deg=heading_sigma_deg(pose.covariance),
+        reported_sigmas=_reported_sigmas(pose, query, options),
+        scale_sigmas=solution.scale_sigmas,
+        leave_one_out_m=solution.leave_one_out_m,
     )
+
+
+def _reported_sigmas(pose: Pose, query: Query, options: GateOptions) -> float:
+    """Mahalanobis distance of the horizontal displacement; nan without a reported position."""
+    assert pose.covariance is not None
+    shift = (pose.translation_m - query.reported_enu_m)[:2]
+    expected = pose.covariance[:2, :2] + options.reported_sigma_m**2 * np.eye(2)
+    return float(np.sqrt(shift @ np.linalg.solve(expected, shift)))
 
 
 def _supporting(solution: Solution, counts: Float) -> NDArray[np.bool_]:
@@ -127,8 +145,16 @@ def gate_features(statistics: Mapping[str, float]) -> tuple[float, ...]:
         float(min(s["supporting_anchors"], 4.0)),
         s["support_share"],
         float(np.log1p(min(spread, 50.0))) if np.isfinite(spread) else 0.0,
+        _capped(s["leave_one_out_m"], 50.0, 0.0),
+        _capped(s["scale_sigmas"], 20.0, 1.0),
+        _capped(s["reported_sigmas"], 8.0, 1.0),
         1.0 if s["supporting_anchors"] >= 2 else 0.0,
     )
+
+
+def _capped(value: float, limit: float, unknown: float) -> float:
+    """log(1 + value) of a statistic that has no upper end; `unknown` stands for one that does not apply."""
+    return float(np.log1p(min(value, limit) if np.isfinite(value) else limit if value > 0 else unknown))
 
 
 def decide(statistics: GateStatistics, options: GateOptions) -> Decision:
@@ -166,6 +192,11 @@ def decide(statistics: GateStatistics, options: GateOptions) -> Decision:
             f"single-anchor poses lie {s.anchor_spread_m:.2f} m away (median)",
         ),
         (
+            s.scale_sigmas > options.max_scale_sigmas,
+            Reason.SCALE_DISAGREES,
+            f"scale from depth and scale from the anchors' baselines are {s.scale_sigmas:.1f} sigmas apart",
+        ),
+        (
             s.support_share < options.min_support_share,
             Reason.ANCHORS_DISAGREE,
             f"only {s.support_share:.0%} of the anchors with enough matches support the pose",
@@ -179,6 +210,8 @@ def decide(statistics: GateStatistics, options: GateOptions) -> Decision:
     for broken, reason, detail in rules:
         if broken:
             return Decision(Status.REJECTED, reason, detail)
+    if s.supporting_anchors <= 1 and s.coverage < options.min_lone_coverage:
+        return Decision(Status.REVIEW, None, f"one anchor alone, inliers cover {s.coverage:.1%} of the photo")
     if s.expected_error_m > options.accept_error_m:
         return Decision(Status.REVIEW, None, f"predicted error {s.expected_error_m:.2f} m")
     probability = probability_wrong(statistics)

@@ -21,20 +21,30 @@ from geocorrect.localize.joint_fields import Polished, polish
 from geocorrect.localize.joint_initialise import anchor_support, choose_rows, hypotheses, start_state, with_distances
 from geocorrect.localize.joint_problem import Problem, build_problem
 from geocorrect.localize.joint_solve import Solved, minimise, refine
+from geocorrect.localize.leave_one_out import leave_one_out_m
 from geocorrect.localize.observations import Observations, focal_px
 from geocorrect.localize.options import JointOptions, LocalizeOptions, pixel_scale
 from geocorrect.localize.pooled import georeference_covariance
+from geocorrect.localize.pose_prior import PosePrior, pose_prior
 from geocorrect.localize.solution import AnchorFit, Solution
 from geocorrect.records import NAN, ScaleSource
 
 Float = NDArray[np.float64]
 
 
+NOWHERE = np.full(3, NAN)
+"""The reported position of a photo that has none."""
+
+
 def solve_joint(
-    observations: Sequence[Observations], camera: Camera, options: LocalizeOptions, seed: int
+    observations: Sequence[Observations],
+    camera: Camera,
+    options: LocalizeOptions,
+    seed: int,
+    reported_m: Float = NOWHERE,
 ) -> Solution | Reason:
     """Best pose of `camera` given what the anchors say, or the Reason why there is none. Every anchor must
-    have matches.
+    have matches. reported_m: (3,) in the anchors' world, read by the weak priors of `options.joint.prior` alone.
     """
     origin_m = np.mean([o.anchor.world_from_cam.translation_m for o in observations], axis=0)
     starts, singles = hypotheses(observations, origin_m, camera, options, seed)
@@ -44,10 +54,11 @@ def solve_joint(
     prior = prior_information(observations, camera, options.joint)
     sigma_px = options.joint.sigma_px * float(np.mean([pixel_scale(o.anchor.camera) for o in observations]))
 
-    trial = _problem(observations, camera, origin_m, options.joint.max_trial_matches, seed)
+    weak = pose_prior(reported_m, observations, origin_m, options.joint.prior)
+    trial = _problem(observations, camera, origin_m, options.joint.max_trial_matches, seed, weak)
     ranked = _compete(trial, starts, prior, sigma_px, options.joint)
     (best, found), best_score = ranked[0]
-    problem = _problem(observations, camera, origin_m, options.joint.max_matches, seed)
+    problem = _problem(observations, camera, origin_m, options.joint.max_matches, seed, weak)
     state = with_distances(problem, found.state, found.sigma_px, options.joint)
     solved = refine(problem, state, prior, found, options.joint)
     polished = polish(problem, solved, observations, camera, prior, options)
@@ -64,13 +75,15 @@ def solve_joint(
     fits = _fits(problem, solved, observations, singles, pose)
     position_m = pose.translation_m + origin_m
     covariance = COVARIANCE_INFLATION * polished.covariance + georeference_covariance(observations, fits, position_m)
-    source, ratio = _scale_source(observations, polished, solved)
+    source, ratio, sigmas = _scale_source(observations, polished, solved)
     return Solution(
         Pose(pose.rotation, position_m, covariance),
         fits,
         max(distant, default=0.0) / max(best_score, 1e-9),
         source,
         ratio,
+        sigmas,
+        leave_one_out_m(trial, found, prior),
         float(np.exp(polished.state.focal)),
         _estimated_camera(camera, float(np.exp(polished.state.focal)), polished.state.principal),
     )
@@ -99,8 +112,10 @@ def prior_information(observations: Sequence[Observations], camera: Camera, opti
     return np.array(shared)
 
 
-def _problem(observations: Sequence[Observations], camera: Camera, origin_m: Float, limit: int, seed: int) -> Problem:
-    return build_problem(observations, choose_rows(observations, limit, seed), camera, origin_m)
+def _problem(
+    observations: Sequence[Observations], camera: Camera, origin_m: Float, limit: int, seed: int, weak: PosePrior
+) -> Problem:
+    return build_problem(observations, choose_rows(observations, limit, seed), camera, origin_m, weak)
 
 
 def _compete(
@@ -148,19 +163,25 @@ def _fits(
 
 def _scale_source(
     observations: Sequence[Observations], polished: Polished, solved: Solved
-) -> tuple[ScaleSource, float]:
-    """Which signal fixed the scale, and scale from depth over scale from baselines (nan unless both are known).
+) -> tuple[ScaleSource, float, float]:
+    """Which signal fixed the scale; scale from depth over scale from baselines, and how many sigmas they are apart (nan
+    unless both are known).
 
     The posterior of an anchor's depth offset tells: as wide as its prior, depth was needed; far tighter, the
-    baselines between the anchors know the scale by themselves.
+    baselines between the anchors know the scale by themselves. The part of the prior's variance that the matches
+    took away is the variance of the offset's shift [innovation of a Kalman update].
     """
     with_depth = np.array([bool(o.has_depth.any()) for o in observations]) & (solved.active > 0)
     if not with_depth.any():
-        return ScaleSource.BASELINES, NAN
+        return ScaleSource.BASELINES, NAN, NAN
     if solved.active.sum() < 2:
-        return ScaleSource.DEPTH, NAN
+        return ScaleSource.DEPTH, NAN, NAN
     narrowing = float(np.median(polished.depth_scale_narrowing[with_depth]))
     ratio = float(np.exp(np.median(polished.depth_scale[with_depth])))
     if narrowing > 0.9:
-        return ScaleSource.DEPTH, NAN
-    return (ScaleSource.BASELINES if narrowing < 0.3 else ScaleSource.BOTH), ratio
+        return ScaleSource.DEPTH, NAN, NAN
+    taken = np.sqrt(np.maximum(1.0 - polished.depth_scale_narrowing[with_depth] ** 2, 0.05))
+    sigmas = float(
+        np.median(np.abs(polished.depth_scale[with_depth]) / (polished.depth_scale_sigma[with_depth] * taken))
+    )
+    return (ScaleSource.BASELINES if narrowing < 0.3 else ScaleSource.BOTH), ratio, sigmas

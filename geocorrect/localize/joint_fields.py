@@ -34,13 +34,14 @@ POSE = 6
 class Polished:
     """State after the linear step and (6, 6) covariance of the pose.
 
-    depth_scale: (K,) log of predicted over true depth per anchor, own and shared part together;
-    depth_scale_narrowing: (K,) its posterior sigma over its prior sigma.
+    depth_scale: (K,) log of predicted over true depth per anchor, own and shared part together; depth_scale_sigma:
+    (K,) its prior sigma; depth_scale_narrowing: (K,) its posterior sigma over that.
     """
 
     state: State
     covariance: Float
     depth_scale: Float
+    depth_scale_sigma: Float
     depth_scale_narrowing: Float
 
 
@@ -109,23 +110,25 @@ def polish(
         return None
     own_steps = [step[at : at + PER_ANCHOR] for at in own_start]
     state = solved.state.stepped(np.concatenate([step[:GLOBAL], *own_steps]), np.zeros(problem.n_tracks))
-    scale, narrowing = _depth_scale(
+    scale, expected, narrowing = _depth_scale(
         state, float(step[layout.shared_depth]), columns[asked[POSE:], POSE:], fields.offset_sigma, prior
     )
-    return Polished(state, (covariance + covariance.T) / 2, scale, narrowing)
+    return Polished(state, (covariance + covariance.T) / 2, scale, expected, narrowing)
 
 
 def _depth_scale(
     state: State, shared_step: float, covariance: Float, amplitude: Float, prior: Float
-) -> tuple[Float, Float]:
-    """(K,) log depth scale, own offset minus the shared one (the signs of their derivatives), and its narrowing.
+) -> tuple[Float, Float, Float]:
+    """(K,) log depth scale, own offset minus the shared one (the signs of their derivatives), its prior sigma and its
+    narrowing.
 
     covariance: (1 + K, 1 + K) of the shared offset and the anchors' own; amplitude: (K,) of the shared offset.
     """
     variance = np.diag(covariance)[1:] + amplitude**2 * covariance[0, 0]
     variance = variance - 2 * amplitude * covariance[1:, 0]
     expected = 1.0 / prior[GLOBAL::PER_ANCHOR] + amplitude**2
-    return state.beta - amplitude * shared_step, np.sqrt(np.maximum(variance, 0.0) / expected)
+    narrowing = np.sqrt(np.maximum(variance, 0.0) / expected)
+    return state.beta - amplitude * shared_step, np.sqrt(expected), narrowing
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,7 +230,11 @@ def _priors(problem: Problem, state: State, layout: _Layout, fields: _Fields, pr
     gradient[:GLOBAL] = pull[:GLOBAL]
     for n, part in enumerate(pull[GLOBAL:].reshape(-1, PER_ANCHOR)):
         gradient[layout.start(n) : layout.start(n) + PER_ANCHOR] = part
-    return np.diag(np.concatenate([common, own.ravel()])), gradient
+    information = np.diag(np.concatenate([common, own.ravel()]))
+    expected, by_pose = problem.pose_prior.rows(state.rotation, state.centre)
+    information[:POSE, :POSE] += by_pose.T @ by_pose
+    gradient[:POSE] -= by_pose.T @ expected
+    return information, gradient
 
 
 @dataclass(frozen=True, eq=False)

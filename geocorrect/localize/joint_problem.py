@@ -30,6 +30,7 @@ from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.tangent import tangent_to_px, unit_rays
 from geocorrect.localize import turns
 from geocorrect.localize.observations import Observations
+from geocorrect.localize.pose_prior import NO_PRIOR, PosePrior
 
 Float = NDArray[np.float64]
 Int = NDArray[np.intp]
@@ -76,6 +77,7 @@ class Problem:
     depth_inflation: Float
     query_px: Float
     anchor_px: Float
+    pose_prior: PosePrior = NO_PRIOR
 
     @property
     def n_tracks(self) -> int:
@@ -152,7 +154,11 @@ def track_index(query_px: Float) -> tuple[Int, Int]:
 
 
 def build_problem(
-    observations: Sequence[Observations], rows: Sequence[Int], camera: Camera, origin_m: Float
+    observations: Sequence[Observations],
+    rows: Sequence[Int],
+    camera: Camera,
+    origin_m: Float,
+    prior: PosePrior = NO_PRIOR,
 ) -> Problem:
     """Stack the chosen rows of every anchor's observations; no track may be twice in one anchor's rows."""
     query_px = np.concatenate([o.query_px[r] for o, r in zip(observations, rows, strict=True)])
@@ -186,6 +192,7 @@ def build_problem(
         depth_inflation=np.repeat([_inflation(o, r) for o, r in zip(observations, rows, strict=True)], counts),
         query_px=query_px[first],
         anchor_px=anchor_px,
+        pose_prior=prior,
     )
 
 

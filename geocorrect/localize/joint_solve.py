@@ -76,6 +76,9 @@ def normal_equations(
     size = GLOBAL + PER_ANCHOR * problem.n_anchors
     information = np.diag(prior_information)
     gradient = -prior_information * state.deviations()
+    expected, by_pose = problem.pose_prior.rows(state.rotation, state.centre)
+    information[:6, :6] += by_pose.T @ by_pose
+    gradient[:6] -= by_pose.T @ expected
     whitened = np.empty((len(problem.track), 3, WIDTH + 1))
     whitened[:, :, :WIDTH] = design(problem, state, at)
     whitened[:, :2, WIDTH] = at.pixel
@@ -158,7 +161,9 @@ def weighted_cost(problem: Problem, state: State, at: Linearised, weights: Weigh
     """The quadratic that a step must lower, with the weights held fixed (majoriser of the robust cost)."""
     deviations = state.deviations()
     pixel = weights.pixel @ np.einsum("ni,ni->n", at.pixel, at.pixel)
-    return float(pixel + weights.depth @ np.nan_to_num(at.depth) ** 2 + prior @ deviations**2)
+    expected, _ = problem.pose_prior.rows(state.rotation, state.centre)
+    depth = weights.depth @ np.nan_to_num(at.depth) ** 2
+    return float(pixel + depth + prior @ deviations**2 + expected @ expected)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from geocorrect.geometry.camera import Camera
+from geocorrect.localize.gate_model import MAX_SCALE_SIGMAS, MIN_LONE_COVERAGE
 
 REFERENCE_LONG_SIDE_PX = 512.0
 
@@ -68,6 +69,36 @@ class PnpOptions:
     min_points: int = 10
 
 
+MIN_REPORTED_SIGMA_M = 3.0
+"""A report that is believed more than this would pull poses: the answer would be the prior in disguise."""
+
+
+@dataclass(frozen=True)
+class PosePriorOptions:
+    """Weak knowledge about the photo's pose beside the matches, each by its sigma; None: it is not used.
+
+    For phones in streets reported_m = 10, height_m = 1, roll_deg = 3 and pitch_deg = 8 are cautious.
+    """
+
+    reported_m: float | None = None
+    """Error of the reported position, per horizontal axis, its constant bias included."""
+    height_m: float | None = None
+    """Height of the camera against the mean of the anchors' cameras."""
+    roll_deg: float | None = None
+    pitch_deg: float | None = None
+    """Deviation from a level camera (gravity)."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} = {value}: a sigma must be positive; leave it out not to use this prior")
+        if self.reported_m is not None and self.reported_m < MIN_REPORTED_SIGMA_M:
+            raise ValueError(
+                f"reported_m = {self.reported_m}: below {MIN_REPORTED_SIGMA_M:g} m the reported position would pull "
+                "the corrected one; state its real error, or leave it out"
+            )
+
+
 @dataclass(frozen=True)
 class JointOptions:
     """Ray bundle adjustment (METHOD §3.2–3.3)."""
@@ -115,6 +146,7 @@ class JointOptions:
     """Noise of the anchors' poses relative to each other (local trajectory)."""
     min_depth_scale_sigma: float = 0.002
     """Prior of the depth offset of a source that has no common error (LiDAR: range bias and calibration)."""
+    prior: PosePriorOptions = field(default_factory=PosePriorOptions)
 
 
 @dataclass(frozen=True)
@@ -143,12 +175,18 @@ class GateOptions:
     min_inliers: int = 30
     min_coverage: float = 0.06
     """Share of the cells of a 16×12 grid over the photo that hold an inlier."""
+    min_lone_coverage: float = MIN_LONE_COVERAGE
+    """The same for a pose that one anchor alone supports: with less it is left for a review."""
     min_inlier_share: float = 0.15
     """Inliers among the lifted matches of the anchors in use."""
     max_displacement_m: float = 60.0
     """Consumer GNSS in streets: p90 7 m, urban canyon outliers 25 m; beyond this the match is with another
     place.
     """
+    reported_sigma_m: float = 8.0
+    """Bias model of the reported position, per axis: what a distance from it is measured in (`reported_sigmas`)."""
+    max_scale_sigmas: float = MAX_SCALE_SIGMAS
+    """Scale from depth against scale from the anchors' baselines, in sigmas of their difference."""
     max_height_difference_m: float = 6.0
     """Camera above or below the anchors' cameras nearby; street photos are taken within a few metres."""
     max_alternative_share: float = 0.6

@@ -35,8 +35,10 @@ class Solution:
 
     alternative_share: support of the best pose that lies far from this one, relative to this one's; 0 when
     there is none. scale_ratio: scale from depth over scale from anchor baselines, nan when only one of them
-    is known. focal_ratio: estimated over given focal length, nan when it was held fixed. query_camera: the
-    photo's camera as estimated, None when it was taken as given.
+    is known; scale_sigmas: how far the two are apart in sigmas of their difference. leave_one_out_m: largest
+    horizontal shift of the pose when one anchor is left out, nan with fewer than two. focal_ratio: estimated over
+    given focal length, nan when it was held fixed. query_camera: the photo's camera as estimated, None when it was
+    taken as given.
     """
 
     world_from_cam: Pose
@@ -44,6 +46,8 @@ class Solution:
     alternative_share: float
     scale_source: ScaleSource
     scale_ratio: float = NAN
+    scale_sigmas: float = NAN
+    leave_one_out_m: float = NAN
     focal_ratio: float = NAN
     query_camera: Camera | None = None
 

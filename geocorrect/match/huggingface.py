@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from geocorrect.match.network_pixels import NetworkMatches, to_photos
 from geocorrect.networks.deferred import deferred
+from geocorrect.networks.eloftr import published_eloftr_class
 from geocorrect.networks.runtime import Runtime, require_libraries
 from geocorrect.networks.weights import Checkpoint, locate
 from geocorrect.records import ImageArray, Matches
@@ -63,39 +64,18 @@ class PairMatcher:
     def _match_pair(self, query: ImageArray, anchor: ImageArray) -> Matches:
         import torch
 
+        from geocorrect.networks.exact import full_float32
         from geocorrect.networks.image_input import grey, resized, size_with_long_side
 
         # Both images share one tensor, hence one size: that of the query. The scale back is per image and per axis.
         size = size_with_long_side(query.shape[1], query.shape[0], self.settings.long_side_px, 32)
         pair = torch.stack([grey(resized(photo, size)) for photo in (query, anchor)])
-        with torch.inference_mode():
+        with torch.inference_mode(), full_float32():
             output = self.model(pixel_values=pair[None].to(self.model.device, self.model.dtype))
         query_at, anchor_at, score = (part.double().cpu().numpy() for part in self._select(output))
         keep = score >= self.settings.min_score
         found = NetworkMatches(query_at[keep] * size, anchor_at[keep] * size, score[keep])
         return to_photos(found, (query, anchor), (size, size))
-
-
-def aligned_eloftr_class() -> Any:
-    """EfficientLoFTR with matches that belong together at the same place of both lists.
-
-    In transformers 5.23 the first list has an entry per cell of the second image (its partner in the first), the second
-    list an entry per cell of the first image. They are then read as pairs, which refines cells that do not match and
-    pairs correctly only where the order of cells is the same in both images. Here both lists have an entry per cell of
-    the first image, as in the published method.
-    """
-    import torch
-    from transformers import EfficientLoFTRForKeypointMatching
-
-    class AlignedEfficientLoFTR(EfficientLoFTRForKeypointMatching):
-        def _get_matches_from_scores(self, scores: Tensor) -> tuple[Tensor, Tensor]:
-            indices, values = super()._get_matches_from_scores(scores)
-            partner, score = indices[:, 1], values[:, 1]
-            cell = torch.arange(partner.shape[1], device=partner.device).expand_as(partner)
-            own = torch.where(partner > -1, cell, -1)
-            return torch.stack([own, partner], dim=1), torch.stack([score, score], dim=1)
-
-    return AlignedEfficientLoFTR
 
 
 def select_eloftr(output: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -114,7 +94,7 @@ def select_lightglue(output: Any) -> tuple[Tensor, Tensor, Tensor]:
 
 def build_eloftr(options: EloftrOptions) -> PairMatcher:
     """EfficientLoFTR; ModelError when libraries or weights are missing."""
-    return _build("eloftr", aligned_eloftr_class, options, coarse_matching_threshold=options.min_score)
+    return _build("eloftr", published_eloftr_class, options, coarse_matching_threshold=options.min_score)
 
 
 def build_lightglue_superpoint(options: LightGlueOptions) -> PairMatcher:

@@ -65,13 +65,15 @@ class DiskLightGlue:
     ) -> Matches:
         import torch
 
+        from geocorrect.networks.exact import full_float32
+
         if not len(query["keypoints"]) or not len(anchor["keypoints"]):
             return Matches.empty()
         sides = [
             {"keypoints": f["keypoints"][None], "descriptors": f["descriptors"][None], "image_size": f["size"][None]}
             for f in (query, anchor)
         ]
-        with torch.inference_mode():
+        with torch.inference_mode(), full_float32():
             output = self.lightglue({"image0": sides[0], "image1": sides[1]})
         pairs, score = output["matches"][0].cpu(), output["scores"][0].double().cpu()
         keep = score >= self.options.min_score
@@ -87,6 +89,7 @@ class DiskLightGlue:
         """Keypoints (N, 2) float32 and descriptors (N, 128) in the network image, and its size (width, height)."""
         import torch
 
+        from geocorrect.networks.exact import full_float32
         from geocorrect.networks.image_input import resized, size_with_long_side
         from geocorrect.networks.store import content_key
 
@@ -96,7 +99,7 @@ class DiskLightGlue:
         if cached is None:
             size = size_with_long_side(photo.shape[1], photo.shape[0], self.options.long_side_px, MULTIPLE_PX)
             pixels = torch.from_numpy(resized(photo, size).copy()).permute(2, 0, 1)[None].float().to(device) / 255.0
-            with torch.inference_mode():
+            with torch.inference_mode(), full_float32():
                 found = self.disk(pixels, n=MAX_KEYPOINTS)[0]
             cached = {
                 "keypoints": found.keypoints.float(),
@@ -141,14 +144,14 @@ def _ready(model: Any, runtime: Runtime) -> Any:
 
 
 def _state_dict(path: Path) -> dict[str, Tensor]:
-    import pickle
-
     import torch
 
+    from geocorrect.networks.pickled import load_pickled_tensors
+
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{path}: truncated, damaged or not plain weights ({type(error).__name__})") from None
+        content = load_pickled_tensors(path)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from None
     state = content.get("extractor", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ModelError(f"{path}: holds no state dict")

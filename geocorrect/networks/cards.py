@@ -42,7 +42,8 @@ class RemoteFile:
 class ModelCard:
     """A model. size_mb: download in megabytes; memory_mb: resident with float32 weights, roughly.
 
-    alternative: the model to use instead where the licence forbids this one. valid_range_m: depths worth believing.
+    alternative: the model to use instead where the licence forbids this one; depth_alternative: where it is a depth
+    source beside its main task. valid_range_m: depths worth believing.
     relative_depth_sigma: standard deviation of the log scale of one image's depth outdoors.
     """
 
@@ -56,6 +57,7 @@ class ModelCard:
     licence: Licence
     code: str
     alternative: str | None = None
+    depth_alternative: str | None = None
     revision: str = "main"
     valid_range_m: tuple[float, float] | None = None
     relative_depth_sigma: float | None = None
@@ -119,6 +121,7 @@ _CARDS = (
         licence=MAST3R_LICENCE,
         code="geocorrect (Apache-2.0)",
         alternative="eloftr",
+        depth_alternative="depth_anything_v2_outdoor_small",
         valid_range_m=(0.3, 60.0),
         relative_depth_sigma=0.5,
     ),

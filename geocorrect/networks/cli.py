@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from geocorrect.console import invocation, stderr, write_json
-from geocorrect.networks.weights import Profile
+from geocorrect.networks.weights import ModelAccess, Profile
 
 app = typer.Typer(help="Networks: list, fetch, verify, locate their weights.", no_args_is_help=True)
 cache_app = typer.Typer(help="What networks computed of each photo, kept between runs.", no_args_is_help=True)
@@ -17,20 +17,29 @@ cache_app = typer.Typer(help="What networks computed of each photo, kept between
 Name = Annotated[str, typer.Argument(help="Name of the model, see `geocorrect models list`.")]
 Folder = Annotated[
     Path | None,
-    typer.Option("--folder", help="Folder of the weights; default $GEOCORRECT_WEIGHTS or the user's cache."),
+    typer.Option(
+        "--folder",
+        help="Folder of the weights; default: [models.access] folder, else $GEOCORRECT_WEIGHTS, else the user's cache.",
+    ),
 ]
 Accept = Annotated[bool, typer.Option("--accept-licence", help="I have read the licence of the weights and agree.")]
-Purpose = Annotated[Profile, typer.Option("--profile", help="`commercial` refuses non-commercial weights.")]
+Purpose = Annotated[
+    Profile | None,
+    typer.Option(
+        "--profile",
+        help="`commercial` refuses non-commercial weights; default: [models.access] profile, which this cannot loosen.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
 
 
 @app.command("list")
-def list_models(folder: Folder = None, as_json: AsJson = False) -> None:
+def list_models(context: typer.Context, folder: Folder = None, as_json: AsJson = False) -> None:
     """All models: size, licence, whether the weights are here."""
     from geocorrect.networks.cards import CARDS
     from geocorrect.networks.status import model_rows, print_table
 
-    rows = model_rows(CARDS.values(), folder)
+    rows = model_rows(CARDS.values(), _access(context, folder).folder)
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     else:
@@ -39,25 +48,32 @@ def list_models(folder: Folder = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def fetch(
-    name: Name, folder: Folder = None, accept_licence: Accept = False, profile: Purpose = Profile.RESEARCH
+    context: typer.Context,
+    name: Name,
+    folder: Folder = None,
+    accept_licence: Accept = False,
+    profile: Purpose = None,
 ) -> None:
     """Download a model's weights, or continue an interrupted download, and verify them."""
     from geocorrect.networks.fetch import fetch as fetch_weights
-    from geocorrect.networks.weights import ModelAccess
 
-    found = fetch_weights(name, ModelAccess(folder, profile), accept_licence)
+    found = fetch_weights(name, _access(context, folder, profile), accept_licence)
     typer.echo(str(found.folder))
 
 
 @app.command()
 def verify(
-    name: Name, folder: Folder = None, accept_licence: Accept = False, profile: Purpose = Profile.RESEARCH
+    context: typer.Context,
+    name: Name,
+    folder: Folder = None,
+    accept_licence: Accept = False,
+    profile: Purpose = None,
 ) -> None:
     """Check the files of a model against their recorded sha256; also adopts files that were copied here by hand."""
-    from geocorrect.networks.weights import ModelAccess, comparable_files
+    from geocorrect.networks.weights import comparable_files
     from geocorrect.networks.weights import verify as verify_weights
 
-    access = ModelAccess(folder, profile)
+    access = _access(context, folder, profile)
     compared = comparable_files(name, access)
     found = verify_weights(name, access, accept_licence)
     new = [file.name for file in found.card.files if file.name not in compared]
@@ -68,11 +84,28 @@ def verify(
 
 
 @app.command()
-def path(name: Name, folder: Folder = None) -> None:
-    """Print the folder where the model's weights lie or will lie."""
-    from geocorrect.networks.weights import ModelAccess, model_folder
+def accept(context: typer.Context, name: Name, folder: Folder = None, profile: Purpose = None) -> None:
+    """Agree to the licence of a model whose weights lie in a file of your own ([match.mast3r] checkpoint)."""
+    from geocorrect.networks.weights import accept as accept_licence
+    from geocorrect.networks.weights import card_of
 
-    typer.echo(str(model_folder(name, ModelAccess(folder))))
+    accept_licence(name, _access(context, folder, profile))
+    typer.echo(f"{name}: agreement to {card_of(name).licence.name} recorded", err=True)
+
+
+@app.command()
+def path(context: typer.Context, name: Name, folder: Folder = None) -> None:
+    """Print the folder where the model's weights lie or will lie."""
+    from geocorrect.networks.weights import model_folder
+
+    typer.echo(str(model_folder(name, _access(context, folder))))
+
+
+def _access(context: typer.Context, folder: Path | None, profile: Profile | None = None) -> ModelAccess:
+    """As configured; the command line may name another folder, and make the profile stricter, not looser."""
+    configured = invocation(context).settings().models.access
+    commercial = Profile.COMMERCIAL in (configured.profile, profile)
+    return ModelAccess(folder or configured.folder, Profile.COMMERCIAL if commercial else Profile.RESEARCH)
 
 
 @cache_app.command()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
 import shutil
 from collections.abc import Mapping
+from email.message import Message
 from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
+from typing import BinaryIO
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -44,7 +48,7 @@ def fetch(name: str, access: ModelAccess, accept_licence: bool = False) -> Check
     if needs_acceptance(card) and not accept_licence:
         raise ModelError(
             f"{name}: the weights are licensed {card.licence.name}. Read {card.licence.url}; if you agree, run "
-            f"`{fetch_command(card)}`"
+            f"`{fetch_command(card, access)}`"
         )
     folder = model_folder(name, access)
     try:
@@ -52,17 +56,18 @@ def fetch(name: str, access: ModelAccess, accept_licence: bool = False) -> Check
     except OSError as error:
         raise ModelError(f"{folder}: cannot be created ({error.strerror}); set GEOCORRECT_WEIGHTS") from None
     if any(not (folder / file.name).is_file() for file in card.files):
-        _download(card, folder)
+        _download(card, access)
     return verify(name, access, accept_licence)
 
 
-def _download(card: ModelCard, folder: Path) -> None:
+def _download(card: ModelCard, access: ModelAccess) -> None:
+    folder = model_folder(card.name, access)
     if card.hub_id is None:
         for file in card.files:
             _download_url(file, folder)
         return
     try:
-        source, declared = _download_from_hub(card, card.hub_id, folder)
+        source, declared = _download_from_hub(card, card.hub_id, access)
     except ImportError as error:
         raise ModelError(f"fetching {card.name} needs {error.name}: pip install 'geocorrect[models]'") from None
     for file_name, digest in declared.items():
@@ -73,12 +78,12 @@ def _download(card: ModelCard, folder: Path) -> None:
     write_manifest(folder, Manifest(dict(declared), source, known.licence if known else None))
 
 
-def _download_from_hub(card: ModelCard, hub_id: str, folder: Path) -> tuple[str, Mapping[str, str]]:
+def _download_from_hub(card: ModelCard, hub_id: str, access: ModelAccess) -> tuple[str, Mapping[str, str]]:
     """Source as `hub id@commit`, and the sha256 that the hub declares per large file."""
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
-    wanted = [file.name for file in card.files]
+    wanted, folder = [file.name for file in card.files], model_folder(card.name, access)
     try:
         info = HfApi().model_info(hub_id, revision=card.revision, files_metadata=True)
         snapshot_download(hub_id, revision=info.sha, local_dir=folder, allow_patterns=wanted)
@@ -89,7 +94,7 @@ def _download_from_hub(card: ModelCard, hub_id: str, folder: Path) -> tuple[str,
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(
             f"{card.name}: cannot fetch https://huggingface.co/{hub_id} ({reason}); run the same command again to "
-            f"continue, or copy {', '.join(wanted)} into {folder} and run `{verify_command(card)}`"
+            f"continue, or copy {', '.join(wanted)} into {folder} and run `{verify_command(card, access)}`"
         ) from None
     declared = {
         sibling.rfilename: sibling.lfs.sha256
@@ -104,21 +109,36 @@ def _is_of_an_http_library(error: Exception) -> bool:
 
 
 def _download_url(file: RemoteFile, folder: Path) -> None:
-    """One file by HTTPS; a partial download is continued, a whole one appears by rename."""
+    """One file by HTTPS; a partial download is continued, a whole one appears by rename. One process at a time."""
     target, partial = folder / file.name, folder / f".{file.name}.part"
     if target.is_file():
         return
+    with partial.open("ab") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ModelError(f"{partial}: another process is fetching this file; wait for it") from None
+        if target.is_file():  # another process finished it between the first line and the lock
+            return
+        _receive(file, stream, folder)
+        partial.replace(target)
+    _version_file(partial).unlink(missing_ok=True)
+
+
+def _receive(file: RemoteFile, stream: BinaryIO, folder: Path) -> None:
+    """Append what is missing, or write everything; ModelError unless all of it came."""
     assert file.url is not None
-    start = partial.stat().st_size if partial.is_file() else 0
-    request = Request(file.url, headers={"Range": f"bytes={start}-"} if start else {})
+    partial = folder / f".{file.name}.part"
+    headers = _continuation(partial)
     try:
-        with urlopen(request, timeout=TIMEOUT_S) as response:
-            continues = response.status == HTTPStatus.PARTIAL_CONTENT
-            whole = (start if continues else 0) + int(response.headers.get("Content-Length", 0))
-            with partial.open("ab" if continues else "wb") as stream:
-                shutil.copyfileobj(response, stream, CHUNK_BYTES)
-                stream.flush()
-                os.fsync(stream.fileno())
+        with urlopen(Request(file.url, headers=headers), timeout=TIMEOUT_S) as response:
+            if response.status != HTTPStatus.PARTIAL_CONTENT:
+                stream.truncate(0)
+            _version_file(partial).write_text(response.headers.get("ETag") or "", encoding="utf-8")
+            whole = _announced_bytes(response.headers, os.fstat(stream.fileno()).st_size)
+            shutil.copyfileobj(response, stream, CHUNK_BYTES)
+            stream.flush()
+            os.fsync(stream.fileno())
     except HTTPError as error:
         if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise ModelError(f"{partial}: does not fit the file at {file.url}; delete it and fetch again") from None
@@ -126,6 +146,44 @@ def _download_url(file: RemoteFile, folder: Path) -> None:
     except (HTTPException, OSError) as error:
         reason = getattr(error, "reason", error)
         raise ModelError(f"cannot fetch {file.url} ({reason}); run the same command again to continue") from None
-    if partial.stat().st_size < whole:
+    _require_whole(file, os.fstat(stream.fileno()).st_size, whole, partial)
+
+
+def _continuation(partial: Path) -> dict[str, str]:
+    """Headers that ask for the rest, provided that the file there is still the one of which a part is here."""
+    start = partial.stat().st_size
+    if not start:
+        return {}
+    try:
+        version = _version_file(partial).read_text(encoding="utf-8")
+    except OSError:
+        version = ""
+    # A weak tag promises no equal bytes. Without a strong one the sha256, if published, has to tell.
+    known = {"If-Range": version} if version.startswith('"') else {}
+    return {"Range": f"bytes={start}-", **known}
+
+
+def _announced_bytes(headers: Message, start: int) -> int | None:
+    """Length of the whole file, of which `start` bytes are here; None when the server does not say."""
+    if found := re.fullmatch(r"bytes \d+-\d+/(\d+)", headers.get("Content-Range", "")):
+        return int(found[1])
+    announced = headers.get("Content-Length")
+    return None if announced is None else start + int(announced)
+
+
+def _version_file(partial: Path) -> Path:
+    return partial.with_name(f"{partial.name}.etag")
+
+
+def _require_whole(file: RemoteFile, received: int, whole: int | None, partial: Path) -> None:
+    if whole is None and file.sha256 is None:
+        partial.unlink()
+        raise ModelError(
+            f"{file.url}: the server did not say how long the file is and no sha256 is published, so nobody can tell "
+            "whether it is whole; fetch it with a browser and run `geocorrect models verify`"
+        )
+    if whole is not None and received < whole:
         raise ModelError(f"cannot fetch {file.url} (the connection broke); run the same command again to continue")
-    partial.replace(target)
+    if whole is not None and received > whole:
+        partial.unlink()
+        raise ModelError(f"{file.url}: {received} bytes came instead of {whole}; deleted, fetch it again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -61,12 +62,14 @@ def torch_device(runtime: Runtime) -> torch.device:
 
     if runtime.device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(runtime.device)
-    except RuntimeError:
-        raise ConfigError(f"device {runtime.device!r} is not one of auto, cpu, cuda, cuda:N") from None
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", runtime.device):
+        raise ConfigError(f"device {runtime.device!r} is not one of auto, cpu, cuda, cuda:N")
+    device = torch.device(runtime.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"device {runtime.device!r}: this machine has no usable CUDA device; use auto or cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        last = torch.cuda.device_count() - 1
+        raise ConfigError(f"device {runtime.device!r}: this machine's CUDA devices are cuda:0 to cuda:{last}")
     return device
 
 

@@ -30,6 +30,7 @@ def model_rows(cards: Iterable[ModelCard], folder: Path | None = None) -> list[d
             "licence_url": card.licence.url,
             "commercial": card.licence.commercial,
             "alternative": card.alternative,
+            "depth_alternative": card.depth_alternative,
             "source": card.hub_id or ", ".join(file.url or "" for file in card.files),
             "valid_range_m": card.valid_range_m,
             "relative_depth_sigma": card.relative_depth_sigma,

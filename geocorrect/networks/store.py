@@ -59,16 +59,17 @@ class TensorStore:
                 return self._memory[key]
         found = self._read(key)
         if found is not None:
-            self._remember(key, found)
+            self.remember(key, found)
         return found
 
     def put(self, key: str, tensors: Mapping[str, Tensor]) -> None:
         """Keep the tensors. A full or read-only disk is no error: the cache then forgets."""
-        self._remember(key, tensors)
+        self.remember(key, tensors)
         if self._disk is not None:
             self._disk.put(key, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
 
-    def _remember(self, key: str, tensors: Mapping[str, Tensor]) -> None:
+    def remember(self, key: str, tensors: Mapping[str, Tensor]) -> None:
+        """Keep the tensors in memory only: what no later process will ask for."""
         size = _bytes_of(tensors)
         if size > self.limits.memory_bytes:
             return

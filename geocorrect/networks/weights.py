@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass, field
+import shlex
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from geocorrect.networks.cards import CARDS, ModelCard, Task, size_text
 
 FOLDER_VARIABLE = "GEOCORRECT_WEIGHTS"
 MANIFEST = "geocorrect-weights.json"
+WEIGHTLESS = {Task.MATCHING: '[match] matcher = "sift"', Task.DEPTH: '[depth] source = "triangulated"'}
+"""The setting that does each task without a network."""
 
 
 class Profile(StrEnum):
@@ -94,14 +97,15 @@ def locate(name: str, access: ModelAccess) -> Checkpoint:
     folder = model_folder(name, access)
     missing = [file.name for file in card.files if not (folder / file.name).is_file()]
     if missing:
-        raise ModelError(_missing_text(card, folder, missing))
+        raise ModelError(_missing_text(card, access, missing))
     manifest = read_manifest(folder)
-    if manifest is None or (needs_acceptance(card) and manifest.licence != card.licence.name):
-        raise ModelError(_unaccepted_text(card, folder))
+    accepted = not needs_acceptance(card) or is_accepted(card, access)
+    if manifest is None or not accepted or any(file.name not in manifest.files for file in card.files):
+        raise ModelError(_unready_text(card, access, accepted))
     for file in card.files:
         if manifest.seen.get(file.name) != _stamp(folder / file.name):
             raise ModelError(
-                f"{folder / file.name}: changed since it was verified; run `geocorrect models verify {name}`"
+                f"{folder / file.name}: changed since it was verified; run `{_command('verify', card, access)}`"
             )
     digest = hashlib.sha256(json.dumps(sorted(manifest.files.items())).encode()).hexdigest()
     return Checkpoint(card, folder, f"{name}-{digest[:16]}")
@@ -111,6 +115,8 @@ def require_permitted(card: ModelCard, profile: Profile) -> None:
     """ModelError naming the permitted alternative when the profile is commercial and the licence is not."""
     if profile is Profile.COMMERCIAL and not card.licence.commercial:
         instead = f"; use `{card.alternative}` instead" if card.alternative else ""
+        if card.depth_alternative:
+            instead += f", or for depth `{card.depth_alternative}`"
         raise ModelError(
             f"{card.name}: the weights of {card.title} are licensed {card.licence.name}, which profile = "
             f'"commercial" does not allow{instead} ({card.licence.url})'
@@ -122,6 +128,31 @@ def needs_acceptance(card: ModelCard) -> bool:
     return not card.licence.commercial
 
 
+def is_accepted(card: ModelCard, access: ModelAccess) -> bool:
+    """Whether the agreement to the licence of these weights is recorded."""
+    manifest = read_manifest(model_folder(card.name, access))
+    return manifest is not None and manifest.licence == card.licence.name
+
+
+def accept(name: str, access: ModelAccess) -> None:
+    """Record that the user agrees to the licence of a model, for weights that lie somewhere else."""
+    card, folder = card_of(name), model_folder(name, access)
+    require_permitted(card, access.profile)
+    known = read_manifest(folder) or Manifest({}, "placed by hand")
+    write_manifest(folder, replace(known, licence=card.licence.name))
+
+
+def require_usable_elsewhere(name: str, access: ModelAccess, file: Path) -> None:
+    """For a model's weights in a file of the user's own: ModelError unless the licence permits it and was accepted."""
+    card = card_of(name)
+    require_permitted(card, access.profile)
+    if needs_acceptance(card) and not is_accepted(card, access):
+        raise ModelError(
+            f"{file}: weights of {card.title} are licensed {card.licence.name}, which was not accepted. Read "
+            f"{card.licence.url}; if you agree, run `{_command('accept', card, access)}`"
+        )
+
+
 def verify(name: str, access: ModelAccess, accept_licence: bool = False) -> Checkpoint:
     """Read every file, compare with the recorded sha256, record what was not yet recorded; then `locate`.
 
@@ -131,7 +162,7 @@ def verify(name: str, access: ModelAccess, accept_licence: bool = False) -> Chec
     require_permitted(card, access.profile)
     missing = [file.name for file in card.files if not (folder / file.name).is_file()]
     if missing:
-        raise ModelError(_missing_text(card, folder, missing))
+        raise ModelError(_missing_text(card, access, missing))
     known = read_manifest(folder)
     digests = {file.name: sha256_of(folder / file.name) for file in card.files}
     published = {file.name: file.sha256 for file in card.files if file.sha256}
@@ -141,7 +172,7 @@ def verify(name: str, access: ModelAccess, accept_licence: bool = False) -> Chec
         if expected and expected != digest:
             raise ModelError(
                 f"{folder / file_name}: sha256 is {digest}, expected {expected}; delete the file and run "
-                f"`{fetch_command(card)}`"
+                f"`{fetch_command(card, access)}`"
             )
     accepted = card.licence.name if accept_licence else (known.licence if known else None)
     source = known.source if known else "placed by hand"
@@ -156,14 +187,22 @@ def comparable_files(name: str, access: ModelAccess) -> set[str]:
     return {file.name for file in card_of(name).files if file.sha256} | set(known.files if known else ())
 
 
-def fetch_command(card: ModelCard) -> str:
-    """The one command that fetches the model."""
-    return f"geocorrect models fetch {card.name}" + (" --accept-licence" if needs_acceptance(card) else "")
+def fetch_command(card: ModelCard, access: ModelAccess) -> str:
+    """The one command that fetches the model to where `access` looks for it."""
+    return _command("fetch", card, access, accept=needs_acceptance(card))
 
 
-def verify_command(card: ModelCard) -> str:
+def verify_command(card: ModelCard, access: ModelAccess) -> str:
     """The one command that takes files which were copied by hand into use."""
-    return f"geocorrect models verify {card.name}" + (" --accept-licence" if needs_acceptance(card) else "")
+    return _command("verify", card, access, accept=needs_acceptance(card))
+
+
+def _command(verb: str, card: ModelCard, access: ModelAccess, accept: bool = False) -> str:
+    """A command that works from any folder and with any configuration file, hence the weights' folder in it."""
+    words = ["geocorrect", "models", verb, card.name, *(["--accept-licence"] if accept else [])]
+    if access.folder is not None:
+        words += ["--folder", str(access.folder)]
+    return shlex.join(words)
 
 
 def read_manifest(folder: Path) -> Manifest | None:
@@ -185,6 +224,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     text = json.dumps(vars(manifest), indent=2, sort_keys=True) + "\n"
     unfinished = folder / f".{MANIFEST}.{os.getpid()}"
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         unfinished.write_text(text, encoding="utf-8")
         unfinished.replace(folder / MANIFEST)
     except OSError as error:
@@ -196,27 +236,34 @@ def _stamp(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _missing_text(card: ModelCard, folder: Path, missing: list[str]) -> str:
+def _missing_text(card: ModelCard, access: ModelAccess, missing: list[str]) -> str:
+    folder = model_folder(card.name, access)
+    elsewhere = "" if access.folder else f", or set {FOLDER_VARIABLE} to a folder with {card.name}/ in it"
     lines = [
         f"{card.name}: the weights of {card.title} are not on this machine",
         f"  missing: {', '.join(missing)} in {folder}",
         f"  size:    {size_text(card.size_mb)}; {size_text(card.memory_mb)} of memory when loaded",
         f"  licence: {card.licence.name}",
         f"           {card.licence.url}",
-        f"  fetch:   geocorrect models fetch {card.name}"
-        + (" --accept-licence   (once you have read the licence and agree)" if needs_acceptance(card) else ""),
-        f"  offline: copy them there, or set {FOLDER_VARIABLE} to a folder with {card.name}/ in it; "
-        f"then {verify_command(card)}",
+        f"  fetch:   {fetch_command(card, access)}"
+        + ("   (once you have read the licence and agree)" if needs_acceptance(card) else ""),
+        f"  offline: copy them there{elsewhere}; then {verify_command(card, access)}",
     ]
     if card.alternative is not None:
-        other = card_of(card.alternative)
-        lines.append(f"  instead: {other.name} ({size_text(other.size_mb)}, {other.licence.name})")
-    if card.task is Task.MATCHING:
-        lines.append('  or:      [match] matcher = "sift", which needs no weights')
+        lines.append(f"  instead: {_described(card.alternative)}")
+    lines.append(f"  or:      {WEIGHTLESS[card.task]}, which needs no weights")
+    if card.depth_alternative is not None:
+        lines.append(f"  for depth: {_described(card.depth_alternative)}, or {WEIGHTLESS[Task.DEPTH]}")
     return "\n".join(lines)
 
 
-def _unaccepted_text(card: ModelCard, folder: Path) -> str:
+def _described(name: str) -> str:
+    card = card_of(name)
+    return f"{card.name} ({size_text(card.size_mb)}, {card.licence.name})"
+
+
+def _unready_text(card: ModelCard, access: ModelAccess, accepted: bool) -> str:
+    folder = model_folder(card.name, access)
     licence = f"their licence, {card.licence.name} ({card.licence.url}), was not accepted"
-    what = licence if needs_acceptance(card) else "not verified yet"
-    return f"{card.name}: the weights in {folder} are there, but {what}. Run `{verify_command(card)}`"
+    what = "not verified yet" if accepted else licence
+    return f"{card.name}: the weights in {folder} are there, but {what}. Run `{verify_command(card, access)}`"

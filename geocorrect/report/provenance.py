@@ -14,6 +14,9 @@ from geocorrect.report.wording import count, moment, shortened
 
 WHERE_NOT_WHAT = {"catalog", "images", "export", "area"}
 """Sections of a configuration that say where a run worked, not what it computed: private, and of no use to a reader."""
+WEIGHTS = "weights"
+"""Section of a run's record that says which networks were at work: facts, not settings."""
+BINDING = "; not for commercial use, and neither are the results"
 CREATORS_NAMED = 60
 LONGEST_URL = 1000
 
@@ -93,10 +96,22 @@ def _run(run: StoredRun, shown: int, contents: Contents) -> RunFacts:
         ("Depth", run.depth),
         ("Depth of the anchors", depth_label(contents, run.run_key)),
         ("Georeference of the anchors", run.alignment_version),
+        *_weights(run.config),
         ("Run key", run.run_key),
     )
     settings = tuple((key, without_password(value)) for key, value in _flat(run.config))
     return RunFacts(f"Run {run.run_key[:12]}", facts, settings)
+
+
+def _weights(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The networks at work and the licences that bind the results; nothing for runs that did not record them."""
+    if WEIGHTS not in config:
+        return []
+    facts = [
+        (f"Weights for {use['purpose']}", f"{use['name']}: {use['licence']}{'' if use['commercial'] else BINDING}")
+        for use in config[WEIGHTS]
+    ]
+    return facts or [("Weights", "none: no network was at work")]
 
 
 def without_password(value: str) -> str:
@@ -106,7 +121,7 @@ def without_password(value: str) -> str:
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for key, value in sorted(config.items()):
-        if not prefix and key in WHERE_NOT_WHAT:
+        if not prefix and key in WHERE_NOT_WHAT | {WEIGHTS}:
             continue
         name = f"{prefix}{key}"
         if isinstance(value, Mapping):

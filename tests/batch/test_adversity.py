@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batch_scene import correct_all, due, photo, street
+from batch_scene import correct_all, due, in_process, photo, street
+from sqlalchemy.engine import make_url
 
 from geocorrect.batch.job import correct_due
 from geocorrect.catalog import Catalog
@@ -23,21 +24,22 @@ from geocorrect.catalog.hold import hold_scene
 from geocorrect.config import Settings
 from geocorrect.errors import ExitCode, SceneBusyError
 
-SETTINGS = Settings()
-OUTAGE_S = 3.0
+SETTINGS = in_process(Settings())
+OUTAGE_S = 20.0
+"""As long as a container with a database takes to be replaced."""
 
 
 @pytest.fixture
 def on_server(postgis_url: str, postgis_cluster: Any) -> Iterator[Catalog]:
     if postgis_cluster is None:
         pytest.skip("a given server is not ours to restart")
-    with Catalog.open(postgis_url, create=True) as catalog:
+    with Catalog.open(postgis_cluster.tcp_url(make_url(postgis_url).database), create=True) as catalog:
         yield catalog
 
 
 @pytest.mark.postgis
 def test_a_run_goes_on_when_the_database_was_away(on_server: Catalog, postgis_cluster: Any) -> None:
-    """Stopped in the middle of a run, back some seconds later: nothing lost, nothing twice, the scene still held."""
+    """Stopped in the middle of a run, back 20 s later: nothing lost, nothing twice, the scene still held."""
     street(on_server, 300, 10)
     restarts: list[threading.Timer] = []
     holders: list[str] = []

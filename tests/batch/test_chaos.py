@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chaos import KINDS, Chaos, Tally, kinds_of_a_round, serving
+from chaos import WORKERS, Chaos, Tally, kinds_of_a_round, serving
 from chaos_campaign import Campaign, Site, fight
 from small_city import build_city
 
@@ -27,7 +29,7 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
 
 def test_killed_runs_end_as_if_nothing_had_happened(site: Site) -> None:
     tally = fight(site, FEW)
-    assert sum(tally.kills.values()) == FEW.kills
+    assert sum(tally.kills.values()) + tally.misses["migration"] == FEW.kills
     assert tally.clean, "\n".join(tally.lines())
 
 
@@ -51,7 +53,24 @@ def test_the_judge_sees_what_is_wrong(tmp_path: Path) -> None:
     assert tally.left_over == [".corrections.csv.x.part"]
 
 
-def test_every_kind_of_kill_is_drawn() -> None:
+@pytest.mark.parametrize("engine", list(WORKERS))
+def test_every_kind_of_kill_is_drawn_and_workers_in_every_round(engine: str) -> None:
     rng = Chaos(1, Tally()).random
-    drawn = {kind for _ in range(5) for kind in kinds_of_a_round(rng, 12)}
-    assert drawn == set(KINDS)
+    rounds = [kinds_of_a_round(rng, 12, engine) for _ in range(5)]
+    assert set().union(*rounds) == {"parent", "group", "harvest", "write", "export", *WORKERS[engine]}
+    assert all(set(WORKERS[engine]) <= set(kinds) for kinds in rounds)
+
+
+@pytest.mark.parametrize("kind", ["parent", "group", "worker", "ray actor", "ray node"])
+def test_a_kill_that_meets_nobody_is_not_counted(kind: str) -> None:
+    """The run had ended by itself, or there was no worker to be killed."""
+    tally = Tally()
+    ended = subprocess.Popen([sys.executable, "-c", ""], start_new_session=True)
+    ended.wait()
+    Chaos(1, tally)._kill(kind, ended, False)
+    assert (tally.kills[kind], tally.misses[kind]) == (0, 1)
+    alive = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+    Chaos(1, tally)._kill(kind, alive, True)
+    assert alive.poll() is not None
+    met = kind in ("parent", "group")
+    assert (tally.kills[kind], tally.hits[kind], tally.misses[kind]) == (met, met, 2 - met)

@@ -9,7 +9,7 @@ from pathlib import Path
 import catalog_world as world
 import numpy as np
 import pytest
-from batch_scene import anchor, correct_all, due, ids_between, photo, street
+from batch_scene import anchor, correct_all, due, ids_between, in_process, photo, street
 
 from geocorrect.batch.plan import Scene
 from geocorrect.batch.run import plan_run, run_batch
@@ -21,7 +21,7 @@ from geocorrect.errors import DatabaseError, InputError
 from geocorrect.records import Position
 from geocorrect.retrieve.options import RetrieveOptions
 
-SETTINGS = Settings(retrieve=RetrieveOptions(radius_m=20.0, max_candidates=4))
+SETTINGS = in_process(Settings(retrieve=RetrieveOptions(radius_m=20.0, max_candidates=4)))
 N = 60
 
 

@@ -151,13 +151,19 @@ def outcomes_by_worker(folder: Path, ids: list[str]) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("options", "kind"),
     [
-        (BatchOptions(), InProcessEngine),
+        (BatchOptions(), CrewEngine),  # not even one worker can kill the run
         (BatchOptions(workers=2), CrewEngine),
+        (BatchOptions(engine="in-process"), InProcessEngine),
         (BatchOptions(worker_memory_limit_mb=1000.0), CrewEngine),
     ],
 )
 def test_configuration_chooses_the_engine(options: BatchOptions, kind: type) -> None:
     assert isinstance(build_engine(options), kind)
+
+
+def test_this_process_alone_keeps_no_limit_of_memory() -> None:
+    with pytest.raises(ValueError, match="one worker without a memory limit"):
+        BatchOptions(engine="in-process", worker_memory_limit_mb=1000.0)
 
 
 @pytest.mark.parametrize(

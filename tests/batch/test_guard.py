@@ -1,9 +1,10 @@
-"""Limits of one image, in whatever process it is corrected: too slow and too large are results, bugs are not."""
+"""Limits of one image, in whatever process it is corrected: too slow, too large, a bug: all of them are results."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import cv2
@@ -17,7 +18,8 @@ from geocorrect.batch.job import Allowance
 from geocorrect.batch.stop import StopRequest
 from geocorrect.batch.worker import Outcome, Task
 from geocorrect.config import Settings
-from geocorrect.errors import ModelError, Reason, UsageError
+from geocorrect.errors import InputError, ModelError, Reason, UsageError
+from geocorrect.log import LogOptions, set_up_logging
 from geocorrect.records import Image, Rejection
 
 TASK = Task(Image("p1", None, None, None), np.full(3, np.nan), float("nan"), (), (), input_hash="rests on this")
@@ -77,11 +79,49 @@ def test_lack_of_memory_is_a_result(eats: Callable[[], object]) -> None:
     assert "\n" not in found.detail
 
 
-def test_a_bug_is_raised() -> None:
+def no_such_file() -> None:
+    raise InputError("a file that nobody foresaw")
+
+
+def opencv_refuses() -> None:
+    cv2.resize(np.zeros((0, 0), np.uint8), (1, 1))
+
+
+@pytest.mark.parametrize("fails", [lambda: 1 // 0, opencv_refuses, no_such_file])
+def test_a_bug_costs_one_image_and_is_told(fails: Callable[[], object], capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logging(LogOptions())
+    found = guarded(fails)
+    assert found.reason is Reason.INTERNAL_ERROR
+    assert "\n" not in found.detail
+    told = capsys.readouterr().err
+    assert "Traceback" in told
+    assert found.detail.split(":")[0] in told
+
+
+def test_what_a_human_must_mend_is_raised() -> None:
+    def missing() -> None:
+        raise ModelError("no weights")
+
+    with pytest.raises(ModelError):
+        guarded(missing)
+
+
+def test_many_bugs_in_a_row_end_the_run_with_the_last_one() -> None:
+    plan = iter([*"bbbb", "ok", *"bbbbb"])
+
+    def worker(task: Task) -> Outcome:
+        if next(plan) == "b":
+            raise ZeroDivisionError
+        return Outcome(Rejection(task.image.id, Reason.UNCERTAIN), task.pairs)
+
+    work = GuardedWorker(worker, 60.0)  # type: ignore[arg-type]
+    found = [work(TASK).result for _ in range(9)]
+    assert Counter(result.reason for result in found if isinstance(result, Rejection)) == {
+        Reason.INTERNAL_ERROR: 8,
+        Reason.UNCERTAIN: 1,
+    }
     with pytest.raises(ZeroDivisionError):
-        guarded(lambda: 1 // 0)
-    with pytest.raises(cv2.error):
-        guarded(lambda: cv2.resize(np.zeros((0, 0), np.uint8), (1, 1)))
+        work(TASK)
 
 
 def test_without_a_main_thread_there_is_no_alarm() -> None:

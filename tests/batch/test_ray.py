@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
+import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from engine_workers import Echo, cannot_start
+from engine_workers import Echo, Talker, cannot_start
+from ray_fixture import ray_or_skip
 
+from geocorrect.batch import ray_seat
 from geocorrect.batch.crew import MAX_DEATHS_PER_TASK
 from geocorrect.batch.engine import InProcessEngine, build_engine
+from geocorrect.batch.logged_worker import LoggedWorkers
 from geocorrect.batch.options import BatchOptions
+from geocorrect.batch.ray_seat import RaySeat
 from geocorrect.batch.stop import StopRequest
 from geocorrect.batch.worker import Outcome, Task
-from geocorrect.errors import ConfigError, ExitCode, ModelError, Reason
+from geocorrect.errors import ConfigError, ExitCode, GeocorrectError, ModelError, Reason
+from geocorrect.log import LogOptions, begin_run, end_run, set_up_logging
 from geocorrect.records import Image
 
-ray = pytest.importorskip("ray")
+ray = ray_or_skip()
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -104,6 +114,63 @@ def test_tasks_are_drawn_as_needed_and_a_stop_ends_it(tmp_path: Path) -> None:
     assert len(drawn) <= 5 + 2 * 3
 
 
+def test_more_actors_than_room_end_with_the_work(tmp_path: Path) -> None:
+    """One of the two gets a processor, the other waits; without the second nothing is left to do."""
+    cpus = ray.cluster_resources()["CPU"]
+    options = BatchOptions(engine="ray", workers=2, cpus_per_worker=cpus)
+    stream = build_engine(options).map(partial(Echo, tmp_path), in_pieces("abcdefgh"), StopRequest(max_runtime_s=60.0))
+    began_s = time.monotonic()
+    assert list(by_id(stream)) == list("abcdefgh")
+    assert time.monotonic() - began_s < 50.0
+
+
+def test_what_actors_log_arrives_with_run_and_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logging(LogOptions("info", "json"))
+    run_id = begin_run()
+    try:
+        make_worker = LoggedWorkers(Talker)
+        engine = build_engine(BatchOptions(engine="ray", workers=2))
+        assert len(list(engine.map(make_worker, in_pieces("abcd"), StopRequest()))) == 4
+    finally:
+        end_run()
+        set_up_logging(LogOptions())
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
+    told = {line["image_id"]: line for line in lines if line["message"].startswith("about ")}
+    assert {name: line["message"] for name, line in told.items()} == {name: f"about {name}" for name in "abcd"}
+    assert {line["run_id"] for line in told.values()} == {run_id}
+    assert os.getpid() not in {line["process"] for line in told.values()}
+
+
+@pytest.mark.parametrize("name", ["OutOfMemoryError", "ActorDiedError", "NodeDiedError", "ObjectLostError"])
+def test_an_actor_that_the_cluster_killed_has_died(name: str) -> None:
+    error_class = getattr(ray.exceptions, name)
+    assert RaySeat.died(SimpleNamespace(_ray=ray), error_class.__new__(error_class))  # type: ignore[arg-type]
+
+
+def test_what_ray_itself_complains_about_has_an_exit_code() -> None:
+    errors = ray.exceptions
+    cases = {
+        errors.ActorUnschedulableError("no room"): ExitCode.CONFIG,
+        errors.RuntimeEnvSetupError("no environment"): ExitCode.CONFIG,
+        errors.LocalRayletDiedError("gone"): ExitCode.REMOTE,
+        errors.RaySystemError("broken"): ExitCode.REMOTE,
+    }
+    for error, code in cases.items():
+        assert told_of(error).exit_code is code
+        assert type(error).__name__ in str(told_of(error))
+
+
+def told_of(error: BaseException) -> GeocorrectError:
+    """What a seat says about an error of Ray."""
+    failed: Future[object] = Future()
+    failed.set_exception(error)
+    ready = SimpleNamespace(future=lambda: failed)
+    actor = SimpleNamespace(is_ready=SimpleNamespace(remote=lambda: ready))
+    said = RaySeat(ray, actor).ready().exception()
+    assert isinstance(said, GeocorrectError)
+    return said
+
+
 def test_sigterm_stays_with_the_run() -> None:
     handler = signal.getsignal(signal.SIGTERM)
     ray.shutdown()
@@ -113,5 +180,12 @@ def test_sigterm_stays_with_the_run() -> None:
 
 
 def test_a_worker_that_fits_nowhere_is_refused_and_not_waited_for() -> None:
-    with pytest.raises(ConfigError, match=r"one worker needs 1000 GPU, the Ray cluster has 0"):
+    four_small = [{"CPU": 2.0}, {"CPU": 2.0, "GPU": 1.0}, {"CPU": 2.0}, {"CPU": 8.0}]
+    ray_seat._require_room(four_small, BatchOptions(engine="ray", cpus_per_worker=8.0))
+    for wrong in ({"cpus_per_worker": 9.0}, {"cpus_per_worker": 4.0, "gpus_per_worker": 1.0}):
+        with pytest.raises(ConfigError, match=r"machines with 2 CPU, 0 GPU; 2 CPU, 1 GPU; 8 CPU, 0 GPU; change"):
+            ray_seat._require_room(four_small, BatchOptions(engine="ray", **wrong))  # type: ignore[arg-type]
+    with pytest.raises(
+        ConfigError, match=r"one worker needs 1 CPU, 1000 GPU on one machine, the Ray cluster has machines"
+    ):
         build_engine(BatchOptions(engine="ray", gpus_per_worker=1000.0))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from engine_workers import Echo
+from ray_fixture import ray_or_skip
 
 from geocorrect.batch.engine import build_engine
 from geocorrect.batch.options import BatchOptions
@@ -18,7 +19,7 @@ from geocorrect.batch.worker import Task
 from geocorrect.errors import ConfigError, Reason
 from geocorrect.records import Image, Rejection
 
-ray = pytest.importorskip("ray")
+ray = ray_or_skip()
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 

@@ -72,3 +72,20 @@ def test_a_border_is_exact(catalog: Catalog) -> None:
     # Half a millimetre beside the photo.
     assert ids(catalog, ResultFilter(area=(lon - 1e-4, 41.9, lon - 5e-9, 41.91), image_ids=["1003"])) == []
     assert ids(catalog, ResultFilter(area=(lon - 1e-4, 41.9, lon + 5e-9, 41.91), image_ids=["1003"])) == ["1003"]
+
+
+@pytest.mark.postgis
+@pytest.mark.parametrize("view", ["displacement", "error_ellipse", "coverage"])
+def test_a_map_window_of_drawn_shapes_costs_what_it_shows(postgis_url: str, view: str) -> None:
+    """A GeoPackage's views have no index of their own; GDAL reads them whole, which is quick: nothing is computed."""
+    with Catalog.open(postgis_url, create=True) as catalog:
+        world.fill(catalog, 500)
+        window = "ST_MakeEnvelope({}, {}, {}, {}, 4326)".format(*area_around(3, 5))
+        query = f"select image_id from {view} where geom && {window} order by image_id"
+        with catalog.engine.connect() as connection:
+            connection.exec_driver_sql("analyze")
+            plan = "\n".join(connection.exec_driver_sql(f"explain (costs off) {query}").scalars())
+            found = connection.exec_driver_sql(query).scalars().all()
+    assert "ix_correction_shape_outlines" in plan
+    assert "1003" in found
+    assert "1019" not in found

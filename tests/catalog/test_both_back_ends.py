@@ -8,12 +8,22 @@ from typing import Any
 
 import catalog_world as world
 import pytest
+import shapely
 from shapely.geometry.base import BaseGeometry
+from sqlalchemy import Column
 
 from geocorrect.catalog import Catalog
+from geocorrect.catalog.geometry_type import Outlines, geometry_from_blob
 from geocorrect.catalog.schema import tables_of
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123000, tzinfo=UTC)
+
+
+def plain(value: Any, column: Column[Any]) -> Any:
+    """The value, geometry as text."""
+    if isinstance(column.type, Outlines) and value is not None:
+        value = geometry_from_blob(value) if isinstance(value, bytes) else shapely.from_wkb(value)
+    return value.wkt if isinstance(value, BaseGeometry) else value
 
 
 def contents(url: str) -> dict[str, list[Any]]:
@@ -25,7 +35,7 @@ def contents(url: str) -> dict[str, list[Any]]:
         with catalog.engine.connect() as connection:
             return {
                 table.name: [
-                    [value.wkt if isinstance(value, BaseGeometry) else value for value in row]
+                    [plain(value, column) for value, column in zip(row, table.columns, strict=True)]
                     for row in connection.execute(table.select().order_by(table.c.fid))
                 ]
                 for table in tables_of("postgresql")

@@ -127,3 +127,15 @@ def test_another_user_of_the_server_is_told_who(postgis_url: str) -> None:
     finally:
         execute(postgis_url, f"drop owned by {role}")
         execute(postgis_url, f"drop role {role}")
+
+
+def test_two_names_of_a_file_are_one_scene(tmp_path: Path) -> None:
+    """Through a symbolic link it is the same catalog, and has the same lock."""
+    path, link = tmp_path / "c.gpkg", tmp_path / "folder" / "link.gpkg"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    with Catalog.open(str(path), create=True) as ours, Catalog.open(str(link)) as other:
+        with hold_scene(ours.engine), pytest.raises(SceneBusyError), hold_scene(other.engine):
+            pass
+        with hold_scene(other.engine):
+            assert ours.holder() is not None

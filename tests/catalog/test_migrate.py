@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 import subprocess
 import sys
 import zipfile
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import catalog_world as world
 import pytest
+from old_catalog import make_old
 from sqlalchemy import Connection, create_engine, inspect, text
 
 from geocorrect.catalog import Catalog, migrate
 from geocorrect.catalog.check import faults_of
 from geocorrect.catalog.ddl import table_statements
 from geocorrect.catalog.literal_sql import run_sql
-from geocorrect.catalog.schema import POSTGRES_SCHEMA, REVISION, VERSION_TABLE, tables_of
-from geocorrect.catalog.views import replace_views
+from geocorrect.catalog.schema import POSTGRES_SCHEMA, REVISION, tables_of
+from geocorrect.catalog.sequences import SequenceStore
 from geocorrect.errors import DatabaseError
 
 ROOT = Path(__file__).parents[2]
@@ -25,10 +29,6 @@ FIRST = {
     "postgresql": "8c60372d339e4731fb2e8db8b462f9e628e46b00ef68ede4ead8799e4a50b82a",
     "sqlite": "959544123a16a774705a9e1926d96fbbcd856c516761cfd08a2ff55483e4966b",
 }
-SECOND = {"anchor": ["content_hash"], "run": ["config_key", "generation", "n_due"], "correction": ["input_hash"]}
-"""Columns that schema 0002 added."""
-THIRD = ["run_basis", "sequence_finding"]
-"""Tables that schema 0003 added."""
 
 
 @pytest.mark.parametrize("dialect", ["postgresql", "sqlite"])
@@ -39,6 +39,10 @@ def test_the_first_schema_is_frozen(dialect: str) -> None:
 
 
 def test_a_migrated_catalog_has_the_columns_of_the_model(catalog: Catalog) -> None:
+    assert_like_the_model(catalog)
+
+
+def assert_like_the_model(catalog: Catalog) -> None:
     """Names, order, types, keys, indices and explanations, compared with tables made from the model."""
     dialect = catalog.engine.dialect.name
     with catalog.engine.connect() as connection:
@@ -70,9 +74,15 @@ def structure(connection: Connection, schema_name: str = POSTGRES_SCHEMA) -> dic
             sorted((f["name"] or "", f["referred_table"]) for f in found.get_foreign_keys(name, **where)),
             sorted(str(u["name"]) for u in found.get_unique_constraints(name, **where)),
             sorted(str(c["name"]) for c in found.get_check_constraints(name, **where)),
+            sorted(f"{index['name']} {parts(index)} {index['unique']}" for index in found.get_indexes(name, **where)),
             found.get_table_comment(name, **where) if on_server else None,
         )
     return facts
+
+
+def parts(index: Any) -> list[str | None]:
+    """The columns or expressions that an index is on."""
+    return index.get("expressions") or index["column_names"]
 
 
 def columns(connection: Connection, table: str, where: dict[str, str]) -> list[dict[str, object]]:
@@ -88,38 +98,67 @@ def columns(connection: Connection, table: str, where: dict[str, str]) -> list[d
     return [{"name": n, "type": kind, "nullable": not strict, "comment": c} for n, kind, strict, c in rows]
 
 
-def at_first_schema(url: str) -> None:
-    """Take a catalog with contents back to schema 0001."""
-    with Catalog.open(url) as opened, opened.engine.begin() as connection:
-        replace_views(connection, only_drop=True)
-        for table in THIRD:
-            run_sql(connection, f"drop table {table}")
-            if connection.dialect.name == "sqlite":
-                run_sql(connection, f"delete from gpkg_contents where table_name = '{table}'")
-        for table, names in SECOND.items():
-            for name in names:
-                run_sql(connection, f"alter table {table} drop column {name}")
-        run_sql(connection, f"update {VERSION_TABLE} set version_num = '0001'")
-
-
-def test_an_older_catalog_is_brought_up_to_date_and_loses_nothing(catalog: Catalog, catalog_url: str) -> None:
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003"])
+def test_an_older_catalog_is_brought_up_to_date_and_loses_nothing(
+    catalog: Catalog, catalog_url: str, revision: str
+) -> None:
     world.fill(catalog, 5)
+    SequenceStore(catalog).record("run-a", world.finding())
     before = [stored.result for stored in catalog.results()]
+    shapes = drawn(catalog)
     hashes = catalog.anchor_index().content_hashes
+    inputs = catalog.image_sites("any").input_hash
     catalog.close()
-    at_first_schema(catalog_url)
+    make_old(catalog_url, revision)
     with pytest.raises(
-        DatabaseError, match=r"has schema 0001, this geocorrect needs 0003; run `geocorrect db upgrade`"
+        DatabaseError, match=rf"has schema {revision}, this geocorrect needs 0004; run `geocorrect db upgrade`"
     ):
         Catalog.open(catalog_url)
+    places = spatial_storage(catalog_url)
     with Catalog.open(catalog_url, create=True) as again:
         assert repr([stored.result for stored in again.results()]) == repr(before)
+        assert drawn(again) == shapes
         assert again.anchor_index().content_hashes == hashes
         assert again.upsert_anchors(world.anchor(i) for i in range(6)) == 0
         assert faults_of(again.engine) == []
-        # Nobody knows which anchors those results rest on: they are due once.
-        assert again.image_sites("any").input_hash == (None,) * 5
-        assert [run.config_key for run in again.runs()] == [None]
+        if revision == "0001":
+            # Nobody knows which anchors those results rest on: they are due once.
+            assert again.image_sites("any").input_hash == (None,) * 5
+            assert [run.config_key for run in again.runs()] == [None]
+        else:
+            assert again.image_sites("any").input_hash == inputs
+        again.begin_run(world.manifest("run-b"))
+        again.record("run-b", world.results(5))
+        assert len(list(again.results())) == 5
+        assert_like_the_model(again)
+    # No spatial table was rebuilt: each begins at the same page of the file, with the same triggers.
+    assert spatial_storage(catalog_url) == places
+
+
+def drawn(catalog: Catalog) -> list[list[tuple[object, ...]]]:
+    """What the views that show shapes have for their users."""
+    on_server = catalog.engine.dialect.name == "postgresql"
+    geom = "round(ST_XMin(geom)::numeric, 9), round(ST_YMax(geom)::numeric, 9)" if on_server else "geom"
+    with catalog.engine.connect() as connection:
+        return [
+            [tuple(row) for row in connection.execute(text(f"select image_id, {geom} from {view} order by fid"))]
+            for view in ("displacement", "error_ellipse", "coverage")
+        ]
+
+
+def spatial_storage(url: str) -> list[tuple[object, ...]]:
+    """Where a GeoPackage keeps its spatial tables and what their triggers are; nothing of a server."""
+    if "://" in url:
+        return []
+    query = (
+        "select type, name, rootpage, sql from sqlite_master where "
+        "(type in ('table', 'index') and tbl_name in (select table_name from gpkg_geometry_columns)) "
+        "or type = 'trigger' order by name"
+    )
+    with closing(sqlite3.connect(url)) as plain:
+        found = plain.execute(query).fetchall()
+    # ALTER TABLE ADD COLUMN writes into the text of a table and moves nothing.
+    return [(kind, name, page, text if kind == "trigger" else None) for kind, name, page, text in found]
 
 
 def test_upgrading_again_changes_nothing_and_loses_nothing(catalog: Catalog, catalog_url: str) -> None:
@@ -131,6 +170,18 @@ def test_upgrading_again_changes_nothing_and_loses_nothing(catalog: Catalog, cat
         assert again.counts() == {"accepted": 3}
         assert faults_of(again.engine) == []
     assert migrate.revision_at(catalog_url) == REVISION
+
+
+def test_a_catalog_that_lacks_a_reason_says_so_before_a_run_needs_it(catalog: Catalog, catalog_url: str) -> None:
+    """The list of reasons grows without a change of tables."""
+    with catalog.engine.connect().execution_options(writes=True) as connection, connection.begin():
+        connection.execute(text("delete from reason where reason = 'internal_error'"))
+    catalog.close()
+    with pytest.raises(DatabaseError, match="the reason internal_error yet; run `geocorrect db upgrade`"):
+        Catalog.open(catalog_url)
+    with Catalog.open(catalog_url, create=True) as again:
+        assert faults_of(again.engine) == []
+    Catalog.open(catalog_url).close()
 
 
 def schema_text(catalog: Catalog) -> list[tuple[object, ...]]:
@@ -146,6 +197,8 @@ def test_a_failed_upgrade_leaves_the_catalog_as_it_was(
     catalog: Catalog, catalog_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.fill(catalog, 3)
+    with catalog.engine.begin() as connection:
+        connection.execute(text("update geocorrect_version set made_from = 'older views'"))
     before = schema_text(catalog)
     catalog.close()
 
@@ -157,6 +210,7 @@ def test_a_failed_upgrade_leaves_the_catalog_as_it_was(
         Catalog.open(catalog_url, create=True)
     monkeypatch.undo()
     with Catalog.open(catalog_url) as again:
+        assert migrate.upgrade_is_due(again.engine)
         assert schema_text(again) == before
         assert again.counts() == {"accepted": 3}
 
@@ -178,7 +232,7 @@ def test_the_server_knows_the_explanations(postgis_url: str) -> None:
         )
         assert connection.execute(query).all() == []
         query = text("select count(*) from geometry_columns where f_table_schema = 'geocorrect' and srid = 4326")
-        assert connection.execute(query).scalar_one() == 12
+        assert connection.execute(query).scalar_one() == 15
 
 
 def test_check_finds_what_is_broken(tmp_path: Path) -> None:
@@ -192,6 +246,53 @@ def test_check_finds_what_is_broken(tmp_path: Path) -> None:
         with catalog.engine.begin() as connection:
             connection.exec_driver_sql("drop view coverage")
         assert faults_of(catalog.engine) == ["view coverage is missing; run `geocorrect db upgrade`"]
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "drop trigger rtree_image_geom_insert",
+        "drop table rtree_image_geom",
+        "drop trigger rtree_image_geom_delete; create trigger rtree_image_geom_delete after delete on image "
+        "begin select 1; end",
+    ],
+)
+def test_an_upgrade_repairs_a_spatial_index(tmp_path: Path, harm: str) -> None:
+    """Whoever opened the file with other software may have taken its triggers away."""
+    path = tmp_path / "a.gpkg"
+    with Catalog.open(str(path), create=True) as catalog:
+        world.fill(catalog, 3)
+        whole = spatial_storage(str(path))
+    with closing(sqlite3.connect(path)) as plain:
+        plain.executescript(harm)
+    with Catalog.open(str(path)) as catalog:
+        if "drop table" not in harm:
+            catalog.upsert_images([world.image(8)])
+        (fault, *_) = faults_of(catalog.engine)
+        assert "spatial index of image: rtree_image_geom" in fault
+        assert "run `geocorrect db upgrade`" in fault
+    with Catalog.open(str(path), create=True) as catalog:
+        assert faults_of(catalog.engine) == []
+        catalog.upsert_images([world.image(9)])
+        assert faults_of(catalog.engine) == []
+    assert [row[1] for row in spatial_storage(str(path))] == [row[1] for row in whole]
+
+
+@pytest.mark.postgis
+def test_check_names_a_missing_index(postgis_url: str) -> None:
+    with Catalog.open(postgis_url, create=True) as catalog:
+        assert faults_of(catalog.engine) == []
+        with catalog.engine.begin() as connection:
+            connection.exec_driver_sql("drop index ix_correction_geom, ix_correction_run_id_status")
+        faults = faults_of(catalog.engine)
+        assert [fault.split(";")[0] for fault in faults] == [
+            "index ix_correction_run_id_status is missing",
+            "index ix_correction_geom is missing",
+        ]
+        with catalog.engine.begin() as connection:
+            for fault in faults:
+                connection.exec_driver_sql(fault.split("`")[1])
+        assert faults_of(catalog.engine) == []
 
 
 @pytest.mark.slow

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
+import subprocess
+import sys
+import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import catalog_world as world
+import numpy as np
 import pytest
 from sqlalchemy import text
 
 from geocorrect.catalog import Catalog, connect
 from geocorrect.errors import DatabaseError, InputError
+from geocorrect.geometry.pose import Pose
 from geocorrect.records import Attribution, Image, Position
 
 
@@ -37,7 +44,7 @@ def test_a_geopackage_opens_by_path_and_by_url(tmp_path: Path, form: str) -> Non
         (lambda p: _foreign_geopackage(p), "is not a geocorrect catalog"),
         (
             lambda p: _with_version(p, "0000"),
-            "has schema 0000, this geocorrect needs 0003; run `geocorrect db upgrade`",
+            "has schema 0000, this geocorrect needs 0004; run `geocorrect db upgrade`",
         ),
         (lambda p: _with_version(p, "9999"), "newer than this geocorrect"),
         (lambda p: _damaged(p), "malformed|not a database"),
@@ -101,6 +108,85 @@ def test_a_restarting_server_is_waited_for(postgis_url: str, postgis_cluster: An
         catalog.upsert_images([world.image(7)])
         restart.join()
         assert catalog.images_due("run-a") == ["1007"]
+
+
+@pytest.mark.postgis
+@pytest.mark.parametrize("read", [Catalog.results, Catalog.tables])
+def test_a_stream_of_results_waits_for_a_restarting_server(
+    postgis_url: str, postgis_cluster: Any, read: Callable[[Catalog], Iterator[Any]]
+) -> None:
+    if postgis_cluster is None:
+        pytest.skip("a given server is not ours to restart")
+    with Catalog.open(postgis_url, create=True) as catalog:
+        world.fill(catalog, 3)
+        postgis_cluster.suspend()
+        restart = threading.Timer(1.0, postgis_cluster.resume)
+        restart.start()
+        try:
+            assert len(list(read(catalog))) in (1, 3)  # a table has all rows
+        finally:
+            restart.join()
+
+
+READ_AS_NOBODY = """
+import os, pwd, sys
+from geocorrect.catalog import Catalog
+import geocorrect.export.geojson
+from geocorrect.errors import DatabaseError
+if os.geteuid() == 0:
+    os.setuid(pwd.getpwnam("nobody").pw_uid)
+try:
+    with Catalog.open(sys.argv[1]) as catalog:
+        print(catalog.counts(), len(list(catalog.results())), catalog.address)
+        catalog.set_frame(catalog.frame())
+        catalog.retract(["1000"], "no")
+except DatabaseError as error:
+    print(error)
+"""
+
+
+@pytest.fixture
+def read_only_folder() -> Iterator[Path]:
+    """A folder that everybody may enter and nobody may write in; not in pytest's own, which others may not enter."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        try:
+            yield folder
+        finally:
+            folder.chmod(0o755)
+
+
+def read_as_nobody(path: Path) -> str:
+    path.chmod(0o444)
+    path.parent.chmod(0o555)
+    done = subprocess.run(
+        [sys.executable, "-c", READ_AS_NOBODY, str(path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_catalog_is_read_where_nothing_can_be_written(read_only_folder: Path) -> None:
+    path = read_only_folder / "c.gpkg"
+    with Catalog.open(str(path), create=True) as catalog:
+        world.fill(catalog, 3)
+    said = read_as_nobody(path).splitlines()
+    assert said[0] == f"{{'accepted': 3}} 3 {path}"
+    assert "the file or its folder is not writable" in said[1]
+    assert [entry.name for entry in read_only_folder.iterdir()] == ["c.gpkg"]
+
+
+def test_changes_that_cannot_be_read_there_are_not_passed_over(read_only_folder: Path) -> None:
+    """Without its log a catalog would look as it did before the latest run."""
+    path, copy = read_only_folder / "own.gpkg", read_only_folder / "c.gpkg"
+    with Catalog.open(str(path), create=True) as catalog:
+        world.fill(catalog, 3)
+        shutil.copy(path, copy)
+        shutil.copy(f"{path}-wal", f"{copy}-wal")
+    Path(f"{copy}-wal").chmod(0o444)
+    said = read_as_nobody(copy)
+    assert "its latest changes lie in c.gpkg-wal" in said
+    assert "copy both files to a folder of your own" in said
 
 
 def test_a_plain_sqlite_reads_everything_and_rolls_back_a_run(tmp_path: Path) -> None:
@@ -180,6 +266,21 @@ def test_swapped_or_unknown_coordinates_never_reach_the_catalog() -> None:
     for lon, lat in ((41.9, 120.5), (float("nan"), 1.0), (1.0, float("inf"))):
         with pytest.raises(ValueError, match="swapped"):
             Position(lon, lat)
+
+
+@pytest.mark.parametrize("where_m", [[1e300, 0.0, 0.0], [288_776.3, 4_639_000.0, 50.0]])
+def test_what_is_nowhere_near_the_frame_is_refused(catalog: Catalog, where_m: list[float]) -> None:
+    """The second are UTM coordinates of the place where the frame is."""
+    world.fill(catalog, 2)
+    far = Pose(world.correction(1).world_from_cam.rotation, np.array(where_m), np.eye(6))
+    catalog.begin_run(world.manifest("run-b"))
+    with pytest.raises(
+        InputError, match=r"result of image 1001: .* more than 1000 km from the origin of the frame 'rome'"
+    ):
+        catalog.record("run-b", [world.correction(0), replace(world.correction(1), world_from_cam=far)])
+    assert catalog.counts("run-b") == {}
+    with pytest.raises(InputError, match="anchor anchor-00: "):
+        catalog.upsert_anchors([replace(world.anchor(0), world_from_cam=far)])
 
 
 # --- inner ----------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from datetime import timedelta
 import catalog_world as world
 import pytest
 
-from geocorrect.catalog import Catalog
+from geocorrect.catalog import Catalog, sequences
 from geocorrect.catalog.sequences import SequenceStore
 from geocorrect.errors import Status
 
@@ -31,7 +31,7 @@ def in_force(catalog: Catalog) -> tuple[str, str]:
 
 
 def test_own_results_are_those_that_no_sequence_made(filled: Catalog) -> None:
-    members = SequenceStore(filled).members()
+    members = dict(SequenceStore(filled).members())
     assert list(members) == ["seq-0"]
     assert [m.image_id for m in members["seq-0"]] == [f"{1000 + i}" for i in range(10)]
     photo = members["seq-0"][4]
@@ -44,15 +44,15 @@ def test_own_results_are_those_that_no_sequence_made(filled: Catalog) -> None:
 
 def test_photos_without_time_or_sequence_are_left_out(filled: Catalog) -> None:
     filled.upsert_images([replace(world.image(2), captured_at=None), replace(world.image(3), sequence_id=None)])
-    members = SequenceStore(filled).members()["seq-0"]
+    members = dict(SequenceStore(filled).members())["seq-0"]
     assert {"1002", "1003"}.isdisjoint({m.image_id for m in members})
 
 
 def test_retracted_and_rolled_back_results_do_not_count(filled: Catalog) -> None:
     filled.retract(["1000"], "wrong", "run-a")
-    assert SequenceStore(filled).members()["seq-0"][0].own_fid is None
+    assert dict(SequenceStore(filled).members())["seq-0"][0].own_fid is None
     filled.rollback("run-a")
-    assert all(m.own_fid is None for m in SequenceStore(filled).members()["seq-0"])
+    assert all(m.own_fid is None for m in dict(SequenceStore(filled).members())["seq-0"])
 
 
 def test_a_run_that_rests_on_a_rolled_back_one_is_not_in_force(filled: Catalog) -> None:
@@ -80,4 +80,21 @@ def test_findings_are_kept_and_the_newest_is_in_force(filled: Catalog) -> None:
     store.record("run-t", nothing)
     assert repr(store.current()) == repr([nothing])
     assert store.states()["seq-0"].input_hash == "new"
-    assert store.input_hashes("run-s") == {"1004": "inputs"}
+    assert store.input_hashes("run-s", ["1003", "1004"]) == {"1004": "inputs"}
+
+
+def test_sequences_are_read_some_at_a_time(filled: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The photos of a city never lie in memory together; what is found does not depend on how many are read at once."""
+    filled.upsert_images([replace(world.image(i), id=f"x{i}", sequence_id=f"seq-{i}") for i in range(1, 6)])
+    whole = list(SequenceStore(filled).members())
+    assert [name for name, _ in whole] == [f"seq-{i}" for i in range(6)]
+    monkeypatch.setattr(sequences, "SEQUENCES_PER_READ", 2)
+    few = SequenceStore(filled).members()
+    reads: list[int] = []
+    read = sequences._read_members
+    monkeypatch.setattr(sequences, "_read_members", lambda c, ids: reads.append(len(ids)) or read(c, ids))
+    assert next(few) == whole[0]
+    assert reads == [2], "the others have not been looked at yet"
+    assert [whole[0], *few] == whole
+    assert reads == [2, 2, 2]
+    assert list(SequenceStore(filled).members(["seq-3"])) == [whole[3]]

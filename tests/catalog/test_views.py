@@ -79,6 +79,20 @@ def test_an_ellipse_is_right_at_any_latitude(catalog: Catalog, place: str) -> No
     assert max(distance) == pytest.approx(8.0, abs=1e-3)
 
 
+@pytest.mark.parametrize("lat", [90.0, -90.0, 89.99999])
+def test_an_ellipse_that_holds_a_pole_is_a_strip_of_the_map(catalog: Catalog, lat: float) -> None:
+    one_correction(catalog, Frame("pole", 20.0, lat), (8.0, 3.0), 30.0)
+    (row,) = rows(catalog, "select * from error_ellipse")
+    ellipse = row["geom"]
+    assert ellipse.is_valid
+    for azimuth in range(5, 360, 10):
+        for distance, inside in ((2.5, True), (8.2, False)):
+            lon, at, _ = GEOD.fwd(20.0, lat, azimuth, distance)
+            assert ellipse.contains(shapely.Point(lon, at)) is inside, (azimuth, distance)
+    (row,) = rows(catalog, "select * from coverage")
+    assert row["geom"].is_valid
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_a_displacement_runs_from_reported_to_corrected(catalog: Catalog, place: str) -> None:
     lon, lat = PLACES[place]
@@ -146,18 +160,62 @@ def test_sequence_bias_finds_offset_heading_and_lag(catalog: Catalog) -> None:
     assert [(d["device_model"], d["n_photos"]) for d in devices] == [("Cam 0", 10), ("Cam 1", 10), ("Cam 2", 10)]
 
 
-def test_run_diff_tells_what_changed(catalog: Catalog) -> None:
-    world.fill(catalog, 5)
+def test_a_mean_of_headings_goes_around_the_circle(catalog: Catalog) -> None:
+    """A camera that looks backwards: 8°, 179° and -179° have their mean at 8 / 3 only on a ruler."""
+    world.fill(catalog, 3)
+    photos = [replace(world.image(i), heading_deg=(90.0 - change) % 360.0, sequence_id="turned", device_model="Turned")
+              for i, change in enumerate((8.0, 179.0, -179.0))]  # fmt: skip
+    catalog.upsert_images(photos)
     catalog.begin_run(world.manifest("run-b"))
-    catalog.record("run-b", [world.correction(0), world.correction(1, enu_m=[8.0, 2.0, 1.8]), world.rejection(2)])
-    changed = {row["image_id"]: row for row in rows(catalog, "select * from run_diff")}
-    assert changed["1000"]["moved_m"] == 0.0
-    assert changed["1001"]["moved_m"] == pytest.approx(5.0)
-    assert (changed["1002"]["status_a"], changed["1002"]["status_b"]) == ("accepted", "rejected")
-    assert changed["1002"]["moved_m"] is None
+    catalog.record("run-b", [world.correction(i) for i in range(3)])
+    for number, bias in enumerate((179.0, -179.0)):
+        found = replace(world.finding(f"seq-{number}"), heading_bias_deg=bias, device_model="Turned")
+        SequenceStore(catalog).record("run-b", found)
+    radians = np.radians([8.0, 179.0, -179.0])
+    expected = np.degrees(np.arctan2(np.sin(radians).sum(), np.cos(radians).sum()))
+    assert expected == pytest.approx(172.0, abs=0.5)
+    for view in ("sequence_bias", "device_bias"):
+        (row,) = rows(catalog, f"select * from {view}")
+        assert row["heading_bias_deg"] == pytest.approx(expected, abs=1e-3), view
+    (row,) = rows(catalog, "select * from device_finding")
+    assert abs(row["heading_bias_deg"]) == pytest.approx(180.0)
+
+
+def diff_scene(catalog: Catalog) -> None:
+    """Five photos: the same, moved, rejected, only in run-a, only in run-b."""
+    world.fill(catalog, 4)
+    catalog.upsert_images([world.image(6)])
+    catalog.upsert_anchors(world.anchor(i) for i in range(8))
+    catalog.begin_run(world.manifest("run-b"))
+    moved = world.correction(1, enu_m=[8.0, 2.0, 1.8])
+    catalog.record("run-b", [world.correction(0), moved, world.rejection(2), world.correction(6)])
+    catalog.begin_run(world.manifest("run-c"))
+    catalog.record("run-c", [world.correction(0)])
+
+
+def test_run_diff_tells_what_changed(catalog: Catalog) -> None:
+    diff_scene(catalog)
+    query = "select * from run_diff where run_a = 'run-a' and run_b = 'run-b' order by image_id"
+    found = rows(catalog, query)
+    assert [(row["image_id"], row["status_a"], row["status_b"], row["reason_b"]) for row in found] == [
+        ("1001", "accepted", "accepted", None),
+        ("1002", "accepted", "rejected", "too_few_matches"),
+        ("1003", "accepted", None, None),
+        ("1006", None, "accepted", None),
+    ]
+    assert found[0]["moved_m"] == pytest.approx(5.0)
+    assert [row["moved_m"] for row in found[1:]] == [None, None, None]
+    for row, place in zip(
+        found, ([8.0, 2.0, 1.8], [10.0, -2.0, 1.8], [15.0, -2.0, 1.8], [30.0, -2.0, 1.8]), strict=True
+    ):
+        lon, lat, _ = world.ROME.wgs84_from_enu(place)
+        np.testing.assert_allclose(shapely.get_coordinates(row["geom"]), [[lon, lat]], atol=1e-9)
+    everything = rows(catalog, "select fid, run_a, run_b from run_diff")
+    assert len({row["fid"] for row in everything}) == len(everything) == 4 + 3 + 3
+    assert all(0 < row["fid"] < 2**63 for row in everything)
     if catalog.engine.dialect.name == "postgresql":
-        found = rows(catalog, "select * from run_diff('run-a', 'run-b')")
-        assert [row["image_id"] for row in found] == ["1001", "1002", "1003", "1004"]
+        called = rows(catalog, "select * from run_diff('run-a', 'run-b')")
+        assert called == [{name: row[name] for name in called[0]} for row in found]
 
 
 def test_run_summary_counts(catalog: Catalog) -> None:
@@ -169,7 +227,7 @@ def test_run_summary_counts(catalog: Catalog) -> None:
 def test_every_view_has_a_unique_integer_key(catalog: Catalog) -> None:
     world.fill(catalog)
     catalog.begin_run(world.manifest("run-b"))
-    catalog.record("run-b", world.results())
+    catalog.record("run-b", world.results(12))
     SequenceStore(catalog).record("run-b", world.finding())
     for view in views_of(catalog.engine.dialect.name):
         keys = [row["fid"] for row in rows(catalog, f"select * from {view.name}")]
@@ -183,7 +241,7 @@ def test_gdal_sees_every_layer_with_its_types(tmp_path: Path) -> None:
     with Catalog.open(str(path), create=True) as catalog:
         world.fill(catalog)
         catalog.begin_run(world.manifest("run-b"))
-        catalog.record("run-b", world.results())
+        catalog.record("run-b", world.results(12))
         SequenceStore(catalog).record("run-b", world.finding())
     listed = {str(name): kind for name, kind in pyogrio.list_layers(path)}
     views = {view.name: view for view in views_of("sqlite")}

@@ -16,7 +16,8 @@ from depth_world import write_depth_world
 from PIL import Image as PillowImage
 
 from geocorrect.__main__ import run
-from geocorrect.config import DepthName, load_settings
+from geocorrect.batch.declarations import depth_rows
+from geocorrect.config import Settings, load_settings
 from geocorrect.demo.world import DemoWorld
 from geocorrect.masks import mask_beside
 
@@ -96,10 +97,20 @@ def test_the_mask_is_a_mask(tmp_path: Path) -> None:
     assert np.flatnonzero(usable[:, 960]).tolist() == list(range(900))
 
 
-def test_every_depth_source_is_in_the_table() -> None:
-    table = DEPTH.split("\n\n")[2]
-    named = {name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])}
-    assert named == set(DepthName.__args__)  # type: ignore[attr-defined]
+def sources_table() -> str:
+    lines = ["| `source` | needs | depths, m | error: one / shared | licence | for companies | label |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for row in depth_rows(Settings()):
+        needs = re.sub(r"(?<=weights of )\w+|<anchor id>.npy", r"`\g<0>`", row["needs"])
+        errors = row["errors"].replace("/", " / ")
+        label = "oracle" if row["is_oracle"] else ""
+        cells = f"`{row['source']}`", needs, row["range"], errors, row["licence"], row["commercial"], label
+        lines.append(f"| {' | '.join(cells)} |".replace("|  |", "| |"))
+    return "\n".join(lines)
+
+
+def test_the_table_of_sources_is_what_they_declare() -> None:
+    assert DEPTH.split("<!-- test: sources -->\n", 1)[1].split("\n\n", 1)[0] == sources_table()
 
 
 def test_links_and_pictures_exist() -> None:

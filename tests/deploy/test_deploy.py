@@ -9,7 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
+import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +22,8 @@ import pytest
 import yaml
 from chaos import Scene, make_scene, serving
 from small_city import build_city
+
+from geocorrect.batch.options import BatchOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKER, DEPLOY = ROOT / "docker", ROOT / "docs" / "deploy"
@@ -140,6 +144,61 @@ def test_the_scheduler_waits_and_stops_when_told(scene: Scene) -> None:
 
 def test_the_scheduler_refuses_an_hour_that_is_none(scene: Scene) -> None:
     assert nightly(scene, "25:99").wait(timeout=20) == 2
+
+
+FAKE_DATE = """#!/bin/sh
+case "$*" in *-d*) echo 0 ;; *) echo 999999 ;; esac
+"""
+"""It is always the hour."""
+FAKE_JOB = """#!/bin/sh
+sleep 0.3
+if [ -f "$ALIVE" ]; then echo alive; else echo dead; fi >>seen
+rm -f "$ALIVE"
+night=$(wc -l <seen)
+[ "$night" -lt 6 ] || kill -TERM "$PPID"
+for code in 5 5 75 0 9 5; do night=$((night - 1)); [ "$night" -gt 0 ] || exit "$code"; done
+"""
+
+
+def test_the_scheduler_is_not_well_while_every_job_fails(tmp_path: Path) -> None:
+    """After two failures in a row nobody touches the file of the health check, until a job succeeds."""
+    for name, script in (("date", FAKE_DATE), ("geocorrect", FAKE_JOB)):
+        (tmp_path / name).write_text(script)
+        (tmp_path / name).chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "GEOCORRECT_AT": "02:30", "ALIVE": str(tmp_path / "alive")}
+    command = ["/bin/sh", str(DOCKER / "nightly.sh")]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+    )
+    assert (tmp_path / "seen").read_text().split() == ["alive", "alive", "dead", "dead", "alive", "alive"]
+    assert "exit code 5, 2 in a row" in done.stderr
+
+
+# --- stopping in time, memory ---
+
+
+def _seconds(text: str) -> float:
+    return float(re.sub(r"\D", "", text)) * (60 if text.endswith(("m", "min")) else 1)
+
+
+def test_whoever_stops_a_job_waits_for_its_slowest_photo() -> None:
+    """The limit, the quarter more after which a worker is killed, and some minutes for an export."""
+    needed_s = BatchOptions().image_time_limit_s * 1.25 + 300
+    services = yaml.safe_load((DOCKER / "compose.yml").read_text())["services"]
+    graces = [services[name]["stop_grace_period"] for name in ("scheduler", "worker")]
+    graces += re.findall(r"^TimeoutStopSec=(\S+)$", SERVICE.read_text(), re.MULTILINE)
+    graces += re.findall(r"terminationGracePeriodSeconds: (\d+)", KUBERNETES.read_text())
+    assert len(graces) == 4
+    assert all(_seconds(grace) >= needed_s for grace in graces), graces
+
+
+def test_a_heavy_photo_does_not_take_the_pod_with_it() -> None:
+    """The kernel ends every process of a pod that is above its limit: workers must stay below it by themselves."""
+    text = KUBERNETES.read_text()
+    toml = tomllib.loads(textwrap.dedent(text.split("geocorrect.toml: |\n")[1].split("---")[0]))
+    limit_mb = float(re.findall(r"limits:\s+memory: (\d+)Gi", text)[0]) * 1024
+    workers_mb = toml["batch"]["workers"] * toml["batch"]["worker_memory_limit_mb"]
+    assert workers_mb + 1024 <= limit_mb, "a gigabyte for the main process"
 
 
 # --- Kubernetes ---

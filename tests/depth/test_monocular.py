@@ -26,7 +26,7 @@ from geocorrect.depth.monocular import (
     build_depth_pro,
     build_zoedepth,
 )
-from geocorrect.depth.predictors import DepthAnything, DepthPro, ZoeDepth
+from geocorrect.depth.predictors import DepthAnything, DepthPro, Prediction, ZoeDepth
 from geocorrect.errors import InputError, ModelError
 from geocorrect.geometry.camera import Camera
 from geocorrect.networks.cards import CARDS, Task
@@ -73,12 +73,23 @@ class Flat:
     def needs(self, camera: Camera) -> str:
         return ""
 
-    def predict(self, image: np.ndarray, camera: Camera) -> np.ndarray:
+    def predict(self, image: np.ndarray, camera: Camera) -> Prediction:
         self.calls += 1
-        return self.z_m
+        return Prediction(self.z_m)
 
     def focal_factor(self, camera: Camera) -> float:
         return 1.0
+
+
+class HeadOf(Flat):
+    """A network whose head for the photo ends at cap_m: a wall 4 m away on the left, 9.8 m everywhere else."""
+
+    def __init__(self, cap_m: float) -> None:
+        super().__init__(np.where(np.arange(64)[None, :] < 30, 4.0, np.full((48, 64), 9.8)))
+        self.cap_m = cap_m
+
+    def predict(self, image: np.ndarray, camera: Camera) -> Prediction:
+        return Prediction(self.z_m, self.cap_m)
 
 
 def source_seeing(z_m: np.ndarray) -> MonocularDepth:
@@ -91,7 +102,7 @@ DARK = np.full((48, 64, 3), 60, np.uint8)
 def test_depth_anything_covers_the_photo_in_metres(depth_anything: MonocularDepth) -> None:
     assert isinstance(depth_anything, DepthSource)
     photo = random_photo(100, 75)
-    predicted = depth_anything.predictor.predict(photo, camera_of(photo))
+    predicted = depth_anything.predictor.predict(photo, camera_of(photo)).z_m
     assert predicted.shape == (56, 70)
     assert ((predicted > 0) & (predicted < 80)).all()
     found = depth_anything.depth_of(photo, camera_of(photo))
@@ -106,7 +117,7 @@ def test_indoor_and_outdoor_caps_come_from_the_weights(tmp_path: Path) -> None:
     runtime = weights_world.runtime_with(tmp_path, name, lambda f: weights_world.depth_anything(f, max_depth=20))
     source = build_depth_anything(DepthAnythingOptions(runtime, Size.SMALL, Scene.INDOOR, short_side_px=56))
     photo = random_photo(64, 64)
-    assert source.predictor.predict(photo, camera_of(photo)).max() < 20
+    assert source.predictor.predict(photo, camera_of(photo)).z_m.max() < 20
     assert source.rules.range_m == (0.2, 20.0)
 
 
@@ -208,7 +219,7 @@ def test_depth_pro_uses_the_known_focal_length(depth_pro: DepthPro, focal_px: fl
     fov_rad = 2.0 * math.atan(100 / (2.0 * focal_px))
     focal_of_the_library = 0.5 * 100 / math.tan(0.5 * fov_rad)
     expected = 1.0 / np.clip(canonical * 100 / focal_of_the_library, 1e-4, 1e4)
-    found = depth_pro.predict(photo, camera_of(photo, focal_px))
+    found = depth_pro.predict(photo, camera_of(photo, focal_px)).z_m
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
@@ -231,7 +242,7 @@ def test_depth_pro_formula_by_hand() -> None:
             assert pixel_values.shape == (1, 3, 1536, 1536)
             return SimpleNamespace(predicted_depth=torch.full((1, 8, 8), 0.5))
 
-    found = DepthPro(Canonical()).predict(DARK, pinhole(64, 48, 128.0))
+    found = DepthPro(Canonical()).predict(DARK, pinhole(64, 48, 128.0)).z_m
     np.testing.assert_allclose(found, 4.0)
 
 
@@ -247,7 +258,36 @@ def test_zoedepth_removes_its_margins(tmp_path: Path) -> None:
     assert isinstance(source.predictor, ZoeDepth)
     small = replace(source.predictor, size=(128, 96))
     photo = random_photo(100, 75)
-    assert small.predict(photo, camera_of(photo)).shape == (75, 100)
+    found = small.predict(photo, camera_of(photo))
+    assert found.z_m.shape == (75, 100)
+    assert found.cap_m == 80.0
+
+
+@pytest.mark.parametrize(("chosen", "cap_m"), [("nyu", 10.0), ("kitti", 80.0)])
+def test_the_cap_is_that_of_the_head_that_the_network_chose(tmp_path: Path, chosen: str, cap_m: float) -> None:
+    two_heads = lambda folder: weights_world.zoedepth_two_heads(folder, chosen)  # noqa: E731
+    runtime = weights_world.runtime_with(tmp_path, "zoedepth_nyu_kitti", two_heads)
+    source = build_zoedepth(ZoeDepthOptions(replace(runtime, cache_folder=tmp_path / "cache"), Scene.INDOOR))
+    assert isinstance(source.predictor, ZoeDepth)
+    source.predictor = replace(source.predictor, size=(128, 96))
+    photo = random_photo(100, 75)
+    assert source.predictor.predict(photo, camera_of(photo)).cap_m == cap_m
+    source.depth_of(photo, camera_of(photo))
+    # What the cache gives back knows the head too.
+    source.predictor = replace(source.predictor, model=None)
+    assert source._predicted(photo, camera_of(photo)).cap_m == cap_m
+
+
+@pytest.mark.parametrize(("indoor", "farthest_m"), [(True, 9.5), (False, 76.0)])
+def test_saturation_at_the_cap_of_the_chosen_head_gives_no_point(indoor: bool, farthest_m: float) -> None:
+    """Everything far away squashed to 9.8 m is saturation when the indoor head spoke, and depth when the other did."""
+    card = CARDS["zoedepth_nyu_kitti"]
+    source = MonocularDepth(HeadOf(10.0 if indoor else 80.0), Checkpoint(card, Path(), "heads"), Runtime(), 1.15)
+    found = source.depth_of(DARK, camera_of(DARK)).z_m
+    assert found is not None
+    assert np.isnan(found[:, 40:]).all() == indoor
+    assert np.nanmax(found) <= farthest_m
+    np.testing.assert_array_equal(found[:, :20], 4.0)
 
 
 def test_zoedepth_margins_are_exact() -> None:
@@ -255,14 +295,15 @@ def test_zoedepth_margins_are_exact() -> None:
 
     class Columns:
         device, dtype = torch.device("cpu"), torch.float32
+        config = SimpleNamespace(bin_configurations=[weights_world.KITTI_BINS])
 
         def __call__(self, pixel_values: torch.Tensor) -> SimpleNamespace:
             assert len(pixel_values) == 1
-            return SimpleNamespace(predicted_depth=pixel_values[:, 0])
+            return SimpleNamespace(predicted_depth=pixel_values[:, 0], domain_logits=None)
 
     ramp = np.repeat(np.arange(0, 240, 2, dtype=np.uint8)[None, :], 90, axis=0)
     photo = np.repeat(ramp[..., None], 3, axis=2)
-    found = ZoeDepth(Columns(), size=(512, 384)).predict(photo, camera_of(photo))
+    found = ZoeDepth(Columns(), size=(512, 384)).predict(photo, camera_of(photo)).z_m
     expected = (photo[..., 0] / 255.0 - 0.5) / 0.5
     assert np.abs(found - expected)[4:-4, 4:-4].max() < 0.01
 

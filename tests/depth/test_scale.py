@@ -7,13 +7,19 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from geocorrect.depth.scale import (
+    COMMON_FLOOR,
+    DepthScale,
     ScaleError,
     ScaleHeuristic,
     estimate_scale,
     median_scale,
     scale_depth,
+    scale_from_lidar,
     scale_points,
+    train_set_scale,
 )
+from geocorrect.depth.scaled import ScaleOptions
+from geocorrect.geometry.camera import Camera
 from geocorrect.records import DepthMap
 
 EVERY = pytest.mark.parametrize("heuristic", list(ScaleHeuristic))
@@ -81,9 +87,76 @@ def test_training_median() -> None:
 def test_scaled_points_and_depth() -> None:
     points = np.ones((2, 2, 3))
     np.testing.assert_array_equal(scale_points(points, [1, 2, 3])[0, 0], [1, 2, 3])
-    dense = DepthMap("net", is_oracle=False, z_m=np.array([[2.0, np.nan]], np.float32))
-    np.testing.assert_array_equal(scale_depth(dense, [9, 9, 1.5]).z_m, np.array([[3.0, np.nan]], np.float32))
+
+
+def stated(*factors: float) -> DepthScale:
+    return DepthScale(np.array(factors), "stated", is_oracle=False)
+
+
+def test_depth_is_scaled_along_its_rays() -> None:
+    dense = DepthMap("net", is_oracle=False, z_m=np.array([[2.0, np.nan]], np.float32), common_log_sigma=0.3)
+    scaled = scale_depth(dense, stated(9, 9, 1.5))
+    np.testing.assert_array_equal(scaled.z_m, np.array([[3.0, np.nan]], np.float32))
+    assert (scaled.name, scaled.common_log_sigma) == ("net*stated", 0.3)
     sparse = DepthMap("net", is_oracle=False, samples_px=np.zeros((1, 2)), samples_z_m=np.array([4.0]))
-    scaled = scale_depth(sparse, [9, 9, 0.5])
-    np.testing.assert_array_equal(scaled.samples_z_m, [2.0])
-    assert scaled.name == "net*0.500"
+    np.testing.assert_array_equal(scale_depth(sparse, stated(9, 9, 0.5)).samples_z_m, [2.0])
+
+
+CAMERA = Camera.from_opencv(160, 120, (130.0, 128.0, 80.0, 59.0), (-0.15, 0.05, 0.001, -0.001))
+
+
+def street(factor: float) -> tuple[DepthMap, DepthMap]:
+    """A sloping plane as a network sees it, too far by 1 / factor and unknown on the left; the LiDAR's samples."""
+    random = np.random.default_rng(5)
+    px = random.uniform(-0.49, [159.49, 119.49], (800, 2))
+    inverse = 0.05 + 0.0008 * px[:, 1] + 0.0002 * px[:, 0]
+    v, u = np.mgrid[0:120, 0:160]
+    z_m = 1.0 / (0.05 + 0.0008 * v + 0.0002 * u) / factor
+    z_m[:, :40] = np.nan
+    predicted = DepthMap("net", is_oracle=False, z_m=z_m.astype(np.float32), common_log_sigma=0.4)
+    return predicted, DepthMap("lidar", is_oracle=True, samples_px=px, samples_z_m=1.0 / inverse)
+
+
+@EVERY
+def test_a_picture_is_scaled_by_its_own_lidar_and_called_an_oracle(heuristic: ScaleHeuristic) -> None:
+    predicted, lidar = street(0.7)
+    scale = scale_from_lidar(predicted, lidar, CAMERA, heuristic)
+    np.testing.assert_allclose(scale.factors, 0.7, rtol=3e-3)
+    assert 550 < scale.n < 650
+    scaled = scale_depth(predicted, scale)
+    assert scaled.is_oracle
+    assert scaled.name == f"net*{heuristic}"
+    assert scaled.common_log_sigma == pytest.approx(COMMON_FLOOR, rel=0.02)
+
+
+def test_points_of_a_pixel_lie_on_its_ray_distortion_included() -> None:
+    """With other factors per axis the directions would differ: the lens is the camera's business, not the scale's."""
+    predicted, lidar = street(1.0)
+    scale = scale_from_lidar(predicted, lidar, CAMERA, ScaleHeuristic.PER_AXIS_L2)
+    assert np.ptp(scale.factors) < 2e-3
+
+
+def test_a_train_set_median_is_no_oracle() -> None:
+    """Of six pictures five agree to 4 %; the sixth is nonsense and moves neither median nor sigma much."""
+    factors = (0.70, 0.72, 0.68, 0.71, 0.69, 3.0)
+    pictures = [scale_from_lidar(*street(factor), CAMERA, ScaleHeuristic.PER_AXIS_L1) for factor in factors]
+    median = train_set_scale(pictures)
+    assert median.factors[2] == pytest.approx(0.705, rel=3e-3)
+    assert not median.is_oracle
+    assert median.n == 6
+    assert COMMON_FLOOR <= median.common_log_sigma < 0.05
+    assert not scale_depth(street(0.7)[0], median).is_oracle
+    assert np.isnan(train_set_scale(pictures[:4]).common_log_sigma)
+    assert scale_depth(street(0.7)[0], train_set_scale(pictures[:4])).common_log_sigma == 0.4
+
+
+def test_what_cannot_be_compared_is_refused() -> None:
+    predicted, lidar = street(0.7)
+    with pytest.raises(ScaleError, match="dense predicted map"):
+        scale_from_lidar(lidar, lidar, CAMERA, ScaleHeuristic.SIMILARITY)
+    empty = DepthMap("lidar", is_oracle=True, samples_px=np.zeros((0, 2)), samples_z_m=np.zeros(0))
+    with pytest.raises(ScaleError, match="0 common points"):
+        scale_from_lidar(predicted, empty, CAMERA, ScaleHeuristic.SIMILARITY)
+    for wrong in ({"factor": 0.0}, {"common_log_sigma": -1.0}, {"factor": 2.0, "heuristic": "similarity"}):
+        with pytest.raises(ValueError, match="depth scale"):
+            ScaleOptions(**wrong)  # type: ignore[arg-type]

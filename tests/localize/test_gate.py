@@ -30,6 +30,9 @@ GOOD = GateStatistics(
     support_share=1.0,
     expected_error_m=0.05,
     expected_heading_error_deg=0.1,
+    reported_sigmas=0.8,
+    scale_sigmas=0.5,
+    leave_one_out_m=0.02,
 )
 
 
@@ -44,7 +47,7 @@ def judged(shares: list[float]) -> GateStatistics:
         observations.append(Observations(anchor, px, px, rays, rays, np.ones(100), np.ones(100)))
         fits.append(AnchorFit(np.arange(100) < 100 * share, np.zeros(100)))
     pose = Pose.identity().with_covariance(np.eye(6) * 1e-4)
-    return gate_statistics(Solution(pose, tuple(fits), 0.0, ScaleSource.BASELINES), observations, QUERY)
+    return gate_statistics(Solution(pose, tuple(fits), 0.0, ScaleSource.BASELINES), observations, QUERY, GateOptions())
 
 
 def test_half_of_the_matches_is_no_support() -> None:
@@ -70,3 +73,10 @@ def test_weaker_evidence_is_never_more_trusted() -> None:
     weak = replace(GOOD, n_inliers=60.0, inlier_share=0.5, coverage=0.2, expected_error_m=0.4, supporting_anchors=1.0)
     assert probability_wrong(weak) > probability_wrong(GOOD)
     assert probability_wrong(replace(GOOD, expected_error_m=float("nan"))) > probability_wrong(GOOD)
+
+
+def test_one_anchor_alone_on_a_small_part_of_the_photo_is_left_for_a_review() -> None:
+    """A poster or a garage that another street has too: 80 perfect matches, 5 m off, nobody to contradict."""
+    lone = replace(GOOD, supporting_anchors=1.0, coverage=0.15, n_inliers=90.0, anchor_spread_m=float("nan"))
+    assert decide(lone, GateOptions()).status is not Status.ACCEPTED
+    assert decide(replace(lone, coverage=0.7, n_inliers=480.0), GateOptions()).status is Status.ACCEPTED

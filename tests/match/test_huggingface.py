@@ -74,6 +74,32 @@ def test_a_photo_matches_itself(name: str, request: pytest.FixtureRequest) -> No
     assert np.median(distance) < 3.0
 
 
+def test_eloftr_matches_a_photo_with_itself(eloftr: PairMatcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random weights tell no cells apart and give faint features: each cell is given itself, and contrast."""
+    network = loaded(eloftr.model)
+    honest, refine = network._get_matches_from_scores, network._fine_matching
+
+    def same(scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        n_cells = scores.shape[1] * scores.shape[2]
+        return honest(0.9 * torch.eye(n_cells).reshape(scores.shape))
+
+    def contrasted(fine_0: torch.Tensor, fine_1: torch.Tensor, *others: object) -> torch.Tensor:
+        mean, deviation = fine_1.mean(dim=(0, 1, 2)), fine_1.std(dim=(0, 1, 2))
+        return refine(*(4 * (fine - mean) / deviation for fine in (fine_0, fine_1)), *others)
+
+    monkeypatch.setattr(network, "_get_matches_from_scores", same)
+    monkeypatch.setattr(network, "_fine_matching", contrasted)
+    photo = random_photo(160, 128)
+    (found,) = eloftr.match(photo, [photo])
+    rows, columns = np.meshgrid(np.arange(2, 14), np.arange(2, 18), indexing="ij")
+    cells_px = 8 * np.stack([columns.ravel(), rows.ravel()], axis=1)
+    assert len(found) == len(cells_px)
+    for px in (found.query_px, found.anchor_px):
+        offset = px - cells_px
+        assert np.abs(offset).max() <= 4.5
+        assert len(np.unique(offset.round(), axis=0)) > 16, "each keypoint moves on its own"
+
+
 class Raw:
     """A network with a fixed raw output."""
 
@@ -208,7 +234,7 @@ def test_damaged_disk_weights_are_refused(tmp_path: Path) -> None:
         (folder / "disk_lightglue.pth").write_bytes(b"not a pickle")
 
     runtime = weights_world.runtime_with(tmp_path, "lightglue_disk", write)
-    with pytest.raises(ModelError, match=r"disk_lightglue.pth: truncated, damaged"):
+    with pytest.raises(ModelError, match=r"disk_lightglue.pth: truncated or damaged"):
         lightglue_disk.build(DiskLightGlueOptions(runtime)).match(*PHOTO_AND_ANCHORS)
 
 

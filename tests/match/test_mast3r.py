@@ -16,13 +16,18 @@ from geocorrect.match.mast3r import Mast3rMatcher, Mast3rOptions, build
 from geocorrect.networks.mast3r import matching
 from geocorrect.networks.mast3r.engine import Mast3rEngine
 from geocorrect.networks.mast3r.model import Descriptors, Mast3r
-from geocorrect.networks.mast3r.nearest import coarse_admissible, epipolar_admissible, most_similar
-from geocorrect.networks.mast3r.preprocess import is_too_thin, network_image, place
+from geocorrect.networks.mast3r.nearest import (
+    coarse_admissible,
+    epipolar_admissible,
+    most_similar,
+    most_similar_in_patches,
+)
+from geocorrect.networks.mast3r.preprocess import Placement, is_too_thin, network_image, place
 from geocorrect.networks.mast3r.reciprocal import DescriptorPair, reciprocal_matches
 from geocorrect.networks.mast3r.rules import MatchingRules, Orders
 from geocorrect.networks.runtime import Runtime
 from geocorrect.networks.store import TensorStore
-from geocorrect.networks.weights import ModelAccess, Profile
+from geocorrect.networks.weights import ModelAccess, Profile, accept
 from geocorrect.records import Matches
 
 EVERYTHING = MatchingRules(min_confidence=0.0, border_px=0, subsample_px=4)
@@ -162,6 +167,24 @@ def test_crops_refine_large_photos(engine: Mast3rEngine) -> None:
     assert np.quantile(error, 0.9) < 3.0
 
 
+def test_crops_give_each_match_once_and_leave_nothing_on_disk(engine: Mast3rEngine, tmp_path: Path) -> None:
+    """Overlapping crops find the same pixels; of a repeated match the most confident copy stays."""
+    engine.store = TensorStore(tmp_path)
+    photo = gradient(256, 192)
+    rules = replace(EVERYTHING, subsample_px=2, fine_long_side_px=256)
+    (fine,) = Mast3rMatcher(engine, rules).match(photo, [photo])
+    both = np.hstack([fine.query_px, fine.anchor_px]).round()
+    assert len(np.unique(both, axis=0)) == len(fine)
+    assert len(list(tmp_path.rglob("*.tensors"))) == 1, "the photo, not its crops"
+
+
+def test_the_most_confident_of_repeated_matches_stays() -> None:
+    here = Placement((200, 100), (100, 50), (0, 0), (100, 50))
+    px = np.array([[10, 10], [10.4, 10.3], [40, 10]], np.float32)
+    found = matching._best_of_repeated(Matches(px, px, np.array([1.0, 3.0, 2.0], np.float32)), here, here)
+    np.testing.assert_array_equal(found.score, [3.0, 2.0])
+
+
 def test_crops_are_not_used_for_photos_of_the_network_size(engine: Mast3rEngine) -> None:
     photo = gradient(64, 48)
     rules = replace(EVERYTHING, fine_long_side_px=256)
@@ -217,16 +240,28 @@ def test_the_first_of_equal_targets_wins() -> None:
     assert len(most_similar(torch.zeros(0, 24), targets)) == 0
 
 
-def test_coarse_restriction_finds_nearly_all_matches_with_less_work() -> None:
-    a = _field(96, 128)
-    b = torch.nn.functional.normalize(a.roll((6, 10), (0, 1)) + 0.05 * _field(96, 128, 1), dim=-1)
-    free = reciprocal_matches(DescriptorPair(a, b), 4)
-    admissible = coarse_admissible(a, b, keep=3)
-    assert admissible.float().mean() < 0.75
-    bound = reciprocal_matches(DescriptorPair(a, b, admissible), 4)
+@pytest.mark.parametrize(("keep", "share", "recall"), [(1, 0.03, 0.95), (3, 0.04, 0.99)])
+def test_coarse_restriction_finds_nearly_all_matches_with_less_work(keep: int, share: float, recall: float) -> None:
+    """At the network's size, with structure of 8 pixels that a patch's mean over 16 would blur."""
+    a = _field(384, 512)
+    b = torch.nn.functional.normalize(a.roll((6, 10), (0, 1)) + 0.05 * _field(384, 512, 1), dim=-1)
+    free = reciprocal_matches(DescriptorPair(a, b), 16)
+    admissible = coarse_admissible(a, b, keep)
+    assert admissible.float().mean() < share
+    bound = reciprocal_matches(DescriptorPair(a, b, admissible), 16)
     wanted = set(map(tuple, torch.cat([free.a_xy, free.b_xy], 1).tolist()))
     found = set(map(tuple, torch.cat([bound.a_xy, bound.b_xy], 1).tolist()))
-    assert len(wanted & found) > 0.95 * len(wanted)
+    assert len(wanted & found) > recall * len(wanted)
+
+
+@pytest.mark.parametrize("density", [0.0, 0.05, 0.6, 1.0])
+def test_restricted_search_equals_brute_force_in_the_allowed_patches(density: float) -> None:
+    generator = torch.Generator().manual_seed(5)
+    queries, targets = torch.randn(700, 24, generator=generator), torch.randn(40 * 256, 24, generator=generator)
+    allowed = torch.rand(700, 40, generator=generator) < density * torch.rand(40, generator=generator) * 2
+    similarity = (queries @ targets.T).masked_fill(~allowed.repeat_interleave(256, dim=1), -torch.inf)
+    expected = torch.where(allowed.any(1), similarity.argmax(1), -1)
+    assert torch.equal(most_similar_in_patches(queries, targets.unflatten(0, (40, 256)), allowed), expected)
 
 
 def test_pose_prior_restriction_keeps_the_epipolar_band() -> None:
@@ -276,7 +311,9 @@ def test_own_checkpoint_is_loaded_and_named(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(checkpoint.assemble, "__defaults__", ((32, 16),))
     monkeypatch.setattr(checkpoint.load_mast3r, "__defaults__", ((32, 16),))
     save_file(seeded_model().state_dict(), tmp_path / "own.safetensors")
-    options = Mast3rOptions(Runtime(device="cpu"), EVERYTHING, long_side_px=64, checkpoint=tmp_path / "own.safetensors")
+    accept("mast3r", ModelAccess(tmp_path))
+    runtime = Runtime(device="cpu", access=ModelAccess(tmp_path))
+    options = Mast3rOptions(runtime, EVERYTHING, long_side_px=64, checkpoint=tmp_path / "own.safetensors")
     matcher = build(options)
     assert "own.safetensors" not in matcher.fingerprint
     expected = Mast3rMatcher(seeded_engine(), EVERYTHING)
@@ -290,7 +327,9 @@ def test_own_checkpoint_is_loaded_and_named(tmp_path: Path, monkeypatch: pytest.
 
 def test_describing_the_matcher_loads_no_weights(tmp_path: Path) -> None:
     """A run is described before anything is due; only the first match, or an absent file, touches the weights."""
-    absent = Mast3rOptions(Runtime(device="cpu"), EVERYTHING, checkpoint=tmp_path / "absent.pth")
+    accept("mast3r", ModelAccess(tmp_path))
+    runtime = Runtime(device="cpu", access=ModelAccess(tmp_path))
+    absent = Mast3rOptions(runtime, EVERYTHING, checkpoint=tmp_path / "absent.pth")
     with pytest.raises(ModelError, match=r"absent\.pth: no such checkpoint file"):
         build(absent)
     (tmp_path / "broken.safetensors").write_bytes(b"not tensors")

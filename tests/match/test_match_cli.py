@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
+from PIL import Image as PillowImage
 from typer.testing import CliRunner
 
 from geocorrect.console import Invocation
-from geocorrect.errors import ModelError, UsageError
+from geocorrect.errors import InputError, ModelError, UsageError
 from geocorrect.match.cli import match
 
 
@@ -62,3 +64,42 @@ def test_unknown_names_and_missing_weights(
         assert message in str(done.exception)
     assert runner.invoke(app, ["match", *pair, "--focal", "-1"]).exit_code == 2
     assert not list(tmp_path.glob("*.png"))
+
+
+CALIBRATED = """
+[depth]
+source = "files"
+calibrate = true
+
+[depth.files]
+folder = "."
+name = "net-1"
+"""
+
+
+@pytest.fixture
+def strangers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Two photos and the second one's depth, beside a configuration that calibrates depth against neighbours."""
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
+    for name in ("a.png", "b.png"):
+        PillowImage.fromarray(pixels).save(name)
+    np.save("b.png.npy", np.full((120, 160), 7.0, np.float32))
+    Path("geocorrect.toml").write_text(CALIBRATED)
+    return ["a.png", "b.png"]
+
+
+def test_depth_is_shown_as_predicted_for_a_photo_has_no_neighbours(app: typer.Typer, strangers: list[str]) -> None:
+    done = CliRunner().invoke(app, ["match", *strangers, "--depth", "files", "--json"])
+    assert done.exit_code == 0, done.exception
+    summary = json.loads(done.stdout)
+    assert (summary["depth"], summary["depth_median_m"]) == ("net-1", 7.0)
+
+
+@pytest.mark.parametrize(("source", "why"), [("lidar", "no laser scan"), ("triangulated", "neighbours are not known")])
+def test_measured_depth_says_what_a_lone_photo_lacks(
+    app: typer.Typer, strangers: list[str], source: str, why: str
+) -> None:
+    done = CliRunner().invoke(app, ["match", *strangers, "--depth", source])
+    assert isinstance(done.exception, InputError)
+    assert why in str(done.exception)

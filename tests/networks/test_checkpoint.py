@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mast3r_world import TINY, TINY_HEAD_DIMS, encode, random_photo, seeded_model
@@ -14,7 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from geocorrect.errors import ModelError
-from geocorrect.networks.mast3r.checkpoint import ALIASES, load_mast3r
+from geocorrect.match.lightglue_disk import _state_dict
+from geocorrect.networks.mast3r.checkpoint import ALIASES, load_mast3r, read_tensors
 from geocorrect.networks.mast3r.model import Mast3r
 from geocorrect.networks.mast3r.sizes import METRIC_512, sizes_from_shapes
 
@@ -112,6 +114,36 @@ def test_truncated_files_are_refused(tensors: Tensors, tmp_path: Path, suffix: s
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
     with pytest.raises(ModelError, match=r"(truncated|damaged|refused).*"):
         load_mast3r(path, TINY_HEAD_DIMS)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("read", [read_tensors, _state_dict])
+def test_flipped_bytes_are_refused_or_harmless(
+    zipped: bool, read: Callable[[Path], Tensors], tensors: Tensors, tmp_path: Path
+) -> None:
+    """Whatever a flipped bit makes the reader do, it ends in a state dict or in a ModelError."""
+    path = tmp_path / "model.pth"
+    few = dict(list(tensors.items())[-6:])
+    torch.save({"model": few} if read is read_tensors else few, path, _use_new_zipfile_serialization=zipped)
+    whole = path.read_bytes()
+    random = np.random.default_rng(0)
+    refused = 0
+    # Both formats begin with the pickle, where most can go wrong; numbers follow.
+    for position in random.integers(0, 1500, 60):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << int(random.integers(8))
+        path.write_bytes(damaged)
+        try:
+            assert all(isinstance(tensor, Tensor) for tensor in read(path).values())
+        except ModelError:
+            refused += 1
+    assert refused > 5
+
+
+def test_the_old_format_of_torch_loads(tensors: Tensors, tmp_path: Path) -> None:
+    torch.save({"model": tensors}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    loaded = load_mast3r(tmp_path / "old.pth", TINY_HEAD_DIMS)
+    assert all(torch.equal(tensor, tensors[key]) for key, tensor in loaded.state_dict().items())
 
 
 class _Hostile:

@@ -22,6 +22,7 @@ from geocorrect.networks.mast3r.engine import Mast3rEngine
 from geocorrect.networks.mast3r.loading import load_engine
 from geocorrect.networks.mast3r.rules import MatchingRules
 from geocorrect.networks.runtime import Runtime
+from geocorrect.networks.weights import FOLDER_VARIABLE, ModelAccess, accept
 
 COMPILED = Runtime(device="cpu", compile=True)
 needs_compiler = pytest.mark.skipif(
@@ -29,6 +30,12 @@ needs_compiler = pytest.mark.skipif(
 )
 # Of torch's own modules, when its compiler is imported.
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+
+
+@pytest.fixture(autouse=True)
+def _licence_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "weights"))
+    accept("mast3r", ModelAccess())
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from geocorrect.config import load_settings
 from geocorrect.networks.cards import CARDS, size_text
-from geocorrect.networks.weights import fetch_command, verify_command
+from geocorrect.networks.weights import ModelAccess, fetch_command, verify_command
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "networks.md").read_text(encoding="utf-8")
 
@@ -51,8 +51,8 @@ def test_commands_run(tmp_path: Path) -> None:
 
 
 def test_commands_in_the_text_are_those_that_messages_give() -> None:
-    assert f"`{fetch_command(CARDS['mast3r'])}`" in PAGE
-    assert f"`{verify_command(CARDS['mast3r'])}`" in PAGE
+    assert f"`{fetch_command(CARDS['mast3r'], ModelAccess())}`" in PAGE
+    assert f"`{verify_command(CARDS['mast3r'], ModelAccess())}`" in PAGE
 
 
 def test_settings_are_understood(tmp_path: Path) -> None:

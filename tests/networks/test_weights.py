@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import threading
-from collections.abc import Callable, Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from geocorrect.console import Invocation
 from geocorrect.errors import ModelError, UsageError
-from geocorrect.networks import cards, fetch, weights
-from geocorrect.networks.cards import APACHE, CARDS, ModelCard, RemoteFile, Task, size_text
+from geocorrect.networks import fetch, weights
+from geocorrect.networks.cards import CARDS, Task, size_text
 from geocorrect.networks.cli import app
 from geocorrect.networks.weights import ModelAccess, Profile, locate, verify
 
@@ -41,6 +36,9 @@ def test_every_card_is_complete_and_points_to_a_permitted_alternative() -> None:
             assert card.alternative is not None
             assert CARDS[card.alternative].licence.commercial
             assert CARDS[card.alternative].task is card.task
+            if card.depth_alternative is not None:
+                assert CARDS[card.depth_alternative].licence.commercial
+                assert CARDS[card.depth_alternative].task is Task.DEPTH
         if card.task is Task.DEPTH:
             assert card.valid_range_m is not None
             assert card.relative_depth_sigma is not None
@@ -57,12 +55,13 @@ def test_missing_weights_say_what_how_big_which_licence_and_the_command(name: st
     assert card.licence.name in text
     assert card.licence.url in text
     accept = "" if card.licence.commercial else " --accept-licence"
-    assert f"geocorrect models fetch {name}{accept}" in text
-    assert f"geocorrect models verify {name}{accept}" in text
+    assert f"geocorrect models fetch {name}{accept} --folder {tmp_path}" in text
+    assert f"geocorrect models verify {name}{accept} --folder {tmp_path}" in text
     assert str(tmp_path / name) in text
     if card.alternative:
         assert f"instead: {card.alternative} " in text
-    assert ('matcher = "sift"' in text) == (card.task is Task.MATCHING)
+    assert ('[match] matcher = "sift"' in text) == (card.task is Task.MATCHING)
+    assert ('[depth] source = "triangulated"' in text) == (card.valid_range_m is not None), "what gives depth"
 
 
 def test_sizes_are_written_for_people() -> None:
@@ -87,10 +86,12 @@ def test_restricted_weights_need_the_licence_accepted_once(tmp_path: Path) -> No
     access = ModelAccess(tmp_path)
     for attempt in (locate, verify):
         with pytest.raises(
-            ModelError, match=r"was not accepted. Run `geocorrect models verify mast3r --accept-licence`"
+            ModelError, match=r"was not accepted. Run `geocorrect models verify mast3r --accept-licence --folder "
         ):
             attempt(RESTRICTED, access)
-    with pytest.raises(ModelError, match="if you agree, run `geocorrect models fetch mast3r --accept-licence`"):
+    with pytest.raises(
+        ModelError, match="if you agree, run `geocorrect models fetch mast3r --accept-licence --folder "
+    ):
         fetch.fetch(RESTRICTED, access)
     accepted = verify(RESTRICTED, access, accept_licence=True)
     assert locate(RESTRICTED, access).identity == accepted.identity
@@ -99,7 +100,7 @@ def test_restricted_weights_need_the_licence_accepted_once(tmp_path: Path) -> No
 
 def test_free_weights_placed_by_hand_need_one_verify(tmp_path: Path) -> None:
     place(tmp_path, FREE)
-    with pytest.raises(ModelError, match=r"not verified yet. Run `geocorrect models verify eloftr`"):
+    with pytest.raises(ModelError, match=r"not verified yet. Run `geocorrect models verify eloftr --folder "):
         locate(FREE, ModelAccess(tmp_path))
     found = verify(FREE, ModelAccess(tmp_path))
     assert found.file("config.json") == tmp_path / FREE / "config.json"
@@ -157,194 +158,34 @@ def test_unknown_model_lists_the_names() -> None:
         locate("mastr", ModelAccess())
 
 
-CONTENT = os.urandom(3 << 20)
-
-
-class Remote(BaseHTTPRequestHandler):
-    """Serves CONTENT with ranges; breaks the first answer off after a megabyte."""
-
-    breaks = 1
-    asked: list[str | None]
-
-    def do_GET(self) -> None:
-        wanted = self.headers.get("Range")
-        type(self).asked.append(wanted)
-        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
-        if self.path == "/gone":
-            self.send_error(404)
-            return
-        self.send_response(206 if wanted else 200)
-        body = CONTENT[start:]
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if type(self).breaks:
-            type(self).breaks -= 1
-            self.wfile.write(body[: 1 << 20])
-            self.close_connection = True
-            return
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Quiet."""
-
-
-@pytest.fixture
-def remote() -> Iterator[str]:
-    Remote.breaks, Remote.asked = 0, []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Remote)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-@pytest.fixture
-def add_card(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ModelCard]:
-    def add(url: str, sha256: str | None = None) -> ModelCard:
-        card = ModelCard(
-            name="toy",
-            title="Toy",
-            task=Task.MATCHING,
-            hub_id=None,
-            files=(RemoteFile("toy.bin", url, sha256),),
-            size_mb=3,
-            memory_mb=3,
-            licence=APACHE,
-            code="none",
-        )
-        monkeypatch.setitem(cards.CARDS, "toy", card)  # type: ignore[arg-type]
-        return card
-
-    return add
-
-
-def test_an_interrupted_download_is_continued(remote: str, add_card: Callable[..., ModelCard], tmp_path: Path) -> None:
-    add_card(f"{remote}/toy.bin", hashlib.sha256(CONTENT).hexdigest())
-    Remote.breaks = 1
-    with pytest.raises(ModelError, match=r"cannot fetch .*run the same command again to continue"):
-        fetch.fetch("toy", ModelAccess(tmp_path))
-    assert not (tmp_path / "toy" / "toy.bin").exists()
-    found = fetch.fetch("toy", ModelAccess(tmp_path))
-    assert found.file("toy.bin").read_bytes() == CONTENT
-    assert Remote.asked == [None, f"bytes={1 << 20}-"]
-    fetch.fetch("toy", ModelAccess(tmp_path))
-    assert len(Remote.asked) == 2, "what is there is not fetched again"
-
-
-def test_a_download_that_differs_from_the_published_sum_is_refused(
-    remote: str, add_card: Callable[..., ModelCard], tmp_path: Path
-) -> None:
-    add_card(f"{remote}/toy.bin", "0" * 64)
-    with pytest.raises(ModelError, match="expected 0000"):
-        fetch.fetch("toy", ModelAccess(tmp_path))
-    with pytest.raises(ModelError, match="not verified"):
-        locate("toy", ModelAccess(tmp_path))
-
-
-def test_a_dead_link_is_a_model_error(remote: str, add_card: Callable[..., ModelCard], tmp_path: Path) -> None:
-    add_card(f"{remote}/gone")
-    with pytest.raises(ModelError, match="404"):
-        fetch.fetch("toy", ModelAccess(tmp_path))
-
-
-def _hub(monkeypatch: pytest.MonkeyPatch, sha256: str) -> list[dict[str, Any]]:
-    """A hub that declares one large file with this sum and 'downloads' the real content."""
-    import huggingface_hub
-
-    calls: list[dict[str, Any]] = []
-    sibling = SimpleNamespace(rfilename="model.safetensors", lfs=SimpleNamespace(sha256=sha256))
-    small = SimpleNamespace(rfilename="config.json", lfs=None)
-    info = SimpleNamespace(sha="c0ffee", siblings=[sibling, small])
-    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_, **__: info)
-
-    def snapshot(hub_id: str, revision: str, local_dir: Path, allow_patterns: list[str]) -> None:
-        calls.append({"hub_id": hub_id, "revision": revision, "files": allow_patterns})
-        (local_dir / "model.safetensors").write_bytes(CONTENT)
-        (local_dir / "config.json").write_text("{}")
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
-    return calls
-
-
-def test_hub_fetch_pins_the_commit_and_checks_the_declared_sum(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    calls = _hub(monkeypatch, hashlib.sha256(CONTENT).hexdigest())
-    found = fetch.fetch(RESTRICTED, ModelAccess(tmp_path), accept_licence=True)
-    assert calls == [{"hub_id": CARDS[RESTRICTED].hub_id, "revision": "c0ffee", "files": ["model.safetensors"]}]
-    record = json.loads((found.folder / weights.MANIFEST).read_text())
-    assert record["source"] == f"{CARDS[RESTRICTED].hub_id}@c0ffee"
-    assert record["licence"] == CARDS[RESTRICTED].licence.name
-    assert locate(RESTRICTED, ModelAccess(tmp_path)) == found
-
-
-def test_hub_fetch_deletes_what_differs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    _hub(monkeypatch, "1" * 64)
-    with pytest.raises(ModelError, match="differs from what the hub declares; deleted"):
-        fetch.fetch(FREE, ModelAccess(tmp_path))
-    assert not (tmp_path / FREE / "model.safetensors").exists()
-
-
-class _ConnectError(Exception):
-    """What the hub's HTTP library raises; not an OSError in every version."""
-
-
-@pytest.mark.parametrize(
-    ("module", "base"), [("builtins", OSError), ("httpx", _ConnectError), ("httpx2", _ConnectError)]
-)
-def test_an_unreachable_hub_is_a_model_error(
-    module: str, base: type[Exception], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    import huggingface_hub
-
-    failure = type("ConnectError", (base,), {"__module__": module})
-
-    def refuse(*_: Any, **__: Any) -> None:
-        raise failure("no route to host")
-
-    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", refuse)
-    with pytest.raises(ModelError) as error:
-        fetch.fetch(FREE, ModelAccess(tmp_path))
-    assert "eloftr: cannot fetch https://huggingface.co/zju-community" in str(error.value)
-    assert "(no route to host); run the same command again" in str(error.value)
-    assert f"copy config.json, model.safetensors into {tmp_path / FREE}" in str(error.value)
-
-
-def test_a_bug_while_fetching_is_not_mistaken_for_a_bad_connection(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    import huggingface_hub
-
-    def fail(*_: Any, **__: Any) -> None:
-        raise KeyError("siblings")
-
-    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", fail)
-    with pytest.raises(KeyError, match="siblings"):
-        fetch.fetch(FREE, ModelAccess(tmp_path))
-
-
 def test_command_line_lists_locates_and_verifies(tmp_path: Path) -> None:
     runner = CliRunner()
     place(tmp_path, FREE)
     place(tmp_path, "depth_pro")
     (tmp_path / "depth_pro" / "config.json").unlink()
-    listed = runner.invoke(app, ["list", "--json", "--folder", str(tmp_path)])
+    listed = runner.invoke(app, ["list", "--json", "--folder", str(tmp_path)], obj=Invocation(None))
     assert listed.exit_code == 0
     rows = {row["name"]: row for row in json.loads(listed.stdout)}
     assert set(rows) == set(CARDS)
     assert rows["depth_pro"]["state"] == rows[FREE]["state"] == "partial"
     assert rows["zoedepth_kitti"]["state"] == "absent"
-    assert runner.invoke(app, ["path", FREE, "--folder", str(tmp_path)]).stdout.strip() == str(tmp_path / FREE)
-    adopted = runner.invoke(app, ["verify", FREE, "--folder", str(tmp_path)])
+    assert runner.invoke(app, ["path", FREE, "--folder", str(tmp_path)], obj=Invocation(None)).stdout.strip() == str(
+        tmp_path / FREE
+    )
+    adopted = runner.invoke(app, ["verify", FREE, "--folder", str(tmp_path)], obj=Invocation(None))
     assert adopted.exit_code == 0
     assert "taken into use; nothing to compare config.json, model.safetensors with" in adopted.stderr
-    assert runner.invoke(app, ["verify", FREE, "--folder", str(tmp_path)]).stderr.strip().endswith(": whole")
-    again = json.loads(runner.invoke(app, ["list", "--json", "--folder", str(tmp_path)]).stdout)
+    assert (
+        runner.invoke(app, ["verify", FREE, "--folder", str(tmp_path)], obj=Invocation(None))
+        .stderr.strip()
+        .endswith(": whole")
+    )
+    again = json.loads(runner.invoke(app, ["list", "--json", "--folder", str(tmp_path)], obj=Invocation(None)).stdout)
     assert next(row for row in again if row["name"] == FREE)["state"] == "ready"
-    table = runner.invoke(app, ["list", "--folder", str(tmp_path)])
+    table = runner.invoke(app, ["list", "--folder", str(tmp_path)], obj=Invocation(None))
     assert table.exit_code == 0
     assert all(name in table.stdout for name in CARDS), "names are typed, so they must be whole"
-    refused = runner.invoke(app, ["fetch", RESTRICTED, "--folder", str(tmp_path)])
+    refused = runner.invoke(app, ["fetch", RESTRICTED, "--folder", str(tmp_path)], obj=Invocation(None))
     assert isinstance(refused.exception, ModelError)
 
 

@@ -50,6 +50,30 @@ def test_a_healthy_scene(doctor) -> None:  # type: ignore[no-untyped-def]
     assert LOOKALIKE_TOKEN not in json.dumps(findings)
 
 
+def test_the_disk_of_a_catalog_with_a_scheme_is_looked_at(doctor, scene: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    """gpkg:///folder/file.gpkg is a file like any other."""
+    elsewhere = scene / "elsewhere"
+    elsewhere.mkdir()
+    Catalog.open(f"gpkg://{elsewhere}/c.gpkg", create=True).close()
+    monkeypatch.setenv("GEOCORRECT__CATALOG__URL", f"gpkg://{elsewhere}/c.gpkg")
+    assert str(elsewhere) in str(doctor()[1]["disk"]["text"])
+
+
+def test_a_gpu_that_does_not_answer(doctor, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    torch = pytest.importorskip("torch")
+
+    def broken(_: object) -> tuple[int, int]:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nmore")
+
+    monkeypatch.setattr("geocorrect.networks.runtime.torch_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", broken)
+    code, findings = doctor()
+    assert code == ExitCode.CONFIG
+    assert "the GPU does not answer (CUDA error: an illegal memory access was encountered)" in str(
+        findings["device"]["text"]
+    )
+
+
 def test_people_read_the_same(scene: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["doctor"]) == 0
     shown = capsys.readouterr().err

@@ -147,6 +147,24 @@ def test_oracle_and_fingerprints_are_in_the_provenance(contents: Contents) -> No
     assert facts["Work"] == "13 s in 1 start"
 
 
+def test_licences_of_weights_bind_the_results_and_are_shown(contents: Contents) -> None:
+    network = {"purpose": "matching", "name": "mast3r", "licence": "CC-BY-NC-SA-4.0", "url": "", "commercial": False}
+    free = {"purpose": "depth", "name": "zoedepth_kitti", "licence": "MIT", "url": "", "commercial": True}
+    run = replace(contents.runs[0], config={"weights": [network, free], "batch": {"seed": 1}})
+    (shown,) = run_facts(replace(contents, runs=(run,)))
+    facts = dict(shown.facts)
+    assert (
+        facts["Weights for matching"] == "mast3r: CC-BY-NC-SA-4.0; not for commercial use, and neither are the results"
+    )
+    assert facts["Weights for depth"] == "zoedepth_kitti: MIT"
+    assert dict(shown.settings) == {"batch.seed": "1"}
+    assert "mast3r: CC-BY-NC-SA-4.0; not for commercial use" in render_page(replace(contents, runs=(run,)))
+    (without,) = run_facts(replace(contents, runs=(replace(run, config={"weights": []}),)))
+    assert dict(without.facts)["Weights"] == "none: no network was at work"
+    (older,) = run_facts(replace(contents, runs=(replace(run, config={}),)))
+    assert not [name for name, _ in older.facts if name.startswith("Weights")]
+
+
 def test_settings_are_shown_without_secrets_and_places(contents: Contents) -> None:
     config: dict[str, Any] = {
         "catalog": {"url": "postgresql://me:secret@host/db"},

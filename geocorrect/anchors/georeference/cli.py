@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geocorrect.console import invocation, open_catalog, stderr, write_json
+from geocorrect.console import held_catalog, invocation, stderr, write_json
 
 if TYPE_CHECKING:
     from geocorrect.anchors.georeference.command import Inputs
@@ -111,7 +111,7 @@ def georeference(
     if out is not None and not dry_run:
         write_files(result, out)
     if catalog is not None and not dry_run:
-        with open_catalog(invocation(context).settings(catalog), create=True) as sink:
+        with held_catalog(invocation(context).settings(catalog), create=True) as sink:
             store(sink, result, inputs, tuple(images or ()), VbrOptions(spacing_m=spacing_m, side=camera))  # type: ignore[arg-type]
     if as_json:
         write_json(result.as_json())

@@ -5,10 +5,8 @@ Accepts the hub's `model.safetensors` (1009 tensors) and the `.pth` file (1017, 
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +14,7 @@ from torch import Tensor
 from geocorrect.errors import ModelError
 from geocorrect.networks.mast3r.model import Mast3r
 from geocorrect.networks.mast3r.sizes import RELEASED_HEAD_DIMS, sizes_from_shapes
+from geocorrect.networks.pickled import load_pickled_tensors
 
 ALIASES = {
     f"{scratch}.layer_rn.{index}.weight": f"{scratch}.layer{index + 1}_rn.weight"
@@ -76,18 +75,8 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _read_pth(path: Path) -> dict[str, Tensor]:
     import argparse
 
-    try:
-        # The official file carries its training arguments beside the weights; a Namespace of plain values is harmless.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except pickle.UnpicklingError:
-        raise ModelError(
-            "refused: the file holds objects other than tensors, which would have to be executed to be read; "
-            "get the checkpoint from its authors"
-        ) from None
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
-        raise ModelError(f"truncated or damaged checkpoint ({reason}); fetch it again") from None
+    # The official file carries its training arguments beside the weights; a Namespace of plain values is harmless.
+    content = load_pickled_tensors(path, argparse.Namespace)
     state = content.get("model", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
         raise ModelError("not a checkpoint: it holds no state dict")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -67,13 +67,26 @@ class Mast3rEngine:
         """Tokens of photos (H, W, 3) RGB uint8, from the cache or the network, equal sizes in one batch."""
         prepared = [network_image(photo, self.long_side_px) for photo in photos]
         images, placements = [image for image, _ in prepared], [placement for _, placement in prepared]
+        return self._as_photos(self._tokens(images, self.store.put), images, placements)
+
+    def encode_crops(self, crops: Sequence[ImageArray], placements: Sequence[Placement]) -> list[PhotoTokens]:
+        """Tokens of crops whose sides are multiples of 16 already.
+
+        Kept in memory, where the next anchor may ask for them, but not on disk: they depend on the pair of photos.
+        """
+        return self._as_photos(self._tokens(crops, self.store.remember), crops, placements)
+
+    @staticmethod
+    def _as_photos(
+        tokens: Sequence[Tensor], images: Sequence[ImageArray], placements: Sequence[Placement]
+    ) -> list[PhotoTokens]:
         return [
-            PhotoTokens(tokens, _grid(image), placement)
-            for tokens, image, placement in zip(self.encode_prepared(images), images, placements, strict=True)
+            PhotoTokens(one, _grid(image), placement)
+            for one, image, placement in zip(tokens, images, placements, strict=True)
         ]
 
-    def encode_prepared(self, images: Sequence[ImageArray]) -> list[Tensor]:
-        """Tokens (N, D) of images whose sides are multiples of 16 already, each on the model's device."""
+    def _tokens(self, images: Sequence[ImageArray], keep: Callable[[str, Mapping[str, Tensor]], None]) -> list[Tensor]:
+        """Tokens (N, D) of network images, each on the model's device; those that were computed are given to `keep`."""
         keys = [content_key(image, self.fingerprint) for image in images]
         cached = {key: self.store.get(key) for key in set(keys)}
         tokens = {key: found[TOKENS].to(self.model.device) for key, found in cached.items() if found is not None}
@@ -86,7 +99,7 @@ class Mast3rEngine:
                 encoded = self.model.encode(to_tensor([image for _, image in batch]))
                 for (key, _), one in zip(batch, encoded.tokens, strict=True):
                     tokens[key] = one.clone()  # a view would keep the whole batch alive in the cache
-                    self.store.put(key, {TOKENS: tokens[key]})
+                    keep(key, {TOKENS: tokens[key]})
         return [tokens[key] for key in keys]
 
     def decode(self, pairs: Sequence[tuple[PhotoTokens, PhotoTokens]], batch_size: int = 8) -> Iterator[DecodedPairs]:

@@ -7,14 +7,13 @@ from pathlib import Path
 
 from geocorrect.checksum import sha256_of
 from geocorrect.errors import ModelError
-from geocorrect.networks.cards import CARDS
 from geocorrect.networks.compilation import require_compiler, require_working_compiler
 from geocorrect.networks.deferred import deferred
 from geocorrect.networks.mast3r.checkpoint import load_mast3r
 from geocorrect.networks.mast3r.engine import Mast3rEngine
 from geocorrect.networks.mast3r.model import Mast3r
 from geocorrect.networks.runtime import Runtime, open_store, torch_device, torch_dtype
-from geocorrect.networks.weights import locate, require_permitted
+from geocorrect.networks.weights import locate, require_usable_elsewhere
 
 MODEL_NAME = "mast3r"
 
@@ -24,15 +23,16 @@ def load_engine(runtime: Runtime, long_side_px: int = 512, checkpoint: Path | No
     """The engine for this runtime. Matching, depth and retrieval that ask alike share weights and tokens.
 
     checkpoint: a file to use instead of the fetched weights, such as the official `.pth`. Raises ModelError when the
-    weights are missing or not licensed for the profile; damaged ones are refused when the network is first used.
+    weights are missing, not licensed for the profile or their licence was not accepted; damaged ones are refused when
+    the network is first used.
     """
     if checkpoint is None:
         weights = locate(MODEL_NAME, runtime.access)
         path, identity = weights.file("model.safetensors"), weights.identity
     else:
-        require_permitted(CARDS[MODEL_NAME], runtime.access.profile)
         if not checkpoint.is_file():
             raise ModelError(f"{checkpoint}: no such checkpoint file")
+        require_usable_elsewhere(MODEL_NAME, runtime.access, checkpoint)
         path, identity = checkpoint, sha256_of(checkpoint)[:16]
     torch_device(runtime)  # a device or a compiler that is not there is said now
     require_compiler(runtime)

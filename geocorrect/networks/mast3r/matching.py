@@ -100,11 +100,20 @@ def refine_in_crops(
     queries = _encode_crops(engine, query_fine, query_place, [pair.a for pair in chosen])
     anchors = _encode_crops(engine, anchor_fine, anchor_place, [pair.b for pair in chosen])
     parts = match_tokens(engine, list(zip(queries, anchors, strict=True)), rules)
-    return Matches(
+    found = Matches(
         np.concatenate([part.query_px for part in parts]),
         np.concatenate([part.anchor_px for part in parts]),
         np.concatenate([part.score for part in parts]),
     )
+    return _best_of_repeated(found, query_place, anchor_place)
+
+
+def _best_of_repeated(found: Matches, query: Placement, anchor: Placement) -> Matches:
+    """Crops overlap: of the matches that join the same two pixels of the shrunk photos only the best is evidence."""
+    both = np.hstack([np.rint(query.to_network(found.query_px)), np.rint(anchor.to_network(found.anchor_px))])
+    best_first = np.argsort(-found.score, kind="stable")
+    _, first = np.unique(both[best_first], axis=0, return_index=True)
+    return found.subset(np.sort(best_first[first]))
 
 
 def _descriptors(engine: Mast3rEngine, query: DecodedView, anchor: DecodedView, anchor_number: int) -> _PairDescriptors:
@@ -178,11 +187,8 @@ def _encode_crops(
         np.ascontiguousarray(image[crop.top : crop.top + crop.height, crop.left : crop.left + crop.width])
         for crop in crops
     ]
-    return [
-        PhotoTokens(
-            tokens,
-            (window.shape[0] // PATCH_PX, window.shape[1] // PATCH_PX),
-            Placement(place.photo_size, place.resized_size, (crop.left, crop.top), (crop.width, crop.height)),
-        )
-        for tokens, window, crop in zip(engine.encode_prepared(windows), windows, crops, strict=True)
+    placements = [
+        Placement(place.photo_size, place.resized_size, (crop.left, crop.top), (crop.width, crop.height))
+        for crop in crops
     ]
+    return engine.encode_crops(windows, placements)

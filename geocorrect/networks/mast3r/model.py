@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from geocorrect.networks.exact import full_float32, require_finite
 from geocorrect.networks.mast3r.decoder import decoder_blocks
 from geocorrect.networks.mast3r.descriptors import ViewHeads, descriptors_from_raw
 from geocorrect.networks.mast3r.dpt import points_from_raw
@@ -58,8 +59,8 @@ class Points:
 class Mast3r(nn.Module):
     """MASt3R. View 1 and view 2 are not interchangeable; sizes of the views may differ; portrait is native.
 
-    Encoder, decoders and descriptor heads run in the dtype of their weights (float32 or bfloat16); the point heads and
-    every output activation run in float32.
+    Encoder, decoders and descriptor heads run in the dtype of their weights; the point heads and every output
+    activation run in float32. A part that overflows raises ModelError instead of handing nan on.
     """
 
     def __init__(self, sizes: Mast3rSizes) -> None:
@@ -101,8 +102,9 @@ class Mast3r(nn.Module):
         return self
 
     @torch.inference_mode()
+    @full_float32()
     def encode(self, images: Tensor) -> Encoded:
-        """(B, 3, H, W) in [−1, 1], H and W multiples of 16 → tokens."""
+        """(B, 3, H, W) in [−1, 1], H and W multiples of 16 → tokens; ModelError when they overflow."""
         height, width = images.shape[-2:]
         if height % PATCH_PX or width % PATCH_PX:
             raise ValueError(f"image size {width}×{height} is not a multiple of {PATCH_PX}")
@@ -111,7 +113,9 @@ class Mast3r(nn.Module):
         table = rotary_table(grid, self.sizes.encoder_dim // self.sizes.encoder_heads, tokens.dtype, tokens.device)
         for block in self.enc_blocks:
             tokens = block(tokens, table)
-        return Encoded(self.enc_norm(tokens), grid)
+        tokens = self.enc_norm(tokens)
+        require_finite(tokens, "encoder", self.decoder_embed.weight)
+        return Encoded(tokens, grid)
 
     def decoder_layers(self, view1: Encoded, view2: Encoded) -> Iterator[tuple[Tensor, Tensor]]:
         """Tokens of both views after each decoder layer; the last pair is normalised."""
@@ -127,6 +131,7 @@ class Mast3r(nn.Module):
             yield (self.dec_norm(tokens1), self.dec_norm(tokens2)) if index == last else (tokens1, tokens2)
 
     @torch.inference_mode()
+    @full_float32()
     def decode(self, view1: Encoded, view2: Encoded) -> tuple[DecodedView, DecodedView]:
         """Decode pairs. A batch of one on either side is paired with every image of the other side."""
         hooked1, hooked2 = [], []
@@ -137,17 +142,22 @@ class Mast3r(nn.Module):
         return DecodedView(view1, hooked1), DecodedView(view2, hooked2)
 
     @torch.inference_mode()
+    @full_float32()
     def descriptors(self, view: DecodedView, number: int) -> Descriptors:
         """Dense descriptors of view number 1 or 2."""
         raw = self._heads(number).raw_descriptors(view.encoded.tokens, view.hooked[-1])
+        require_finite(raw, "descriptor head", self.decoder_embed.weight)
         return Descriptors(*descriptors_from_raw(raw, view.encoded.grid))
 
     @torch.inference_mode()
+    @full_float32()
     def points(self, view: DecodedView, number: int) -> Points:
         """Point map of view number 1 or 2, in the camera frame of view 1."""
         encoded = view.encoded.tokens.expand(len(view.hooked[-1]), -1, -1)
         tokens = [part.float() for part in (encoded, *view.hooked)]
-        return Points(*points_from_raw(self._heads(number).dpt(tokens, view.encoded.grid)))
+        raw = self._heads(number).dpt(tokens, view.encoded.grid)
+        require_finite(raw, "point head", self.decoder_embed.weight)
+        return Points(*points_from_raw(raw))
 
     def _heads(self, number: int) -> ViewHeads:
         if number not in (1, 2):

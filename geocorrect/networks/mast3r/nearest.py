@@ -13,6 +13,9 @@ STRIP = 64
 
 UNKNOWN, NOTHING = -2, -1
 
+QUERY_BLOCK, PATCH_GROUP = 8192, 16
+"""Queries at a time, and patches per product, of a restricted search."""
+
 
 class NearestDescriptor:
     """Most similar target pixel of any query pixel, by dot product; the first in row order on a tie.
@@ -43,15 +46,38 @@ class NearestDescriptor:
             return most_similar(self._field[pixels], self._targets)
         descriptors, linear = self._patches
         rows, columns = pixels // self._width, pixels % self._width
-        patch = rows // PATCH_PX * (self._width // PATCH_PX) + columns // PATCH_PX
-        found = torch.full_like(pixels, NOTHING)
-        for index in patch.unique().tolist():
-            allowed = self._admissible[index].nonzero().squeeze(1)
-            if len(allowed):
-                asking = patch == index
-                best = most_similar(self._field[pixels[asking]], descriptors[allowed].flatten(0, 1))
-                found[asking] = linear[allowed].flatten()[best]
-        return found
+        allowed = self._admissible[rows // PATCH_PX * (self._width // PATCH_PX) + columns // PATCH_PX]
+        parts = zip(self._field[pixels].split(QUERY_BLOCK), allowed.split(QUERY_BLOCK), strict=True)
+        best = torch.cat([most_similar_in_patches(queries, descriptors, allow) for queries, allow in parts])
+        return torch.where(best >= 0, linear.flatten()[best], NOTHING)
+
+
+def most_similar_in_patches(queries: Tensor, patches: Tensor, allowed: Tensor) -> Tensor:
+    """Index into the flattened patches (P, K, C) of the best target for each query (Q, C); −1 where none is allowed.
+
+    allowed: (Q, P) bool. Each patch is compared with all queries that may look into it, patches with about as many such
+    queries in one product: few large products, nothing but queries copied, one wait for a GPU.
+    """
+    n_queries, n_targets = len(queries), patches.shape[1]
+    asking = allowed.sum(0)
+    order = asking.argsort(descending=True)
+    of_pair = allowed.T.nonzero()[:, 1]
+    start = asking.cumsum(0) - asking
+    # One row more takes what the padding computes.
+    best = torch.full((n_queries + 1, len(patches)), -torch.inf, dtype=queries.dtype, device=queries.device)
+    for group, width in zip(order.split(PATCH_GROUP), asking[order[::PATCH_GROUP]].tolist(), strict=True):
+        if width == 0:
+            break
+        slot = torch.arange(width, device=queries.device)
+        row = of_pair[(start[group, None] + slot).clamp(max=len(of_pair) - 1)]
+        similarity = torch.bmm(patches[group], queries[row].mT).amax(1)
+        best[torch.where(slot < asking[group, None], row, n_queries), group[:, None]] = similarity
+    value, patch = best[:n_queries].max(1)
+    within = [
+        torch.bmm(patches[at], block.unsqueeze(2)).squeeze(2).argmax(1)
+        for at, block in zip(patch.split(256), queries.split(256), strict=True)
+    ]
+    return torch.where(value > -torch.inf, patch * n_targets + torch.cat(within), NOTHING)
 
 
 def most_similar(queries: Tensor, targets: Tensor) -> Tensor:
@@ -84,12 +110,15 @@ def most_similar(queries: Tensor, targets: Tensor) -> Tensor:
 def coarse_admissible(a: Tensor, b: Tensor, keep: int) -> Tensor:
     """(patches of a, patches of b) bool: the `keep` most similar patches both ways, and their neighbours.
 
-    A restriction, not a bound: it speeds the search up at the price of missing matches in patches of mixed content.
+    Two patches are as similar as the most similar quarters of theirs. A restriction, not a bound: it speeds the search
+    up at the price of missing matches in patches of mixed content.
     """
-    mean_a, mean_b = _patch_means(a), _patch_means(b)
-    similarity = mean_a.flatten(0, 1) @ mean_b.flatten(0, 1).T
-    forward = _top(similarity, keep).unflatten(1, mean_b.shape[:2])
-    backward = _top(similarity.T, keep).unflatten(1, mean_a.shape[:2])
+    quarters_a, quarters_b = _quarter_means(a), _quarter_means(b)
+    similarity = (quarters_a.flatten(0, 1) @ quarters_b.flatten(0, 1).T).unflatten(0, (-1, 4)).amax(1)
+    similarity = similarity.unflatten(1, (-1, 4)).amax(2)
+    grid_a, grid_b = _patch_grid(a), _patch_grid(b)
+    forward = _top(similarity, keep).unflatten(1, grid_b)
+    backward = _top(similarity.T, keep).unflatten(1, grid_a)
     return _dilate(forward).flatten(1) | _dilate(backward).flatten(1).T
 
 
@@ -121,9 +150,16 @@ def _patch_major(field: Tensor) -> tuple[Tensor, Tensor]:
     return patches(field), patches(linear).squeeze(-1)
 
 
-def _patch_means(field: Tensor) -> Tensor:
-    pooled = functional.avg_pool2d(field.permute(2, 0, 1), PATCH_PX).permute(1, 2, 0)
-    return functional.normalize(pooled, dim=-1)
+def _patch_grid(field: Tensor) -> tuple[int, int]:
+    return field.shape[0] // PATCH_PX, field.shape[1] // PATCH_PX
+
+
+def _quarter_means(field: Tensor) -> Tensor:
+    """(patches, 4, C) unit means of the quarters of each patch."""
+    pooled = functional.avg_pool2d(field.permute(2, 0, 1), PATCH_PX // 2).permute(1, 2, 0)
+    rows, columns = _patch_grid(field)
+    quarters = pooled.reshape(rows, 2, columns, 2, -1).transpose(1, 2).reshape(rows * columns, 4, -1)
+    return functional.normalize(quarters, dim=-1)
 
 
 def _top(similarity: Tensor, keep: int) -> Tensor:

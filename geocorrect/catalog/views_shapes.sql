@@ -1,4 +1,4 @@
--- Lines and polygons come ready-made from `correction_shape`, because SQLite alone cannot compute them.
+-- Lines and polygons, stored ready-made in `correction_shape` and indexed there: a map window costs what it shows.
 
 -- view: displacement LINESTRING | From where the photo was reported to where it was taken.
 select c.fid, c.image_id, i.sequence_id, i.captured_at, c.run_key, c.status, c.displacement_m, c.displacement_east_m,

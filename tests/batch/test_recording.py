@@ -1,0 +1,117 @@
+"""When results reach the catalog: in groups, after some seconds, and before a failure is told."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from batch_scene import street
+
+from geocorrect.batch import crew, run
+from geocorrect.batch.crew import Limits
+from geocorrect.batch.engine import CrewEngine, InProcessEngine
+from geocorrect.batch.stop import StopRequest
+from geocorrect.batch.worker import Outcome, Task
+from geocorrect.catalog import Catalog
+from geocorrect.config import Settings
+from geocorrect.errors import Reason
+from geocorrect.records import Image, Rejection
+
+
+def done(task: Task) -> Outcome:
+    return Outcome(Rejection(task.image.id, Reason.UNCERTAIN), task.pairs, (), task.input_hash)
+
+
+@dataclass
+class Interrupted:
+    """An engine in whose work somebody presses Ctrl-C twice, or whose third image meets what a human must mend."""
+
+    error: type[BaseException]
+
+    def map(
+        self, _make: object, pieces: Iterable[list[Task]], _stop: StopRequest, _wait: Callable[[], None]
+    ) -> Iterator[Outcome]:
+        for count, task in enumerate(next(iter(pieces))):
+            if count == 3:
+                raise self.error
+            yield done(task)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_what_is_in_hand_is_stored_before_the_end(
+    error: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "build_engine", lambda _options: Interrupted(error))
+    with Catalog.open(str(tmp_path / "c.gpkg"), create=True) as catalog:
+        street(catalog, 10, 10)
+        with pytest.raises(error):
+            run.run_batch(Settings(), catalog, StopRequest())
+        assert catalog.counts() == {"rejected": 3}
+
+
+class SlowSeat:
+    """Has every outcome at once but the fourth, which it gives when it is told to."""
+
+    def __init__(self, release: threading.Event) -> None:
+        self._release, self._count = release, 0
+
+    def ready(self) -> Future[object]:
+        found: Future[object] = Future()
+        found.set_result(True)
+        return found
+
+    def submit(self, task: Task) -> Future[Outcome]:
+        found: Future[Outcome] = Future()
+        self._count += 1
+        if self._count == 4:
+            threading.Thread(target=lambda: (self._release.wait(60.0), found.set_result(done(task)))).start()
+        else:
+            found.set_result(done(task))
+        return found
+
+    def died(self, error: BaseException) -> bool:
+        return False
+
+    def memory_mb(self) -> float:
+        return float("nan")
+
+    def kill(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def test_results_do_not_wait_for_a_slow_photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three results and a fourth photo that goes on until somebody has seen the three in the catalog."""
+    release, stored = threading.Event(), []
+    monkeypatch.setattr(run, "SECONDS_PER_TRANSACTION", 0.2)
+    monkeypatch.setattr(crew, "LOOK_S", 0.05)
+    engine = CrewEngine(lambda _make: SlowSeat(release), 1, Limits())
+    monkeypatch.setattr(run, "build_engine", lambda _options: engine)
+
+    def progress(count: int, _todo: int) -> None:
+        stored.append(count)
+        release.set()
+
+    with Catalog.open(str(tmp_path / "c.gpkg"), create=True) as catalog:
+        street(catalog, 5, 5)
+        run.run_batch(Settings(), catalog, StopRequest(max_runtime_s=30.0), progress)
+        assert catalog.counts() == {"rejected": 5}
+    assert stored[0] == 3
+    assert stored[-1] == 5
+
+
+def test_one_process_stores_what_is_old_before_the_next_photo() -> None:
+    order: list[str] = []
+
+    def work(item: Task) -> Outcome:
+        order.append(item.image.id)
+        return done(item)
+
+    piece = [Task(Image(name, None, None, None), np.full(3, np.nan), float("nan"), (), ()) for name in "ab"]
+    list(InProcessEngine().map(lambda: work, iter([piece]), StopRequest(), lambda: order.append("?")))
+    assert order == ["?", "a", "?", "b"]
