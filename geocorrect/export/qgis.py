@@ -111,12 +111,13 @@ def _source(catalog: Catalog, layer: _Layer, path: Path) -> tuple[str, str]:
     if catalog.engine.dialect.name == "sqlite":
         relative = os.path.relpath(Path(str(url.database)).absolute(), path.absolute().parent)
         return "ogr", f"./{Path(relative).as_posix()}|layername={layer.name}"
-    host = url.host or url.query.get("host")
+    # A socket's folder and port stand in the query of the address.
+    host, port = url.host or url.query.get("host"), url.port or url.query.get("port")
     parts = {
         "service": url.query.get("service"),
         "dbname": url.database,
         "host": host,
-        "port": None if url.port is None else str(url.port),
+        "port": None if port is None else str(port),
         "key": "fid",
     }
     listed = " ".join(f"{name}='{_quoted(value)}'" for name, value in parts.items() if isinstance(value, str) and value)

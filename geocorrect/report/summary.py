@@ -152,7 +152,16 @@ def _promise_kept(contents: Contents) -> list[str]:
     if not pairs:
         return []
     kept = share(share_of(sum(error <= predicted for error, predicted in pairs), len(pairs)))
-    return [f"Of the true errors, {kept} are within their prediction, which promises 68 % (n = {len(pairs):,})."]
+    said = [f"Of the true errors of accepted photos, {kept} are within their prediction, which promises 68 % "
+            f"(n = {len(pairs):,})."]  # fmt: skip
+    doubtful = [error for error, _ in _error_pairs(contents.of_status(Status.REVIEW))]
+    if doubtful:
+        wrong = sum(error > FALSE_ACCEPT_M for error in doubtful)
+        said.append(
+            f"Of those that wait for a review, {wrong:,} of {len(doubtful):,} would be wrong by more than "
+            f"{FALSE_ACCEPT_M:g} m."
+        )
+    return said
 
 
 def _error_pairs(photos: Iterable[Photo]) -> list[tuple[float, float]]:

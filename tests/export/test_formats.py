@@ -336,7 +336,7 @@ def test_a_server_project_can_be_handed_on(tmp_path: Path, postgis_url: str) -> 
     with Catalog.open(postgis_url, create=True) as catalog:
         world.fill(catalog, 3)
         url = catalog.engine.url.set(username="the_owner", password="hunter2")
-        catalog.engine.url = url.update_query_dict({"sslmode": "verify-full", "service": "streets"})  # type: ignore[misc]
+        catalog.engine.url = url.update_query_dict({"sslmode": "verify-full", "service": "streets", "port": "5433"})  # type: ignore[misc]
         export_catalog(catalog, tmp_path / "p.qgz")
         for name in ("a.geojson", "a.csv", "a.gpkg"):
             assert export_catalog(catalog, tmp_path / name) == 3
@@ -344,6 +344,7 @@ def test_a_server_project_can_be_handed_on(tmp_path: Path, postgis_url: str) -> 
         project = archive.read("p.qgs").decode()
     assert "hunter2" not in project
     assert "the_owner" not in project
+    assert project.count("port='5433'") == len(LAYERS)
     assert project.count("sslmode=verify-full") == project.count("service='streets'") == len(LAYERS)
     assert "CC-BY-SA-4.0" in (
         ElementTree.fromstring(project.split("\n", 1)[1]).findtext("projectMetadata/license") or ""

@@ -122,8 +122,10 @@ def test_postgis_as_a_reader(scene: Scene, tmp_path: Path, postgis_url: str, as_
         copy_catalog(source, catalog)
         export_catalog(catalog, tmp_path / f"{scene.name}-server.qgz")
     url = make_url(as_reader)
-    host, port = url.query.get("host") or url.host, f"port='{url.port}'" if url.port else ""
-    base = f"dbname='{url.database}' host='{host}' {port} user='{url.username}' password='{url.password}' key='fid'"
+    host, port = url.query.get("host") or url.host, url.port or url.query.get("port") or 5432
+    base = (
+        f"dbname='{url.database}' host='{host}' port='{port}' user='{url.username}' password='{url.password}' key='fid'"
+    )
     spatial = {view.name for view in views_of("postgresql") if view.spatial} | {"image", "anchor"}
     assert {layer.name for layer in LAYERS} <= spatial
     layers = [

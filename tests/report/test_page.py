@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from report_world import CREATOR, DEVICE, SEQUENCE
+from report_world import CREATOR, DEVICE, SEQUENCE, true_places
 
+from geocorrect.catalog import Catalog
 from geocorrect.errors import Status
 from geocorrect.records import Attribution
-from geocorrect.report.contents import Contents, Photo
+from geocorrect.report.contents import Contents, Photo, read_contents
 from geocorrect.report.page import PageOptions, render_page
 from geocorrect.report.provenance import run_facts, safe_url, without_password
 from geocorrect.report.summary import key_figures, note_sentences, summary_sentences
@@ -110,8 +111,15 @@ def test_the_summary_says_what_happened_in_numbers(judged: Contents) -> None:
     notes = plain(" ".join(note_sentences(judged)))
     assert "4 photos were rejected rather than guessed: too few matches (4)" in notes
     assert "Of the 20 photos that anchors can see, 4 were rejected." in notes
-    assert "100 % [" in notes
+    assert "Of the true errors of accepted photos, 100 % [" in notes
+    assert "Of those that wait for a review, 0 of 2 would be wrong by more than 1 m." in notes
     assert "LiDAR (an oracle)" in notes
+
+
+def test_a_photo_for_review_that_is_far_off_is_told(catalog: Catalog) -> None:
+    """Not published, but somebody will look at it: a page that counts accepted photos only would hide it."""
+    notes = plain(" ".join(note_sentences(read_contents(catalog, true_places(400.0)))))
+    assert "Of those that wait for a review, 2 of 2 would be wrong by more than 1 m." in notes
 
 
 def test_without_truth_nothing_is_claimed_about_it(contents: Contents) -> None:
