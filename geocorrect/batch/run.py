@@ -112,7 +112,7 @@ def run_batch(
     run_id, summary.run_key = catalog.begin_run(manifest), manifest.run_key
     note_run_key(manifest.run_key)
     log.info("run %s: %d images due", run_id, len(planned.plan))
-    newest = catalog.newest_run(manifest.config_key)
+    newest = catalog.newest_run(planned.description.config_key)
     todo = todo.for_start(newest[1].n_starts if newest else 1)
     pieces = Tiles.of(settings, catalog, planned.scene).pieces(todo)
     make_worker = LoggedWorkers(GuardedWorkers(planned.description))
