@@ -334,7 +334,10 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="also with torch.compile")
     parser.add_argument("--official", type=Path, help="checkout of the authors' code")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--quick", action="store_true", help="two anchors, once: says that it runs, not how fast")
     arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.anchors, arguments.repeats = 2, 1
     if arguments.official and arguments.device != "cpu":
         parser.error("--official compares CPU-seconds; leave --device at cpu")
     clock, fields = Clock(), synthetic_fields(arguments.device)

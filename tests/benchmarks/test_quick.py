@@ -23,8 +23,6 @@ def test_every_benchmark_knows_quick(path: Path) -> None:
     functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     if "main" not in functions:
         return  # a helper of another benchmark: running it does nothing
-    if path.stem == "mast3r" and "--quick" not in options(tree):
-        pytest.xfail("benchmarks/mast3r.py has no --quick yet")
     assert "--quick" in options(tree)
     positional = [name for name in options(tree) if not name.startswith("-")]
     assert all('nargs="?"' in line for line in path.read_text().splitlines() for name in positional
