@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,13 +16,11 @@ from geocorrect.depth.base import DepthSource
 from geocorrect.depth.monocular import (
     TRAINED_FOCAL,
     DepthAnythingOptions,
-    DepthProOptions,
     MonocularDepth,
     Scene,
     Size,
     ZoeDepthOptions,
     build_depth_anything,
-    build_depth_pro,
     build_zoedepth,
 )
 from geocorrect.depth.predictors import DepthAnything, DepthPro, Prediction, ZoeDepth
@@ -49,15 +46,6 @@ def depth_anything(tmp_path_factory: pytest.TempPathFactory) -> MonocularDepth:
     folder = tmp_path_factory.mktemp("weights")
     runtime = weights_world.runtime_with(folder, OUTDOOR.name, weights_world.depth_anything)
     return build_depth_anything(DepthAnythingOptions(runtime, short_side_px=56))
-
-
-@pytest.fixture(scope="module")
-def depth_pro(tmp_path_factory: pytest.TempPathFactory) -> DepthPro:
-    folder = tmp_path_factory.mktemp("weights")
-    runtime = weights_world.runtime_with(folder, "depth_pro", weights_world.depth_pro)
-    source = build_depth_pro(DepthProOptions(runtime))
-    assert isinstance(source.predictor, DepthPro)
-    return replace(source.predictor, side_px=64)
 
 
 class Flat:
@@ -210,28 +198,6 @@ def test_truncated_weights_are_refused(tmp_path: Path, keep: float) -> None:
         build_depth_anything(DepthAnythingOptions(runtime)).depth_of(DARK, camera_of(DARK))
 
 
-@pytest.mark.parametrize("focal_px", [30.0, 70.0, 250.0])
-def test_depth_pro_uses_the_known_focal_length(depth_pro: DepthPro, focal_px: float) -> None:
-    """The formula of the library's post-processing, told the true field of view, is the independent statement."""
-    photo = random_photo(100, 75)
-    assert depth_pro.model.config.use_fov_model is False
-    canonical = _canonical(depth_pro, photo)
-    fov_rad = 2.0 * math.atan(100 / (2.0 * focal_px))
-    focal_of_the_library = 0.5 * 100 / math.tan(0.5 * fov_rad)
-    expected = 1.0 / np.clip(canonical * 100 / focal_of_the_library, 1e-4, 1e4)
-    found = depth_pro.predict(photo, camera_of(photo, focal_px)).z_m
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
-
-
-def _canonical(depth_pro: DepthPro, photo: np.ndarray) -> np.ndarray:
-    """The raw output of the network for this photo."""
-    from geocorrect.networks.image_input import SYMMETRIC, normalised, resized
-
-    with torch.inference_mode():
-        pixels = normalised(resized(photo, (depth_pro.side_px, depth_pro.side_px)), SYMMETRIC)
-        return depth_pro.model(pixel_values=pixels[None]).predicted_depth[0].numpy()
-
-
 def test_depth_pro_formula_by_hand() -> None:
     """Canonical inverse depth 0.5 seen by a camera with focal = 2 widths is 4 m away."""
 
@@ -244,12 +210,6 @@ def test_depth_pro_formula_by_hand() -> None:
 
     found = DepthPro(Canonical()).predict(DARK, pinhole(64, 48, 128.0)).z_m
     np.testing.assert_allclose(found, 4.0)
-
-
-def test_depth_pro_is_cached_per_focal_length(depth_pro: DepthPro) -> None:
-    wide, long = camera_of(DARK, 40.0), camera_of(DARK, 80.0)
-    assert depth_pro.needs(wide) != depth_pro.needs(long)
-    assert depth_pro.needs(wide) == depth_pro.needs(wide.resized(128, 96))
 
 
 def test_zoedepth_removes_its_margins(tmp_path: Path) -> None:
