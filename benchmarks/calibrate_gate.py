@@ -40,6 +40,7 @@ LIMIT_M = 1.0
 """What a false accept is: a position wrong by more than this."""
 CLEAN = ("1 anchor", "2 anchors", "4 anchors", "4 anchors, focal 3 %")
 TARGET_FALSE_SHARE = 0.01
+SAFETY = 0.6
 FOLDS = 5
 ALIASED_INLIERS = 150
 """A wrong anchor with more inliers than this is a copy of the right place, not another street."""
@@ -343,10 +344,10 @@ def _probability(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _threshold(probability: np.ndarray, wrong: np.ndarray) -> float:
-    """Largest threshold at which at most TARGET_FALSE_SHARE / 2 of the accepted are wrong."""
+    """Largest threshold at which at most SAFETY · TARGET_FALSE_SHARE of the accepted are wrong."""
     order = np.argsort(probability)
     share = np.cumsum(wrong[order]) / np.arange(1, len(order) + 1)
-    allowed = np.flatnonzero(share <= TARGET_FALSE_SHARE / 2)
+    allowed = np.flatnonzero(share <= SAFETY * TARGET_FALSE_SHARE)
     return float(probability[order][allowed[-1]]) if len(allowed) else 0.0
 
 

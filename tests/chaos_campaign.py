@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaos import Chaos, Scene, Tally, kinds_of_a_round, make_scene, serving
-from chaos_migration import kill_upgrades, make_old
+from chaos_migration import OLD, kill_upgrades
+from old_catalog import make_old
 from postgis_fixture import Cluster, execute, installed_programs, with_database
 from small_city import SmallCity, build_city
 
@@ -88,7 +89,7 @@ def fight(site: Site, campaign: Campaign) -> Tally:
 def _old_with_results(scene: Scene, n_kills: int, chaos: Chaos) -> None:
     if scene.run("run"):
         raise AssertionError(scene.last_words())
-    make_old(scene.url)
+    make_old(scene.url, OLD)
     kill_upgrades(chaos, scene, n_kills)
 
 

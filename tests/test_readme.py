@@ -42,7 +42,7 @@ EXIT_TEXT = {
     ExitCode.DATABASE: "catalog unreachable, locked or of another version",
     ExitCode.MODEL: "weights missing or licence not accepted",
     ExitCode.TOO_MANY_REJECTED: "done, but more photos were rejected than `batch.max_rejected_share`",
-    ExitCode.REMOTE: "the imagery service refused or is down",
+    ExitCode.REMOTE: "the imagery service or the Ray cluster refused or is down",
     ExitCode.INCOMPLETE_HARVEST: "done, but the service would not answer for some parts: run again",
     ExitCode.OUTPUT: "the output cannot be written",
     ExitCode.SCENE_BUSY: "another run holds the scene",

@@ -67,16 +67,21 @@ def require_current(engine: Engine) -> None:
     """Raise DatabaseError, with the remedy, unless the catalog has exactly the schema of this version."""
     with translated_errors(engine), engine.connect() as connection:
         found = current_revision(connection)
-        known = set(connection.execute(select(reason.c.reason)).scalars()) if found == REVISION else set()
+        unknown = _unknown_reasons(connection) if found == REVISION else []
     if found is None:
         raise DatabaseError(f"{describe(engine)} is not a geocorrect catalog; create one with `geocorrect init`")
     if found != REVISION:
         _refuse_revision(engine, found)
     # A result with a reason that the database does not know would only be refused in the middle of a run.
-    if unknown := sorted({code.value for code in REASON_TEXT} - known):
+    if unknown:
         raise DatabaseError(
             f"{describe(engine)} does not know the reason {', '.join(unknown)} yet; run `geocorrect db upgrade`"
         )
+
+
+def _unknown_reasons(connection: Connection) -> list[str]:
+    known = set(connection.execute(select(reason.c.reason)).scalars())
+    return sorted({code.value for code in REASON_TEXT} - known)
 
 
 def upgrade(engine: Engine) -> None:
@@ -119,6 +124,7 @@ def upgrade_is_due(engine: Engine) -> bool:
             connection.execute(text(f"select made_from from {VERSION_TABLE}")).scalar()
             != made_from(connection.dialect.name)
             or bool(missing_views(connection))
+            or bool(_unknown_reasons(connection))
             or (connection.dialect.name == "sqlite" and bool(broken_rtrees(connection)))
         )
 

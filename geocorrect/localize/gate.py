@@ -33,6 +33,10 @@ SUPPORTING_SHARE = 0.5
 also with half of their matches on a vehicle; wrong ones up to 0.44, as their far points fit any pose along the street.
 """
 
+CONFIRMED_COVERAGE = 0.45
+"""Several anchors that agree confirm each other: a photo whose features lie on a smaller part (SIFT on a bare street:
+0.2) is judged as this, below which the fit has seen next to nothing."""
+
 ABLE_MATCHES = 40
 """An anchor with this many verified matches and no support contradicts the pose."""
 
@@ -139,7 +143,7 @@ def gate_features(statistics: Mapping[str, float]) -> tuple[float, ...]:
     return (
         float(np.log(max(s["n_inliers"], 1.0))),
         s["inlier_share"],
-        float(np.sqrt(max(s["coverage"], 0.0))),
+        float(np.sqrt(max(s["coverage"], 0.0 if s["supporting_anchors"] < 2 else CONFIRMED_COVERAGE))),
         float(np.log(np.clip(s["expected_error_m"], 1e-3, 1e3))),
         s["alternative_share"],
         float(min(s["supporting_anchors"], 4.0)),

@@ -33,8 +33,6 @@ def test_the_page_shows_commands() -> None:
         "estimator.py",
         "estimator_bars.py",
         "calibrate_gate.py",
-        "sequences.py",
-        "sequences_demo.py",
     }
 
 
