@@ -154,13 +154,15 @@ def fit_model(rows: Sequence[dict[str, Any]]) -> Model:
     inflation = _inflation(np.array([r["nees"] * r["inflation"] for r in right if r["cell"] in CLEAN]))
     sigmas = np.array([r["gate"]["scale_sigmas"] for r in right])
     lone = np.array([r["gate"]["coverage"] for r in right if r["gate"]["supporting_anchors"] == 1])
+    if not np.isfinite(sigmas).any() or not len(lone):
+        raise SystemExit("too few solutions to fit to: run more queries, of cells with one anchor and with several")
     features = np.array([_features(r, inflation) for r in rows])
     mean, spread = features[told].mean(0), features[told].std(0) + 1e-9
     scaled = (features - mean) / spread
     limited = Model(
         mean, spread, _logistic(scaled[told], wrong[told]), 1.0,
         1.5 * float(np.quantile(sigmas[np.isfinite(sigmas)], 0.99)),
-        float(np.quantile(lone, 0.02)) if len(lone) else 0.0,
+        float(np.quantile(lone, 0.02)),
         inflation,
     )  # fmt: skip
     # The threshold is set on probabilities of models that have not seen the solution.

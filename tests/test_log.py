@@ -73,6 +73,7 @@ def test_log_records_are_redacted_with_their_exceptions() -> None:
 @pytest.fixture
 def json_log(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], list[dict[str, object]]]]:
     """The lines of stderr, each of them parsed; the log is text again afterwards."""
+    end_run()  # of a run that another test began in this process
     set_up_logging(LogOptions("info", "json"))
     yield lambda: [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     end_run()

@@ -44,8 +44,8 @@ def test_every_command_of_the_page_runs(tmp_path: Path) -> None:
     for shown in commands():
         small = [re.sub(r"^300$|^20$", "1", word) for word in shown]
         if shown[1:2] == ["run"] and "calibrate_gate.py" in shown[0]:
-            small[small.index("--queries") + 1] = "2"
-            small += ["--cells", "1 anchor", "1 anchor, half wrong"]
+            small[small.index("--queries") + 1] = "6"
+            small += ["--cells", "1 anchor", "2 anchors", "1 anchor, half wrong"]
         elif shown[1:2] == ["run"]:
             small += ["--cells", "k1"]
         printed = run(small, tmp_path)
