@@ -72,19 +72,29 @@ def robust_weights(
 def normal_equations(
     problem: Problem, state: State, at: Linearised, weights: Weights, prior_information: Float
 ) -> NormalEquations:
-    """Assemble the weighted normal equations, anchor by anchor; prior_information (D,) pulls deviations to zero."""
-    size = GLOBAL + PER_ANCHOR * problem.n_anchors
-    information = np.diag(prior_information)
-    gradient = -prior_information * state.deviations()
-    expected, by_pose = problem.pose_prior.rows(state.rotation, state.centre)
-    information[:6, :6] += by_pose.T @ by_pose
-    gradient[:6] -= by_pose.T @ expected
+    """The weighted normal equations; prior_information (D,) pulls deviations to zero."""
+    return assemble(problem, state, whiten(problem, state, at, weights), prior_information)
+
+
+def whiten(problem: Problem, state: State, at: Linearised, weights: Weights) -> Float:
+    """(M, 3, WIDTH + 1) `design` with the residual as last column, each row times the root of its weight."""
     whitened = np.empty((len(problem.track), 3, WIDTH + 1))
     whitened[:, :, :WIDTH] = design(problem, state, at)
     whitened[:, :2, WIDTH] = at.pixel
     whitened[:, 2, WIDTH] = np.nan_to_num(at.depth)
     whitened[:, :2] *= np.sqrt(weights.pixel)[:, None, None]
     whitened[:, 2] *= np.sqrt(weights.depth)[:, None]
+    return whitened
+
+
+def assemble(problem: Problem, state: State, whitened: Float, prior_information: Float) -> NormalEquations:
+    """Normal equations of whitened rows and priors, anchor by anchor."""
+    size = GLOBAL + PER_ANCHOR * problem.n_anchors
+    information = np.diag(prior_information)
+    gradient = -prior_information * state.deviations()
+    expected, by_pose = problem.pose_prior.rows(state.rotation, state.centre)
+    information[:6, :6] += by_pose.T @ by_pose
+    gradient[:6] -= by_pose.T @ expected
     by_distance = np.einsum("nij,ni->nj", whitened, whitened[:, :, LAMBDA])
     coupling = np.zeros((problem.n_tracks, size))
     coupling[:, :GLOBAL] = problem.by_track @ by_distance[:, :GLOBAL]

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from geocorrect.localize.joint_problem import Problem
-from geocorrect.localize.joint_solve import Solved, Weights, normal_equations, solve_step
+from geocorrect.localize.joint_problem import Problem, State
+from geocorrect.localize.joint_solve import Solved, assemble, solve_step, whiten
 from geocorrect.records import NAN
 
 Float = NDArray[np.float64]
@@ -25,14 +25,14 @@ def leave_one_out_m(problem: Problem, solved: Solved, prior_information: Float) 
     used = np.flatnonzero(solved.active > 0)
     if len(used) < 2:
         return NAN
-    shifts = [_shift_m(problem, solved, prior_information, int(anchor)) for anchor in used]
-    return float(max(shifts))
+    whitened = whiten(problem, solved.state, solved.at, solved.weights)
+    return max(_shift_m(problem, solved.state, whitened, prior_information, int(anchor)) for anchor in used)
 
 
-def _shift_m(problem: Problem, solved: Solved, prior_information: Float, anchor: int) -> float:
-    kept = (problem.anchor != anchor).astype(float)
-    weights = Weights(solved.weights.pixel * kept, solved.weights.depth * kept, solved.weights.support * kept)
-    system = normal_equations(problem, solved.state, solved.at, weights, prior_information)
+def _shift_m(problem: Problem, state: State, whitened: Float, prior_information: Float, anchor: int) -> float:
+    rest = whitened.copy()
+    rest[problem.starts[anchor] : problem.starts[anchor + 1]] = 0.0
+    system = assemble(problem, state, rest, prior_information)
     try:
         step, _ = solve_step(system, DAMPING)
     except np.linalg.LinAlgError:
