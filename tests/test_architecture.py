@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,10 @@ def test_start_up_imports_nothing_heavy(arguments: list[str]) -> None:
     imported = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in run.stderr.splitlines() if "|" in line}
     assert "geocorrect" in imported
     assert not imported & heavy
+
+
+def test_no_test_is_named_by_the_clock(request: pytest.FixtureRequest) -> None:
+    """Two test processes collect a second apart: a name that holds the time stops both before the first test."""
+    now = datetime.now(UTC)
+    today = [now.strftime("%d %b %Y"), now.strftime("%Y-%m-%d"), str(int(now.timestamp()))[:6]]
+    assert not [item.nodeid for item in request.session.items if any(day in item.nodeid for day in today)]

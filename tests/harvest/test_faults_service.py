@@ -37,6 +37,8 @@ def is_graph_data(request: LookalikeRequest) -> bool:
 
 # --- row 1: rate limits ---
 
+NOW_AS_HTTP_DATE = format_datetime(datetime.now(UTC), usegmt=True)
+
 
 @pytest.mark.parametrize(
     ("status", "body", "retry_after"),
@@ -45,8 +47,9 @@ def is_graph_data(request: LookalikeRequest) -> bool:
         (403, LIMIT_BODY, "0"),
         (429, HTML, "garbage"),
         (429, b"<?xml version='1.0'?><Error/>", "-5"),
-        (429, b"", format_datetime(datetime.now(UTC), usegmt=True)),
+        (429, b"", NOW_AS_HTTP_DATE),
     ],
+    ids=["no-header", "403", "garbage-in-html", "negative-in-xml", "http-date-without-body"],
 )
 def test_rate_limit_loses_nothing(site: SiteFactory, status: int, body: bytes, retry_after: str | None) -> None:
     headers = {} if retry_after is None else {"Retry-After": retry_after}
