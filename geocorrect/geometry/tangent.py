@@ -22,7 +22,11 @@ def tangent_to_px(camera: Camera, px: Float, rays: Float) -> Float:
     """(N, 2, 3) linear map from a small offset of the unit rays (N, 3) to pixels, from the camera's own numeric
     derivative at each pixel (N, 2); 0 where there is none.
     """
-    along_u, along_v = (unit_rays(camera, px + half) - unit_rays(camera, px - half) for half in np.eye(2) / 2)
+    half_u, half_v = np.eye(2) / 2
+    after_u, before_u, after_v, before_v = unit_rays(
+        camera, np.concatenate([px + half_u, px - half_u, px + half_v, px - half_v])
+    ).reshape(4, -1, 3)
+    along_u, along_v = after_u - before_u, after_v - before_v
     u, v = (step - rays * np.einsum("ni,ni->n", rays, step)[:, None] for step in (along_u, along_v))
     uu, uv, vv = (np.einsum("ni,ni->n", first, second) for first, second in ((u, u), (u, v), (v, v)))
     determinant = uu * vv - uv**2

@@ -25,7 +25,7 @@ from geocorrect.localize.leave_one_out import leave_one_out_m
 from geocorrect.localize.observations import Observations, focal_px
 from geocorrect.localize.options import JointOptions, LocalizeOptions, pixel_scale
 from geocorrect.localize.pooled import georeference_covariance
-from geocorrect.localize.pose_prior import PosePrior, pose_prior
+from geocorrect.localize.pose_prior import pose_prior
 from geocorrect.localize.solution import AnchorFit, Solution
 from geocorrect.records import NAN, ScaleSource
 
@@ -47,7 +47,10 @@ def solve_joint(
     have matches. reported_m: (3,) in the anchors' world, read by the weak priors of `options.joint.prior` alone.
     """
     origin_m = np.mean([o.anchor.world_from_cam.translation_m for o in observations], axis=0)
-    starts, singles = hypotheses(observations, origin_m, camera, options, seed)
+    rows = choose_rows(observations, options.joint.max_matches, seed)
+    few = choose_rows(observations, min(options.joint.max_trial_matches, options.joint.max_matches), seed)
+    trial_observations = [o.subset(r) for o, r in zip(observations, few, strict=True)]
+    starts, singles = hypotheses(trial_observations, origin_m, camera, options, seed)
     if not starts:
         depth_free = not any(o.has_depth.any() for o in observations)
         return Reason.TOO_FEW_POINTS if depth_free else Reason.TOO_FEW_INLIERS
@@ -55,10 +58,10 @@ def solve_joint(
     sigma_px = options.joint.sigma_px * float(np.mean([pixel_scale(o.anchor.camera) for o in observations]))
 
     weak = pose_prior(reported_m, observations, origin_m, options.joint.prior)
-    trial = _problem(observations, camera, origin_m, options.joint.max_trial_matches, seed, weak)
+    problem = build_problem(observations, rows, camera, origin_m, weak)
+    trial = problem.subset(problem.rows_of(few))
     ranked = _compete(trial, starts, prior, sigma_px, options.joint)
     (best, found), best_score = ranked[0]
-    problem = _problem(observations, camera, origin_m, options.joint.max_matches, seed, weak)
     state = with_distances(problem, found.state, found.sigma_px, options.joint)
     solved = refine(problem, state, prior, found, options.joint)
     polished = polish(problem, solved, observations, camera, prior, options)
@@ -112,12 +115,6 @@ def prior_information(observations: Sequence[Observations], camera: Camera, opti
     return np.array(shared)
 
 
-def _problem(
-    observations: Sequence[Observations], camera: Camera, origin_m: Float, limit: int, seed: int, weak: PosePrior
-) -> Problem:
-    return build_problem(observations, choose_rows(observations, limit, seed), camera, origin_m, weak)
-
-
 def _compete(
     problem: Problem, starts: Sequence[Pose], prior: Float, sigma_px: float, options: JointOptions
 ) -> list[tuple[tuple[Pose, Solved], float]]:
@@ -148,7 +145,7 @@ def _fits(
     """Per anchor: which of its observations took part and support the pose, and where it alone would put the
     camera.
     """
-    length = np.linalg.norm(solved.at.pixel, axis=1)
+    length = np.linalg.norm(solved.at.pixel, axis=0)
     fits = []
     for n, (o, single) in enumerate(zip(observations, singles, strict=True)):
         rows = slice(problem.starts[n], problem.starts[n + 1])

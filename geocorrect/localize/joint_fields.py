@@ -19,8 +19,10 @@ from scipy.linalg import cho_factor, cho_solve
 
 from geocorrect.geometry.camera import Camera
 from geocorrect.localize.covariance import cosine_basis, wave_amplitudes
-from geocorrect.localize.joint_problem import GLOBAL, PER_ANCHOR, UNCALIBRATED_LOG_SIGMA, Problem, State
-from geocorrect.localize.joint_solve import LAMBDA, OWN, Solved, Weights, design, robust_weights
+from geocorrect.localize.joint_normal import LAMBDA, OWN, Weights, design, placement
+from geocorrect.localize.joint_problem import GLOBAL, PER_ANCHOR, UNCALIBRATED_LOG_SIGMA, Problem
+from geocorrect.localize.joint_residuals import State
+from geocorrect.localize.joint_solve import Solved, robust_weights
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import LocalizeOptions, pixel_scale
 
@@ -136,8 +138,8 @@ class _Fields:
     """The smooth fields at the observations, each a basis times its prior amplitude, so that the prior of every
     coefficient but the query's shift is 1.
 
-    query_shift: (T, W − 1) basis of the query's pixel shift, its sigma (W − 1,) px; shared_depth: (M, W);
-    own_px: (M, W) anchor's pixel field; own_depth: (M, W); offset_sigma: (K,) amplitude of the shared depth offset.
+    query_shift: (W − 1, T) basis of the query's pixel shift, its sigma (W − 1,) px; shared_depth: (W, M);
+    own_px: (W, M) anchor's pixel field; own_depth: (W, M); offset_sigma: (K,) amplitude of the shared depth offset.
     weights: of the residuals, with the depths weighed by their own sigma.
     """
 
@@ -164,26 +166,50 @@ class _Fields:
         # Errors that are smooth over the whole image are modelled here; those of calibrated patches are finer.
         raw = np.array([o.common_log_sigma > UNCALIBRATED_LOG_SIGMA for o in observations])[problem.anchor]
         plain = replace(problem, depth_inflation=np.where(raw, 1.0, problem.depth_inflation))
-        waves, basis = wave_amplitudes(camera), cosine_basis(problem.query_px, camera)
-        sigma = np.nan_to_num(problem.depth_sigma) * noise.depth_field_share
+        waves, basis = wave_amplitudes(camera), np.ascontiguousarray(cosine_basis(problem.query_px, camera).T)
+        sigma = problem.known_depth(problem.depth_sigma) * noise.depth_field_share
         offset = np.sqrt(noise.depth_shared) * np.array([o.common_log_sigma for o in observations])
-        amplitude = np.sqrt(noise.depth_shared) * sigma[:, None] * waves
-        amplitude[:, 0] = np.hypot(amplitude[:, 0], offset[problem.anchor])
-        smooth = np.empty((len(problem.track), len(waves)))
+        amplitude = np.sqrt(noise.depth_shared) * waves[:, None] * sigma
+        amplitude[0] = np.hypot(amplitude[0], offset[problem.anchor])
+        smooth = np.empty((len(waves), len(problem.track)))
         field_px = np.empty(len(problem.track))
-        for n, o in enumerate(observations):
-            rows = slice(problem.starts[n], problem.starts[n + 1])
-            smooth[rows] = cosine_basis(problem.anchor_px[rows], o.anchor.camera) * wave_amplitudes(o.anchor.camera)
+        for rows, o in zip(problem.rows, observations, strict=True):
+            smooth[:, rows] = (
+                cosine_basis(problem.anchor_px[rows], o.anchor.camera) * wave_amplitudes(o.anchor.camera)
+            ).T
             field_px[rows] = quality * noise.anchor_field_px * pixel_scale(o.anchor.camera)
         return cls(
-            basis[:, 1:],
+            basis[1:],
             quality * noise.query_field_px * pixel_scale(camera) * waves[1:],
-            basis[problem.track] * amplitude,
-            smooth * field_px[:, None],
-            smooth * (np.sqrt(1 - noise.depth_shared) * sigma)[:, None],
-            amplitude[problem.starts[:-1], 0],
+            basis[:, problem.track] * amplitude,
+            smooth * field_px,
+            smooth * (np.sqrt(1 - noise.depth_shared) * sigma),
+            amplitude[0, problem.starts[:-1]],
             robust_weights(plain, solved.at, solved.sigma_px, 1.0, solved.active, options.joint),
         )
+
+    def of_anchor(self, problem: Problem, n: int) -> _AnchorFields:
+        """The fields at the rows of one anchor."""
+        rows = problem.rows[n]
+        own_px, weight_px = self.own_px[:, rows], self.weights.pixel[rows]
+        return _AnchorFields(
+            self.query_shift[:, problem.track[rows]],
+            self.shared_depth[:, rows],
+            (own_px, own_px, self.own_depth[:, rows]),
+            (weight_px, weight_px, self.weights.depth[rows]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _AnchorFields:
+    """The fields at one anchor's observations (m): the query's shift (W − 1, m), the shared depth field (W, m), and for
+    each of the residuals u, v, log depth its own field (W, m) and its weights (m,).
+    """
+
+    query_shift: Float
+    shared_depth: Float
+    own: tuple[Float, Float, Float]
+    weights: tuple[Float, Float, Float]
 
 
 def _normal_equations(
@@ -192,30 +218,32 @@ def _normal_equations(
     """(H, b) over common and own unknowns with the λ eliminated."""
     size = layout.start(problem.n_anchors)
     information, gradient = _priors(problem, solved.state, layout, fields, prior)
-    design_rows = design(problem, solved.state, solved.at)
-    residual = np.concatenate([solved.at.pixel, np.nan_to_num(solved.at.depth)[:, None]], axis=1)
+    columns = design(problem, solved.state, solved.at)
+    residual = np.stack([*solved.at.pixel, problem.known_depth(solved.at.depth)])
     # Tracks of one anchor alone touch its columns only; the full width is needed for the shared ones.
     shared = np.bincount(problem.track, minlength=problem.n_tracks) > 1
     place = np.cumsum(shared) - 1
-    coupling = np.zeros((int(shared.sum()), size))
-    track_information, track_gradient = np.full(len(coupling), 1e-6), np.zeros(len(coupling))
-    for n in range(problem.n_anchors):
-        block = _anchor_block(problem, n, design_rows, residual, layout, fields)
-        columns = np.r_[0 : layout.n_common, layout.start(n) : layout.start(n + 1)]
-        tracks = problem.track[problem.starts[n] : problem.starts[n + 1]]
+    coupling = np.zeros((size, int(shared.sum())))
+    track_information, track_gradient = np.full(coupling.shape[1], 1e-6), np.zeros(coupling.shape[1])
+    for n, (rows, placed) in enumerate(zip(problem.rows, placement(problem, solved.state), strict=True)):
+        block = _anchor_block(columns[:, :, rows], placed, residual[:, rows], fields.of_anchor(problem, n), layout)
+        tracks = problem.track[rows]
         alone = ~shared[tracks]
         root = 1.0 / np.sqrt(1e-6 + block.along_squared[alone])
-        scaled = block.coupling[alone] * root[:, None]
-        information[np.ix_(columns, columns)] += block.information - scaled.T @ scaled
-        gradient[columns] += block.gradient - scaled.T @ (root * block.along_gradient[alone])
-        rows = place[tracks[~alone]]
-        coupling[rows, : layout.n_common] += block.coupling[~alone, : layout.n_common]
-        coupling[rows, layout.start(n) : layout.start(n + 1)] = block.coupling[~alone, layout.n_common :]
-        track_information[rows] += block.along_squared[~alone]
-        track_gradient[rows] += block.along_gradient[~alone]
+        scaled = block.coupling[:, alone] * root
+        mine = block.information - scaled @ scaled.T
+        pull = block.gradient - scaled @ (root * block.along_gradient[alone])
+        common, own = slice(0, layout.n_common), slice(layout.start(n), layout.start(n + 1))
+        for to, part in ((common, slice(0, layout.n_common)), (own, slice(layout.n_common, None))):
+            information[to, common] += mine[part, : layout.n_common]
+            information[to, own] += mine[part, layout.n_common :]
+            gradient[to] += pull[part]
+            coupling[to, place[tracks[~alone]]] += block.coupling[part, ~alone]
+        track_information[place[tracks[~alone]]] += block.along_squared[~alone]
+        track_gradient[place[tracks[~alone]]] += block.along_gradient[~alone]
     root = 1.0 / np.sqrt(track_information)
-    scaled = coupling * root[:, None]
-    return information - scaled.T @ scaled, gradient - scaled.T @ (root * track_gradient)
+    coupling *= root
+    return information - coupling @ coupling.T, gradient - coupling @ (root * track_gradient)
 
 
 def _priors(problem: Problem, state: State, layout: _Layout, fields: _Fields, prior: Float) -> tuple[Float, Float]:
@@ -225,7 +253,7 @@ def _priors(problem: Problem, state: State, layout: _Layout, fields: _Fields, pr
     common[GLOBAL : layout.shared_depth] = np.tile(fields.shift_sigma**-2, 2)
     own = np.ones((problem.n_anchors, layout.n_own))
     own[:, :PER_ANCHOR] = prior[GLOBAL:].reshape(-1, PER_ANCHOR)
-    pull = -prior * state.deviations()
+    pull = -prior * state.deviations
     gradient = np.zeros(layout.start(problem.n_anchors))
     gradient[:GLOBAL] = pull[:GLOBAL]
     for n, part in enumerate(pull[GLOBAL:].reshape(-1, PER_ANCHOR)):
@@ -240,7 +268,7 @@ def _priors(problem: Problem, state: State, layout: _Layout, fields: _Fields, pr
 @dataclass(frozen=True, eq=False)
 class _Block:
     """One anchor's normal equations over common and own unknowns: information (B, B), gradient (B,), and per
-    observation (m, …) the coupling with its track's λ (m, B), and λ's own information and gradient (m,).
+    observation (…, m) the coupling with its track's λ (B, m), and λ's own information and gradient (m,).
     """
 
     information: Float
@@ -250,31 +278,28 @@ class _Block:
     along_gradient: Float
 
 
-def _anchor_block(
-    problem: Problem, n: int, design_rows: Float, residual: Float, layout: _Layout, fields: _Fields
-) -> _Block:
-    """Component by component: a pixel field touches one of the three residuals, so most products are zero."""
-    rows = slice(problem.starts[n], problem.starts[n + 1])
-    weights = (fields.weights.pixel[rows], fields.weights.pixel[rows], fields.weights.depth[rows])
-    by_shift = fields.query_shift[problem.track[rows]]
-    own_field = (fields.own_px[rows], fields.own_px[rows], fields.own_depth[rows])
-    count, size = len(by_shift), layout.n_common + layout.n_own
-    block = _Block(np.zeros((size, size)), np.zeros(size), np.zeros((count, size)), np.zeros(count), np.zeros(count))
+def _anchor_block(columns: Float, placed: Float, residual: Float, fields: _AnchorFields, layout: _Layout) -> _Block:
+    """Component by component: a pixel field touches one of the three residuals, so most products are zero.
+
+    columns: (11, 3, m) `design` of the anchor; placed: (10, 16) its `placement`; residual: (3, m).
+    """
+    count, size = residual.shape[1], layout.n_common + layout.n_own
+    block = _Block(np.zeros((size, size)), np.zeros(size), np.zeros((size, count)), np.zeros(count), np.zeros(count))
     for component in range(3):
-        if not weights[component].any():
+        if not fields.weights[component].any():
             continue  # an anchor without depth
-        d = design_rows[rows, component]
+        root = np.sqrt(fields.weights[component])
+        weighted = columns[:, component] * root
+        d = placed.T @ weighted[:LAMBDA]
         # A shift of the query's pixel is a shift of the principal point for this ray alone, the other way round.
-        parts = [d[:, :GLOBAL], d[:, 7, None] * by_shift, d[:, 8, None] * by_shift]
-        parts += [fields.shared_depth[rows]] if component == 2 else []
-        stacked = np.concatenate([*parts, d[:, OWN], own_field[component]], axis=1)
-        root = np.sqrt(weights[component])
-        stacked *= root[:, None]
-        along, off = root * d[:, LAMBDA], root * residual[rows, component]
-        columns = layout.columns(component)
-        block.information[np.ix_(columns, columns)] += stacked.T @ stacked
-        block.gradient[columns] -= off @ stacked
-        block.coupling[:, columns] += stacked * along[:, None]
+        parts = [d[:GLOBAL], d[7] * fields.query_shift, d[8] * fields.query_shift]
+        parts += [fields.shared_depth * root] if component == 2 else []
+        stacked = np.concatenate([*parts, d[OWN], fields.own[component] * root])
+        along, off = weighted[LAMBDA], root * residual[component]
+        touched = layout.columns(component)
+        block.information[np.ix_(touched, touched)] += stacked @ stacked.T
+        block.gradient[touched] -= stacked @ off
+        block.coupling[touched] += stacked * along
         np.add(block.along_squared, along**2, out=block.along_squared)
         np.subtract(block.along_gradient, along * off, out=block.along_gradient)
     return block

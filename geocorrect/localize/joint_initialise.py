@@ -15,15 +15,8 @@ from numpy.typing import NDArray
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize import pnp
-from geocorrect.localize.joint_problem import (
-    MAX_LOG_DISTANCE,
-    MIN_LOG_DISTANCE,
-    Problem,
-    State,
-    query_rays,
-    residual_values,
-    track_index,
-)
+from geocorrect.localize.joint_problem import Problem, track_index
+from geocorrect.localize.joint_residuals import MAX_LOG_DISTANCE, MIN_LOG_DISTANCE, State, query_rays, residual_values
 from geocorrect.localize.observations import Observations, focal_px
 from geocorrect.localize.options import JointOptions, LocalizeOptions, pixel_scale
 
@@ -32,6 +25,8 @@ Int = NDArray[np.intp]
 
 MIN_TRIANGULATION_RAD = 0.01
 """Rays that meet at a flatter angle give no usable distance at one pixel of noise."""
+UNKNOWN_LOG_DISTANCE = float(np.log(15.0))
+"""Where the adjustment of a track starts that neither anchors nor depth place: across a street."""
 DISTANCE_OFFSETS = (-0.35, 0.0, 0.35)
 """Log offsets tried about a depth-based track distance: the error range of a depth network's scale."""
 
@@ -39,7 +34,8 @@ DISTANCE_OFFSETS = (-0.35, 0.0, 0.35)
 def choose_rows(observations: Sequence[Observations], limit: int, seed: int) -> list[Int]:
     """Up to `limit` rows per anchor: tracks seen by several anchors first, then those with depth, then at random.
 
-    An anchor that matches one query pixel twice keeps one of the two.
+    An anchor that matches one query pixel twice keeps one of the two. A smaller limit chooses among the rows of a
+    larger one.
     """
     rng = np.random.default_rng(seed)
     _, track = track_index(np.concatenate([o.query_px for o in observations]))
@@ -60,8 +56,6 @@ def hypotheses(
 ) -> tuple[list[Pose], list[Pose | None]]:
     """(all hypotheses, the single-anchor ones by anchor), in the world shifted by origin_m."""
     focal, scale = focal_px(camera), pixel_scale(camera)
-    rows = choose_rows(observations, options.joint.max_trial_matches, seed)
-    observations = [o.subset(r) for o, r in zip(observations, rows, strict=True)]
     points = [o.points_m - origin_m for o in observations]
     rays = np.concatenate([o.query_rays for o in observations])
     pnp_options = replace(
@@ -124,49 +118,52 @@ def start_state(problem: Problem, pose: Pose, sigma_px: float, options: JointOpt
 
 def with_distances(problem: Problem, state: State, sigma_px: float, options: JointOptions) -> State:
     """The state with each of the problem's tracks at the candidate distance that its observations like best."""
-    best_cost = np.full(problem.n_tracks, np.inf)
-    best = np.full(problem.n_tracks, np.log(15.0))
-    for candidate in _candidate_distances(problem, state):
-        bounded = np.clip(np.nan_to_num(candidate, nan=np.log(15.0)), MIN_LOG_DISTANCE, MAX_LOG_DISTANCE)
-        cost = _track_cost(problem, replace(state, log_distance=bounded), sigma_px, options)
-        better = (cost < best_cost) & np.isfinite(candidate)
-        best_cost[better], best[better] = cost[better], bounded[better]
-    return replace(state, log_distance=best)
+    candidates = _candidate_distances(problem, state)
+    bounded = np.clip(np.nan_to_num(candidates, nan=UNKNOWN_LOG_DISTANCE), MIN_LOG_DISTANCE, MAX_LOG_DISTANCE)
+    cost = np.where(np.isfinite(candidates), _track_cost(problem, state, bounded, sigma_px, options), np.inf)
+    best = np.argmin(cost, axis=0)
+    return replace(state, log_distance=np.take_along_axis(bounded, best[None], axis=0)[0])
 
 
-def _candidate_distances(problem: Problem, state: State) -> list[Float]:
-    """(T,) log distances: triangulated against the anchors, and from depth with offsets; nan where there is none."""
-    directions = query_rays(problem, state) @ state.rotation.T
-    world_ray = directions[problem.track]
-    seen = np.einsum("nji,nj->ni", problem.rotations[problem.anchor], problem.seen_ray)
-    offset = problem.centres[problem.anchor] - state.centre
-    across = np.cross(world_ray, seen)
-    squared = np.einsum("ni,ni->n", across, across)
-    numerator = np.einsum("ni,ni->n", np.cross(offset, seen), across)
+def _candidate_distances(problem: Problem, state: State) -> Float:
+    """(4, T) log distances: triangulated against the anchors, and from depth with offsets; nan where there is none."""
+    directions = state.rotation @ query_rays(problem, state)
+    world_ray = directions[:, problem.track]
+    seen = np.empty_like(problem.seen_ray)
+    for n, rows in enumerate(problem.rows):
+        seen[:, rows] = problem.rotations[n].T @ problem.seen_ray[:, rows]
+    offset = (problem.centres - state.centre).T[:, problem.anchor]
+    across = _cross(world_ray, seen)
+    squared = (across**2).sum(axis=0)
+    numerator = (_cross(offset, seen) * across).sum(axis=0)
     total = np.bincount(problem.track, squared, problem.n_tracks)
     along = np.bincount(problem.track, numerator, problem.n_tracks) / np.maximum(total, 1e-12)
     triangulated = np.where(
         (along > 0.3) & (total > MIN_TRIANGULATION_RAD**2 / 4), np.log(np.maximum(along, 0.3)), np.nan
     )
 
-    z = np.exp(problem.log_depth)
-    points = problem.centres[problem.anchor] + seen * (z / problem.seen_ray[:, 2])[:, None]
-    distance = np.einsum("ni,ni->n", points - state.centre, world_ray)
+    reach_m = np.exp(problem.log_depth) / problem.seen_ray[2]
+    distance = ((offset + seen * reach_m) * world_ray).sum(axis=0)
     known = np.isfinite(distance) & (distance > 0.3)
     count = np.bincount(problem.track[known], minlength=problem.n_tracks)
     logs = np.bincount(problem.track[known], np.log(distance[known]), problem.n_tracks)
     from_depth = np.where(count > 0, logs / np.maximum(count, 1), np.nan)
-    return [triangulated, *(from_depth + step for step in DISTANCE_OFFSETS)]
+    return np.stack([triangulated, *(from_depth + step for step in DISTANCE_OFFSETS)])
 
 
-def _track_cost(problem: Problem, state: State, sigma_px: float, options: JointOptions) -> Float:
-    """(T,) robust cost of the observations of each track."""
-    pixel, off = residual_values(problem, state)
-    squared = np.einsum("ni,ni->n", pixel, pixel) / (3 * sigma_px) ** 2
+def _cross(a: Float, b: Float) -> Float:
+    """(3, M) × (3, M)."""
+    return np.stack([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])
+
+
+def _track_cost(problem: Problem, state: State, log_distance: Float, sigma_px: float, options: JointOptions) -> Float:
+    """(C, T) robust cost of the observations of each track at candidate distances (C, T)."""
+    pixel, off = residual_values(problem, state, log_distance)
+    squared = (pixel**2).sum(axis=1) / (3 * sigma_px) ** 2
     cost = squared / (1 + squared)
-    depth = np.nan_to_num(off / np.maximum(problem.depth_sigma, 0.15))
+    depth = problem.known_depth(off / np.maximum(problem.depth_sigma, 0.15))
     cost += 0.2 * depth**2 / (4 + depth**2)
-    total: Float = np.bincount(problem.track, cost, problem.n_tracks).astype(np.float64)
+    total: Float = (problem.by_track @ cost.T).T
     return total
 
 
@@ -174,10 +171,10 @@ def anchor_support(problem: Problem, state: State, sigma_px: float, options: Joi
     """Σ over anchors of s/(s + support_half), s = matches within 3 sigma: along the epipolar line only depth
     could object.
     """
-    pixel, depth = residual_values(problem, state)
-    squared = np.einsum("ni,ni->n", pixel, pixel) / sigma_px**2
+    pixel, depth = residual_values(problem, state, state.log_distance)
+    squared = (pixel**2).sum(axis=0) / sigma_px**2
     support = np.bincount(problem.anchor, 1.0 / (1.0 + squared / 9.0) ** 2, problem.n_anchors)
     # A depth far outside its prior range is as bad as a pixel residual.
-    off = np.abs(np.nan_to_num(depth)) > 1.0
+    off = np.abs(problem.known_depth(depth)) > 1.0
     support -= np.bincount(problem.anchor, off / (1.0 + squared / 9.0) ** 2, problem.n_anchors)
     return float((support / (support + options.support_half)).sum())

@@ -1,6 +1,4 @@
-"""Levenberg–Marquardt with the track distances eliminated (Schur complement of 1×1 blocks) and graduated
-robust weights.
-"""
+"""Levenberg–Marquardt on the joint problem with graduated robust weights."""
 
 from __future__ import annotations
 
@@ -9,45 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geocorrect.localize.joint_problem import (
-    GLOBAL,
-    PER_ANCHOR,
-    Linearised,
-    Problem,
-    State,
-    residuals,
-)
+from geocorrect.localize.joint_normal import Weights, normal_equations, solve_step
+from geocorrect.localize.joint_problem import Problem
+from geocorrect.localize.joint_residuals import Linearised, State, residuals
 from geocorrect.localize.options import JointOptions
 
 Float = NDArray[np.float64]
-
-OWN = slice(GLOBAL, GLOBAL + PER_ANCHOR)
-"""Columns of an observation's own anchor in `design`."""
-LAMBDA = GLOBAL + PER_ANCHOR
-"""Column of the track's log distance in `design`."""
-WIDTH = LAMBDA + 1
-
-
-@dataclass(frozen=True, eq=False)
-class Weights:
-    """Weights of the squared residuals: pixel (M,) 1/px²; depth (M,) per log depth², 0 where unknown.
-    support: (M,) 0…1.
-    """
-
-    pixel: Float
-    depth: Float
-    support: Float
-
-
-@dataclass(frozen=True, eq=False)
-class NormalEquations:
-    """H (D, D), b (D,), coupling W (T, D), track information h (T,), track gradient g (T,)."""
-
-    information: Float
-    gradient: Float
-    coupling: Float
-    track_information: Float
-    track_gradient: Float
 
 
 def robust_weights(
@@ -58,122 +23,20 @@ def robust_weights(
     active: (K,) 0…1 switches of the anchors.
     """
     gamma2 = (options.robust_px * inflation) ** 2
-    squared = np.einsum("ni,ni->n", at.pixel, at.pixel) / sigma_px**2
+    squared = (at.pixel**2).sum(axis=0) / sigma_px**2
     support = (gamma2 / (gamma2 + squared)) ** 2 * active[problem.anchor] * at.ahead
-    known = np.isfinite(at.depth)
-    sigma = np.nan_to_num(problem.depth_sigma, nan=1.0) * problem.depth_inflation
-    ratio = np.where(known, np.nan_to_num(at.depth) / sigma, 0.0)
-    depth = np.zeros_like(ratio)
-    depth[known] = support[known] / (1 + ratio[known] ** 2 / (options.robust_depth * inflation) ** 2)
-    depth[known] /= sigma[known] ** 2
+    sigma = problem.depth_sigma * problem.depth_inflation
+    ratio = at.depth / sigma
+    depth = problem.known_depth(support / ((1 + ratio**2 / (options.robust_depth * inflation) ** 2) * sigma**2))
     return Weights(support / sigma_px**2, depth, support)
-
-
-def normal_equations(
-    problem: Problem, state: State, at: Linearised, weights: Weights, prior_information: Float
-) -> NormalEquations:
-    """The weighted normal equations; prior_information (D,) pulls deviations to zero."""
-    return assemble(problem, state, whiten(problem, state, at, weights), prior_information)
-
-
-def whiten(problem: Problem, state: State, at: Linearised, weights: Weights) -> Float:
-    """(M, 3, WIDTH + 1) `design` with the residual as last column, each row times the root of its weight."""
-    whitened = np.empty((len(problem.track), 3, WIDTH + 1))
-    whitened[:, :, :WIDTH] = design(problem, state, at)
-    whitened[:, :2, WIDTH] = at.pixel
-    whitened[:, 2, WIDTH] = np.nan_to_num(at.depth)
-    whitened[:, :2] *= np.sqrt(weights.pixel)[:, None, None]
-    whitened[:, 2] *= np.sqrt(weights.depth)[:, None]
-    return whitened
-
-
-def assemble(problem: Problem, state: State, whitened: Float, prior_information: Float) -> NormalEquations:
-    """Normal equations of whitened rows and priors, anchor by anchor."""
-    size = GLOBAL + PER_ANCHOR * problem.n_anchors
-    information = np.diag(prior_information)
-    gradient = -prior_information * state.deviations()
-    expected, by_pose = problem.pose_prior.rows(state.rotation, state.centre)
-    information[:6, :6] += by_pose.T @ by_pose
-    gradient[:6] -= by_pose.T @ expected
-    by_distance = np.einsum("nij,ni->nj", whitened, whitened[:, :, LAMBDA])
-    coupling = np.zeros((problem.n_tracks, size))
-    coupling[:, :GLOBAL] = problem.by_track @ by_distance[:, :GLOBAL]
-    for n in range(problem.n_anchors):
-        rows = slice(problem.starts[n], problem.starts[n + 1])
-        flat = whitened[rows].reshape(-1, WIDTH + 1)
-        products = flat.T @ flat
-        mine = slice(GLOBAL + PER_ANCHOR * n, GLOBAL + PER_ANCHOR * (n + 1))
-        information[:GLOBAL, :GLOBAL] += products[:GLOBAL, :GLOBAL]
-        information[mine, mine] += products[OWN, OWN]
-        information[:GLOBAL, mine] = products[:GLOBAL, OWN]
-        information[mine, :GLOBAL] = products[OWN, :GLOBAL]
-        gradient[:GLOBAL] -= products[:GLOBAL, WIDTH]
-        gradient[mine] -= products[OWN, WIDTH]
-        coupling[problem.track[rows], mine] = by_distance[rows, OWN]
-    track_sums = problem.by_track @ by_distance[:, LAMBDA:]
-    return NormalEquations(information, gradient, coupling, 1e-6 + track_sums[:, 0], -track_sums[:, 1])
-
-
-def design(problem: Problem, state: State, at: Linearised) -> Float:
-    """(M, 3, 17) derivatives of (u, v, log depth): by the globals [0:9], by the own anchor [9:16], by λ [16]."""
-    block = np.empty((len(problem.track), 3, WIDTH))
-    by_world = np.empty_like(at.by_point)
-    for n, turned in enumerate(state.turn @ problem.rotations):
-        rows = slice(problem.starts[n], problem.starts[n + 1])
-        np.dot(at.by_point[rows].reshape(-1, 3), turned, out=by_world[rows].reshape(-1, 3))
-    ray = at.ray_world[problem.track]
-    block[:, :, 0:3] = by_world
-    _cross(ray, by_world, block[:, :, 3:6])
-    # The query ray's own derivatives, in the world and at the track's distance.
-    by_lens = np.empty((problem.n_tracks, 3, 3))
-    by_lens[:, :, 0] = problem.d_focal + state.focal * problem.dd_focal
-    by_lens[:, :, 1:] = problem.d_principal
-    turned_lens = np.exp(state.log_distance)[:, None, None] * np.einsum("ij,njk->nik", state.rotation, by_lens)
-    np.einsum("nij,njk->nik", by_world, turned_lens[problem.track], out=block[:, :, 6:9])
-    block[:, :, GLOBAL] = [0.0, 0.0, -1.0]
-    block[:, :, 10:13] = at.by_point
-    # Y = Exp(ω) T X + v: the lever arm of ω is the point before the move.
-    _cross(at.point - state.move[problem.anchor], at.by_point, block[:, :, 13:16])
-    np.einsum("nij,nj->ni", by_world, ray, out=block[:, :, LAMBDA])
-    return block
-
-
-def _cross(lever: Float, rows: Float, out: Float) -> None:
-    """Row by row, lever (M, 3) × each of the rows (M, 3, 3), into out (M, 3, 3)."""
-    x, y, z = lever[:, 0, None], lever[:, 1, None], lever[:, 2, None]
-    a, b, c = rows[:, :, 0], rows[:, :, 1], rows[:, :, 2]
-    out[:, :, 0] = y * c - z * b
-    out[:, :, 1] = z * a - x * c
-    out[:, :, 2] = x * b - y * a
-
-
-def reduce_tracks(system: NormalEquations, damping: float) -> tuple[Float, Float]:
-    """(H, b) with the λ eliminated; damping multiplies both diagonals (Levenberg–Marquardt)."""
-    root = np.sqrt(1.0 / (system.track_information * (1 + damping) + 1e-9))
-    scaled = system.coupling * root[:, None]
-    information = system.information - scaled.T @ scaled
-    information[np.diag_indices_from(information)] += damping * np.diag(system.information) + 1e-12
-    return information, system.gradient - scaled.T @ (root * system.track_gradient)
-
-
-def solve_step(system: NormalEquations, damping: float) -> tuple[Float, Float]:
-    """Step of the shared unknowns (D,) and of the λ (T,)."""
-    information, gradient = reduce_tracks(system, damping)
-    shared = np.asarray(np.linalg.solve(information, gradient), np.float64)
-    along: Float = (system.track_gradient - system.coupling @ shared) / (
-        system.track_information * (1 + damping) + 1e-9
-    )
-    bounded: Float = np.clip(along, -1.0, 1.0)
-    return shared, bounded
 
 
 def weighted_cost(problem: Problem, state: State, at: Linearised, weights: Weights, prior: Float) -> float:
     """The quadratic that a step must lower, with the weights held fixed (majoriser of the robust cost)."""
-    deviations = state.deviations()
-    pixel = weights.pixel @ np.einsum("ni,ni->n", at.pixel, at.pixel)
+    pixel = weights.pixel @ (at.pixel**2).sum(axis=0)
     expected, _ = problem.pose_prior.rows(state.rotation, state.centre)
-    depth = weights.depth @ np.nan_to_num(at.depth) ** 2
-    return float(pixel + depth + prior @ deviations**2 + expected @ expected)
+    depth = weights.depth @ problem.known_depth(at.depth) ** 2
+    return float(pixel + depth + prior @ state.deviations**2 + expected @ expected)
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,7 +141,7 @@ def _noise_px(problem: Problem, at: Linearised, weights: Weights, nominal_px: fl
     """Pixel sigma of the supported residuals, with the freedom that the λ have taken; within a factor of the
     nominal.
     """
-    squared = np.einsum("ni,ni->n", at.pixel, at.pixel)
+    squared = (at.pixel**2).sum(axis=0)
     inlier = weights.support > 0.25
     if inlier.sum() < 20:
         return nominal_px

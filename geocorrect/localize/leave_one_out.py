@@ -10,8 +10,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from geocorrect.localize.joint_problem import Problem, State
-from geocorrect.localize.joint_solve import Solved, assemble, solve_step, whiten
+from geocorrect.localize.joint_normal import assemble, solve_step, whiten
+from geocorrect.localize.joint_problem import Problem
+from geocorrect.localize.joint_residuals import State
+from geocorrect.localize.joint_solve import Solved
 from geocorrect.records import NAN
 
 Float = NDArray[np.float64]
@@ -31,7 +33,7 @@ def leave_one_out_m(problem: Problem, solved: Solved, prior_information: Float) 
 
 def _shift_m(problem: Problem, state: State, whitened: Float, prior_information: Float, anchor: int) -> float:
     rest = whitened.copy()
-    rest[problem.starts[anchor] : problem.starts[anchor + 1]] = 0.0
+    rest[:, :, problem.rows[anchor]] = 0.0
     system = assemble(problem, state, rest, prior_information)
     try:
         step, _ = solve_step(system, DAMPING)

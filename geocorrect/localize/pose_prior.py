@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,8 @@ class PosePrior:
         The sines of roll and pitch are the heights of the camera's x and z axes; a turn δθ on the world side moves
         the height of an axis a by δθ_x a_y − δθ_y a_x.
         """
+        if self._says_nothing:
+            return np.zeros(0), np.zeros((0, 6))
         known = np.isfinite(self.centre_m) & np.isfinite(self.centre_sigma_m)
         residual = [(centre_m - self.centre_m)[known] / self.centre_sigma_m[known]]
         by_pose = [np.eye(3, 6)[known] / self.centre_sigma_m[known, None]]
@@ -46,6 +49,11 @@ class PosePrior:
                 residual.append(np.array([z / sigma]))
                 by_pose.append(np.array([[0.0, 0.0, 0.0, y / sigma, -x / sigma, 0.0]]))
         return np.concatenate(residual), np.concatenate(by_pose)
+
+    @cached_property
+    def _says_nothing(self) -> bool:
+        known = np.isfinite(self.centre_m) & np.isfinite(self.centre_sigma_m)
+        return not (known.any() or np.isfinite(self.roll_sigma_rad) or np.isfinite(self.pitch_sigma_rad))
 
 
 NO_PRIOR = PosePrior(np.full(3, np.nan), np.full(3, np.nan), float("nan"), float("nan"))

@@ -23,9 +23,8 @@ def matrices(vectors: Float) -> Float:
 
 def vectors(turns: Float) -> Float:
     """(K, 3) rotation vectors of rotation matrices (K, 3, 3) that turn by less than 90°."""
-    axis = 0.5 * np.stack(
-        [turns[:, 2, 1] - turns[:, 1, 2], turns[:, 0, 2] - turns[:, 2, 0], turns[:, 1, 0] - turns[:, 0, 1]], axis=1
-    )
+    skewed = turns - turns.transpose(0, 2, 1)
+    axis = 0.5 * skewed[:, [2, 0, 1], [1, 2, 0]]
     sine = np.minimum(np.sqrt((axis**2).sum(axis=1, keepdims=True)), 1.0)
     angle = np.arcsin(sine)
     along: Float = axis * np.divide(angle, sine, out=np.ones_like(sine), where=sine > 1e-12)

@@ -5,7 +5,7 @@ without LiDAR.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +24,9 @@ from geocorrect.imagery import read_image
 from geocorrect.localize.correct import observe
 from geocorrect.localize.joint import solve_joint
 from geocorrect.localize.joint_initialise import choose_rows, start_state
-from geocorrect.localize.joint_problem import GLOBAL, PER_ANCHOR, Problem, State, build_problem, residuals
-from geocorrect.localize.joint_solve import LAMBDA, OWN, design
+from geocorrect.localize.joint_normal import LAMBDA, OWN, design, placement
+from geocorrect.localize.joint_problem import GLOBAL, PER_ANCHOR, Problem, build_problem
+from geocorrect.localize.joint_residuals import State, residuals
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.localize.solution import Solution
@@ -50,8 +51,14 @@ def test_analytic_derivatives_equal_numeric_ones() -> None:
     problem, state = simulated_problem()
     at = residuals(problem, state)
     block = design(problem, state, at)
-    shared, own, by_track = block[:, :, :GLOBAL], block[:, :, OWN], block[:, :, LAMBDA]
-    visible = at.ahead & np.isfinite(at.depth) & (np.abs(at.pixel).max(axis=1) < 200)
+    unknowns = np.concatenate(
+        [
+            np.einsum("cim,cp->mip", block[:LAMBDA, :, rows], placed)
+            for rows, placed in zip(problem.rows, placement(problem, state), strict=True)
+        ]
+    )
+    shared, own, by_track = unknowns[:, :, :GLOBAL], unknowns[:, :, OWN], block[LAMBDA].T
+    visible = at.ahead & np.isfinite(at.depth) & (np.abs(at.pixel).max(axis=0) < 200)
     assert visible.sum() > 40
     step = 1e-6
     for column in range(GLOBAL + PER_ANCHOR * 2):
@@ -59,7 +66,7 @@ def test_analytic_derivatives_equal_numeric_ones() -> None:
         change[column] = step
         plus = residuals(problem, state.stepped(change, np.zeros(problem.n_tracks)))
         minus = residuals(problem, state.stepped(-change, np.zeros(problem.n_tracks)))
-        numeric = np.column_stack([plus.pixel - minus.pixel, plus.depth - minus.depth]) / (2 * step)
+        numeric = np.column_stack([*(plus.pixel - minus.pixel), plus.depth - minus.depth]) / (2 * step)
         analytic = np.zeros_like(numeric)
         if column < GLOBAL:
             analytic = shared[:, :, column]
@@ -69,8 +76,23 @@ def test_analytic_derivatives_equal_numeric_ones() -> None:
             analytic[mine] = own[mine, :, part]
         np.testing.assert_allclose(analytic[visible], numeric[visible], rtol=2e-3, atol=2e-3)
     moved = [residuals(problem, state.stepped(np.zeros(23), np.full(problem.n_tracks, s))) for s in (step, -step)]
-    numeric = np.column_stack([moved[0].pixel - moved[1].pixel, moved[0].depth - moved[1].depth]) / (2 * step)
+    numeric = np.column_stack([*(moved[0].pixel - moved[1].pixel), moved[0].depth - moved[1].depth]) / (2 * step)
     np.testing.assert_allclose(by_track[visible], numeric[visible], rtol=2e-3, atol=2e-3)
+
+
+def test_a_part_of_a_problem_is_the_problem_of_that_part() -> None:
+    """Hypotheses compete with a part of the matches; it must not matter that it was cut out of the whole."""
+    case = simulate(SimulatorOptions(anchors=3, neighbours_m=()), 5)
+    observations = observe_case(case, "predicted", 0.2, OPTIONS, 0)
+    many, few = (choose_rows(observations, limit, 7) for limit in (200, 60))
+    whole, built = (build_problem(observations, rows, case.query_camera, np.ones(3)) for rows in (many, few))
+    part = whole.subset(whole.rows_of(few))
+    assert part.n_tracks < whole.n_tracks
+    for field in fields(Problem):
+        if field.name == "by_track":
+            np.testing.assert_array_equal(part.by_track.toarray(), built.by_track.toarray())
+        elif field.name != "pose_prior":
+            np.testing.assert_array_equal(getattr(part, field.name), getattr(built, field.name), err_msg=field.name)
 
 
 def test_three_anchors_need_no_depth() -> None:
