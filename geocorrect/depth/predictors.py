@@ -145,10 +145,12 @@ class ZoeDepth:
 
 
 def _run(model: Any, pixels: Any) -> Any:
-    """The network's output for one image (3, h, w), as a batch of one."""
+    """The network's output for one image (3, h, w), as a batch of one, in the precision that its weights have."""
     import torch
 
-    with torch.inference_mode():
+    from geocorrect.networks.exact import full_float32
+
+    with torch.inference_mode(), full_float32():
         return model(pixel_values=pixels[None].to(model.device, model.dtype))
 
 

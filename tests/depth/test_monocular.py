@@ -100,6 +100,22 @@ def test_depth_anything_covers_the_photo_in_metres(depth_anything: MonocularDept
     assert found.common_log_sigma == pytest.approx(0.20)
 
 
+def test_the_network_runs_in_exact_float32(depth_anything: MonocularDepth) -> None:
+    """On CUDA torch's own default for convolutions is TF32, whose mantissa has 10 bits."""
+    convolutions, seen = torch.backends.cudnn, list[bool]()
+    before = convolutions.allow_tf32
+    model: torch.nn.Module = depth_anything.predictor.model  # type: ignore[attr-defined]
+    hook = model.register_forward_pre_hook(lambda *_: seen.append(convolutions.allow_tf32))
+    try:
+        convolutions.allow_tf32 = True
+        depth_anything.predictor.predict(random_photo(100, 75), pinhole(100, 75, 60.0))
+        assert seen == [False]
+        assert convolutions.allow_tf32
+    finally:
+        hook.remove()
+        convolutions.allow_tf32 = before
+
+
 def test_indoor_and_outdoor_caps_come_from_the_weights(tmp_path: Path) -> None:
     name = "depth_anything_v2_indoor_small"
     runtime = weights_world.runtime_with(tmp_path, name, lambda f: weights_world.depth_anything(f, max_depth=20))
