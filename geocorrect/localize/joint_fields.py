@@ -181,7 +181,7 @@ class _Fields:
         return cls(
             basis[1:],
             quality * noise.query_field_px * pixel_scale(camera) * waves[1:],
-            basis[:, problem.track] * amplitude,
+            np.take(basis, problem.track, axis=1) * amplitude,
             smooth * field_px,
             smooth * (np.sqrt(1 - noise.depth_shared) * sigma),
             amplitude[0, problem.starts[:-1]],
@@ -193,7 +193,7 @@ class _Fields:
         rows = problem.rows[n]
         own_px, weight_px = self.own_px[:, rows], self.weights.pixel[rows]
         return _AnchorFields(
-            self.query_shift[:, problem.track[rows]],
+            np.take(self.query_shift, problem.track[rows], axis=1),
             self.shared_depth[:, rows],
             (own_px, own_px, self.own_depth[:, rows]),
             (weight_px, weight_px, self.weights.depth[rows]),

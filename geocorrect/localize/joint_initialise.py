@@ -128,11 +128,11 @@ def with_distances(problem: Problem, state: State, sigma_px: float, options: Joi
 def _candidate_distances(problem: Problem, state: State) -> Float:
     """(4, T) log distances: triangulated against the anchors, and from depth with offsets; nan where there is none."""
     directions = state.rotation @ query_rays(problem, state)
-    world_ray = directions[:, problem.track]
+    world_ray = np.take(directions, problem.track, axis=1)
     seen = np.empty_like(problem.seen_ray)
     for n, rows in enumerate(problem.rows):
         seen[:, rows] = problem.rotations[n].T @ problem.seen_ray[:, rows]
-    offset = (problem.centres - state.centre).T[:, problem.anchor]
+    offset = np.take((problem.centres - state.centre).T, problem.anchor, axis=1)
     across = _cross(world_ray, seen)
     squared = (across**2).sum(axis=0)
     numerator = (_cross(offset, seen) * across).sum(axis=0)

@@ -92,7 +92,7 @@ def _fill(columns: Float, problem: Problem, state: State, at: Linearised, by_poi
     np.multiply(-x, by_depth, out=columns[4, 2])
     columns[5, 2] = 0.0
     by_lens = np.stack([problem.d_focal + state.focal * problem.dd_focal, *problem.d_principal])
-    along = (by_lens * np.exp(state.log_distance))[:, :, problem.track]
+    along = np.take(by_lens * np.exp(state.log_distance), problem.track, axis=2)
     from_query = anchor_from_world(problem, state) @ state.rotation
     for n, rows in enumerate(problem.rows):
         along[:, :, rows] = from_query[n] @ along[:, :, rows]
@@ -123,7 +123,7 @@ def assemble(problem: Problem, state: State, whitened: Float, prior_information:
     expected, by_pose = problem.pose_prior.rows(state.rotation, state.centre)
     information[:6, :6] += by_pose.T @ by_pose
     gradient[:6] -= by_pose.T @ expected
-    by_distance = (whitened * whitened[LAMBDA]).sum(axis=1)
+    by_distance = np.einsum("cim,im->cm", whitened, whitened[LAMBDA])
     coupling = np.zeros((problem.n_tracks, size))
     shared = np.empty((len(problem.track), GLOBAL + 2))
     shared[:, GLOBAL:] = by_distance[LAMBDA:].T

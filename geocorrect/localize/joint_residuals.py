@@ -122,7 +122,7 @@ def _projected(
     """Arms (…, 3, M) from the query's centre to the points in their anchors' frames, the points' z (…, M), at least
     0.05; pixel residuals (…, 2, M); depth along the seen ray (1 where the point is not ahead); which are ahead.
     """
-    to_point = (query_rays(problem, state) * np.exp(log_distance)[..., None, :])[..., problem.track]
+    to_point = np.take(query_rays(problem, state) * np.exp(log_distance)[..., None, :], problem.track, axis=-1)
     turned = anchor_from_world(problem, state)
     from_query = turned @ state.rotation
     centre = state.move + np.einsum("nij,nj->ni", turned, state.centre - problem.centres)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,7 +61,8 @@ def minimise(
     a whole.
     """
     noise = _Noise(sigma_px, sigma_px, np.ones(problem.n_anchors))
-    return _graduated(problem, state, prior_information, noise, options.graduation, options)
+    schedule = [(inflation, options.iterations_per_level) for inflation in options.graduation]
+    return _graduated(problem, state, prior_information, noise, schedule, options)
 
 
 def refine(problem: Problem, state: State, prior_information: Float, found: Solved, options: JointOptions) -> Solved:
@@ -68,7 +70,9 @@ def refine(problem: Problem, state: State, prior_information: Float, found: Solv
     off anchors are kept.
     """
     noise = _Noise(found.sigma_px, found.nominal_px, found.active)
-    return _graduated(problem, state, prior_information, noise, options.final_graduation, options)
+    schedule = [(inflation, options.iterations_per_level) for inflation in options.final_graduation[:-1]]
+    schedule.append((options.final_graduation[-1], options.final_iterations))
+    return _graduated(problem, state, prior_information, noise, schedule, options)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,15 +89,15 @@ def _graduated(
     state: State,
     prior_information: Float,
     noise: _Noise,
-    graduation: tuple[float, ...],
+    schedule: Sequence[tuple[float, int]],
     options: JointOptions,
 ) -> Solved:
+    """schedule: the inflation of the robust scales and how many iterations it lasts, level by level."""
     sigma_px, active = noise.sigma_px, noise.active
     damping = 1e-3
     at = residuals(problem, state)
-    for level, inflation in enumerate(graduation):
-        last = level == len(graduation) - 1
-        for _ in range(options.final_iterations if last else options.iterations_per_level):
+    for inflation, iterations in schedule:
+        for _ in range(iterations):
             weights = robust_weights(problem, at, sigma_px, inflation, active, options)
             state, at, damping, moved = _descend(problem, state, at, weights, prior_information, damping)
             if moved < options.converged_m:
@@ -102,7 +106,7 @@ def _graduated(
             weights = robust_weights(problem, at, sigma_px, inflation, active, options)
             active = _switch(problem, weights, active, options)
             sigma_px = _noise_px(problem, at, weights, noise.nominal_px, options)
-    weights = robust_weights(problem, at, sigma_px, graduation[-1], active, options)
+    weights = robust_weights(problem, at, sigma_px, schedule[-1][0], active, options)
     return Solved(state, at, weights, sigma_px, noise.nominal_px, active)
 
 

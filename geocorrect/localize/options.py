@@ -116,6 +116,7 @@ class JointOptions:
     """The same once more with all matches, from the adjusted hypothesis."""
     iterations_per_level: int = 2
     final_iterations: int = 4
+    """Iterations of the last level of all; what competes needs no more than the others (it moves by < 0.5 mm)."""
     converged_m: float = 2e-4
     """A step that moves the camera by less (metres plus radians) ends a level; results are good to centimetres."""
     min_anchor_support: float = 0.15
