@@ -218,14 +218,20 @@ def executemany_floor(catalog: Catalog, repeats: int) -> Timing:
     return seconds
 
 
+def scattered(count: int, seed: int) -> np.ndarray:
+    """(N, 3) places over 40 x 30 km in the order in which drives pass them."""
+    chance = np.random.default_rng(seed)
+    enu = np.stack([chance.uniform(0, 40_000, count), chance.uniform(0, 30_000, count), np.full(count, 1.6)], axis=1)
+    ordered: np.ndarray = enu[np.lexsort((enu[:, 0], enu[:, 1] // 100))]
+    return ordered
+
+
 def random_anchors(catalog: Catalog, count: int) -> np.ndarray:
     """Anchors scattered over 40 x 30 km; only the columns that a search reads differ.
 
     They are stored as drives are: neighbours come one after the other.
     """
-    chance = np.random.default_rng(0)
-    enu = np.stack([chance.uniform(0, 40_000, count), chance.uniform(0, 30_000, count), np.full(count, 1.6)], axis=1)
-    enu = enu[np.lexsort((enu[:, 0], enu[:, 1] // 100))]
+    enu = scattered(count, 0)
     lon, lat, height = world.ROME.wgs84_from_enu(enu)
     from shapely import points
 
@@ -252,8 +258,7 @@ def random_anchors(catalog: Catalog, count: int) -> np.ndarray:
 
 def bench_candidates(catalog: Catalog, count: int, queries: int, repeats: int) -> None:
     enu = random_anchors(catalog, count)
-    chance = np.random.default_rng(1)
-    asked = np.stack([chance.uniform(0, 40_000, queries), chance.uniform(0, 30_000, queries), np.full(queries, 1.6)], 1)
+    asked = scattered(queries, 1)
     lon, lat, _ = world.ROME.wgs84_from_enu(asked)
     tree = cKDTree(enu[:, :2])
     engine = timed(lambda: tree.query_ball_point(asked[:, :2], 50.0), repeats)

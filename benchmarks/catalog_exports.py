@@ -45,7 +45,8 @@ OGR2OGR = """
 import os, subprocess, sys, time
 from sqlalchemy import make_url
 url = make_url(sys.argv[1])
-parts = {"dbname": url.database, "host": url.host or url.query.get("host"), "port": url.port, "user": url.username}
+port = url.port or url.query.get("port")
+parts = {"dbname": url.database, "host": url.host or url.query.get("host"), "port": port, "user": url.username}
 source = "PG:" + " ".join(f"{name}={value}" for name, value in parts.items() if value) + " schemas=geocorrect"
 start = time.perf_counter()
 command = ["ogr2ogr", "-f", "GeoJSON", "-lco", "RFC7946=YES", sys.argv[2], source, "current_correction"]
