@@ -27,7 +27,9 @@ from geocorrect.demo.server import LOOKALIKE_TOKEN, MapillaryLookalike
 
 GIVE_UP_S = 300.0
 WAIT_FOR_PHASE_S = 60.0
-ORPHANS_MAY_TAKE_S = 60.0
+ORPHANS_MAY_TAKE_S = {"local": 60.0, "ray": 240.0}
+"""How long processes may outlive the run, by engine: Ray's agents of a killed node report its end to a server that is
+gone, too, before they believe it."""
 RAY_PROCESSES = {"ray actor": "ray::_Actor", "ray node": "raylet"}
 """What the processes of a Ray node are called: an actor by its class, the node by its daemon."""
 WORKERS = {"local": ("worker",), "ray": tuple(RAY_PROCESSES)}
@@ -90,6 +92,7 @@ class Tally:
     rounds: int = 0
     starts: int = 0
     orphans: int = 0
+    longest_orphan_s: float = 0.0
     half_written: list[str] = field(default_factory=list)
     left_over: list[str] = field(default_factory=list)
     rows_lost: int = 0
@@ -111,6 +114,7 @@ class Tally:
         yield f"not counted: {sum(self.misses.values())} that came too late"
         yield f"rows lost {self.rows_lost}, doubled {self.rows_doubled}, different {self.rows_different}"
         yield f"half-written files {len(self.half_written)}, left over {len(self.left_over)}, orphans {self.orphans}"
+        yield f"the last process of a killed run ended at most {self.longest_orphan_s:.0f} s after it"
         yield from (f"  {what}" for what in self.half_written + self.left_over + self.examples)
 
 
@@ -128,7 +132,12 @@ class Chaos:
             process = self._start(scene)
             hit = getattr(self, f"_aim_{kind.replace(' ', '_')}", self._aim_anywhere)(scene, process)
             self._kill(kind, process, hit)
-            self.tally.orphans += not _group_is_gone(process.pid)
+            engine = scene.environment.get("GEOCORRECT__BATCH__ENGINE", "local")
+            since_s = time.monotonic()
+            orphans = _orphans(process.pid, ORPHANS_MAY_TAKE_S[engine])
+            self.tally.orphans += bool(orphans)
+            self.tally.longest_orphan_s = max(self.tally.longest_orphan_s, time.monotonic() - since_s)
+            self.tally.examples += [f"{scene.folder.name}: {kind} left {title}" for title in orphans]
             self.tally.half_written += half_written(scene.folder)
         process = self._start(scene)
         code = process.wait(timeout=GIVE_UP_S)
@@ -275,8 +284,8 @@ def _descendants(pid: int) -> Iterator[int]:
             yield from _descendants(int(child))
 
 
-def _group_is_gone(group: int) -> bool:
-    """Whether every process of the group has ended; what has not is ended here."""
+def _orphans(group: int, patience_s: float) -> list[str]:
+    """What is left of a process group after a while, by its processes' titles; it is ended here."""
 
     def gone() -> bool:
         try:
@@ -285,10 +294,27 @@ def _group_is_gone(group: int) -> bool:
             return True
         return False
 
-    if _wait(gone, ORPHANS_MAY_TAKE_S):
-        return True
+    if _wait(gone, patience_s):
+        return []
+    titles = [_title(pid) for pid in _processes_of(group)]
     _signal(-group)
-    return False
+    return titles or ["processes that have just ended"]
+
+
+def _processes_of(group: int) -> Iterator[int]:
+    for folder in Path("/proc").iterdir():
+        with suppress(OSError, ProcessLookupError):
+            if folder.name.isdigit() and os.getpgid(int(folder.name)) == group:
+                yield int(folder.name)
+
+
+def _title(pid: int) -> str:
+    """Command line and state; a zombie has no command line."""
+    with suppress(OSError):
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(bytes(1), b" ").decode(errors="replace")
+        return f"{command.strip()[:160]} ({state})"
+    return "?"
 
 
 def _signal(pid: int) -> None:

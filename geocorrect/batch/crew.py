@@ -50,6 +50,10 @@ class Seat(Protocol):
         """Whether the error says that the worker is gone, and not what was wrong with the task."""
         ...
 
+    def require_hope(self) -> None:
+        """Raises when a worker that has not become ready never will."""
+        ...
+
     def memory_mb(self) -> float:
         """Resident memory of the worker, nan when that cannot be told."""
         ...
@@ -126,6 +130,7 @@ class Crew:
         wait(expected, timeout=LOOK_S, return_when=FIRST_COMPLETED)
         for post in self._posts:
             if not (post.told or post.ready.done()) and time.monotonic() - post.made_s > PATIENCE_S:
+                post.seat.require_hope()
                 post.told = True
                 log.warning(
                     "a worker is not ready after %.0f s: models are still loading, or a cluster has no room for it; "

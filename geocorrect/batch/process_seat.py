@@ -50,6 +50,9 @@ class ProcessSeat:
         """See `crew.Seat.died`."""
         return isinstance(error, BrokenProcessPool)
 
+    def require_hope(self) -> None:
+        """See `crew.Seat.require_hope`: a process that cannot start has died."""
+
     def memory_mb(self) -> float:
         """See `crew.Seat.memory_mb`."""
         return resident_mb(self._ready.result()) if self._is_alive() else math.nan

@@ -26,6 +26,7 @@ from geocorrect.log import collected_lines, relay
 
 LOOK_S = 0.25
 CONNECT_S = 10.0
+GO_ON = "what is done is stored, run the same command again to go on"
 
 
 def ray_seats(options: BatchOptions) -> Callable[[WorkerFactory], RaySeat]:
@@ -50,7 +51,8 @@ def ray_seats(options: BatchOptions) -> Callable[[WorkerFactory], RaySeat]:
         "max_task_retries": 0,
     }
     actor = there.remote(**demands)(_Actor)
-    return lambda make_worker: RaySeat(there, actor.remote(make_worker, options.worker_memory_limit_mb))
+    limit_mb, own_node = options.worker_memory_limit_mb, options.ray_address is None
+    return lambda make_worker: RaySeat(there, actor.remote(make_worker, limit_mb), own_node)
 
 
 def _connect(ray: Any, options: BatchOptions) -> None:
@@ -105,10 +107,13 @@ def _in_words(resources: dict[str, float]) -> str:
 
 
 class RaySeat:
-    """See `crew.Seat`. The actor may be on another machine; a machine that is lost is an actor that died."""
+    """See `crew.Seat`. The actor may be on another machine; a machine that is lost is an actor that died.
 
-    def __init__(self, ray: Any, actor: Any) -> None:
-        self._ray, self._actor = ray, actor
+    own_node: the cluster is one node that this process started, and nobody will start it again.
+    """
+
+    def __init__(self, ray: Any, actor: Any, own_node: bool) -> None:
+        self._ray, self._actor, self._own_node = ray, actor, own_node
         self._ready: Future[object] = self._result(actor.is_ready.remote())
 
     def ready(self) -> Future[object]:
@@ -124,6 +129,11 @@ class RaySeat:
         gone = self._ray.exceptions
         kinds = (gone.RayActorError, gone.WorkerCrashedError, gone.NodeDiedError, gone.ObjectLostError)
         return isinstance(error, (*kinds, gone.OutOfMemoryError))  # the last: killed by the machine's memory monitor
+
+    def require_hope(self) -> None:
+        """See `crew.Seat.require_hope`: a cluster may get another machine, a node of this run is gone for good."""
+        if self._own_node and not any(node["Alive"] for node in self._ray.nodes()):
+            raise RemoteError(f"Ray's node on this machine has ended; {GO_ON}")
 
     def memory_mb(self) -> float:
         """See `crew.Seat.memory_mb`: an actor watches itself, because only it can see its machine."""
@@ -165,7 +175,7 @@ def _for_a_human(error: BaseException) -> GeocorrectError:
     text = f"Ray: {name}: {' '.join(str(error).split())[:500]}"
     if name in ("ActorUnschedulableError", "TaskUnschedulableError", "RuntimeEnvSetupError"):
         return ConfigError(text)
-    return RemoteError(f"{text}; what is done is stored, run the same command again to go on")
+    return RemoteError(f"{text}; {GO_ON}")
 
 
 @dataclass(frozen=True)

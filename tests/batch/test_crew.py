@@ -37,6 +37,9 @@ class FakeSeat:
     def died(self, error: BaseException) -> bool:
         return False
 
+    def require_hope(self) -> None:
+        pass
+
     def memory_mb(self) -> float:
         return float("nan")
 

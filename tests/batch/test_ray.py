@@ -166,7 +166,7 @@ def told_of(error: BaseException) -> GeocorrectError:
     failed.set_exception(error)
     ready = SimpleNamespace(future=lambda: failed)
     actor = SimpleNamespace(is_ready=SimpleNamespace(remote=lambda: ready))
-    said = RaySeat(ray, actor).ready().exception()
+    said = RaySeat(ray, actor, own_node=True).ready().exception()
     assert isinstance(said, GeocorrectError)
     return said
 

@@ -77,6 +77,9 @@ class SlowSeat:
     def died(self, error: BaseException) -> bool:
         return False
 
+    def require_hope(self) -> None:
+        pass
+
     def memory_mb(self) -> float:
         return float("nan")
 
