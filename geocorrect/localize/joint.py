@@ -103,9 +103,7 @@ def _estimated_camera(camera: Camera, focal_ratio: float, principal_px: Float) -
 def prior_information(observations: Sequence[Observations], camera: Camera, options: JointOptions) -> Float:
     """(D,) inverse prior variances of the shared unknowns; 0 for the pose, which has none."""
     focal_sigma = camera.focal_sigma if np.isfinite(camera.focal_sigma) else options.focal_sigma
-    # A calibration that knows the focal length to 0.1 % knows the principal point to about as many pixels.
-    known_px = options.principal_per_focal * focal_sigma * focal_px(camera)
-    principal = 1.0 / float(np.clip(known_px, 0.1, options.principal_px * pixel_scale(camera))) ** 2
+    principal = 1.0 / _principal_sigma_px(camera, focal_sigma, options) ** 2
     shared = [0.0] * 6 + [1.0 / max(focal_sigma, 1e-5) ** 2, principal, principal]
     move = 1.0 / options.anchor_position_m**2
     turn = 1.0 / np.radians(options.anchor_rotation_deg) ** 2
@@ -113,6 +111,13 @@ def prior_information(observations: Sequence[Observations], camera: Camera, opti
         depth = 1.0 / max(o.common_log_sigma, options.min_depth_scale_sigma) ** 2
         shared += [depth, move, move, move, turn, turn, turn]
     return np.array(shared)
+
+
+def _principal_sigma_px(camera: Camera, focal_sigma: float, options: JointOptions) -> float:
+    guessed_px = options.principal_px * pixel_scale(camera)
+    if focal_sigma > options.calibrated_focal_sigma:
+        return guessed_px
+    return float(np.clip(focal_sigma * focal_px(camera), 0.1, guessed_px))
 
 
 def _compete(

@@ -139,9 +139,11 @@ class JointOptions:
     focal_sigma: float = 0.03
     """Prior of the relative focal error where the camera does not state its own (crowd metadata)."""
     principal_px: float = 1.5
-    """Prior of the principal point of a camera that is not calibrated."""
-    principal_per_focal: float = 2.0
-    """Sigma of the principal point of a calibrated camera, in units of its focal sigma in pixels."""
+    """Prior of the principal point of a camera that no target has calibrated: the image centre is a guess (OpenSfM does
+    not estimate it)."""
+    calibrated_focal_sigma: float = 1e-3
+    """Relative focal error up to which a camera counts as calibrated with a target (KITTI 0.03 %, VBR 0.1 %); its
+    principal point is then known to as many pixels as its focal length."""
     anchor_position_m: float = 0.02
     anchor_rotation_deg: float = 0.05
     """Noise of the anchors' poses relative to each other (local trajectory)."""
