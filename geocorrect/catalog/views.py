@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, inspect, text
 
 from geocorrect.catalog.geopackage import SpatialColumn, register_layer, unregister_layer
 from geocorrect.catalog.literal_sql import run_sql
+from geocorrect.errors import DatabaseError
 
 # What `epoch_seconds(` of the files becomes: the only words on which the two SQL dialects differ in them.
 _EPOCH_SECONDS = {"postgresql": "extract(epoch from ", "sqlite": "86400.0 * julianday("}
@@ -55,9 +56,15 @@ def missing_views(connection: Connection) -> list[str]:
 
 
 def replace_views(connection: Connection, *, only_drop: bool = False) -> None:
-    """Drop our views and make them again from the files."""
+    """Drop our views and make them again from the files; DatabaseError when views of others rest on them."""
     dialect = connection.dialect.name
     views = views_of(dialect)
+    if dialect == "postgresql" and (resting := _views_of_others(connection, views)):
+        names = ", ".join(resting)
+        raise DatabaseError(
+            f"views of others rest on those of the catalog, which an upgrade makes anew: {names}; keep their text "
+            f"(select pg_get_viewdef('{resting[0]}')), drop them, upgrade, and make them again"
+        )
     for view in reversed(views):
         run_sql(connection, f"drop view if exists {view.name}")
     if dialect == "postgresql":
@@ -75,6 +82,21 @@ def replace_views(connection: Connection, *, only_drop: bool = False) -> None:
             run_sql(connection, f"comment on view {view.name} is '{quoted}'")
     if dialect == "postgresql":
         run_sql(connection, _sql("functions_postgresql.sql"))
+
+
+def _views_of_others(connection: Connection, views: tuple[View, ...]) -> list[str]:
+    """Names of views and materialized views that use ours and are not ours."""
+    query = text(
+        "with ours as (select to_regclass(name)::oid as oid from unnest(cast(:names as text[])) as name) "
+        "select distinct format('%I.%I', n.nspname, theirs.relname) from pg_depend d "
+        "join pg_rewrite r on r.oid = d.objid join pg_class theirs on theirs.oid = r.ev_class "
+        "join pg_namespace n on n.oid = theirs.relnamespace "
+        "where d.classid = 'pg_rewrite'::regclass and d.refclassid = 'pg_class'::regclass "
+        "and d.refobjid in (select oid from ours where oid is not null) "
+        "and theirs.oid not in (select oid from ours where oid is not null) "
+        "order by 1"
+    )
+    return list(connection.execute(query, {"names": [view.name for view in views]}).scalars())
 
 
 # A column of `correction` for every type that a GeoPackage may declare.

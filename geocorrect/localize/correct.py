@@ -79,7 +79,10 @@ def explain_image(
 
     if not used:
         most = max(o.n_matches for o in observations)
-        return reject(Reason.TOO_FEW_MATCHES, f"at most {most} matches with one anchor, none consistent")
+        return reject(
+            Reason.TOO_FEW_MATCHES,
+            f"at most {most} {'match' if most == 1 else 'matches'} with one anchor, none consistent",
+        )
 
     # One pose from all anchors together, with its covariance.
     solution = solve_joint(used, query.camera, options, seed, query.reported_enu_m)

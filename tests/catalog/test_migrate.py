@@ -215,6 +215,23 @@ def test_a_failed_upgrade_leaves_the_catalog_as_it_was(
         assert again.counts() == {"accepted": 3}
 
 
+@pytest.mark.postgis
+def test_an_upgrade_names_the_views_of_others_that_rest_on_ours(postgis_url: str) -> None:
+    """PostgreSQL would not drop ours, and nobody but their owner may drop theirs."""
+    with Catalog.open(postgis_url, create=True) as catalog, catalog.engine.begin() as connection:
+        connection.execute(text("create view public.worst as select * from geocorrect.displacement"))
+        connection.execute(text("create materialized view public.kept as select image_id from public.worst"))
+        connection.execute(text("update geocorrect.geocorrect_version set made_from = 'older views'"))
+    expected = r"others rest .*: public.worst; keep their text \(select pg_get_viewdef\('public.worst'\)\), drop them"
+    with pytest.raises(DatabaseError, match=expected):
+        Catalog.open(postgis_url, create=True)
+    with create_engine(postgis_url.replace("postgresql:", "postgresql+psycopg:")).begin() as connection:
+        assert connection.execute(text("select count(*) from public.kept")).scalar_one() == 0
+        connection.execute(text("drop view public.worst cascade"))
+    with Catalog.open(postgis_url, create=True) as again:
+        assert faults_of(again.engine) == []
+
+
 def test_every_table_and_column_is_explained() -> None:
     for dialect in ("postgresql", "sqlite"):
         for table in tables_of(dialect):
