@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from shapely import Point
-from sqlalchemy import Column, Connection, Table, delete, func, insert, select, union_all, update
+from sqlalchemy import Column, Connection, Table, case, delete, func, insert, select, union_all, update
 
 from geocorrect.catalog import schema
 from geocorrect.catalog.bulk import among, insert_rows, reserve_fids
@@ -171,15 +171,26 @@ def _rows(connection: Connection, table: Table, key: str, ids: Sequence[str] | N
 
 
 def read_extent(connection: Connection) -> tuple[float, float, float, float] | None:
-    """(west, south, east, north) in degrees around all photos and anchors; None when there are none."""
+    """(west, south, east, north) in degrees around all photos and anchors; None when there are none. East is beyond 180
+    where the smaller box lies across the antimeridian.
+    """
     places = union_all(
         *(select(table.c.lon_deg, table.c.lat_deg) for table in (schema.image, schema.anchor))
     ).subquery()
     lon, lat = places.c.lon_deg, places.c.lat_deg
-    west, south, east, north = connection.execute(
-        select(func.min(lon), func.min(lat), func.max(lon), func.max(lat))
-    ).one()
-    return None if west is None else (west, south, east, north)
+    eastward = lon + case((lon < 0.0, 360.0), else_=0.0)
+    asked = (func.min(lon), func.max(lon), func.min(eastward), func.max(eastward), func.min(lat), func.max(lat))
+    west, east, west_of_180, east_of_180, south, north = connection.execute(select(*asked)).one()
+    if west is None:
+        return None
+    if east_of_180 - west_of_180 < east - west:
+        west, east = west_of_180, east_of_180
+    return west, south, east, north
+
+
+def read_photo_licences(connection: Connection) -> list[str]:
+    """The licences of all photos, sorted, whether they have a result or not."""
+    return sorted(connection.execute(select(schema.image.c.licence).distinct()).scalars())
 
 
 def _upsert(connection: Connection, table: Table, key: str, rows: Sequence[Row]) -> list[tuple[Row, Row | None]]:

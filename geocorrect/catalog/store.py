@@ -130,8 +130,14 @@ class Catalog:
         return self._read(references.read_sizes)
 
     def extent(self) -> Box | None:
-        """(west, south, east, north) in degrees around all photos and anchors, None when there are none."""
+        """(west, south, east, north) in degrees around all photos and anchors, None when there are none; across the
+        antimeridian, east is beyond 180.
+        """
         return self._read(references.read_extent)
+
+    def photo_licences(self) -> list[str]:
+        """The licences of all photos, sorted; "" where a photo names none."""
+        return self._read(references.read_photo_licences)
 
     # --- runs -------------------------------------------------------------------------------------------
 

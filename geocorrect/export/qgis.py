@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import zipfile
 from dataclasses import dataclass
+from math import radians
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
-from geocorrect.catalog import Catalog, ResultFilter
+from geocorrect.catalog import Catalog
 from geocorrect.catalog.qml import STYLED, renderer
 from geocorrect.catalog.schema import POSTGRES_SCHEMA
 from geocorrect.export.atomic_file import atomic_path
@@ -75,7 +76,7 @@ def _project(catalog: Catalog, path: Path) -> str:
     maps = "".join(_map_layer(catalog, layer, path) for layer in LAYERS)
     order = "".join(f'<layer id="{_id(layer)}"/>' for layer in LAYERS)
     x_min, y_min, x_max, y_max = _extent(catalog)
-    licences = Licences(set(catalog.licences(ResultFilter(in_force=False))))
+    licences = Licences(set(catalog.photo_licences()))
     return (
         "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
         '<qgis version="3.22.0" projectname="geocorrect"><title>geocorrect</title>\n'
@@ -134,11 +135,12 @@ def _quoted(value: str) -> str:
 
 def _extent(catalog: Catalog) -> tuple[float, float, float, float]:
     """What the map shows first, in EPSG:3857 metres: all photos and anchors."""
-    from geocorrect.geometry.frame import crs_from_wgs84
+    from geocorrect.geometry.frame import WGS84_A_M, crs_from_wgs84
 
     box = catalog.extent()
     if box is None:
         return -2e7, -2e7, 2e7, 2e7
     west, south, east, north = box
-    x, y = crs_from_wgs84("EPSG:3857", [west, east], [max(south, -85.0), min(north, 85.0)])
-    return float(x[0]) - _MARGIN_M, float(y[0]) - _MARGIN_M, float(x[1]) + _MARGIN_M, float(y[1]) + _MARGIN_M
+    x, y = crs_from_wgs84("EPSG:3857", [west, west], [max(south, -85.0), min(north, 85.0)])
+    x_min, x_max = float(x[0]), float(x[0]) + WGS84_A_M * radians(east - west)  # also beyond 180 degrees
+    return x_min - _MARGIN_M, float(y[0]) - _MARGIN_M, x_max + _MARGIN_M, float(y[1]) + _MARGIN_M

@@ -35,6 +35,8 @@ from geocorrect.export.geopackage import write_geopackage
 from geocorrect.export.qgis import LAYERS
 from geocorrect.export.tables import write_csv, write_flatgeobuf, write_geoparquet
 from geocorrect.geometry.camera import Camera, Projection
+from geocorrect.geometry.frame import Frame
+from geocorrect.records import Attribution
 
 EVERYTHING = ResultFilter()
 TRUTH = {f"{1000 + i}": np.array([5.0 * i, -2.0, 1.8]) for i in range(20)}
@@ -329,6 +331,26 @@ def test_the_project_lists_every_layer_relative_to_itself(catalog: Catalog, tmp_
     ids = [element.get("id") or "" for element in root.iter("layer-tree-layer")]
     assert all(len(name) > 10 for name in ids)
     assert ids == [element.text for element in root.iter("id")]
+
+
+def test_the_project_shows_and_credits_photos_without_results_on_both_sides_of_180(tmp_path: Path) -> None:
+    frame = Frame("taveuni", 179.9999, -16.8, 10.0)
+    with Catalog.open(str(tmp_path / "c.gpkg"), create=True) as catalog:
+        catalog.set_frame(frame)
+        west, east = world.image(0, frame=frame), world.image(9, frame=frame)
+        catalog.upsert_images([west, replace(east, attribution=Attribution("ben", "", "CC-BY-4.0"))])
+        assert west.reported is not None
+        assert east.reported is not None
+        assert west.reported.lon_deg > 179.9
+        assert east.reported.lon_deg < -179.9
+        export_catalog(catalog, tmp_path / "p.qgz")
+    with zipfile.ZipFile(tmp_path / "p.qgz") as archive:
+        root = ElementTree.fromstring(archive.read("p.qgs").decode().split("\n", 1)[1])
+    low, high = (float(root.findtext(f"mapcanvas/extent/{name}") or "nan") for name in ("xmin", "xmax"))
+    assert 0 < high - low < 1000  # metres; around the world it would be forty million
+    credited = root.findtext("projectMetadata/license") or ""
+    assert "CC-BY-4.0" in credited
+    assert "CC-BY-SA-4.0" in credited
 
 
 @pytest.mark.postgis
