@@ -27,6 +27,11 @@ def _own_addresses() -> set[str]:
 OWN_ADDRESSES = _own_addresses()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest file first: begun last, it would keep one of two test processes waiting for minutes."""
+    items.sort(key=lambda item: item.path.name != "test_readme.py")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data, read in place; tests that need it skip where it is absent."""
