@@ -33,7 +33,7 @@ check: $(VENV)/dev.stamp
 	$(BIN)/mypy
 
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not qgis"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu and not qgis"
 
 test-slow: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m "slow"
