@@ -152,8 +152,7 @@ def _fits(
     """
     length = np.linalg.norm(solved.at.pixel, axis=0)
     fits = []
-    for n, (o, single) in enumerate(zip(observations, singles, strict=True)):
-        rows = slice(problem.starts[n], problem.starts[n + 1])
+    for n, (o, single, rows) in enumerate(zip(observations, singles, problem.rows, strict=True)):
         inliers = np.zeros(len(o), bool)
         residual = np.full(len(o), NAN)
         inliers[problem.source[rows]] = solved.weights.support[rows] > 0.25

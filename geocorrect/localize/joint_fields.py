@@ -19,7 +19,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from geocorrect.geometry.camera import Camera
 from geocorrect.localize.covariance import cosine_basis, wave_amplitudes
-from geocorrect.localize.joint_normal import LAMBDA, OWN, Weights, design, placement
+from geocorrect.localize.joint_normal import LAMBDA, OWN, RESIDUAL, Weights, placement, whiten
 from geocorrect.localize.joint_problem import GLOBAL, PER_ANCHOR, UNCALIBRATED_LOG_SIGMA, Problem
 from geocorrect.localize.joint_residuals import State
 from geocorrect.localize.joint_solve import Solved, robust_weights
@@ -218,15 +218,14 @@ def _normal_equations(
     """(H, b) over common and own unknowns with the λ eliminated."""
     size = layout.start(problem.n_anchors)
     information, gradient = _priors(problem, solved.state, layout, fields, prior)
-    columns = design(problem, solved.state, solved.at)
-    residual = np.stack([*solved.at.pixel, problem.known_depth(solved.at.depth)])
+    whitened = whiten(problem, solved.state, solved.at, fields.weights)
     # Tracks of one anchor alone touch its columns only; the full width is needed for the shared ones.
     shared = np.bincount(problem.track, minlength=problem.n_tracks) > 1
     place = np.cumsum(shared) - 1
     coupling = np.zeros((size, int(shared.sum())))
     track_information, track_gradient = np.full(coupling.shape[1], 1e-6), np.zeros(coupling.shape[1])
     for n, (rows, placed) in enumerate(zip(problem.rows, placement(problem, solved.state), strict=True)):
-        block = _anchor_block(columns[:, :, rows], placed, residual[:, rows], fields.of_anchor(problem, n), layout)
+        block = _anchor_block(whitened[:, :, rows], placed, fields.of_anchor(problem, n), layout)
         tracks = problem.track[rows]
         alone = ~shared[tracks]
         root = 1.0 / np.sqrt(1e-6 + block.along_squared[alone])
@@ -234,13 +233,14 @@ def _normal_equations(
         mine = block.information - scaled @ scaled.T
         pull = block.gradient - scaled @ (root * block.along_gradient[alone])
         common, own = slice(0, layout.n_common), slice(layout.start(n), layout.start(n + 1))
+        at = place[tracks[~alone]]
         for to, part in ((common, slice(0, layout.n_common)), (own, slice(layout.n_common, None))):
             information[to, common] += mine[part, : layout.n_common]
             information[to, own] += mine[part, layout.n_common :]
             gradient[to] += pull[part]
-            coupling[to, place[tracks[~alone]]] += block.coupling[part, ~alone]
-        track_information[place[tracks[~alone]]] += block.along_squared[~alone]
-        track_gradient[place[tracks[~alone]]] += block.along_gradient[~alone]
+            coupling[to, at] += block.coupling[part, ~alone]
+        track_information[at] += block.along_squared[~alone]
+        track_gradient[at] += block.along_gradient[~alone]
     root = 1.0 / np.sqrt(track_information)
     coupling *= root
     return information - coupling @ coupling.T, gradient - coupling @ (root * track_gradient)
@@ -278,24 +278,23 @@ class _Block:
     along_gradient: Float
 
 
-def _anchor_block(columns: Float, placed: Float, residual: Float, fields: _AnchorFields, layout: _Layout) -> _Block:
+def _anchor_block(whitened: Float, placed: Float, fields: _AnchorFields, layout: _Layout) -> _Block:
     """Component by component: a pixel field touches one of the three residuals, so most products are zero.
 
-    columns: (11, 3, m) `design` of the anchor; placed: (10, 16) its `placement`; residual: (3, m).
+    whitened: (12, 3, m) of the anchor; placed: (10, 16) its `placement`.
     """
-    count, size = residual.shape[1], layout.n_common + layout.n_own
+    count, size = whitened.shape[2], layout.n_common + layout.n_own
     block = _Block(np.zeros((size, size)), np.zeros(size), np.zeros((size, count)), np.zeros(count), np.zeros(count))
     for component in range(3):
         if not fields.weights[component].any():
             continue  # an anchor without depth
         root = np.sqrt(fields.weights[component])
-        weighted = columns[:, component] * root
-        d = placed.T @ weighted[:LAMBDA]
+        d = placed.T @ whitened[:LAMBDA, component]
         # A shift of the query's pixel is a shift of the principal point for this ray alone, the other way round.
         parts = [d[:GLOBAL], d[7] * fields.query_shift, d[8] * fields.query_shift]
         parts += [fields.shared_depth * root] if component == 2 else []
         stacked = np.concatenate([*parts, d[OWN], fields.own[component] * root])
-        along, off = weighted[LAMBDA], root * residual[component]
+        along, off = whitened[LAMBDA, component], whitened[RESIDUAL, component]
         touched = layout.columns(component)
         block.information[np.ix_(touched, touched)] += stacked @ stacked.T
         block.gradient[touched] -= stacked @ off

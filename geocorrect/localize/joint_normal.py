@@ -4,7 +4,7 @@ eliminated (Schur complement of 1×1 blocks).
 A small move t and turn w of the point about the query's centre, both in the anchor's corrected frame, move the point
 by t + w × arm. What the query's pose and the anchor's own pose do to the point are such moves, linear in
 their unknowns by a matrix that is the same for the whole anchor [adjoint of SE(3)]. So the products are summed over
-the 11 columns of `design` and turned into the unknowns once per anchor.
+the columns of `whiten` and turned into the unknowns once per anchor.
 """
 
 from __future__ import annotations
@@ -21,10 +21,8 @@ from geocorrect.localize.joint_residuals import Linearised, State, anchor_from_w
 Float = NDArray[np.float64]
 
 LENS = slice(6, 9)
-"""Columns of `design`: move t [0:3], turn w [3:6], log focal and principal point, the depth's offset, λ."""
-OFFSET, LAMBDA = 9, 10
-RESIDUAL = 11
-"""The residual's column of the whitened rows."""
+OFFSET, LAMBDA, RESIDUAL = 9, 10, 11
+"""Columns of `whiten`: move t [0:3], turn w [3:6], log focal and principal point, the depth's offset, λ, residual."""
 OWN = slice(GLOBAL, GLOBAL + PER_ANCHOR)
 """An anchor's own unknowns in its `placement`."""
 
@@ -58,51 +56,47 @@ def normal_equations(
     return assemble(problem, state, whiten(problem, state, at, weights), prior_information)
 
 
-def design(problem: Problem, state: State, at: Linearised) -> Float:
-    """(11, 3, M): derivatives by move, turn, lens, depth offset and λ of the residuals (u, v, log depth)."""
-    columns = np.empty((LAMBDA + 1, 3, len(problem.track)))
-    _fill(columns, problem, state, at, at.by_point, at.by_depth)
-    columns[OFFSET, :2], columns[OFFSET, 2] = 0.0, -1.0
-    return columns
-
-
 def whiten(problem: Problem, state: State, at: Linearised, weights: Weights) -> Float:
-    """(12, 3, M) `design` with the residual as last column, each row times the root of its weight."""
-    root_px, root_depth = np.sqrt(weights.pixel), np.sqrt(weights.depth)
-    whitened = np.empty((RESIDUAL + 1, 3, len(problem.track)))
-    _fill(whitened, problem, state, at, at.by_point * root_px, at.by_depth * root_depth)
-    whitened[OFFSET, :2], whitened[OFFSET, 2] = 0.0, -root_depth
-    np.multiply(at.pixel, root_px, out=whitened[RESIDUAL, :2])
-    np.multiply(problem.known_depth(at.depth), root_depth, out=whitened[RESIDUAL, 2])
-    return whitened
-
-
-def _fill(columns: Float, problem: Problem, state: State, at: Linearised, by_point: Float, by_depth: Float) -> None:
-    """All columns but the depth's offset: by_point (2, 3, M) and by_depth (M,), the derivatives by the point, may carry
-    a weight.
+    """(12, 3, M): derivatives of the residuals (u, v, log depth) by move, turn, lens, depth offset and λ, and the
+    residuals themselves as last column; each row times the root of its weight.
     """
+    root_px, root_depth = np.sqrt(weights.pixel), np.sqrt(weights.depth)
+    by_point, by_depth = at.by_point * root_px, at.by_depth * root_depth
+    columns = np.empty((RESIDUAL + 1, 3, len(problem.track)))
     x, y, z = at.arm
     a, b, c = by_point.transpose(1, 0, 2)
     columns[0:3, :2] = by_point.transpose(1, 0, 2)
     columns[0:2, 2], columns[2, 2] = 0.0, by_depth
+    # The turn: arm × derivative by the point.
     np.subtract(y * c, z * b, out=columns[3, :2])
     np.subtract(z * a, x * c, out=columns[4, :2])
     np.subtract(x * b, y * a, out=columns[5, :2])
     np.multiply(y, by_depth, out=columns[3, 2])
     np.multiply(-x, by_depth, out=columns[4, 2])
     columns[5, 2] = 0.0
-    by_lens = np.stack([problem.d_focal + state.focal * problem.dd_focal, *problem.d_principal])
-    along = np.take(by_lens * np.exp(state.log_distance), problem.track, axis=2)
-    from_query = anchor_from_world(problem, state) @ state.rotation
-    for n, rows in enumerate(problem.rows):
-        along[:, :, rows] = from_query[n] @ along[:, :, rows]
-    for column, arm in ((6, along[0]), (7, along[1]), (8, along[2]), (LAMBDA, at.arm)):
+    for column, arm in zip(
+        (*range(LENS.start, LENS.stop), LAMBDA), (*_moved_by_lens(problem, state), at.arm), strict=True
+    ):
         columns[column, :2] = a * arm[0] + b * arm[1] + c * arm[2]
         np.multiply(by_depth, arm[2], out=columns[column, 2])
+    columns[OFFSET, :2], columns[OFFSET, 2] = 0.0, -root_depth
+    np.multiply(at.pixel, root_px, out=columns[RESIDUAL, :2])
+    np.multiply(problem.known_depth(at.depth), root_depth, out=columns[RESIDUAL, 2])
+    return columns
+
+
+def _moved_by_lens(problem: Problem, state: State) -> Float:
+    """(3, 3, M): how log focal, u and v of the principal point move the points, in their anchors' frames."""
+    by_lens = np.stack([problem.d_focal + state.focal * problem.dd_focal, *problem.d_principal])
+    moved = np.take(by_lens * np.exp(state.log_distance), problem.track, axis=2)
+    from_query = anchor_from_world(problem, state) @ state.rotation
+    for n, rows in enumerate(problem.rows):
+        moved[:, :, rows] = from_query[n] @ moved[:, :, rows]
+    return moved
 
 
 def placement(problem: Problem, state: State) -> Float:
-    """(K, 10, 16) per anchor: from the unknowns (the globals, then the anchor's own) to `design`'s columns but λ."""
+    """(K, 10, 16) per anchor: from the unknowns (the globals, then the anchor's own) to `whiten`'s columns before λ."""
     turned = anchor_from_world(problem, state)
     lever = np.einsum("nij,nj->ni", turned, state.centre - problem.centres)
     place = np.zeros((problem.n_anchors, LAMBDA, GLOBAL + PER_ANCHOR))

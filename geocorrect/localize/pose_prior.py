@@ -40,7 +40,7 @@ class PosePrior:
         """
         if self._says_nothing:
             return np.zeros(0), np.zeros((0, 6))
-        known = np.isfinite(self.centre_m) & np.isfinite(self.centre_sigma_m)
+        known = self._known
         residual = [(centre_m - self.centre_m)[known] / self.centre_sigma_m[known]]
         by_pose = [np.eye(3, 6)[known] / self.centre_sigma_m[known, None]]
         for axis, sigma in ((0, self.roll_sigma_rad), (2, self.pitch_sigma_rad)):
@@ -51,9 +51,12 @@ class PosePrior:
         return np.concatenate(residual), np.concatenate(by_pose)
 
     @cached_property
+    def _known(self) -> NDArray[np.bool_]:
+        return np.isfinite(self.centre_m) & np.isfinite(self.centre_sigma_m)
+
+    @cached_property
     def _says_nothing(self) -> bool:
-        known = np.isfinite(self.centre_m) & np.isfinite(self.centre_sigma_m)
-        return not (known.any() or np.isfinite(self.roll_sigma_rad) or np.isfinite(self.pitch_sigma_rad))
+        return not (self._known.any() or np.isfinite(self.roll_sigma_rad) or np.isfinite(self.pitch_sigma_rad))
 
 
 NO_PRIOR = PosePrior(np.full(3, np.nan), np.full(3, np.nan), float("nan"), float("nan"))

@@ -3,51 +3,17 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import Future
 
 import numpy as np
 import pytest
+from fake_seat import FakeSeat
 
 from geocorrect.batch import crew
 from geocorrect.batch.crew import Crew, Limits
 from geocorrect.batch.stop import StopRequest
-from geocorrect.batch.worker import Outcome, Task
-from geocorrect.errors import Reason
+from geocorrect.batch.worker import Task
 from geocorrect.log import LogOptions, set_up_logging
-from geocorrect.records import Image, Rejection
-
-
-class FakeSeat:
-    """Has every outcome at once; may never be ready."""
-
-    def __init__(self, is_ready: bool) -> None:
-        self.is_closed = False
-        self._ready: Future[object] = Future()
-        if is_ready:
-            self._ready.set_result(True)
-
-    def ready(self) -> Future[object]:
-        return self._ready
-
-    def submit(self, task: Task) -> Future[Outcome]:
-        done: Future[Outcome] = Future()
-        done.set_result(Outcome(Rejection(task.image.id, Reason.UNCERTAIN), ()))
-        return done
-
-    def died(self, error: BaseException) -> bool:
-        return False
-
-    def require_hope(self) -> None:
-        pass
-
-    def memory_mb(self) -> float:
-        return float("nan")
-
-    def kill(self) -> None:
-        pass
-
-    def close(self) -> None:
-        self.is_closed = True
+from geocorrect.records import Image
 
 
 def task(name: str) -> Task:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from batch_scene import street
+from fake_seat import FakeSeat, done
 
 from geocorrect.batch import crew, run
 from geocorrect.batch.crew import Limits
@@ -19,12 +20,7 @@ from geocorrect.batch.stop import StopRequest
 from geocorrect.batch.worker import Outcome, Task
 from geocorrect.catalog import Catalog
 from geocorrect.config import Settings
-from geocorrect.errors import Reason
-from geocorrect.records import Image, Rejection
-
-
-def done(task: Task) -> Outcome:
-    return Outcome(Rejection(task.image.id, Reason.UNCERTAIN), task.pairs, (), task.input_hash)
+from geocorrect.records import Image
 
 
 @dataclass
@@ -54,38 +50,20 @@ def test_what_is_in_hand_is_stored_before_the_end(
         assert catalog.counts() == {"rejected": 3}
 
 
-class SlowSeat:
-    """Has every outcome at once but the fourth, which it gives when it is told to."""
+class SlowSeat(FakeSeat):
+    """Gives the fourth outcome when it is told to."""
 
     def __init__(self, release: threading.Event) -> None:
+        super().__init__()
         self._release, self._count = release, 0
 
-    def ready(self) -> Future[object]:
-        found: Future[object] = Future()
-        found.set_result(True)
-        return found
-
     def submit(self, task: Task) -> Future[Outcome]:
-        found: Future[Outcome] = Future()
         self._count += 1
-        if self._count == 4:
-            threading.Thread(target=lambda: (self._release.wait(60.0), found.set_result(done(task)))).start()
-        else:
-            found.set_result(done(task))
+        if self._count != 4:
+            return super().submit(task)
+        found: Future[Outcome] = Future()
+        threading.Thread(target=lambda: (self._release.wait(60.0), found.set_result(done(task)))).start()
         return found
-
-    def died(self, error: BaseException) -> bool:
-        return False
-
-    def require_hope(self) -> None:
-        pass
-
-    def memory_mb(self) -> float:
-        return float("nan")
-
-    def kill(self) -> None: ...
-
-    def close(self) -> None: ...
 
 
 def test_results_do_not_wait_for_a_slow_photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

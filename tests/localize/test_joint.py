@@ -22,9 +22,9 @@ from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.imagery import read_image
 from geocorrect.localize.correct import observe
-from geocorrect.localize.joint import solve_joint
+from geocorrect.localize.joint import prior_information, solve_joint
 from geocorrect.localize.joint_initialise import choose_rows, start_state
-from geocorrect.localize.joint_normal import LAMBDA, OWN, design, placement
+from geocorrect.localize.joint_normal import LAMBDA, OWN, RESIDUAL, Weights, placement, whiten
 from geocorrect.localize.joint_problem import GLOBAL, PER_ANCHOR, Problem, build_problem
 from geocorrect.localize.joint_residuals import State, residuals
 from geocorrect.localize.observations import Observations
@@ -50,7 +50,9 @@ def simulated_problem() -> tuple[Problem, State]:
 def test_analytic_derivatives_equal_numeric_ones() -> None:
     problem, state = simulated_problem()
     at = residuals(problem, state)
-    block = design(problem, state, at)
+    one = np.ones(len(problem.track))
+    block = whiten(problem, state, at, Weights(one, one, one))
+    np.testing.assert_array_equal(block[RESIDUAL, :2], at.pixel)
     unknowns = np.concatenate(
         [
             np.einsum("cim,cp->mip", block[:LAMBDA, :, rows], placed)
@@ -120,6 +122,17 @@ def test_wrong_depth_scale_and_focal_are_found_out() -> None:
         focals.append(abs(np.log(solution.focal_ratio)))
     assert np.median(errors) < 0.15
     assert np.median(focals) == pytest.approx(0.03, abs=0.012)
+
+
+@pytest.mark.parametrize(
+    ("focal_sigma", "expected_px"),
+    [(5e-4, 0.25), (1e-3, 0.5), (1.1e-3, 1.5), (0.05, 1.5), (float("nan"), 1.5), (1e-6, 0.1)],
+)
+def test_a_target_tells_the_principal_point_as_well_as_the_focal_length(focal_sigma: float, expected_px: float) -> None:
+    """At 500 px focal length; a camera that no target has calibrated keeps the image centre as a guess."""
+    camera = replace(Camera.pinhole(512, 288, 500.0, 500.0, 255.5, 143.5), focal_sigma=focal_sigma)
+    information = prior_information([], camera, OPTIONS.joint)
+    np.testing.assert_allclose(information[7:9] ** -0.5, expected_px, rtol=0.01)
 
 
 def test_same_input_and_seed_give_the_same_bytes() -> None:
