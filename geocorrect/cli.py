@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from geocorrect import __version__
 from geocorrect.console import Invocation, invocation, open_catalog, progress_bar, stderr, write_json
+
+if TYPE_CHECKING:
+    from geocorrect.batch.job import Allowance
+    from geocorrect.config import Settings
 
 app = typer.Typer(
     name="geocorrect",
@@ -79,29 +84,9 @@ def correct(
 ) -> None:
     """Correct every image of the catalog that is due (no result yet, or it or its anchors changed)."""
     from geocorrect.batch.job import Allowance, correct_due
-    from geocorrect.batch.observe import observed
-    from geocorrect.batch.session import work_session
 
-    allowance = Allowance.of(max_images, max_runtime)
-
-    settings = invocation(context).settings(catalog)
-    with (
-        observed(settings, "correct") as observer,
-        open_catalog(settings) as store,
-        work_session(store, allowance.left_s, dry_run=dry_run) as session,
-        progress_bar("correct") as bar,
-    ):
-        if not dry_run:
-            observer.begin()
-        outcome = correct_due(
-            settings, store, allowance=allowance, dry_run=dry_run, on_progress=observer.following(bar), session=session
-        )
-        observer.ended(outcome)
-    if as_json:
-        write_json(outcome.as_json())
-    else:
-        stderr().print(outcome.sentence(), markup=False)
-    raise typer.Exit(outcome.exit_code)
+    allowance, settings = Allowance.of(max_images, max_runtime), invocation(context).settings(catalog)
+    _work("correct", correct_due, settings, allowance, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()
@@ -120,21 +105,28 @@ def run(
     there at the end is exported.
     """
     from geocorrect.batch.job import Allowance
-    from geocorrect.batch.observe import observed
     from geocorrect.batch.pipeline import run_pipeline
+
+    allowance, settings = Allowance.of(max_images, max_runtime), invocation(context).settings(catalog)
+    _work("run", run_pipeline, settings, allowance, dry_run=dry_run, as_json=as_json)
+
+
+def _work(
+    name: str, job: Callable[..., Any], settings: Settings, allowance: Allowance, *, dry_run: bool, as_json: bool
+) -> NoReturn:
+    """Do a job, hold the scene and be observed meanwhile, say what came of it and leave with its exit code."""
+    from geocorrect.batch.observe import observed
     from geocorrect.batch.session import work_session
 
-    allowance = Allowance.of(max_images, max_runtime)
-    settings = invocation(context).settings(catalog)
     with (
-        observed(settings, "run") as observer,
+        observed(settings, name) as observer,
         open_catalog(settings) as store,
         work_session(store, allowance.left_s, dry_run=dry_run) as session,
         progress_bar("correct") as bar,
     ):
         if not dry_run:
             observer.begin()
-        outcome = run_pipeline(
+        outcome = job(
             settings, store, allowance=allowance, dry_run=dry_run, on_progress=observer.following(bar), session=session
         )
         observer.ended(outcome)

@@ -94,6 +94,5 @@ def _pairs_of(fresh: _Fresh, pairs: Sequence[Pair]) -> list[Row]:
     return [
         {"correction_id": fid} | pair_row
         for fid, result in zip(fresh.fids, fresh.results, strict=True)
-        if result.evidence.anchors or result.image_id in candidates
         for pair_row in pair_rows(result, candidates.get(result.image_id, {}))
     ]

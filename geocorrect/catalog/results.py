@@ -31,10 +31,10 @@ _EVERYTHING = (
     .join(schema.run, schema.run.c.fid == schema.correction.c.run_id)
     .subquery("every_result")
 )
-_RUN_IN_FORCE = table("run_in_force", sql_column("fid"), sql_column("run_key"))
+RUN_IN_FORCE = table("run_in_force", sql_column("fid"), sql_column("run_key"))
 _NOT_WITHDRAWN = (
-    select(schema.correction, _RUN_IN_FORCE.c.run_key)
-    .join(_RUN_IN_FORCE, _RUN_IN_FORCE.c.fid == schema.correction.c.run_id)
+    select(schema.correction, RUN_IN_FORCE.c.run_key)
+    .join(RUN_IN_FORCE, RUN_IN_FORCE.c.fid == schema.correction.c.run_id)
     .where(~exists(select(1).where(schema.retraction.c.correction_id == schema.correction.c.fid)))
     .subquery("not_withdrawn")
 )
@@ -62,7 +62,7 @@ def due_image_ids(connection: Connection, run_key: str) -> list[str]:
 def require_run_in_force(connection: Connection, run_key: str) -> None:
     """DatabaseError, with the remedy, when a run or one that it rests on was rolled back."""
     fid, run = run_fid(connection, run_key), schema.run.c
-    if connection.execute(select(_RUN_IN_FORCE.c.fid).where(_RUN_IN_FORCE.c.fid == fid)).first():
+    if connection.execute(select(RUN_IN_FORCE.c.fid).where(RUN_IN_FORCE.c.fid == fid)).first():
         return
     instant, because = connection.execute(
         select(run.rolled_back_at, run.rolled_back_because).where(run.fid == fid)

@@ -16,13 +16,12 @@ from geocorrect.catalog.bulk import among
 from geocorrect.catalog.codec import checked_texts, known, number
 from geocorrect.catalog.connect import with_retries
 from geocorrect.catalog.result_rows import result_from
-from geocorrect.catalog.results import run_fid
+from geocorrect.catalog.results import RUN_IN_FORCE, run_fid
 from geocorrect.catalog.store import Catalog
 from geocorrect.localize.sequence_options import SEQUENCE_MATCHER
 from geocorrect.records import NAN, Result
 
 SEQUENCES_PER_READ = 100
-_IN_FORCE = table("run_in_force", sql_column("fid"), sql_column("run_key"))
 _CURRENT_RESULT = table("current_result", sql_column("image_id", Text), sql_column("run_id"))
 _CURRENT = table("current_sequence_finding", sql_column("fid"))
 
@@ -158,7 +157,7 @@ def _read_members(connection: Connection, sequence_ids: Sequence[str]) -> list[S
     newest = (
         select(c.image_id, func.max(c.fid).label("fid"))
         .select_from(
-            schema.correction.join(_IN_FORCE, _IN_FORCE.c.fid == c.run_id).join(schema.run, run.fid == c.run_id)
+            schema.correction.join(RUN_IN_FORCE, RUN_IN_FORCE.c.fid == c.run_id).join(schema.run, run.fid == c.run_id)
         )
         .where(
             c.image_id.in_(select(i.image_id).where(of_these)),
@@ -195,10 +194,10 @@ def _read_states(connection: Connection) -> dict[str, FindingState]:
     f, run = schema.sequence_finding.c, schema.run.c
     newest = select(func.max(f.fid)).group_by(f.sequence_id)
     query = (
-        select(f.sequence_id, run.run_key, f.input_hash, run.rolled_back_at, _IN_FORCE.c.fid)
+        select(f.sequence_id, run.run_key, f.input_hash, run.rolled_back_at, RUN_IN_FORCE.c.fid)
         .select_from(
             schema.sequence_finding.join(schema.run, run.fid == f.run_id).outerjoin(
-                _IN_FORCE, _IN_FORCE.c.fid == f.run_id
+                RUN_IN_FORCE, RUN_IN_FORCE.c.fid == f.run_id
             )
         )
         .where(f.fid.in_(newest))
