@@ -92,7 +92,7 @@ class _Post:
     queue: deque[Task] = field(default_factory=deque)
     slowest_lately_s: float = math.inf
     deaths_at_start: int = 0
-    made_s: float = field(default_factory=time.monotonic)
+    looked_s: float = field(default_factory=time.monotonic)
     told: bool = False
 
 
@@ -129,14 +129,20 @@ class Crew:
         expected += [post.ready for post in self._posts if not post.ready.done()]
         wait(expected, timeout=LOOK_S, return_when=FIRST_COMPLETED)
         for post in self._posts:
-            if not (post.told or post.ready.done()) and time.monotonic() - post.made_s > PATIENCE_S:
-                post.seat.require_hope()
-                post.told = True
-                log.warning(
-                    "a worker is not ready after %.0f s: models are still loading, or a cluster has no room for it; "
-                    "the others go on",
-                    PATIENCE_S,
-                )
+            if not post.ready.done() and time.monotonic() - post.looked_s > PATIENCE_S:
+                self._look_at_the_late(post)
+
+    def _look_at_the_late(self, post: _Post) -> None:
+        """Every PATIENCE_S: a cluster may be late itself in noticing that a node has ended."""
+        post.looked_s = time.monotonic()
+        post.seat.require_hope()
+        if not post.told:
+            post.told = True
+            log.warning(
+                "a worker is not ready after %.0f s: models are still loading, or a cluster has no room for it; "
+                "the others go on",
+                PATIENCE_S,
+            )
 
     def _new_post(self) -> _Post:
         seat = self._make_seat()
@@ -179,7 +185,7 @@ class Crew:
         post.seat.close()
         post.seat = self._make_seat()
         post.ready = post.seat.ready()
-        post.made_s, post.told = time.monotonic(), False
+        post.looked_s, post.told = time.monotonic(), False
 
     def _next_task(self, post: _Post, coming: Iterator[list[Task]]) -> Task | None:
         """From its own piece, else a new piece, else the end of the longest piece of the others."""

@@ -12,6 +12,7 @@ from geocorrect.batch import crew
 from geocorrect.batch.crew import Crew, Limits
 from geocorrect.batch.stop import StopRequest
 from geocorrect.batch.worker import Task
+from geocorrect.errors import RemoteError
 from geocorrect.log import LogOptions, set_up_logging
 from geocorrect.records import Image
 
@@ -41,3 +42,22 @@ def test_a_worker_that_does_not_come_is_told_once(
     monkeypatch.setattr(crew, "PATIENCE_S", 0.1)
     list(Crew(lambda: FakeSeat(False), 1, Limits(), StopRequest(max_runtime_s=1.2)).outcomes(iter([[task("a")]])))
     assert capsys.readouterr().err.count("a worker is not ready after 0 s") == 1
+
+
+class LostLater(FakeSeat):
+    """Never ready; that its node has ended is only noticed at the third look."""
+
+    looks = 0
+
+    def require_hope(self) -> None:
+        self.looks += 1
+        if self.looks == 3:
+            raise RemoteError("gone")
+
+
+def test_hope_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew, "PATIENCE_S", 0.1)
+    seat = LostLater(is_ready=False)
+    with pytest.raises(RemoteError, match="gone"):
+        list(Crew(lambda: seat, 1, Limits(), StopRequest(max_runtime_s=10.0)).outcomes(iter([[task("a")]])))
+    assert seat.is_closed
