@@ -18,7 +18,7 @@ from geocorrect.catalog.results import filtered, source_of
 from geocorrect.catalog.run import ResultFilter, StoredResult
 from geocorrect.errors import Status
 
-CHUNK = 5000
+CHUNK = 1000
 ResultTable = Mapping[str, Any]
 """Equally long columns, named like the attributes of StoredResult, with creator, page_url and licence. Numbers with a
 unit: (N,) float64, nan unknown. Everything else: lists; moments as ISO 8601 text in UTC with milliseconds."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -58,11 +58,12 @@ def property_columns(table: ResultTable) -> dict[str, Any]:
     return columns | {"detail": [None if reason is None else detail for reason, detail in pairs]}
 
 
-def property_rows(table: ResultTable) -> list[dict[str, Any]]:
-    """The named values of every result; None = unknown."""
+def property_rows(table: ResultTable) -> Iterator[dict[str, Any]]:
+    """The named values of every result, one after the other; None = unknown."""
     columns = [listed(values) for values in property_columns(table).values()]
     names = list(PROPERTIES)
-    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+    for values in zip(*columns, strict=True):
+        yield dict(zip(names, values, strict=True))
 
 
 def listed(values: Any) -> Sequence[Any]:

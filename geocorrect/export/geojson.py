@@ -27,8 +27,7 @@ def write_geojson(tables: Iterable[ResultTable], path: Path) -> int:
             bounds.add(positions)
             licences.add(table["licence"])
             for feature in _features(table, positions):
-                file.write(b",\n" if count else b"\n")
-                file.write(orjson.dumps(feature))
+                file.write((b",\n" if count else b"\n") + orjson.dumps(feature))
                 count += 1
         box = bounds.box()
         tail = {"attribution": ATTRIBUTION, "licence": licences.text()} | ({"bbox": box} if box else {})

@@ -22,7 +22,7 @@ from geocorrect.catalog.shapes import displacement_lines, ellipse_outlines
 from geocorrect.export.atomic_file import atomic_path
 from geocorrect.export.features import ATTRIBUTION, Licences
 from geocorrect.export.styles import add_styles_to_geopackage
-from geocorrect.export.tables import gdal_faults, write_points
+from geocorrect.export.tables import gdal_faults, joined_batches, write_points
 
 _SHAPE_NUMBERS = (
     "lon_deg", "lat_deg", "semi_major_m", "semi_minor_m", "ellipse_azimuth_deg", "reported_lon_deg",
@@ -89,8 +89,9 @@ def _write_shapes(spool: IO[bytes], path: Path, layer: str, kind: str) -> None:
             columns = [pa.array(ids, pa.string()), *numbers, pa.array(shapely.to_wkb(shapes), pa.binary())]
             yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
+    reader = pa.RecordBatchReader.from_batches(schema, joined_batches(batches()))
     pyogrio.write_arrow(
-        pa.RecordBatchReader.from_batches(schema, batches()), path, layer=layer, driver="GPKG", append=True,
+        reader, path, layer=layer, driver="GPKG", append=True,
         geometry_name="geom", geometry_type=kind, crs="EPSG:4326", description=ATTRIBUTION,
     )  # fmt: skip
 

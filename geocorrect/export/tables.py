@@ -35,6 +35,8 @@ _FREE_TEXT = (
 _FORMULA = ("=", "+", "-", "@", "\t", "\n")
 """How texts begin that a spreadsheet may take for a formula (OWASP, CSV injection)."""
 _INSTANTS = ("captured_at", "recorded_at")
+BATCH_ROWS = 20_000
+"""Rows that GDAL and Parquet get at once: few transactions, and groups of rows that compress."""
 
 
 def write_csv(tables: Iterable[ResultTable], path: Path) -> int:
@@ -66,22 +68,26 @@ def _harmless(texts: Iterable[str | None]) -> list[str | None]:
 
 
 def write_geoparquet(tables: Iterable[ResultTable], path: Path) -> int:
-    """GeoParquet 1.1 with WKB points in OGC:CRS84 and one row group per chunk."""
-    import pyarrow as pa
+    """GeoParquet 1.1 with WKB points in OGC:CRS84; groups of BATCH_ROWS."""
     import pyarrow.parquet as pq
 
     schema, bounds, licences, count = arrow_schema(), Bounds(), Licences(), 0
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-        for table in tables:
-            bounds.add(places(table))
-            licences.add(table["licence"])
-            writer.write_table(pa.Table.from_batches([arrow_batch(table, schema)]))
-            count += len(table["licence"])
+        for batch in arrow_batches(_noted(tables, bounds, licences), schema):
+            writer.write_batch(batch)
+            count += len(batch)
         geometry: dict[str, Any] = {"encoding": "WKB", "geometry_types": ["Point Z"], "bbox": bounds.box()}
         head = {"version": "1.1.0", "primary_column": "geometry"}
         writer.add_key_value_metadata({"geo": json.dumps(head | {"columns": {"geometry": _known(geometry)}})})
         writer.add_key_value_metadata({"attribution": ATTRIBUTION, "licence": licences.text()})
     return count
+
+
+def _noted(tables: Iterable[ResultTable], bounds: Bounds, licences: Licences) -> Iterator[ResultTable]:
+    for table in tables:
+        bounds.add(places(table))
+        licences.add(table["licence"])
+        yield table
 
 
 def write_flatgeobuf(tables: Iterable[ResultTable], path: Path, licences: Iterable[str]) -> int:
@@ -113,9 +119,9 @@ def write_points(tables: Iterable[ResultTable], path: Path, driver: str, options
 
     def batches() -> Iterator[Any]:
         nonlocal count
-        for table in tables:
-            count += len(table["licence"])
-            yield arrow_batch(table, schema)
+        for batch in arrow_batches(tables, schema):
+            count += len(batch)
+            yield batch
 
     reader = pa.RecordBatchReader.from_batches(schema, batches())
     pyogrio.write_arrow(
@@ -143,8 +149,27 @@ def arrow_schema() -> Any:
     return pa.schema([*fields, geometry])
 
 
-def arrow_batch(table: ResultTable, schema: Any) -> Any:
-    """A chunk of results in the form of `arrow_schema`."""
+def arrow_batches(tables: Iterable[ResultTable], schema: Any) -> Iterator[Any]:
+    """Results in the form of `arrow_schema`, BATCH_ROWS at a time."""
+    return joined_batches(_arrow_batch(table, schema) for table in tables)
+
+
+def joined_batches(chunks: Iterator[Any]) -> Iterator[Any]:
+    """The rows of small Arrow batches in batches of BATCH_ROWS and a little more."""
+    import pyarrow as pa
+
+    while held := list(_first_rows(chunks, BATCH_ROWS)):
+        yield from pa.Table.from_batches(held).combine_chunks().to_batches()
+
+
+def _first_rows(chunks: Iterator[Any], wanted: int) -> Iterator[Any]:
+    """The next chunks until there are so many rows."""
+    while wanted > 0 and (chunk := next(chunks, None)) is not None:
+        yield chunk
+        wanted -= len(chunk)
+
+
+def _arrow_batch(table: ResultTable, schema: Any) -> Any:
     import pyarrow as pa
 
     columns = _placed(table)

@@ -151,6 +151,21 @@ class Chunk(dict[str, Any]):
     """A table of results that can be watched."""
 
 
+def test_rows_are_written_in_large_groups(catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However small the chunks are that the catalog is read in; none is lost, none comes twice, order stays."""
+    import pyarrow.parquet
+
+    monkeypatch.setattr("geocorrect.export.tables.BATCH_ROWS", 50)
+    table = next(iter(catalog.tables()))
+    assert write_geoparquet([table] * 6, tmp_path / "out.parquet") == 120
+    written = pyarrow.parquet.ParquetFile(tmp_path / "out.parquet")
+    groups = [written.metadata.row_group(k).num_rows for k in range(written.metadata.num_row_groups)]
+    assert groups == [60, 60]
+    assert written.read()["image_id"].to_pylist() == list(table["image_id"]) * 6
+    assert write_geopackage([table] * 6, tmp_path / "out.gpkg") == 120
+    assert len(pyogrio.read_dataframe(tmp_path / "out.gpkg", layer="error_ellipse")) == 96
+
+
 def test_csv_survives_commas_quotes_and_line_breaks(tmp_path: Path) -> None:
     from geocorrect.records import Attribution
 
