@@ -37,7 +37,6 @@ _VALUES = (
 _OF_IMAGE = (
     "reported_lon_deg", "reported_lat_deg", "reported_heading_deg", "sequence_id", "captured_at", *_ATTRIBUTION,
 )  # fmt: skip
-_WIRE_TYPES = {"depth_is_oracle": "bool", "n_anchors": "int4", "n_inliers": "int4"}
 
 
 def read_tables(connection: Connection, wanted: ResultFilter) -> Iterator[ResultTable]:
@@ -48,7 +47,7 @@ def read_tables(connection: Connection, wanted: ResultFilter) -> Iterator[Result
     dialect = connection.dialect.name
     columns = _columns(wanted, dialect)
     query = filtered(list(columns.values()), wanted, dialect)
-    while_reading = _copied(connection, query) if dialect == "postgresql" else _fetched(connection, query)
+    while_reading = _streamed(connection, query) if dialect == "postgresql" else _fetched(connection, query)
     while rows := list(islice(while_reading, CHUNK)):
         table = _table(dict(zip(columns, zip(*rows, strict=True), strict=True)))
         yield table if polygon is None else _inside(table, polygon)
@@ -58,17 +57,15 @@ def _fetched(connection: Connection, query: Select[Any]) -> Iterator[Any]:
     yield from connection.execution_options(stream_results=True, yield_per=CHUNK).execute(query)
 
 
-def _copied(connection: Connection, query: Select[Any]) -> Iterator[Any]:
-    """Rows by COPY: a server computes those on all its processors, those of a cursor on one."""
+def _streamed(connection: Connection, query: Select[Any]) -> Iterator[Any]:
+    """Rows as the server finds them, on all its processors (those of a cursor come from one)."""
+    from psycopg import capabilities
+
     compiled = query.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
-    types = [
-        "float8" if column.name in NUMBERS else _WIRE_TYPES.get(column.name, "text")
-        for column in query.selected_columns
-    ]
-    statement = f"COPY ({compiled}) TO STDOUT (FORMAT BINARY)"
-    with driver_cursor(connection) as cursor, cursor.copy(statement, compiled.params) as copy:
-        copy.set_types(types)
-        yield from copy.rows()
+    # A libpq older than 17 hands over single rows, at twice the processor time.
+    at_once = CHUNK if capabilities.has_stream_chunked() else 1
+    with driver_cursor(connection) as cursor:
+        yield from cursor.stream(str(compiled), compiled.params, binary=True, size=at_once)
 
 
 def table_of(stored: Sequence[StoredResult]) -> ResultTable:
