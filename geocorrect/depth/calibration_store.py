@@ -21,7 +21,7 @@ from geocorrect.depth.calibrate import CalibrateOptions, DepthCalibration
 from geocorrect.errors import InputError, OutputError
 from geocorrect.records import Anchor, DepthMap
 
-ALGORITHM = "1"
+ALGORITHM = "2"
 """Raise it whenever the same anchors and options would give another calibration."""
 UNFINISHED, UNFINISHED_S = ".part", 600.0
 """A file is written in a moment; an unfinished one that is older belongs to a process that was killed."""

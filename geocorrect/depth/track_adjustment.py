@@ -197,7 +197,8 @@ class _Solver:
         by_pose = alone.coupling[:, poses] / alone.track_information[:, None]
         noise = TrackNoise(
             1.0 / alone.track_information,
-            by_pose @ np.linalg.cholesky(covariance[poses, poses] / self.options.pose_evidence),
+            by_pose.reshape(len(self.px), -1, POSE),
+            np.linalg.cholesky(covariance[poses, poses] / self.options.pose_evidence),
             alone.along / alone.track_information[self.track, None],
             self.track,
             np.repeat(np.arange(len(self.pairs)), np.diff(self.starts)),

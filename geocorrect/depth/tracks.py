@@ -50,15 +50,18 @@ class NeighbourMatches:
 @dataclass(frozen=True, eq=False)
 class TrackNoise:
     """Errors of the T log depths: white pixel noise, each track its own (white_variance (T,)); the neighbours'
-    pose errors, which all tracks share (by_pose (T, 6K), per unit of independent errors); and the matcher's
-    smooth shifts, which tracks close together in a neighbour's image share.
+    pose errors, which all tracks share; and the matcher's smooth shifts, which tracks close together in a
+    neighbour's image share.
 
-    by_px: (M, 2) change of the track's log depth per pixel of observation m; track, pair: (M,); at_px: (M, 2)
-    where it lies in the neighbour; field_px: amplitude of the shifts; field_length_px: (K,).
+    by_pose: (T, K, 6) change of the track's log depth per metre and radian of each neighbour; pose_factor: (6K, 6K)
+    root of the covariance of those errors. by_px: (M, 2) change of the track's log depth per pixel of observation m;
+    track, pair: (M,); at_px: (M, 2) where it lies in the neighbour; field_px: amplitude of the shifts;
+    field_length_px: (K,).
     """
 
     white_variance: Float
     by_pose: Float
+    pose_factor: Float
     by_px: Float
     track: Int
     pair: Int
@@ -67,24 +70,40 @@ class TrackNoise:
     field_length_px: Float
 
     def scaled(self, factor: Float) -> TrackNoise:
-        """The same noise times a factor (T,) per track."""
+        """The noise of the same tracks at depths that are a factor (T,) larger.
+
+        A pixel or an angle moves an inverse depth by the same amount at any depth, a shift of the neighbour in
+        proportion to it: the first two move a log depth in proportion to the depth, the shift moves all alike. Were
+        that scaled, too, a track found too near would seem to be moved more, and the noise of the tracks would be
+        taken for an error of the neighbours' distance.
+        """
+        at_once = np.ones((len(factor), 1, 6))
+        at_once[:, :, 3:] = factor[:, None, None]
         return replace(
             self,
             white_variance=self.white_variance * factor**2,
-            by_pose=self.by_pose * factor[:, None],
+            by_pose=self.by_pose * at_once,
             by_px=self.by_px * factor[self.track, None],
         )
+
+    def _by_unit_pose(self, chosen: Int | slice) -> Float:
+        """(P, 6K) change of the chosen tracks' log depths per unit of independent pose errors."""
+        by_pose = self.by_pose[chosen]
+        unit: Float = by_pose.reshape(len(by_pose), -1) @ self.pose_factor
+        return unit
 
     @property
     def sigma(self) -> Float:
         """(T,) standard deviation of each log depth."""
         smooth = np.bincount(self.track, (self.by_px**2).sum(axis=1), len(self.white_variance)) * self.field_px**2
-        total: Float = np.sqrt(self.white_variance + (self.by_pose**2).sum(axis=1) + smooth)
+        poses = (self._by_unit_pose(slice(None)) ** 2).sum(axis=1)
+        total: Float = np.sqrt(self.white_variance + poses + smooth)
         return total
 
     def covariance(self, chosen: Int) -> Float:
         """(P, P) covariance of the chosen tracks' log depths."""
-        total = np.diag(self.white_variance[chosen]) + self.by_pose[chosen] @ self.by_pose[chosen].T
+        by_pose = self._by_unit_pose(chosen)
+        total = np.diag(self.white_variance[chosen]) + by_pose @ by_pose.T
         place = np.full(len(self.white_variance), -1)
         place[chosen] = np.arange(len(chosen))
         for n, length in enumerate(self.field_length_px):

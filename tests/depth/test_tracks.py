@@ -65,7 +65,8 @@ def test_covariance_holds_the_variances_and_what_neighbours_share() -> None:
     """Two tracks 6 px apart share nearly all of a smooth shift, one 300 px away nothing; all share the pose error."""
     noise = TrackNoise(
         white_variance=np.array([1e-4, 2e-4, 3e-4]),
-        by_pose=np.array([[0.01], [0.01], [0.02]]),
+        by_pose=np.array([0.01, 0.01, 0.02])[:, None, None] * np.eye(6)[None, :1],
+        pose_factor=np.eye(6),
         by_px=np.array([[0.02, 0.0], [0.02, 0.0], [0.02, 0.0]]),
         track=np.arange(3),
         pair=np.zeros(3, int),
@@ -79,3 +80,20 @@ def test_covariance_holds_the_variances_and_what_neighbours_share() -> None:
     np.testing.assert_allclose(covariance[0, 2], 2e-4, rtol=1e-4)
     tracks = Tracks(noise.at_px, np.zeros(3), np.ones(3), np.zeros(0), noise)
     np.testing.assert_allclose(tracks.noise.covariance(np.array([2]))[0, 0], tracks.sigma[2] ** 2)
+
+
+def test_a_shift_of_the_neighbours_moves_all_log_depths_alike() -> None:
+    """At an expected depth, too, whatever the track's own noise: neighbours further away by a share move every log
+    depth by that share; a turn moves the far ones more.
+    """
+    rng = np.random.default_rng(3)
+    pairs = seen(street(rng, 12.0, 400), [1.5, 3.0], 3.0, rng)
+    tracks = adjust_tracks(ANCHOR_CAMERA, pairs, None, FIXED)
+    about = tracks.about(np.full(len(tracks.px), np.log(12.0)))
+    away = np.array([pair.neighbour_from_anchor.translation_m for pair in pairs])
+    moved = np.einsum("tkc,kc->t", about.noise.by_pose[:, :, :3], away)
+    larger = np.exp(np.log(12.0) - tracks.log_z)
+    assert abs(np.corrcoef(moved, larger)[0, 1]) < 0.3
+    np.testing.assert_allclose(np.median(np.abs(moved)), 1.0, atol=0.05)
+    turned = tracks.noise.by_pose[:, :, 3:] * larger[:, None, None]
+    np.testing.assert_allclose(about.noise.by_pose[:, :, 3:], turned)
