@@ -53,10 +53,10 @@ class TrackNoise:
     pose errors, which all tracks share; and the matcher's smooth shifts, which tracks close together in a
     neighbour's image share.
 
-    by_pose: (T, K, 6) change of the track's log depth per metre and radian of each neighbour; pose_factor: (6K, 6K)
-    root of the covariance of those errors. by_px: (M, 2) change of the track's log depth per pixel of observation m;
-    track, pair: (M,); at_px: (M, 2) where it lies in the neighbour; field_px: amplitude of the shifts;
-    field_length_px: (K,).
+    by_pose: (T, K, 6) change of the track's log depth, up to its sign, per metre and radian of each neighbour;
+    pose_factor: (6K, 6K) root of the covariance of those errors. by_px: (M, 2) change of the track's log depth per
+    pixel of observation m; track, pair: (M,); at_px: (M, 2) where it lies in the neighbour; field_px: amplitude of the
+    shifts; field_length_px: (K,).
     """
 
     white_variance: Float
@@ -77,12 +77,12 @@ class TrackNoise:
         that scaled, too, a track found too near would seem to be moved more, and the noise of the tracks would be
         taken for an error of the neighbours' distance.
         """
-        at_once = np.ones((len(factor), 1, 6))
-        at_once[:, :, 3:] = factor[:, None, None]
+        by_depth = np.ones((len(factor), 1, 6))
+        by_depth[:, :, 3:] = factor[:, None, None]
         return replace(
             self,
             white_variance=self.white_variance * factor**2,
-            by_pose=self.by_pose * at_once,
+            by_pose=self.by_pose * by_depth,
             by_px=self.by_px * factor[self.track, None],
         )
 
