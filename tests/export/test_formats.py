@@ -128,6 +128,19 @@ def test_both_back_ends_export_the_same_bytes(tmp_path: Path, postgis_url: str) 
     assert written[0] == written[1]
 
 
+@pytest.mark.postgis
+def test_an_older_libpq_gives_the_same_rows(tmp_path: Path, postgis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before libpq 17 a server's rows come one by one."""
+    import psycopg
+
+    with Catalog.open(postgis_url, create=True) as opened:
+        world.fill(opened)
+        assert export_catalog(opened, tmp_path / "chunks.geojson", wanted=EVERYTHING) == 20
+        monkeypatch.setattr(psycopg.capabilities, "has_stream_chunked", lambda: False)
+        assert export_catalog(opened, tmp_path / "single.geojson", wanted=EVERYTHING) == 20
+    assert (tmp_path / "single.geojson").read_bytes() == (tmp_path / "chunks.geojson").read_bytes()
+
+
 def test_writers_take_one_chunk_at_a_time(catalog: Catalog, tmp_path: Path) -> None:
     """No writer collects what it is given: a chunk may be gone when the next one is asked for."""
     writers = [
