@@ -25,29 +25,28 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-import batch_scene
 import numpy as np
-import postgis_fixture
-import small_city
+from support import batch_scene, postgis_fixture, small_city
 
 from geocorrect.__main__ import run as command
-from geocorrect.batch import anchor_reader, worker
-from geocorrect.batch.anchor_reader import AnchorReader
-from geocorrect.batch.backends import build_matcher
-from geocorrect.batch.describe import describe_run
-from geocorrect.batch.engine import build_engine
-from geocorrect.batch.guard import GuardedWorkers
-from geocorrect.batch.options import BatchOptions
-from geocorrect.batch.pipeline import run_pipeline
-from geocorrect.batch.run import plan_run, run_batch
-from geocorrect.batch.stop import StopRequest
-from geocorrect.batch.tiles import Tiles
 from geocorrect.catalog import Catalog
 from geocorrect.config import ExportSection, Settings, load_settings
 from geocorrect.depth.lidar import LidarDepth
 from geocorrect.errors import Reason
 from geocorrect.geometry.camera import Camera
+from geocorrect.jobs.options import BatchOptions
+from geocorrect.jobs.pipeline import run_pipeline
+from geocorrect.jobs.run import plan_run, run_batch
+from geocorrect.jobs.run_identity import describe_run
+from geocorrect.jobs.tiles import Tiles
 from geocorrect.records import DepthMap, Image, Position, Rejection
+from geocorrect.workers import anchor_cache as anchor_reader
+from geocorrect.workers import worker
+from geocorrect.workers.anchor_cache import AnchorReader
+from geocorrect.workers.backends import build_matcher
+from geocorrect.workers.engine import build_engine
+from geocorrect.workers.limits import GuardedWorkers
+from geocorrect.workers.stop import StopRequest
 
 SCALE = 4
 

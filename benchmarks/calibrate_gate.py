@@ -25,14 +25,14 @@ from estimator import read
 from scipy.optimize import minimize
 from scipy.stats import chi2, spearmanr
 
-from geocorrect.demo.simulator import SimulatorOptions, simulate
-from geocorrect.demo.simulator_observe import observe_kinds
 from geocorrect.localize.gate import as_mapping, gate_features, gate_statistics
 from geocorrect.localize.gate_model import COVARIANCE_INFLATION
-from geocorrect.localize.joint import solve_joint
+from geocorrect.localize.joint.estimate import solve_joint
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.localize.solution import Solution
 from geocorrect.records import Query
+from simulation.estimator import SimulatorOptions, simulate
+from simulation.estimator_observe import observe_kinds
 
 OPTIONS = LocalizeOptions()
 BLANK = np.zeros((1, 1, 3), np.uint8)

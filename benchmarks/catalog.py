@@ -27,15 +27,15 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-import catalog_world as world
-import postgis_fixture
 from catalog_exports import bench_exports
 from scipy.spatial import cKDTree
 from sqlalchemy import text
+from support import catalog_world as world
+from support import postgis_fixture
 
 from geocorrect.catalog import Catalog
 from geocorrect.catalog.bulk import insert_rows, reserve_fids
-from geocorrect.catalog.geopackage import rtree_statements
+from geocorrect.catalog.geopackage.database import rtree_statements
 from geocorrect.catalog.literal_sql import driver_cursor
 from geocorrect.catalog.schema import anchor as anchor_table
 from geocorrect.records import Correction, Evidence, Image
@@ -235,7 +235,7 @@ def random_anchors(catalog: Catalog, count: int) -> np.ndarray:
     lon, lat, height = world.ROME.wgs84_from_enu(enu)
     from shapely import points
 
-    from geocorrect.catalog.codec import anchor_rows
+    from geocorrect.catalog.rows.codec import anchor_rows
 
     template = anchor_rows([world.anchor(0)], world.ROME)[0]
     catalog.add_alignment(world.alignment())

@@ -20,21 +20,21 @@ from typing import Any
 
 import numpy as np
 
-from geocorrect.demo.simulator import SimulatedCase, SimulatorOptions, simulate
-from geocorrect.demo.simulator_noise import DepthNoise
-from geocorrect.demo.simulator_observe import DepthKind, observe_kinds
 from geocorrect.errors import Reason
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize import pnp
 from geocorrect.localize.gate import as_mapping, gate_statistics
 from geocorrect.localize.gate_model import COVARIANCE_INFLATION
-from geocorrect.localize.joint import solve_joint
-from geocorrect.localize.joint_initialise import choose_rows
+from geocorrect.localize.joint.estimate import solve_joint
+from geocorrect.localize.joint.initialise import choose_rows
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.localize.pooled import solve_pooled
 from geocorrect.localize.solution import Solution
 from geocorrect.records import Query
+from simulation.estimator import SimulatedCase, SimulatorOptions, simulate
+from simulation.estimator_noise import DepthNoise
+from simulation.estimator_observe import DepthKind, observe_kinds
 
 OPTIONS = LocalizeOptions()
 SCALE_SIGMA = 0.2

@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from geocorrect.anchors.kitti import read_kitti_raw
+from geocorrect.anchors.readers.kitti import read_kitti_raw
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
-from geocorrect.imagery import read_image
+from geocorrect.io.pixels import read_image
 from geocorrect.localize.observations import focal_px, unit_rays
 from geocorrect.localize.options import CovarianceOptions, LocalizeOptions, pixel_scale
 from geocorrect.localize.verify import verify

@@ -12,7 +12,7 @@ import argparse
 
 import numpy as np
 
-from geocorrect.anchors.georeference.trial import Trial, random_clicking, run_trial
+from simulation.georeference_trial import Trial, random_clicking, run_trial
 
 
 def interval(values: list[float], seed: int = 0) -> tuple[float, float]:

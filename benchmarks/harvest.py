@@ -26,12 +26,12 @@ from pathlib import Path
 import httpx
 
 from geocorrect.catalog.store import Catalog
-from geocorrect.demo.city import CITY_BOX, city_images
-from geocorrect.demo.server import LOOKALIKE_TOKEN, LookalikeRequest, MapillaryLookalike
+from geocorrect.demo.mapillary_server.server import LOOKALIKE_TOKEN, LookalikeRequest, MapillaryLookalike
 from geocorrect.harvest.area import Area
-from geocorrect.harvest.batches import ALL_FIELDS
 from geocorrect.harvest.harvest import HarvestPlan, run_harvest
+from geocorrect.harvest.mapillary.batches import ALL_FIELDS
 from geocorrect.harvest.options import HarvestOptions
+from simulation.city import CITY_BOX, city_images
 
 
 def serve(count: int, latency_s: float) -> None:

@@ -20,14 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from geocorrect.demo.simulated_sequences import SequenceWorld, SimulatedSequence, simulate_sequence
 from geocorrect.errors import Status
 from geocorrect.localize.covariance import horizontal_sigma_m
-from geocorrect.localize.sequence import SequenceSolution, adjust_sequence
-from geocorrect.localize.sequence_decide import Change, Member, sequence_results
-from geocorrect.localize.sequence_motion import motion_of
-from geocorrect.localize.sequence_options import SequenceOptions
 from geocorrect.records import Correction, Evidence
+from geocorrect.sequences.adjust import SequenceSolution, adjust_sequence
+from geocorrect.sequences.decide import Change, Member, sequence_results
+from geocorrect.sequences.motion import motion_of
+from geocorrect.sequences.options import SequenceOptions
+from simulation.sequences import SequenceWorld, SimulatedSequence, simulate_sequence
 
 Float = NDArray[np.float64]
 OPTIONS = SequenceOptions()

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from geocorrect.batch.sequences import adjust_due_sequences
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings, load_settings
-from geocorrect.demo.truth import DemoTruth, read_truth
+from geocorrect.demo.world.truth import DemoTruth, read_truth
 from geocorrect.errors import Status
+from geocorrect.jobs.sequences import adjust_due_sequences
 from geocorrect.records import Correction
 
 KEPT_SHARE, LEAST_KEPT = 0.4, 3

@@ -25,7 +25,7 @@ def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; messages for people go to stderr, without secrets."""
     import typer
 
-    from geocorrect.cli import app
+    from geocorrect.cli.app import app
 
     try:
         code = app(args=arguments, prog_name="geocorrect", standalone_mode=False)

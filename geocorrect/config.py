@@ -18,9 +18,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from geocorrect.batch.options import BatchOptions
-from geocorrect.checksum import sha256_of
-from geocorrect.depth.calibrate import CalibrateOptions
+from geocorrect.depth.calibration.calibrate import CalibrateOptions
 from geocorrect.depth.files import DepthFilesOptions
 from geocorrect.depth.mast3r import Mast3rDepthOptions
 from geocorrect.depth.monocular import DepthAnythingOptions, DepthProOptions, ZoeDepthOptions
@@ -28,8 +26,9 @@ from geocorrect.depth.scaled import ScaleOptions
 from geocorrect.depth.triangulated import TriangulatedOptions
 from geocorrect.errors import ConfigError, ModelError, UsageError
 from geocorrect.harvest.options import HarvestOptions
+from geocorrect.io.checksum import sha256_of
+from geocorrect.jobs.options import BatchOptions
 from geocorrect.localize.options import LocalizeOptions
-from geocorrect.localize.sequence_options import SequenceOptions
 from geocorrect.log import LogOptions
 from geocorrect.match.huggingface import EloftrOptions, LightGlueOptions
 from geocorrect.match.lightglue_disk import DiskLightGlueOptions
@@ -38,6 +37,7 @@ from geocorrect.match.sift import SiftOptions
 from geocorrect.networks.runtime import Runtime
 from geocorrect.retrieve.neighbours import NeighbourOptions
 from geocorrect.retrieve.options import RetrieveOptions
+from geocorrect.sequences.options import SequenceOptions
 
 ENV_PREFIX = "GEOCORRECT__"
 RENAMED = {"batch.cached_anchors": "counted anchors, whatever their size; use batch.cached_anchors_mib, MiB a worker"}

@@ -201,7 +201,7 @@ def say(text: str, *, error: bool = False) -> None:
     clean = redact(text)
     if _setup.options.format == "json":
         # Whatever the level: what a command says to people is never left out.
-        logger = logging.getLogger("geocorrect.console")
+        logger = logging.getLogger("geocorrect.cli.console")
         level = logging.ERROR if error else logging.INFO
         logger.handle(logger.makeRecord(logger.name, level, "", 0, clean, (), None))
     else:

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from postgis_fixture import postgis_cluster, postgis_server_url, postgis_url  # noqa: F401
+from support.catalog_fixtures import catalog, catalog_url, empty_geopackage, empty_postgis  # noqa: F401
+from support.postgis_fixture import postgis_cluster, postgis_server_url, postgis_url  # noqa: F401
+from support.site_fixture import site  # noqa: F401
+from support.vbr_world import vbr  # noqa: F401
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from geocorrect.cli.starter import write_starter
 from geocorrect.config import load_settings
 from geocorrect.errors import ConfigError
-from geocorrect.starter import write_starter
 
 
 def write(folder: Path, text: str) -> Path:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from geocorrect.console import stderr
+from geocorrect.cli.console import stderr
 from geocorrect.log import (
     JsonFormatter,
     LogOptions,

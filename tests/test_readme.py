@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from geocorrect.demo.server import LOOKALIKE_TOKEN, MapillaryLookalike
-from geocorrect.demo.world import build_world, open_world
+from geocorrect.demo.mapillary_server.server import LOOKALIKE_TOKEN, MapillaryLookalike
+from geocorrect.demo.world.build import build_world, open_world
 from geocorrect.errors import REASON_TEXT, ExitCode, Reason
 
 ROOT = Path(__file__).resolve().parents[1]

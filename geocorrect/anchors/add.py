@@ -11,15 +11,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from geocorrect.anchors.alignment import Alignment
-from geocorrect.anchors.kitti import KittiOptions, read_kitti_raw
-from geocorrect.anchors.table import TableOptions, read_table
-from geocorrect.anchors.vbr import VbrOptions, read_vbr
-from geocorrect.depth.scan import read_scan
+from geocorrect.anchors.readers.kitti import KittiOptions, read_kitti_raw
+from geocorrect.anchors.readers.table import TableOptions, read_table
+from geocorrect.anchors.readers.vbr import VbrOptions, read_vbr
+from geocorrect.anchors.scan import read_scan
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.similarity import Similarity
-from geocorrect.imagery import whole_image_sha256
+from geocorrect.io.pixels import whole_image_sha256
 from geocorrect.records import AlignmentRecord, Anchor
 
 

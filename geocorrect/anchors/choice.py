@@ -41,8 +41,8 @@ class AnchorChoice:
     def source(self) -> AnchorSource:
         """The source, not read yet; UsageError when an option is missing or unknown."""
         from geocorrect.anchors.add import KittiSource, TableSource
-        from geocorrect.anchors.kitti import KittiOptions
-        from geocorrect.anchors.table import TableOptions
+        from geocorrect.anchors.readers.kitti import KittiOptions
+        from geocorrect.anchors.readers.table import TableOptions
 
         if self.layout is AnchorFormat.VBR:
             return self._vbr()
@@ -54,7 +54,7 @@ class AnchorChoice:
     def _vbr(self) -> VbrSource:
         from geocorrect.anchors.add import VbrSource
         from geocorrect.anchors.alignment import read_alignment
-        from geocorrect.anchors.vbr import VbrOptions
+        from geocorrect.anchors.readers.vbr import VbrOptions
 
         if self.ground_truth is None or self.alignment is None:
             raise UsageError("--format vbr needs --ground-truth SEQ_gt.txt and --alignment FILE.json")

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from geocorrect.anchors.timestamps import NANOSECONDS_PER_SECOND, Nanoseconds
+from geocorrect.anchors.readers.timestamps import NANOSECONDS_PER_SECOND, Nanoseconds
+from geocorrect.anchors.scan import KITTI_BIN, VBR_BIN, read_scan
+from geocorrect.anchors.scan_projection import ProjectionOptions, project_scan
 from geocorrect.anchors.trajectory import Trajectory
-from geocorrect.depth.projection import ProjectionOptions, project_scan
-from geocorrect.depth.scan import KITTI_BIN, VBR_BIN, read_scan
 from geocorrect.geometry.pose import Pose
 from geocorrect.records import LidarScan
 

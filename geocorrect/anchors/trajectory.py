@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from geocorrect.anchors.timestamps import (
+from geocorrect.anchors.readers.timestamps import (
     NANOSECONDS_PER_SECOND,
     Nanoseconds,
     nanoseconds_from_seconds,

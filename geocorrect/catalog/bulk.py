@@ -9,11 +9,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Table, Text, any_, func, literal, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from geocorrect.catalog.codec import Row
-from geocorrect.catalog.column_types import Json, Numbers, json_text
-from geocorrect.catalog.copy_wire import HEADER, TRAILER, wire_order, wire_rows
-from geocorrect.catalog.geopackage_bulk import insert_into_geopackage
+from geocorrect.catalog.geopackage.bulk import insert_into_geopackage
 from geocorrect.catalog.literal_sql import driver_cursor, run_sql
+from geocorrect.catalog.postgis.pg_binary_copy import HEADER, TRAILER, wire_order, wire_rows
+from geocorrect.catalog.rows.codec import Row
+from geocorrect.catalog.rows.column_types import Json, Numbers, json_text
 
 ANALYZE_ROWS = 2000
 Columns = Mapping[str, Any]

@@ -10,9 +10,9 @@ from sqlalchemy import Connection, Engine, func, inspect, select, text
 from geocorrect.catalog import schema
 from geocorrect.catalog.connect import translated_errors
 from geocorrect.catalog.ddl import table_statements
-from geocorrect.catalog.geopackage import check_file
+from geocorrect.catalog.geopackage.database import check_file
 from geocorrect.catalog.schema import POSTGRES_SCHEMA, tables_of
-from geocorrect.catalog.views import missing_views
+from geocorrect.catalog.views.views import missing_views
 
 _RULES = {
     "images have no position but a geometry, or the reverse": (

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
-from geocorrect.catalog.geopackage import geopackage_engine, refuse_foreign_file
+from geocorrect.catalog.geopackage.database import geopackage_engine, refuse_foreign_file
 from geocorrect.catalog.schema import POSTGRES_SCHEMA, VERSION_TABLE
 from geocorrect.errors import DatabaseError
 

@@ -12,15 +12,15 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, insert, select, text, update
 
-from geocorrect.catalog.backfill import fill_anchor_hashes, fill_shapes
 from geocorrect.catalog.connect import catalog_path, describe, engine_for, make_postgis, translated_errors
-from geocorrect.catalog.geopackage import broken_rtrees, repair_rtrees, settle
+from geocorrect.catalog.geopackage.database import broken_rtrees, repair_rtrees, settle
 from geocorrect.catalog.literal_sql import run_sql
-from geocorrect.catalog.qml import STYLED, qml
-from geocorrect.catalog.roles import grant_again, owns_catalog, present_rights
+from geocorrect.catalog.postgis.roles import grant_again, owns_catalog, present_rights
+from geocorrect.catalog.rows.backfill import fill_anchor_hashes, fill_shapes
 from geocorrect.catalog.schema import REVISION, VERSION_TABLE, reason
-from geocorrect.catalog.styles import write_styles
-from geocorrect.catalog.views import missing_views, replace_views, views_text
+from geocorrect.catalog.views.qml import STYLED, qml
+from geocorrect.catalog.views.styles import write_styles
+from geocorrect.catalog.views.views import missing_views, replace_views, views_text
 from geocorrect.errors import REASON_TEXT, DatabaseError
 
 LOCK_TIMEOUT_MS = 5000

@@ -16,8 +16,8 @@ from sqlalchemy import column as sql_column
 from geocorrect.catalog import schema
 from geocorrect.catalog.area import results_within
 from geocorrect.catalog.bulk import among
-from geocorrect.catalog.codec import Row
-from geocorrect.catalog.result_rows import result_from
+from geocorrect.catalog.rows.codec import Row
+from geocorrect.catalog.rows.result_rows import result_from
 from geocorrect.catalog.run import ResultFilter, StoredResult, StoredRun
 from geocorrect.errors import DatabaseError, Reason, Status
 from geocorrect.records import NAN, Attribution, Result

@@ -24,8 +24,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from geocorrect.catalog.column_types import Instant, Json, Numbers
 from geocorrect.catalog.geometry_type import Geometry, Outlines
+from geocorrect.catalog.rows.column_types import Instant, Json, Numbers
 
 REVISION = "0004"
 VERSION_TABLE = "geocorrect_version"

@@ -13,13 +13,13 @@ from sqlalchemy import column as sql_column
 
 from geocorrect.catalog import schema
 from geocorrect.catalog.bulk import among
-from geocorrect.catalog.codec import checked_texts, known, number
 from geocorrect.catalog.connect import with_retries
-from geocorrect.catalog.result_rows import result_from
 from geocorrect.catalog.results import RUN_IN_FORCE, run_fid
+from geocorrect.catalog.rows.codec import checked_texts, known, number
+from geocorrect.catalog.rows.result_rows import result_from
 from geocorrect.catalog.store import Catalog
-from geocorrect.localize.sequence_options import SEQUENCE_MATCHER
 from geocorrect.records import NAN, Result
+from geocorrect.sequences.options import SEQUENCE_MATCHER
 
 SEQUENCES_PER_READ = 100
 _CURRENT_RESULT = table("current_result", sql_column("image_id", Text), sql_column("run_id"))

@@ -9,13 +9,16 @@ from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, func, insert, select, update
 
-from geocorrect.catalog import migrate, recording, references, results, schema, sites
-from geocorrect.catalog.codec import checked_texts
+from geocorrect.catalog import image_positions as sites
+from geocorrect.catalog import migrate, results, schema
 from geocorrect.catalog.connect import connected, describe, engine_for, translated_errors, with_retries
-from geocorrect.catalog.hold import Holder, holder_of
-from geocorrect.catalog.result_table import ResultTable, read_tables
+from geocorrect.catalog.image_positions import ImageSites, StoredImage
+from geocorrect.catalog.lock import Holder, holder_of
+from geocorrect.catalog.rows import references
+from geocorrect.catalog.rows import write_results as recording
+from geocorrect.catalog.rows.codec import checked_texts
+from geocorrect.catalog.rows.result_table import ResultTable, read_tables
 from geocorrect.catalog.run import Box, ResultFilter, RunManifest, StoredResult, StoredRun
-from geocorrect.catalog.sites import ImageSites, StoredImage
 from geocorrect.errors import DatabaseError
 from geocorrect.geometry.frame import Frame
 from geocorrect.records import AlignmentRecord, Anchor, AnchorIndex, Image, Pair, Result

@@ -23,22 +23,22 @@ import orjson
 
 from geocorrect.anchors.add import VbrSource, add_anchors
 from geocorrect.anchors.alignment import read_alignment
-from geocorrect.anchors.vbr import VbrOptions
-from geocorrect.batch.job import JobOutcome, correct_due
+from geocorrect.anchors.readers.vbr import VbrOptions
 from geocorrect.catalog.run import StoredResult
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings, load_settings
+from geocorrect.demo.mapillary_server.server import LOOKALIKE_TOKEN, MapillaryLookalike
 from geocorrect.demo.outcome import Outcome
 from geocorrect.demo.picture import before_after
-from geocorrect.demo.server import LOOKALIKE_TOKEN, MapillaryLookalike
 from geocorrect.demo.summary import summarise
-from geocorrect.demo.world import DemoWorld, build_world
+from geocorrect.demo.world.build import DemoWorld, build_world
 from geocorrect.errors import ExitCode, Status, UsageError
-from geocorrect.export.atomic_file import atomic_file
 from geocorrect.export.geojson import write_geojson
 from geocorrect.harvest.area import Area
 from geocorrect.harvest.harvest import HarvestPlan, run_harvest
 from geocorrect.harvest.report import HarvestReport
+from geocorrect.io.atomic_file import atomic_file
+from geocorrect.jobs.correct import JobOutcome, correct_due
 from geocorrect.records import Correction
 from geocorrect.report.truth import read_truth_file
 from geocorrect.report.write import write_report

@@ -12,9 +12,9 @@ import numpy as np
 
 from geocorrect.demo.map_view import MapView, draw_north_and_scale
 from geocorrect.demo.outcome import Outcome
+from geocorrect.demo.render.surfaces import Float
 from geocorrect.demo.summary import corrected_error_m, reported_error_m
-from geocorrect.demo.surfaces import Float
-from geocorrect.demo.truth import DemoTruth
+from geocorrect.demo.world.truth import DemoTruth
 from geocorrect.errors import Status
 
 if TYPE_CHECKING:

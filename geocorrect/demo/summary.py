@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from geocorrect.demo.outcome import Outcome
-from geocorrect.demo.truth import DemoTruth, PhotoTruth
+from geocorrect.demo.world.truth import DemoTruth, PhotoTruth
 from geocorrect.geometry.frame import Frame, angle_difference_deg
 
 FALSE_ACCEPT_M = 1.0

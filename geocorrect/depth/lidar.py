@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from geocorrect.anchors.scan import read_scan
+from geocorrect.anchors.scan_projection import MIN_DEPTH_M, ProjectionOptions, project_scan
 from geocorrect.depth.base import DepthDeclaration
-from geocorrect.depth.projection import MIN_DEPTH_M, ProjectionOptions, project_scan
-from geocorrect.depth.scan import read_scan
 from geocorrect.errors import InputError
 from geocorrect.records import Anchor, DepthMap, Float32, ImageArray
 

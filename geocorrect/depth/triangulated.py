@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from geocorrect.depth.base import DepthDeclaration, DepthSource
-from geocorrect.depth.calibrate import CalibrateOptions, DepthCalibration, calibrate, calibrated_map
-from geocorrect.depth.track_adjustment import (
+from geocorrect.depth.calibration.calibrate import CalibrateOptions, DepthCalibration, calibrate, calibrated_map
+from geocorrect.depth.calibration.track_adjustment import (
     MAX_LOG_Z,
     MIN_LOG_Z,
     NeighbourMatches,
@@ -23,7 +23,7 @@ from geocorrect.depth.track_adjustment import (
     adjust_tracks,
     track_pixels,
 )
-from geocorrect.masks import unmasked
+from geocorrect.io.masks import unmasked
 from geocorrect.match.base import Matcher
 from geocorrect.records import NAN, Anchor, AnchorView, DepthMap, ImageArray
 

@@ -15,17 +15,17 @@ from typing import Any
 import numpy as np
 
 from geocorrect.anchors.add import add_anchors_to
-from geocorrect.anchors.kitti import KittiDrive, KittiImage, read_kitti_raw
-from geocorrect.batch.run import run_batch
-from geocorrect.batch.stop import StopRequest
+from geocorrect.anchors.readers.kitti import KittiDrive, KittiImage, read_kitti_raw
 from geocorrect.catalog.run import ResultFilter
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings
 from geocorrect.evaluate.metrics import PoseError, pose_error, summarise_errors
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
+from geocorrect.jobs.run import run_batch
 from geocorrect.localize.options import JointOptions
 from geocorrect.records import Correction, Image, Position
+from geocorrect.workers.stop import StopRequest
 
 
 @dataclass(frozen=True)

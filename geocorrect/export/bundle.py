@@ -12,9 +12,9 @@ from typing import Any
 import orjson
 
 from geocorrect.catalog import Catalog, StoredResult
-from geocorrect.catalog.result_table import table_of
-from geocorrect.export.atomic_folder import NOTICE
+from geocorrect.catalog.rows.result_table import table_of
 from geocorrect.export.features import ATTRIBUTION, property_rows
+from geocorrect.io.atomic_folder import NOTICE
 from geocorrect.records import Correction, Image
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TextIO
 
 from geocorrect.catalog import Catalog, StoredResult
-from geocorrect.export.atomic_folder import atomic_folder
 from geocorrect.export.bundle import Posed, notice, posed_images, write_json
 from geocorrect.geometry.camera import Camera, Projection
+from geocorrect.io.atomic_folder import atomic_folder
 
 
 def write_colmap(catalog: Catalog, stored: Iterable[StoredResult], path: Path) -> int:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from geocorrect.catalog import Catalog, ResultFilter, StoredResult
-from geocorrect.catalog.result_table import ResultTable
+from geocorrect.catalog.rows.result_table import ResultTable
 from geocorrect.errors import Status
 from geocorrect.export.formats import Format, format_of
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geocorrect.catalog.result_table import ResultTable, shown_at
+from geocorrect.catalog.rows.result_table import ResultTable, shown_at
 
 ATTRIBUTION = (
     "Poses corrected with geocorrect; photos by their creators at their provider, see creator, page_url and licence."

@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 
-from geocorrect.catalog.result_table import ResultTable
-from geocorrect.export.atomic_file import atomic_file
+from geocorrect.catalog.rows.result_table import ResultTable
 from geocorrect.export.features import ATTRIBUTION, Bounds, Licences, places, property_rows
+from geocorrect.io.atomic_file import atomic_file
 
 
 def write_geojson(tables: Iterable[ResultTable], path: Path) -> int:

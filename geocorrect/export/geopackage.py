@@ -17,12 +17,12 @@ from xml.sax.saxutils import escape
 import numpy as np
 import shapely
 
-from geocorrect.catalog.result_table import ResultTable
-from geocorrect.catalog.shapes import displacement_lines, ellipse_outlines
-from geocorrect.export.atomic_file import atomic_path
+from geocorrect.catalog.rows.result_table import ResultTable
+from geocorrect.catalog.views.shapes import displacement_lines, ellipse_outlines
 from geocorrect.export.features import ATTRIBUTION, Licences
 from geocorrect.export.styles import add_styles_to_geopackage
 from geocorrect.export.tables import gdal_faults, joined_batches, write_points
+from geocorrect.io.atomic_file import atomic_path
 
 _SHAPE_NUMBERS = (
     "lon_deg", "lat_deg", "semi_major_m", "semi_minor_m", "ellipse_azimuth_deg", "reported_lon_deg",

@@ -13,10 +13,10 @@ from typing import Any
 import orjson
 
 from geocorrect.catalog import Catalog, StoredResult
-from geocorrect.export.atomic_folder import atomic_folder
 from geocorrect.export.bundle import Posed, notice, posed_images, write_json
 from geocorrect.export.features import rounded
 from geocorrect.geometry.frame import Frame
+from geocorrect.io.atomic_folder import atomic_folder
 
 
 def write_opensfm(catalog: Catalog, stored: Iterable[StoredResult], path: Path) -> int:

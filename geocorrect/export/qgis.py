@@ -10,10 +10,10 @@ from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
 from geocorrect.catalog import Catalog
-from geocorrect.catalog.qml import STYLED, renderer
 from geocorrect.catalog.schema import POSTGRES_SCHEMA
-from geocorrect.export.atomic_file import atomic_path
+from geocorrect.catalog.views.qml import STYLED, renderer
 from geocorrect.export.features import ATTRIBUTION, Licences
+from geocorrect.io.atomic_file import atomic_path
 
 _WGS84 = (
     "<spatialrefsys><wkt></wkt><proj4>+proj=longlat +datum=WGS84 +no_defs</proj4><srsid>3452</srsid><srid>4326</srid>"

@@ -16,10 +16,10 @@ from typing import Any
 import orjson
 
 from geocorrect.catalog import Catalog, StoredResult
-from geocorrect.catalog.codec import camera_row
-from geocorrect.export.atomic_folder import atomic_folder
+from geocorrect.catalog.rows.codec import camera_row
 from geocorrect.export.bundle import Posed, notice, posed_images
 from geocorrect.export.features import rounded
+from geocorrect.io.atomic_folder import atomic_folder
 
 DESCRIPTION = "mapillary_image_description.json"
 _NOTICE = (

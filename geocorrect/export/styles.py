@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
-from geocorrect.catalog.qml import qml
-from geocorrect.catalog.styles import (
+from geocorrect.catalog.views.qml import qml
+from geocorrect.catalog.views.styles import (
     GEOPACKAGE_INSERT,
     GEOPACKAGE_REGISTRATION,
     GEOPACKAGE_TABLE,
     geopackage_style,
 )
-from geocorrect.export.atomic_file import atomic_file
+from geocorrect.io.atomic_file import atomic_file
 
 
 def write_qml_beside(path: Path, like: str = "current_correction") -> None:

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geocorrect.catalog.result_table import ResultTable
-from geocorrect.export.atomic_file import atomic_file, atomic_path
+from geocorrect.catalog.rows.result_table import ResultTable
 from geocorrect.export.features import (
     ATTRIBUTION,
     COLUMNS,
@@ -26,6 +25,7 @@ from geocorrect.export.features import (
     places,
     property_columns,
 )
+from geocorrect.io.atomic_file import atomic_file, atomic_path
 
 _WHOLE = ("n_anchors", "n_inliers")
 _TRUTH = ("depth_is_oracle",)

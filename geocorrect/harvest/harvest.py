@@ -16,19 +16,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 from geocorrect.errors import Reason, RemoteError
-from geocorrect.harvest.client import Json, MapillaryClient
-from geocorrect.harvest.discover import Discovery
-from geocorrect.harvest.download import fetch, remove_leftovers
 from geocorrect.harvest.exclusive import exclusive
-from geocorrect.harvest.faults import RequestError
-from geocorrect.harvest.groups import LOOSE, Group, GroupSource, Sequences
 from geocorrect.harvest.journal import Journal
-from geocorrect.harvest.metadata import read_image_record, with_camera, without_false_norths
+from geocorrect.harvest.mapillary.client import Json, MapillaryClient
+from geocorrect.harvest.mapillary.discover import Discovery
+from geocorrect.harvest.mapillary.download import fetch, remove_leftovers
+from geocorrect.harvest.mapillary.faults import RequestError
+from geocorrect.harvest.mapillary.groups import LOOSE, Group, GroupSource, Sequences
+from geocorrect.harvest.mapillary.metadata import read_image_record, with_camera, without_false_norths
+from geocorrect.harvest.mapillary.tiles import Coverage
 from geocorrect.harvest.options import HarvestOptions
 from geocorrect.harvest.plan import HarvestPlan
 from geocorrect.harvest.report import HarvestReport, Hole
 from geocorrect.harvest.sink import ImageSink
-from geocorrect.harvest.tiles import Coverage
 from geocorrect.records import Image
 
 __all__ = ["HarvestPlan", "HarvestReport", "Progress", "harvest_area", "run_harvest"]

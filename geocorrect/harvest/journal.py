@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from geocorrect.errors import OutputError
-from geocorrect.harvest.download import write_atomically
-from geocorrect.harvest.tiles import Coverage
+from geocorrect.harvest.mapillary.download import write_atomically
+from geocorrect.harvest.mapillary.tiles import Coverage
 
 _FINISHED = '{"finished":true}'
 

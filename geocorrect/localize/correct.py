@@ -11,15 +11,15 @@ import numpy as np
 
 from geocorrect.depth.base import DepthSource
 from geocorrect.errors import Reason, Status
+from geocorrect.io.masks import unmasked
 from geocorrect.localize.evidence import evidence_of
 from geocorrect.localize.gate import decide, gate_statistics
-from geocorrect.localize.joint import solve_joint
+from geocorrect.localize.joint.estimate import solve_joint
 from geocorrect.localize.lift import lift
 from geocorrect.localize.observations import Observations, unit_rays
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.localize.solution import Solution
 from geocorrect.localize.verify import verify
-from geocorrect.masks import unmasked
 from geocorrect.match.base import Matcher
 from geocorrect.match.rig import match_photo
 from geocorrect.records import AnchorView, Correction, DepthMap, Matches, Query, Rejection

@@ -32,7 +32,7 @@ class VerifyOptions:
     max_iterations: int = 5_000
     """RANSAC draws; 5-point samples at 30 % inliers need 1,900 for 99 %."""
     masks: str = ""
-    """Name of a set of masks beside the pictures (`photo.NAME.png`, see `geocorrect.masks`); empty: none are read."""
+    """Name of a set of masks beside the pictures (`photo.NAME.png`, see `io.masks`); empty: none are read."""
 
 
 @dataclass(frozen=True)

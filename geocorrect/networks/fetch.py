@@ -15,8 +15,8 @@ from typing import BinaryIO
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from geocorrect.checksum import sha256_of
 from geocorrect.errors import ModelError
+from geocorrect.io.checksum import sha256_of
 from geocorrect.networks.cards import ModelCard, RemoteFile
 from geocorrect.networks.weights import (
     Checkpoint,

@@ -1,7 +1,7 @@
 """A bounded, content-addressed cache of tensors: recently used ones in memory, all of them on disk.
 
 The key of an entry is the sha256 of everything that its value depends on, so an entry can never be stale, only absent.
-Any number of processes may share the folder (see `geocorrect.cache`).
+Any number of processes may share the folder (see `geocorrect.io.file_cache`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from geocorrect.cache import FileCache
+from geocorrect.io.file_cache import FileCache
 from geocorrect.records import ImageArray
 
 SUFFIX = ".tensors"

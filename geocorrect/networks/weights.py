@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
-from geocorrect.checksum import sha256_of
 from geocorrect.errors import ModelError, UsageError
+from geocorrect.io.checksum import sha256_of
 from geocorrect.networks.cards import CARDS, ModelCard, Task, size_text
 
 FOLDER_VARIABLE = "GEOCORRECT_WEIGHTS"

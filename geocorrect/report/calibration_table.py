@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from geocorrect.depth.stored import CalibrationReport
+from geocorrect.depth.calibration.stored import CalibrationReport
 from geocorrect.errors import UsageError
-from geocorrect.export.atomic_file import atomic_file
+from geocorrect.io.atomic_file import atomic_file
 
 HEADINGS = (
     "anchor", "neighbours", "points", "scale before", "scale after", "spread before", "spread after", "note",

@@ -9,10 +9,10 @@ from typing import Any
 from geocorrect.catalog.run import ResultFilter
 from geocorrect.catalog.store import Catalog
 from geocorrect.errors import OutputError, UsageError
-from geocorrect.export.atomic_file import atomic_file
+from geocorrect.io.atomic_file import atomic_file
 from geocorrect.report.contents import Contents, read_contents
 from geocorrect.report.page import PageOptions, render_page
-from geocorrect.report.plots import draw_plots
+from geocorrect.report.pictures.plots import draw_plots
 from geocorrect.report.truth import Truth
 
 

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from geocorrect.checksum import sha256_of
 from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Projection
 from geocorrect.geometry.remap import panorama_faces, pixel_map
-from geocorrect.imagery import whole_image_sha256
+from geocorrect.io.checksum import sha256_of
+from geocorrect.io.pixels import whole_image_sha256
 from geocorrect.records import Anchor, ImageArray, Pair, Query
 from geocorrect.retrieve.appearance import AppearanceIndex, Whitening, describe, read_whitening
 from geocorrect.retrieve.options import RetrieveOptions

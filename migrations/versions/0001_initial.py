@@ -4,7 +4,7 @@ from pathlib import Path
 
 from alembic import op
 
-from geocorrect.catalog.geopackage import SpatialColumn, bootstrap, register_table
+from geocorrect.catalog.geopackage.database import SpatialColumn, bootstrap, register_table
 from geocorrect.catalog.literal_sql import run_sql
 
 revision = "0001"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from alembic import op
 
-from geocorrect.catalog.geopackage import register_table
+from geocorrect.catalog.geopackage.database import register_table
 from geocorrect.catalog.literal_sql import run_sql
 
 revision = "0003"

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
-from vbr_world import Shelf, VbrWorld
+from support.vbr_world import Shelf, VbrWorld
 
 from geocorrect.anchors.add import KittiSource, VbrSource, add_anchors, add_anchors_to
 from geocorrect.anchors.alignment import Alignment, read_alignment
-from geocorrect.anchors.vbr import read_vbr
+from geocorrect.anchors.readers.vbr import read_vbr
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from geocorrect.anchors.table import TableOptions, read_table
+from geocorrect.anchors.readers.table import TableOptions, read_table
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame, crs_from_wgs84, grid_convergence_deg, rotation_from_heading
 from geocorrect.geometry.pose import rotation_angle_deg

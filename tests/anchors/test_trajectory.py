@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from geocorrect.anchors.timestamps import nanoseconds_from_seconds, read_timestamps, utc_from_nanoseconds
+from geocorrect.anchors.readers.timestamps import nanoseconds_from_seconds, read_timestamps, utc_from_nanoseconds
 from geocorrect.anchors.trajectory import Trajectory, read_tum
 from geocorrect.errors import InputError
 

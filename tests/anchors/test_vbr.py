@@ -6,11 +6,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from vbr_world import BASE_FROM_CAM, VbrWorld, local_from_base
+from support.vbr_world import BASE_FROM_CAM, VbrWorld, local_from_base
 
 from geocorrect.anchors.alignment import Alignment
-from geocorrect.anchors.vbr import VbrOptions, read_vbr
-from geocorrect.anchors.vbr_calibration import read_vbr_calibration
+from geocorrect.anchors.readers.vbr import VbrOptions, read_vbr
+from geocorrect.anchors.readers.vbr_calibration import read_vbr_calibration
 from geocorrect.errors import InputError
 from geocorrect.geometry.pose import rotation_angle_deg
 from geocorrect.records import Anchor

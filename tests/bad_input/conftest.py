@@ -7,7 +7,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from vbr_world import vbr  # noqa: F401
 
 TABLE = """id,file,lon_deg,lat_deg,height_m,heading_deg,width,height,fx,fy,cx,cy
 a1,a1.png,12.5010,41.9010,80.0,90,64,48,60,60,31.5,23.5

@@ -12,10 +12,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from vbr_world import VbrWorld
+from support.vbr_world import VbrWorld
 
 from geocorrect.__main__ import run
-from geocorrect.demo.server import MapillaryLookalike
+from geocorrect.demo.mapillary_server.server import MapillaryLookalike
 from geocorrect.errors import ExitCode
 
 ADD_TABLE = "anchors add anchors.csv --format table --crs EPSG:4326 --height-reference ellipsoid"

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from geocorrect.demo.simulator_noise import SmoothField
 from geocorrect.geometry.pose import Pose
+from simulation.estimator_noise import SmoothField
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import catalog_world as world
 import pytest
 from shapely import box
 from sqlalchemy import text
 from sqlalchemy.dialects import postgresql, sqlite
+from support import catalog_world as world
 
 from geocorrect.catalog import Catalog, ResultFilter
 from geocorrect.catalog.results import result_query

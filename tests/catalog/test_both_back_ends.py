@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import catalog_world as world
 import pytest
 import shapely
 from shapely.geometry.base import BaseGeometry
 from sqlalchemy import Column
+from support import catalog_world as world
 
 from geocorrect.catalog import Catalog
 from geocorrect.catalog.geometry_type import Outlines, geometry_from_blob

@@ -6,15 +6,15 @@ import re
 import shlex
 from pathlib import Path
 
-import catalog_world as world
 import pytest
 import typer
+from support import catalog_world as world
 from typer.testing import CliRunner, Result
 
 from geocorrect.catalog import Catalog
-from geocorrect.catalog.cli import app as db
-from geocorrect.console import Invocation
-from geocorrect.export.cli import register
+from geocorrect.cli.catalog import app as db
+from geocorrect.cli.console import Invocation
+from geocorrect.cli.export import register
 from geocorrect.export.formats import Format
 
 PAGE = (Path(__file__).parents[2] / "docs" / "catalog.md").read_text(encoding="utf-8")

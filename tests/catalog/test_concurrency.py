@@ -12,20 +12,20 @@ import threading
 import time
 from pathlib import Path
 
-import catalog_world as world
 import psycopg
 import pyogrio
 import pytest
 from sqlalchemy import text
+from support import catalog_world as world
 
 from geocorrect.catalog import Catalog
 from geocorrect.catalog.check import faults_of
-from geocorrect.catalog.roles import grant_roles
+from geocorrect.catalog.postgis.roles import grant_roles
 
 WRITER = """
 import sys
 sys.path.insert(0, sys.argv[2])
-import catalog_world as world
+from support import catalog_world as world
 from geocorrect.catalog import Catalog
 with Catalog.open(sys.argv[1]) as catalog:
     catalog.begin_run(world.manifest())

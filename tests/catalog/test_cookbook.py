@@ -11,10 +11,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import catalog_world as world
 import pyogrio
 import pytest
 from sqlalchemy import text
+from support import catalog_world as world
 
 from geocorrect.catalog import Catalog
 from geocorrect.records import Position

@@ -12,17 +12,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from postgis_fixture import execute
 from sqlalchemy.engine import make_url
+from support.postgis_fixture import execute
 
 from geocorrect.catalog import Catalog
-from geocorrect.catalog.hold import hold_scene
+from geocorrect.catalog.lock import hold_scene
 from geocorrect.errors import SceneBusyError
 
 HOLDER = """
 import sys, time
 from geocorrect.catalog import Catalog
-from geocorrect.catalog.hold import hold_scene
+from geocorrect.catalog.lock import hold_scene
 with Catalog.open(sys.argv[1]) as catalog, hold_scene(catalog.engine):
     print("held", flush=True)
     time.sleep(60)

@@ -11,10 +11,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import catalog_world as world
 import pytest
-from old_catalog import make_old
 from sqlalchemy import Connection, create_engine, inspect, text
+from support import catalog_world as world
+from support.old_catalog import make_old
 
 from geocorrect.catalog import Catalog, migrate
 from geocorrect.catalog.check import faults_of

@@ -14,10 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import catalog_world as world
 import numpy as np
 import pytest
 from sqlalchemy import text
+from support import catalog_world as world
 
 from geocorrect.catalog import Catalog, connect
 from geocorrect.errors import DatabaseError, InputError
@@ -201,7 +201,7 @@ def test_a_plain_sqlite_reads_everything_and_rolls_back_a_run(tmp_path: Path) ->
 
 
 def test_a_locked_file_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("geocorrect.catalog.geopackage.BUSY_TIMEOUT_MS", 100)
+    monkeypatch.setattr("geocorrect.catalog.geopackage.database.BUSY_TIMEOUT_MS", 100)
     path = tmp_path / "a.gpkg"
     with Catalog.open(str(path), create=True) as catalog:
         other = sqlite3.connect(path, isolation_level=None)

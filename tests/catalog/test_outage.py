@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from geocorrect.catalog import Catalog, connect
 from geocorrect.catalog.connect import engine_for, with_retries
-from geocorrect.catalog.hold import hold_scene
+from geocorrect.catalog.lock import hold_scene
 from geocorrect.errors import DatabaseError, SceneBusyError
 
 PASSING = [

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from geocorrect.catalog.qml import qml
+from geocorrect.catalog.views.qml import qml
 from geocorrect.errors import Reason
 
 GREEN_CLASSES = 2

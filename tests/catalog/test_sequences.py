@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-import catalog_world as world
 import pytest
+from support import catalog_world as world
 
 from geocorrect.catalog import Catalog, sequences
 from geocorrect.catalog.sequences import SequenceStore

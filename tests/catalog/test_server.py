@@ -9,20 +9,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import catalog_world as world
 import psycopg
 import pytest
 from PIL import Image as Picture
-from postgis_fixture import execute
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
+from support import catalog_world as world
+from support.postgis_fixture import execute
 from typer.testing import CliRunner
 
 from geocorrect.catalog import Catalog, migrate
-from geocorrect.catalog.qml import STYLED
-from geocorrect.catalog.roles import grant_roles
-from geocorrect.catalog.views import views_of
-from geocorrect.cli import app
+from geocorrect.catalog.postgis.roles import grant_roles
+from geocorrect.catalog.views.qml import STYLED
+from geocorrect.catalog.views.views import views_of
+from geocorrect.cli.app import app
 from geocorrect.errors import DatabaseError
 
 pytestmark = pytest.mark.postgis

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import catalog_world as world
 import numpy as np
 import pytest
 from sqlalchemy import text
+from support import catalog_world as world
 
 from geocorrect.catalog import Catalog, ResultFilter
 from geocorrect.errors import DatabaseError, Reason, Status

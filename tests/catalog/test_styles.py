@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from geocorrect.catalog import Catalog
-from geocorrect.catalog.qml import STYLED
+from geocorrect.catalog.views.qml import STYLED
 
 
 def of_layer(connection: Connection, layer: str) -> dict[str, bool]:

@@ -6,19 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import catalog_world as world
 import numpy as np
 import pyogrio
 import pytest
 import shapely
 from pyproj import Geod
 from sqlalchemy import text
+from support import catalog_world as world
 
 from geocorrect.catalog import Catalog
 from geocorrect.catalog.geometry_type import geometry_from_blob
 from geocorrect.catalog.schema import tables_of
 from geocorrect.catalog.sequences import SequenceStore
-from geocorrect.catalog.views import views_of
+from geocorrect.catalog.views.views import views_of
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import Frame, rotation_from_heading
 from geocorrect.geometry.pose import Pose

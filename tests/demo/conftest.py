@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from geocorrect.demo.world import DemoWorld, build_world
+from geocorrect.demo.world.build import DemoWorld, build_world
 
 
 @pytest.fixture(scope="session")

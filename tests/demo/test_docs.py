@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from depth_world import write_depth_world
 from PIL import Image as PillowImage
+from support.depth_world import write_depth_world
 
 from geocorrect.__main__ import run
-from geocorrect.batch.declarations import depth_rows
 from geocorrect.config import Settings, load_settings
-from geocorrect.demo.world import DemoWorld
-from geocorrect.masks import mask_beside
+from geocorrect.demo.world.build import DemoWorld
+from geocorrect.io.masks import mask_beside
+from geocorrect.workers.declarations import depth_rows
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 DEPTH, LOCALIZE = ((DOCS / name).read_text(encoding="utf-8") for name in ("depth.md", "localize.md"))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from geocorrect.__main__ import run
-from geocorrect.demo.world import DemoWorld
+from geocorrect.demo.world.build import DemoWorld
 
 STREET, OTHER_STREET = "6242709432081940", "2483688768743474"
 

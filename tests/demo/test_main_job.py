@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from geocorrect.__main__ import run
-from geocorrect.batch.run import plan_run
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import load_settings
-from geocorrect.demo.world import DemoWorld
+from geocorrect.demo.world.build import DemoWorld
+from geocorrect.jobs.run import plan_run
 from geocorrect.records import Correction
 
 SUMMARY_KEYS = [
@@ -105,7 +105,7 @@ def test_oracle_depth_is_labelled(finished: Path) -> None:
 
 
 def test_the_token_is_nowhere(finished: Path) -> None:
-    from geocorrect.demo.server import LOOKALIKE_TOKEN
+    from geocorrect.demo.mapillary_server.server import LOOKALIKE_TOKEN
 
     secret = LOOKALIKE_TOKEN.rsplit("|", 1)[1].encode()
     for path in finished.rglob("*"):

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from shapely import Point, Polygon
 
-from geocorrect.demo.place import ENU_FROM_STREET, FRAME
-from geocorrect.demo.plan import SIZES, WorldPlan, plan_world, street_from_raw
 from geocorrect.demo.summary import reported_error_m
-from geocorrect.demo.truth import DemoTruth, read_truth
+from geocorrect.demo.world.place import ENU_FROM_STREET, FRAME
+from geocorrect.demo.world.plan import SIZES, WorldPlan, plan_world, street_from_raw
+from geocorrect.demo.world.truth import DemoTruth, read_truth
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import angle_difference_deg, pitch_roll_deg
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from geocorrect.demo.rays import RayGrid
-from geocorrect.demo.render import render
-from geocorrect.demo.sky import Sky
-from geocorrect.demo.solids import panel
-from geocorrect.demo.surfaces import Quad, Scene, moved
-from geocorrect.demo.textures import ImageArray, Texture
+from geocorrect.demo.render.rays import RayGrid
+from geocorrect.demo.render.render import render
+from geocorrect.demo.render.sky import Sky
+from geocorrect.demo.render.surfaces import Quad, Scene, moved
+from geocorrect.demo.render.textures import ImageArray, Texture
+from geocorrect.demo.street.solids import panel
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import rotation_from_heading
 from geocorrect.geometry.pose import Pose

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from geocorrect.demo import scan as scan_module
-from geocorrect.demo.scan import LidarModel, scan
-from geocorrect.demo.solids import Block, floor, panel
-from geocorrect.demo.street import StreetPlan, build_street
-from geocorrect.demo.surfaces import Scene
-from geocorrect.demo.textures import Texture
+from geocorrect.demo.render import scan as scan_module
+from geocorrect.demo.render.scan import LidarModel, scan
+from geocorrect.demo.render.surfaces import Scene
+from geocorrect.demo.render.textures import Texture
+from geocorrect.demo.street.solids import Block, floor, panel
+from geocorrect.demo.street.street import StreetPlan, build_street
 from geocorrect.geometry.pose import Pose
 
 EXACT = LidarModel(columns=256, range_sigma_m=0.0, drop_out=0.0)

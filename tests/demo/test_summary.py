@@ -12,9 +12,9 @@ import pytest
 from geocorrect.demo.map_view import MapView
 from geocorrect.demo.outcome import Outcome
 from geocorrect.demo.picture import before_after
-from geocorrect.demo.place import FRAME
 from geocorrect.demo.summary import summarise
-from geocorrect.demo.truth import DemoTruth, PhotoTruth
+from geocorrect.demo.world.place import FRAME
+from geocorrect.demo.world.truth import DemoTruth, PhotoTruth
 from geocorrect.errors import Reason, Status
 from geocorrect.geometry.frame import rotation_from_heading
 from geocorrect.geometry.pose import Pose

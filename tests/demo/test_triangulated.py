@@ -10,7 +10,7 @@ import pytest
 
 from geocorrect.__main__ import run
 from geocorrect.catalog.store import Catalog
-from geocorrect.demo.world import DemoWorld
+from geocorrect.demo.world.build import DemoWorld
 from geocorrect.errors import ExitCode
 
 

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 
 from geocorrect.anchors.alignment import read_alignment
-from geocorrect.anchors.vbr import read_vbr
-from geocorrect.demo.manifest import content_hash
-from geocorrect.demo.place import ENU_FROM_STREET
-from geocorrect.demo.plan import SIZES
-from geocorrect.demo.rays import RayGrid
-from geocorrect.demo.surfaces import Scene
-from geocorrect.demo.take import Studio, Task, take_all
-from geocorrect.demo.visibility import SKY, visible_quads
-from geocorrect.demo.world import DemoWorld, build_world, open_world
+from geocorrect.anchors.readers.vbr import read_vbr
+from geocorrect.demo.render.rays import RayGrid
+from geocorrect.demo.render.surfaces import Scene
+from geocorrect.demo.render.visibility import SKY, visible_quads
+from geocorrect.demo.world.build import DemoWorld, build_world, open_world
+from geocorrect.demo.world.manifest import content_hash
+from geocorrect.demo.world.place import ENU_FROM_STREET
+from geocorrect.demo.world.plan import SIZES
+from geocorrect.demo.world.take import Studio, Task, take_all
 from geocorrect.errors import InputError, OutputError
-from geocorrect.harvest.metadata import read_image_record, with_camera
-from geocorrect.imagery import image_size, read_image
+from geocorrect.harvest.mapillary.metadata import read_image_record, with_camera
+from geocorrect.io.pixels import image_size, read_image
 from geocorrect.records import Anchor, MetadataQuality
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -105,7 +105,7 @@ def test_calibrated_lenses_are_known_to_three_per_mille(small_world: DemoWorld) 
 
 
 def test_a_finished_world_is_not_built_again(small_world: DemoWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("geocorrect.demo.world.take_all", lambda *_: pytest.fail("rendered again"))
+    monkeypatch.setattr("geocorrect.demo.world.build.take_all", lambda *_: pytest.fail("rendered again"))
     again = build_world(small_world.folder, seed=7, size="small")
     assert again.truth.as_json() == small_world.truth.as_json()
 
@@ -128,7 +128,7 @@ def test_a_damaged_world_is_built_again(
     small_world: DemoWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rendered: list[int] = []
-    monkeypatch.setattr("geocorrect.demo.world.take_all", lambda *arguments: rendered.append(len(arguments[2])))
+    monkeypatch.setattr("geocorrect.demo.world.build.take_all", lambda *arguments: rendered.append(len(arguments[2])))
     folder = tmp_path / "world"
     build_world(folder, seed=7, size="small", workers=1)
     first = content_hash(folder)
@@ -146,7 +146,7 @@ def test_an_interrupted_build_leaves_nothing_behind(tmp_path: Path, monkeypatch:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("geocorrect.demo.world.take_all", stop)
+    monkeypatch.setattr("geocorrect.demo.world.build.take_all", stop)
     with pytest.raises(KeyboardInterrupt):
         build_world(tmp_path / "world", seed=7, size="small")
     assert list(tmp_path.iterdir()) == []

@@ -20,10 +20,10 @@ from typing import Any
 import cronexpr
 import pytest
 import yaml
-from chaos import Scene, make_scene, serving
-from small_city import build_city
+from support.chaos import Scene, make_scene, serving
+from support.small_city import build_city
 
-from geocorrect.batch.options import BatchOptions
+from geocorrect.jobs.options import BatchOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKER, DEPLOY = ROOT / "docker", ROOT / "docs" / "deploy"

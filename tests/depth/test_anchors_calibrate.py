@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from depth_world import FRAME, NETWORK, NETWORK_SCALE, DepthWorld, write_depth_world
+from support.depth_world import FRAME, NETWORK, NETWORK_SCALE, DepthWorld, write_depth_world
 
 from geocorrect.__main__ import run
 from geocorrect.catalog.store import Catalog

@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geocorrect.demo.simulator import ANCHOR_CAMERA, SimulatorOptions, simulate
-from geocorrect.demo.simulator_observe import calibrate_anchor
-from geocorrect.depth.calibrate import calibrated_map
-from geocorrect.depth.calibration_store import CalibrationStore
-from geocorrect.depth.neighbours import NeighbourBook
-from geocorrect.depth.stored import StoredCalibratedDepth, StoredTriangulatedDepth
-from geocorrect.depth.track_adjustment import NeighbourMatches, TrackOptions, adjust_tracks
+from geocorrect.depth.calibration.calibrate import calibrated_map
+from geocorrect.depth.calibration.neighbours import NeighbourBook
+from geocorrect.depth.calibration.store import CalibrationStore
+from geocorrect.depth.calibration.stored import StoredCalibratedDepth, StoredTriangulatedDepth
+from geocorrect.depth.calibration.track_adjustment import NeighbourMatches, TrackOptions, adjust_tracks
 from geocorrect.depth.triangulated import CalibratedDepth, TriangulatedDepth
 from geocorrect.errors import ConfigError, InputError
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.records import Anchor, AnchorView, DepthMap, Matches
+from simulation.estimator import ANCHOR_CAMERA, SimulatorOptions, simulate
+from simulation.estimator_observe import calibrate_anchor
 
 
 def test_prediction_wrong_by_tens_of_percent_becomes_right() -> None:

@@ -10,18 +10,18 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-import weights_world
-from mast3r_world import seeded_engine
+from support import weights_world
+from support.mast3r_world import seeded_engine
 
 from geocorrect.__main__ import run
-from geocorrect.batch.backends import build_depth
-from geocorrect.batch.declarations import declare_depth, run_record, weights_used
 from geocorrect.config import DepthName, MatchSection, Settings, load_settings, with_depth
 from geocorrect.depth.base import DepthSource
 from geocorrect.depth.mast3r import Mast3rDepth, Mast3rDepthOptions
 from geocorrect.depth.scale import ScaleHeuristic
 from geocorrect.depth.scaled import ScaleOptions
 from geocorrect.networks.cards import CARDS
+from geocorrect.workers.backends import build_depth
+from geocorrect.workers.declarations import declare_depth, run_record, weights_used
 
 NETWORKS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "depth_anything_v2": ("depth_anything_v2_outdoor_large", weights_world.depth_anything),

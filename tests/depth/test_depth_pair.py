@@ -22,7 +22,7 @@ from scipy.spatial.transform import Rotation
 from geocorrect.depth.validity import ValidityRules, believable
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
-from geocorrect.imagery import read_image
+from geocorrect.io.pixels import read_image
 from geocorrect.localize.lift import lift
 from geocorrect.localize.options import LiftOptions, PnpOptions
 from geocorrect.localize.pnp import absolute_pose

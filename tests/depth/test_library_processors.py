@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import weights_world
-from mast3r_world import random_photo
+from support import weights_world
+from support.mast3r_world import random_photo
 
 from geocorrect.depth.monocular import DepthProOptions, ZoeDepthOptions, build_depth_pro, build_zoedepth
 from geocorrect.depth.predictors import DepthPro, ZoeDepth

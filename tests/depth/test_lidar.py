@@ -7,14 +7,14 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from geocorrect.anchors.kitti import read_kitti_raw
+from geocorrect.anchors.readers.kitti import read_kitti_raw
+from geocorrect.anchors.scan_projection import ProjectionOptions, project_scan
 from geocorrect.depth.base import DepthSource
 from geocorrect.depth.lidar import LidarDepth
-from geocorrect.depth.projection import ProjectionOptions, project_scan
 from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
-from geocorrect.imagery import read_image
+from geocorrect.io.pixels import read_image
 from geocorrect.records import Anchor, LidarScan
 
 Float = NDArray[np.float64]

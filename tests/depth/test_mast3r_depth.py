@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mast3r_world import TINY, random_photo, seeded_engine
+from support.mast3r_world import TINY, random_photo, seeded_engine
 
 from geocorrect.depth.base import DepthSource
 from geocorrect.depth.mast3r import Mast3rDepth, Mast3rDepthOptions, build

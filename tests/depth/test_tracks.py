@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from geocorrect.demo.simulator import ANCHOR_CAMERA
-from geocorrect.depth.track_adjustment import adjust_tracks
-from geocorrect.depth.tracks import NeighbourMatches, TrackNoise, TrackOptions, Tracks
+from geocorrect.depth.calibration.track_adjustment import adjust_tracks
+from geocorrect.depth.calibration.tracks import NeighbourMatches, TrackNoise, TrackOptions, Tracks
 from geocorrect.geometry.pose import Pose
+from simulation.estimator import ANCHOR_CAMERA
 
 FIXED = TrackOptions(neighbour_position_m=1e-5, neighbour_rotation_deg=1e-4, field_px=0.0)
 

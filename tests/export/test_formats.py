@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import catalog_world as world
 import geopandas
 import numpy as np
 import pyogrio
@@ -22,9 +21,10 @@ import pytest
 import shapely
 from pyproj import Geod
 from scipy.spatial.transform import Rotation
+from support import catalog_world as world
 
 from geocorrect.catalog import Catalog, ResultFilter
-from geocorrect.catalog.qml import STYLED, qml
+from geocorrect.catalog.views.qml import STYLED, qml
 from geocorrect.errors import OutputError, Status, UsageError
 from geocorrect.export.colmap import colmap_camera
 from geocorrect.export.export import export_catalog

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import catalog_world as world
 import numpy as np
 import pytest
+from support import catalog_world as world
 
 from geocorrect.catalog import Catalog, ResultFilter
-from geocorrect.catalog.result_table import table_of
+from geocorrect.catalog.rows.result_table import table_of
 from geocorrect.errors import OutputError, Status
 from geocorrect.export.features import Bounds
 from geocorrect.export.geojson import write_geojson

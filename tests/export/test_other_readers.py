@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import catalog_world as world
 import numpy as np
 import pytest
+from support import catalog_world as world
 
 from geocorrect.catalog import Catalog
 from geocorrect.export.export import export_catalog

@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 
 from geocorrect.geometry.camera import Camera, Projection, turned_from_cam
 from geocorrect.geometry.projection import COEFFICIENTS
-from geocorrect.imagery import COUNTER_CLOCKWISE_TURNS
+from geocorrect.io.pixels import COUNTER_CLOCKWISE_TURNS
 
 BROWN = Camera("brown", 640, 480, 500, 510, 322.5, 236.25, (-0.2, 0.05, 0.003, -0.002, 0.01))
 PRISM = Camera(

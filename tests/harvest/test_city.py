@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harvest_support import Script, Site, SiteFactory, jpeg
+from support.harvest_support import Script, Site, SiteFactory, jpeg
 
 from geocorrect.catalog.store import Catalog
-from geocorrect.demo.city import CITY_BOX, city_images, share_images
-from geocorrect.demo.server import LOOKALIKE_TOKEN, MapillaryLookalike
+from geocorrect.demo.mapillary_server.server import LOOKALIKE_TOKEN, MapillaryLookalike
 from geocorrect.errors import ExitCode
 from geocorrect.harvest.area import Area
 from geocorrect.harvest.report import HarvestReport
+from simulation.city import CITY_BOX, city_images, share_images
 
 SMALL_PICTURE = jpeg(64, 48)
 MEMORY_SCRIPT = """
@@ -83,7 +83,7 @@ def test_town_without_tiles_is_complete_by_sampled_searches(site: SiteFactory) -
 
 
 def here_forbidden() -> Any:
-    from geocorrect.demo.server import LookalikeReply
+    from geocorrect.demo.mapillary_server.server import LookalikeReply
 
     return LookalikeReply(403, b"Forbidden")
 

@@ -7,15 +7,15 @@ from typing import Any
 
 import mercantile
 import pytest
-from harvest_support import SOUTH, WEST, SiteFactory, first, graph_error, street_image, town
+from support.harvest_support import SOUTH, WEST, SiteFactory, first, graph_error, street_image, town
 
-from geocorrect.demo.server import LookalikeReply, LookalikeRequest, json_reply
+from geocorrect.demo.mapillary_server.server import LookalikeReply, LookalikeRequest, json_reply
 from geocorrect.errors import ExitCode
 from geocorrect.harvest.area import Area
-from geocorrect.harvest.discover import Discovery
-from geocorrect.harvest.faults import RequestError
 from geocorrect.harvest.journal import Journal
-from geocorrect.harvest.tiles import LAYERS, read_tile
+from geocorrect.harvest.mapillary.discover import Discovery
+from geocorrect.harvest.mapillary.faults import RequestError
+from geocorrect.harvest.mapillary.tiles import LAYERS, read_tile
 
 NO_TILES = LookalikeReply(500, b"down")
 

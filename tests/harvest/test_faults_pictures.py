@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from harvest_support import Site, SiteFactory, first, jpeg, street_image
 from PIL import Image as PillowImage
+from support.harvest_support import Site, SiteFactory, first, jpeg, street_image
 
-from geocorrect.demo.server import LookalikeReply, LookalikeRequest
+from geocorrect.demo.mapillary_server.server import LookalikeReply, LookalikeRequest
 from geocorrect.errors import ExitCode, OutputError, Reason, RemoteError
-from geocorrect.harvest.download import best_url, picture_path, verified
-from geocorrect.harvest.faults import RequestError
-from geocorrect.imagery import read_image
+from geocorrect.harvest.mapillary.download import best_url, picture_path, verified
+from geocorrect.harvest.mapillary.faults import RequestError
+from geocorrect.io.pixels import read_image
 
 WHOLE = jpeg(640, 480)
 FEW = [street_image(index) for index in range(6)]

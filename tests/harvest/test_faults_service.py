@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from harvest_support import SiteFactory, first, graph_error, street_image, town
+from support.harvest_support import SiteFactory, first, graph_error, street_image, town
 
-from geocorrect.demo.server import LookalikeReply, LookalikeRequest, json_reply
+from geocorrect.demo.mapillary_server.server import LookalikeReply, LookalikeRequest, json_reply
 from geocorrect.errors import ExitCode, RemoteError
-from geocorrect.harvest.client import CHECK_IMAGE_ID, MapillaryClient
-from geocorrect.harvest.faults import RequestError, Trouble, judge, parse_json
-from geocorrect.harvest.pace import retry_after_s
+from geocorrect.harvest.mapillary.client import CHECK_IMAGE_ID, MapillaryClient
+from geocorrect.harvest.mapillary.faults import RequestError, Trouble, judge, parse_json
+from geocorrect.harvest.mapillary.rate_limiter import retry_after_s
 
 LIMIT_BODY = (
     b'{"error":{"message":"Application request limit reached","type":"MLYApiException","is_transient":true,"code":4}}'

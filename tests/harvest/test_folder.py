@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harvest_support import jpeg
 from PIL import Image as PillowImage
+from support.harvest_support import jpeg
 
 from geocorrect.errors import InputError, Reason
 from geocorrect.geometry.frame import Frame
-from geocorrect.harvest.exif import read_exif
-from geocorrect.harvest.folder import EXIF_FOCAL_SIGMA, import_description, import_folder, import_opensfm
-from geocorrect.harvest.metadata import ASSUMED_FOCAL_SIGMA
-from geocorrect.imagery import read_image
+from geocorrect.harvest.local.exif import read_exif
+from geocorrect.harvest.local.folder import EXIF_FOCAL_SIGMA, import_description, import_folder, import_opensfm
+from geocorrect.harvest.mapillary.metadata import ASSUMED_FOCAL_SIGMA
+from geocorrect.io.pixels import read_image
 from geocorrect.records import MetadataQuality
 
 GPS = {1: "N", 2: (41.0, 54.0, 0.0), 3: "E", 4: (12.0, 30.0, 3.6), 6: 50.0, 17: 90.0, 16: "T"}

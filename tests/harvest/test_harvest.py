@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from harvest_support import SiteFactory, jpeg, street_image, town
 from sqlalchemy import select
+from support.harvest_support import SiteFactory, jpeg, street_image, town
 
 from geocorrect.catalog import schema
 from geocorrect.catalog.store import Catalog
-from geocorrect.checksum import sha256_of
 from geocorrect.errors import ConfigError, ExitCode, OutputError, Reason, SceneBusyError
 from geocorrect.harvest.area import Area
 from geocorrect.harvest.exclusive import exclusive
 from geocorrect.harvest.harvest import harvest_area, run_harvest
-from geocorrect.imagery import read_image
+from geocorrect.io.checksum import sha256_of
+from geocorrect.io.pixels import read_image
 from geocorrect.records import MetadataQuality
 
 

@@ -18,20 +18,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harvest_support import Site, SiteFactory, jpeg, street_image, town
 from sqlalchemy import func, select
+from support.harvest_support import Site, SiteFactory, jpeg, street_image, town
 
 from geocorrect.catalog import schema
 from geocorrect.catalog.store import Catalog
-from geocorrect.demo.server import LOOKALIKE_TOKEN, LookalikeReply, LookalikeRequest
+from geocorrect.demo.mapillary_server.server import LOOKALIKE_TOKEN, LookalikeReply, LookalikeRequest
 from geocorrect.errors import OutputError, RemoteError
-from geocorrect.harvest.client import MapillaryClient
 from geocorrect.harvest.harvest import harvest_area
 from geocorrect.harvest.journal import Journal
+from geocorrect.harvest.mapillary.client import MapillaryClient
+from geocorrect.harvest.mapillary.tiles import Coverage
 from geocorrect.harvest.sink import MemorySink
-from geocorrect.harvest.tiles import Coverage
 
-SCRIPT = Path(__file__).with_name("killable_harvest.py")
+SCRIPT = Path(__file__).parents[1] / "support" / "killable_harvest.py"
 
 
 class Killable:

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from harvest_support import street_image
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.harvest_support import street_image
 
 from geocorrect.errors import Reason
 from geocorrect.geometry.frame import Frame, angle_difference_deg
-from geocorrect.harvest.fields import altitude_m, compass_deg, zeros_in_a_row
-from geocorrect.harvest.metadata import (
+from geocorrect.harvest.mapillary.fields import altitude_m, compass_deg, zeros_in_a_row
+from geocorrect.harvest.mapillary.metadata import (
     ASSUMED_FOCAL_SIGMA,
     DEFAULT_FOCAL_SIGMA,
     FIELDS,

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from harvest_support import SiteFactory, graph_error, street_image
 from scipy.spatial.transform import Rotation
+from support.harvest_support import SiteFactory, graph_error, street_image
 
-from geocorrect.demo.server import LookalikeReply, LookalikeRequest, json_reply
+from geocorrect.demo.mapillary_server.server import LookalikeReply, LookalikeRequest, json_reply
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose, rotation_angle_deg
-from geocorrect.harvest.clusters import harvest_clusters, read_clusters
-from geocorrect.harvest.opensfm import match_shots, parse_reconstructions, read_reconstructions
+from geocorrect.harvest.local.opensfm import match_shots, parse_reconstructions, read_reconstructions
+from geocorrect.harvest.mapillary.clusters import harvest_clusters, read_clusters
 
 REFERENCE = {"latitude": 41.9, "longitude": 12.5, "altitude": 0.0}
 

@@ -17,12 +17,12 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from harvest_support import SiteFactory
+from support.harvest_support import SiteFactory
 
-from geocorrect.demo.lookalike import KNOWN_FIELDS
-from geocorrect.harvest.batches import ALL_FIELDS
+from geocorrect.demo.mapillary_server.answers import KNOWN_FIELDS
+from geocorrect.harvest.mapillary.batches import ALL_FIELDS
+from geocorrect.harvest.mapillary.tiles import LAYERS
 from geocorrect.harvest.options import HarvestOptions
-from geocorrect.harvest.tiles import LAYERS
 
 ASK = """
 import json, sys
@@ -131,6 +131,6 @@ def test_authorisation(sdk: dict[str, Any], site: SiteFactory) -> None:
 
 
 def test_the_sdk_is_not_imported_by_the_package() -> None:
-    code = "import sys, geocorrect.harvest.harvest, geocorrect.harvest.cli; print('mapillary' in sys.modules)"
+    code = "import sys, geocorrect.harvest.harvest, geocorrect.cli.harvest; print('mapillary' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

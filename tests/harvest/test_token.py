@@ -9,11 +9,16 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from harvest_support import SiteFactory, first, town
+from support.harvest_support import SiteFactory, first, town
 
-from geocorrect.demo.server import LOOKALIKE_TOKEN, LookalikeReply, LookalikeRequest, MapillaryLookalike
+from geocorrect.demo.mapillary_server.server import (
+    LOOKALIKE_TOKEN,
+    LookalikeReply,
+    LookalikeRequest,
+    MapillaryLookalike,
+)
 from geocorrect.errors import ConfigError, RemoteError
-from geocorrect.harvest.client import MapillaryClient, token_from_environment
+from geocorrect.harvest.mapillary.client import MapillaryClient, token_from_environment
 
 # Everything logs at DEBUG to stderr, the HTTP library included, before the ordinary main runs.
 LOUD = (

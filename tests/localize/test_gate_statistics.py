@@ -9,16 +9,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from geocorrect.demo.simulator import SimulatorOptions, simulate
-from geocorrect.demo.simulator_observe import observe_case
 from geocorrect.errors import Reason, Status
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize.gate import decide, gate_statistics
-from geocorrect.localize.joint import solve_joint
+from geocorrect.localize.joint.estimate import solve_joint
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import GateOptions, LocalizeOptions
 from geocorrect.localize.solution import Solution
 from geocorrect.records import Query
+from simulation.estimator import SimulatorOptions, simulate
+from simulation.estimator_observe import observe_case
 
 OPTIONS = LocalizeOptions()
 BLANK = np.zeros((1, 1, 3), np.uint8)

@@ -12,26 +12,26 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from geocorrect.anchors.kitti import read_kitti_raw
-from geocorrect.demo.simulator import SimulatorOptions, simulate
-from geocorrect.demo.simulator_observe import observe_case
+from geocorrect.anchors.readers.kitti import read_kitti_raw
 from geocorrect.depth.lidar import LidarDepth
 from geocorrect.depth.triangulated import TriangulatedDepth
 from geocorrect.errors import Reason
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
-from geocorrect.imagery import read_image
+from geocorrect.io.pixels import read_image
 from geocorrect.localize.correct import observe
-from geocorrect.localize.joint import prior_information, solve_joint
-from geocorrect.localize.joint_initialise import choose_rows, start_state
-from geocorrect.localize.joint_normal import LAMBDA, OWN, RESIDUAL, Weights, placement, whiten
-from geocorrect.localize.joint_problem import GLOBAL, PER_ANCHOR, Problem, build_problem
-from geocorrect.localize.joint_residuals import State, residuals
+from geocorrect.localize.joint.estimate import prior_information, solve_joint
+from geocorrect.localize.joint.initialise import choose_rows, start_state
+from geocorrect.localize.joint.normal import LAMBDA, OWN, RESIDUAL, Weights, placement, whiten
+from geocorrect.localize.joint.problem import GLOBAL, PER_ANCHOR, Problem, build_problem
+from geocorrect.localize.joint.residuals import State, residuals
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.localize.solution import Solution
 from geocorrect.match.sift import SiftMatcher, SiftOptions
 from geocorrect.records import Anchor, AnchorView, DepthMap, Matches, Query, ScaleSource
+from simulation.estimator import SimulatorOptions, simulate
+from simulation.estimator_observe import observe_case
 
 OPTIONS = LocalizeOptions()
 

@@ -9,19 +9,19 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from geocorrect.anchors.alignment import read_alignment
-from geocorrect.anchors.vbr import VbrOptions, read_vbr
-from geocorrect.demo.photography import photograph
-from geocorrect.demo.place import ENU_FROM_STREET
-from geocorrect.demo.plan import SIZES
-from geocorrect.demo.render import render
-from geocorrect.demo.surfaces import Scene
-from geocorrect.demo.take import ANCHOR_EXPOSURE, Studio
-from geocorrect.demo.world import build_world
+from geocorrect.anchors.readers.vbr import VbrOptions, read_vbr
+from geocorrect.demo.render.photography import photograph
+from geocorrect.demo.render.render import render
+from geocorrect.demo.render.surfaces import Scene
+from geocorrect.demo.world.build import build_world
+from geocorrect.demo.world.place import ENU_FROM_STREET
+from geocorrect.demo.world.plan import SIZES
+from geocorrect.demo.world.take import ANCHOR_EXPOSURE, Studio
 from geocorrect.depth.lidar import LidarDepth
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose, rotation_angle_deg
 from geocorrect.geometry.remap import panorama_faces
-from geocorrect.imagery import read_image
+from geocorrect.io.pixels import read_image
 from geocorrect.localize.correct import correct_image
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.match.rig import match_photo

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geocorrect.demo.simulator import SimulatedCase, SimulatorOptions, simulate
-from geocorrect.demo.simulator_observe import observe_case
 from geocorrect.errors import OutputError, Reason
-from geocorrect.imagery import read_image
+from geocorrect.io.pixels import read_image
 from geocorrect.localize.correct import Explanation
-from geocorrect.localize.joint import solve_joint
+from geocorrect.localize.joint.estimate import solve_joint
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.localize.solution import Solution
 from geocorrect.records import AnchorView, Query, Rejection
-from geocorrect.report.localize_picture import PictureFacts, _residuals, _Upright, draw_localization
+from geocorrect.report.pictures.localize_picture import PictureFacts, _residuals, _Upright, draw_localization
+from simulation.estimator import SimulatedCase, SimulatorOptions, simulate
+from simulation.estimator_observe import observe_case
 
 
 def grey(camera: object) -> np.ndarray:

@@ -10,14 +10,14 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from geocorrect.config import load_settings
-from geocorrect.demo.simulator import SimulatorOptions, simulate
-from geocorrect.demo.simulator_observe import observe_case
 from geocorrect.errors import ConfigError
 from geocorrect.geometry.pose import Pose
-from geocorrect.localize.joint import solve_joint
+from geocorrect.localize.joint.estimate import solve_joint
 from geocorrect.localize.options import LocalizeOptions, PosePriorOptions
 from geocorrect.localize.pose_prior import NO_PRIOR, PosePrior
 from geocorrect.localize.solution import Solution
+from simulation.estimator import SimulatorOptions, simulate
+from simulation.estimator_observe import observe_case
 
 OPTIONS = LocalizeOptions()
 ALL = PosePriorOptions(reported_m=10.0, height_m=0.5, roll_deg=2.0, pitch_deg=4.0)

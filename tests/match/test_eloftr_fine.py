@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import weights_world
+from support import weights_world
 from torch import Tensor
 
 from geocorrect.match import huggingface

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-import weights_world
-from mast3r_world import random_photo
+from support import weights_world
+from support.mast3r_world import random_photo
 
 from geocorrect.errors import ModelError
 from geocorrect.match import huggingface, lightglue_disk

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mast3r_world import TINY, random_photo, seeded_engine, seeded_model
+from support.mast3r_world import TINY, random_photo, seeded_engine, seeded_model
 
 from geocorrect.errors import ModelError
 from geocorrect.match.base import Matcher

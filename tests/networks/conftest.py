@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mast3r_world import TINY_HEAD_DIMS, seeded_engine, seeded_model
+from support.mast3r_world import TINY_HEAD_DIMS, seeded_engine, seeded_model
 from torch import Tensor
 
 from geocorrect.networks.mast3r.checkpoint import assemble, read_tensors

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mast3r_world import TINY, TINY_HEAD_DIMS, encode, random_photo, seeded_model
 from safetensors.torch import save_file
+from support.mast3r_world import TINY, TINY_HEAD_DIMS, encode, random_photo, seeded_model
 from torch import Tensor
 
 from geocorrect.errors import ModelError

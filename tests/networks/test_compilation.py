@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import weights_world
-from mast3r_world import TINY_HEAD_DIMS, random_photo, seeded_engine, seeded_model
+from support import weights_world
+from support.mast3r_world import TINY_HEAD_DIMS, random_photo, seeded_engine, seeded_model
 
 from geocorrect.depth.monocular import DepthAnythingOptions, build_depth_anything
 from geocorrect.errors import ConfigError

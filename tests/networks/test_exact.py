@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mast3r_world import random_photo, seeded_engine, seeded_model
+from support.mast3r_world import random_photo, seeded_engine, seeded_model
 
 from geocorrect.errors import ConfigError, ModelError
 from geocorrect.match.mast3r import Mast3rMatcher

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from mast3r_world import random_photo, seeded_engine, seeded_model
+from support.mast3r_world import random_photo, seeded_engine, seeded_model
 from torch import Tensor
 
 from geocorrect.match.mast3r import Mast3rMatcher

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from mast3r_world import encode, random_photo, seeded_engine
+from support.mast3r_world import encode, random_photo, seeded_engine
 
 from geocorrect.networks.mast3r.engine import Mast3rEngine
 from geocorrect.networks.mast3r.model import Encoded, Mast3r

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from mast3r_world import assert_equal_to, encode
+from support.mast3r_world import assert_equal_to, encode
 
 from geocorrect.networks.mast3r.coarse_to_fine import crop_pairs
 from geocorrect.networks.mast3r.model import Encoded, Mast3r

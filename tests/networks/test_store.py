@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from store_world import entry, key_of, write_and_read
+from support.store_world import entry, key_of, write_and_read
 
 from geocorrect.networks.store import StoreLimits, TensorStore, content_key
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from geocorrect.console import Invocation
+from geocorrect.cli.console import Invocation
+from geocorrect.cli.models import app
 from geocorrect.errors import ModelError, UsageError
 from geocorrect.networks import fetch, weights
 from geocorrect.networks.cards import CARDS, Task, size_text
-from geocorrect.networks.cli import app
 from geocorrect.networks.weights import ModelAccess, Profile, locate, verify
 
 RESTRICTED, FREE = "mast3r", "eloftr"

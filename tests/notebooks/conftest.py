@@ -6,10 +6,10 @@ import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import catalog_world as world
+from support import catalog_world as world
 import numpy as np
 import pytest
-from demo_output import demo_output
+from support.demo_output import demo_output
 
 from geocorrect.catalog import Catalog
 from geocorrect.errors import Reason, Status

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-RUNNER = Path(__file__).with_name("run_notebook.py")
+RUNNER = Path(__file__).parents[1] / "support" / "run_notebook.py"
 
 
 def run(name: str, demo: Path, *wanted: str) -> dict[str, Any]:

@@ -5,24 +5,19 @@ from __future__ import annotations
 import os
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from uuid import uuid4
 
-import catalog_world as world
-import postgis_fixture
 import pytest
-from demo_output import demo_output
 from sqlalchemy import make_url
+from support import catalog_world as world
+from support import postgis_fixture
+from support.demo_output import demo_output
+from support.qgis_scene import SYSTEM_PYTHON, Scene
 
 from geocorrect.catalog import Catalog
-from geocorrect.catalog.roles import grant_roles
+from geocorrect.catalog.postgis.roles import grant_roles
 from geocorrect.export.qgis import LAYERS
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from qgis_scene import SYSTEM_PYTHON, Scene
 
 INSTALL = "apt-get install --no-install-recommends qgis python3-qgis qgis-providers"
 WORLD = {"current_correction": 24, "rejected": 6, "displacement": 24, "error_ellipse": 24, "coverage": 24, "image": 30,

@@ -14,21 +14,21 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import catalog_world as world
 import numpy as np
 import pytest
 from PIL import Image
-from qgis_scene import SYSTEM_PYTHON, Scene, copy_catalog
 from sqlalchemy import make_url
+from support import catalog_world as world
+from support.qgis_scene import SYSTEM_PYTHON, Scene, copy_catalog
 
 from geocorrect.catalog import Catalog
-from geocorrect.catalog.qml import renderer
-from geocorrect.catalog.views import views_of
+from geocorrect.catalog.views.qml import renderer
+from geocorrect.catalog.views.views import views_of
 from geocorrect.export.export import export_catalog
 from geocorrect.export.qgis import LAYERS
 
 pytestmark = [pytest.mark.qgis, pytest.mark.usefixtures("_qgis")]
-SCRIPT = Path(__file__).parent / "in_qgis.py"
+SCRIPT = Path(__file__).parents[1] / "support" / "in_qgis.py"
 LIKE = {"geojson": "current_correction", "flatgeobuf": "current_correction", "corrections": "current_correction"}
 LEAST_INK_PX = 40
 """What a single small marker covers."""

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from report_world import fill_catalog, true_places
+from support.report_world import fill_catalog, true_places
 
 from geocorrect.catalog import Catalog
 from geocorrect.report.contents import Contents, read_contents

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chromium import Browser, open_browser
 from PIL import Image
-from report_world import CREATOR, DEVICE, SEQUENCE, true_places
+from support.chromium import Browser, open_browser
+from support.report_world import CREATOR, DEVICE, SEQUENCE, true_places
 
 from geocorrect.catalog import Catalog, ResultFilter
 from geocorrect.errors import Status

@@ -3,10 +3,10 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import catalog_world as world
 import numpy as np
 import pytest
-from report_world import COUNT, true_places
+from support import catalog_world as world
+from support.report_world import COUNT, true_places
 
 from geocorrect.catalog import Catalog, ResultFilter
 from geocorrect.catalog.run import StoredResult

@@ -11,7 +11,7 @@ import pytest
 
 from geocorrect.errors import InputError, OutputError
 from geocorrect.records import Anchor, DepthMap, Matches
-from geocorrect.report.match_picture import (
+from geocorrect.report.pictures.match_picture import (
     INLIER,
     OUTLIER,
     PANEL_HEIGHT_PX,

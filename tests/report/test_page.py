@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from report_world import CREATOR, DEVICE, SEQUENCE, true_places
+from support.report_world import CREATOR, DEVICE, SEQUENCE, true_places
 
 from geocorrect.catalog import Catalog
 from geocorrect.errors import Status

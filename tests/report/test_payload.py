@@ -4,10 +4,10 @@ import json
 from dataclasses import replace
 from typing import Any
 
-import catalog_world as world
 import numpy as np
 import pytest
-from report_world import HOSTILE
+from support import catalog_world as world
+from support.report_world import HOSTILE
 
 from geocorrect.geometry.frame import Frame
 from geocorrect.report.contents import Contents, Photo

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from geocorrect.demo.truth import DemoTruth, PhotoTruth
+from geocorrect.demo.world.truth import DemoTruth, PhotoTruth
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame, rotation_from_heading
 from geocorrect.geometry.pose import Pose

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mast3r_world import random_photo, seeded_engine
+from support.mast3r_world import random_photo, seeded_engine
 
 from geocorrect.errors import ModelError
 from geocorrect.records import Pair

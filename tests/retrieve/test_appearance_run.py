@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from appearance_world import ORIGIN, AppearanceWorld, build, east_m, take_photo
+from support.appearance_world import ORIGIN, AppearanceWorld, build, east_m, take_photo
 
 from geocorrect.__main__ import run
 from geocorrect.catalog import Catalog, ResultFilter

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mast3r_world import random_photo, seeded_engine
 from PIL import Image as PillowImage
 from scipy.spatial.transform import Rotation
+from support.mast3r_world import random_photo, seeded_engine
 
-from geocorrect.checksum import sha256_of
 from geocorrect.errors import ConfigError, InputError, ModelError
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
-from geocorrect.imagery import read_image
+from geocorrect.io.checksum import sha256_of
+from geocorrect.io.pixels import read_image
 from geocorrect.records import Anchor, ImageArray, Pair, Query
 from geocorrect.retrieve.by_appearance import AppearanceRetriever
 from geocorrect.retrieve.options import AppearanceOptions, RetrieveOptions

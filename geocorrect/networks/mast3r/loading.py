@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import lru_cache, partial
 from pathlib import Path
 
-from geocorrect.checksum import sha256_of
 from geocorrect.errors import ModelError
+from geocorrect.io.checksum import sha256_of
 from geocorrect.networks.compilation import require_compiler, require_working_compiler
 from geocorrect.networks.deferred import deferred
 from geocorrect.networks.mast3r.checkpoint import load_mast3r

@@ -1,0 +1,1 @@
+"""One data set or format per file: from its files to anchors."""

@@ -1,0 +1,170 @@
+"""Anchors from a plain table: one image a row, with its camera and pose. CSV or GeoJSON (points).
+
+Columns: file (relative to the table), lon_deg and lat_deg or x and y (in the declared CRS), height_m, either
+heading_deg [, pitch_deg, roll_deg] or the quaternion qx, qy, qz, qw (camera in the local east-north-up frame of its
+own position, OpenCV axes), width, height, fx, fy, cx, cy [, k1, k2, p1, p2, k3]. Optional: id, drive_id, captured_at
+(ISO 8601 with zone), sigma_position_m, sigma_rotation_deg.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from geocorrect.anchors.alignment import Alignment
+from geocorrect.anchors.readers.rows import Row, read_rows
+from geocorrect.errors import InputError
+from geocorrect.geometry.camera import Camera
+from geocorrect.geometry.frame import Frame, grid_convergence_deg, rotation_from_heading, wgs84_from_crs
+from geocorrect.geometry.pose import Pose
+from geocorrect.geometry.similarity import Similarity
+from geocorrect.geometry.vertical import ellipsoidal_height_m
+from geocorrect.io.pixels import image_size
+from geocorrect.records import Anchor
+
+Float = NDArray[np.float64]
+WGS84_NAMES = {"EPSG:4326", "EPSG:4979", "OGC:CRS84"}
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """How the table's numbers are meant.
+
+    crs: of the coordinates, e.g. EPSG:4326 or EPSG:32633; None only for GeoJSON (which is WGS84 by its standard).
+    height_reference, undulation_m: see `geometry.vertical`. heading_reference: "true" or "grid" north of crs.
+    dataset: name in the catalog. frame: the scene's frame; None puts the origin at the first row.
+    """
+
+    crs: str | None = None
+    height_reference: str = "unknown"
+    undulation_m: float = float("nan")
+    heading_reference: Literal["true", "grid"] = "true"
+    dataset: str = "table"
+    frame: Frame | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class TableAnchors:
+    """The anchors of a table and the frame that their poses are in (an alignment that moves nothing)."""
+
+    alignment: Alignment
+    anchors: tuple[Anchor, ...]
+
+
+def read_table(path: Path, options: TableOptions | None = None) -> TableAnchors:
+    """Read anchors from a .csv, .geojson or .json table; InputError naming file, row and column."""
+    options = options or TableOptions()
+    rows = read_rows(path)
+    crs = options.crs or ("EPSG:4326" if path.suffix.lower() in {".geojson", ".json"} else None)
+    if crs is None:
+        raise InputError(f"{path}: the coordinate system is not declared; add --crs EPSG:4326 (or what it is)")
+    if options.height_reference == "unknown":
+        raise InputError(
+            f"{path}: what the heights are measured from is not declared; add --height-reference ellipsoid, "
+            "orthometric (with --geoid-undulation) or a vertical CRS"
+        )
+    places = [_place(row, crs, options) for row in rows]
+    frame = options.frame or Frame(path.stem, *places[0])
+    alignment = Alignment(frame, Similarity.identity(), method="known")
+    anchors = [_anchor(row, place, crs, alignment, options) for row, place in zip(rows, places, strict=True)]
+    seen: dict[str, str] = {}
+    for row, anchor in zip(rows, anchors, strict=True):
+        if anchor.id in seen:
+            raise InputError(f"{row.where}: id {anchor.id!r} was already used in {seen[anchor.id]}")
+        seen[anchor.id] = row.where
+    return TableAnchors(alignment, tuple(anchors))
+
+
+def _place(row: Row, crs: str, options: TableOptions) -> tuple[float, float, float]:
+    """(lon deg, lat deg, ellipsoidal height m)."""
+    geographic = row.has("lon_deg")
+    x, y = (row.number("lon_deg"), row.number("lat_deg")) if geographic else (row.number("x"), row.number("y"))
+    if geographic and crs.upper() not in WGS84_NAMES:
+        raise InputError(f"{row.where}: lon_deg, lat_deg are WGS84, but the declared CRS is {crs}; name them x, y")
+    if not geographic or crs.upper() not in WGS84_NAMES:
+        try:
+            lon_arr, lat_arr = wgs84_from_crs(crs, x, y)
+        except ValueError as error:
+            raise InputError(f"{row.where}: {error}") from None
+        x, y = float(lon_arr), float(lat_arr)
+    if not (-180 <= x <= 180 and -90 <= y <= 90):
+        raise InputError(f"{row.where}: longitude {x:g}, latitude {y:g} is not on earth; swapped, or not {crs}?")
+    try:
+        height = ellipsoidal_height_m(x, y, row.number("height_m"), options.height_reference, options.undulation_m)
+    except ValueError as error:
+        raise InputError(f"{row.where}: height_m: {error}") from None
+    return x, y, float(height)
+
+
+def _anchor(
+    row: Row, place: tuple[float, float, float], crs: str, alignment: Alignment, options: TableOptions
+) -> Anchor:
+    image = (row.table.parent / row.text("file")).resolve()
+    camera = _camera(row)
+    if image_size(image) != (camera.width, camera.height):
+        width, height = image_size(image)
+        raise InputError(
+            f"{row.where}: {image} is {width}×{height} pixels, the row says {camera.width}×{camera.height}"
+        )
+    local = Frame("row", *place)
+    own_from_cam = Pose(_rotation(row, place, crs, options), np.zeros(3), _covariance(row))
+    return Anchor(
+        id=row.text_or("id", Path(row.text("file")).stem),
+        dataset=options.dataset,
+        path=image,
+        camera=camera,
+        world_from_cam=alignment.frame.this_from(local) @ own_from_cam,
+        alignment_id=alignment.id,
+        captured_at=_captured_at(row),
+        drive_id=row.text_or("drive_id", "") or None,
+    )
+
+
+def _rotation(row: Row, place: tuple[float, float, float], crs: str, options: TableOptions) -> Rotation:
+    """world_from_cam in the east-north-up frame of the row's own position."""
+    if row.has("qx"):
+        quaternion = [row.number(name) for name in ("qx", "qy", "qz", "qw")]
+        try:
+            return Pose.from_quaternion(quaternion, np.zeros(3)).rotation
+        except ValueError as error:
+            raise InputError(f"{row.where}: {error}") from None
+    heading = row.number("heading_deg")
+    if options.heading_reference == "grid":
+        heading += grid_convergence_deg(crs, place[0], place[1])
+    return rotation_from_heading(heading, row.number_or("pitch_deg", 0.0), row.number_or("roll_deg", 0.0))
+
+
+def _covariance(row: Row) -> Float | None:
+    """Isotropic, when the row states it; unknown otherwise."""
+    if not row.has("sigma_position_m"):
+        return None
+    position, rotation = row.number("sigma_position_m"), np.radians(row.number("sigma_rotation_deg"))
+    return np.diag([position**2] * 3 + [rotation**2] * 3)
+
+
+def _captured_at(row: Row) -> datetime | None:
+    text = row.text_or("captured_at", "")
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"{row.where}: captured_at {text!r} is not an ISO 8601 date and time") from None
+    if moment.tzinfo is None:
+        raise InputError(f"{row.where}: captured_at {text!r} has no time zone; add Z or +02:00")
+    return moment.astimezone(UTC)
+
+
+def _camera(row: Row) -> Camera:
+    numbers = [row.number(name) for name in ("fx", "fy", "cx", "cy")]
+    distortion = [row.number_or(name, 0.0) for name in ("k1", "k2", "p1", "p2", "k3")]
+    try:
+        return Camera.from_opencv(int(row.number("width")), int(row.number("height")), numbers, distortion)
+    except ValueError as error:
+        raise InputError(f"{row.where}: {error}") from None

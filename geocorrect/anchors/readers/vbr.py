@@ -1,0 +1,183 @@
+"""VBR sequences, exported with vbr-devkit in its KITTI layout, as anchors.
+
+    SEQ/camera_left/{data/0000000000.png, timestamps.txt}
+    SEQ/ouster_points/{data/0000000000.bin, timestamps.txt, .metadata.json}
+    vbr_calib.yaml      base_from_sensor of every sensor; the base is the LiDAR
+    SEQ_gt.txt          local_from_base, TUM order, local metric frame (not geographic), 20 Hz
+
+Timestamps of images, scans and ground truth are on one axis: the bag's record time.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from geocorrect.anchors.alignment import Alignment
+from geocorrect.anchors.lidar import ScanSeries, cam_from_lidar_at
+from geocorrect.anchors.readers.sensor_folder import SensorFolder, read_sensor_folder
+from geocorrect.anchors.readers.timestamps import NANOSECONDS_PER_SECOND, seconds_text, utc_from_nanoseconds
+from geocorrect.anchors.readers.vbr_calibration import RigCamera, VbrCalibration, read_vbr_calibration
+from geocorrect.anchors.scan import VBR_BIN
+from geocorrect.anchors.trajectory import DEFAULT_MAX_GAP_S, Trajectory, read_tum
+from geocorrect.errors import InputError
+from geocorrect.geometry.pose import Pose
+from geocorrect.io.pixels import image_size
+from geocorrect.records import Anchor, Attribution, LidarScan
+
+logger = logging.getLogger(__name__)
+
+VBR_ATTRIBUTION = Attribution(
+    "VBR: A Vision Benchmark in Rome", "https://rvp-group.net/slam-dataset.html", "CC BY-NC-SA"
+)
+
+
+@dataclass(frozen=True)
+class VbrOptions:
+    """What to take from a sequence.
+
+    sequence: name in the anchors' ids; None takes the ground truth's file name without _gt. side: left or right camera.
+    spacing_m: take an image whenever the drive has gone this far (or turned by spacing_deg); 0 takes every image.
+    scans: "required" refuses an image without a scan within max_scan_offset_s, "if_present" leaves its LiDAR out,
+    "none" reads no scans. uncovered: what to do with images outside the trajectory's time, "refuse" or "skip".
+    image_delay_s: image stamp minus exposure; subtracted from every image stamp.
+    """
+
+    sequence: str | None = None
+    side: Literal["left", "right"] = "left"
+    spacing_m: float = 0.0
+    spacing_deg: float = 20.0
+    scans: Literal["required", "if_present", "none"] = "required"
+    uncovered: Literal["refuse", "skip"] = "refuse"
+    max_scan_offset_s: float = 0.06
+    max_gap_s: float = DEFAULT_MAX_GAP_S
+    image_delay_s: float = 0.0
+    attribution: Attribution = VBR_ATTRIBUTION
+
+
+@dataclass(frozen=True, eq=False)
+class _Drive:
+    """Everything that is read once for a sequence."""
+
+    name: str
+    images: SensorFolder
+    scans: ScanSeries | None
+    trajectory: Trajectory
+    calibration: VbrCalibration
+    rig: RigCamera
+    options: VbrOptions
+
+
+def read_vbr(
+    folder: Path,
+    calibration: Path,
+    ground_truth: Path,
+    alignment: Alignment,
+    options: VbrOptions | None = None,
+) -> list[Anchor]:
+    """Anchors of one exported sequence, in time order, with stable ids `<sequence>/camera_<side>/<frame number>`.
+
+    alignment places the ground truth's local frame on the map; its covariance goes into every anchor. Raises InputError
+    naming the file: anything missing or damaged, an image outside the trajectory's time or of another size than its
+    camera, an image without a scan.
+    """
+    drive = _open(folder, calibration, ground_truth, options or VbrOptions())
+    anchors = [_anchor(drive, index, local_from_cam, alignment) for index, local_from_cam in _spaced(drive)]
+    if not anchors:
+        raise InputError(f"{folder}: no image lies within the time of {ground_truth}; do they belong together?")
+    return anchors
+
+
+def _open(folder: Path, calibration: Path, ground_truth: Path, options: VbrOptions) -> _Drive:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; export the sequence with `vbr convert kitti`")
+    rig = read_vbr_calibration(calibration)
+    trajectory = read_tum(ground_truth, options.max_gap_s)
+    images = read_sensor_folder(folder / f"camera_{options.side}", ".png")
+    scans = None
+    if options.scans != "none" and not (options.scans == "if_present" and not (folder / "ouster_points").exists()):
+        clouds = read_sensor_folder(folder / "ouster_points", ".bin")
+        scans = ScanSeries(clouds.paths, clouds.time_ns, VBR_BIN)
+    name = options.sequence or ground_truth.stem.removesuffix("_gt")
+    return _Drive(name, images, scans, trajectory, rig, rig.camera(options.side), options)
+
+
+def _exposure_ns(drive: _Drive, index: int) -> int:
+    return int(drive.images.time_ns[index]) - round(drive.options.image_delay_s * NANOSECONDS_PER_SECOND)
+
+
+def _spaced(drive: _Drive) -> Iterator[tuple[int, Pose]]:
+    """(index, local_from_cam) of the images to take: covered by the trajectory and spacing_m apart."""
+    last: Pose | None = None
+    skipped = 0
+    for index, path in enumerate(drive.images.paths):
+        time_ns = _exposure_ns(drive, index)
+        if drive.options.uncovered == "skip" and not drive.trajectory.covers(time_ns):
+            skipped += 1
+            continue
+        try:
+            local_from_base = drive.trajectory.pose_at(time_ns)
+        except InputError as error:
+            raise InputError(f"{path}: {error}; leave such images out with --uncovered skip") from None
+        if last is not None and not _moved(last, local_from_base, drive.options):
+            continue
+        last = local_from_base
+        yield index, local_from_base @ drive.rig.base_from_cam
+    if skipped:
+        logger.warning("%s: %d images outside the trajectory's time were left out", drive.images.folder, skipped)
+
+
+def _moved(last: Pose, now: Pose, options: VbrOptions) -> bool:
+    step = last.inverse() @ now
+    return bool(
+        np.linalg.norm(step.translation_m) >= options.spacing_m
+        or np.degrees(step.rotation.magnitude()) >= options.spacing_deg
+    )
+
+
+def _anchor(drive: _Drive, index: int, local_from_cam: Pose, alignment: Alignment) -> Anchor:
+    path = drive.images.paths[index]
+    camera = drive.rig.camera
+    if image_size(path) != (camera.width, camera.height):
+        width, height = image_size(path)
+        raise InputError(
+            f"{path}: the image is {width}×{height} pixels, {drive.calibration.path} says "
+            f"{camera.width}×{camera.height}; use the calibration of this sequence"
+        )
+    return Anchor(
+        id=f"{drive.name}/camera_{drive.options.side}/{int(drive.images.number[index]):010d}",
+        dataset="vbr",
+        path=path.resolve(),
+        camera=camera,
+        world_from_cam=alignment.apply(local_from_cam),
+        alignment_id=alignment.id,
+        captured_at=utc_from_nanoseconds(int(drive.images.time_ns[index])),
+        lidar=_scan(drive, index),
+        drive_id=drive.name,
+        attribution=drive.options.attribution,
+    )
+
+
+def _scan(drive: _Drive, index: int) -> LidarScan | None:
+    if drive.scans is None:
+        return None
+    time_ns = _exposure_ns(drive, index)
+    nearest = drive.scans.nearest(time_ns, drive.options.max_scan_offset_s)
+    covered = nearest is not None and drive.trajectory.covers(int(drive.scans.time_ns[nearest]))
+    if nearest is None or not covered:
+        if drive.options.scans == "if_present":
+            return None
+        raise InputError(
+            f"{drive.images.paths[index]}: no laser scan within {drive.options.max_scan_offset_s:g} s of "
+            f"{seconds_text(time_ns)} that the trajectory covers; use --scans if_present to go without"
+        )
+    cam_from_lidar = cam_from_lidar_at(
+        drive.trajectory, drive.rig.base_from_cam, drive.calibration.base_from_lidar,
+        time_ns, int(drive.scans.time_ns[nearest]),
+    )  # fmt: skip
+    return drive.scans.scan(nearest, cam_from_lidar)

@@ -1,0 +1,146 @@
+"""Reading laser scans from disk, and refusing clouds that would poison a pose.
+
+Two layouts: `kitti_bin`, N×4 float32 (x, y, z, intensity); and `vbr_bin`, an organised Ouster cloud that the VBR
+exporter writes either reduced to the same four floats or as the full record, with a .metadata.json that describes the
+full record in both cases. Which of the two it is follows from the file's size, because the number of points of an
+organised cloud is known to be rows × columns of the sensor.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geocorrect.errors import InputError
+from geocorrect.io.pixels import read_bytes
+
+Float = NDArray[np.float64]
+
+KITTI_BIN = "kitti_bin"
+VBR_BIN = "vbr_bin"
+FORMATS = (KITTI_BIN, VBR_BIN)
+
+MAX_COORDINATE_M = 200.0
+"""No street laser sees further; a damaged file has values up to 1e38, and one such point can move a pose by 1e31 m."""
+
+INVALID_RETURN_M = 1e-6
+REDUCED_POINT_BYTES = 16
+MAX_POINT_BYTES = 128
+OUSTER_ROWS = (16, 32, 64, 128)
+OUSTER_COLUMNS = (512, 1024, 2048, 4096)
+OUSTER_POINTS = frozenset(rows * columns for rows in OUSTER_ROWS for columns in OUSTER_COLUMNS)
+
+NUMPY_OF_ROS = {1: "<i1", 2: "<u1", 3: "<i2", 4: "<u2", 5: "<i4", 6: "<u4", 7: "<f4", 8: "<f8"}
+"""sensor_msgs/PointField datatype codes."""
+
+
+def read_scan(path: Path, layout: str) -> Float:
+    """(N, 3) points in metres in the LiDAR's frame, invalid returns dropped.
+
+    layout: one of FORMATS. Raises InputError naming the file when it is missing, of a size that its layout cannot have,
+    or holds non-finite or absurd coordinates.
+    """
+    data = read_bytes(path)
+    if layout == KITTI_BIN:
+        points = _four_floats(path, data)
+    elif layout == VBR_BIN:
+        points = _ouster(path, data)
+    else:
+        raise InputError(f"{path}: unknown scan layout {layout!r}; known are {', '.join(FORMATS)}")
+    return _checked(path, points)
+
+
+def _checked(path: Path, points: Float) -> Float:
+    damaged = ~(np.abs(points) <= MAX_COORDINATE_M).all(axis=1)
+    if damaged.any():
+        first = int(np.flatnonzero(damaged)[0])
+        raise InputError(
+            f"{path}: {int(damaged.sum())} of {len(points)} points are not finite or beyond {MAX_COORDINATE_M:g} m "
+            f"(first at index {first}: {points[first]}); the file is damaged, export it again"
+        )
+    valid = np.abs(points).max(axis=1, initial=0.0) >= INVALID_RETURN_M
+    if not valid.any():
+        raise InputError(f"{path}: the scan holds no valid return")
+    kept: Float = points[valid]
+    return kept
+
+
+def _four_floats(path: Path, data: bytes) -> Float:
+    if len(data) % REDUCED_POINT_BYTES:
+        raise InputError(
+            f"{path}: {len(data)} bytes is no multiple of {REDUCED_POINT_BYTES} (x, y, z, intensity as float32); "
+            "the file is truncated or of another layout"
+        )
+    points: Float = np.frombuffer(data, "<f4").reshape(-1, 4)[:, :3].astype(np.float64)
+    return points
+
+
+def _ouster(path: Path, data: bytes) -> Float:
+    """Reduced or full record, decided by the size; a size that fits both is decided by whether the values make
+    sense.
+    """
+    fields = _fields(path.parent.parent / ".metadata.json")
+    smallest = max(int(f["offset"]) + np.dtype(NUMPY_OF_ROS[int(f["datatype"])]).itemsize for f in fields)
+    steps = [
+        len(data) // points
+        for points in sorted(OUSTER_POINTS)
+        if len(data) % points == 0 and smallest <= len(data) // points <= MAX_POINT_BYTES
+    ]
+    readings: list[Callable[[], Float]] = [partial(_full_record, data, fields, step) for step in sorted(steps)]
+    if len(data) % REDUCED_POINT_BYTES == 0 and len(data) // REDUCED_POINT_BYTES in OUSTER_POINTS:
+        readings.insert(0, partial(_four_floats, path, data))
+    for reading in readings:
+        points = reading()
+        if _looks_like_returns(points):
+            return points
+    raise InputError(
+        f"{path}: {len(data)} bytes is no organised Ouster cloud: neither {REDUCED_POINT_BYTES} bytes a point "
+        f"(reduced) nor {smallest}…{MAX_POINT_BYTES} (full record) times 16/32/64/128 rows × "
+        "512/1024/2048/4096 columns; the file is truncated, export it again"
+    )
+
+
+def _looks_like_returns(points: Float) -> bool:
+    """Whether floats were read as floats: integers and paddings read as floats are denormal or absurd.
+
+    A few damaged points are let through here, because `read_scan` must refuse the file for them. Records are tried from
+    the shortest, because every second record of a cloud looks like a cloud too.
+    """
+    size = np.abs(points)
+    plausible = ((size <= MAX_COORDINATE_M) & ((size > 1e-12) | (size == 0.0))).all(axis=1)
+    return float(plausible.mean()) > 0.95
+
+
+def _full_record(data: bytes, fields: list[dict[str, Any]], step: int) -> Float:
+    by_name = {f["name"]: f for f in fields}
+    record = np.dtype(
+        {
+            "names": list("xyz"),
+            "formats": [NUMPY_OF_ROS[int(by_name[axis]["datatype"])] for axis in "xyz"],
+            "offsets": [int(by_name[axis]["offset"]) for axis in "xyz"],
+            "itemsize": step,
+        }
+    )
+    cloud = np.frombuffer(data, record)
+    return np.stack([cloud[axis].astype(np.float64) for axis in "xyz"], axis=1)
+
+
+def _fields(metadata: Path) -> list[dict[str, Any]]:
+    """Field descriptions of the full record; the pickled dtype beside them is never opened (pickle runs code)."""
+    try:
+        fields = json.loads(read_bytes(metadata))["fields"]
+        names = {f["name"] for f in fields}
+        usable = {"x", "y", "z"} <= names and all(
+            int(f["datatype"]) in NUMPY_OF_ROS and int(f["offset"]) >= 0 for f in fields
+        )
+    except (ValueError, KeyError, TypeError):
+        usable = False
+    if not usable:
+        raise InputError(f"{metadata}: no usable list `fields` with x, y, z (name, offset, datatype)")
+    return list(fields)

@@ -1,1 +1,0 @@
-"""Unattended runs: what is due, who computes it, who writes it."""

@@ -1,0 +1,91 @@
+"""What the planning of a run reads: photos as columns, in pieces; whole photos only of those that are due."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, func, select
+
+from geocorrect.catalog import schema
+from geocorrect.catalog.bulk import among
+from geocorrect.catalog.rows.codec import image_from
+from geocorrect.records import Image, MetadataQuality
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSites:
+    """N photos in the order of their fid, and the newest result of each under one configuration.
+
+    fid (N,) int64; lon_deg, lat_deg (N,) reported, nan when unknown; heading_deg (N,) the best reported heading, nan
+    when unknown; content_hash (N,) text; input_hash (N,) text of the newest result, None where there is none or where
+    it is older than such hashes; run_fid (N,) int64 of the newest result, -1 where there is none.
+    """
+
+    fid: NDArray[np.int64]
+    lon_deg: Float
+    lat_deg: Float
+    heading_deg: Float
+    content_hash: tuple[str, ...]
+    input_hash: tuple[str | None, ...]
+    run_fid: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.fid)
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """A photo with its integer key and the hash of everything that a result takes from it."""
+
+    fid: int
+    image: Image
+    content_hash: str
+
+
+def best_heading_deg(quality: str, reported_deg: Any, computed_deg: Any) -> float:
+    """The provider's reconstructed heading where it is a reconstruction, else the compass (MAPILLARY §5.2)."""
+    if quality == MetadataQuality.SFM.value and computed_deg is not None and np.isfinite(computed_deg):
+        return float(computed_deg)
+    return float("nan") if reported_deg is None else float(reported_deg)
+
+
+def read_image_sites(connection: Connection, config_key: str, after_fid: int, count: int) -> ImageSites:
+    """The next `count` photos after a fid; `correction` is asked by its key, once per photo."""
+    image, result, run = schema.image.c, schema.correction.c, schema.run.c
+    newest = (
+        select(func.max(result.fid))
+        .select_from(schema.correction.join(schema.run, run.fid == result.run_id))
+        .where(result.image_id == image.image_id, run.config_key == config_key)
+        .scalar_subquery()
+    )
+    columns = (
+        image.fid, image.lon_deg, image.lat_deg, image.heading_deg, image.computed_heading_deg, image.quality,
+        image.content_hash, newest.label("newest"),
+    )  # fmt: skip
+    photos = select(*columns).where(image.fid > after_fid).order_by(image.fid).limit(count).subquery()
+    query = (
+        select(photos, result.input_hash, result.run_id)
+        .select_from(photos.outerjoin(schema.correction, result.fid == photos.c.newest))
+        .order_by(photos.c.fid)
+    )
+    rows = connection.execute(query).all()
+    fid, lon, lat, heading, computed, quality, content, _, inputs, runs = zip(*rows, strict=True) if rows else [()] * 10
+    best = [best_heading_deg(*values) for values in zip(quality, heading, computed, strict=True)]
+    return ImageSites(
+        np.array(fid, np.int64), np.array(lon, float), np.array(lat, float), np.array(best, float), tuple(content),
+        tuple(inputs), np.array([-1 if number is None else number for number in runs], np.int64),
+    )  # fmt: skip
+
+
+def read_stored_images(connection: Connection, fids: Sequence[int]) -> dict[int, StoredImage]:
+    """Whole photos by fid; unknown fids are left out."""
+    if not fids:
+        return {}
+    rows = connection.execute(select(schema.image).where(among(connection, schema.image.c.fid, list(fids)))).mappings()
+    return {row["fid"]: StoredImage(row["fid"], image_from(dict(row)), row["content_hash"]) for row in rows}

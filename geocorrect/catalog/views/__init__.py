@@ -1,0 +1,1 @@
+"""Views for people: tables, map layers and their styles."""

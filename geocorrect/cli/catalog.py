@@ -1,0 +1,156 @@
+"""`geocorrect db`: the catalog's schema, its health, and taking results out of force."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from geocorrect.cli.console import held_catalog, invocation, open_catalog, stderr, write_json
+
+app = typer.Typer(
+    name="db",
+    help="Upgrade and check the catalog; retract results, roll a run back.",
+    no_args_is_help=True,
+)
+
+CatalogOption = Annotated[
+    str | None, typer.Option("--catalog", help="Catalog instead of the configured one: PATH.gpkg or postgresql://…")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+Because = Annotated[str, typer.Option("--because", help="Why; kept in the catalog.")]
+RunKey = Annotated[str, typer.Argument(help="Key of the run, or its beginning, as `geocorrect db runs` prints it.")]
+
+
+@app.command()
+def upgrade(context: typer.Context, catalog: CatalogOption = None, dry_run: DryRun = False) -> None:
+    """Bring the schema and the views of an existing or empty catalog up to date, in one transaction."""
+    from geocorrect.catalog import migrate
+    from geocorrect.catalog.schema import REVISION
+
+    settings = invocation(context).settings(catalog)
+    if dry_run:
+        stderr().print(f"{migrate.revision_at(settings.catalog.url) or 'no catalog'} → {REVISION}")
+        return
+    with held_catalog(settings, create=True) as store:
+        stderr().print(f"{store.address} has schema {REVISION}")
+
+
+@app.command()
+def current(context: typer.Context, catalog: CatalogOption = None, as_json: JsonOption = False) -> None:
+    """Print the schema revision of the catalog and the one that this version needs."""
+    from geocorrect.catalog import migrate
+    from geocorrect.catalog.schema import REVISION
+
+    found = migrate.revision_at(invocation(context).settings(catalog).catalog.url)
+    if as_json:
+        write_json({"found": found, "needed": REVISION})
+    else:
+        typer.echo(f"{found or 'none'} (needed: {REVISION})")
+
+
+@app.command()
+def check(context: typer.Context, catalog: CatalogOption = None, as_json: JsonOption = False) -> None:
+    """Look for faults: damaged file, broken index, dangling rows, missing views. Exit code 5 when there are any."""
+    from geocorrect.catalog.check import faults_of
+    from geocorrect.errors import ExitCode
+
+    with open_catalog(invocation(context).settings(catalog)) as store:
+        faults = faults_of(store.engine)
+    if as_json:
+        write_json({"faults": faults})
+    else:
+        stderr().print("\n".join(faults) or "no fault found", markup=False)
+    if faults:
+        raise typer.Exit(ExitCode.DATABASE)
+
+
+@app.command()
+def runs(context: typer.Context, catalog: CatalogOption = None, as_json: JsonOption = False) -> None:
+    """List the runs, oldest first."""
+    with open_catalog(invocation(context).settings(catalog)) as store:
+        listed = [(run, store.counts(run.run_key)) for run in store.runs()]
+    if as_json:
+        write_json(
+            [
+                {
+                    "run_key": run.run_key,
+                    "started_at": run.started_at.isoformat(),
+                    "finished_at": None if run.finished_at is None else run.finished_at.isoformat(),
+                    "matcher": run.matcher,
+                    "depth": run.depth,
+                    "results": counts,
+                    "rolled_back": run.rolled_back_at is not None,
+                }
+                for run, counts in listed
+            ]
+        )
+        return
+    for run, counts in listed:
+        said = ", ".join(f"{count} {status}" for status, count in counts.items()) or "no results"
+        state = "in force" if run.rolled_back_at is None else "rolled back"
+        typer.echo(f"{run.run_key[:12]}  {run.started_at:%Y-%m-%d %H:%M}  {run.matcher}  {said}  {state}")
+
+
+@app.command()
+def retract(
+    context: typer.Context,
+    image_ids: Annotated[list[str], typer.Argument(help="Ids of the photos.")],
+    because: Because = "",
+    run_key: Annotated[str | None, typer.Option("--run", help="Only their results of this run.")] = None,
+    catalog: CatalogOption = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Take the results of some photos out of force; what was in force before them comes back."""
+    from geocorrect.catalog import ResultFilter
+
+    opened = open_catalog if dry_run else held_catalog
+    with opened(invocation(context).settings(catalog)) as store:
+        key = None if run_key is None else store.run_key_of(run_key)
+        if dry_run:
+            wanted = ResultFilter(image_ids=image_ids, run_key=key, in_force=key is None)
+            stderr().print(f"{sum(1 for _ in store.results(wanted))} results would be retracted")
+            return
+        stderr().print(f"{store.retract(image_ids, because, key)} results retracted")
+
+
+@app.command()
+def rollback(
+    context: typer.Context,
+    run_key: RunKey,
+    because: Because = "",
+    catalog: CatalogOption = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Take all results of a run out of force; what was in force before them comes back."""
+    opened = open_catalog if dry_run else held_catalog
+    with opened(invocation(context).settings(catalog)) as store:
+        key = store.run_key_of(run_key)
+        if dry_run:
+            stderr().print(f"{sum(store.counts(key).values())} results of run {key[:12]} would be rolled back")
+            return
+        stderr().print(f"{store.rollback(key, because)} results of run {key[:12]} rolled back")
+
+
+@app.command()
+def restore(context: typer.Context, run_key: RunKey, catalog: CatalogOption = None) -> None:
+    """Undo a rollback."""
+    with held_catalog(invocation(context).settings(catalog)) as store:
+        key = store.run_key_of(run_key)
+        stderr().print(f"{store.restore(key)} results of run {key[:12]} are in force again")
+
+
+@app.command()
+def grant(
+    context: typer.Context,
+    writer: Annotated[str, typer.Option(help="Role that may store results.")] = "geocorrect_writer",
+    reader: Annotated[str, typer.Option(help="Role that may only read.")] = "geocorrect_reader",
+    catalog: CatalogOption = None,
+) -> None:
+    """Make two group roles with the least rights on a PostGIS catalog; add members with `grant ROLE to USER`."""
+    from geocorrect.catalog.postgis.roles import grant_roles
+
+    with open_catalog(invocation(context).settings(catalog)) as store:
+        grant_roles(store.engine, writer, reader)
+        stderr().print(f"{writer} may store results in {store.address}, {reader} may read them")

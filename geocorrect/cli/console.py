@@ -1,0 +1,161 @@
+"""What every command shares: the settings it was started with, progress on a terminal, JSON on stdout."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Protocol, Self, cast
+
+from geocorrect import log
+from geocorrect.errors import UsageError
+
+if TYPE_CHECKING:
+    import typer
+    from rich.console import Console
+
+    from geocorrect.catalog.store import Catalog
+    from geocorrect.config import ResolvedSettings, Settings
+
+
+@dataclass(frozen=True)
+class LogChoice:
+    """What the command line says about logging; None leaves it to the configuration."""
+
+    level: log.Level | None = None
+    format: log.Format | None = None
+
+    @classmethod
+    def parsed(cls, level: str | None, form: str | None) -> Self:
+        """From the words on the command line, in force at once; UsageError naming the words that are understood."""
+        for option, word, known in (("level", level, log.LEVELS), ("format", form, log.FORMATS)):
+            if word is not None and word.lower() not in known:
+                raise UsageError(f"--log-{option} {word!r}: use {', '.join(known)}")
+        words = (cast("log.Level | None", level and level.lower()), cast("log.Format | None", form and form.lower()))
+        choice = cls(*words)
+        log.end_run()
+        choice.apply(log.LogOptions())
+        return choice
+
+    def apply(self, configured: log.LogOptions) -> None:
+        """Log as configured, except for what the command line says."""
+        level, form = self.level or configured.level, self.format or configured.format
+        log.set_up_logging(replace(configured, level=level, format=form))
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """Options given before the command: which configuration file, how to log."""
+
+    config_path: Path | None
+    log_choice: LogChoice = field(default_factory=LogChoice)
+
+    def resolved(self) -> ResolvedSettings:
+        """The settings with the origin of each value; the log follows them from here on."""
+        from geocorrect.config import load_settings
+
+        resolved = load_settings(self.config_path)
+        self.log_choice.apply(resolved.settings.log)
+        return resolved
+
+    def settings(self, catalog_url: str | None = None) -> Settings:
+        """The settings, with the catalog replaced when a command was given `--catalog`."""
+        from geocorrect.config import CatalogSection
+
+        settings = self.resolved().settings
+        if catalog_url is None:
+            return settings
+        return settings.model_copy(update={"catalog": CatalogSection(catalog_url)})
+
+
+def invocation(context: typer.Context) -> Invocation:
+    """The invocation that the root callback stored."""
+    found = context.find_object(Invocation)
+    assert found is not None
+    return found
+
+
+@contextmanager
+def open_catalog(settings: Settings, *, create: bool = False) -> Iterator[Catalog]:
+    """The configured catalog, closed at the end of the block."""
+    from geocorrect.catalog.store import Catalog
+
+    catalog = Catalog.open(settings.catalog.url, create=create)
+    try:
+        yield catalog
+    finally:
+        catalog.close()
+
+
+@contextmanager
+def held_catalog(settings: Settings, *, create: bool = False) -> Iterator[Catalog]:
+    """The configured catalog, held by this process alone: for commands that write. Raises SceneBusyError.
+
+    Held before it is opened, because opening one to create it may change its schema.
+    """
+    from geocorrect.catalog.connect import engine_for
+    from geocorrect.catalog.lock import hold_scene
+
+    engine = engine_for(settings.catalog.url, create=create)
+    try:
+        with hold_scene(engine), open_catalog(settings, create=create) as catalog:
+            yield catalog
+    finally:
+        engine.dispose()
+
+
+def stderr() -> Console:
+    """Console for people; plain when stderr is not a terminal, lines of the JSON log when that is asked for."""
+    from rich.console import Console
+
+    if log.current_setup().options.format == "json":
+        return Console(file=cast("IO[str]", _LogLines()), highlight=False, width=10_000)
+    return Console(stderr=True, highlight=False)
+
+
+def _for_people() -> bool:
+    return sys.stderr.isatty() and log.current_setup().options.format == "text"
+
+
+class _LogLines(io.StringIO):
+    """A text stream whose lines become messages of the log."""
+
+    def write(self, text: str) -> int:
+        for line in text.splitlines():
+            if line.strip():
+                log.say(line.rstrip())
+        return len(text)
+
+
+def write_json(value: Mapping[str, Any] | list[Any]) -> None:
+    """One JSON document on stdout; nan becomes null."""
+    import orjson
+
+    sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY))
+    sys.stdout.buffer.write(b"\n")
+    sys.stdout.flush()
+
+
+class Progress(Protocol):
+    """Called with (done, total)."""
+
+    def __call__(self, done: int, total: int, /) -> None:
+        """Show that `done` of `total` are finished."""
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Progress]:
+    """A progress bar on stderr; silent when stderr is not a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=stderr(), disable=not _for_people()) as bar:
+        task = bar.add_task(label, total=None)
+
+        def update(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield update

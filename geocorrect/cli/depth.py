@@ -1,0 +1,165 @@
+"""`geocorrect anchors calibrate` and `scale`: what neighbours, and laser scans, say about the anchors' depth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from geocorrect.cli.console import invocation, open_catalog, progress_bar, stderr, write_json
+
+app = typer.Typer(help="Where the depth of the anchors can come from.", no_args_is_help=True)
+
+if TYPE_CHECKING:
+    from geocorrect.config import Settings
+    from geocorrect.jobs.anchors.calibrate import CalibrationOutcome
+    from geocorrect.jobs.anchors.scales import ScaleSurvey
+
+
+@app.command("list")
+def list_sources(
+    context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False
+) -> None:
+    """All depth sources as configured: what each needs, how far it sees, how wrong it is, under which licence."""
+    from geocorrect.workers.declarations import depth_rows, print_depth_rows
+
+    rows = depth_rows(invocation(context).settings())
+    if as_json:
+        write_json(rows)
+    else:
+        print_depth_rows(rows)
+
+
+def calibrate(
+    context: typer.Context,
+    depth: Annotated[str | None, typer.Option(help="Depth source to calibrate; default: the configured one.")] = None,
+    catalog: Annotated[str | None, typer.Option("--catalog", help="PATH.gpkg or postgresql://…")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Table of all anchors, .html or .csv; default: report.html in the folder.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what is to be done.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+) -> None:
+    """Correct the anchors' predicted depth against their neighbours of known pose, or triangulate it from them alone.
+
+    Each anchor is stored as soon as it is done ([calibrations] folder); killed and run again, the rest is done. A new
+    alignment, network or neighbour makes its anchors due again. Exit code 3: some files could not be read.
+    """
+    from geocorrect.errors import UsageError
+    from geocorrect.jobs.anchors.calibrate import CatalogCalibration
+    from geocorrect.jobs.anchors.source import AnchorShelf
+    from geocorrect.report.calibration_table import write_calibration_table
+    from geocorrect.workers.stop import stop_on_signal
+
+    if report is not None and report.suffix.lower() not in (".html", ".csv"):
+        raise UsageError(f"--report {report}: name a .csv or .html file")
+    settings = _calibrating(invocation(context).settings(catalog), depth)
+    with open_catalog(settings) as store, stop_on_signal() as stop, progress_bar("calibrate") as progress:
+        work = CatalogCalibration(settings, AnchorShelf.of_catalog(store))
+        outcome = work.count() if dry_run else work.run(stop, progress)
+    where = report or settings.calibrations.folder / "report.html"
+    if not dry_run and outcome.rows:
+        write_calibration_table(outcome.rows, outcome.depth, where)
+    if as_json:
+        write_json(outcome.as_json())
+    else:
+        stderr().print("\n".join(_lines(outcome, where)), markup=False, soft_wrap=True)
+    raise typer.Exit(outcome.exit_code)
+
+
+def _calibrating(settings: Settings, name: str | None) -> Settings:
+    """The settings under which a run would use what is prepared now."""
+    from geocorrect.config import with_depth
+
+    if name is not None:
+        settings = with_depth(settings, name)
+    if settings.depth.source in ("lidar", "triangulated"):
+        return settings
+    return settings.model_copy(update={"depth": replace(settings.depth, calibrate=True)})
+
+
+def _lines(outcome: CalibrationOutcome, where: Path) -> list[str]:
+    from geocorrect.report.calibration_table import calibration_sentences
+
+    reused = sum(row.reused for row in outcome.rows)
+    if outcome.dry_run:
+        alone = len(outcome.without_neighbours)
+        return [
+            f"{outcome.n_anchors - reused} of {outcome.n_anchors} anchors are to be done; {alone} have no neighbour"
+        ]
+    lines = [f"{len(outcome.rows)} of {outcome.n_anchors} anchors done, {reused} of them earlier"]
+    if outcome.rows:
+        lines += [*calibration_sentences(outcome.rows), f"table: {where}"]
+    lines += [f"unusable {message}" for message in outcome.unusable]
+    if outcome.stopped is not None:
+        lines.append("stopped on request; run the same command again to go on")
+    return lines
+
+
+def scale(
+    context: typer.Context,
+    depth: Annotated[str | None, typer.Option(help="Predicted depth to compare; default: the configured one.")] = None,
+    catalog: Annotated[str | None, typer.Option("--catalog", help="PATH.gpkg or postgresql://…")] = None,
+    drive: Annotated[list[str] | None, typer.Option(help="Only anchors of this drive; may be repeated.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+) -> None:
+    """What predicted depth must be multiplied by to meet the anchors' laser scans: four heuristics, and their medians.
+
+    One CSV row per anchor on stdout; the medians (the training set) on stderr, with the settings that apply one.
+    Exit code 3: a scan, picture or map could not be used, or no anchor has a scan.
+    """
+    from geocorrect.config import with_depth
+    from geocorrect.jobs.anchors.scales import measure_scales
+    from geocorrect.jobs.anchors.source import AnchorShelf
+
+    settings = invocation(context).settings(catalog)
+    if depth is not None:
+        settings = with_depth(settings, depth)
+    with open_catalog(settings) as store, progress_bar("scale") as progress:
+        survey = measure_scales(settings, AnchorShelf.of_catalog(store), progress, tuple(drive or ()))
+    if as_json:
+        write_json(survey.as_json())
+    else:
+        typer.echo("\n".join(_scale_table(survey)))
+        stderr().print("\n".join(_scale_lines(survey)), markup=False, soft_wrap=True)
+    raise typer.Exit(survey.exit_code)
+
+
+def _scale_table(survey: ScaleSurvey) -> list[str]:
+    """CSV: a factor per heuristic and axis; heuristics with one factor for all axes have one column."""
+    from geocorrect.depth.scale import ISOTROPIC, ScaleHeuristic
+
+    columns = [
+        (f"{heuristic}" if heuristic in ISOTROPIC else f"{heuristic}_{axis}", heuristic, index)
+        for heuristic in ScaleHeuristic
+        for index, axis in enumerate("xyz")
+        if index == 2 or heuristic not in ISOTROPIC
+    ]
+    lines = [",".join(["anchor_id", "n_points", *(name for name, _, _ in columns)])]
+    for anchor_id, row in survey.rows.items():
+        factors = [f"{row[heuristic].factors[index]:.4f}" for _, heuristic, index in columns]
+        lines.append(",".join([anchor_id, str(next(iter(row.values())).n), *factors]))
+    return lines
+
+
+def _scale_lines(survey: ScaleSurvey) -> list[str]:
+    from math import isnan
+
+    from geocorrect.depth.scale import ScaleHeuristic
+
+    lines = []
+    for heuristic, median in survey.medians.items():
+        x, y, z = median.factors
+        low, high = survey.quartiles(heuristic)
+        lines.append(f"{heuristic}: x {x:.3f}, y {y:.3f}, z {z:.3f} [quartiles {low:.3f}–{high:.3f}], n = {median.n}")
+    if survey.medians:
+        chosen = survey.medians[ScaleHeuristic.PER_AXIS_L1]
+        sigma = "" if isnan(chosen.common_log_sigma) else f", common_log_sigma = {chosen.common_log_sigma:.3f}"
+        lines.append(f"to apply it: [depth] scale = {{ factor = {chosen.factors[2]:.3f}{sigma} }}")
+    else:
+        lines.append("no anchor of these has a laser scan that could be used")
+    if survey.without_scan:
+        lines.append(f"{len(survey.without_scan)} anchors have no laser scan")
+    return [*lines, *(f"unusable {message}" for message in survey.unusable)]

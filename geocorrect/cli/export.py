@@ -1,0 +1,114 @@
+"""`geocorrect export`: results to a file or folder."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from geocorrect.cli.console import invocation, open_catalog, stderr, write_json
+from geocorrect.errors import InputError, Status, UsageError
+from geocorrect.export.formats import Format, format_of
+
+if TYPE_CHECKING:
+    from geocorrect.catalog import ResultFilter
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the root app."""
+    app.command("export")(export)
+
+
+def export(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(help="File, or folder for opensfm, colmap and sidecar.")],
+    kind: Annotated[Format | None, typer.Option("--format", "-f", help="Default: from the file name.")] = None,
+    area: Annotated[
+        str | None, typer.Option(help="WEST,SOUTH,EAST,NORTH in degrees, or a GeoJSON file of a polygon.")
+    ] = None,
+    run: Annotated[
+        str | None, typer.Option(help="Results of this run (key or its beginning), newer ones or not.")
+    ] = None,
+    status: Annotated[
+        list[Status] | None, typer.Option(help="accepted, review, rejected; repeat. Default: accepted and review.")
+    ] = None,
+    since: Annotated[str | None, typer.Option(help="Only results stored since this date or time (UTC).")] = None,
+    max_error: Annotated[float | None, typer.Option(help="Only expected errors up to so many metres.")] = None,
+    catalog: Annotated[str | None, typer.Option("--catalog", help="Catalog instead of the configured one.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+) -> None:
+    """Write results for GIS (GeoJSON, GeoPackage, …), OpenSfM, COLMAP, an uploader, or as a QGIS project."""
+    from geocorrect.catalog import ResultFilter
+    from geocorrect.export.export import CORRECTED, export_catalog
+
+    chosen = kind or format_of(path)
+    with open_catalog(invocation(context).settings(catalog)) as store:
+        wanted = ResultFilter(
+            area=None if area is None else read_area(area),
+            run_key=None if run is None else store.run_key_of(run),
+            status=tuple(status or CORRECTED),
+            since=None if since is None else read_instant(since),
+            max_expected_error_m=max_error,
+            in_force=run is None,
+            withdrawn=False,
+        )
+        if wanted.run_key is not None:
+            store.require_run_in_force(wanted.run_key)
+        count = _count(store, wanted) if dry_run else export_catalog(store, path, chosen, wanted)
+    if as_json:
+        write_json({"path": str(path), "format": chosen.value, "count": count, "written": not dry_run})
+    else:
+        what = "layers" if chosen is Format.QGIS_PROJECT else "results"
+        stderr().print(f"{count} {what} {'would be ' if dry_run else ''}written to {path}")
+
+
+def read_area(given: str) -> Any:
+    """A box or a polygon from the command line."""
+    parts = given.split(",")
+    if len(parts) == 4:
+        try:
+            west, south, east, north = (float(part) for part in parts)
+        except ValueError:
+            raise UsageError(f"--area {given!r}: four numbers WEST,SOUTH,EAST,NORTH are needed") from None
+        if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= north <= 90):
+            raise UsageError(f"--area {given!r}: not degrees in the order WEST,SOUTH,EAST,NORTH (swapped?)")
+        return (west, south, east, north)
+    return _polygon(Path(given))
+
+
+def read_instant(given: str) -> datetime:
+    """A time in UTC from the command line; without a zone it is UTC."""
+    try:
+        value = datetime.fromisoformat(given)
+    except ValueError:
+        raise UsageError(f"--since {given!r}: use a date like 2026-03-01 or a time like 2026-03-01T12:00Z") from None
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value
+
+
+def _polygon(path: Path) -> Any:
+    import orjson
+    import shapely
+    from shapely.geometry import shape
+
+    try:
+        data = orjson.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"--area {path}: {error.strerror}; give WEST,SOUTH,EAST,NORTH or a GeoJSON file") from None
+    except ValueError as error:
+        raise InputError(f"--area {path}: not JSON ({error})") from None
+    try:
+        features = data.get("features") or [data]
+        polygons = [shape(feature.get("geometry") or feature) for feature in features]
+        area = shapely.union_all([polygon for polygon in polygons if polygon.area > 0])
+    except (AttributeError, KeyError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
+        raise InputError(f"--area {path}: not a GeoJSON polygon ({error})") from None
+    if area.is_empty:
+        raise InputError(f"--area {path}: holds no polygon")
+    return area
+
+
+def _count(store: Any, wanted: ResultFilter) -> int:
+    return sum(1 for _ in store.results(wanted))

@@ -1,0 +1,171 @@
+"""`geocorrect harvest`: an area's images from Mapillary into the catalog."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from geocorrect.cli.console import held_catalog, invocation, stderr, write_json
+from geocorrect.errors import UsageError
+
+if TYPE_CHECKING:
+    from geocorrect.catalog.store import Catalog
+    from geocorrect.config import Settings
+    from geocorrect.harvest.area import Area
+    from geocorrect.harvest.harvest import Progress
+    from geocorrect.harvest.report import HarvestReport
+
+
+def harvest(
+    context: typer.Context,
+    bbox: Annotated[
+        str | None, typer.Option(help="WEST,SOUTH,EAST,NORTH in degrees; west > east crosses ±180°.")
+    ] = None,
+    area: Annotated[Path | None, typer.Option(help="GeoJSON file with the polygon(s) to harvest.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Only images taken at or after this date (2024-05-01, UTC).")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after that many images.")] = None,
+    catalog: Annotated[str | None, typer.Option("--catalog", help="PATH.gpkg or postgresql://…")] = None,
+    clusters: Annotated[
+        bool, typer.Option("--clusters", help="Also fetch the provider's relative poses (slow: one call per cluster).")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count images and expected volume, store nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+) -> None:
+    """Harvest the images of an area from Mapillary (token in MAPILLARY_TOKEN). Run again to continue or update.
+
+    Exit code 9: finished, but the service would not answer for some parts; run again to fill the holes.
+    """
+    from geocorrect.harvest.harvest import HarvestPlan, run_harvest
+    from geocorrect.harvest.sink import MemorySink
+    from geocorrect.workers.stop import stop_on_signal
+
+    settings = invocation(context).settings(catalog)
+    where = chosen_area(bbox, area, settings)
+    plan = HarvestPlan(where, settings.images.folder, moment(since), limit, dry_run)
+    with stop_on_signal() as stop, progress_line() as progress:
+        if dry_run:
+            report = run_harvest(settings.harvest, plan, MemorySink(), progress, lambda: stop.requested)
+        else:
+            with held_catalog(settings, create=True) as store:
+                report = run_harvest(settings.harvest, plan, store, progress, lambda: stop.requested)
+                if clusters and not stop.requested:
+                    _fetch_clusters(settings, store)
+    if as_json:
+        write_json(report.as_dict())
+    else:
+        stderr().print(report.sentence(), markup=False)
+    raise typer.Exit(stop.exit_code or report.exit_code)
+
+
+class PhotoSource(StrEnum):
+    """Where photos without Mapillary come from."""
+
+    PHOTOS = "photos"
+    OPENSFM = "opensfm"
+    MAPILLARY_TOOLS = "mapillary-tools"
+
+
+def import_photos(
+    context: typer.Context,
+    source: Annotated[Path, typer.Argument(help="photos, opensfm: the folder. mapillary-tools: the JSON file.")],
+    layout: Annotated[PhotoSource, typer.Option("--format", help="What lies there.")] = PhotoSource.PHOTOS,
+    catalog: Annotated[str | None, typer.Option("--catalog", help="PATH.gpkg or postgresql://…")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read everything, store nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+) -> None:
+    """Bring photos into the catalog without Mapillary; the files stay where they are."""
+    from geocorrect.harvest.local.folder import import_description, import_folder, import_opensfm
+
+    readers = {
+        PhotoSource.PHOTOS: import_folder,
+        PhotoSource.OPENSFM: import_opensfm,
+        PhotoSource.MAPILLARY_TOOLS: import_description,
+    }
+    imported = readers[layout](source)
+    if not dry_run:
+        with held_catalog(invocation(context).settings(catalog), create=True) as store:
+            store.upsert_images(imported.images)
+    problems = Counter(str(image.problem) for image in imported.images if image.problem is not None)
+    if as_json:
+        write_json({"n_images": len(imported.images), "problems": dict(problems), "skipped": imported.skipped})
+        return
+    stderr().print(f"{len(imported.images)} photos; problems: {dict(problems) or 'none'}")
+    for line in imported.skipped:
+        stderr().print(f"skipped {line}", markup=False)
+
+
+def _fetch_clusters(settings: Settings, store: Catalog) -> None:
+    """Relative geometry beside the images, in `clusters/`; what cannot be had is said and left."""
+    from geocorrect.harvest.mapillary.client import MapillaryClient
+    from geocorrect.harvest.mapillary.clusters import harvest_clusters
+
+    with MapillaryClient(settings.harvest) as client:
+        found = harvest_clusters(client, store.images().values(), settings.images.folder / "clusters")
+    stderr().print(f"{found.n_clusters} new clusters with {found.n_images} images")
+    for failure in found.failures:
+        stderr().print(f"no cluster: {failure}", markup=False)
+
+
+def chosen_area(bbox: str | None, file: Path | None, settings: Settings) -> Area:
+    """The area of the command line, else of the configuration; UsageError when there is none or two."""
+    from geocorrect.harvest.area import Area
+
+    if bbox is not None and file is not None:
+        raise UsageError("give either --bbox or --area, not both")
+    if bbox is not None:
+        try:
+            west, south, east, north = (float(part) for part in bbox.split(","))
+        except ValueError:
+            raise UsageError(f"--bbox {bbox!r}: four numbers WEST,SOUTH,EAST,NORTH are needed") from None
+        return Area.from_box(west, south, east, north)
+    if file is not None:
+        return Area.from_file(file)
+    configured = Area.configured(settings.area.bbox, settings.area.file)
+    if configured is not None:
+        return configured
+    raise UsageError("say where: --bbox WEST,SOUTH,EAST,NORTH, or --area FILE.geojson, or [area] in geocorrect.toml")
+
+
+def moment(text: str | None) -> datetime | None:
+    """A date or date-time as aware UTC; without an offset it is taken as UTC."""
+    if text is None:
+        return None
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"--since {text!r}: write a date as 2024-05-01 or 2024-05-01T12:00:00Z") from None
+    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+
+
+@contextmanager
+def progress_line() -> Iterator[Progress]:
+    """Images, rate, remaining time and holes on stderr; silent when stderr is not a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        *(TextColumn("harvest"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()),
+        TextColumn("{task.fields[rate]:.1f} images/s, {task.fields[holes]} holes"),
+    )
+    with Progress(*columns, console=stderr(), disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("harvest", total=None, rate=0.0, holes=0)
+
+        def update(report: HarvestReport) -> None:
+            done = report.n_stored + report.n_unchanged
+            # The coverage counts the margin around the area too; the bar ends where the images end.
+            total = max(report.n_coverage_points, done) or None
+            rate = report.n_stored / max(report.wall_s, 1e-3)
+            bar.update(task, completed=done, total=total, rate=rate, holes=len(report.holes))
+
+        yield update

@@ -1,0 +1,125 @@
+"""`geocorrect localize IMAGE`: where one photo was really taken. Nothing is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from geocorrect.anchors.choice import AnchorChoice, AnchorFormat
+from geocorrect.cli.console import invocation, open_catalog, stderr, write_json
+from geocorrect.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from geocorrect.catalog.store import Catalog
+    from geocorrect.config import Settings
+    from geocorrect.jobs.anchors.source import AnchorShelf
+    from geocorrect.records import Position
+
+
+def localize(
+    context: typer.Context,
+    image: Annotated[Path, typer.Argument(help="The photo.")],
+    anchors: Annotated[
+        str | None,
+        typer.Option(help="PATH.gpkg or postgresql://…, or with --format a folder or table; default: the catalog."),
+    ] = None,
+    layout: Annotated[
+        AnchorFormat | None, typer.Option("--format", help="Of a folder or table, as in `anchors add`.")
+    ] = None,
+    calibration: Annotated[Path | None, typer.Option(help="vbr: vbr_calib.yaml.")] = None,
+    ground_truth: Annotated[Path | None, typer.Option(help="vbr: SEQ_gt.txt.")] = None,
+    alignment: Annotated[Path | None, typer.Option(help="vbr: JSON that places the local frame.")] = None,
+    spacing_m: Annotated[float, typer.Option(min=0.0, help="vbr: metres between anchors; 0 takes all.")] = 1.0,
+    crs: Annotated[str | None, typer.Option(help="table: CRS of the coordinates.")] = None,
+    height_reference: Annotated[str, typer.Option(help="table: ellipsoid, orthometric or a vertical CRS.")] = "unknown",
+    geoid_undulation: Annotated[float | None, typer.Option(help="Metres from ellipsoid up to geoid.")] = None,
+    camera: Annotated[Path | None, typer.Option(help="The photo's camera: OpenSfM JSON. Default: its EXIF.")] = None,
+    focal: Annotated[float | None, typer.Option(min=1.0, help="Or its focal length in pixels.")] = None,
+    position: Annotated[str | None, typer.Option(help="Roughly where: LON,LAT in degrees. Default: EXIF.")] = None,
+    heading: Annotated[float | None, typer.Option(help="Roughly which way: degrees from true north.")] = None,
+    depth: Annotated[str | None, typer.Option(help="Depth source instead of the configured one.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="PNG to write: matches, residuals, map with ellipse.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+) -> None:
+    """Localise one photo against anchors: WGS84 position, heading, expected error, status and reason.
+
+    Exit code 7: the photo was rejected, so there is no pose.
+    """
+    from geocorrect.errors import Status
+    from geocorrect.jobs.photo.answer import as_json as answer_of
+    from geocorrect.jobs.photo.answer import lines
+    from geocorrect.jobs.photo.describe_photo import PhotoOptions, describe_photo
+    from geocorrect.jobs.photo.localize_photo import localize_photo
+
+    settings = _with_depth(invocation(context).settings(), depth)
+    if camera is not None and focal is not None:
+        raise UsageError("give either --camera or --focal, not both")
+    if picture is not None and picture.suffix.lower() != ".png":
+        raise UsageError(f"--picture {picture}: name a .png file")
+    options = PhotoOptions(camera, focal, None if position is None else _position(position), heading)
+    choice = None
+    if layout is not None:
+        if anchors is None:
+            raise UsageError("--format needs --anchors with the folder or table")
+        choice = AnchorChoice(
+            Path(anchors), layout, calibration, ground_truth, alignment, spacing_m, "if_present", "skip", crs,
+            height_reference, geoid_undulation,
+        )  # fmt: skip
+    elif anchors is not None:
+        settings = _with_catalog(settings, anchors)
+    with _shelf(settings, choice) as (shelf, catalog):
+        found = localize_photo(settings, shelf, describe_photo(image, options, catalog))
+    if picture is not None:
+        from geocorrect.report.pictures.localize_picture import PictureFacts, draw_localization
+
+        draw_localization(PictureFacts(found.query, found.explanation, found.views, tuple(lines(found))), picture)
+    answer = answer_of(found)
+    if as_json:
+        write_json(answer | {"picture": None if picture is None else str(picture)})
+    else:
+        stderr().print("\n".join(lines(found)), markup=False, soft_wrap=True)
+    if answer["status"] == Status.REJECTED:
+        raise typer.Exit(ExitCode.TOO_MANY_REJECTED)
+
+
+@contextmanager
+def _shelf(settings: Settings, choice: AnchorChoice | None) -> Iterator[tuple[AnchorShelf, Catalog | None]]:
+    """The anchors, and the catalog that they come from, if they come from one."""
+    from geocorrect.jobs.anchors.source import AnchorShelf
+
+    if choice is not None:
+        yield AnchorShelf.of_source(choice.source()), None
+    else:
+        with open_catalog(settings) as catalog:
+            yield AnchorShelf.of_catalog(catalog), catalog
+
+
+def _with_catalog(settings: Settings, anchors: str) -> Settings:
+    from geocorrect.config import CatalogSection
+
+    if "://" not in anchors and not anchors.endswith(".gpkg"):
+        raise UsageError(f"--anchors {anchors}: no catalog (.gpkg, postgresql://…); for files say --format")
+    return settings.model_copy(update={"catalog": CatalogSection(anchors)})
+
+
+def _with_depth(settings: Settings, name: str | None) -> Settings:
+    from geocorrect.config import with_depth
+
+    return settings if name is None else with_depth(settings, name)
+
+
+def _position(text: str) -> Position:
+    from geocorrect.records import Position
+
+    try:
+        lon_deg, lat_deg = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--position {text!r}: write LON,LAT in degrees, such as 12.4922,41.8902") from None
+    try:
+        return Position(lon_deg, lat_deg)
+    except ValueError as error:
+        raise UsageError(f"--position: {error}") from None

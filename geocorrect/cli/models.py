@@ -1,0 +1,139 @@
+"""`geocorrect models …`: which networks there are, and their weights; `geocorrect cache …`: what they computed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from geocorrect.cli.console import invocation, stderr, write_json
+from geocorrect.networks.weights import ModelAccess, Profile
+
+app = typer.Typer(help="Networks: list, fetch, verify, locate their weights.", no_args_is_help=True)
+cache_app = typer.Typer(help="What networks computed of each photo, kept between runs.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="Name of the model, see `geocorrect models list`.")]
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        "--folder",
+        help="Folder of the weights; default: [models.access] folder, else $GEOCORRECT_WEIGHTS, else the user's cache.",
+    ),
+]
+Accept = Annotated[bool, typer.Option("--accept-licence", help="I have read the licence of the weights and agree.")]
+Purpose = Annotated[
+    Profile | None,
+    typer.Option(
+        "--profile",
+        help="`commercial` refuses non-commercial weights; default: [models.access] profile, which this cannot loosen.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
+
+
+@app.command("list")
+def list_models(context: typer.Context, folder: Folder = None, as_json: AsJson = False) -> None:
+    """All models: size, licence, whether the weights are here."""
+    from geocorrect.networks.cards import CARDS
+    from geocorrect.networks.status import model_rows, print_table
+
+    rows = model_rows(CARDS.values(), _access(context, folder).folder)
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        print_table(rows)
+
+
+@app.command()
+def fetch(
+    context: typer.Context,
+    name: Name,
+    folder: Folder = None,
+    accept_licence: Accept = False,
+    profile: Purpose = None,
+) -> None:
+    """Download a model's weights, or continue an interrupted download, and verify them."""
+    from geocorrect.networks.fetch import fetch as fetch_weights
+
+    found = fetch_weights(name, _access(context, folder, profile), accept_licence)
+    typer.echo(str(found.folder))
+
+
+@app.command()
+def verify(
+    context: typer.Context,
+    name: Name,
+    folder: Folder = None,
+    accept_licence: Accept = False,
+    profile: Purpose = None,
+) -> None:
+    """Check the files of a model against their recorded sha256; also adopts files that were copied here by hand."""
+    from geocorrect.networks.weights import comparable_files
+    from geocorrect.networks.weights import verify as verify_weights
+
+    access = _access(context, folder, profile)
+    compared = comparable_files(name, access)
+    found = verify_weights(name, access, accept_licence)
+    new = [file.name for file in found.card.files if file.name not in compared]
+    text = f"{found.identity}: whole" if compared else f"{found.identity}: taken into use"
+    if new:
+        text += f"; nothing to compare {', '.join(new)} with, recorded as found"
+    typer.echo(text, err=True)
+
+
+@app.command()
+def accept(context: typer.Context, name: Name, folder: Folder = None, profile: Purpose = None) -> None:
+    """Agree to the licence of a model whose weights lie in a file of your own ([match.mast3r] checkpoint)."""
+    from geocorrect.networks.weights import accept as accept_licence
+    from geocorrect.networks.weights import card_of
+
+    accept_licence(name, _access(context, folder, profile))
+    typer.echo(f"{name}: agreement to {card_of(name).licence.name} recorded", err=True)
+
+
+@app.command()
+def path(context: typer.Context, name: Name, folder: Folder = None) -> None:
+    """Print the folder where the model's weights lie or will lie."""
+    from geocorrect.networks.weights import model_folder
+
+    typer.echo(str(model_folder(name, _access(context, folder))))
+
+
+def _access(context: typer.Context, folder: Path | None, profile: Profile | None = None) -> ModelAccess:
+    """As configured; the command line may name another folder, and make the profile stricter, not looser."""
+    configured = invocation(context).settings().models.access
+    commercial = Profile.COMMERCIAL in (configured.profile, profile)
+    return ModelAccess(folder or configured.folder, Profile.COMMERCIAL if commercial else Profile.RESEARCH)
+
+
+@cache_app.command()
+def info(context: typer.Context, as_json: AsJson = False) -> None:
+    """How much lies in the cache folder, since when, and how much may."""
+    from geocorrect.jobs.cache_report import cache_report
+
+    report = cache_report(invocation(context).settings())
+    if as_json:
+        write_json(report.as_json())
+    else:
+        stderr().print(report.sentence(), soft_wrap=True, markup=False)
+
+
+@cache_app.command()
+def clear(
+    context: typer.Context,
+    unused_days: Annotated[float, typer.Option(min=0.0, help="Only what was not used for so long; 0: all.")] = 0.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove entries from the cache folder; they are computed again when they are needed. Foreign files stay."""
+    from geocorrect.jobs.cache_report import clear_cache, unused_entries
+
+    settings = invocation(context).settings()
+    removed = (unused_entries if dry_run else clear_cache)(settings, unused_days)
+    if as_json:
+        write_json({"n_entries": len(removed.entries), "n_bytes": removed.n_bytes, "dry_run": dry_run})
+    else:
+        what = "would be removed" if dry_run else "removed"
+        stderr().print(f"{len(removed.entries)} entries, {removed.n_bytes / 1e6:.1f} MB {what}")

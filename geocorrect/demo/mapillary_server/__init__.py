@@ -1,0 +1,1 @@
+"""A fake Mapillary server on a real socket."""

@@ -1,0 +1,1 @@
+"""A small renderer and LiDAR: rays, visibility, shading, sky."""

@@ -1,0 +1,115 @@
+"""The synthetic world: textured planar rectangles (quads), kept as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from geocorrect.demo.render.textures import Texture
+from geocorrect.geometry.pose import Pose
+
+Float = NDArray[np.float64]
+WHOLE = (0.0, 0.0, 1.0, 1.0)
+"""Texture window that shows the whole picture: left, top, width, height as fractions."""
+
+SUN = np.array([0.35, -0.55, 0.76])
+"""Direction to the sun in street axes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Quad:
+    """One rectangle, parallelogram or triangle, seen from its front.
+
+    corner_m: (3,) top-left corner; right_m, down_m: (3,) edges from it. window: part of the texture that is shown.
+    shade: how bright the surface is lit, 1 = full. shape: a triangle is the half of the parallelogram at corner_m. The
+    back is invisible and stops no laser beam.
+    """
+
+    corner_m: Float
+    right_m: Float
+    down_m: Float
+    texture: Texture
+    window: tuple[float, float, float, float] = WHOLE
+    shade: float = 1.0
+    shape: Literal["rectangle", "triangle"] = "rectangle"
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """Quads as arrays. corner_m, right_m, down_m: (Q, 3); texture_index: (Q,); texel_window: (Q, 4); shade: (Q,).
+
+    cut: (Q,) 1 for triangles, else 0.
+    """
+
+    corner_m: Float
+    right_m: Float
+    down_m: Float
+    texture_index: NDArray[np.int64]
+    texel_window: Float
+    shade: Float
+    cut: Float
+    textures: tuple[Texture, ...]
+
+    @classmethod
+    def of(cls, quads: Sequence[Quad]) -> Scene:
+        """Gather quads; textures that are the same object are shared."""
+        textures: dict[int, Texture] = {}
+        for quad in quads:
+            textures.setdefault(id(quad.texture), quad.texture)
+        order = {key: index for index, key in enumerate(textures)}
+        size = np.array([(q.texture.width_px, q.texture.height_px) * 2 for q in quads], float)
+        return cls(
+            corner_m=np.array([q.corner_m for q in quads], float),
+            right_m=np.array([q.right_m for q in quads], float),
+            down_m=np.array([q.down_m for q in quads], float),
+            texture_index=np.array([order[id(q.texture)] for q in quads]),
+            texel_window=np.array([q.window for q in quads], float) * size,
+            shade=np.array([q.shade for q in quads], float),
+            cut=np.array([float(q.shape == "triangle") for q in quads]),
+            textures=tuple(textures.values()),
+        )
+
+    def ray_forms(self, world_from_sensor: Pose) -> Float:
+        """(Q, 3, 3) matrices M with M @ direction = (u, v, 1) / range for a ray of the sensor.
+
+        direction is in sensor axes and range counts in units of its length: with (x/z, y/z, 1) it is z-depth. u and v
+        run 0…1 over the quad. Quads that show their back, or pass through the sensor, give zeros (never hit).
+        """
+        rotation = world_from_sensor.rotation.as_matrix()
+        origin = (self.corner_m - world_from_sensor.translation_m) @ rotation
+        columns = np.stack([self.right_m @ rotation, self.down_m @ rotation, origin], axis=-1)
+        front = np.linalg.det(columns) > 1e-9
+        forms = np.zeros_like(columns)
+        forms[front] = np.linalg.inv(columns[front])
+        return forms
+
+    def corners_in(self, world_from_sensor: Pose) -> Float:
+        """(Q, 4, 3) corners in sensor axes, clockwise from the top left as seen from the front."""
+        steps = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], float)
+        world = (
+            self.corner_m[:, None]
+            + steps[None, :, :1] * self.right_m[:, None]
+            + steps[None, :, 1:] * self.down_m[:, None]
+        )
+        rotation = world_from_sensor.rotation.as_matrix()
+        result: Float = (world - world_from_sensor.translation_m) @ rotation
+        return result
+
+
+def moved(quads: Sequence[Quad], a_from_b: Pose) -> list[Quad]:
+    """The same quads in another frame."""
+    turn = a_from_b.rotation.as_matrix()
+    return [
+        replace(q, corner_m=a_from_b.apply(q.corner_m), right_m=turn @ q.right_m, down_m=turn @ q.down_m) for q in quads
+    ]
+
+
+def lit(normal: ArrayLike) -> float:
+    """Brightness of a surface under the demo's fixed sun and sky, from its outward normal (street axes, z up)."""
+    n = np.asarray(normal, float)
+    n = n / np.linalg.norm(n)
+    return float(0.62 + 0.10 * n[2] + 0.34 * max(float(n @ SUN), 0.0))

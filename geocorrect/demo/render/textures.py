@@ -1,0 +1,53 @@
+"""A texture: an RGB picture with its mip pyramid, so that far surfaces are averaged rather than sampled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+ImageArray = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Texture:
+    """A picture painted when it is first needed.
+
+    paint: returns (H, W, 3) RGB uint8; must give the same pixels every time (it closes over its own seed).
+    width_px, height_px: the size that paint will return.
+    """
+
+    name: str
+    width_px: int
+    height_px: int
+    paint: Callable[[], ImageArray]
+
+    @cached_property
+    def pyramid(self) -> list[ImageArray]:
+        """Level 0 is the painted picture; each further level averages 2 × 2 pixels, down to one pixel on a side."""
+        levels = [np.ascontiguousarray(self.paint())]
+        if levels[0].shape != (self.height_px, self.width_px, 3):
+            raise ValueError(
+                f"texture {self.name}: painted {levels[0].shape}, promised {self.height_px}×{self.width_px}"
+            )
+        while min(levels[-1].shape[:2]) > 1:
+            height, width = levels[-1].shape[:2]
+            half = (max(width // 2, 1), max(height // 2, 1))
+            levels.append(np.asarray(cv2.resize(levels[-1], half, interpolation=cv2.INTER_AREA), np.uint8))
+        return levels
+
+
+def plain(name: str, rgb: tuple[int, int, int], grain: float, seed: int) -> Texture:
+    """A 256 × 256 painted metal or plaster surface: one colour with fine grain (standard deviation in grey levels)."""
+    from geocorrect.demo.render.noise import octaves
+
+    def paint() -> ImageArray:
+        rng = np.random.default_rng(seed)
+        grey = octaves(rng, (256, 256), 64, 1, 0.8)[..., None] * grain
+        return np.clip(np.array(rgb, np.float32) + grey, 0, 255).astype(np.uint8)
+
+    return Texture(name, 256, 256, paint)

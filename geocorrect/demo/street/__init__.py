@@ -1,0 +1,1 @@
+"""The synthetic street: buildings and what stands about."""

@@ -1,0 +1,1 @@
+"""The demo world: drives, photos, metadata and truth on disk."""

@@ -1,0 +1,179 @@
+"""Which photos the uploaders take: sequences along the street, and photos that no anchor can localise."""
+
+from __future__ import annotations
+
+import string
+from dataclasses import dataclass, replace
+
+import numpy as np
+from shapely import Point, Polygon
+
+from geocorrect.demo.render.photography import Exposure
+from geocorrect.demo.render.surfaces import Float
+from geocorrect.demo.world.devices import ACTION_CAM, DASH_CAM, PHONE_UPRIGHT, UNKNOWN_PHONE, VAN_PHONE, Device
+from geocorrect.geometry.frame import rotation_from_heading
+from geocorrect.geometry.pose import Pose
+
+ALONG_STREET_HEADING_DEG = 90.0
+"""Heading of the street's x axis in street axes, where y plays the part of north."""
+FIRST_CAPTURE_MS = 1_718_006_400_000  # 2024-06-10 08:00 UTC
+CLEARANCE_M = 0.45
+
+
+@dataclass(frozen=True)
+class SequencePlan:
+    """One upload.
+
+    direction: +1 along the street's x, −1 back. start and end are shares of the street's length. look_deg: range of the
+    turn of the optical axis from the direction of travel, positive to the right. sky_seed: the weather that day.
+    traffic: share of photos with a moving car ahead. exposure: on the day, varied from photo to photo.
+    """
+
+    name: str
+    device: Device
+    direction: int
+    start: float
+    end: float
+    n_photos: int
+    look_deg: tuple[float, float]
+    exposure: Exposure
+    sky_seed: int
+    traffic: float = 0.0
+    shake_deg: float = 1.0
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One photo to be taken. street_from_upright: pose in street axes of the camera that the delivered picture shows.
+
+    kind: street (localisable) or why it is not: sky, ground, wall, covered lens, other street.
+    """
+
+    id: str
+    sequence_key: str
+    plan: SequencePlan
+    street_from_upright: Pose
+    exposure: Exposure
+    captured_at_ms: int
+    kind: str = "street"
+    car_ahead_m: float = float("nan")
+
+    @property
+    def localisable(self) -> bool:
+        """Whether anchors see what the photo shows."""
+        return self.kind == "street"
+
+
+BRIGHT = Exposure(stops=0.15, warmth=0.02, contrast=1.05, noise=2.0)
+DULL = Exposure(stops=-0.55, warmth=-0.04, contrast=0.85, vignette=0.25, noise=3.0)
+WARM = Exposure(stops=0.3, warmth=0.07, contrast=1.1, vignette=0.2, noise=2.2)
+FULL = (
+    SequencePlan("dash cam, morning", DASH_CAM, +1, 0.04, 0.80, 14, (-4, 4), BRIGHT, 31),
+    SequencePlan("dash cam, dull day", DASH_CAM, -1, 0.06, 0.78, 10, (-4, 4), DULL, 32, traffic=0.6),
+    SequencePlan("walker, phone upright", PHONE_UPRIGHT, +1, 0.06, 0.78, 10, (-30, 5), BRIGHT, 33, shake_deg=2.5),
+    SequencePlan("walker back, phone upright", PHONE_UPRIGHT, -1, 0.08, 0.75, 6, (-28, 4), WARM, 34, shake_deg=2.5),
+    SequencePlan(
+        "cyclist, action camera", ACTION_CAM, -1, 0.05, 0.80, 12, (-20, 20), WARM, 35, traffic=0.3, shake_deg=2.0
+    ),
+    SequencePlan("delivery van", VAN_PHONE, +1, 0.05, 0.75, 8, (-6, 10), DULL, 36, shake_deg=1.5),
+    SequencePlan("tourist, lens unknown", UNKNOWN_PHONE, +1, 0.1, 0.75, 8, (-25, 5), BRIGHT, 37, shake_deg=2.0),
+)
+FULL_NEGATIVES = ("sky", "sky", "ground", "ground", "wall", "wall", "covered lens", *("other street",) * 5)
+SMALL = (
+    SequencePlan("dash cam, morning", DASH_CAM, +1, 0.1, 0.5, 2, (-3, 3), BRIGHT, 31),
+    SequencePlan("walker, phone upright", PHONE_UPRIGHT, -1, 0.2, 0.2, 1, (-15, 0), WARM, 33),
+)
+SMALL_NEGATIVES = ("other street",)
+
+
+def plan_shots(
+    plans: tuple[SequencePlan, ...], negatives: tuple[str, ...], length_m: float, obstacles_m: list[Float], seed: int
+) -> list[Shot]:
+    """All photos. obstacles_m: footprints (N, 2) in street metres that nobody stands in or right behind."""
+    rng = np.random.default_rng([seed, 51])
+    shots: list[Shot] = []
+    for number, plan in enumerate(plans):
+        key = "".join(rng.choice(list(string.ascii_letters + string.digits), 22))
+        start_ms = FIRST_CAPTURE_MS + number * 86_400_000 + int(rng.integers(36_000_000))
+        for index in range(plan.n_photos):
+            share = (index + 0.5 + float(rng.uniform(-0.2, 0.2))) / plan.n_photos
+            pose = _standing(rng, plan, share, length_m, obstacles_m)
+            shots.append(_shot(rng, key, plan, pose, start_ms + index * 2500))
+    pedestrians = [plan for plan in plans if plan.device.side_m > 4] or [plans[-1]]
+    keys = {shot.plan.name: (shot.sequence_key, shot.captured_at_ms) for shot in shots}
+    drivers_key = "".join(rng.choice(list(string.ascii_letters + string.digits), 22))
+    for index, kind in enumerate(negatives):
+        plan = (
+            replace(plans[0], name="dash cam, elsewhere")
+            if kind == "other street"
+            else pedestrians[index % len(pedestrians)]
+        )
+        key, last_ms = (drivers_key, FIRST_CAPTURE_MS) if kind == "other street" else keys[plan.name]
+        pose = _standing(rng, plan, (index + 0.5) / len(negatives), length_m, obstacles_m)
+        shot = _shot(rng, key, plan, _turned_away(rng, pose, kind, length_m), last_ms + 3000 * (index + 1))
+        dark = replace(shot.exposure, stops=-9.0) if kind == "covered lens" else shot.exposure
+        shots.append(replace(shot, kind=kind, exposure=dark, car_ahead_m=float("nan")))
+    return shots
+
+
+def _standing(
+    rng: np.random.Generator, plan: SequencePlan, share: float, length_m: float, obstacles_m: list[Float]
+) -> Pose:
+    """A pose on the sequence's track: the first in steps of 0.6 m with a free view, else with room to stand."""
+    x = length_m * (plan.start + share * (plan.end - plan.start))
+    if plan.direction < 0:
+        x = length_m - x
+    turn = float(rng.uniform(*plan.look_deg))
+    pitch, roll = (float(v) for v in rng.normal(0, plan.shake_deg, 2))
+    height = plan.device.camera_height_m + float(rng.normal(0, 0.04))
+    y = -plan.direction * (plan.device.side_m + float(rng.normal(0, 0.2)))
+    heading = ALONG_STREET_HEADING_DEG + (0 if plan.direction > 0 else 180) + turn
+    ahead = np.array([np.sin(np.radians(heading)), np.cos(np.radians(heading))])
+    places = [np.array([x + plan.direction * 0.6 * step, y]) for step in range(20)]
+    apart = [place for place in places if not any(_touches(place, outline) for outline in obstacles_m)]
+    free = [place for place in apart if not any(_blocks(place, ahead, outline) for outline in obstacles_m)]
+    here = (free or apart)[0]
+    return Pose(rotation_from_heading(heading, pitch, roll), np.array([*here, height]))
+
+
+def _touches(here: Float, outline_m: Float) -> bool:
+    """Whether a footprint is within arm's reach."""
+    return bool(Polygon(outline_m).distance(Point(here)) < CLEARANCE_M)
+
+
+def _blocks(here: Float, ahead: Float, outline_m: Float) -> bool:
+    """Whether a footprint blocks the middle of the view within 2.5 m."""
+    offsets = np.concatenate([outline_m, outline_m.mean(axis=0, keepdims=True)]) - here
+    depth, across = offsets @ ahead, offsets @ np.array([ahead[1], -ahead[0]])
+    return bool(((depth > 0) & (depth < 2.5) & (np.abs(across) < 0.5 * depth + 0.2)).any())
+
+
+def _turned_away(rng: np.random.Generator, pose: Pose, kind: str, length_m: float) -> Pose:
+    """The pose of a photo that shows nothing an anchor sees."""
+    heading = float(rng.uniform(0, 360))
+    if kind == "sky":
+        return Pose(rotation_from_heading(heading, float(rng.uniform(80, 88))), pose.translation_m)
+    if kind == "ground":
+        return Pose(rotation_from_heading(heading, float(rng.uniform(-86, -78))), pose.translation_m)
+    if kind == "wall":  # deep in the side street, at arm's length from a wall that faces away from the main street
+        x = 0.56 * length_m + float(rng.uniform(1.2, 2.0))
+        place = np.array([x, float(rng.uniform(32, 46)), pose.translation_m[2]])
+        return Pose(rotation_from_heading(270 + float(rng.uniform(-10, 30))), place)
+    return pose
+
+
+def _shot(rng: np.random.Generator, key: str, plan: SequencePlan, pose: Pose, captured_at_ms: int) -> Shot:
+    base = plan.exposure
+    shaky = rng.random() < 0.2
+    exposure = replace(
+        base,
+        stops=base.stops + float(rng.normal(0, 0.12)),
+        warmth=base.warmth + float(rng.normal(0, 0.012)),
+        noise=base.noise + plan.device.noise - 2.0,
+        defocus_px=plan.device.sharpness_px * float(rng.uniform(0.85, 1.3)),
+        motion_px=float(rng.uniform(2, 5)) if shaky else 0.0,
+        motion_deg=float(rng.uniform(0, 180)),
+    )
+    car = float(rng.uniform(11, 22)) if rng.random() < plan.traffic else float("nan")
+    image_id = str(int(rng.integers(10**14, 9 * 10**15)))
+    return Shot(image_id, key, plan, pose, exposure, captured_at_ms, car_ahead_m=car)

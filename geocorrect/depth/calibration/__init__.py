@@ -1,0 +1,1 @@
+"""Depth of an anchor from its neighbours of known pose."""

@@ -1,0 +1,175 @@
+"""What `geocorrect georeference` does: read, solve, compare with the other method, write files, store in the
+catalog.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from geocorrect.anchors.add import AddedAnchors, AnchorSink, add_anchors_to, alignment_record
+from geocorrect.anchors.alignment import Alignment
+from geocorrect.anchors.readers.timestamps import Nanoseconds, read_timestamps
+from geocorrect.anchors.readers.vbr import VbrOptions, read_vbr
+from geocorrect.anchors.readers.vbr_calibration import read_vbr_calibration
+from geocorrect.anchors.trajectory import read_tum
+from geocorrect.errors import InputError, OutputError, UsageError
+from geocorrect.geometry.pose import Pose
+from geocorrect.georeference.build import ClickedDrive
+from geocorrect.georeference.dem import read_dem
+from geocorrect.georeference.diagnose import diagnose_track_of
+from geocorrect.georeference.gnss import GnssOptions, align_gnss, read_gnss
+from geocorrect.georeference.landmarks import LandmarkOptions, read_landmarks
+from geocorrect.georeference.layer import write_layer
+from geocorrect.georeference.picture import draw_georeference
+from geocorrect.georeference.result import Georeference
+from geocorrect.georeference.run import GeoreferenceOptions, georeference
+from geocorrect.io.atomic_file import atomic_path
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Files of one call. trajectories, landmarks, image_timestamps and links belong together by position; links (JSON
+    4×4, shared_from_local) are needed from the second trajectory on when the drives do not share one local frame.
+    """
+
+    trajectories: tuple[Path, ...]
+    calibration: Path | None = None
+    landmarks: tuple[Path, ...] = ()
+    image_timestamps: tuple[Path, ...] = ()
+    links: tuple[Path, ...] = ()
+    side: str = "left"
+    row_offset: float = 0.0
+    landmark_options: LandmarkOptions = field(default_factory=LandmarkOptions)
+    dem: Path | None = None
+    dem_height_reference: str = "unknown"
+
+
+def read_drives(inputs: Inputs) -> list[ClickedDrive]:
+    """Trajectories with their clicks; UsageError when the lists do not fit, InputError naming the file otherwise."""
+    if len(inputs.trajectories) != len(inputs.landmarks):
+        raise UsageError(
+            f"{len(inputs.trajectories)} --trajectory but {len(inputs.landmarks)} --landmarks; give one for each drive"
+        )
+    for name, given in (("--image-timestamps", inputs.image_timestamps), ("--link", inputs.links)):
+        if given and len(given) != len(inputs.trajectories) - (name == "--link"):
+            raise UsageError(f"{name}: {len(given)} files do not belong to {len(inputs.trajectories)} trajectories")
+    if inputs.calibration is None:
+        raise UsageError("clicks need --calibration vbr_calib.yaml")
+    rig = read_vbr_calibration(inputs.calibration).camera(inputs.side)
+    links = [Pose.identity(), *(_read_link(path) for path in inputs.links)]
+    links += [Pose.identity()] * (len(inputs.trajectories) - len(links))
+    times: list[Nanoseconds | None] = [read_timestamps(path) for path in inputs.image_timestamps]
+    times = times or [None] * len(inputs.trajectories)
+    return [
+        ClickedDrive(
+            read_tum(trajectory), rig, read_landmarks(landmarks, inputs.landmark_options), time, inputs.row_offset, link
+        )
+        for trajectory, landmarks, time, link in zip(inputs.trajectories, inputs.landmarks, times, links, strict=True)
+    ]
+
+
+def _read_link(path: Path) -> Pose:
+    try:
+        return Pose.from_matrix(np.array(json.loads(path.read_text(encoding="utf-8")), float))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: not a 4×4 rigid transform in JSON ({error})") from None
+
+
+def solve(inputs: Inputs, options: GeoreferenceOptions) -> Georeference:
+    """The alignment by clicks."""
+    undulation = inputs.landmark_options.undulation_m
+    dem = None if inputs.dem is None else read_dem(inputs.dem, inputs.dem_height_reference, undulation)
+    return georeference(read_drives(inputs), options, dem)
+
+
+def solve_gnss(trajectory: Path, fixes: Path, options: GnssOptions) -> Georeference:
+    """The alignment by a trajectory's own GNSS."""
+    drive = read_tum(trajectory)
+    solution = align_gnss(drive, read_gnss(fixes, options), options)
+    residual_m = float(np.median(solution.residual_m[~solution.outlier]))
+    alignment = Alignment(solution.frame, solution.world_from_local, solution.covariance, "gnss", residual_m=residual_m)
+    n_outliers = int(solution.outlier.sum())
+    facts = {"n_fixes": len(solution.residual_m), "n_outliers": n_outliers, "gnss_median_m": residual_m}
+    track_sigma_m = diagnose_track_of(alignment, drive.translation_m)
+    return Georeference("gnss", alignment, (), {}, (), (), facts=facts, track_sigma_m=track_sigma_m)
+
+
+def write_files(result: Georeference, folder: Path) -> list[Path]:
+    """alignment.json, and for clicks residuals.png, clicks.geojson and clicks.gpkg; each whole or not at all."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror})") from None
+    written = [folder / "alignment.json"]
+    with atomic_path(written[0]) as unfinished:
+        unfinished.write_text(json.dumps(result.as_json(), indent=2) + "\n", encoding="utf-8")
+    if result.clicks:
+        written += [folder / "residuals.png", folder / "clicks.geojson", folder / "clicks.gpkg"]
+        draw_georeference(result, written[1])
+        write_layer(result, written[2])
+        write_layer(result, written[3])
+    return written
+
+
+def store(
+    sink: AnchorSink, result: Georeference, inputs: Inputs, images: Sequence[Path], vbr: VbrOptions
+) -> list[AddedAnchors]:
+    """The alignment as a new version, and the anchors of every exported sequence placed by it.
+
+    images: one exported folder per trajectory, or none to store the alignment alone.
+    """
+    if images and len(images) != len(inputs.trajectories):
+        raise UsageError(
+            f"{len(images)} --images for {len(inputs.trajectories)} trajectories; give one for each or none"
+        )
+    told = {k: v for k, v in result.as_json().items() if k not in {"covariance", "world_from_local"}}
+    explained = {"georeference": told}
+    if not images:
+        frame = sink.frame()
+        if frame is None:
+            frame = result.alignment.frame
+            sink.set_frame(frame)
+        scene_from_world = frame.this_from(result.alignment.frame)
+        sink.add_alignment(alignment_record(result.alignment, "vbr", scene_from_world, explained))
+        return []
+    if inputs.calibration is None:
+        raise UsageError("--images need --calibration vbr_calib.yaml")
+    if any(not _is_identity(drive.shared_from_local) for drive in result.drives):
+        raise UsageError("--images with --link: add each sequence by `anchors add` with its own alignment")
+    return [
+        add_anchors_to(
+            sink, result.alignment, read_vbr(folder, inputs.calibration, trajectory, result.alignment, vbr), explained
+        )
+        for folder, trajectory in zip(images, inputs.trajectories, strict=True)
+    ]
+
+
+def _is_identity(pose: Pose) -> bool:
+    return bool(np.abs(pose.matrix - np.eye(4)).max() < 1e-12)
+
+
+def summary(result: Georeference, other: Georeference | str | None) -> dict[str, Any]:
+    """Numbers of the chosen method and of the other one (or why it failed), for people."""
+    rows = {result.method: result}
+    if isinstance(other, Georeference):
+        rows[other.method] = other
+    return {
+        name: {
+            "median of accepted clicks": f"{r.median_residual_m():.2f} m",
+            "outliers": f"{sum(c.outlier for c in r.clicks)} of {len(r.clicks)}",
+            "largest shift without one image": f"{r.camera_position_shift_m:.2f} m",
+            "scale": f"{r.alignment.world_from_local.scale:.5f}",
+            "yaw": f"{r.yaw_deg:.3f}°",
+            "base above ground": f"{r.base_height_m:.2f} m",
+            "predicted error along the drive (1 sigma)": f"≤ {r.track_sigma_m:.2f} m",
+        }
+        for name, r in rows.items()
+    }

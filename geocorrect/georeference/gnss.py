@@ -1,0 +1,155 @@
+"""Direct alignment of a trajectory that carries GNSS or RTK positions: robust, with the slow drift of GNSS in mind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from geocorrect.anchors.readers.rows import read_rows
+from geocorrect.anchors.readers.timestamps import Nanoseconds, nanoseconds_from_seconds
+from geocorrect.anchors.trajectory import Trajectory
+from geocorrect.errors import InputError
+from geocorrect.geometry.frame import Frame
+from geocorrect.geometry.pose import skew
+from geocorrect.geometry.similarity import DegenerateError, Similarity, umeyama
+from geocorrect.geometry.vertical import ellipsoidal_height_m
+
+Float = NDArray[np.float64]
+
+CAUCHY_SCALE = 2.4
+ITERATIONS = 30
+
+
+@dataclass(frozen=True)
+class GnssOptions:
+    """antenna_m: position of the antenna on the base. sigma_m: of rows that state none; vertical errors are taken twice
+    as large. correlation_s: GNSS errors stay alike about this long, so n rows are not n independent ones.
+    scale_sigma, tilt_sigma_deg: priors as for clicks. max_sigma_m: rows worse than this are not used.
+    """
+
+    height_reference: str = "unknown"
+    undulation_m: float = float("nan")
+    antenna_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    sigma_m: float = 0.5
+    correlation_s: float = 30.0
+    scale_sigma: float = 0.002
+    tilt_sigma_deg: float = 1.0
+    max_sigma_m: float = 20.0
+
+
+@dataclass(frozen=True, eq=False)
+class GnssFixes:
+    """Rows of a GNSS file. lon_deg, lat_deg, height_m (ellipsoidal), sigma_m: (N,)."""
+
+    time_ns: Nanoseconds
+    lon_deg: Float
+    lat_deg: Float
+    height_m: Float
+    sigma_m: Float
+
+
+@dataclass(frozen=True, eq=False)
+class GnssSolution:
+    """world_from_local with (7, 7) covariance; residual_m: (N,) in plan; outlier: (N,); used rows of the file."""
+
+    frame: Frame
+    world_from_local: Similarity
+    covariance: Float
+    residual_m: Float
+    outlier: NDArray[np.bool_]
+
+
+def read_gnss(path: Path, options: GnssOptions) -> GnssFixes:
+    """CSV with time_s (on the trajectory's clock), lon_deg, lat_deg, height_m [, sigma_m]; InputError naming the
+    row.
+    """
+    if options.height_reference == "unknown":
+        raise InputError(f"{path}: what the heights are measured from is not declared; add --height-reference")
+    times, values = [], []
+    for row in read_rows(path):
+        lon, lat = row.number("lon_deg"), row.number("lat_deg")
+        if abs(lat) > 90 or abs(lon) > 180 or (lon == 0 and lat == 0):
+            raise InputError(f"{row.where}: longitude {lon:g}, latitude {lat:g} is no position (swapped, or no fix)")
+        try:
+            times.append(nanoseconds_from_seconds(row.text("time_s")))
+            height = float(
+                ellipsoidal_height_m(lon, lat, row.number("height_m"), options.height_reference, options.undulation_m)
+            )
+        except ValueError as error:
+            raise InputError(f"{row.where}: {error}") from None
+        values.append([lon, lat, height, row.number_or("sigma_m", options.sigma_m)])
+    table = np.array(values)
+    return GnssFixes(np.array(times, np.int64), *table.T)
+
+
+def align_gnss(trajectory: Trajectory, fixes: GnssFixes, options: GnssOptions) -> GnssSolution:
+    """Robust similarity (Cauchy, scale and tilt held by priors) between antenna positions and fixes.
+
+    InputError when too few fixes fall on the trajectory or the drive is too short to tell its heading.
+    """
+    used = np.array([trajectory.covers(int(t)) for t in fixes.time_ns]) & (fixes.sigma_m < options.max_sigma_m)
+    if used.sum() < 3:
+        raise InputError(f"{trajectory.name}: {int(used.sum())} GNSS fixes lie on it; are the clocks the same?")
+    local = np.array([trajectory.pose_at(int(t)).apply(np.array(options.antenna_m)) for t in fixes.time_ns[used]])
+    lon, lat, height = fixes.lon_deg[used], fixes.lat_deg[used], fixes.height_m[used]
+    frame = Frame(Path(trajectory.name).stem, float(np.median(lon)), float(np.median(lat)), float(np.median(height)))
+    world = frame.enu_from_wgs84(lon, lat, height)
+    sigma = np.stack([fixes.sigma_m[used], fixes.sigma_m[used], 2 * fixes.sigma_m[used]], axis=1)
+    up = trajectory.rotation.apply([0.0, 0.0, 1.0]).mean(axis=0)
+    transform, information, d2 = _solve(local, world, sigma, up / np.linalg.norm(up), options)
+    seconds = float(np.ptp(fixes.time_ns[used])) / 1e9
+    independent = max(1.0, min(float(used.sum()), seconds / (2 * options.correlation_s) + 1.0))
+    covariance = np.linalg.inv(information) * float(used.sum()) / independent
+    residual = np.linalg.norm((transform.apply(local) - world)[:, :2], axis=1)
+    extent = float(np.linalg.norm(np.ptp(local[:, :2], axis=0)))
+    if extent < 5 * float(np.median(sigma[:, 0])):
+        raise InputError(
+            f"{trajectory.name}: the drive spans {extent:.1f} m, too little against the GNSS error for a heading"
+        )
+    centre = local.mean(axis=0)
+    arm = transform.scale * transform.rotation.apply(centre)
+    jacobian = np.eye(7)
+    jacobian[:3, 3:6] = skew(arm)
+    jacobian[:3, 6] = -arm
+    return GnssSolution(frame, transform, jacobian @ covariance @ jacobian.T, residual, d2 > 16.27)
+
+
+def _solve(
+    local: Float, world: Float, sigma: Float, up_local: Float, options: GnssOptions
+) -> tuple[Similarity, Float, Float]:
+    """(transform, information of (t, θ, log s) about the middle of the fixes, d² of every fix)."""
+    middle = local.mean(axis=0)
+    try:
+        first = umeyama(world, local, "yaw", weights=1 / sigma[:, 0] ** 2)
+    except DegenerateError as error:
+        raise InputError(f"GNSS alignment: {error}") from None
+    state = Similarity(1.0, first.rotation, first.apply(middle))
+    for _ in range(ITERATIONS):
+        q = state.scale * state.rotation.apply(local - middle)
+        residual = (q + state.translation_m - world) / sigma
+        d2 = np.sum(residual**2, axis=1)
+        weight = 1.0 / (1.0 + d2 / CAUCHY_SCALE**2)
+        rows = np.zeros((len(local), 3, 7))
+        rows[:, :, :3] = np.eye(3)
+        rows[:, :, 3:6] = [-skew(v) for v in q]
+        rows[:, :, 6] = q
+        rows /= sigma[:, :, None]
+        lean = -skew(state.rotation.apply(up_local))[:2] / np.radians(options.tilt_sigma_deg)
+        tilt = state.rotation.apply(up_local)[:2] / np.radians(options.tilt_sigma_deg)
+        information = np.einsum("n,nki,nkj->ij", weight, rows, rows)
+        gradient = np.einsum("n,nki,nk->i", weight, rows, residual)
+        information[3:6, 3:6] += lean.T @ lean
+        gradient[3:6] += lean.T @ tilt
+        information[6, 6] += options.scale_sigma**-2
+        gradient[6] += np.log(state.scale) * options.scale_sigma**-2
+        step = -np.linalg.solve(information, gradient)
+        turned = Rotation.from_rotvec(step[3:6]) * state.rotation
+        state = Similarity(state.scale * float(np.exp(step[6])), turned, state.translation_m + step[:3])
+        if float(np.abs(step).max()) < 1e-10:
+            break
+    shift = state.translation_m - state.scale * state.rotation.apply(middle)
+    return Similarity(state.scale, state.rotation, shift), information, d2

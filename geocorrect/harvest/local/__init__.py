@@ -1,0 +1,1 @@
+"""Photos from folders of this machine."""

@@ -1,0 +1,188 @@
+"""OpenSfM's reconstruction.json and Mapillary's sfm_cluster files (the same content, zlib-compressed).
+
+Everything but cameras and shots is optional in the wild, unknown keys are ignored. World: ENU metres about `reference`;
+stored rotations are axis-angle, world → camera, X_cam = R X_world + t.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from geocorrect.errors import InputError
+from geocorrect.geometry.camera import Camera
+from geocorrect.geometry.frame import Frame
+from geocorrect.geometry.pose import Pose
+from geocorrect.harvest.mapillary import fields
+from geocorrect.io.pixels import read_bytes
+from geocorrect.records import Image
+
+_MAX_INFLATED_BYTES = 1_000_000_000
+_NEAREST_MS = 500.0
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One reconstructed image: pose in the reconstruction's ENU frame, camera id, and what identifies the photo."""
+
+    name: str
+    world_from_cam: Pose
+    camera_id: str
+    captured_at: datetime | None = None
+    sequence_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """One connected component. cameras: OpenSfM JSON by id. reference: origin of its ENU frame, None when unknown.
+
+    points_m: (N, 3) triangulated points. Heights are comparable inside one reconstruction only.
+    """
+
+    shots: Mapping[str, Shot]
+    cameras: Mapping[str, Mapping[str, Any]]
+    reference: Frame | None
+    points_m: NDArray[np.float64]
+
+    def camera(self, shot: Shot, width: int, height: int) -> Camera | None:
+        """The camera of a shot for a raster; None when it is missing or makes no sense."""
+        try:
+            return Camera.from_opensfm(self.cameras[shot.camera_id], width, height)
+        except (KeyError, ValueError):
+            return None
+
+
+def read_reconstructions(path: Path) -> list[Reconstruction]:
+    """All components of a file, plain, zlib or gzip. InputError naming the file and what is wrong.
+
+    Where a component has no reference_lla, a `reference_lla.json` beside the file is used.
+    """
+    beside = path.with_name("reference_lla.json")
+    fallback = _reference(_json(beside.read_bytes(), str(beside))) if beside.is_file() else None
+    return parse_reconstructions(read_bytes(path), str(path), fallback)
+
+
+def parse_reconstructions(data: bytes, name: str, reference: Frame | None = None) -> list[Reconstruction]:
+    """The components in some bytes; `name` is what messages call them."""
+    content = _json(_inflated(data, name), name)
+    entries = content if isinstance(content, list) else [content]
+    if not entries:
+        raise InputError(f"{name}: holds no reconstruction")
+    return [_component(entry, f"{name}, component {index}", reference) for index, entry in enumerate(entries)]
+
+
+def match_shots(reconstruction: Reconstruction, images: Iterable[Image]) -> dict[str, Shot]:
+    """Image id → shot. Shot names are no image ids, so capture times decide, to the millisecond.
+
+    Where two shots share a time, or none has it exactly, the sequence and the nearest time within 0.5 s do; what stays
+    ambiguous is left out.
+    """
+    timed = [(shot, shot.captured_at.timestamp() * 1000) for shot in reconstruction.shots.values() if shot.captured_at]
+    matched: dict[str, Shot] = {}
+    for image in images:
+        if image.captured_at is None:
+            continue
+        when_ms = image.captured_at.timestamp() * 1000
+        exact = [shot for shot, shot_ms in timed if round(shot_ms) == round(when_ms)]
+        near = [
+            (abs(shot_ms - when_ms), shot)
+            for shot, shot_ms in timed
+            if shot.sequence_id == image.sequence_id is not None and abs(shot_ms - when_ms) <= _NEAREST_MS
+        ]
+        near.sort(key=lambda entry: entry[0])
+        if len(exact) == 1:
+            matched[image.id] = exact[0]
+        elif near and (len(near) == 1 or near[0][0] < near[1][0]):
+            matched[image.id] = near[0][1]
+    return _one_to_one(matched)
+
+
+def _one_to_one(matched: dict[str, Shot]) -> dict[str, Shot]:
+    names = [shot.name for shot in matched.values()]
+    return {image_id: shot for image_id, shot in matched.items() if names.count(shot.name) == 1}
+
+
+def _component(entry: Any, name: str, fallback: Frame | None) -> Reconstruction:
+    if not isinstance(entry, dict) or not isinstance(entry.get("shots"), dict):
+        raise InputError(f"{name}: needs an object with `cameras` and `shots`")
+    rigs = _rig_poses(entry)
+    shots = {}
+    for section in ("shots", "pano_shots"):
+        for key, raw in (entry.get(section) or {}).items():
+            pose = rigs.get(str(key)) or _pose(raw)
+            if pose is not None:
+                shots[str(key)] = _shot(str(key), raw, pose)
+    points = [raw.get("coordinates") for raw in (entry.get("points") or {}).values() if isinstance(raw, dict)]
+    numbers = [point for raw in points if (point := fields.numbers(raw)) is not None and len(point) == 3]
+    cameras = {str(key): value for key, value in (entry.get("cameras") or {}).items() if isinstance(value, dict)}
+    reference = _reference(entry["reference_lla"]) if "reference_lla" in entry else fallback
+    return Reconstruction(shots, cameras, reference, np.array(numbers, float).reshape(-1, 3))
+
+
+def _shot(key: str, raw: Mapping[str, Any], pose: Pose) -> Shot:
+    seconds = fields.number(raw.get("capture_time"))
+    captured_at = fields.capture_time(seconds * 1000)
+    return Shot(key, pose, str(raw.get("camera", "")), captured_at, fields.text(raw.get("skey")))
+
+
+def _pose(raw: Any) -> Pose | None:
+    """world_from_cam of an object with `rotation` and `translation`; None when it is malformed."""
+    if not isinstance(raw, dict):
+        return None
+    rotation, translation = fields.numbers(raw.get("rotation")), fields.numbers(raw.get("translation", [0.0, 0.0, 0.0]))
+    if rotation is None or translation is None or len(rotation) != 3 or len(translation) != 3:
+        return None
+    return Pose(Rotation.from_rotvec(rotation), np.array(translation)).inverse()
+
+
+def _rig_poses(entry: Mapping[str, Any]) -> dict[str, Pose]:
+    """world_from_cam of the shots that belong to rigs: world_from_rig @ rig_from_cam."""
+    cameras = {key: _pose(raw) for key, raw in (entry.get("rig_cameras") or {}).items()}
+    poses = {}
+    for instance in (entry.get("rig_instances") or {}).values():
+        world_from_rig = _pose(instance)
+        members = instance.get("rig_camera_ids") if isinstance(instance, dict) else None
+        for shot, camera in (members or {}).items():
+            rig_from_cam = cameras.get(camera)
+            if world_from_rig is not None and rig_from_cam is not None:
+                poses[str(shot)] = world_from_rig @ rig_from_cam
+    return poses
+
+
+def _reference(raw: Any) -> Frame | None:
+    if not isinstance(raw, dict):
+        return None
+    lon, lat, height_m = (fields.number(raw.get(key)) for key in ("longitude", "latitude", "altitude"))
+    if not (abs(lon) <= 180 and abs(lat) <= 90):
+        return None
+    return Frame("reference_lla", lon, lat, height_m if np.isfinite(height_m) else 0.0)
+
+
+def _inflated(data: bytes, name: str) -> bytes:
+    """Plain JSON as it is; zlib and gzip are told apart by their own headers."""
+    if data.lstrip()[:1] in (b"[", b"{"):
+        return data
+    inflater = zlib.decompressobj(wbits=47)
+    try:
+        result = inflater.decompress(data, _MAX_INFLATED_BYTES)
+    except zlib.error as error:
+        raise InputError(f"{name}: neither JSON nor a sound zlib stream ({error})") from None
+    if not inflater.eof:
+        raise InputError(f"{name}: the zlib stream is cut short or unpacks to more than {_MAX_INFLATED_BYTES} bytes")
+    return result
+
+
+def _json(data: bytes, name: str) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{name}: not JSON ({error})") from None

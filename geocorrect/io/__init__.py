@@ -1,0 +1,1 @@
+"""Files: written atomically, locked, cached, hashed; pixels and masks read from them."""

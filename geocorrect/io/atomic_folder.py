@@ -1,0 +1,81 @@
+"""Folders that appear complete or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from geocorrect.errors import OutputError
+from geocorrect.io.atomic_file import left_by_the_dead, sync_folder, temporary_prefix
+
+NOTICE = "ATTRIBUTION.txt"
+"""In every bundle of ours: how we know a folder that we may replace."""
+_ASIDE = ".aside"
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path` that takes its place when the block ends well.
+
+    An older bundle of ours (it holds ATTRIBUTION.txt) is replaced; any other existing file or folder is an OutputError.
+    Killed at any moment, `path` is the old bundle, the new one, or missing with the old one set aside, which the next
+    export puts back before it starts.
+    """
+    try:
+        _mend_what_the_dead_left(path)
+        if path.exists() and not _is_ours(path):
+            raise OutputError(f"{path} exists and is not a bundle of ours; name another folder or remove it")
+        temporary = Path(tempfile.mkdtemp(prefix=temporary_prefix(path), dir=path.parent))
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from None
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        _sync_all(temporary)
+        _take_the_place(temporary, path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _is_ours(path: Path) -> bool:
+    return path.is_dir() and (not any(path.iterdir()) or (path / NOTICE).is_file())
+
+
+def _take_the_place(temporary: Path, path: Path) -> None:
+    """Old aside, new in, old away: deleting first would leave half a bundle, which nobody could tell from foreign."""
+    aside = temporary.with_name(f"{temporary.name}{_ASIDE}")
+    with suppress(FileNotFoundError):
+        path.rename(aside)
+    try:
+        temporary.rename(path)
+    finally:
+        _put_back(aside, path)
+    sync_folder(path.parent)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _put_back(aside: Path, path: Path) -> None:
+    if aside.exists() and not path.exists():
+        aside.rename(path)
+
+
+def _mend_what_the_dead_left(path: Path) -> None:
+    left = [entry for entry in left_by_the_dead(path) if entry.is_dir()]
+    for entry in left:
+        if entry.name.endswith(_ASIDE):
+            _put_back(entry, path)
+        shutil.rmtree(entry, ignore_errors=True)
+
+
+def _sync_all(folder: Path) -> None:
+    """Everything on disk before the name is: else a power cut leaves a bundle of empty files."""
+    for entry in folder.iterdir():
+        with entry.open("rb") as file:
+            os.fsync(file.fileno())
+    sync_folder(folder)

@@ -1,0 +1,1 @@
+"""Work on the anchors of a catalog, once and offline: depth calibration, scales."""

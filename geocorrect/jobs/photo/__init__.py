@@ -1,0 +1,1 @@
+"""One photo from its file to an explained result."""

@@ -1,0 +1,1 @@
+"""One pose from all anchors at once."""

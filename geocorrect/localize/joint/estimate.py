@@ -1,0 +1,188 @@
+"""The estimator: one pose from the bearings and depths of all anchors together (METHOD §3.2–3.3).
+
+Hypotheses compete, the winner is adjusted with every match's distance, the focal length, each anchor's depth
+scale and the anchors' own small pose errors as unknowns, and a last linear step treats the smooth errors of
+matcher and depth as unknowns with their priors, which gives the covariance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geocorrect.errors import Reason
+from geocorrect.geometry.camera import Camera, Projection
+from geocorrect.geometry.pose import Pose
+from geocorrect.localize.gate_model import COVARIANCE_INFLATION
+from geocorrect.localize.joint.fields import Polished, polish
+from geocorrect.localize.joint.initialise import anchor_support, choose_rows, hypotheses, start_state, with_distances
+from geocorrect.localize.joint.leave_one_out import leave_one_out_m
+from geocorrect.localize.joint.problem import Problem, build_problem
+from geocorrect.localize.joint.solve import Solved, minimise, refine
+from geocorrect.localize.observations import Observations, focal_px
+from geocorrect.localize.options import JointOptions, LocalizeOptions, pixel_scale
+from geocorrect.localize.pooled import georeference_covariance
+from geocorrect.localize.pose_prior import pose_prior
+from geocorrect.localize.solution import AnchorFit, Solution
+from geocorrect.records import NAN, ScaleSource
+
+Float = NDArray[np.float64]
+
+
+NOWHERE = np.full(3, NAN)
+"""The reported position of a photo that has none."""
+
+
+def solve_joint(
+    observations: Sequence[Observations],
+    camera: Camera,
+    options: LocalizeOptions,
+    seed: int,
+    reported_m: Float = NOWHERE,
+) -> Solution | Reason:
+    """Best pose of `camera` given what the anchors say, or the Reason why there is none. Every anchor must
+    have matches. reported_m: (3,) in the anchors' world, read by the weak priors of `options.joint.prior` alone.
+    """
+    origin_m = np.mean([o.anchor.world_from_cam.translation_m for o in observations], axis=0)
+    rows = choose_rows(observations, options.joint.max_matches, seed)
+    few = choose_rows(observations, min(options.joint.max_trial_matches, options.joint.max_matches), seed)
+    trial_observations = [o.subset(r) for o, r in zip(observations, few, strict=True)]
+    starts, singles = hypotheses(trial_observations, origin_m, camera, options, seed)
+    if not starts:
+        depth_free = not any(o.has_depth.any() for o in observations)
+        return Reason.TOO_FEW_POINTS if depth_free else Reason.TOO_FEW_INLIERS
+    prior = prior_information(observations, camera, options.joint)
+    sigma_px = options.joint.sigma_px * float(np.mean([pixel_scale(o.anchor.camera) for o in observations]))
+
+    weak = pose_prior(reported_m, observations, origin_m, options.joint.prior)
+    problem = build_problem(observations, rows, camera, origin_m, weak)
+    trial = problem.subset(problem.rows_of(few))
+    ranked = _compete(trial, starts, prior, sigma_px, options.joint)
+    (best, found), best_score = ranked[0]
+    state = with_distances(problem, found.state, found.sigma_px, options.joint)
+    solved = refine(problem, state, prior, found, options.joint)
+    polished = polish(problem, solved, observations, camera, prior, options)
+    if polished is None:
+        return Reason.DEGENERATE_GEOMETRY
+    pose = polished.state.world_from_query
+    if np.linalg.norm(pose.translation_m - best.translation_m) > 30.0:
+        return Reason.DIVERGED
+    distant = [
+        score
+        for (_, other), score in ranked[1:]
+        if np.linalg.norm(other.state.centre - pose.translation_m) > options.gate.distant_m
+    ]
+    fits = _fits(problem, solved, observations, singles, pose)
+    position_m = pose.translation_m + origin_m
+    covariance = COVARIANCE_INFLATION * polished.covariance + georeference_covariance(observations, fits, position_m)
+    source, ratio, sigmas = _scale_source(observations, polished, solved)
+    return Solution(
+        Pose(pose.rotation, position_m, covariance),
+        fits,
+        max(distant, default=0.0) / max(best_score, 1e-9),
+        source,
+        ratio,
+        sigmas,
+        leave_one_out_m(trial, found, prior),
+        float(np.exp(polished.state.focal)),
+        _estimated_camera(camera, float(np.exp(polished.state.focal)), polished.state.principal),
+    )
+
+
+def _estimated_camera(camera: Camera, focal_ratio: float, principal_px: Float) -> Camera:
+    """The query's camera with the estimated focal length and shift (2,) of its principal point."""
+    if camera.projection is Projection.SPHERICAL:
+        return camera
+    x_px, y_px = camera.principal_x_px + float(principal_px[0]), camera.principal_y_px + float(principal_px[1])
+    return replace(camera.with_focal_scaled(focal_ratio), principal_x_px=x_px, principal_y_px=y_px)
+
+
+def prior_information(observations: Sequence[Observations], camera: Camera, options: JointOptions) -> Float:
+    """(D,) inverse prior variances of the shared unknowns; 0 for the pose, which has none."""
+    focal_sigma = camera.focal_sigma if np.isfinite(camera.focal_sigma) else options.focal_sigma
+    principal = 1.0 / _principal_sigma_px(camera, focal_sigma, options) ** 2
+    shared = [0.0] * 6 + [1.0 / max(focal_sigma, 1e-5) ** 2, principal, principal]
+    move = 1.0 / options.anchor_position_m**2
+    turn = 1.0 / np.radians(options.anchor_rotation_deg) ** 2
+    for o in observations:
+        depth = 1.0 / max(o.common_log_sigma, options.min_depth_scale_sigma) ** 2
+        shared += [depth, move, move, move, turn, turn, turn]
+    return np.array(shared)
+
+
+def _principal_sigma_px(camera: Camera, focal_sigma: float, options: JointOptions) -> float:
+    guessed_px = options.principal_px * pixel_scale(camera)
+    if focal_sigma > options.calibrated_focal_sigma:
+        return guessed_px
+    return float(np.clip(focal_sigma * focal_px(camera), 0.1, guessed_px))
+
+
+def _compete(
+    problem: Problem, starts: Sequence[Pose], prior: Float, sigma_px: float, options: JointOptions
+) -> list[tuple[tuple[Pose, Solved], float]]:
+    """The leading distinct hypotheses, each with its adjustment, and their anchor-level support; best first."""
+    states = [start_state(problem, pose, sigma_px, options) for pose in starts]
+    scores = [anchor_support(problem, state, 2 * sigma_px, options) for state in states]
+    leading: list[int] = []
+    for index in np.argsort([-score for score in scores], kind="stable"):
+        centre = states[index].centre
+        if all(np.linalg.norm(centre - states[i].centre) > options.distinct_m for i in leading):
+            leading.append(int(index))
+        if len(leading) == options.max_hypotheses:
+            break
+    ranked = []
+    for index in leading:
+        solved = minimise(problem, states[index], prior, sigma_px, options)
+        ranked.append(((starts[index], solved), anchor_support(problem, solved.state, sigma_px, options)))
+    return sorted(ranked, key=lambda item: -item[1])
+
+
+def _fits(
+    problem: Problem,
+    solved: Solved,
+    observations: Sequence[Observations],
+    singles: Sequence[Pose | None],
+    pose: Pose,
+) -> tuple[AnchorFit, ...]:
+    """Per anchor: which of its observations took part and support the pose, and where it alone would put the
+    camera.
+    """
+    length = np.linalg.norm(solved.at.pixel, axis=0)
+    fits = []
+    for n, (o, single, rows) in enumerate(zip(observations, singles, problem.rows, strict=True)):
+        inliers = np.zeros(len(o), bool)
+        residual = np.full(len(o), NAN)
+        inliers[problem.source[rows]] = solved.weights.support[rows] > 0.25
+        residual[problem.source[rows]] = length[rows]
+        shift = NAN if single is None else float(np.linalg.norm(single.translation_m - pose.translation_m))
+        fits.append(AnchorFit(inliers, residual, shift, float(solved.active[n])))
+    return tuple(fits)
+
+
+def _scale_source(
+    observations: Sequence[Observations], polished: Polished, solved: Solved
+) -> tuple[ScaleSource, float, float]:
+    """Which signal fixed the scale; scale from depth over scale from baselines, and how many sigmas they are apart (nan
+    unless both are known).
+
+    The posterior of an anchor's depth offset tells: as wide as its prior, depth was needed; far tighter, the
+    baselines between the anchors know the scale by themselves. The part of the prior's variance that the matches
+    took away is the variance of the offset's shift [innovation of a Kalman update].
+    """
+    with_depth = np.array([bool(o.has_depth.any()) for o in observations]) & (solved.active > 0)
+    if not with_depth.any():
+        return ScaleSource.BASELINES, NAN, NAN
+    if solved.active.sum() < 2:
+        return ScaleSource.DEPTH, NAN, NAN
+    narrowing = float(np.median(polished.depth_scale_narrowing[with_depth]))
+    ratio = float(np.exp(np.median(polished.depth_scale[with_depth])))
+    if narrowing > 0.9:
+        return ScaleSource.DEPTH, NAN, NAN
+    taken = np.sqrt(np.maximum(1.0 - polished.depth_scale_narrowing[with_depth] ** 2, 0.05))
+    sigmas = float(
+        np.median(np.abs(polished.depth_scale[with_depth]) / (polished.depth_scale_sigma[with_depth] * taken))
+    )
+    return (ScaleSource.BASELINES if narrowing < 0.3 else ScaleSource.BOTH), ratio, sigmas

@@ -1,0 +1,304 @@
+"""The last step: smooth errors of matcher and depth as unknowns with priors, which makes the covariance honest.
+
+A thousand matches do not average away an error that they share. Each such error is a 5×4 cosine basis with a prior
+amplitude (METHOD §3.4): a shift of the query's pixels and an error of the depth that all anchors share (a
+field over the query's image, because neighbouring anchors see the same surfaces), and for every anchor a
+shift of its pixels and an error of its own depth. Considering them would add their variance to a pose that
+ignored them; estimating them together with the pose is the optimal linear estimate under the same model, and
+its posterior is the covariance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+
+from geocorrect.geometry.camera import Camera
+from geocorrect.localize.covariance import cosine_basis, wave_amplitudes
+from geocorrect.localize.joint.normal import LAMBDA, OWN, RESIDUAL, Weights, placement, whiten
+from geocorrect.localize.joint.problem import GLOBAL, PER_ANCHOR, UNCALIBRATED_LOG_SIGMA, Problem
+from geocorrect.localize.joint.residuals import State
+from geocorrect.localize.joint.solve import Solved, robust_weights
+from geocorrect.localize.observations import Observations
+from geocorrect.localize.options import LocalizeOptions, pixel_scale
+
+Float = NDArray[np.float64]
+Int = NDArray[np.intp]
+
+POSE = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Polished:
+    """State after the linear step and (6, 6) covariance of the pose.
+
+    depth_scale: (K,) log of predicted over true depth per anchor, own and shared part together; depth_scale_sigma:
+    (K,) its prior sigma; depth_scale_narrowing: (K,) its posterior sigma over that.
+    """
+
+    state: State
+    covariance: Float
+    depth_scale: Float
+    depth_scale_sigma: Float
+    depth_scale_narrowing: Float
+
+
+@dataclass(frozen=True, eq=False)
+class _Layout:
+    """Where the unknowns stand: common [GLOBAL, query's pixel shift 2(W − 1), shared depth field W], then per anchor
+    own [PER_ANCHOR, pixel field u W, v W, depth field W].
+    """
+
+    waves: int
+
+    @property
+    def shared_depth(self) -> int:
+        """First column of the shared depth field: the offset that all anchors share."""
+        return GLOBAL + 2 * (self.waves - 1)
+
+    @property
+    def n_common(self) -> int:
+        """Unknowns that all anchors share."""
+        return self.shared_depth + self.waves
+
+    @property
+    def n_own(self) -> int:
+        """Unknowns of one anchor."""
+        return PER_ANCHOR + 3 * self.waves
+
+    def start(self, n: int) -> int:
+        """First column of anchor n."""
+        return self.n_common + self.n_own * n
+
+    def columns(self, component: int) -> Int:
+        """Columns of a block of one anchor (common, then own) that the pixel residual u (0), v (1) or the depth (2)
+        depends on.
+        """
+        own = self.n_common + PER_ANCHOR
+        field = np.arange(self.waves) + own + component * self.waves
+        common = np.arange(self.n_common if component == 2 else self.shared_depth)
+        return np.concatenate([common, np.arange(self.n_common, own), field])
+
+
+def polish(
+    problem: Problem,
+    solved: Solved,
+    observations: Sequence[Observations],
+    camera: Camera,
+    prior: Float,
+    options: LocalizeOptions,
+) -> Polished | None:
+    """One Gauss–Newton step over pose, nuisances and smooth fields; None when the pose is not determined."""
+    layout = _Layout(len(wave_amplitudes(camera)))
+    fields = _Fields.of(problem, solved, observations, camera, options)
+    information, gradient = _normal_equations(problem, solved, layout, fields, prior)
+    own_start = np.array([layout.start(n) for n in range(problem.n_anchors)])
+    # Only the step and a few columns of the inverse are asked for: no full inverse of some hundred unknowns.
+    asked = np.concatenate([np.arange(POSE), [layout.shared_depth], own_start])
+    right = np.zeros((len(gradient), 1 + len(asked)))
+    right[:, 0] = gradient
+    right[asked, 1 + np.arange(len(asked))] = 1.0
+    try:
+        solution = cho_solve(cho_factor(information, lower=True, check_finite=False), right, check_finite=False)
+    except np.linalg.LinAlgError:
+        return None
+    step, columns = solution[:, 0], solution[:, 1:]
+    covariance = columns[:POSE, :POSE]
+    if not np.isfinite(solution).all() or (np.diag(covariance) <= 0).any():
+        return None
+    own_steps = [step[at : at + PER_ANCHOR] for at in own_start]
+    state = solved.state.stepped(np.concatenate([step[:GLOBAL], *own_steps]), np.zeros(problem.n_tracks))
+    scale, expected, narrowing = _depth_scale(
+        state, float(step[layout.shared_depth]), columns[asked[POSE:], POSE:], fields.offset_sigma, prior
+    )
+    return Polished(state, (covariance + covariance.T) / 2, scale, expected, narrowing)
+
+
+def _depth_scale(
+    state: State, shared_step: float, covariance: Float, amplitude: Float, prior: Float
+) -> tuple[Float, Float, Float]:
+    """(K,) log depth scale, own offset minus the shared one (the signs of their derivatives), its prior sigma and its
+    narrowing.
+
+    covariance: (1 + K, 1 + K) of the shared offset and the anchors' own; amplitude: (K,) of the shared offset.
+    """
+    variance = np.diag(covariance)[1:] + amplitude**2 * covariance[0, 0]
+    variance = variance - 2 * amplitude * covariance[1:, 0]
+    expected = 1.0 / prior[GLOBAL::PER_ANCHOR] + amplitude**2
+    narrowing = np.sqrt(np.maximum(variance, 0.0) / expected)
+    return state.beta - amplitude * shared_step, np.sqrt(expected), narrowing
+
+
+@dataclass(frozen=True, eq=False)
+class _Fields:
+    """The smooth fields at the observations, each a basis times its prior amplitude, so that the prior of every
+    coefficient but the query's shift is 1.
+
+    query_shift: (W − 1, T) basis of the query's pixel shift, its sigma (W − 1,) px; shared_depth: (W, M);
+    own_px: (W, M) anchor's pixel field; own_depth: (W, M); offset_sigma: (K,) amplitude of the shared depth offset.
+    weights: of the residuals, with the depths weighed by their own sigma.
+    """
+
+    query_shift: Float
+    shift_sigma: Float
+    shared_depth: Float
+    own_px: Float
+    own_depth: Float
+    offset_sigma: Float
+    weights: Weights
+
+    @classmethod
+    def of(
+        cls,
+        problem: Problem,
+        solved: Solved,
+        observations: Sequence[Observations],
+        camera: Camera,
+        options: LocalizeOptions,
+    ) -> _Fields:
+        noise = options.covariance
+        # Smooth errors grow and shrink with the matcher: the residuals tell how good it is on this query.
+        quality = solved.sigma_px / solved.nominal_px
+        # Errors that are smooth over the whole image are modelled here; those of calibrated patches are finer.
+        raw = np.array([o.common_log_sigma > UNCALIBRATED_LOG_SIGMA for o in observations])[problem.anchor]
+        plain = replace(problem, depth_inflation=np.where(raw, 1.0, problem.depth_inflation))
+        waves, basis = wave_amplitudes(camera), np.ascontiguousarray(cosine_basis(problem.query_px, camera).T)
+        sigma = problem.known_depth(problem.depth_sigma) * noise.depth_field_share
+        offset = np.sqrt(noise.depth_shared) * np.array([o.common_log_sigma for o in observations])
+        amplitude = np.sqrt(noise.depth_shared) * waves[:, None] * sigma
+        amplitude[0] = np.hypot(amplitude[0], offset[problem.anchor])
+        smooth = np.empty((len(waves), len(problem.track)))
+        field_px = np.empty(len(problem.track))
+        for rows, o in zip(problem.rows, observations, strict=True):
+            smooth[:, rows] = (
+                cosine_basis(problem.anchor_px[rows], o.anchor.camera) * wave_amplitudes(o.anchor.camera)
+            ).T
+            field_px[rows] = quality * noise.anchor_field_px * pixel_scale(o.anchor.camera)
+        return cls(
+            basis[1:],
+            quality * noise.query_field_px * pixel_scale(camera) * waves[1:],
+            np.take(basis, problem.track, axis=1) * amplitude,
+            smooth * field_px,
+            smooth * (np.sqrt(1 - noise.depth_shared) * sigma),
+            amplitude[0, problem.starts[:-1]],
+            robust_weights(plain, solved.at, solved.sigma_px, 1.0, solved.active, options.joint),
+        )
+
+    def of_anchor(self, problem: Problem, n: int) -> _AnchorFields:
+        """The fields at the rows of one anchor."""
+        rows = problem.rows[n]
+        own_px, weight_px = self.own_px[:, rows], self.weights.pixel[rows]
+        return _AnchorFields(
+            np.take(self.query_shift, problem.track[rows], axis=1),
+            self.shared_depth[:, rows],
+            (own_px, own_px, self.own_depth[:, rows]),
+            (weight_px, weight_px, self.weights.depth[rows]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _AnchorFields:
+    """The fields at one anchor's observations (m): the query's shift (W − 1, m), the shared depth field (W, m), and for
+    each of the residuals u, v, log depth its own field (W, m) and its weights (m,).
+    """
+
+    query_shift: Float
+    shared_depth: Float
+    own: tuple[Float, Float, Float]
+    weights: tuple[Float, Float, Float]
+
+
+def _normal_equations(
+    problem: Problem, solved: Solved, layout: _Layout, fields: _Fields, prior: Float
+) -> tuple[Float, Float]:
+    """(H, b) over common and own unknowns with the λ eliminated."""
+    size = layout.start(problem.n_anchors)
+    information, gradient = _priors(problem, solved.state, layout, fields, prior)
+    whitened = whiten(problem, solved.state, solved.at, fields.weights)
+    # Tracks of one anchor alone touch its columns only; the full width is needed for the shared ones.
+    shared = np.bincount(problem.track, minlength=problem.n_tracks) > 1
+    place = np.cumsum(shared) - 1
+    coupling = np.zeros((size, int(shared.sum())))
+    track_information, track_gradient = np.full(coupling.shape[1], 1e-6), np.zeros(coupling.shape[1])
+    for n, (rows, placed) in enumerate(zip(problem.rows, placement(problem, solved.state), strict=True)):
+        block = _anchor_block(whitened[:, :, rows], placed, fields.of_anchor(problem, n), layout)
+        tracks = problem.track[rows]
+        alone = ~shared[tracks]
+        root = 1.0 / np.sqrt(1e-6 + block.along_squared[alone])
+        scaled = block.coupling[:, alone] * root
+        mine = block.information - scaled @ scaled.T
+        pull = block.gradient - scaled @ (root * block.along_gradient[alone])
+        common, own = slice(0, layout.n_common), slice(layout.start(n), layout.start(n + 1))
+        at = place[tracks[~alone]]
+        for to, part in ((common, slice(0, layout.n_common)), (own, slice(layout.n_common, None))):
+            information[to, common] += mine[part, : layout.n_common]
+            information[to, own] += mine[part, layout.n_common :]
+            gradient[to] += pull[part]
+            coupling[to, at] += block.coupling[part, ~alone]
+        track_information[at] += block.along_squared[~alone]
+        track_gradient[at] += block.along_gradient[~alone]
+    root = 1.0 / np.sqrt(track_information)
+    coupling *= root
+    return information - coupling @ coupling.T, gradient - coupling @ (root * track_gradient)
+
+
+def _priors(problem: Problem, state: State, layout: _Layout, fields: _Fields, prior: Float) -> tuple[Float, Float]:
+    """(H, b) of the priors: nuisances pulled to zero from where they are, fields from zero."""
+    common = np.ones(layout.n_common)
+    common[:GLOBAL] = prior[:GLOBAL]
+    common[GLOBAL : layout.shared_depth] = np.tile(fields.shift_sigma**-2, 2)
+    own = np.ones((problem.n_anchors, layout.n_own))
+    own[:, :PER_ANCHOR] = prior[GLOBAL:].reshape(-1, PER_ANCHOR)
+    pull = -prior * state.deviations
+    gradient = np.zeros(layout.start(problem.n_anchors))
+    gradient[:GLOBAL] = pull[:GLOBAL]
+    for n, part in enumerate(pull[GLOBAL:].reshape(-1, PER_ANCHOR)):
+        gradient[layout.start(n) : layout.start(n) + PER_ANCHOR] = part
+    information = np.diag(np.concatenate([common, own.ravel()]))
+    expected, by_pose = problem.pose_prior.rows(state.rotation, state.centre)
+    information[:POSE, :POSE] += by_pose.T @ by_pose
+    gradient[:POSE] -= by_pose.T @ expected
+    return information, gradient
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """One anchor's normal equations over common and own unknowns: information (B, B), gradient (B,), and per
+    observation (…, m) the coupling with its track's λ (B, m), and λ's own information and gradient (m,).
+    """
+
+    information: Float
+    gradient: Float
+    coupling: Float
+    along_squared: Float
+    along_gradient: Float
+
+
+def _anchor_block(whitened: Float, placed: Float, fields: _AnchorFields, layout: _Layout) -> _Block:
+    """Component by component: a pixel field touches one of the three residuals, so most products are zero.
+
+    whitened: (12, 3, m) of the anchor; placed: (10, 16) its `placement`.
+    """
+    count, size = whitened.shape[2], layout.n_common + layout.n_own
+    block = _Block(np.zeros((size, size)), np.zeros(size), np.zeros((size, count)), np.zeros(count), np.zeros(count))
+    for component in range(3):
+        if not fields.weights[component].any():
+            continue  # an anchor without depth
+        root = np.sqrt(fields.weights[component])
+        d = placed.T @ whitened[:LAMBDA, component]
+        # A shift of the query's pixel is a shift of the principal point for this ray alone, the other way round.
+        parts = [d[:GLOBAL], d[7] * fields.query_shift, d[8] * fields.query_shift]
+        parts += [fields.shared_depth * root] if component == 2 else []
+        stacked = np.concatenate([*parts, d[OWN], fields.own[component] * root])
+        along, off = whitened[LAMBDA, component], whitened[RESIDUAL, component]
+        touched = layout.columns(component)
+        block.information[np.ix_(touched, touched)] += stacked @ stacked.T
+        block.gradient[touched] -= stacked @ off
+        block.coupling[touched] += stacked * along
+        np.add(block.along_squared, along**2, out=block.along_squared)
+        np.subtract(block.along_gradient, along * off, out=block.along_gradient)
+    return block

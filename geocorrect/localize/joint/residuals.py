@@ -1,0 +1,142 @@
+"""Values of the joint problem's unknowns, the residuals there, and their derivatives by the point."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from geocorrect.geometry import so3 as turns
+from geocorrect.geometry.pose import Pose
+from geocorrect.localize.joint.problem import GLOBAL, PER_ANCHOR, Problem
+
+Float = NDArray[np.float64]
+
+BEHIND_PX = 1e4
+"""Residual of a point behind its anchor: no weight is left of it."""
+MIN_LOG_DISTANCE, MAX_LOG_DISTANCE = np.log(0.3), np.log(1000.0)
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Current values: rotation (3, 3) world_from_query, centre (3,), focal φ, principal (2,) px, per anchor
+    beta (K,), move (K, 3), turn (K, 3, 3) corrections, and log_distance λ (T,).
+    """
+
+    rotation: Float
+    centre: Float
+    focal: float
+    principal: Float
+    beta: Float
+    move: Float
+    turn: Float
+    log_distance: Float
+
+    def stepped(self, shared: Float, log_distance_step: Float) -> State:
+        """State after a step (GLOBAL + PER_ANCHOR·K,) and (T,)."""
+        per_anchor = shared[GLOBAL:].reshape(-1, PER_ANCHOR)
+        turn = turns.matrices(per_anchor[:, 4:7]) @ self.turn
+        return State(
+            turns.matrices(shared[None, 3:6])[0] @ self.rotation,
+            self.centre + shared[:3],
+            float(np.clip(self.focal + shared[6], -0.5, 0.5)),
+            self.principal + shared[7:9],
+            self.beta + per_anchor[:, 0],
+            self.move + per_anchor[:, 1:4],
+            turn,
+            np.clip(self.log_distance + log_distance_step, MIN_LOG_DISTANCE, MAX_LOG_DISTANCE),
+        )
+
+    @property
+    def world_from_query(self) -> Pose:
+        """The pose."""
+        return Pose(Rotation.from_matrix(self.rotation), self.centre)
+
+    @cached_property
+    def deviations(self) -> Float:
+        """(GLOBAL + PER_ANCHOR·K,) current values of the unknowns that carry a zero-mean prior; zero for the pose."""
+        per_anchor = np.concatenate([self.beta[:, None], self.move, turns.vectors(self.turn)], axis=1)
+        return np.concatenate([np.zeros(6), [self.focal], self.principal, per_anchor.ravel()])
+
+
+@dataclass(frozen=True, eq=False)
+class Linearised:
+    """Residuals and derivatives at a state. pixel (2, M) px; depth (M,) in log depth, nan = unknown; ahead (M,) bool.
+
+    by_point: (2, 3, M) of (u, v) by Y in the anchor frame; by_depth: (M,) of the log depth by Y's z. arm: (3, M) from
+    the query's centre to the point, in the anchor's corrected frame.
+    """
+
+    pixel: Float
+    depth: Float
+    ahead: NDArray[np.bool_]
+    by_point: Float
+    by_depth: Float
+    arm: Float
+
+
+def query_rays(problem: Problem, state: State) -> Float:
+    """(3, T) query rays at the state's focal length and principal point (unit to second order)."""
+    rays: Float = (
+        problem.rays0
+        + state.focal * problem.d_focal
+        + (0.5 * state.focal**2) * problem.dd_focal
+        + state.principal[0] * problem.d_principal[0]
+        + state.principal[1] * problem.d_principal[1]
+    )
+    return rays
+
+
+def anchor_from_world(problem: Problem, state: State) -> Float:
+    """(K, 3, 3) rotations into the anchors' corrected frames."""
+    turned: Float = state.turn @ problem.rotations
+    return turned
+
+
+def residuals(problem: Problem, state: State) -> Linearised:
+    """Residuals with the derivative by the point in the anchor's frame; chain rules are `joint_normal`'s."""
+    arm, z, pixel, safe, ahead = _projected(problem, state, state.log_distance)
+    by_point = (problem.to_px - pixel[:, None] * problem.seen_ray) / safe
+    by_depth = -1.0 / z
+    if not ahead.all():
+        by_point[:, :, ~ahead] = 0.0
+        by_depth[~ahead] = 0.0
+        pixel[:, ~ahead] = BEHIND_PX
+    return Linearised(pixel, _depth_residual(problem, state, z), ahead, by_point, by_depth, arm)
+
+
+def residual_values(problem: Problem, state: State, log_distance: Float) -> tuple[Float, Float]:
+    """(pixel (…, 2, M), depth (…, M)) of `residuals` alone, for candidates of the tracks' distances (…, T) that are
+    only compared.
+    """
+    _, z, pixel, _, ahead = _projected(problem, state, log_distance)
+    return np.where(ahead[..., None, :], pixel, BEHIND_PX), _depth_residual(problem, state, z)
+
+
+def _projected(
+    problem: Problem, state: State, log_distance: Float
+) -> tuple[Float, Float, Float, Float, NDArray[np.bool_]]:
+    """Arms (…, 3, M) from the query's centre to the points in their anchors' frames, the points' z (…, M), at least
+    0.05; pixel residuals (…, 2, M); depth along the seen ray (1 where the point is not ahead); which are ahead.
+    """
+    to_point = np.take(query_rays(problem, state) * np.exp(log_distance)[..., None, :], problem.track, axis=-1)
+    turned = anchor_from_world(problem, state)
+    from_query = turned @ state.rotation
+    centre = state.move + np.einsum("nij,nj->ni", turned, state.centre - problem.centres)
+    arm, point = np.empty_like(to_point), np.empty_like(to_point)
+    for n, rows in enumerate(problem.rows):
+        arm[..., rows] = from_query[n] @ to_point[..., rows]
+        np.add(arm[..., rows], centre[n, :, None], out=point[..., rows])
+    along = (problem.seen_ray * point).sum(axis=-2)
+    ahead = along > 0.05
+    safe = np.where(ahead, along, 1.0)
+    pixel = (problem.to_px * point[..., None, :, :]).sum(axis=-2) / safe[..., None, :]
+    return arm, np.maximum(point[..., 2, :], 0.05), pixel, safe, ahead
+
+
+def _depth_residual(problem: Problem, state: State, z: Float) -> Float:
+    off: Float = problem.log_depth - np.log(z) - state.beta[problem.anchor]
+    return off

@@ -1,0 +1,157 @@
+"""Levenberg–Marquardt on the joint problem with graduated robust weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geocorrect.localize.joint.normal import Weights, normal_equations, solve_step
+from geocorrect.localize.joint.problem import Problem
+from geocorrect.localize.joint.residuals import Linearised, State, residuals
+from geocorrect.localize.options import JointOptions
+
+Float = NDArray[np.float64]
+
+
+def robust_weights(
+    problem: Problem, at: Linearised, sigma_px: float, inflation: float, active: Float, options: JointOptions
+) -> Weights:
+    """Geman–McClure on pixels; Cauchy on depth, times the pixel support so that a mismatch brings no depth.
+
+    active: (K,) 0…1 switches of the anchors.
+    """
+    gamma2 = (options.robust_px * inflation) ** 2
+    squared = (at.pixel**2).sum(axis=0) / sigma_px**2
+    support = (gamma2 / (gamma2 + squared)) ** 2 * active[problem.anchor] * at.ahead
+    sigma = problem.depth_sigma * problem.depth_inflation
+    ratio = at.depth / sigma
+    depth = problem.known_depth(support / ((1 + ratio**2 / (options.robust_depth * inflation) ** 2) * sigma**2))
+    return Weights(support / sigma_px**2, depth, support)
+
+
+def weighted_cost(problem: Problem, state: State, at: Linearised, weights: Weights, prior: Float) -> float:
+    """The quadratic that a step must lower, with the weights held fixed (majoriser of the robust cost)."""
+    pixel = weights.pixel @ (at.pixel**2).sum(axis=0)
+    expected, _ = problem.pose_prior.rows(state.rotation, state.centre)
+    depth = weights.depth @ problem.known_depth(at.depth) ** 2
+    return float(pixel + depth + prior @ state.deviations**2 + expected @ expected)
+
+
+@dataclass(frozen=True, eq=False)
+class Solved:
+    """End of the robust iterations: state, residuals and weights there, pixel sigma found and
+    expected, anchors' switches (K,).
+    """
+
+    state: State
+    at: Linearised
+    weights: Weights
+    sigma_px: float
+    nominal_px: float
+    active: Float
+
+
+def minimise(
+    problem: Problem, state: State, prior_information: Float, sigma_px: float, options: JointOptions
+) -> Solved:
+    """Graduated robust Levenberg–Marquardt from a hypothesis; anchors that lose their support are switched off as
+    a whole.
+    """
+    noise = _Noise(sigma_px, sigma_px, np.ones(problem.n_anchors))
+    schedule = [(inflation, options.iterations_per_level) for inflation in options.graduation]
+    return _graduated(problem, state, prior_information, noise, schedule, options)
+
+
+def refine(problem: Problem, state: State, prior_information: Float, found: Solved, options: JointOptions) -> Solved:
+    """The last levels again from `state`, with more matches than `found` was solved with; its noise and its switched
+    off anchors are kept.
+    """
+    noise = _Noise(found.sigma_px, found.nominal_px, found.active)
+    schedule = [(inflation, options.iterations_per_level) for inflation in options.final_graduation[:-1]]
+    schedule.append((options.final_graduation[-1], options.final_iterations))
+    return _graduated(problem, state, prior_information, noise, schedule, options)
+
+
+@dataclass(frozen=True, eq=False)
+class _Noise:
+    """Pixel sigma found and expected, and the anchors' switches (K,)."""
+
+    sigma_px: float
+    nominal_px: float
+    active: Float
+
+
+def _graduated(
+    problem: Problem,
+    state: State,
+    prior_information: Float,
+    noise: _Noise,
+    schedule: Sequence[tuple[float, int]],
+    options: JointOptions,
+) -> Solved:
+    """schedule: the inflation of the robust scales and how many iterations it lasts, level by level."""
+    sigma_px, active = noise.sigma_px, noise.active
+    damping = 1e-3
+    at = residuals(problem, state)
+    for inflation, iterations in schedule:
+        for _ in range(iterations):
+            weights = robust_weights(problem, at, sigma_px, inflation, active, options)
+            state, at, damping, moved = _descend(problem, state, at, weights, prior_information, damping)
+            if moved < options.converged_m:
+                break
+        if inflation <= 2.0:
+            weights = robust_weights(problem, at, sigma_px, inflation, active, options)
+            active = _switch(problem, weights, active, options)
+            sigma_px = _noise_px(problem, at, weights, noise.nominal_px, options)
+    weights = robust_weights(problem, at, sigma_px, schedule[-1][0], active, options)
+    return Solved(state, at, weights, sigma_px, noise.nominal_px, active)
+
+
+def _descend(
+    problem: Problem, state: State, at: Linearised, weights: Weights, prior: Float, damping: float
+) -> tuple[State, Linearised, float, float]:
+    """One accepted step (or none after six refusals): new state, residuals, damping and how far the camera
+    moved in metres.
+    """
+    system = normal_equations(problem, state, at, weights, prior)
+    cost = weighted_cost(problem, state, at, weights, prior)
+    for _ in range(6):
+        try:
+            shared, along = solve_step(system, damping)
+        except np.linalg.LinAlgError:
+            damping *= 10
+            continue
+        candidate = state.stepped(shared, along)
+        there = residuals(problem, candidate)
+        if np.isfinite(shared).all() and weighted_cost(problem, candidate, there, weights, prior) <= cost:
+            moved = float(np.linalg.norm(shared[:3]) + np.linalg.norm(shared[3:6]))
+            return candidate, there, max(damping * 0.2, 1e-6), moved
+        damping = max(damping * 8, 1e-4)
+    return state, at, damping, 0.0
+
+
+def _switch(problem: Problem, weights: Weights, active: Float, options: JointOptions) -> Float:
+    """Anchors whose mean support has fallen below the limit go dark, unless that would leave none."""
+    total = np.bincount(problem.anchor, weights.support, problem.n_anchors)
+    count = np.maximum(np.bincount(problem.anchor, minlength=problem.n_anchors), 1)
+    keep = (total / count >= options.min_anchor_support) & (active > 0)
+    return keep.astype(float) if keep.any() else active
+
+
+def _noise_px(problem: Problem, at: Linearised, weights: Weights, nominal_px: float, options: JointOptions) -> float:
+    """Pixel sigma of the supported residuals, with the freedom that the λ have taken; within a factor of the
+    nominal.
+    """
+    squared = (at.pixel**2).sum(axis=0)
+    inlier = weights.support > 0.25
+    if inlier.sum() < 20:
+        return nominal_px
+    freed = len(np.unique(problem.track[inlier & (weights.depth < weights.pixel)]))
+    freedom = max(2.0 * inlier.sum() - freed, 0.5 * inlier.sum())
+    # Mean square inside the support > 0.25 cut of a normal: about 15 % is cut away at γ = 3.
+    sigma = float(np.sqrt(1.15 * squared[inlier].sum() / freedom))
+    low, high = options.sigma_range
+    return float(np.clip(sigma, low * nominal_px, high * nominal_px))

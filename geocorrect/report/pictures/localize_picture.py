@@ -1,0 +1,201 @@
+"""The picture of `geocorrect localize`: matches with the best anchor, epipolar residuals, the pose on a map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from geocorrect.errors import Status
+from geocorrect.geometry.frame import pitch_roll_deg
+from geocorrect.io.atomic_file import atomic_path
+from geocorrect.localize.correct import Explanation
+from geocorrect.localize.observations import Observations, focal_px, unit_rays
+from geocorrect.localize.solution import Solution
+from geocorrect.localize.verify import sampson_rad
+from geocorrect.records import AnchorView, Correction, ImageArray, Query
+from geocorrect.report.pictures.localize_map import draw_map, draw_zoom
+
+Float = NDArray[np.float64]
+Bool = NDArray[np.bool_]
+WIDTH_IN = 15.0
+HEIGHT_PX = 700
+NO_BASELINE_M = 0.02
+"""An anchor this close has no epipolar lines; the angle between the rays takes their place."""
+MAX_LINES = 150
+INLIER, OUTLIER = "#2ca02c", "#d62728"
+
+
+@dataclass(frozen=True, eq=False)
+class PictureFacts:
+    """What is drawn. views: the anchors that were matched; lines: the answer in words."""
+
+    query: Query
+    explanation: Explanation
+    views: tuple[AnchorView, ...]
+    lines: tuple[str, ...] = ()
+
+
+def draw_localization(facts: PictureFacts, path: Path) -> None:
+    """Write a PNG, whole or not at all; OutputError naming it. Without a pose it shows how far the method got."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    title, pair = _title(facts), _Pair.of(facts)
+    pair_in = WIDTH_IN * pair.canvas.shape[0] / pair.canvas.shape[1]
+    pair_in = min(pair_in, 6.0)
+    figure = Figure(figsize=(WIDTH_IN, pair_in + 5.2 + 0.21 * len(title)), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle("\n".join(title), ha="left", x=0.01, fontsize=10.5, linespacing=1.35)
+    grid = figure.add_gridspec(2, 3, height_ratios=[pair_in + 0.3, 4.6], width_ratios=[1.45, 1.0, 0.75])
+    _draw_matches(figure.add_subplot(grid[0, :]), pair)
+    _draw_residuals(figure, figure.add_subplot(grid[1, 0]), facts)
+    draw_map(figure.add_subplot(grid[1, 1]), facts.query, facts.explanation, facts.views)
+    draw_zoom(figure.add_subplot(grid[1, 2]), facts.explanation)
+    with atomic_path(path) as unfinished:
+        figure.savefig(unfinished, dpi=110, format="png")
+
+
+@dataclass(frozen=True)
+class _Upright:
+    """Quarter turns that bring the raw sensor picture upright, as its pose says; none without a pose."""
+
+    turns: int
+    size: tuple[int, int]
+
+    @classmethod
+    def of(cls, facts: PictureFacts) -> _Upright:
+        solution, size = facts.explanation.solution, (facts.query.camera.width, facts.query.camera.height)
+        roll_deg = 0.0 if solution is None else pitch_roll_deg(solution.world_from_cam)[1]
+        return cls(round(roll_deg / 90.0) % 4 if np.isfinite(roll_deg) else 0, size)
+
+    def turned(self, pixels: ImageArray) -> ImageArray:
+        """The picture upright."""
+        return np.ascontiguousarray(np.rot90(pixels, self.turns))
+
+    def moved(self, px: Float) -> Float:
+        """Pixels (N, 2) of the raw picture in the upright one."""
+        u, v = px[:, 0], px[:, 1]
+        right, bottom = self.size[0] - 1, self.size[1] - 1
+        columns = {0: (u, v), 1: (v, right - u), 2: (right - u, bottom - v), 3: (bottom - v, u)}[self.turns]
+        return np.stack(columns, axis=1)
+
+
+def _title(facts: PictureFacts) -> list[str]:
+    result = facts.explanation.result
+    status = result.status if isinstance(result, Correction) else Status.REJECTED
+    return [f"{facts.query.image_id}: {status.value}", *(line for line in facts.lines if line != status.value)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """The photo beside the anchor with most inliers (without a pose: most verified matches).
+
+    start, end: (N, 2) pixels of the canvas; inlier, rejected: (N,), neither where the solver left a match aside.
+    """
+
+    canvas: ImageArray
+    title: str
+    start: Float
+    end: Float
+    inlier: Bool
+    rejected: Bool
+
+    @classmethod
+    def of(cls, facts: PictureFacts) -> _Pair:
+        upright, used = _Upright.of(facts), facts.explanation.observations
+        photo, photo_scale = _at_height(upright.turned(facts.query.pixels))
+        if not used:
+            none = np.zeros(0, bool)
+            title = "no anchor has matches that two views of a still scene can explain"
+            return cls(photo, title, np.zeros((0, 2)), np.zeros((0, 2)), none, none)
+        judged = _judged(facts)
+        best = int(np.argmax([inlier.sum() or len(inlier) * 1e-6 for inlier, _ in judged]))
+        o, (inlier, rejected) = used[best], judged[best]
+        view = next(view for view in facts.views if view.anchor.id == o.anchor.id)
+        anchor, anchor_scale = _at_height(view.pixels)
+        gap = np.full((HEIGHT_PX, 12, 3), 255, np.uint8)
+        title = (
+            f"matches with anchor {o.anchor.id}: {o.n_matches} found, {len(o)} fit two views of a still scene; "
+            f"{int(inlier.sum())} inliers (green), {int(rejected.sum())} rejected (red)"
+        )
+        end = o.anchor_px * anchor_scale + [photo.shape[1] + gap.shape[1], 0]
+        return cls(
+            np.hstack([photo, gap, anchor]), title, upright.moved(o.query_px) * photo_scale, end, inlier, rejected
+        )
+
+
+def _judged(facts: PictureFacts) -> list[tuple[Bool, Bool]]:
+    """Per anchor (inlier, rejected) of its matches; without a pose all are rejected."""
+    solution, used = facts.explanation.solution, facts.explanation.observations
+    if solution is None:
+        return [(np.zeros(len(o), bool), np.ones(len(o), bool)) for o in used]
+    return [(fit.inliers, ~fit.inliers & np.isfinite(fit.residual_px)) for fit in solution.fits]
+
+
+def _draw_matches(axes: Any, pair: _Pair) -> None:
+    axes.set_axis_off()
+    axes.imshow(pair.canvas)
+    axes.set_title(pair.title, fontsize=10)
+    for rows, colour in ((pair.rejected, OUTLIER), (pair.inlier, INLIER)):
+        for row in _spread(np.flatnonzero(rows)):
+            line = np.stack([pair.start[row], pair.end[row]])
+            axes.plot(line[:, 0], line[:, 1], color=colour, linewidth=0.6, alpha=0.55)
+        for points in (pair.start[rows], pair.end[rows]):
+            axes.plot(points[:, 0], points[:, 1], ".", color=colour, markersize=2.5)
+
+
+def _draw_residuals(figure: Any, axes: Any, facts: PictureFacts) -> None:
+    """How far each match is from its epipolar line under the solution, in pixels of the photo."""
+    upright = _Upright.of(facts)
+    axes.imshow(cv2.cvtColor(upright.turned(facts.query.pixels), cv2.COLOR_RGB2GRAY), cmap="gray", alpha=0.6)
+    axes.set_axis_off()
+    solution = facts.explanation.solution
+    if solution is None:
+        axes.set_title("no pose, no residuals", fontsize=10)
+        return
+    raw_px, residual = _residuals(facts.query, facts.explanation.observations, solution)
+    px = upright.moved(raw_px)
+    inlier, rejected = (np.concatenate(parts) for parts in zip(*_judged(facts), strict=True))
+    axes.plot(*px[rejected].T, "x", color=OUTLIER, markersize=3, alpha=0.4)
+    top = float(max(np.percentile(residual[inlier], 95), 0.5)) if inlier.any() else 1.0
+    dots = axes.scatter(*px[inlier].T, c=residual[inlier], s=8, cmap="viridis_r", vmin=0, vmax=top)
+    figure.colorbar(dots, ax=axes, label="distance from the epipolar line, px", shrink=0.75, extend="max")
+    median = float(np.median(residual[inlier])) if inlier.any() else float("nan")
+    axes.set_title(
+        f"epipolar residuals with all {len(solution.fits)} anchors: median {median:.2f} px, n = {int(inlier.sum())}",
+        fontsize=10,
+    )
+
+
+def _residuals(query: Query, observations: Sequence[Observations], solution: Solution) -> tuple[Float, Float]:
+    """(px (N, 2), residual (N,) px) of the matches with all anchors, with the photo's camera as it was estimated."""
+    camera = solution.query_camera or query.camera
+    focal, parts = focal_px(camera), []
+    for o in observations:
+        query_from_anchor = solution.world_from_cam.inverse() @ o.anchor.world_from_cam
+        rotation, direction = query_from_anchor.rotation.as_matrix(), query_from_anchor.translation_m
+        rays = unit_rays(camera, o.query_px)
+        if np.linalg.norm(direction) > NO_BASELINE_M:
+            parts.append(focal * sampson_rad(rays, o.anchor_rays, rotation, direction))
+        else:
+            parts.append(focal * np.linalg.norm(np.cross(rays, o.anchor_rays @ rotation.T), axis=1))
+    return np.concatenate([o.query_px for o in observations]), np.concatenate(parts)
+
+
+def _at_height(pixels: ImageArray) -> tuple[ImageArray, Float]:
+    """The photo at the height of the panel, and the scale (x, y) of its pixels."""
+    height, width = pixels.shape[:2]
+    size = (max(1, round(width * HEIGHT_PX / height)), HEIGHT_PX)
+    resized = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return resized, np.array([size[0] / width, size[1] / height])
+
+
+def _spread(rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """At most MAX_LINES of the rows, evenly."""
+    return rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MAX_LINES)).astype(int))] if len(rows) else rows

@@ -1,0 +1,162 @@
+"""From an adjusted sequence to results: photos without a result are placed, good results sharpened, wrong ones flagged.
+
+One rule for every photo, on what the *others* predict for it: predicted 68 % horizontal error and rotation error up to
+the first limits are accepted, up to the second wait for review, beyond them nothing is said. The reported position
+takes no part in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geocorrect.errors import Reason, Status
+from geocorrect.geometry.pose import Pose
+from geocorrect.localize.covariance import heading_sigma_deg, horizontal_sigma_m
+from geocorrect.records import Correction, Evidence, Rejection, Result, ScaleSource
+from geocorrect.sequences.adjust import SequencePose, SequenceSolution
+from geocorrect.sequences.options import SEQUENCE_MATCHER, SequenceOptions
+
+Float = NDArray[np.float64]
+
+
+class Change(StrEnum):
+    """What the sequence does to a photo."""
+
+    PLACED = "placed"
+    SHARPENED = "sharpened"
+    CONFIRMED = "confirmed"
+    DOUBTED = "doubted"
+    FLAGGED = "flagged"
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """A photo of the motion: its own result, and its reported position (3,) in the scene's ENU, nan where unknown."""
+
+    image_id: str
+    own: Result | None
+    reported_enu_m: Float
+
+
+@dataclass(frozen=True, eq=False)
+class SequenceResult:
+    """A result that the sequence brings, and what it changes."""
+
+    result: Result
+    change: Change
+
+
+def sequence_results(
+    members: Sequence[Member], solution: SequenceSolution, motion_name: str, options: SequenceOptions
+) -> list[SequenceResult]:
+    """What changes; photos that the sequence has nothing new to say about are left out.
+
+    PLACED: no result of its own, now a correction. SHARPENED: a smaller predicted error. CONFIRMED: waited for review,
+    and the others alone would have put it there. DOUBTED, FLAGGED: contradicts the others; a rejection when they alone
+    are sure where it was taken, else for review. motion_name: where the motion comes from, kept as provenance.
+    """
+    oracle = any(
+        isinstance(m.own, Correction) and not p.is_outlier and m.own.evidence.depth_is_oracle
+        for m, p in zip(members, solution.poses, strict=True)
+    )
+    judge = _Judge(options, motion_name, oracle)
+    found = [judge.member(member, pose) for member, pose in zip(members, solution.poses, strict=True)]
+    return [result for result in found if result is not None]
+
+
+@dataclass(frozen=True)
+class _Judge:
+    options: SequenceOptions
+    motion_name: str
+    oracle: bool
+
+    def member(self, member: Member, adjusted: SequencePose) -> SequenceResult | None:
+        if not isinstance(member.own, Correction):
+            return self._placed(member, adjusted)
+        if adjusted.is_outlier:
+            return self._contradicted(member.own, adjusted)
+        return self._agreeing(member.own, adjusted)
+
+    def status(self, covariance: Float) -> Status | None:
+        """The rule; None: too uncertain to say anything."""
+        error_m, o = horizontal_sigma_m(covariance), self.options
+        rotation_deg = float(np.degrees(np.sqrt(np.linalg.eigvalsh(covariance[3:, 3:])[-1])))
+        if error_m <= o.accept_error_m and rotation_deg <= o.accept_rotation_deg:
+            return Status.ACCEPTED
+        if error_m <= o.review_error_m and rotation_deg <= o.review_rotation_deg:
+            return Status.REVIEW
+        return None
+
+    def _placed(self, member: Member, adjusted: SequencePose) -> SequenceResult | None:
+        status = self.status(_covariance(adjusted.world_from_cam))
+        if status is None:
+            return None
+        pose = adjusted.world_from_cam
+        evidence = Evidence(
+            matcher=SEQUENCE_MATCHER,
+            depth=self.motion_name,
+            depth_is_oracle=self.oracle,
+            scale_source=ScaleSource.SEQUENCE,
+            displacement_m=float(np.linalg.norm((pose.translation_m - member.reported_enu_m)[:2])),
+            gate=_statistics(adjusted),
+        )
+        return SequenceResult(_correction(member.image_id, pose, status, evidence), Change.PLACED)
+
+    def _agreeing(self, own: Correction, adjusted: SequencePose) -> SequenceResult | None:
+        pose = adjusted.world_from_cam
+        shrinks = horizontal_sigma_m(_covariance(pose)) < (1.0 - self.options.min_gain) * own.expected_error_m
+        alone = adjusted.innovation and self.status(adjusted.innovation.predicted_covariance)
+        confirmed = own.status is Status.REVIEW and alone is Status.ACCEPTED
+        if not (shrinks or confirmed):
+            return None
+        status = Status.ACCEPTED if confirmed else own.status
+        change = Change.CONFIRMED if confirmed else Change.SHARPENED
+        return SequenceResult(_correction(own.image_id, pose, status, _extended(own.evidence, adjusted)), change)
+
+    def _contradicted(self, own: Correction, adjusted: SequencePose) -> SequenceResult | None:
+        assert adjusted.innovation is not None
+        evidence, apart = _extended(own.evidence, adjusted), adjusted.innovation
+        if self.status(apart.predicted_covariance) is not None:
+            detail = (
+                f"{apart.apart_m:.1f} m and {apart.apart_deg:.1f}° from where its sequence puts it "
+                f"({apart.distance:.0f} standard deviations)"
+            )
+            return SequenceResult(Rejection(own.image_id, Reason.SEQUENCE_OUTLIER, detail, evidence), Change.FLAGGED)
+        if own.status is Status.REVIEW:
+            return None
+        return SequenceResult(replace(own, status=Status.REVIEW, evidence=evidence), Change.DOUBTED)
+
+
+def _correction(image_id: str, pose: Pose, status: Status, evidence: Evidence) -> Correction:
+    covariance = _covariance(pose)
+    error_m, heading_deg = horizontal_sigma_m(covariance), heading_sigma_deg(covariance)
+    return Correction(image_id, pose, status, error_m, heading_deg, evidence)
+
+
+def _extended(evidence: Evidence, adjusted: SequencePose) -> Evidence:
+    """The photo's own evidence, with what the sequence says and a matcher that names it."""
+    gate = dict(evidence.gate) | _statistics(adjusted)
+    return replace(evidence, matcher=f"{evidence.matcher}+{SEQUENCE_MATCHER}", gate=gate)
+
+
+def _statistics(adjusted: SequencePose) -> dict[str, float]:
+    """What the decision rests on, for the evidence record; nan where it does not apply."""
+    apart = adjusted.innovation
+    return {
+        "sequence_weight": adjusted.weight,
+        "sequence_images_to_result": float(adjusted.images_to_result),
+        "sequence_metres_to_result": adjusted.metres_to_result,
+        "sequence_distance": apart.distance if apart else float("nan"),
+        "sequence_apart_m": apart.apart_m if apart else float("nan"),
+        "sequence_apart_deg": apart.apart_deg if apart else float("nan"),
+    }
+
+
+def _covariance(pose: Pose) -> Float:
+    assert pose.covariance is not None
+    return pose.covariance

@@ -1,0 +1,129 @@
+"""A worker in a process of its own on this machine."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from geocorrect.workers.orphan import end_with_parent
+from geocorrect.workers.worker import Outcome, Task
+
+WorkerFactory = Callable[[], Callable[[Task], Outcome]]
+"""Makes a worker: called once per process, so that models are loaded once. Must be picklable."""
+_STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
+
+
+class ProcessSeat:
+    """See `crew.Seat`. A pool of one process: which task killed it is then never in doubt."""
+
+    def __init__(self, make_worker: WorkerFactory) -> None:
+        # Read by numpy's BLAS when the child imports it: N processes times N threads is slower than N processes.
+        for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ.setdefault(variable, "1")
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(1, context, initializer=_start_worker, initargs=(make_worker,))
+        with _held_back_signals():
+            self._ready = self._pool.submit(_process_id)
+
+    def ready(self) -> Future[object]:
+        """See `crew.Seat.ready`."""
+        return self._ready  # type: ignore[return-value]  # a future of anything
+
+    def submit(self, task: Task) -> Future[Outcome]:
+        """See `crew.Seat.submit`."""
+        try:
+            return self._pool.submit(_run_task, task)
+        except BrokenProcessPool as error:
+            failed: Future[Outcome] = Future()
+            failed.set_exception(error)
+            return failed
+
+    def died(self, error: BaseException) -> bool:
+        """See `crew.Seat.died`."""
+        return isinstance(error, BrokenProcessPool)
+
+    def require_hope(self) -> None:
+        """See `crew.Seat.require_hope`: a process that cannot start has died."""
+
+    def memory_mb(self) -> float:
+        """See `crew.Seat.memory_mb`."""
+        return resident_mb(self._ready.result()) if self._is_alive() else math.nan
+
+    def kill(self) -> None:
+        """See `crew.Seat.kill`."""
+        # Until the pool has noticed and reaped it the number cannot belong to anybody else.
+        if self._is_alive():
+            with suppress(ProcessLookupError):
+                os.kill(self._ready.result(), signal.SIGKILL)
+
+    def close(self) -> None:
+        """See `crew.Seat.close`."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _is_alive(self) -> bool:
+        return self._ready.done() and self._ready.exception() is None
+
+
+def resident_mb(process_id: int) -> float:
+    """Memory of a process of this machine in MiB; nan where there is no /proc, or no such process."""
+    try:
+        pages = int(Path(f"/proc/{process_id}/statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return math.nan
+    return pages * os.sysconf("SC_PAGESIZE") / 2**20
+
+
+@contextmanager
+def _held_back_signals() -> Iterator[None]:
+    """Signals that ask for a stop wait while the block starts a process, which inherits that.
+
+    A service manager signals the whole group; the parent alone decides what that means, also while children start.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+_worker: Callable[[Task], Outcome] | Exception | None = None
+
+
+def _start_worker(make_worker: WorkerFactory) -> None:
+    """Runs once in every worker process.
+
+    An exception is kept for the first task to raise: thrown here it would look like a death of the process.
+    """
+    import cv2
+
+    global _worker
+    end_with_parent()
+    for number in _STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+    try:
+        _worker = make_worker()
+    except Exception as error:
+        _worker = error
+
+
+def _process_id() -> int:
+    if isinstance(_worker, Exception):
+        raise _worker
+    return os.getpid()
+
+
+def _run_task(task: Task) -> Outcome:
+    assert callable(_worker)
+    return _worker(task)

@@ -1,0 +1,115 @@
+"""A run that is killed, asked to stop, or met by a second one ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from geocorrect.__main__ import run
+from geocorrect.catalog.lock import hold_scene
+from geocorrect.catalog.store import Catalog
+from geocorrect.demo.world.build import build_world
+from geocorrect.errors import ExitCode
+
+MORE = {"GEOCORRECT__BATCH__SEED": "1", "GEOCORRECT__BATCH__IMAGES_PER_TRANSACTION": "1"}
+"""Another seed is another run: every photo of the finished demo is due again."""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the demo has run on the small street."""
+    out = tmp_path_factory.mktemp("disturbed")
+    build_world(out / "world", seed=7, size="small", workers=1)
+    assert run(["demo", "--out", str(out), "--size", "small", "--workers", "1"]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def undisturbed(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What a run of the other seed stores when it is left alone."""
+    scene = copy_of(finished, tmp_path_factory.mktemp("alone"))
+    assert start(scene).wait(timeout=300) == 0
+    return results(scene)
+
+
+def copy_of(finished: Path, folder: Path) -> Path:
+    for name in ("corrections.gpkg", "geocorrect.toml"):
+        shutil.copy(finished / name, folder / name)
+    (folder / "images").symlink_to(finished / "images")
+    return folder
+
+
+def start(scene: Path, *options: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "geocorrect", "-c", str(scene / "geocorrect.toml"), "correct", *options]
+    return subprocess.Popen(command, env={**os.environ, **MORE}, stderr=subprocess.DEVNULL)
+
+
+def results(scene: Path) -> list[str]:
+    """Results of the newest run, without the time of writing."""
+    with Catalog.open(str(scene / "corrections.gpkg")) as catalog:
+        run_key = catalog.runs()[-1].run_key
+        stored = [row for row in catalog.current() if row.run_key == run_key]
+    return [row.result.image_id + place(row) for row in stored]
+
+
+def place(row: object) -> str:
+    return repr([getattr(row, name) for name in ("run_key", "lon_deg", "lat_deg", "height_m", "heading_deg")])
+
+
+def wait_for_a_result(scene: Path, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline and process.poll() is None:
+        with Catalog.open(str(scene / "corrections.gpkg")) as catalog:
+            runs = catalog.runs()
+            if len(runs) == 2 and sum(catalog.counts(runs[-1].run_key).values()) >= 1:
+                return
+        time.sleep(0.05)
+    pytest.fail("the run stored nothing")
+
+
+def test_killed_and_started_again(finished: Path, undisturbed: list[str], tmp_path: Path) -> None:
+    scene = copy_of(finished, tmp_path)
+    process = start(scene)
+    wait_for_a_result(scene, process)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert 1 <= len(results(scene)) <= len(undisturbed)
+    assert start(scene).wait(timeout=300) == 0
+    assert results(scene) == undisturbed
+    assert len(undisturbed) == 4
+
+
+def test_a_second_run_leaves_politely(finished: Path, tmp_path: Path) -> None:
+    scene = copy_of(finished, tmp_path)
+    with Catalog.open(str(scene / "corrections.gpkg")) as catalog, hold_scene(catalog.engine):
+        assert start(scene).wait(timeout=120) == ExitCode.SCENE_BUSY
+        assert len(catalog.runs()) == 1
+
+
+def test_sigterm_ends_a_run_well(finished: Path, undisturbed: list[str], tmp_path: Path) -> None:
+    scene = copy_of(finished, tmp_path)
+    process = start(scene)
+    wait_for_a_result(scene, process)
+    process.terminate()
+    # A machine so fast that nothing was left to do ends with 0; test_stopped_job.py chooses the moment itself.
+    assert process.wait(timeout=120) in (ExitCode.TERMINATED, ExitCode.OK)
+    assert start(scene).wait(timeout=300) == 0
+    assert results(scene) == undisturbed
+
+
+def test_a_run_may_be_given_little_time_or_few_images(finished: Path, undisturbed: list[str], tmp_path: Path) -> None:
+    """What is left is no failure, and the next run goes on."""
+    scene = copy_of(finished, tmp_path)
+    assert start(scene, "--max-images", "1").wait(timeout=120) == 0
+    assert len(results(scene)) == 1
+    assert start(scene, "--max-runtime", "0.01s").wait(timeout=120) == 0
+    assert len(results(scene)) == 1
+    assert start(scene, "--max-runtime", "1h").wait(timeout=300) == 0
+    assert results(scene) == undisturbed

@@ -1,0 +1,1 @@
+"""Worlds, fixtures and child programs that several tests share."""
