@@ -42,7 +42,7 @@ from geocorrect.jobs.tiles import Tiles
 from geocorrect.records import DepthMap, Image, Position, Rejection
 from geocorrect.workers import anchor_cache as anchor_reader
 from geocorrect.workers import worker
-from geocorrect.workers.anchor_cache import AnchorReader
+from geocorrect.workers.anchor_cache import AnchorCache
 from geocorrect.workers.backends import build_matcher
 from geocorrect.workers.engine import build_engine
 from geocorrect.workers.limits import GuardedWorkers
@@ -260,7 +260,7 @@ def bench_tiles(config: Path, _quick: bool) -> None:
         try:
             with Catalog.open(settings.catalog.url) as catalog:
                 planned = plan_run(settings, catalog)
-                reader = AnchorReader(settings, build_matcher(settings))
+                reader = AnchorCache(settings, build_matcher(settings))
                 tasks = [t for piece in Tiles.of(settings, catalog, planned.scene).pieces(planned.plan) for t in piece]
                 began_s = time.process_time()
                 for task in tasks:

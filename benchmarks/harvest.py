@@ -26,7 +26,7 @@ from pathlib import Path
 import httpx
 
 from geocorrect.catalog.store import Catalog
-from geocorrect.demo.mapillary_server.server import LOOKALIKE_TOKEN, LookalikeRequest, MapillaryLookalike
+from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, FakeMapillaryServer, LookalikeRequest
 from geocorrect.harvest.area import Area
 from geocorrect.harvest.harvest import HarvestPlan, run_harvest
 from geocorrect.harvest.mapillary.batches import ALL_FIELDS
@@ -49,7 +49,7 @@ def serve(count: int, latency_s: float) -> None:
     def slow(request: LookalikeRequest) -> None:
         time.sleep(latency_s)
 
-    with MapillaryLookalike(images, {image["id"]: out.getvalue() for image in images}, fault=slow) as service:
+    with FakeMapillaryServer(images, {image["id"]: out.getvalue() for image in images}, fault=slow) as service:
         print(json.dumps({"graph": service.graph_url, "tiles": service.tiles_url}), flush=True)
         sys.stdin.read()
 
@@ -57,7 +57,7 @@ def serve(count: int, latency_s: float) -> None:
 def baseline(roots: dict[str, str], sequences: list[str], folder: Path) -> int:
     """Images fetched one after the other."""
     done = 0
-    with httpx.Client(headers={"Authorization": f"OAuth {LOOKALIKE_TOKEN}"}) as graph, httpx.Client() as host:
+    with httpx.Client(headers={"Authorization": f"OAuth {FAKE_TOKEN}"}) as graph, httpx.Client() as host:
         ids: list[str] = []
         for key in sequences:
             listed = graph.get(f"{roots['graph']}/image_ids", params={"sequence_id": key}).json()["data"]
@@ -108,7 +108,7 @@ def main() -> None:
     if options.serve:
         serve(options.images, options.latency_ms / 1000)
         return
-    os.environ["MAPILLARY_TOKEN"] = LOOKALIKE_TOKEN
+    os.environ["MAPILLARY_TOKEN"] = FAKE_TOKEN
     images = city_images(options.images)
     sequences = sorted({image["sequence"] for image in images})
     west, south, east, north = CITY_BOX

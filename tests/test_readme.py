@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from geocorrect.demo.mapillary_server.server import LOOKALIKE_TOKEN, MapillaryLookalike
+from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, FakeMapillaryServer
 from geocorrect.demo.world.build import build_world, open_world
 from geocorrect.errors import REASON_TEXT, ExitCode, Reason
 
@@ -91,11 +91,11 @@ def test_commands_work_as_they_stand(demo: Path, tmp_path: Path) -> None:
     shutil.copytree(demo / "out" / "demo" / "world", tmp_path / "out" / "demo" / "world")
     world = open_world(tmp_path / "out" / "demo" / "world")
     script = "set -eu\n" + block("commands")
-    with MapillaryLookalike(world.metadata, world.photos) as service:
+    with FakeMapillaryServer(world.metadata, world.photos) as service:
         environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "MAPILLARY_TOKEN": LOOKALIKE_TOKEN,
+            "MAPILLARY_TOKEN": FAKE_TOKEN,
             "GEOCORRECT__HARVEST__GRAPH_URL": service.graph_url,
             "GEOCORRECT__HARVEST__TILES_URL": service.tiles_url,
             "GEOCORRECT__HARVEST__REQUESTS_PER_S": "50",

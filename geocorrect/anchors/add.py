@@ -81,7 +81,7 @@ class TableSource:
         return table.alignment, list(table.anchors)
 
 
-AnchorSource = VbrSource | KittiSource | TableSource
+AnchorFiles = VbrSource | KittiSource | TableSource
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class AddedAnchors:
         }
 
 
-def add_anchors(sink: AnchorSink, source: AnchorSource) -> AddedAnchors:
+def add_anchors(sink: AnchorSink, source: AnchorFiles) -> AddedAnchors:
     """Read a source whole, then store it: a damaged row or file stores nothing. InputError names file and row."""
     alignment, anchors = source.read()
     return add_anchors_to(sink, alignment, [_checked(anchor) for anchor in anchors])

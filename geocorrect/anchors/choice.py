@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from geocorrect.errors import UsageError
 
 if TYPE_CHECKING:
-    from geocorrect.anchors.add import AnchorSource, VbrSource
+    from geocorrect.anchors.add import AnchorFiles, VbrSource
 
 
 class AnchorFormat(StrEnum):
@@ -38,7 +38,7 @@ class AnchorChoice:
     geoid_undulation_m: float | None = None
     dataset: str = "table"
 
-    def source(self) -> AnchorSource:
+    def source(self) -> AnchorFiles:
         """The source, not read yet; UsageError when an option is missing or unknown."""
         from geocorrect.anchors.add import KittiSource, TableSource
         from geocorrect.anchors.readers.kitti import KittiOptions

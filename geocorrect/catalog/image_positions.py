@@ -19,7 +19,7 @@ Float = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class ImageSites:
+class ImagePositions:
     """N photos in the order of their fid, and the newest result of each under one configuration.
 
     fid (N,) int64; lon_deg, lat_deg (N,) reported, nan when unknown; heading_deg (N,) the best reported heading, nan
@@ -55,7 +55,7 @@ def best_heading_deg(quality: str, reported_deg: Any, computed_deg: Any) -> floa
     return float("nan") if reported_deg is None else float(reported_deg)
 
 
-def read_image_sites(connection: Connection, config_key: str, after_fid: int, count: int) -> ImageSites:
+def read_image_sites(connection: Connection, config_key: str, after_fid: int, count: int) -> ImagePositions:
     """The next `count` photos after a fid; `correction` is asked by its key, once per photo."""
     image, result, run = schema.image.c, schema.correction.c, schema.run.c
     newest = (
@@ -77,7 +77,7 @@ def read_image_sites(connection: Connection, config_key: str, after_fid: int, co
     rows = connection.execute(query).all()
     fid, lon, lat, heading, computed, quality, content, _, inputs, runs = zip(*rows, strict=True) if rows else [()] * 10
     best = [best_heading_deg(*values) for values in zip(quality, heading, computed, strict=True)]
-    return ImageSites(
+    return ImagePositions(
         np.array(fid, np.int64), np.array(lon, float), np.array(lat, float), np.array(best, float), tuple(content),
         tuple(inputs), np.array([-1 if number is None else number for number in runs], np.int64),
     )  # fmt: skip

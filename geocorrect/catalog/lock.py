@@ -52,7 +52,7 @@ class Holder:
 UNKNOWN = Holder("a run that has just started or ended", None)
 
 
-class SceneHold:
+class SceneLock:
     """A scene that is held. A lock on a file cannot be lost while its holder lives."""
 
     def keep(self) -> None:
@@ -60,7 +60,7 @@ class SceneHold:
 
 
 @contextmanager
-def hold_scene(engine: Engine) -> Iterator[SceneHold]:
+def lock_scene(engine: Engine) -> Iterator[SceneLock]:
     """Hold the scene for the length of the block; SceneBusyError names who holds it, and since when."""
     if engine.dialect.name == "postgresql":
         hold = _ServerHold(engine)
@@ -70,10 +70,10 @@ def hold_scene(engine: Engine) -> Iterator[SceneHold]:
             hold.release()
     else:
         with _locked_file(engine):
-            yield SceneHold()
+            yield SceneLock()
 
 
-class _ServerHold(SceneHold):
+class _ServerHold(SceneLock):
     """A session-level advisory lock on a connection of its own; the server drops it with the connection."""
 
     def __init__(self, engine: Engine) -> None:
@@ -85,7 +85,7 @@ class _ServerHold(SceneHold):
         self._connection = self._taken(connection)
 
     def keep(self) -> None:
-        """See `SceneHold.keep`."""
+        """See `SceneLock.keep`."""
         try:
             self._connection.execute(text("select 1"))
         except (DBAPIError, ResourceClosedError):

@@ -31,10 +31,10 @@ _EVERYTHING = (
     .join(schema.run, schema.run.c.fid == schema.correction.c.run_id)
     .subquery("every_result")
 )
-RUN_IN_FORCE = table("run_in_force", sql_column("fid"), sql_column("run_key"))
+ACTIVE_RUN = table("run_in_force", sql_column("fid"), sql_column("run_key"))
 _NOT_WITHDRAWN = (
-    select(schema.correction, RUN_IN_FORCE.c.run_key)
-    .join(RUN_IN_FORCE, RUN_IN_FORCE.c.fid == schema.correction.c.run_id)
+    select(schema.correction, ACTIVE_RUN.c.run_key)
+    .join(ACTIVE_RUN, ACTIVE_RUN.c.fid == schema.correction.c.run_id)
     .where(~exists(select(1).where(schema.retraction.c.correction_id == schema.correction.c.fid)))
     .subquery("not_withdrawn")
 )
@@ -59,10 +59,10 @@ def due_image_ids(connection: Connection, run_key: str) -> list[str]:
     return list(connection.execute(select(image.image_id).where(~exists(done)).order_by(image.image_id)).scalars())
 
 
-def require_run_in_force(connection: Connection, run_key: str) -> None:
+def require_active_run(connection: Connection, run_key: str) -> None:
     """DatabaseError, with the remedy, when a run or one that it rests on was rolled back."""
     fid, run = run_fid(connection, run_key), schema.run.c
-    if connection.execute(select(RUN_IN_FORCE.c.fid).where(RUN_IN_FORCE.c.fid == fid)).first():
+    if connection.execute(select(ACTIVE_RUN.c.fid).where(ACTIVE_RUN.c.fid == fid)).first():
         return
     instant, because = connection.execute(
         select(run.rolled_back_at, run.rolled_back_because).where(run.fid == fid)

@@ -14,7 +14,7 @@ from sqlalchemy import column as sql_column
 from geocorrect.catalog import schema
 from geocorrect.catalog.bulk import among
 from geocorrect.catalog.connect import with_retries
-from geocorrect.catalog.results import RUN_IN_FORCE, run_fid
+from geocorrect.catalog.results import ACTIVE_RUN, run_fid
 from geocorrect.catalog.rows.codec import checked_texts, known, number
 from geocorrect.catalog.rows.result_rows import result_from
 from geocorrect.catalog.store import Catalog
@@ -125,15 +125,15 @@ class SequenceStore:
         query = select(f.sequence_id, f.input_hash).join(schema.run, run.fid == f.run_id).where(run.run_key == run_key)
         return with_retries(self._engine, lambda c: {row[0]: row[1] for row in c.execute(query)})
 
-    def in_force_of_others(self, run_key: str, image_ids: Sequence[str]) -> set[str]:
+    def active_of_others(self, run_key: str, image_ids: Sequence[str]) -> set[str]:
         """Which of the photos have a result in force that another run of this step made."""
-        return with_retries(self._engine, lambda c: _read_in_force_of_others(c, run_key, image_ids))
+        return with_retries(self._engine, lambda c: _read_active_of_others(c, run_key, image_ids))
 
     def current(self) -> list[SequenceFinding]:
         """Findings in force, by sequence."""
         return with_retries(self._engine, _read_current)
 
-    def rest_on(self, run_key: str, basis_keys: Iterable[str]) -> None:
+    def depend_on(self, run_key: str, basis_keys: Iterable[str]) -> None:
         """Note which runs a run rests on."""
         self._write(lambda c: _write_basis(c, run_key, sorted(set(basis_keys))))
 
@@ -157,7 +157,7 @@ def _read_members(connection: Connection, sequence_ids: Sequence[str]) -> list[S
     newest = (
         select(c.image_id, func.max(c.fid).label("fid"))
         .select_from(
-            schema.correction.join(RUN_IN_FORCE, RUN_IN_FORCE.c.fid == c.run_id).join(schema.run, run.fid == c.run_id)
+            schema.correction.join(ACTIVE_RUN, ACTIVE_RUN.c.fid == c.run_id).join(schema.run, run.fid == c.run_id)
         )
         .where(
             c.image_id.in_(select(i.image_id).where(of_these)),
@@ -194,10 +194,10 @@ def _read_states(connection: Connection) -> dict[str, FindingState]:
     f, run = schema.sequence_finding.c, schema.run.c
     newest = select(func.max(f.fid)).group_by(f.sequence_id)
     query = (
-        select(f.sequence_id, run.run_key, f.input_hash, run.rolled_back_at, RUN_IN_FORCE.c.fid)
+        select(f.sequence_id, run.run_key, f.input_hash, run.rolled_back_at, ACTIVE_RUN.c.fid)
         .select_from(
             schema.sequence_finding.join(schema.run, run.fid == f.run_id).outerjoin(
-                RUN_IN_FORCE, RUN_IN_FORCE.c.fid == f.run_id
+                ACTIVE_RUN, ACTIVE_RUN.c.fid == f.run_id
             )
         )
         .where(f.fid.in_(newest))
@@ -218,7 +218,7 @@ def _read_input_hashes(connection: Connection, run_key: str, image_ids: Sequence
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
-def _read_in_force_of_others(connection: Connection, run_key: str, image_ids: Sequence[str]) -> set[str]:
+def _read_active_of_others(connection: Connection, run_key: str, image_ids: Sequence[str]) -> set[str]:
     if not image_ids:
         return set()
     run = schema.run.c

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, func, insert, select, update
 from geocorrect.catalog import image_positions as sites
 from geocorrect.catalog import migrate, results, schema
 from geocorrect.catalog.connect import connected, describe, engine_for, translated_errors, with_retries
-from geocorrect.catalog.image_positions import ImageSites, StoredImage
+from geocorrect.catalog.image_positions import ImagePositions, StoredImage
 from geocorrect.catalog.lock import Holder, holder_of
 from geocorrect.catalog.rows import references
 from geocorrect.catalog.rows import write_results as recording
@@ -70,7 +70,7 @@ class Catalog:
         return self._engine
 
     def holder(self) -> Holder | None:
-        """Who works on this scene now (`hold_scene`), None when nobody does."""
+        """Who works on this scene now (`lock_scene`), None when nobody does."""
         return holder_of(self._engine)
 
     def close(self) -> None:
@@ -170,9 +170,9 @@ class Catalog:
         found = f"{len(keys)} runs begin so" if keys else "no run begins so"
         raise DatabaseError(f"run {beginning!r}: {found}; `geocorrect db runs` lists them")
 
-    def require_run_in_force(self, run_key: str) -> None:
+    def require_active_run(self, run_key: str) -> None:
         """DatabaseError, with the remedy, when the run or one that it rests on was rolled back."""
-        self._read(lambda c: results.require_run_in_force(c, run_key))
+        self._read(lambda c: results.require_active_run(c, run_key))
 
     def images_due(self, run_key: str) -> list[str]:
         """Sorted ids of the images without a result in this run."""
@@ -182,7 +182,7 @@ class Catalog:
         """The newest generation of a configuration with its integer key, None when it never ran."""
         return self._read(lambda c: results.newest_run(c, config_key))
 
-    def image_sites(self, config_key: str, after_fid: int = 0, count: int = 20_000) -> ImageSites:
+    def image_positions(self, config_key: str, after_fid: int = 0, count: int = 20_000) -> ImagePositions:
         """The next photos after an integer key, as columns, with what their newest result under a key rests on."""
         return self._read(lambda c: sites.read_image_sites(c, config_key, after_fid, count))
 
@@ -202,7 +202,7 @@ class Catalog:
         input_hashes: by image id, of what each result rests on. A photo that has a result in this run keeps it.
         """
         now, inputs = self._clock(), input_hashes or {}
-        self._write(lambda c: recording.write_results(c, run_key, found, recording.Grounds(pairs, inputs), now))
+        self._write(lambda c: recording.write_results(c, run_key, found, recording.ResultInputs(pairs, inputs), now))
 
     def count_since(self, run_key: str, moment: datetime) -> int:
         """Results of the run stored at or after a moment (timezone-aware)."""

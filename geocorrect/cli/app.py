@@ -13,7 +13,7 @@ from geocorrect.cli.console import Invocation, invocation, open_catalog, progres
 
 if TYPE_CHECKING:
     from geocorrect.config import Settings
-    from geocorrect.jobs.correct import Allowance
+    from geocorrect.jobs.correct import RunLimits
 
 app = typer.Typer(
     name="geocorrect",
@@ -83,9 +83,9 @@ def correct(
     as_json: JsonOption = False,
 ) -> None:
     """Correct every image of the catalog that is due (no result yet, or it or its anchors changed)."""
-    from geocorrect.jobs.correct import Allowance, correct_due
+    from geocorrect.jobs.correct import RunLimits, correct_due
 
-    allowance, settings = Allowance.of(max_images, max_runtime), invocation(context).settings(catalog)
+    allowance, settings = RunLimits.of(max_images, max_runtime), invocation(context).settings(catalog)
     _work("correct", correct_due, settings, allowance, dry_run=dry_run, as_json=as_json)
 
 
@@ -104,15 +104,15 @@ def run(
     exit code is the gravest failure's. --max-runtime counts from the start; the harvest is not interrupted, and what is
     there at the end is exported.
     """
-    from geocorrect.jobs.correct import Allowance
+    from geocorrect.jobs.correct import RunLimits
     from geocorrect.jobs.pipeline import run_pipeline
 
-    allowance, settings = Allowance.of(max_images, max_runtime), invocation(context).settings(catalog)
+    allowance, settings = RunLimits.of(max_images, max_runtime), invocation(context).settings(catalog)
     _work("run", run_pipeline, settings, allowance, dry_run=dry_run, as_json=as_json)
 
 
 def _work(
-    name: str, job: Callable[..., Any], settings: Settings, allowance: Allowance, *, dry_run: bool, as_json: bool
+    name: str, job: Callable[..., Any], settings: Settings, allowance: RunLimits, *, dry_run: bool, as_json: bool
 ) -> NoReturn:
     """Do a job, hold the scene and be observed meanwhile, say what came of it and leave with its exit code."""
     from geocorrect.jobs.context import work_session

@@ -97,11 +97,11 @@ def held_catalog(settings: Settings, *, create: bool = False) -> Iterator[Catalo
     Held before it is opened, because opening one to create it may change its schema.
     """
     from geocorrect.catalog.connect import engine_for
-    from geocorrect.catalog.lock import hold_scene
+    from geocorrect.catalog.lock import lock_scene
 
     engine = engine_for(settings.catalog.url, create=create)
     try:
-        with hold_scene(engine), open_catalog(settings, create=create) as catalog:
+        with lock_scene(engine), open_catalog(settings, create=create) as catalog:
             yield catalog
     finally:
         engine.dispose()

@@ -49,7 +49,7 @@ def calibrate(
     """
     from geocorrect.errors import UsageError
     from geocorrect.jobs.anchors.calibrate import CatalogCalibration
-    from geocorrect.jobs.anchors.source import AnchorShelf
+    from geocorrect.jobs.anchors.source import AnchorSource
     from geocorrect.report.calibration_table import write_calibration_table
     from geocorrect.workers.stop import stop_on_signal
 
@@ -57,7 +57,7 @@ def calibrate(
         raise UsageError(f"--report {report}: name a .csv or .html file")
     settings = _calibrating(invocation(context).settings(catalog), depth)
     with open_catalog(settings) as store, stop_on_signal() as stop, progress_bar("calibrate") as progress:
-        work = CatalogCalibration(settings, AnchorShelf.of_catalog(store))
+        work = CatalogCalibration(settings, AnchorSource.of_catalog(store))
         outcome = work.count() if dry_run else work.run(stop, progress)
     where = report or settings.calibrations.folder / "report.html"
     if not dry_run and outcome.rows:
@@ -112,13 +112,13 @@ def scale(
     """
     from geocorrect.config import with_depth
     from geocorrect.jobs.anchors.scales import measure_scales
-    from geocorrect.jobs.anchors.source import AnchorShelf
+    from geocorrect.jobs.anchors.source import AnchorSource
 
     settings = invocation(context).settings(catalog)
     if depth is not None:
         settings = with_depth(settings, depth)
     with open_catalog(settings) as store, progress_bar("scale") as progress:
-        survey = measure_scales(settings, AnchorShelf.of_catalog(store), progress, tuple(drive or ()))
+        survey = measure_scales(settings, AnchorSource.of_catalog(store), progress, tuple(drive or ()))
     if as_json:
         write_json(survey.as_json())
     else:

@@ -56,7 +56,7 @@ def export(
             withdrawn=False,
         )
         if wanted.run_key is not None:
-            store.require_run_in_force(wanted.run_key)
+            store.require_active_run(wanted.run_key)
         count = _count(store, wanted) if dry_run else export_catalog(store, path, chosen, wanted)
     if as_json:
         write_json({"path": str(path), "format": chosen.value, "count": count, "written": not dry_run})

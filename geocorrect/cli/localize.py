@@ -16,7 +16,7 @@ from geocorrect.errors import ExitCode, UsageError
 if TYPE_CHECKING:
     from geocorrect.catalog.store import Catalog
     from geocorrect.config import Settings
-    from geocorrect.jobs.anchors.source import AnchorShelf
+    from geocorrect.jobs.anchors.source import AnchorSource
     from geocorrect.records import Position
 
 
@@ -87,15 +87,15 @@ def localize(
 
 
 @contextmanager
-def _shelf(settings: Settings, choice: AnchorChoice | None) -> Iterator[tuple[AnchorShelf, Catalog | None]]:
+def _shelf(settings: Settings, choice: AnchorChoice | None) -> Iterator[tuple[AnchorSource, Catalog | None]]:
     """The anchors, and the catalog that they come from, if they come from one."""
-    from geocorrect.jobs.anchors.source import AnchorShelf
+    from geocorrect.jobs.anchors.source import AnchorSource
 
     if choice is not None:
-        yield AnchorShelf.of_source(choice.source()), None
+        yield AnchorSource.of_source(choice.source()), None
     else:
         with open_catalog(settings) as catalog:
-            yield AnchorShelf.of_catalog(catalog), catalog
+            yield AnchorSource.of_catalog(catalog), catalog
 
 
 def _with_catalog(settings: Settings, anchors: str) -> Settings:

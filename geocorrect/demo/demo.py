@@ -27,7 +27,7 @@ from geocorrect.anchors.readers.vbr import VbrOptions
 from geocorrect.catalog.run import StoredResult
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings, load_settings
-from geocorrect.demo.mapillary_server.server import LOOKALIKE_TOKEN, MapillaryLookalike
+from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, FakeMapillaryServer
 from geocorrect.demo.outcome import Outcome
 from geocorrect.demo.picture import before_after
 from geocorrect.demo.summary import summarise
@@ -148,7 +148,7 @@ def _add_anchors(catalog: Catalog, world: DemoWorld) -> None:
 
 def _harvest(settings: Settings, catalog: Catalog, world: DemoWorld) -> HarvestReport:
     """The ordinary harvester against the look-alike, over real HTTP."""
-    with MapillaryLookalike(world.metadata, world.photos) as service, _token(LOOKALIKE_TOKEN):
+    with FakeMapillaryServer(world.metadata, world.photos) as service, _token(FAKE_TOKEN):
         options = replace(settings.harvest, graph_url=service.graph_url, tiles_url=service.tiles_url)
         plan = HarvestPlan(_area(world), settings.images.folder)
         return run_harvest(options, plan, catalog)

@@ -32,7 +32,7 @@ def export_catalog(
     chosen = format_of(path) if kind is None else Format(kind)
     asked = replace(wanted or ResultFilter(status=CORRECTED), withdrawn=False)
     if asked.run_key is not None and chosen is not Format.QGIS_PROJECT:
-        catalog.require_run_in_force(asked.run_key)
+        catalog.require_active_run(asked.run_key)
     count = _write(catalog, path, chosen, asked)
     if chosen in STYLED_BESIDE:
         from geocorrect.export.styles import write_qml_beside

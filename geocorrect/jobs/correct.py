@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings
 from geocorrect.errors import ExitCode, Reason
-from geocorrect.jobs.context import Session, joined
+from geocorrect.jobs.context import JobContext, use_or_create
 from geocorrect.jobs.duration import seconds
 from geocorrect.jobs.run import RunSummary, plan_run, run_batch
 from geocorrect.jobs.run_identity import present_run_key
@@ -57,7 +57,7 @@ class JobOutcome:
 
 
 @dataclass(frozen=True)
-class Allowance:
+class RunLimits:
     """How much a job may do: images, and seconds counted from when this object is made."""
 
     max_images: int | None = None
@@ -65,7 +65,7 @@ class Allowance:
     began_s: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def of(cls, max_images: int | None, max_runtime: str | None) -> Allowance:
+    def of(cls, max_images: int | None, max_runtime: str | None) -> RunLimits:
         """As typed, the time like 90s, 30m, 2h; UsageError when it is no duration."""
         return cls(max_images, math.inf if max_runtime is None else seconds(max_runtime))
 
@@ -79,22 +79,22 @@ def correct_due(
     settings: Settings,
     catalog: Catalog,
     *,
-    allowance: Allowance | None = None,
+    allowance: RunLimits | None = None,
     dry_run: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, due: None,
-    session: Session | None = None,
+    session: JobContext | None = None,
 ) -> JobOutcome:
     """Correct what is due; Ctrl-C and SIGTERM finish the images at hand and end with 130 or 143.
 
     allowance: do no more than that; what is left is no failure, the next run goes on. session: of the job that this is
     a step of. Raises SceneBusyError when another run holds the scene.
     """
-    allowance = allowance or Allowance()
+    allowance = allowance or RunLimits()
     if dry_run:
         planned = plan_run(settings, catalog)
         key = present_run_key(planned.description, catalog)
         return JobOutcome(RunSummary(key, n_due=len(planned.plan)), ExitCode.OK, dry_run=True)
-    with joined(session, catalog, allowance.left_s) as work:
+    with use_or_create(session, catalog, allowance.left_s) as work:
 
         def stored(done: int, todo: int) -> None:
             work.hold.keep()

@@ -15,8 +15,8 @@ from geocorrect.harvest.area import Area
 from geocorrect.harvest.harvest import HarvestPlan, run_harvest
 from geocorrect.harvest.report import HarvestReport
 from geocorrect.harvest.sink import MemorySink
-from geocorrect.jobs.context import Session, joined
-from geocorrect.jobs.correct import Allowance, JobOutcome, correct_due
+from geocorrect.jobs.context import JobContext, use_or_create
+from geocorrect.jobs.correct import JobOutcome, RunLimits, correct_due
 from geocorrect.jobs.run import RunSummary
 from geocorrect.jobs.run_identity import describe_run
 from geocorrect.jobs.sequence_report import SequenceOutcome
@@ -72,10 +72,10 @@ def run_pipeline(
     settings: Settings,
     catalog: Catalog,
     *,
-    allowance: Allowance | None = None,
+    allowance: RunLimits | None = None,
     dry_run: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, due: None,
-    session: Session | None = None,
+    session: JobContext | None = None,
 ) -> PipelineOutcome:
     """Harvest the configured area, correct what is due, compare the sequences, write the configured exports.
 
@@ -86,10 +86,10 @@ def run_pipeline(
     allowance: what correction and sequences may do; its time runs while photos are harvested, too. dry_run: ask the
     service and count what is due, store and write nothing. session: one that the caller has opened.
     """
-    allowance = allowance or Allowance()
+    allowance = allowance or RunLimits()
     describe_run(settings)  # weights that are missing are told before hours are spent on harvesting
     area = Area.configured(settings.area.bbox, settings.area.file)
-    with joined(session, catalog, allowance.left_s, dry_run=dry_run) as work:
+    with use_or_create(session, catalog, allowance.left_s, dry_run=dry_run) as work:
         steps = _Steps(settings, catalog, work, dry_run)
         harvested, failed = steps.harvest(area)
         corrected = steps.correct(allowance, on_progress)
@@ -104,7 +104,7 @@ class _Steps:
 
     settings: Settings
     catalog: Catalog
-    work: Session
+    work: JobContext
     dry_run: bool
 
     @property
@@ -127,7 +127,7 @@ class _Steps:
             return None, error
         return report, None
 
-    def correct(self, allowance: Allowance, on_progress: Callable[[int, int], None]) -> JobOutcome:
+    def correct(self, allowance: RunLimits, on_progress: Callable[[int, int], None]) -> JobOutcome:
         if self.work.stop.exit_code is not None:
             return JobOutcome(RunSummary(""), self.work.stop.exit_code, self.dry_run)
         return correct_due(

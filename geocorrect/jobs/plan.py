@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geocorrect.catalog.image_positions import ImageSites
+from geocorrect.catalog.image_positions import ImagePositions
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings
 from geocorrect.errors import InputError
@@ -19,7 +19,7 @@ from geocorrect.geometry.frame import Frame
 from geocorrect.jobs.result_inputs import AnchorContents, input_hash
 from geocorrect.jobs.scene_search import SceneSearch
 from geocorrect.records import AnchorIndex
-from geocorrect.retrieve.spatial import AnchorSites, SpatialRetriever
+from geocorrect.retrieve.spatial import AnchorPositions, SpatialRetriever
 
 Float = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -52,7 +52,7 @@ class Scene:
         if frame is None:
             raise InputError("the catalog holds no anchors yet; add some with `geocorrect anchors add`")
         index = catalog.anchor_index()
-        sites = AnchorSites(index.ids, index.enu_m, index.heading_deg)
+        sites = AnchorPositions(index.ids, index.enu_m, index.heading_deg)
         retriever = SpatialRetriever(sites, settings.retrieve.by_place)
         search = SceneSearch(settings, index, catalog.anchors)
         return cls(frame, index, retriever, AnchorContents(settings, index), search)
@@ -106,7 +106,7 @@ def plan_due(catalog: Catalog, scene: Scene, config_key: str) -> Plan:
     """The photos whose newest result under this configuration does not rest on their present input."""
     parts: list[tuple[Integers, Integers, Integers]] = []
     after = 0
-    while len(sites := catalog.image_sites(config_key, after)):
+    while len(sites := catalog.image_positions(config_key, after)):
         after = int(sites.fid[-1])
         enu_m = scene.reported_enu_m(sites.lon_deg, sites.lat_deg)
         due = _due(sites, scene, enu_m)
@@ -119,7 +119,7 @@ def plan_due(catalog: Catalog, scene: Scene, config_key: str) -> Plan:
     return Plan(fid[order], tile[order], run_fid[order])
 
 
-def _due(sites: ImageSites, scene: Scene, enu_m: Float) -> NDArray[np.intp]:
+def _due(sites: ImagePositions, scene: Scene, enu_m: Float) -> NDArray[np.intp]:
     candidates = scene.retriever.candidate_rows(enu_m, sites.heading_deg)
     return np.array(
         [

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from geocorrect.config import Settings
 from geocorrect.records import AnchorIndex
 from geocorrect.retrieve.neighbours import NeighbourFinder
-from geocorrect.retrieve.spatial import AnchorSites
+from geocorrect.retrieve.spatial import AnchorPositions
 
 
 def input_hash(image_content: str, anchor_contents: Iterable[str]) -> str:
@@ -33,7 +33,7 @@ class AnchorContents:
         self._known: dict[str, str] = {}
         self._finder = None
         if settings.depth.needs_neighbours:
-            sites = AnchorSites(index.ids, index.enu_m, index.heading_deg)
+            sites = AnchorPositions(index.ids, index.enu_m, index.heading_deg)
             self._finder = NeighbourFinder(sites, index.alignment_ids, settings.depth.neighbours)
 
     def __getitem__(self, anchor_id: str) -> str:

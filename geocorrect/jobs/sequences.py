@@ -20,7 +20,7 @@ from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings
 from geocorrect.errors import ExitCode, Reason, Status
 from geocorrect.geometry.frame import Frame
-from geocorrect.jobs.context import Session, joined
+from geocorrect.jobs.context import JobContext, use_or_create
 from geocorrect.jobs.sequence_report import SequenceOutcome, SequenceSummary
 from geocorrect.records import Rejection, Result
 from geocorrect.sequences.compute import compute_sequence, finding_of
@@ -47,7 +47,7 @@ def adjust_due_sequences(
     *,
     dry_run: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, due: None,
-    session: Session | None = None,
+    session: JobContext | None = None,
 ) -> SequenceOutcome:
     """Compute every sequence that is due; Ctrl-C and SIGTERM finish the sequence at hand and end with 130 or 143.
 
@@ -58,7 +58,7 @@ def adjust_due_sequences(
     if dry_run:
         step.plan()
         return SequenceOutcome(step.summary, tuple(step.store.current()), dry_run=True)
-    with joined(session, catalog) as work:
+    with use_or_create(session, catalog) as work:
         step.plan()
         step.run(work, on_progress)
         return SequenceOutcome(step.summary, tuple(step.store.current()), work.stop.exit_code or ExitCode.OK)
@@ -97,7 +97,7 @@ class _Step:
             self.bases.update(member.own_run_key for member in members if member.own_run_key is not None)
         self.summary.n_due = len(self.due)
 
-    def run(self, work: Session, on_progress: Callable[[int, int], None]) -> None:
+    def run(self, work: JobContext, on_progress: Callable[[int, int], None]) -> None:
         """Compute and store what is due, sequence by sequence."""
         if not self.due:
             return
@@ -105,7 +105,7 @@ class _Step:
         manifest = self._manifest()
         self.summary.run_key = manifest.run_key
         self.catalog.begin_run(manifest)
-        self.store.rest_on(manifest.run_key, self.bases)
+        self.store.depend_on(manifest.run_key, self.bases)
         for due in self.due:
             if work.stop.requested:
                 self.catalog.pause_run(manifest.run_key, duration_s=time.monotonic() - started_s)
@@ -172,7 +172,7 @@ class _Step:
         self, run_key: str, ids: Sequence[str], own: Mapping[str, Result], new: Collection[str]
     ) -> list[Result]:
         """For photos of which the sequence used to say something and now says nothing: their own results again."""
-        stale = self.store.in_force_of_others(run_key, ids) - set(new)
+        stale = self.store.active_of_others(run_key, ids) - set(new)
         return [own.get(image_id) or Rejection(image_id, Reason.UNCERTAIN, NO_LONGER) for image_id in sorted(stale)]
 
 

@@ -38,7 +38,7 @@ def correct_image(
 
 
 @dataclass(frozen=True, eq=False)
-class Explanation:
+class LocalizationResult:
     """A result with what led to it: the observations in use, and the solution that was judged (None: none
     was found).
     """
@@ -55,14 +55,14 @@ def explain_image(
     depth: DepthSource,
     options: LocalizeOptions,
     seed: int,
-) -> Explanation:
+) -> LocalizationResult:
     """`correct_image` with its intermediate results, for pictures and reports.
 
     Deterministic for equal input and seed. What the depth source or matcher raises (a missing scan) is not
     caught: it is for a person to mend.
     """
     if not anchors:
-        return Explanation(Rejection(query.image_id, Reason.NO_ANCHOR_NEARBY))
+        return LocalizationResult(Rejection(query.image_id, Reason.NO_ANCHOR_NEARBY))
 
     # Match the photo with every anchor, keep what two views of a still scene can explain, and give it depth.
     matches = match_photo(matcher, query.pixels, query.camera, [view.pixels for view in anchors])
@@ -73,9 +73,9 @@ def explain_image(
 
     used = [o for o in observations if len(o) > 0]
 
-    def reject(reason: Reason, detail: str = "") -> Explanation:
+    def reject(reason: Reason, detail: str = "") -> LocalizationResult:
         evidence = evidence_of(observations, maps, matcher, None, None)
-        return Explanation(Rejection(query.image_id, reason, detail, evidence), tuple(used))
+        return LocalizationResult(Rejection(query.image_id, reason, detail, evidence), tuple(used))
 
     if not used:
         most = max(o.n_matches for o in observations)
@@ -96,7 +96,7 @@ def explain_image(
     if decision.status is Status.REJECTED:
         assert decision.reason is not None
         rejection = Rejection(query.image_id, decision.reason, decision.detail, evidence)
-        return Explanation(rejection, tuple(used), solution)
+        return LocalizationResult(rejection, tuple(used), solution)
     correction = Correction(
         image_id=query.image_id,
         world_from_cam=solution.world_from_cam,
@@ -105,7 +105,7 @@ def explain_image(
         expected_heading_error_deg=statistics.expected_heading_error_deg,
         evidence=evidence,
     )
-    return Explanation(correction, tuple(used), solution)
+    return LocalizationResult(correction, tuple(used), solution)
 
 
 def observe(

@@ -16,7 +16,7 @@ from geocorrect.match.base import Matcher
 from geocorrect.records import ImageArray, Matches
 
 
-class BothWays:
+class SymmetricMatcher:
     """Another matcher, of which only the matches stay that it finds from the anchor's side, too."""
 
     def __init__(self, matcher: Matcher, radius_px: float) -> None:

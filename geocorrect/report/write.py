@@ -110,5 +110,5 @@ def _filter(catalog: Catalog, run: str | None) -> ResultFilter | None:
     if len(keys) != 1:
         known = ", ".join(stored.run_key[:12] for stored in catalog.runs()) or "none"
         raise UsageError(f"--run {run!r} names {len(keys)} runs of {catalog.address}; its runs: {known}")
-    catalog.require_run_in_force(keys[0])
+    catalog.require_active_run(keys[0])
     return ResultFilter(run_key=keys[0], in_force=False, withdrawn=False)

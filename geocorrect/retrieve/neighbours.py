@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from geocorrect.geometry.frame import angle_difference_deg
-from geocorrect.retrieve.spatial import AnchorSites
+from geocorrect.retrieve.spatial import AnchorPositions
 
 Float = NDArray[np.float64]
 
@@ -40,7 +40,7 @@ class NeighbourFinder:
     Only those are known relative to each other as well as the estimator assumes.
     """
 
-    def __init__(self, sites: AnchorSites, alignment_ids: Sequence[str], options: NeighbourOptions) -> None:
+    def __init__(self, sites: AnchorPositions, alignment_ids: Sequence[str], options: NeighbourOptions) -> None:
         self.options = options
         self._sites = sites
         self._alignments = np.asarray(alignment_ids, dtype=object)

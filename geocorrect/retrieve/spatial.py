@@ -42,7 +42,7 @@ class SpatialOptions:
 
 
 @dataclass(frozen=True, eq=False)
-class AnchorSites:
+class AnchorPositions:
     """Where anchors stand and look: ids (N), enu_m (N, 3), heading_deg (N,) clockwise from true north."""
 
     ids: Sequence[str]
@@ -51,7 +51,7 @@ class AnchorSites:
 
     def __post_init__(self) -> None:
         if self.enu_m.shape != (len(self.ids), 3) or self.heading_deg.shape != (len(self.ids),):
-            raise ValueError("AnchorSites: ids, enu_m (N, 3) and heading_deg (N,) must have the same length")
+            raise ValueError("AnchorPositions: ids, enu_m (N, 3) and heading_deg (N,) must have the same length")
 
 
 IMAGES_AT_ONCE = 1000
@@ -62,7 +62,7 @@ ALIKE_TURN_DEG = 10.0
 class SpatialRetriever:
     """Ranks anchors around reported positions; the index is built once per scene."""
 
-    def __init__(self, sites: AnchorSites, options: SpatialOptions | None = None) -> None:
+    def __init__(self, sites: AnchorPositions, options: SpatialOptions | None = None) -> None:
         self.options = options or SpatialOptions()
         self.sites = sites
         self._tree = cKDTree(sites.enu_m[:, :2]) if len(sites.ids) else None

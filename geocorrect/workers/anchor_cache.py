@@ -11,7 +11,7 @@ import numpy as np
 
 from geocorrect.config import Settings
 from geocorrect.depth.base import DepthDeclaration, DepthSource
-from geocorrect.depth.calibration.neighbours import NeighbourBook
+from geocorrect.depth.calibration.neighbours import NeighbourCache
 from geocorrect.errors import InputError
 from geocorrect.io.masks import mask_beside
 from geocorrect.io.pixels import read_image
@@ -24,14 +24,14 @@ Neighbours = Mapping[str, tuple[Anchor, ...]]
 """Anchor id → the neighbours that tell its depth; empty where the depth source asks for none."""
 
 
-class AnchorReader:
+class AnchorCache:
     """Reads anchors and their depth; memory is bounded by `batch.cached_anchors_mib`."""
 
     def __init__(self, settings: Settings, matcher: Matcher) -> None:
         """matcher: the one that matches the queries; neighbours are matched by it too."""
-        space = ShelfSpace(settings.batch.cached_anchors_mib * 2**20)
+        space = MemoryBudget(settings.batch.cached_anchors_mib * 2**20)
         self._views = Recent(space, _view_bytes)
-        self.book = NeighbourBook(self.view)
+        self.book = NeighbourCache(self.view)
         self._masks = settings.localize.verify.masks
         self._needs_neighbours = settings.depth.needs_neighbours
         self.depth = CachedDepth(build_depth(settings, matcher, self.book), space)
@@ -74,7 +74,7 @@ def read_anchor(anchor: Anchor, masks: str = "") -> AnchorView:
 class Recent(Generic[Value]):
     """The values that were asked for last, as many as fit into a space that several of these may share."""
 
-    def __init__(self, space: ShelfSpace, size_of: Callable[[Value], int]) -> None:
+    def __init__(self, space: MemoryBudget, size_of: Callable[[Value], int]) -> None:
         self._space, self._size_of = space, size_of
         self._values: dict[str, Value] = {}
 
@@ -89,7 +89,7 @@ class Recent(Generic[Value]):
         return self._values[key]
 
 
-class ShelfSpace:
+class MemoryBudget:
     """Bytes that values may take together; the one used longest ago goes first, the newest one stays."""
 
     def __init__(self, limit_bytes: int) -> None:
@@ -122,7 +122,7 @@ def _depth_bytes(depth: DepthMap) -> int:
 class CachedDepth:
     """A depth source that computes each anchor once as long as it is near the front of the work."""
 
-    def __init__(self, source: DepthSource, space: ShelfSpace) -> None:
+    def __init__(self, source: DepthSource, space: MemoryBudget) -> None:
         self._source = source
         self._maps = Recent(space, _depth_bytes)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from geocorrect.config import Settings
 from geocorrect.depth.base import DepthSource
-from geocorrect.depth.calibration.neighbours import NeighbourBook
+from geocorrect.depth.calibration.neighbours import NeighbourCache
 from geocorrect.depth.scaled import LidarScaleDepth, ScaleOptions, StatedScaleDepth
 from geocorrect.errors import ConfigError, InputError
 from geocorrect.match.base import Matcher
@@ -30,9 +30,9 @@ def build_matcher(settings: Settings) -> Matcher:
     """
     matcher = _build_one_way(settings)
     if settings.match.agree_px > 0:
-        from geocorrect.match.both_ways import BothWays
+        from geocorrect.match.both_ways import SymmetricMatcher
 
-        return BothWays(matcher, settings.match.agree_px)
+        return SymmetricMatcher(matcher, settings.match.agree_px)
     return matcher
 
 
@@ -61,7 +61,7 @@ def _build_one_way(settings: Settings) -> Matcher:
 
 
 def build_depth(
-    settings: Settings, matcher: Matcher | None = None, neighbours: NeighbourBook | None = None
+    settings: Settings, matcher: Matcher | None = None, neighbours: NeighbourCache | None = None
 ) -> DepthSource:
     """The configured depth source; ModelError when its weights are missing.
 
@@ -70,10 +70,10 @@ def build_depth(
     """
     if not settings.depth.needs_neighbours:
         return _build_single_view(settings)
-    return build_neighbour_depth(settings, matcher or build_matcher(settings), neighbours or NeighbourBook(_no_pixels))
+    return build_neighbour_depth(settings, matcher or build_matcher(settings), neighbours or NeighbourCache(_no_pixels))
 
 
-def build_neighbour_depth(settings: Settings, matcher: Matcher, book: NeighbourBook) -> NeighbourDepth:
+def build_neighbour_depth(settings: Settings, matcher: Matcher, book: NeighbourCache) -> NeighbourDepth:
     """The configured depth source that looks at neighbours; ConfigError when another kind is configured."""
     from geocorrect.depth.calibration.store import CalibrationStore
     from geocorrect.depth.calibration.stored import StoredCalibratedDepth, StoredTriangulatedDepth
@@ -104,11 +104,11 @@ def build_appearance(
     if appearance.mode == "off":
         return None
     appearance.require_tokens(settings.match.matcher)
-    from geocorrect.match.both_ways import BothWays
+    from geocorrect.match.both_ways import SymmetricMatcher
     from geocorrect.match.mast3r import Mast3rMatcher
     from geocorrect.retrieve.by_appearance import AppearanceRetriever
 
-    if isinstance(matcher, BothWays):
+    if isinstance(matcher, SymmetricMatcher):
         matcher = matcher.matcher
     assert isinstance(matcher, Mast3rMatcher)
     return AppearanceRetriever(matcher.engine, settings.retrieve, lambda anchor: view(anchor).pixels)

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from geocorrect.errors import ConfigError
 from geocorrect.jobs.options import BatchOptions
-from geocorrect.workers.pool import Crew, Limits, Seat
-from geocorrect.workers.process import ProcessSeat, WorkerFactory
+from geocorrect.workers.pool import Limits, WorkerHandle, WorkerPool
+from geocorrect.workers.process import ProcessWorker, WorkerFactory
 from geocorrect.workers.stop import StopRequest
 from geocorrect.workers.worker import Outcome, Task
 
@@ -60,10 +60,10 @@ class InProcessEngine:
 
 
 @dataclass(frozen=True)
-class CrewEngine:
-    """Several workers that can die and be replaced. start_seat: given what makes a worker, starts one."""
+class PoolEngine:
+    """Several workers that can die and be replaced. start_worker: given what makes a worker, starts one."""
 
-    start_seat: Callable[[WorkerFactory], Seat]
+    start_worker: Callable[[WorkerFactory], WorkerHandle]
     workers: int
     limits: Limits
 
@@ -75,7 +75,7 @@ class CrewEngine:
         while_waiting: Callable[[], None] = lambda: None,
     ) -> Iterator[Outcome]:
         """See `Engine.map`."""
-        crew = Crew(partial(self.start_seat, make_worker), self.workers, self.limits, stop)
+        crew = WorkerPool(partial(self.start_worker, make_worker), self.workers, self.limits, stop)
         return crew.outcomes(pieces, while_waiting)
 
 
@@ -87,7 +87,7 @@ def build_engine(options: BatchOptions) -> Engine:
     if options.engine == "in-process":
         return InProcessEngine()
     if options.engine == "ray":
-        from geocorrect.workers.ray_actor import ray_seats
+        from geocorrect.workers.ray_actor import ray_workers
 
-        return CrewEngine(ray_seats(options), options.workers, limits)
-    return CrewEngine(ProcessSeat, options.workers, limits)
+        return PoolEngine(ray_workers(options), options.workers, limits)
+    return PoolEngine(ProcessWorker, options.workers, limits)

@@ -1,6 +1,6 @@
 """Tasks for several workers: who gets which, how many wait, what happens when one dies or takes too long.
 
-The same for every kind of worker (processes here, actors on a cluster): a `Seat` is one worker that can die and be
+The same for every kind of worker (processes here, actors on a cluster): a `WorkerHandle` is one worker that can die and be
 replaced. Pieces of a tile stay with one worker, whose caches then serve them; at the end the others help.
 """
 
@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 MAX_DEATHS_PER_TASK = 3
 """A task whose worker died this often is given up: the image kills it, not bad luck."""
 MAX_DEATHS_AT_START = 3
-PATIENCE_S = 60.0
+STARTUP_WARNING_S = 60.0
 """A worker that is not ready after this long is told: nobody else says that a cluster has no room."""
-LOOK_S = 0.25
+POLL_INTERVAL_S = 0.25
 """How often limits are looked at."""
 QUICK_S = 1.0
 """A worker whose images are quicker than this has the next one waiting; a stop then costs one more of them."""
@@ -35,7 +35,7 @@ GRACE_S = 2.0
 """A worker notices the time limit by itself; it is killed when it has not after this factor and these seconds."""
 
 
-class Seat(Protocol):
+class WorkerHandle(Protocol):
     """One worker: made at once, ready when `ready` is done. It works on its tasks in order, one at a time."""
 
     def ready(self) -> Future[object]:
@@ -50,7 +50,7 @@ class Seat(Protocol):
         """Whether the error says that the worker is gone, and not what was wrong with the task."""
         ...
 
-    def require_hope(self) -> None:
+    def raise_if_unschedulable(self) -> None:
         """Raises when a worker that has not become ready never will."""
         ...
 
@@ -83,10 +83,10 @@ class _Running:
 
 
 @dataclass(eq=False)
-class _Post:
+class _Slot:
     """A seat, the tasks it is working on (oldest first), and those that it will get next."""
 
-    seat: Seat
+    seat: WorkerHandle
     ready: Future[object]
     running: deque[_Running] = field(default_factory=deque)
     queue: deque[Task] = field(default_factory=deque)
@@ -96,11 +96,11 @@ class _Post:
     told: bool = False
 
 
-class Crew:
+class WorkerPool:
     """Workers and the tasks that they have; `outcomes` gives what they make of them."""
 
-    def __init__(self, make_seat: Callable[[], Seat], size: int, limits: Limits, stop: StopRequest) -> None:
-        self._make_seat, self._limits, self._stop = make_seat, limits, stop
+    def __init__(self, start_worker: Callable[[], WorkerHandle], size: int, limits: Limits, stop: StopRequest) -> None:
+        self._start_worker, self._limits, self._stop = start_worker, limits, stop
         self._posts = [self._new_post() for _ in range(size)]
         self._deaths: Counter[str] = Counter()
         self._all_drawn = False
@@ -127,26 +127,26 @@ class Crew:
         """Until something has happened, or it is time to look at the limits."""
         expected: list[Future[Any]] = [run.future for post in self._posts for run in post.running]
         expected += [post.ready for post in self._posts if not post.ready.done()]
-        wait(expected, timeout=LOOK_S, return_when=FIRST_COMPLETED)
+        wait(expected, timeout=POLL_INTERVAL_S, return_when=FIRST_COMPLETED)
         for post in self._posts:
-            if not post.ready.done() and time.monotonic() - post.looked_s > PATIENCE_S:
+            if not post.ready.done() and time.monotonic() - post.looked_s > STARTUP_WARNING_S:
                 self._look_at_the_late(post)
 
-    def _look_at_the_late(self, post: _Post) -> None:
-        """Every PATIENCE_S: a cluster may be late itself in noticing that a node has ended."""
+    def _look_at_the_late(self, post: _Slot) -> None:
+        """Every STARTUP_WARNING_S: a cluster may be late itself in noticing that a node has ended."""
         post.looked_s = time.monotonic()
-        post.seat.require_hope()
+        post.seat.raise_if_unschedulable()
         if not post.told:
             post.told = True
             log.warning(
                 "a worker is not ready after %.0f s: models are still loading, or a cluster has no room for it; "
                 "the others go on",
-                PATIENCE_S,
+                STARTUP_WARNING_S,
             )
 
-    def _new_post(self) -> _Post:
-        seat = self._make_seat()
-        return _Post(seat, seat.ready())
+    def _new_post(self) -> _Slot:
+        seat = self._start_worker()
+        return _Slot(seat, seat.ready())
 
     def _hand_out(self, coming: Iterator[list[Task]]) -> bool:
         """Give every worker that is ready something to do; whether there is anything to wait for."""
@@ -162,7 +162,7 @@ class Crew:
             return any(post.running or post.queue for post in self._posts)
         return any(post.running or not post.ready.done() for post in self._posts)
 
-    def _is_ready(self, post: _Post) -> bool:
+    def _is_ready(self, post: _Slot) -> bool:
         if not post.ready.done():
             return False
         error = post.ready.exception()
@@ -181,13 +181,13 @@ class Crew:
             self._replace(post)
         return False
 
-    def _replace(self, post: _Post) -> None:
+    def _replace(self, post: _Slot) -> None:
         post.seat.close()
-        post.seat = self._make_seat()
+        post.seat = self._start_worker()
         post.ready = post.seat.ready()
         post.looked_s, post.told = time.monotonic(), False
 
-    def _next_task(self, post: _Post, coming: Iterator[list[Task]]) -> Task | None:
+    def _next_task(self, post: _Slot, coming: Iterator[list[Task]]) -> Task | None:
         """From its own piece, else a new piece, else the end of the longest piece of the others."""
         if self._stop.requested:
             return None
@@ -200,7 +200,7 @@ class Crew:
         longest = max(self._posts, key=lambda other: len(other.queue))
         return longest.queue.pop() if longest.queue else None
 
-    def _collect(self, post: _Post) -> Iterator[Outcome]:
+    def _collect(self, post: _Slot) -> Iterator[Outcome]:
         """What a worker has finished; a death is blamed on the oldest task that it had not."""
         while post.running and post.running[0].future.done():
             first = post.running[0]
@@ -208,7 +208,7 @@ class Crew:
             if error is not None:
                 if not post.seat.died(error):
                     raise error
-                yield from self._bury(post)
+                yield from self._handle_worker_death(post)
                 return
             post.running.popleft()
             now_s = time.monotonic()
@@ -217,7 +217,7 @@ class Crew:
                 post.running[0].since_s = now_s
             yield first.future.result()
 
-    def _bury(self, post: _Post) -> Iterator[Outcome]:
+    def _handle_worker_death(self, post: _Slot) -> Iterator[Outcome]:
         """The worker died of itself: its task is tried again, a few times."""
         guilty = post.running[0].task
         self._deaths[guilty.image.id] += 1
@@ -227,7 +227,7 @@ class Crew:
         if gives_up:
             yield rejected(guilty, Reason.MEMORY_LIMIT, f"its worker process died {MAX_DEATHS_PER_TASK} times")
 
-    def _enforce(self, post: _Post) -> Iterator[Outcome]:
+    def _enforce(self, post: _Slot) -> Iterator[Outcome]:
         """Kill the worker whose oldest task is over a limit; that task is rejected, the others are tried again."""
         if not post.running or post.running[0].future.done():
             return
@@ -243,7 +243,7 @@ class Crew:
         self._take_back(post, leave_out=1)
         yield outcome
 
-    def _take_back(self, post: _Post, leave_out: int) -> None:
+    def _take_back(self, post: _Slot, leave_out: int) -> None:
         """A new worker for the post; tasks of the old one, but for the first `leave_out`, come first."""
         tasks = [run.task for run in post.running][leave_out:]
         post.running.clear()

@@ -21,8 +21,8 @@ WorkerFactory = Callable[[], Callable[[Task], Outcome]]
 _STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 
 
-class ProcessSeat:
-    """See `crew.Seat`. A pool of one process: which task killed it is then never in doubt."""
+class ProcessWorker:
+    """See `pool.WorkerHandle`. A pool of one process: which task killed it is then never in doubt."""
 
     def __init__(self, make_worker: WorkerFactory) -> None:
         # Read by numpy's BLAS when the child imports it: N processes times N threads is slower than N processes.
@@ -34,11 +34,11 @@ class ProcessSeat:
             self._ready = self._pool.submit(_process_id)
 
     def ready(self) -> Future[object]:
-        """See `crew.Seat.ready`."""
+        """See `pool.WorkerHandle.ready`."""
         return self._ready  # type: ignore[return-value]  # a future of anything
 
     def submit(self, task: Task) -> Future[Outcome]:
-        """See `crew.Seat.submit`."""
+        """See `pool.WorkerHandle.submit`."""
         try:
             return self._pool.submit(_run_task, task)
         except BrokenProcessPool as error:
@@ -47,25 +47,25 @@ class ProcessSeat:
             return failed
 
     def died(self, error: BaseException) -> bool:
-        """See `crew.Seat.died`."""
+        """See `pool.WorkerHandle.died`."""
         return isinstance(error, BrokenProcessPool)
 
-    def require_hope(self) -> None:
-        """See `crew.Seat.require_hope`: a process that cannot start has died."""
+    def raise_if_unschedulable(self) -> None:
+        """See `pool.WorkerHandle.raise_if_unschedulable`: a process that cannot start has died."""
 
     def memory_mb(self) -> float:
-        """See `crew.Seat.memory_mb`."""
+        """See `pool.WorkerHandle.memory_mb`."""
         return resident_mb(self._ready.result()) if self._is_alive() else math.nan
 
     def kill(self) -> None:
-        """See `crew.Seat.kill`."""
+        """See `pool.WorkerHandle.kill`."""
         # Until the pool has noticed and reaped it the number cannot belong to anybody else.
         if self._is_alive():
             with suppress(ProcessLookupError):
                 os.kill(self._ready.result(), signal.SIGKILL)
 
     def close(self) -> None:
-        """See `crew.Seat.close`."""
+        """See `pool.WorkerHandle.close`."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _is_alive(self) -> bool:

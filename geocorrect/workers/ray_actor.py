@@ -24,12 +24,12 @@ from geocorrect.log import collected_lines, relay
 from geocorrect.workers.process import WorkerFactory, resident_mb
 from geocorrect.workers.worker import Outcome, Task
 
-LOOK_S = 0.25
+POLL_INTERVAL_S = 0.25
 CONNECT_S = 10.0
 GO_ON = "what is done is stored, run the same command again to go on"
 
 
-def ray_seats(options: BatchOptions) -> Callable[[WorkerFactory], RaySeat]:
+def ray_workers(options: BatchOptions) -> Callable[[WorkerFactory], RayWorker]:
     """Connects to the cluster, or starts one of this machine alone, and returns what starts an actor there.
 
     ConfigError when the extra is missing, the cluster does not answer, or no machine of it has room for a worker.
@@ -52,7 +52,7 @@ def ray_seats(options: BatchOptions) -> Callable[[WorkerFactory], RaySeat]:
     }
     actor = there.remote(**demands)(_Actor)
     limit_mb, own_node = options.worker_memory_limit_mb, options.ray_address is None
-    return lambda make_worker: RaySeat(there, actor.remote(make_worker, limit_mb), own_node)
+    return lambda make_worker: RayWorker(there, actor.remote(make_worker, limit_mb), own_node)
 
 
 def _connect(ray: Any, options: BatchOptions) -> None:
@@ -106,8 +106,8 @@ def _in_words(resources: dict[str, float]) -> str:
     return ", ".join(f"{amount:g} {name}" for name, amount in resources.items())
 
 
-class RaySeat:
-    """See `crew.Seat`. The actor may be on another machine; a machine that is lost is an actor that died.
+class RayWorker:
+    """See `pool.WorkerHandle`. The actor may be on another machine; a machine that is lost is an actor that died.
 
     own_node: the cluster is one node that this process started, and nobody will start it again.
     """
@@ -117,35 +117,35 @@ class RaySeat:
         self._ready: Future[object] = self._result(actor.is_ready.remote())
 
     def ready(self) -> Future[object]:
-        """See `crew.Seat.ready`; waits as long as the cluster has no room."""
+        """See `pool.WorkerHandle.ready`; waits as long as the cluster has no room."""
         return self._ready
 
     def submit(self, task: Task) -> Future[Outcome]:
-        """See `crew.Seat.submit`."""
+        """See `pool.WorkerHandle.submit`."""
         return self._result(self._actor.work.remote(task))
 
     def died(self, error: BaseException) -> bool:
-        """See `crew.Seat.died`."""
+        """See `pool.WorkerHandle.died`."""
         gone = self._ray.exceptions
         kinds = (gone.RayActorError, gone.WorkerCrashedError, gone.NodeDiedError, gone.ObjectLostError)
         return isinstance(error, (*kinds, gone.OutOfMemoryError))  # the last: killed by the machine's memory monitor
 
-    def require_hope(self) -> None:
-        """See `crew.Seat.require_hope`: a cluster may get another machine, a node of this run is gone for good."""
+    def raise_if_unschedulable(self) -> None:
+        """See `pool.WorkerHandle.raise_if_unschedulable`: a cluster may grow, a node of this run alone will not."""
         if self._own_node and not any(node["Alive"] for node in self._ray.nodes()):
             raise RemoteError(f"Ray's node on this machine has ended; {GO_ON}")
 
     def memory_mb(self) -> float:
-        """See `crew.Seat.memory_mb`: an actor watches itself, because only it can see its machine."""
+        """See `pool.WorkerHandle.memory_mb`: an actor watches itself, because only it can see its machine."""
         return math.nan
 
     def kill(self) -> None:
-        """See `crew.Seat.kill`."""
+        """See `pool.WorkerHandle.kill`."""
         with suppress(self._ray.exceptions.RayError):  # gone already, or its machine
             self._ray.kill(self._actor, no_restart=True)
 
     def close(self) -> None:
-        """See `crew.Seat.close`."""
+        """See `pool.WorkerHandle.close`."""
         self.kill()
 
     def _result(self, reference: Any) -> Future[Any]:
@@ -216,5 +216,5 @@ class _Actor:
 
 def _leave_when_too_large(limit_mb: float) -> None:
     while resident_mb(os.getpid()) <= limit_mb:
-        time.sleep(LOOK_S)
+        time.sleep(POLL_INTERVAL_S)
     os._exit(1)

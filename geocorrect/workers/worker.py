@@ -15,7 +15,7 @@ from geocorrect.io.pixels import read_image
 from geocorrect.localize.correct import correct_image
 from geocorrect.records import Anchor, Image, Pair, Query, Rejection, Result
 from geocorrect.retrieve.by_appearance import Choice
-from geocorrect.workers.anchor_cache import AnchorReader, Neighbours
+from geocorrect.workers.anchor_cache import AnchorCache, Neighbours
 from geocorrect.workers.backends import build_appearance, build_matcher
 
 
@@ -56,7 +56,7 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._matcher = build_matcher(settings)
-        self._anchors = AnchorReader(settings, self._matcher)
+        self._anchors = AnchorCache(settings, self._matcher)
         self._appearance = build_appearance(settings, self._matcher, self._anchors.view)
 
     @property

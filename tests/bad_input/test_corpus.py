@@ -15,7 +15,7 @@ import pytest
 from support.vbr_world import VbrWorld
 
 from geocorrect.__main__ import run
-from geocorrect.demo.mapillary_server.server import MapillaryLookalike
+from geocorrect.demo.mapillary_server.server import FakeMapillaryServer
 from geocorrect.errors import ExitCode
 
 ADD_TABLE = "anchors add anchors.csv --format table --crs EPSG:4326 --height-reference ellipsoid"
@@ -277,7 +277,7 @@ def test_a_refused_token_is_a_remote_error(
 ) -> None:
     secret = "MLY|1|00000000000000000000000000000000"
     monkeypatch.setenv("MAPILLARY_TOKEN", secret)
-    with MapillaryLookalike([], {}) as service:
+    with FakeMapillaryServer([], {}) as service:
         monkeypatch.setenv("GEOCORRECT__HARVEST__GRAPH_URL", service.graph_url)
         monkeypatch.setenv("GEOCORRECT__HARVEST__TILES_URL", service.tiles_url)
         code, text = say(f"harvest --bbox {BOX}", capsys)

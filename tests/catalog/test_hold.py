@@ -16,14 +16,14 @@ from sqlalchemy.engine import make_url
 from support.postgis_fixture import execute
 
 from geocorrect.catalog import Catalog
-from geocorrect.catalog.lock import hold_scene
+from geocorrect.catalog.lock import lock_scene
 from geocorrect.errors import SceneBusyError
 
 HOLDER = """
 import sys, time
 from geocorrect.catalog import Catalog
-from geocorrect.catalog.lock import hold_scene
-with Catalog.open(sys.argv[1]) as catalog, hold_scene(catalog.engine):
+from geocorrect.catalog.lock import lock_scene
+with Catalog.open(sys.argv[1]) as catalog, lock_scene(catalog.engine):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -44,7 +44,7 @@ def holder(catalog_url: str):  # type: ignore[no-untyped-def]
 
 def test_the_second_is_told_who_and_since_when(holder: subprocess.Popen[str], catalog_url: str) -> None:
     with Catalog.open(catalog_url) as catalog:
-        with pytest.raises(SceneBusyError) as caught, hold_scene(catalog.engine):
+        with pytest.raises(SceneBusyError) as caught, lock_scene(catalog.engine):
             pass
         assert str(holder.pid) in str(caught.value)
         assert "since 20" in str(caught.value)
@@ -58,7 +58,7 @@ def test_a_killed_holder_holds_nothing(holder: subprocess.Popen[str], catalog_ur
         held = False
         for _ in range(50):  # the server notices a dead client within moments
             try:
-                with hold_scene(catalog.engine):
+                with lock_scene(catalog.engine):
                     held = True
                     break
             except SceneBusyError:
@@ -70,7 +70,7 @@ def test_it_is_free_after_the_block_and_scenes_do_not_disturb_each_other(catalog
     other = str(tmp_path / "other.gpkg")
     with Catalog.open(catalog_url, create=True) as first, Catalog.open(other, create=True) as second:
         for _ in range(2):
-            with hold_scene(first.engine), hold_scene(second.engine):
+            with lock_scene(first.engine), lock_scene(second.engine):
                 pass
 
 
@@ -99,7 +99,7 @@ def test_asking_does_not_send_a_run_away(catalog_url: str) -> None:
         asking.start()
         try:
             for _ in range(30):
-                with hold_scene(catalog.engine):
+                with lock_scene(catalog.engine):
                     pass
         finally:
             stop.set()
@@ -118,11 +118,11 @@ def test_another_user_of_the_server_is_told_who(postgis_url: str) -> None:
             execute(postgis_url, statement)
         theirs = make_url(postgis_url).set(username=role, drivername="postgresql")
         address = theirs.render_as_string(hide_password=False)
-        with Catalog.open(postgis_url) as ours, hold_scene(ours.engine), Catalog.open(address) as other:
+        with Catalog.open(postgis_url) as ours, lock_scene(ours.engine), Catalog.open(address) as other:
             found = other.holder()
             assert found is not None
             assert str(os.getpid()) in found.who
-            with pytest.raises(SceneBusyError, match=str(os.getpid())), hold_scene(other.engine):
+            with pytest.raises(SceneBusyError, match=str(os.getpid())), lock_scene(other.engine):
                 pass
     finally:
         execute(postgis_url, f"drop owned by {role}")
@@ -135,7 +135,7 @@ def test_two_names_of_a_file_are_one_scene(tmp_path: Path) -> None:
     link.parent.mkdir()
     link.symlink_to(path)
     with Catalog.open(str(path), create=True) as ours, Catalog.open(str(link)) as other:
-        with hold_scene(ours.engine), pytest.raises(SceneBusyError), hold_scene(other.engine):
+        with lock_scene(ours.engine), pytest.raises(SceneBusyError), lock_scene(other.engine):
             pass
-        with hold_scene(other.engine):
+        with lock_scene(other.engine):
             assert ours.holder() is not None

@@ -107,7 +107,7 @@ def test_an_older_catalog_is_brought_up_to_date_and_loses_nothing(
     before = [stored.result for stored in catalog.results()]
     shapes = drawn(catalog)
     hashes = catalog.anchor_index().content_hashes
-    inputs = catalog.image_sites("any").input_hash
+    inputs = catalog.image_positions("any").input_hash
     catalog.close()
     make_old(catalog_url, revision)
     with pytest.raises(
@@ -123,10 +123,10 @@ def test_an_older_catalog_is_brought_up_to_date_and_loses_nothing(
         assert faults_of(again.engine) == []
         if revision == "0001":
             # Nobody knows which anchors those results rest on: they are due once.
-            assert again.image_sites("any").input_hash == (None,) * 5
+            assert again.image_positions("any").input_hash == (None,) * 5
             assert [run.config_key for run in again.runs()] == [None]
         else:
-            assert again.image_sites("any").input_hash == inputs
+            assert again.image_positions("any").input_hash == inputs
         again.begin_run(world.manifest("run-b"))
         again.record("run-b", world.results(5))
         assert len(list(again.results())) == 5

@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from geocorrect.catalog import Catalog, connect
 from geocorrect.catalog.connect import engine_for, with_retries
-from geocorrect.catalog.lock import hold_scene
+from geocorrect.catalog.lock import lock_scene
 from geocorrect.errors import DatabaseError, SceneBusyError
 
 PASSING = [
@@ -132,7 +132,7 @@ def over_tcp(postgis_url: str, postgis_cluster: Any) -> str:
 @pytest.mark.postgis
 def test_silence_is_noticed_on_both_sides(over_tcp: str) -> None:
     """Without this a run waits for hours for a server whose machine vanished, and the server keeps its lock."""
-    with Catalog.open(over_tcp, create=True) as catalog, hold_scene(catalog.engine) as hold:
+    with Catalog.open(over_tcp, create=True) as catalog, lock_scene(catalog.engine) as hold:
         connection = hold._connection  # type: ignore[attr-defined]
         told = {name: connection.execute(text(f"show tcp_keepalives_{name}")).scalar()
                 for name in ("idle", "interval", "count")}  # fmt: skip
@@ -151,7 +151,7 @@ def test_silence_is_noticed_on_both_sides(over_tcp: str) -> None:
 @pytest.mark.postgis
 def test_a_session_that_only_the_server_takes_for_alive_does_not_keep_us_out(postgis_url: str) -> None:
     """After a broken network our own old session may still hold the scene; nobody else's is ended."""
-    with Catalog.open(postgis_url, create=True) as catalog, hold_scene(catalog.engine) as hold:
+    with Catalog.open(postgis_url, create=True) as catalog, lock_scene(catalog.engine) as hold:
         lost = hold._connection  # type: ignore[attr-defined]
         unreachable = catalog.engine.connect()
         unreachable.close()
@@ -161,5 +161,5 @@ def test_a_session_that_only_the_server_takes_for_alive_does_not_keep_us_out(pos
             lost.execute(text("select 1"))
         lost.invalidate()
         lost.close()
-        with Catalog.open(postgis_url) as other, pytest.raises(SceneBusyError), hold_scene(other.engine):
+        with Catalog.open(postgis_url) as other, pytest.raises(SceneBusyError), lock_scene(other.engine):
             pass

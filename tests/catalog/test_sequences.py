@@ -18,7 +18,7 @@ def filled(catalog: Catalog) -> Catalog:
     """Ten photos of one sequence with results, a run of the sequence step that rests on theirs."""
     world.fill(catalog, 10)
     catalog.begin_run(replace(world.manifest("run-s"), matcher="sequence", depth="sequence"))
-    SequenceStore(catalog).rest_on("run-s", ["run-a", "run-a"])
+    SequenceStore(catalog).depend_on("run-s", ["run-a", "run-a"])
     catalog.record("run-s", [world.correction(4, Status.ACCEPTED)], input_hashes={"1004": "inputs"})
     SequenceStore(catalog).record("run-s", world.finding())
     return catalog

@@ -168,10 +168,10 @@ def test_a_result_is_never_replaced_and_says_what_it_rests_on(catalog: Catalog) 
     assert [(found.run_key, found.status) for found in history] == [
         ("run-a", Status.ACCEPTED), ("first", Status.ACCEPTED), ("second", Status.REJECTED),
     ]  # fmt: skip
-    sites = catalog.image_sites("config")
+    sites = catalog.image_positions("config")
     assert sites.input_hash == ("a", "d", None, None)
     assert sites.run_fid.tolist() == [fid, second, -1, -1]
-    assert catalog.image_sites("other").run_fid.tolist() == [-1] * 4
+    assert catalog.image_positions("other").run_fid.tolist() == [-1] * 4
 
 
 def test_photos_are_planned_in_pieces_by_columns(catalog: Catalog) -> None:
@@ -179,12 +179,12 @@ def test_photos_are_planned_in_pieces_by_columns(catalog: Catalog) -> None:
     hidden = replace(world.image(8), reported=None, heading_deg=float("nan"))
     sfm = replace(world.image(9), quality=MetadataQuality.SFM, computed_heading_deg=123.0)
     catalog.upsert_images([hidden, sfm])
-    whole = catalog.image_sites("any")
+    whole = catalog.image_positions("any")
     assert len(whole) == 7
-    first = catalog.image_sites("any", count=4)
-    rest = catalog.image_sites("any", after_fid=int(first.fid[-1]), count=4)
+    first = catalog.image_positions("any", count=4)
+    rest = catalog.image_positions("any", after_fid=int(first.fid[-1]), count=4)
     assert [*first.fid, *rest.fid] == whole.fid.tolist() == sorted(whole.fid)
-    assert len(catalog.image_sites("any", after_fid=int(rest.fid[-1]))) == 0
+    assert len(catalog.image_positions("any", after_fid=int(rest.fid[-1]))) == 0
     assert np.isnan([whole.lon_deg[5], whole.lat_deg[5], whole.heading_deg[5]]).all()
     assert whole.heading_deg[[0, 6]].tolist() == [82.0, 123.0]
     photos = catalog.stored_images([int(whole.fid[6]), 999])

@@ -116,10 +116,10 @@ def test_what_was_taken_back_is_not_exported(path: str, tmp_path: Path, name: st
     # 1000 stays: run-b has a newer result, but nobody said that the older one is wrong.
     assert json.loads(export().stdout)["count"] == json.loads(export("--dry-run").stdout)["count"] == 14
     with Catalog.open(path) as catalog:
-        SequenceStore(catalog).rest_on("run-b", ["run-a"])
+        SequenceStore(catalog).depend_on("run-b", ["run-a"])
         catalog.rollback("run-a", "wrong weights")
         with pytest.raises(DatabaseError, match="run-b rests on a run that was rolled back"):
-            catalog.require_run_in_force("run-b")
+            catalog.require_active_run("run-b")
         with pytest.raises(DatabaseError, match="wrong weights"):
             export_catalog(catalog, Path("new.csv"), wanted=ResultFilter(run_key="run-a", in_force=False))
         assert export_catalog(catalog, Path("all.csv"), wanted=ResultFilter(in_force=False)) == 0

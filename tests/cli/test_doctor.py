@@ -16,7 +16,7 @@ import pytest
 from geocorrect.__main__ import run
 from geocorrect.catalog import Catalog
 from geocorrect.catalog.run import RunManifest
-from geocorrect.demo.mapillary_server.server import LOOKALIKE_TOKEN, MapillaryLookalike
+from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, FakeMapillaryServer
 from geocorrect.errors import ExitCode
 
 
@@ -24,7 +24,7 @@ from geocorrect.errors import ExitCode
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A fresh scene; the token is the look-alike's."""
     assert run(["init", str(tmp_path)]) == 0
-    monkeypatch.setenv("MAPILLARY_TOKEN", LOOKALIKE_TOKEN)
+    monkeypatch.setenv("MAPILLARY_TOKEN", FAKE_TOKEN)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -48,7 +48,7 @@ def test_a_healthy_scene(doctor) -> None:  # type: ignore[no-untyped-def]
         "configuration", "catalog", "disk", "token", "back-ends", "weights", "device", "clock"
     }  # fmt: skip
     assert all(finding["ok"] for finding in findings.values())
-    assert LOOKALIKE_TOKEN not in json.dumps(findings)
+    assert FAKE_TOKEN not in json.dumps(findings)
 
 
 def test_the_disk_of_a_catalog_with_a_scheme_is_looked_at(doctor, scene: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
@@ -85,7 +85,7 @@ def test_people_read_the_same(scene: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_the_service_is_asked_only_when_told(doctor, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
-    with MapillaryLookalike([], {}) as service:
+    with FakeMapillaryServer([], {}) as service:
         monkeypatch.setenv("GEOCORRECT__HARVEST__GRAPH_URL", service.graph_url)
         assert "service" not in doctor()[1]
         assert sum(service.requests.values()) == 0
@@ -97,7 +97,7 @@ def test_the_service_is_asked_only_when_told(doctor, monkeypatch: pytest.MonkeyP
 
 def test_a_refused_token(doctor, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setenv("MAPILLARY_TOKEN", "MLY|1|00000000000000000000")
-    with MapillaryLookalike([], {}) as service:
+    with FakeMapillaryServer([], {}) as service:
         monkeypatch.setenv("GEOCORRECT__HARVEST__GRAPH_URL", service.graph_url)
         code, findings = doctor("--online")
     assert code == ExitCode.REMOTE
@@ -170,7 +170,7 @@ def test_the_database_server_tells_the_time(doctor, postgis_url: str, monkeypatc
 def test_every_kind_of_trouble_has_its_code(doctor, scene: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.delenv("MAPILLARY_TOKEN")
     assert doctor()[0] == ExitCode.CONFIG
-    monkeypatch.setenv("MAPILLARY_TOKEN", LOOKALIKE_TOKEN)
+    monkeypatch.setenv("MAPILLARY_TOKEN", FAKE_TOKEN)
     monkeypatch.setenv("GEOCORRECT__MATCH__MATCHER", "mast3r")
     monkeypatch.setenv("GEOCORRECT_WEIGHTS", str(scene / "nothing"))
     code, findings = doctor()

@@ -105,9 +105,9 @@ def test_oracle_depth_is_labelled(finished: Path) -> None:
 
 
 def test_the_token_is_nowhere(finished: Path) -> None:
-    from geocorrect.demo.mapillary_server.server import LOOKALIKE_TOKEN
+    from geocorrect.demo.mapillary_server.server import FAKE_TOKEN
 
-    secret = LOOKALIKE_TOKEN.rsplit("|", 1)[1].encode()
+    secret = FAKE_TOKEN.rsplit("|", 1)[1].encode()
     for path in finished.rglob("*"):
         if path.is_file():
             assert secret not in path.read_bytes(), path

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from geocorrect.depth.calibration.calibrate import calibrated_map
-from geocorrect.depth.calibration.neighbours import NeighbourBook
+from geocorrect.depth.calibration.neighbours import NeighbourCache
 from geocorrect.depth.calibration.store import CalibrationStore
 from geocorrect.depth.calibration.stored import StoredCalibratedDepth, StoredTriangulatedDepth
 from geocorrect.depth.calibration.track_adjustment import NeighbourMatches, TrackOptions, adjust_tracks
@@ -105,7 +105,7 @@ class FlatDepth:
         return DepthMap("flat", False, z_m=np.full(image.shape[:2], 11.0, np.float32), common_log_sigma=0.3)
 
 
-def scene_with_neighbours() -> tuple[AnchorView, list[NeighbourMatches], NeighbourBook]:
+def scene_with_neighbours() -> tuple[AnchorView, list[NeighbourMatches], NeighbourCache]:
     """An anchor at the origin, exact matches with two neighbours, and the book that knows them."""
     _, pairs = exact_pairs(street_points(2), [1.5, 3.0])
     image = np.zeros((ANCHOR_CAMERA.height, ANCHOR_CAMERA.width, 3), np.uint8)
@@ -114,7 +114,7 @@ def scene_with_neighbours() -> tuple[AnchorView, list[NeighbourMatches], Neighbo
         Anchor(str(i), "t", Path("none"), ANCHOR_CAMERA, p.neighbour_from_anchor.inverse(), "x")
         for i, p in enumerate(pairs, 1)
     )
-    book = NeighbourBook(lambda a: AnchorView(a, image))
+    book = NeighbourCache(lambda a: AnchorView(a, image))
     book.learn({"0": others}, (anchor,))
     return AnchorView(anchor, image), pairs, book
 
@@ -123,7 +123,7 @@ def no_reading(anchor: Anchor) -> AnchorView:
     raise AssertionError(f"{anchor.id} was read again")
 
 
-def calibrated(pairs: list[NeighbourMatches], book: NeighbourBook, folder: Path) -> StoredCalibratedDepth:
+def calibrated(pairs: list[NeighbourMatches], book: NeighbourCache, folder: Path) -> StoredCalibratedDepth:
     return StoredCalibratedDepth(CalibratedDepth(FlatDepth(), Scripted(pairs), book), book, CalibrationStore(folder))
 
 

@@ -14,7 +14,7 @@ import pytest
 from support.harvest_support import Script, Site, SiteFactory, jpeg
 
 from geocorrect.catalog.store import Catalog
-from geocorrect.demo.mapillary_server.server import LOOKALIKE_TOKEN, MapillaryLookalike
+from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, FakeMapillaryServer
 from geocorrect.errors import ExitCode
 from geocorrect.harvest.area import Area
 from geocorrect.harvest.report import HarvestReport
@@ -94,7 +94,7 @@ def test_city_of_20000_is_complete_in_bounded_memory(tmp_path: Path) -> None:
     for count in (2_000, 20_000):
         images = city_images(count)
         pictures: dict[str, Path | bytes] = {image["id"]: SMALL_PICTURE for image in images}
-        with MapillaryLookalike(images, pictures, fault=None, bbox_share=0.3) as service:
+        with FakeMapillaryServer(images, pictures, fault=None, bbox_share=0.3) as service:
             share_images(service.data)
             folder = tmp_path / str(count)
             folder.mkdir()
@@ -112,7 +112,7 @@ def test_city_of_20000_is_complete_in_bounded_memory(tmp_path: Path) -> None:
 def harvest_in_a_process(here: Site, folder: Path) -> dict[str, Any]:
     order = {"graph": here.service.graph_url, "tiles": here.service.tiles_url, "folder": str(folder)}
     order["box"] = list(here.area.geometry.bounds)  # type: ignore[assignment]
-    environment = {**os.environ, "MAPILLARY_TOKEN": LOOKALIKE_TOKEN, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "MAPILLARY_TOKEN": FAKE_TOKEN, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", MEMORY_SCRIPT, json.dumps(order)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=900)
     answer: dict[str, Any] = json.loads(done.stdout)

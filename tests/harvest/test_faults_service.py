@@ -14,7 +14,7 @@ from support.harvest_support import SiteFactory, first, graph_error, street_imag
 from geocorrect.demo.mapillary_server.server import LookalikeReply, LookalikeRequest, json_reply
 from geocorrect.errors import ExitCode, RemoteError
 from geocorrect.harvest.mapillary.client import CHECK_IMAGE_ID, MapillaryClient
-from geocorrect.harvest.mapillary.faults import RequestError, Trouble, judge, parse_json
+from geocorrect.harvest.mapillary.faults import ErrorKind, RequestError, judge, parse_json
 from geocorrect.harvest.mapillary.rate_limiter import retry_after_s
 
 LIMIT_BODY = (
@@ -342,22 +342,22 @@ def test_size_cap_stops_an_endless_answer(site: SiteFactory) -> None:
 @pytest.mark.parametrize(
     ("status", "error", "trouble"),
     [
-        (500, {"code": 190, "message": "please reduce the amount"}, Trouble.UNAUTHORIZED),
-        (500, {"code": 1, "message": "Please reduce the amount of data"}, Trouble.TOO_MUCH_DATA),
-        (500, {"code": 1, "message": "An unknown error occurred"}, Trouble.TEMPORARY),
-        (500, {"code": 2, "message": "Service temporarily unavailable"}, Trouble.TEMPORARY),
-        (403, {"code": 4, "message": "Application request limit reached"}, Trouble.RATE_LIMITED),
-        (400, {"code": -2, "error_subcode": 3404014, "message": "Timeout"}, Trouble.QUERY_TIMEOUT),
-        (400, {"code": 100, "error_subcode": 33, "message": "Unsupported get request"}, Trouble.NOT_FOUND),
-        (403, {"code": 10, "message": "permission"}, Trouble.FORBIDDEN),
-        (403, {"code": 200, "message": "permission"}, Trouble.FORBIDDEN),
-        (400, {"code": 368, "message": "登录"}, Trouble.BLOCKED),
-        (200, {"code": 4, "message": ""}, Trouble.RATE_LIMITED),
-        (200, {"code": None, "message": None}, Trouble.TEMPORARY),
-        (400, {"code": 100, "message": "Invalid parameter"}, Trouble.REFUSED),
+        (500, {"code": 190, "message": "please reduce the amount"}, ErrorKind.UNAUTHORIZED),
+        (500, {"code": 1, "message": "Please reduce the amount of data"}, ErrorKind.TOO_MUCH_DATA),
+        (500, {"code": 1, "message": "An unknown error occurred"}, ErrorKind.TEMPORARY),
+        (500, {"code": 2, "message": "Service temporarily unavailable"}, ErrorKind.TEMPORARY),
+        (403, {"code": 4, "message": "Application request limit reached"}, ErrorKind.RATE_LIMITED),
+        (400, {"code": -2, "error_subcode": 3404014, "message": "Timeout"}, ErrorKind.QUERY_TIMEOUT),
+        (400, {"code": 100, "error_subcode": 33, "message": "Unsupported get request"}, ErrorKind.NOT_FOUND),
+        (403, {"code": 10, "message": "permission"}, ErrorKind.FORBIDDEN),
+        (403, {"code": 200, "message": "permission"}, ErrorKind.FORBIDDEN),
+        (400, {"code": 368, "message": "登录"}, ErrorKind.BLOCKED),
+        (200, {"code": 4, "message": ""}, ErrorKind.RATE_LIMITED),
+        (200, {"code": None, "message": None}, ErrorKind.TEMPORARY),
+        (400, {"code": 100, "message": "Invalid parameter"}, ErrorKind.REFUSED),
     ],
 )
-def test_errors_are_told_apart_by_code(status: int, error: dict[str, object], trouble: Trouble) -> None:
+def test_errors_are_told_apart_by_code(status: int, error: dict[str, object], trouble: ErrorKind) -> None:
     import json
 
     failure = judge("graph", status, json.dumps({"error": error}).encode())
@@ -371,12 +371,12 @@ def test_recorded_error_bodies(shared_data) -> None:  # type: ignore[no-untyped-
     token = judge("graph", 500, (folder / "internal_server_error.json").read_bytes())
     assert limit is not None
     assert token is not None
-    assert (limit.trouble, token.trouble) == (Trouble.RATE_LIMITED, Trouble.UNAUTHORIZED)
+    assert (limit.trouble, token.trouble) == (ErrorKind.RATE_LIMITED, ErrorKind.UNAUTHORIZED)
 
 
 def test_failures_carry_no_token() -> None:
     secret = "MLY|1234567890123456|0123456789abcdef"
-    failure = RequestError(Trouble.TEMPORARY, f"GET https://tiles/x?access_token={secret} and OAuth {secret}")
+    failure = RequestError(ErrorKind.TEMPORARY, f"GET https://tiles/x?access_token={secret} and OAuth {secret}")
     assert secret not in str(failure)
     assert "0123456789abcdef" not in repr(failure)
 

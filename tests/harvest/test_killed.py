@@ -23,7 +23,7 @@ from support.harvest_support import Site, SiteFactory, jpeg, street_image, town
 
 from geocorrect.catalog import schema
 from geocorrect.catalog.store import Catalog
-from geocorrect.demo.mapillary_server.server import LOOKALIKE_TOKEN, LookalikeReply, LookalikeRequest
+from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, LookalikeReply, LookalikeRequest
 from geocorrect.errors import OutputError, RemoteError
 from geocorrect.harvest.harvest import harvest_area
 from geocorrect.harvest.journal import Journal
@@ -72,7 +72,7 @@ class Killable:
 
 @contextmanager
 def killable(here: Site, folder: Path) -> Iterator[Killable]:
-    environment = {**os.environ, "MAPILLARY_TOKEN": LOOKALIKE_TOKEN, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "MAPILLARY_TOKEN": FAKE_TOKEN, "OMP_NUM_THREADS": "1"}
     folder.mkdir()
     command = [sys.executable, str(SCRIPT)]
     with subprocess.Popen(command, stdin=-1, stdout=-1, text=True, env=environment) as process:

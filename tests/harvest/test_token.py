@@ -12,10 +12,10 @@ import pytest
 from support.harvest_support import SiteFactory, first, town
 
 from geocorrect.demo.mapillary_server.server import (
-    LOOKALIKE_TOKEN,
+    FAKE_TOKEN,
+    FakeMapillaryServer,
     LookalikeReply,
     LookalikeRequest,
-    MapillaryLookalike,
 )
 from geocorrect.errors import ConfigError, RemoteError
 from geocorrect.harvest.mapillary.client import MapillaryClient, token_from_environment
@@ -26,10 +26,10 @@ LOUD = (
     "logging.getLogger('httpcore').setLevel(logging.DEBUG); "
     "from geocorrect.__main__ import main; sys.exit(main())"
 )
-FORMS = [LOOKALIKE_TOKEN, quote(LOOKALIKE_TOKEN), LOOKALIKE_TOKEN.split("|")[2], LOOKALIKE_TOKEN.split("|")[1]]
+FORMS = [FAKE_TOKEN, quote(FAKE_TOKEN), FAKE_TOKEN.split("|")[2], FAKE_TOKEN.split("|")[1]]
 
 
-def run_command(service: MapillaryLookalike, folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+def run_command(service: FakeMapillaryServer, folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     folder.mkdir(exist_ok=True)
     (folder / "geocorrect.toml").write_text(
         f'[harvest]\ngraph_url = "{service.graph_url}"\ntiles_url = "{service.tiles_url}"\n'
@@ -52,7 +52,7 @@ def test_a_whole_noisy_run_leaks_nothing(site: SiteFactory, tmp_path: Path) -> N
     broken = LookalikeReply(500, b"broken")
 
     def rule(request: LookalikeRequest) -> LookalikeReply | None:
-        # Trouble of every kind, so that every message is written: tiles, batches, a picture, a cut connection.
+        # ErrorKind of every kind, so that every message is written: tiles, batches, a picture, a cut connection.
         if request.role == "tiles" and request.path.endswith("6"):
             return broken
         if request.number % 11 == 0:
@@ -70,7 +70,7 @@ def test_a_whole_noisy_run_leaks_nothing(site: SiteFactory, tmp_path: Path) -> N
 
 
 def test_a_refused_token_is_not_repeated_in_the_message(site: SiteFactory, tmp_path: Path) -> None:
-    body = f'{{"error":{{"code":190,"message":"Invalid token {LOOKALIKE_TOKEN}"}}}}'.encode()
+    body = f'{{"error":{{"code":190,"message":"Invalid token {FAKE_TOKEN}"}}}}'.encode()
     here = site(rule=lambda r: LookalikeReply(500, body) if r.role == "graph" else None)
     done = run_command(here.service, tmp_path / "scene")
     assert done.returncode == 8

@@ -19,7 +19,7 @@ from support.batch_scene import correct_all, due, in_process, photo, street
 
 from geocorrect.catalog import Catalog
 from geocorrect.catalog.check import faults_of
-from geocorrect.catalog.lock import hold_scene
+from geocorrect.catalog.lock import lock_scene
 from geocorrect.config import Settings
 from geocorrect.errors import ExitCode, SceneBusyError
 from geocorrect.jobs.correct import correct_due
@@ -62,13 +62,13 @@ def test_a_run_goes_on_when_the_database_was_away(on_server: Catalog, postgis_cl
 
 @pytest.mark.postgis
 def test_a_scene_that_somebody_else_took_meanwhile_is_left(on_server: Catalog, postgis_cluster: Any) -> None:
-    with hold_scene(on_server.engine) as hold:
+    with lock_scene(on_server.engine) as hold:
         postgis_cluster.suspend()
         postgis_cluster.resume()
-        with hold_scene(on_server.engine), pytest.raises(SceneBusyError, match=str(os.getpid())):
+        with lock_scene(on_server.engine), pytest.raises(SceneBusyError, match=str(os.getpid())):
             hold.keep()
         hold.keep()
-        with pytest.raises(SceneBusyError), hold_scene(on_server.engine):
+        with pytest.raises(SceneBusyError), lock_scene(on_server.engine):
             pass
 
 

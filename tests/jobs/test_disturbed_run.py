@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from geocorrect.__main__ import run
-from geocorrect.catalog.lock import hold_scene
+from geocorrect.catalog.lock import lock_scene
 from geocorrect.catalog.store import Catalog
 from geocorrect.demo.world.build import build_world
 from geocorrect.errors import ExitCode
@@ -88,7 +88,7 @@ def test_killed_and_started_again(finished: Path, undisturbed: list[str], tmp_pa
 
 def test_a_second_run_leaves_politely(finished: Path, tmp_path: Path) -> None:
     scene = copy_of(finished, tmp_path)
-    with Catalog.open(str(scene / "corrections.gpkg")) as catalog, hold_scene(catalog.engine):
+    with Catalog.open(str(scene / "corrections.gpkg")) as catalog, lock_scene(catalog.engine):
         assert start(scene).wait(timeout=120) == ExitCode.SCENE_BUSY
         assert len(catalog.runs()) == 1
 

@@ -15,7 +15,7 @@ from support.chaos import Scene, make_scene, serving
 from support.small_city import SmallCity, build_city
 
 from geocorrect.catalog import Catalog
-from geocorrect.demo.mapillary_server.server import MapillaryLookalike
+from geocorrect.demo.mapillary_server.server import FakeMapillaryServer
 from geocorrect.errors import ExitCode, Reason
 from geocorrect.jobs.metrics import HELP, RunMetrics, last_success_s
 
@@ -28,13 +28,13 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> SmallCity:
 
 
 @pytest.fixture(scope="module")
-def service(city: SmallCity) -> Iterator[MapillaryLookalike]:
+def service(city: SmallCity) -> Iterator[FakeMapillaryServer]:
     with serving(city) as service:
         yield service
 
 
 @pytest.fixture(scope="module")
-def done(city: SmallCity, service: MapillaryLookalike, tmp_path_factory: pytest.TempPathFactory) -> Scene:
+def done(city: SmallCity, service: FakeMapillaryServer, tmp_path_factory: pytest.TempPathFactory) -> Scene:
     """A scene on which the scheduled job has run once with two workers, logging as JSON, with a metrics file."""
     scene = make_scene(tmp_path_factory.mktemp("scenes") / "done", city, service, "corrections.gpkg", workers=2)
     scene.environment["GEOCORRECT__BATCH__METRICS_FILE"] = "geocorrect.prom"
@@ -104,7 +104,7 @@ def test_labels_are_escaped() -> None:
     assert family.samples[0].labels["catalog"] == 'odd "name"\\with\nall'
 
 
-def test_status_while_it_works_and_a_second_run(city: SmallCity, service: MapillaryLookalike, tmp_path: Path) -> None:
+def test_status_while_it_works_and_a_second_run(city: SmallCity, service: FakeMapillaryServer, tmp_path: Path) -> None:
     """Progress, rate and who; a second run on the scene leaves with 75, one on another scene works."""
     scene = make_scene(tmp_path / "busy", city, service, "corrections.gpkg", workers=1)
     other = make_scene(tmp_path / "other", city, service, "corrections.gpkg", workers=1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from geocorrect.__main__ import run
-from geocorrect.demo.mapillary_server.server import LOOKALIKE_TOKEN, MapillaryLookalike
+from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, FakeMapillaryServer
 from geocorrect.demo.world.build import build_world
 from geocorrect.errors import ExitCode
 
@@ -28,13 +28,13 @@ def test_the_scheduled_job(tmp_path: Path, capsys: pytest.CaptureFixture[str], m
     world = build_world(tmp_path / "world", seed=7, size="small", workers=1)
     config = tmp_path / "scene" / "geocorrect.toml"
     config.parent.mkdir()
-    monkeypatch.setenv("MAPILLARY_TOKEN", LOOKALIKE_TOKEN)
+    monkeypatch.setenv("MAPILLARY_TOKEN", FAKE_TOKEN)
 
     def job(*arguments: str) -> tuple[int, dict[str, dict[str, object]]]:
         code = run(["-c", str(config), *arguments, "--json"])
         return code, json.loads(capsys.readouterr().out)
 
-    with MapillaryLookalike(world.metadata, world.photos) as service:
+    with FakeMapillaryServer(world.metadata, world.photos) as service:
         config.write_text(CONFIGURATION.format(graph=service.graph_url, tiles=service.tiles_url))
         drive = world.drives[0]
         added, _ = job(

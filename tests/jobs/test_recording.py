@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.batch_scene import street
-from support.fake_seat import FakeSeat, done
+from support.fake_seat import FakeWorker, done
 
 from geocorrect.catalog import Catalog
 from geocorrect.config import Settings
 from geocorrect.jobs import run
 from geocorrect.records import Image
 from geocorrect.workers import pool as crew
-from geocorrect.workers.engine import CrewEngine, InProcessEngine
+from geocorrect.workers.engine import InProcessEngine, PoolEngine
 from geocorrect.workers.pool import Limits
 from geocorrect.workers.stop import StopRequest
 from geocorrect.workers.worker import Outcome, Task
@@ -51,7 +51,7 @@ def test_what_is_in_hand_is_stored_before_the_end(
         assert catalog.counts() == {"rejected": 3}
 
 
-class SlowSeat(FakeSeat):
+class SlowSeat(FakeWorker):
     """Gives the fourth outcome when it is told to."""
 
     def __init__(self, release: threading.Event) -> None:
@@ -71,8 +71,8 @@ def test_results_do_not_wait_for_a_slow_photo(tmp_path: Path, monkeypatch: pytes
     """Three results and a fourth photo that goes on until somebody has seen the three in the catalog."""
     release, stored = threading.Event(), []
     monkeypatch.setattr(run, "SECONDS_PER_TRANSACTION", 0.2)
-    monkeypatch.setattr(crew, "LOOK_S", 0.05)
-    engine = CrewEngine(lambda _make: SlowSeat(release), 1, Limits())
+    monkeypatch.setattr(crew, "POLL_INTERVAL_S", 0.05)
+    engine = PoolEngine(lambda _make: SlowSeat(release), 1, Limits())
     monkeypatch.setattr(run, "build_engine", lambda _options: engine)
 
     def progress(count: int, _todo: int) -> None:

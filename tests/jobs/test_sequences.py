@@ -17,7 +17,7 @@ from support import sequence_catalog as world
 
 from geocorrect.__main__ import run
 from geocorrect.catalog import Catalog, ResultFilter
-from geocorrect.catalog.lock import hold_scene
+from geocorrect.catalog.lock import lock_scene
 from geocorrect.config import ImagesSection, Settings
 from geocorrect.errors import ExitCode, Reason, Status
 from geocorrect.geometry.pose import Pose
@@ -234,7 +234,7 @@ def test_a_signal_finishes_the_sequence_at_hand(
 
 def test_one_writer_per_scene(scene: tuple[str, dict[str, SimulatedSequence]]) -> None:
     url, _ = scene
-    with Catalog.open(url) as catalog, hold_scene(catalog.engine):
+    with Catalog.open(url) as catalog, lock_scene(catalog.engine):
         assert run(["sequences", "--catalog", url]) == ExitCode.SCENE_BUSY
         assert run(["sequences", "--catalog", url, "--dry-run"]) == 0
 

@@ -16,13 +16,13 @@ from support.postgis_fixture import execute
 
 from geocorrect.__main__ import run
 from geocorrect.catalog import Catalog
-from geocorrect.catalog.lock import hold_scene
+from geocorrect.catalog.lock import lock_scene
 from geocorrect.config import ExportSection, ImagesSection, Settings
 from geocorrect.errors import DatabaseError, ExitCode, Status
 from geocorrect.export.export import export_catalog
 from geocorrect.jobs import pipeline
-from geocorrect.jobs.context import Session, work_session
-from geocorrect.jobs.correct import Allowance, correct_due
+from geocorrect.jobs.context import JobContext, work_session
+from geocorrect.jobs.correct import RunLimits, correct_due
 from geocorrect.jobs.options import BatchOptions
 from geocorrect.jobs.pipeline import run_pipeline
 from geocorrect.jobs.sequences import adjust_due_sequences
@@ -118,9 +118,9 @@ def test_time_that_is_up_leaves_the_sequences_to_the_next_run(tmp_path: Path) ->
 
 def test_a_step_of_a_job_does_not_take_the_scene_again(catalog: Catalog) -> None:
     with work_session(catalog) as session:
-        assert isinstance(session, Session)
-        assert correct_due(Settings(), catalog, allowance=Allowance(), session=session).exit_code is ExitCode.OK
-        with pytest.raises(Exception, match="is held by"), hold_scene(catalog.engine):
+        assert isinstance(session, JobContext)
+        assert correct_due(Settings(), catalog, allowance=RunLimits(), session=session).exit_code is ExitCode.OK
+        with pytest.raises(Exception, match="is held by"), lock_scene(catalog.engine):
             pass
 
 

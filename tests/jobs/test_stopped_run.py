@@ -15,9 +15,9 @@ from support.small_city import SmallCity, build_city
 from geocorrect import __main__
 from geocorrect.__main__ import run
 from geocorrect.catalog import Catalog
-from geocorrect.catalog.lock import hold_scene
+from geocorrect.catalog.lock import lock_scene
 from geocorrect.config import Settings
-from geocorrect.demo.mapillary_server.server import MapillaryLookalike
+from geocorrect.demo.mapillary_server.server import FakeMapillaryServer
 from geocorrect.errors import ConfigError, ExitCode, GeocorrectError, RemoteError, SceneBusyError
 from geocorrect.harvest.report import HarvestReport, Hole
 from geocorrect.io.atomic_file import atomic_path
@@ -40,13 +40,13 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> SmallCity:
 
 
 @pytest.fixture(scope="module")
-def service(city: SmallCity) -> Iterator[MapillaryLookalike]:
+def service(city: SmallCity) -> Iterator[FakeMapillaryServer]:
     with serving(city) as service:
         yield service
 
 
 @pytest.fixture
-def scene(city: SmallCity, service: MapillaryLookalike, tmp_path: Path) -> Scene:
+def scene(city: SmallCity, service: FakeMapillaryServer, tmp_path: Path) -> Scene:
     scene = make_scene(tmp_path / "scene", city, service, "corrections.gpkg", workers=1)
     scene.environment["GEOCORRECT__BATCH__METRICS_FILE"] = "m.prom"
     return scene
@@ -196,7 +196,7 @@ def test_whoever_writes_needs_the_scene(
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "1.jpg").write_bytes(b"")
     words = [word.format(photos=tmp_path / "photos", anchors=city.anchors_table) for word in command]
-    with Catalog.open("c.gpkg", create=True) as catalog, hold_scene(catalog.engine):
+    with Catalog.open("c.gpkg", create=True) as catalog, lock_scene(catalog.engine):
         assert run([*words, "--catalog", "c.gpkg"]) == ExitCode.SCENE_BUSY
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from geocorrect.match.base import Matcher
-from geocorrect.match.both_ways import BothWays, agreeing
+from geocorrect.match.both_ways import SymmetricMatcher, agreeing
 from geocorrect.records import ImageArray, Matches
 
 
@@ -35,7 +35,7 @@ class OneSided:
 
 
 def test_only_what_both_orders_say_stays() -> None:
-    matcher = BothWays(OneSided(), 1.0)
+    matcher = SymmetricMatcher(OneSided(), 1.0)
     assert isinstance(matcher, Matcher)
     photo, anchor = np.zeros((12, 12, 3), np.uint8), np.ones((12, 12, 3), np.uint8)
     found = matcher.match(photo, [anchor, anchor])

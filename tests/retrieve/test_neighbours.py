@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from geocorrect.retrieve.neighbours import NeighbourFinder, NeighbourOptions
-from geocorrect.retrieve.spatial import AnchorSites
+from geocorrect.retrieve.spatial import AnchorPositions
 
 
 def finder(enu_m: list[list[float]], heading_deg: list[float], alignments: list[str] | None = None) -> NeighbourFinder:
     ids = [f"a{i}" for i in range(len(enu_m))]
-    sites = AnchorSites(ids, np.array(enu_m, float), np.array(heading_deg, float))
+    sites = AnchorPositions(ids, np.array(enu_m, float), np.array(heading_deg, float))
     return NeighbourFinder(sites, alignments or ["x"] * len(ids), NeighbourOptions())
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from geocorrect.retrieve.spatial import AnchorSites, SpatialOptions, SpatialRetriever
+from geocorrect.retrieve.spatial import AnchorPositions, SpatialOptions, SpatialRetriever
 
 
-def street(n: int = 20, step_m: float = 3.0) -> AnchorSites:
+def street(n: int = 20, step_m: float = 3.0) -> AnchorPositions:
     """Anchors along the east axis, looking east; then the same places looking west."""
     east = np.arange(n) * step_m
     enu_m = np.column_stack([np.tile(east, 2), np.zeros(2 * n), np.zeros(2 * n)])
     heading_deg = np.repeat([90.0, 270.0], n)
     ids = [f"east{i}" for i in range(n)] + [f"west{i}" for i in range(n)]
-    return AnchorSites(ids, enu_m, heading_deg)
+    return AnchorPositions(ids, enu_m, heading_deg)
 
 
 def test_ranks_near_anchors_that_look_the_same_way_first() -> None:
@@ -41,13 +41,13 @@ def test_nothing_beyond_the_radius_and_nothing_without_a_position() -> None:
 
 
 def test_empty_scene_has_no_candidates() -> None:
-    sites = AnchorSites([], np.zeros((0, 3)), np.zeros(0))
+    sites = AnchorPositions([], np.zeros((0, 3)), np.zeros(0))
     assert SpatialRetriever(sites).candidates("q", np.zeros(3), 0.0) == []
 
 
 def test_near_duplicates_do_not_use_up_the_list() -> None:
     parked = np.tile([0.0, 0.0, 0.0], (10, 1))
-    sites = AnchorSites(
+    sites = AnchorPositions(
         [f"parked{i}" for i in range(10)] + ["ahead", "behind"],
         np.vstack([parked, [[0, 4, 0], [0, -4, 0]]]),
         np.zeros(12),
@@ -57,13 +57,13 @@ def test_near_duplicates_do_not_use_up_the_list() -> None:
 
 
 def test_headings_compare_around_north() -> None:
-    sites = AnchorSites(["a", "b"], np.array([[0.0, 0, 0], [5, 0, 0]]), np.array([359.0, 180.0]))
+    sites = AnchorPositions(["a", "b"], np.array([[0.0, 0, 0], [5, 0, 0]]), np.array([359.0, 180.0]))
     pairs = SpatialRetriever(sites).candidates("q", np.zeros(3), 2.0)
     assert [pair.anchor_id for pair in pairs] == ["a"]
     assert pairs[0].heading_difference_deg == pytest.approx(3.0)
 
 
-def one_by_one(sites: AnchorSites, o: SpatialOptions, here: np.ndarray, heading_deg: float) -> list[int]:
+def one_by_one(sites: AnchorPositions, o: SpatialOptions, here: np.ndarray, heading_deg: float) -> list[int]:
     """The ranking as its definition reads, for one image: what the search for all images at once must agree with."""
     if not np.isfinite(here).all():
         return []
@@ -101,7 +101,7 @@ def test_all_images_at_once_get_what_each_would_get_alone(seed: int) -> None:
     enu_m = np.column_stack([random.uniform(0, 120, (n_anchors, 2)).round(0), np.full(n_anchors, 1.6)])
     heading_deg = random.uniform(0, 360, n_anchors)
     heading_deg[::7] = np.nan
-    sites = AnchorSites([f"a{i:03}" for i in range(n_anchors)], enu_m, heading_deg)
+    sites = AnchorPositions([f"a{i:03}" for i in range(n_anchors)], enu_m, heading_deg)
     here = random.uniform(-30, 150, (n_images, 2))
     here[::11] = np.nan
     looks_deg = random.uniform(0, 360, n_images)

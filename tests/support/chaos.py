@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from geocorrect.demo.mapillary_server.server import LOOKALIKE_TOKEN, MapillaryLookalike
+from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, FakeMapillaryServer
 from support.chaos_state import half_written, leftovers, snapshot, working_statements
 from support.small_city import SmallCity
 
@@ -60,14 +60,14 @@ class Scene:
         return (self.folder / "log.txt").read_text(errors="replace")[-3000:]
 
 
-def make_scene(folder: Path, city: SmallCity, service: MapillaryLookalike, url: str, workers: int) -> Scene:
+def make_scene(folder: Path, city: SmallCity, service: FakeMapillaryServer, url: str, workers: int) -> Scene:
     """An empty scene with the city's anchors."""
     folder.mkdir(parents=True)
     for name in ("anchors", "depth"):
         (folder / name).symlink_to(city.folder / name)
     (folder / "geocorrect.toml").write_text(city.configuration(url, workers))
     environment = {
-        "MAPILLARY_TOKEN": LOOKALIKE_TOKEN,
+        "MAPILLARY_TOKEN": FAKE_TOKEN,
         "OMP_NUM_THREADS": "1",
         "GEOCORRECT__HARVEST__GRAPH_URL": service.graph_url,
         "GEOCORRECT__HARVEST__TILES_URL": service.tiles_url,
@@ -332,9 +332,9 @@ def _wait(condition: Callable[[], bool], at_most_s: float, step_s: float = 0.02)
 
 
 @contextmanager
-def serving(city: SmallCity) -> Iterator[MapillaryLookalike]:
+def serving(city: SmallCity) -> Iterator[FakeMapillaryServer]:
     """The city's photos over HTTP."""
-    with MapillaryLookalike(city.records, city.photos) as service:
+    with FakeMapillaryServer(city.records, city.photos) as service:
         # Killed clients leave broken connections: no news here.
         service._http.handle_error = lambda *_: None  # type: ignore[method-assign]
         yield service

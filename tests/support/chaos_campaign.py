@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geocorrect.catalog import Catalog
-from geocorrect.demo.mapillary_server.server import MapillaryLookalike
+from geocorrect.demo.mapillary_server.server import FakeMapillaryServer
 from support.chaos import Chaos, Scene, Tally, kinds_of_a_round, make_scene, serving
 from support.chaos_migration import OLD, kill_upgrades
 from support.old_catalog import make_old
@@ -38,7 +38,7 @@ class Campaign:
 class Site:
     """Where scenes and their catalogs are made. server: address of a PostGIS server, None for GeoPackages."""
 
-    def __init__(self, folder: Path, city: SmallCity, service: MapillaryLookalike, server: str | None) -> None:
+    def __init__(self, folder: Path, city: SmallCity, service: FakeMapillaryServer, server: str | None) -> None:
         self.folder, self.city, self.service, self.server = folder, city, service, server
         self.databases: list[str] = []
 

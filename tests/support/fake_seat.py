@@ -14,7 +14,7 @@ def done(task: Task) -> Outcome:
     return rejected(task, Reason.UNCERTAIN, "")
 
 
-class FakeSeat:
+class FakeWorker:
     """Has every outcome at once; may never be ready."""
 
     def __init__(self, is_ready: bool = True) -> None:
@@ -34,7 +34,7 @@ class FakeSeat:
     def died(self, error: BaseException) -> bool:
         return False
 
-    def require_hope(self) -> None: ...
+    def raise_if_unschedulable(self) -> None: ...
 
     def memory_mb(self) -> float:
         return float("nan")

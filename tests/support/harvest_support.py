@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image as PillowImage
 
-from geocorrect.demo.mapillary_server.server import LookalikeReply, LookalikeRequest, MapillaryLookalike, json_reply
+from geocorrect.demo.mapillary_server.server import FakeMapillaryServer, LookalikeReply, LookalikeRequest, json_reply
 from geocorrect.harvest.area import Area
 from geocorrect.harvest.harvest import harvest_area
 from geocorrect.harvest.mapillary.client import MapillaryClient
@@ -129,7 +129,7 @@ def graph_error(status: int, code: int, message: str, subcode: int | None = None
 class Site:
     """A running service, a folder and a catalog to harvest into."""
 
-    service: MapillaryLookalike
+    service: FakeMapillaryServer
     script: Script
     folder: Path
     sink: MemorySink = field(default_factory=MemorySink)

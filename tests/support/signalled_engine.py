@@ -12,9 +12,9 @@ import numpy as np
 
 from geocorrect.errors import Reason
 from geocorrect.records import Image, Rejection
-from geocorrect.workers.engine import CrewEngine
+from geocorrect.workers.engine import PoolEngine
 from geocorrect.workers.pool import Limits
-from geocorrect.workers.process import ProcessSeat
+from geocorrect.workers.process import ProcessWorker
 from geocorrect.workers.stop import stop_on_signal
 from geocorrect.workers.worker import Outcome, Task
 
@@ -40,7 +40,7 @@ def pieces() -> Iterator[list[Task]]:
 
 def main(folder: str) -> None:
     """Prints "first" when the first image is done, then the other ids; exits as a signal demands."""
-    engine = CrewEngine(ProcessSeat, 2, Limits())
+    engine = PoolEngine(ProcessWorker, 2, Limits())
     with stop_on_signal() as stop:
         done = engine.map(partial(Slow, Path(folder)), pieces(), stop)
         next(done)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from geocorrect.demo.mapillary_server.server import MapillaryLookalike
+from geocorrect.demo.mapillary_server.server import FakeMapillaryServer
 from support.harvest_support import Script, Site, SiteFactory, jpeg, town
 
 
@@ -25,7 +25,7 @@ def site(tmp_path: Path) -> Iterator[SiteFactory]:
             if files is None:
                 plain = jpeg(640, 480)
                 files = {str(image["id"]): plain for image in images}
-            running = stack.enter_context(MapillaryLookalike(images, files, fault=script, **service))
+            running = stack.enter_context(FakeMapillaryServer(images, files, fault=script, **service))
             return Site(running, script, tmp_path / "images")
 
         yield start

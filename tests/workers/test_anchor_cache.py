@@ -13,7 +13,7 @@ from geocorrect.config import Settings
 from geocorrect.jobs.options import BatchOptions
 from geocorrect.records import Anchor, AnchorView, DepthMap
 from geocorrect.workers import anchor_cache as anchor_reader
-from geocorrect.workers.anchor_cache import AnchorReader, Recent, ShelfSpace
+from geocorrect.workers.anchor_cache import AnchorCache, MemoryBudget, Recent
 from geocorrect.workers.backends import build_matcher
 
 
@@ -23,7 +23,7 @@ def test_the_least_recently_used_goes_when_the_space_is_full() -> None:
     def maker(name: str) -> Callable[[], str]:
         return lambda: made.append(name) or name  # type: ignore[func-returns-value]
 
-    space = ShelfSpace(10)
+    space = MemoryBudget(10)
     texts, others = Recent(space, len), Recent(space, len)
     for name in ("aaaa", "bbbb", "aaaa"):
         texts.get(name, maker(name))
@@ -52,7 +52,7 @@ def test_large_photos_with_dense_depth_keep_to_the_budget(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(anchor_reader, "read_anchor", read)
     settings = Settings(batch=BatchOptions(cached_anchors_mib=2))
-    reader = AnchorReader(settings, build_matcher(settings))
+    reader = AnchorCache(settings, build_matcher(settings))
     monkeypatch.setattr(reader.depth, "_source", type("Dense", (), {"depth": staticmethod(dense)}))
     anchors = tuple(anchor(f"a{i}", float(i)) for i in range(8))
     assert len(reader.usable(anchors, {})[0]) == 8

@@ -14,9 +14,9 @@ from support.engine_workers import Echo, Telltale, cannot_start, dies_at_start
 from geocorrect.errors import ExitCode, ModelError, Reason
 from geocorrect.jobs.options import BatchOptions
 from geocorrect.records import Image, Rejection
-from geocorrect.workers.engine import CrewEngine, Engine, InProcessEngine, build_engine
+from geocorrect.workers.engine import Engine, InProcessEngine, PoolEngine, build_engine
 from geocorrect.workers.pool import MAX_DEATHS_PER_TASK, Limits
-from geocorrect.workers.process import ProcessSeat
+from geocorrect.workers.process import ProcessWorker
 from geocorrect.workers.stop import StopRequest
 from geocorrect.workers.worker import Task
 
@@ -26,8 +26,8 @@ def task(image_id: str) -> Task:
     return Task(image, np.full(3, np.nan), float("nan"), (), (), input_hash=f"input of {image_id}")
 
 
-def processes(workers: int = 2, limits: Limits | None = None) -> CrewEngine:
-    return CrewEngine(ProcessSeat, workers, limits or Limits())
+def processes(workers: int = 2, limits: Limits | None = None) -> PoolEngine:
+    return PoolEngine(ProcessWorker, workers, limits or Limits())
 
 
 def in_pieces(ids: Iterable[str], size: int = 3) -> Iterator[list[Task]]:
@@ -151,10 +151,10 @@ def outcomes_by_worker(folder: Path, ids: list[str]) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("options", "kind"),
     [
-        (BatchOptions(), CrewEngine),  # not even one worker can kill the run
-        (BatchOptions(workers=2), CrewEngine),
+        (BatchOptions(), PoolEngine),  # not even one worker can kill the run
+        (BatchOptions(workers=2), PoolEngine),
         (BatchOptions(engine="in-process"), InProcessEngine),
-        (BatchOptions(worker_memory_limit_mb=1000.0), CrewEngine),
+        (BatchOptions(worker_memory_limit_mb=1000.0), PoolEngine),
     ],
 )
 def test_configuration_chooses_the_engine(options: BatchOptions, kind: type) -> None:

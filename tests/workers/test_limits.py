@@ -13,7 +13,7 @@ import pytest
 
 from geocorrect.config import Settings
 from geocorrect.errors import InputError, ModelError, Reason, UsageError
-from geocorrect.jobs.correct import Allowance
+from geocorrect.jobs.correct import RunLimits
 from geocorrect.jobs.duration import seconds
 from geocorrect.jobs.run_identity import RunDescription, describe_run
 from geocorrect.log import LogOptions, set_up_logging
@@ -162,5 +162,5 @@ def test_time_that_is_up_requests_a_stop() -> None:
     time.sleep(0.06)
     assert stop.requested
     assert stop.exit_code is None
-    allowance = Allowance.of(None, "60s")
+    allowance = RunLimits.of(None, "60s")
     assert 59.0 < allowance.left_s <= 60.0

@@ -6,13 +6,13 @@ import time
 
 import numpy as np
 import pytest
-from support.fake_seat import FakeSeat
+from support.fake_seat import FakeWorker
 
 from geocorrect.errors import RemoteError
 from geocorrect.log import LogOptions, set_up_logging
 from geocorrect.records import Image
 from geocorrect.workers import pool as crew
-from geocorrect.workers.pool import Crew, Limits
+from geocorrect.workers.pool import Limits, WorkerPool
 from geocorrect.workers.stop import StopRequest
 from geocorrect.workers.worker import Task
 
@@ -24,12 +24,12 @@ def task(name: str) -> Task:
 @pytest.mark.parametrize("n_pieces", [0, 1, 3])
 def test_a_run_ends_without_the_worker_that_never_came(n_pieces: int) -> None:
     """More workers than a cluster has room for, or a machine that was lost for good."""
-    seats = [FakeSeat(is_ready) for is_ready in (True, False)]
+    seats = [FakeWorker(is_ready) for is_ready in (True, False)]
     waiting = iter(seats)
     stop = StopRequest(max_runtime_s=10.0)
     pieces = [[task(f"{piece}-{i}") for i in range(4)] for piece in range(n_pieces)]
     began_s = time.monotonic()
-    found = list(Crew(lambda: next(waiting), 2, Limits(), stop).outcomes(iter(pieces)))
+    found = list(WorkerPool(lambda: next(waiting), 2, Limits(), stop).outcomes(iter(pieces)))
     assert time.monotonic() - began_s < 5.0
     assert len(found) == 4 * n_pieces
     assert all(seat.is_closed for seat in seats)
@@ -39,25 +39,27 @@ def test_a_worker_that_does_not_come_is_told_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     set_up_logging(LogOptions())
-    monkeypatch.setattr(crew, "PATIENCE_S", 0.1)
-    list(Crew(lambda: FakeSeat(False), 1, Limits(), StopRequest(max_runtime_s=1.2)).outcomes(iter([[task("a")]])))
+    monkeypatch.setattr(crew, "STARTUP_WARNING_S", 0.1)
+    list(
+        WorkerPool(lambda: FakeWorker(False), 1, Limits(), StopRequest(max_runtime_s=1.2)).outcomes(iter([[task("a")]]))
+    )
     assert capsys.readouterr().err.count("a worker is not ready after 0 s") == 1
 
 
-class LostLater(FakeSeat):
+class LostLater(FakeWorker):
     """Never ready; that its node has ended is only noticed at the third look."""
 
     looks = 0
 
-    def require_hope(self) -> None:
+    def raise_if_unschedulable(self) -> None:
         self.looks += 1
         if self.looks == 3:
             raise RemoteError("gone")
 
 
 def test_hope_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crew, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(crew, "STARTUP_WARNING_S", 0.1)
     seat = LostLater(is_ready=False)
     with pytest.raises(RemoteError, match="gone"):
-        list(Crew(lambda: seat, 1, Limits(), StopRequest(max_runtime_s=10.0)).outcomes(iter([[task("a")]])))
+        list(WorkerPool(lambda: seat, 1, Limits(), StopRequest(max_runtime_s=10.0)).outcomes(iter([[task("a")]])))
     assert seat.is_closed

@@ -26,7 +26,7 @@ from geocorrect.workers import ray_actor as ray_seat
 from geocorrect.workers.engine import InProcessEngine, build_engine
 from geocorrect.workers.logged_worker import LoggedWorkers
 from geocorrect.workers.pool import MAX_DEATHS_PER_TASK
-from geocorrect.workers.ray_actor import RaySeat
+from geocorrect.workers.ray_actor import RayWorker
 from geocorrect.workers.stop import StopRequest
 from geocorrect.workers.worker import Outcome, Task
 
@@ -144,7 +144,7 @@ def test_what_actors_log_arrives_with_run_and_image(tmp_path: Path, capsys: pyte
 @pytest.mark.parametrize("name", ["OutOfMemoryError", "ActorDiedError", "NodeDiedError", "ObjectLostError"])
 def test_an_actor_that_the_cluster_killed_has_died(name: str) -> None:
     error_class = getattr(ray.exceptions, name)
-    assert RaySeat.died(SimpleNamespace(_ray=ray), error_class.__new__(error_class))  # type: ignore[arg-type]
+    assert RayWorker.died(SimpleNamespace(_ray=ray), error_class.__new__(error_class))  # type: ignore[arg-type]
 
 
 def test_what_ray_itself_complains_about_has_an_exit_code() -> None:
@@ -166,7 +166,7 @@ def told_of(error: BaseException) -> GeocorrectError:
     failed.set_exception(error)
     ready = SimpleNamespace(future=lambda: failed)
     actor = SimpleNamespace(is_ready=SimpleNamespace(remote=lambda: ready))
-    said = RaySeat(ray, actor, own_node=True).ready().exception()
+    said = RayWorker(ray, actor, own_node=True).ready().exception()
     assert isinstance(said, GeocorrectError)
     return said
 

@@ -25,7 +25,7 @@ from geocorrect.jobs.options import BatchOptions
 from geocorrect.workers.stop import StopRequest
 from geocorrect.errors import RemoteError
 
-crew.PATIENCE_S = 4.0
+crew.STARTUP_WARNING_S = 4.0
 engine = build_engine(BatchOptions(engine="ray", workers=1))
 stream = engine.map(partial(Echo, Path(sys.argv[1])), pieces(4000), StopRequest())
 next(stream)

@@ -26,7 +26,7 @@ CHUNK = 5000
 
 
 @dataclass(frozen=True)
-class Grounds:
+class ResultInputs:
     """What results rest on: the candidates that were tried, and a hash of all input by image id."""
 
     pairs: Sequence[Pair]
@@ -46,7 +46,7 @@ class _Fresh:
 
 
 def write_results(
-    connection: Connection, run_key: str, results: Sequence[Result], grounds: Grounds, now: datetime
+    connection: Connection, run_key: str, results: Sequence[Result], grounds: ResultInputs, now: datetime
 ) -> None:
     """Store results with what each anchor contributed; a photo that has a result in this run keeps it."""
     if not results:
@@ -66,7 +66,7 @@ def write_results(
     insert_chunks(connection, schema.correction_shape, shapes, len(fids))
 
 
-def _chunks(fresh: _Fresh, grounds: Grounds, placed: list[tuple[Columns, ImageFacts]]) -> Iterator[Columns]:
+def _chunks(fresh: _Fresh, grounds: ResultInputs, placed: list[tuple[Columns, ImageFacts]]) -> Iterator[Columns]:
     """Columns of `correction`; what their shapes are made of is added to placed."""
     for start in range(0, len(fresh.results), CHUNK):
         part = slice(start, start + CHUNK)

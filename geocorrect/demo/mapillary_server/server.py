@@ -1,6 +1,6 @@
 """A Mapillary look-alike on a real socket: Graph API v4, coverage tiles and an image CDN with expiring URLs.
 
-    with MapillaryLookalike(images, files) as service:
+    with FakeMapillaryServer(images, files) as service:
         options = HarvestOptions(graph_url=service.graph_url, tiles_url=service.tiles_url)
 
 The demo harvests from it with the ordinary client. Tests put faults between request and answer through `fault`.
@@ -24,7 +24,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from geocorrect.demo.mapillary_server.answers import MAX_RESULTS, THUMB_SIZES, GraphRefusalError, Json, LookalikeData
 
-LOOKALIKE_TOKEN = "MLY|1234567890123456|0123456789abcdef0123456789abcdef"
+FAKE_TOKEN = "MLY|1234567890123456|0123456789abcdef0123456789abcdef"
 """The token that the look-alike accepts; it opens nothing else."""
 
 
@@ -68,7 +68,7 @@ def json_reply(content: Any, status: int = 200) -> LookalikeReply:
 Fault = Callable[[LookalikeRequest], "LookalikeReply | None"]
 
 
-class MapillaryLookalike:
+class FakeMapillaryServer:
     """The service as a context manager; serves from threads of this process until the block ends.
 
     images: metadata dicts in the shape of API v4 (without thumbnail URLs).
@@ -83,7 +83,7 @@ class MapillaryLookalike:
         images: Sequence[Mapping[str, Any]],
         files: Mapping[str, Path | bytes],
         *,
-        token: str = LOOKALIKE_TOKEN,
+        token: str = FAKE_TOKEN,
         bbox_share: float = 1.0,
         url_lifetime_s: float = 30 * 86400.0,
         fault: Fault | None = None,
@@ -102,7 +102,7 @@ class MapillaryLookalike:
         self._http.service = self
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
 
-    def __enter__(self) -> MapillaryLookalike:
+    def __enter__(self) -> FakeMapillaryServer:
         self._thread.start()
         return self
 
@@ -210,7 +210,7 @@ class MapillaryLookalike:
 class _HttpServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
-    service: MapillaryLookalike
+    service: FakeMapillaryServer
 
 
 class _Handler(BaseHTTPRequestHandler):

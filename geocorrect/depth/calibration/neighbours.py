@@ -12,7 +12,7 @@ REMEMBERED = 4096
 """Anchors whose neighbours are remembered: records of a few hundred bytes, without pixels."""
 
 
-class NeighbourBook:
+class NeighbourCache:
     """Anchor → its neighbours of known pose. It is filled as work arrives and forgets what was not asked for lately.
 
     read: reads an anchor's pixels (and may cache them); raises InputError naming a file that cannot be read.

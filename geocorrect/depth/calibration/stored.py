@@ -9,7 +9,7 @@ import numpy as np
 
 from geocorrect.depth.base import DepthDeclaration
 from geocorrect.depth.calibration.calibrate import DepthCalibration, calibrated_map
-from geocorrect.depth.calibration.neighbours import NeighbourBook
+from geocorrect.depth.calibration.neighbours import NeighbourCache
 from geocorrect.depth.calibration.store import CalibrationStore, StoredCalibration, StoredKey
 from geocorrect.depth.triangulated import CalibratedDepth, TriangulatedDepth
 from geocorrect.errors import ConfigError
@@ -43,7 +43,7 @@ class StoredTriangulatedDepth:
     """`TriangulatedDepth` that keeps its maps in the store, where there is one; else every process computes its own."""
 
     def __init__(
-        self, source: TriangulatedDepth, book: NeighbourBook, store: CalibrationStore, masks: str = ""
+        self, source: TriangulatedDepth, book: NeighbourCache, store: CalibrationStore, masks: str = ""
     ) -> None:
         """masks: name of the set that the book's views come with."""
         self.source, self.book, self.store, self.masks = source, book, store, masks
@@ -93,7 +93,7 @@ class StoredCalibratedDepth:
     did not suffice keep the prediction under its own name, as the calibration's report says.
     """
 
-    def __init__(self, source: CalibratedDepth, book: NeighbourBook, store: CalibrationStore, masks: str = "") -> None:
+    def __init__(self, source: CalibratedDepth, book: NeighbourCache, store: CalibrationStore, masks: str = "") -> None:
         """masks: name of the set that the book's views come with."""
         self.source, self.book, self.store, self.masks = source, book, store, masks
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from geocorrect.harvest.mapillary.client import Json, MapillaryClient
-from geocorrect.harvest.mapillary.faults import RequestError, Trouble
+from geocorrect.harvest.mapillary.faults import ErrorKind, RequestError
 from geocorrect.harvest.mapillary.metadata import FIELDS, THUMB_FIELDS
 
 ALL_FIELDS = (*FIELDS, *THUMB_FIELDS.values())
 """All metadata and every picture URL: a missing size falls back to a smaller one."""
 
-_BLAME_ONE = frozenset({Trouble.NOT_FOUND, Trouble.TOO_MUCH_DATA, Trouble.QUERY_TIMEOUT, Trouble.FORBIDDEN})
+_BLAME_ONE = frozenset({ErrorKind.NOT_FOUND, ErrorKind.TOO_MUCH_DATA, ErrorKind.QUERY_TIMEOUT, ErrorKind.FORBIDDEN})
 
 
 @dataclass
@@ -46,7 +46,7 @@ class BatchReader:
         except RequestError as failure:
             if failure.trouble in _BLAME_ONE:
                 return self._halves(image_ids)
-            if failure.trouble is not Trouble.REFUSED:
+            if failure.trouble is not ErrorKind.REFUSED:
                 return Answers(failed=dict.fromkeys(image_ids, str(failure)))
             self._batches_refused = True
             return self._singly(image_ids)
@@ -68,7 +68,7 @@ class BatchReader:
             try:
                 answers.records[image_id] = self._client.entity(image_id, ALL_FIELDS)
             except RequestError as failure:
-                if failure.trouble is Trouble.NOT_FOUND:
+                if failure.trouble is ErrorKind.NOT_FOUND:
                     answers.gone.append(image_id)
                 else:
                     answers.failed[image_id] = str(failure)

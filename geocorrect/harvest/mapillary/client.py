@@ -25,9 +25,9 @@ from geocorrect.errors import ConfigError, RemoteError
 from geocorrect.harvest.mapillary.faults import (
     RETRYABLE,
     STOPS_THE_RUN,
+    ErrorKind,
     RequestError,
     Role,
-    Trouble,
     judge,
     parse_json,
 )
@@ -44,7 +44,7 @@ Box = tuple[float, float, float, float]
 
 _log = logging.getLogger(__name__)
 _MEGABYTE = 1_000_000
-_TRIES = {Trouble.MALFORMED: 2, Trouble.TOO_MUCH_DATA: 2, Trouble.QUERY_TIMEOUT: 4}
+_TRIES = {ErrorKind.MALFORMED: 2, ErrorKind.TOO_MUCH_DATA: 2, ErrorKind.QUERY_TIMEOUT: 4}
 """Kinds of trouble on which insisting is pointless: tries per request, where fewer than the budget."""
 _MOST_REFUSED_PICTURES = 40
 _HTTP_LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy")
@@ -111,7 +111,7 @@ class MapillaryClient:
         try:
             self._graph(CHECK_IMAGE_ID, {"fields": "id"}, "check")
         except RequestError as failure:
-            if failure.trouble in (Trouble.TEMPORARY, Trouble.MALFORMED):
+            if failure.trouble in (ErrorKind.TEMPORARY, ErrorKind.MALFORMED):
                 text = f"{self.options.graph_url} does not answer like Mapillary ({failure.detail}); check the network"
                 raise RemoteError(text) from None
 
@@ -119,7 +119,7 @@ class MapillaryClient:
         """One image; RequestError NOT_FOUND when it does not exist."""
         answer = self._graph_fields(image_id, {}, fields, "entity")
         if not isinstance(answer, dict):
-            raise RequestError(Trouble.MALFORMED, f"image {image_id}: the answer is no object")
+            raise RequestError(ErrorKind.MALFORMED, f"image {image_id}: the answer is no object")
         return answer
 
     def images_by_id(self, image_ids: Sequence[str], fields: Sequence[str]) -> list[Json]:
@@ -157,7 +157,7 @@ class MapillaryClient:
     def picture(self, url: str) -> bytes:
         """The bytes of a picture behind a signed URL; RequestError EXPIRED_URL when it is no longer valid."""
         if urlsplit(url).scheme not in ("http", "https"):
-            raise RequestError(Trouble.REFUSED, "the picture's address is no http(s) URL")
+            raise RequestError(ErrorKind.REFUSED, "the picture's address is no http(s) URL")
         data = bytes(self._request("cdn", url, {}, "picture"))
         self.n_picture_bytes += len(data)
         return data
@@ -191,7 +191,7 @@ class MapillaryClient:
                     return self._one_try(role, url, query, kind)
         except RequestError as failure:
             # One dead picture is no dead service, so its tries count once; every try at the API counts.
-            if role == "cdn" and failure.trouble is Trouble.TEMPORARY:
+            if role == "cdn" and failure.trouble is ErrorKind.TEMPORARY:
                 self.pace.failed(counts=True)
             raise
         raise AssertionError("unreachable")
@@ -205,7 +205,7 @@ class MapillaryClient:
             error = state.outcome.exception() if state.outcome else None
             if not isinstance(error, RequestError) or error.trouble not in RETRYABLE:
                 return False
-            if error.trouble is Trouble.RATE_LIMITED:
+            if error.trouble is ErrorKind.RATE_LIMITED:
                 # The common pause is the wait, and `Pace` ends a run that hears nothing else.
                 told = error.retry_after_s
                 self.pace.pause_all(jitter(state) if math.isnan(told) else told)
@@ -215,7 +215,7 @@ class MapillaryClient:
 
         def wait_s(state: tenacity.RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None
-            limited = isinstance(error, RequestError) and error.trouble is Trouble.RATE_LIMITED
+            limited = isinstance(error, RequestError) and error.trouble is ErrorKind.RATE_LIMITED
             return 0.0 if limited else jitter(state)
 
         return iter(tenacity.Retrying(retry=keep_trying, wait=wait_s, sleep=self.pace.sleep, reraise=True))
@@ -240,12 +240,12 @@ class MapillaryClient:
     def _note(self, failure: RequestError, role: Role) -> None:
         """Tell the shared pace; a refused token or a block ends the run at once."""
         if failure.trouble in STOPS_THE_RUN:
-            what = "the token was refused" if failure.trouble is Trouble.UNAUTHORIZED else "the account is blocked"
+            what = "the token was refused" if failure.trouble is ErrorKind.UNAUTHORIZED else "the account is blocked"
             why = f"{what}: {failure.detail}; renew {TOKEN_VARIABLE} and run the same command again to continue"
             self.pace.stop(why)
             raise RemoteError(why)
-        if failure.trouble in (Trouble.RATE_LIMITED, Trouble.TEMPORARY):
-            self.pace.failed(counts=failure.trouble is Trouble.TEMPORARY and role != "cdn")
+        if failure.trouble in (ErrorKind.RATE_LIMITED, ErrorKind.TEMPORARY):
+            self.pace.failed(counts=failure.trouble is ErrorKind.TEMPORARY and role != "cdn")
         else:
             self.pace.succeeded()
 
@@ -263,24 +263,24 @@ class MapillaryClient:
                     self.pace.check()
                     size += len(chunk)
                     if size > cap:
-                        raise RequestError(Trouble.REFUSED, f"{role} answer is larger than {cap} bytes")
+                        raise RequestError(ErrorKind.REFUSED, f"{role} answer is larger than {cap} bytes")
                     if time.monotonic() > deadline_s:
-                        raise RequestError(Trouble.TEMPORARY, f"{role} answer too slow: {size} bytes at the deadline")
+                        raise RequestError(ErrorKind.TEMPORARY, f"{role} answer too slow: {size} bytes at the deadline")
                     chunks.append(chunk)
                 return response.status_code, response.headers, b"".join(chunks)
         except httpx.InvalidURL as error:
-            raise RequestError(Trouble.REFUSED, f"{role}: {redact(str(error))}") from None
+            raise RequestError(ErrorKind.REFUSED, f"{role}: {redact(str(error))}") from None
         except httpx.HTTPError as error:
             # The exception carries the request with its URL; only a redacted text goes on.
             text = redact(f"{type(error).__name__}: {error}").replace(self._token, "***")
-            raise RequestError(Trouble.TEMPORARY, f"{role}: {text}") from None
+            raise RequestError(ErrorKind.TEMPORARY, f"{role}: {text}") from None
 
 
 def _data(answer: Any) -> list[Json]:
     """The entries of a collection; RequestError MALFORMED when the answer is not one."""
     entries = answer.get("data") if isinstance(answer, dict) else None
     if not isinstance(entries, list):
-        raise RequestError(Trouble.MALFORMED, "the answer has no `data` list")
+        raise RequestError(ErrorKind.MALFORMED, "the answer has no `data` list")
     return [entry for entry in entries if isinstance(entry, dict)]
 
 

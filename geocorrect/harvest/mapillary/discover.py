@@ -15,12 +15,12 @@ import mercantile
 from geocorrect.harvest.area import Area, Box
 from geocorrect.harvest.journal import Journal
 from geocorrect.harvest.mapillary.client import Json, MapillaryClient
-from geocorrect.harvest.mapillary.faults import RequestError, Trouble
+from geocorrect.harvest.mapillary.faults import ErrorKind, RequestError
 from geocorrect.harvest.mapillary.tiles import IMAGE_ID, LAYERS, SEQUENCE_KEY, Coverage, read_tile
 from geocorrect.harvest.report import Hole
 
 SEARCH_LIMIT = 2000
-_ASK_FOR_LESS = frozenset({Trouble.TOO_MUCH_DATA, Trouble.QUERY_TIMEOUT})
+_ASK_FOR_LESS = frozenset({ErrorKind.TOO_MUCH_DATA, ErrorKind.QUERY_TIMEOUT})
 _log = logging.getLogger(__name__)
 
 
@@ -59,7 +59,7 @@ class Discovery:
         coverage, n_holes = Coverage(), len(self.holes)
         try:
             if not self._tiles_work.is_set():
-                raise RequestError(Trouble.RATE_LIMITED, "tiles were given up for this run")
+                raise RequestError(ErrorKind.RATE_LIMITED, "tiles were given up for this run")
             layers = [self._layer(layer, tile) for layer in LAYERS]
             for layer in layers:
                 coverage.add(layer)
@@ -81,7 +81,7 @@ class Discovery:
 
     def _note_tile_failure(self, name: str, failure: RequestError) -> None:
         """A spent tile quota, or tiles closed to this token, concern every tile; other trouble only this one."""
-        if failure.trouble in (Trouble.RATE_LIMITED, Trouble.FORBIDDEN) and self._tiles_work.is_set():
+        if failure.trouble in (ErrorKind.RATE_LIMITED, ErrorKind.FORBIDDEN) and self._tiles_work.is_set():
             self._tiles_work.clear()
             _log.warning("no more coverage tiles in this run (%s); searching in boxes instead", failure)
         elif self._tiles_work.is_set():

@@ -14,7 +14,7 @@ from uuid import uuid4
 from geocorrect.errors import InputError, OutputError, Reason
 from geocorrect.harvest.mapillary import fields
 from geocorrect.harvest.mapillary.client import MapillaryClient
-from geocorrect.harvest.mapillary.faults import RequestError, Trouble
+from geocorrect.harvest.mapillary.faults import ErrorKind, RequestError
 from geocorrect.harvest.mapillary.metadata import THUMB_FIELDS, with_camera
 from geocorrect.harvest.mapillary.tiles import IMAGE_ID
 from geocorrect.harvest.options import ImageSize
@@ -56,18 +56,18 @@ def verified(data: bytes) -> Picture:
     from PIL import Image as PillowImage
 
     if not data.startswith(b"\xff\xd8"):
-        raise RequestError(Trouble.MALFORMED, f"not a JPEG ({len(data)} bytes starting {data[:12]!r})")
+        raise RequestError(ErrorKind.MALFORMED, f"not a JPEG ({len(data)} bytes starting {data[:12]!r})")
     if b"\xff\xd9" not in data[-64:]:
-        raise RequestError(Trouble.MALFORMED, f"truncated JPEG ({len(data)} bytes, no end marker)")
+        raise RequestError(ErrorKind.MALFORMED, f"truncated JPEG ({len(data)} bytes, no end marker)")
     try:
         with PillowImage.open(io.BytesIO(data), formats=["JPEG"]) as picture:
             if picture.width * picture.height > MAX_PIXELS:
-                raise RequestError(Trouble.REFUSED, f"{picture.width}×{picture.height} pixels is too large")
+                raise RequestError(ErrorKind.REFUSED, f"{picture.width}×{picture.height} pixels is too large")
             orientation = fields.orientation(picture.getexif().get(_ORIENTATION_TAG))
             picture.load()
             return Picture(data, picture.size, orientation)
     except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError) as error:
-        raise RequestError(Trouble.MALFORMED, f"undecodable JPEG ({error})") from None
+        raise RequestError(ErrorKind.MALFORMED, f"undecodable JPEG ({error})") from None
 
 
 def stored(image: Image, path: Path, picture: Picture) -> Image:
@@ -124,7 +124,7 @@ def fetch(client: MapillaryClient, record: Mapping[str, Any], image: Image, fold
     for attempt in (1, 2):
         choice = best_url(record, wanted)
         if choice is None:
-            raise RequestError(Trouble.NOT_FOUND, "the service names no picture of this image now")
+            raise RequestError(ErrorKind.NOT_FOUND, "the service names no picture of this image now")
         size, url = choice
         path = picture_path(folder, image.id, size)
         on_disk = read_stored(path)
@@ -134,8 +134,8 @@ def fetch(client: MapillaryClient, record: Mapping[str, Any], image: Image, fold
             picture = verified(client.picture(url))
             _refuse_wrong_size(image, picture, size)
         except RequestError as failure:
-            if attempt == 2 or failure.trouble not in (Trouble.EXPIRED_URL, Trouble.MALFORMED):
-                if failure.trouble is Trouble.EXPIRED_URL:
+            if attempt == 2 or failure.trouble not in (ErrorKind.EXPIRED_URL, ErrorKind.MALFORMED):
+                if failure.trouble is ErrorKind.EXPIRED_URL:
                     client.picture_refused()
                 raise
             record = client.entity(image.id, tuple(THUMB_FIELDS.values()))
@@ -155,7 +155,7 @@ def _refuse_wrong_size(image: Image, picture: Picture, size: ImageSize) -> None:
     expected = longest if size == "original" else min(longest, int(size))
     if ours < 0.5 * expected or ours > longest + 1:
         text = f"picture of {picture.size[0]}×{picture.size[1]} pixels, expected about {expected} on the longer side"
-        raise RequestError(Trouble.MALFORMED, text)
+        raise RequestError(ErrorKind.MALFORMED, text)
 
 
 def _checked_orientation(image: Image, picture: Picture) -> Image:

@@ -20,7 +20,7 @@ _BOM = b"\xef\xbb\xbf"
 _FIELD = re.compile(r"nonexisting field \(([A-Za-z0-9_]+)\)")
 
 
-class Trouble(StrEnum):
+class ErrorKind(StrEnum):
     """Kinds of failure, by what the caller should do."""
 
     UNAUTHORIZED = "unauthorized"  # stop the run: the token is bad
@@ -37,9 +37,9 @@ class Trouble(StrEnum):
     MALFORMED = "malformed"  # not what was asked for: cut, wrong type, too large
 
 
-STOPS_THE_RUN = frozenset({Trouble.UNAUTHORIZED, Trouble.BLOCKED})
+STOPS_THE_RUN = frozenset({ErrorKind.UNAUTHORIZED, ErrorKind.BLOCKED})
 RETRYABLE = frozenset(
-    {Trouble.RATE_LIMITED, Trouble.TEMPORARY, Trouble.MALFORMED, Trouble.QUERY_TIMEOUT, Trouble.TOO_MUCH_DATA}
+    {ErrorKind.RATE_LIMITED, ErrorKind.TEMPORARY, ErrorKind.MALFORMED, ErrorKind.QUERY_TIMEOUT, ErrorKind.TOO_MUCH_DATA}
 )
 
 
@@ -47,7 +47,7 @@ RETRYABLE = frozenset(
 class RequestError(Exception):
     """A request that did not bring what was asked for. `detail` is redacted; retry_after_s is nan when not told."""
 
-    trouble: Trouble
+    trouble: ErrorKind
     detail: str
     retry_after_s: float = float("nan")
     field_name: str | None = None
@@ -66,7 +66,7 @@ def parse_json(body: bytes) -> Any:
         return json.loads(body.removeprefix(_BOM), parse_constant=_no_constant, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:
         start = body[:60].decode("utf-8", "replace")
-        raise RequestError(Trouble.MALFORMED, f"not sound JSON ({error}): {start!r}") from None
+        raise RequestError(ErrorKind.MALFORMED, f"not sound JSON ({error}): {start!r}") from None
 
 
 def _no_constant(name: str) -> Any:
@@ -89,16 +89,16 @@ def judge(role: Role, status: int, body: bytes) -> RequestError | None:
         return None
     text = f"HTTP {status} from {role}: {body[:200].decode('utf-8', 'replace').strip()!r}"
     if status == 429:
-        return RequestError(Trouble.RATE_LIMITED, text)
+        return RequestError(ErrorKind.RATE_LIMITED, text)
     if role == "cdn" and status in (403, 404, 410):
-        return RequestError(Trouble.EXPIRED_URL, text)
+        return RequestError(ErrorKind.EXPIRED_URL, text)
     if status in (401, 407):
-        return RequestError(Trouble.UNAUTHORIZED if status == 401 else Trouble.TEMPORARY, text)
+        return RequestError(ErrorKind.UNAUTHORIZED if status == 401 else ErrorKind.TEMPORARY, text)
     if status == 403:
-        return RequestError(Trouble.FORBIDDEN, text)
+        return RequestError(ErrorKind.FORBIDDEN, text)
     if status >= 500 or status in (408, 425) or 300 <= status < 400:
-        return RequestError(Trouble.TEMPORARY, text)
-    return RequestError(Trouble.REFUSED, text)
+        return RequestError(ErrorKind.TEMPORARY, text)
+    return RequestError(ErrorKind.REFUSED, text)
 
 
 def _error_envelope(body: bytes) -> dict[str, Any] | None:
@@ -118,21 +118,21 @@ def _judge_envelope(error: dict[str, Any], status: int) -> RequestError:
     text = f"{message or 'no message'} (code {code}, subcode {subcode}, HTTP {status})"
     lower = message.lower()
     if code == 190:
-        return RequestError(Trouble.UNAUTHORIZED, text)
+        return RequestError(ErrorKind.UNAUTHORIZED, text)
     if code == 368 or subcode == 1348007:
-        return RequestError(Trouble.BLOCKED, text)
+        return RequestError(ErrorKind.BLOCKED, text)
     if code == 4 or status == 429 or "request limit reached" in lower:
-        return RequestError(Trouble.RATE_LIMITED, text)
+        return RequestError(ErrorKind.RATE_LIMITED, text)
     if subcode == 3404014 or code == -2:
-        return RequestError(Trouble.QUERY_TIMEOUT, text)
+        return RequestError(ErrorKind.QUERY_TIMEOUT, text)
     if code == 1 and "reduce the amount" in lower:
-        return RequestError(Trouble.TOO_MUCH_DATA, text)
+        return RequestError(ErrorKind.TOO_MUCH_DATA, text)
     if match := _FIELD.search(message):
-        return RequestError(Trouble.UNKNOWN_FIELD, text, field_name=match.group(1))
+        return RequestError(ErrorKind.UNKNOWN_FIELD, text, field_name=match.group(1))
     if code == 100 and (subcode == 33 or "does not exist" in lower):
-        return RequestError(Trouble.NOT_FOUND, text)
+        return RequestError(ErrorKind.NOT_FOUND, text)
     if code in (10, 200):
-        return RequestError(Trouble.FORBIDDEN, text)
+        return RequestError(ErrorKind.FORBIDDEN, text)
     if code in (1, 2) or status >= 500 or status == 200:
-        return RequestError(Trouble.TEMPORARY, text)
-    return RequestError(Trouble.REFUSED, text)
+        return RequestError(ErrorKind.TEMPORARY, text)
+    return RequestError(ErrorKind.REFUSED, text)

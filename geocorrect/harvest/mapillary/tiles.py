@@ -13,7 +13,7 @@ from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from geocorrect.harvest.area import Area
-from geocorrect.harvest.mapillary.faults import RequestError, Trouble
+from geocorrect.harvest.mapillary.faults import ErrorKind, RequestError
 
 LAYERS = ("mly1_public", "mly1_computed_public")
 """Coverage by reported and by computed position: an image near the border may lie inside by one of them only."""
@@ -54,7 +54,7 @@ def read_tile(data: bytes, tile: mercantile.Tile, area: Area) -> Coverage:
         layers: dict[str, Any] = mapbox_vector_tile.decode(data, default_options={"y_coord_down": True})
     except (DecodeError, ValueError, IndexError, KeyError, TypeError) as error:
         text = f"tile {tile.z}/{tile.x}/{tile.y} is no vector tile ({type(error).__name__}, {len(data)} bytes)"
-        raise RequestError(Trouble.MALFORMED, text) from None
+        raise RequestError(ErrorKind.MALFORMED, text) from None
     coverage = Coverage()
     for name, key in (("sequence", "id"), ("image", "sequence_id")):
         layer = layers.get(name, {"features": []})
@@ -79,9 +79,9 @@ def _inflated(data: bytes, tile: mercantile.Tile) -> bytes:
         result = inflater.decompress(data, _MAX_INFLATED_BYTES)
     except zlib.error as error:
         text = f"tile {tile.z}/{tile.x}/{tile.y}: broken gzip ({error})"
-        raise RequestError(Trouble.MALFORMED, text) from None
+        raise RequestError(ErrorKind.MALFORMED, text) from None
     if inflater.unconsumed_tail or not inflater.eof:
-        raise RequestError(Trouble.MALFORMED, f"tile {tile.z}/{tile.x}/{tile.y}: gzip cut short or too large")
+        raise RequestError(ErrorKind.MALFORMED, f"tile {tile.z}/{tile.x}/{tile.y}: gzip cut short or too large")
     return result
 
 

@@ -12,7 +12,7 @@ from geocorrect.depth.calibration.stored import CalibrationReport
 from geocorrect.errors import ExitCode
 from geocorrect.jobs.anchors.calibration_worker import AnchorCalibrator, CalibrationTask, calibrate_in_processes
 from geocorrect.jobs.anchors.neighbour_table import NeighbourTable
-from geocorrect.jobs.anchors.source import AnchorShelf
+from geocorrect.jobs.anchors.source import AnchorSource
 from geocorrect.workers.stop import StopRequest
 
 ANCHORS_PER_READ = 200
@@ -63,7 +63,7 @@ class CalibrationOutcome:
 class CatalogCalibration:
     """Prepares what the configured depth source takes from neighbours, for every anchor of a shelf."""
 
-    def __init__(self, settings: Settings, shelf: AnchorShelf) -> None:
+    def __init__(self, settings: Settings, shelf: AnchorSource) -> None:
         """Raises ConfigError when the configured source is not one that neighbours calibrate."""
         self._settings, self._shelf = settings, shelf
         self._here = AnchorCalibrator(settings)

@@ -15,7 +15,7 @@ from geocorrect.config import Settings
 from geocorrect.depth.calibration.stored import CalibrationReport
 from geocorrect.errors import InputError
 from geocorrect.records import Anchor
-from geocorrect.workers.anchor_cache import AnchorReader
+from geocorrect.workers.anchor_cache import AnchorCache
 from geocorrect.workers.backends import build_matcher, build_neighbour_depth
 from geocorrect.workers.orphan import end_with_parent
 
@@ -34,7 +34,7 @@ class AnchorCalibrator:
     def __init__(self, settings: Settings) -> None:
         """Raises ConfigError when the configured source is not one that neighbours calibrate."""
         matcher = build_matcher(settings)
-        self._reader = AnchorReader(settings, matcher)
+        self._reader = AnchorCache(settings, matcher)
         self._source = build_neighbour_depth(settings, matcher, self._reader.book)
 
     @property

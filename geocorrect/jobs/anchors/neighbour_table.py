@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from geocorrect.config import Settings
 from geocorrect.records import Anchor, AnchorIndex
 from geocorrect.retrieve.neighbours import NeighbourFinder
-from geocorrect.retrieve.spatial import AnchorSites
+from geocorrect.retrieve.spatial import AnchorPositions
 
 ReadAnchors = Callable[[Sequence[str]], Mapping[str, Anchor]]
 """Anchors by id, as the catalog gives them."""
@@ -17,7 +17,7 @@ class NeighbourTable:
     """Finds and reads neighbours; gives nothing at all when the configured depth source asks for none."""
 
     def __init__(self, settings: Settings, index: AnchorIndex, read: ReadAnchors) -> None:
-        sites = AnchorSites(index.ids, index.enu_m, index.heading_deg)
+        sites = AnchorPositions(index.ids, index.enu_m, index.heading_deg)
         self._read = read
         self._finder = None
         if settings.depth.needs_neighbours:

@@ -14,7 +14,7 @@ from geocorrect.depth.lidar import LidarDepth
 from geocorrect.depth.scale import DepthScale, ScaleError, ScaleHeuristic, scale_from_lidar, train_set_scale
 from geocorrect.depth.scaled import ScaleOptions
 from geocorrect.errors import ConfigError, ExitCode, InputError
-from geocorrect.jobs.anchors.source import AnchorShelf
+from geocorrect.jobs.anchors.source import AnchorSource
 from geocorrect.records import Anchor
 from geocorrect.workers.anchor_cache import read_anchor
 from geocorrect.workers.backends import build_depth
@@ -62,7 +62,7 @@ class ScaleSurvey:
 
 
 def measure_scales(
-    settings: Settings, shelf: AnchorShelf, on_progress: Callable[[int, int], None], drives: tuple[str, ...] = ()
+    settings: Settings, shelf: AnchorSource, on_progress: Callable[[int, int], None], drives: tuple[str, ...] = ()
 ) -> ScaleSurvey:
     """Compare the configured depth source, neither scaled nor calibrated, with the LiDAR of every anchor.
 
@@ -97,7 +97,7 @@ def _measure(survey: ScaleSurvey, anchor: Anchor, source: DepthSource) -> None:
         survey.rows[anchor.id] = scales
 
 
-def _anchors(shelf: AnchorShelf) -> Iterator[Anchor]:
+def _anchors(shelf: AnchorSource) -> Iterator[Anchor]:
     """All anchors in the order of their ids."""
     for start in range(0, len(shelf.index.ids), ANCHORS_PER_READ):
         chunk = shelf.index.ids[start : start + ANCHORS_PER_READ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from geocorrect.anchors.add import AnchorSource
+from geocorrect.anchors.add import AnchorFiles
 from geocorrect.catalog.store import Catalog
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
@@ -17,7 +17,7 @@ from geocorrect.records import Anchor, AnchorIndex
 
 
 @dataclass(frozen=True, eq=False)
-class AnchorShelf:
+class AnchorSource:
     """Where all anchors stand in the scene's frame, and how to get their records."""
 
     frame: Frame
@@ -25,7 +25,7 @@ class AnchorShelf:
     read: ReadAnchors
 
     @classmethod
-    def of_catalog(cls, catalog: Catalog) -> AnchorShelf:
+    def of_catalog(cls, catalog: Catalog) -> AnchorSource:
         """The anchors of a catalog; InputError when it has none. The catalog must stay open."""
         frame, index = catalog.frame(), catalog.anchor_index()
         if frame is None or not index.ids:
@@ -33,7 +33,7 @@ class AnchorShelf:
         return cls(frame, index, catalog.anchors)
 
     @classmethod
-    def of_source(cls, source: AnchorSource) -> AnchorShelf:
+    def of_source(cls, source: AnchorFiles) -> AnchorSource:
         """The anchors of a drive or table, in the frame of its own alignment; InputError naming file and row."""
         alignment, anchors = source.read()
         by_id = {anchor.id: anchor for anchor in anchors}

@@ -13,14 +13,14 @@ from geocorrect.geometry.frame import Frame
 from geocorrect.io.masks import mask_beside
 from geocorrect.io.pixels import read_image
 from geocorrect.jobs.anchors.neighbour_table import NeighbourTable
-from geocorrect.jobs.anchors.source import AnchorShelf
-from geocorrect.localize.correct import Explanation, explain_image
+from geocorrect.jobs.anchors.source import AnchorSource
+from geocorrect.localize.correct import LocalizationResult, explain_image
 from geocorrect.match.base import Matcher
 from geocorrect.match.rig import match_photo
 from geocorrect.records import Anchor, AnchorView, Image, ImageArray, Query, Rejection
 from geocorrect.retrieve.by_appearance import AppearanceRetriever
-from geocorrect.retrieve.spatial import AnchorSites, SpatialRetriever
-from geocorrect.workers.anchor_cache import AnchorReader
+from geocorrect.retrieve.spatial import AnchorPositions, SpatialRetriever
+from geocorrect.workers.anchor_cache import AnchorCache
 from geocorrect.workers.backends import build_appearance, build_matcher
 from geocorrect.workers.worker import image_seed
 
@@ -34,12 +34,12 @@ class LocalizedPhoto:
 
     query: Query
     frame: Frame
-    explanation: Explanation
+    explanation: LocalizationResult
     views: tuple[AnchorView, ...] = ()
     unusable_anchors: tuple[str, ...] = ()
 
 
-def localize_photo(settings: Settings, shelf: AnchorShelf, photo: Image) -> LocalizedPhoto:
+def localize_photo(settings: Settings, shelf: AnchorSource, photo: Image) -> LocalizedPhoto:
     """Localise one photo against the anchors near its reported position; without one, against those that match best.
 
     InputError when the photo cannot be read, its size is not its camera's, no anchor is usable, or there are too many
@@ -48,7 +48,7 @@ def localize_photo(settings: Settings, shelf: AnchorShelf, photo: Image) -> Loca
     assert photo.path is not None
     pixels = _read_pixels(photo.path, photo)
     matcher = build_matcher(settings)
-    reader = AnchorReader(settings, matcher)
+    reader = AnchorCache(settings, matcher)
     masks = settings.localize.verify.masks
     mask = mask_beside(photo.path, masks, photo.exif_orientation) if masks else None
     query = replace(_query(shelf.frame, photo, pixels), mask=mask)
@@ -56,7 +56,7 @@ def localize_photo(settings: Settings, shelf: AnchorShelf, photo: Image) -> Loca
     if np.isfinite(query.reported_enu_m[:2]).all():
         anchors = _near(settings, shelf, query, appearance)
         if not anchors:
-            return LocalizedPhoto(query, shelf.frame, Explanation(_nothing_near(settings, shelf, query)))
+            return LocalizedPhoto(query, shelf.frame, LocalizationResult(_nothing_near(settings, shelf, query)))
     elif appearance is not None and settings.retrieve.searches_scene(len(shelf.index.ids)):
         scene = tuple(shelf.read(shelf.index.ids).values())
         anchors = appearance.search(query, scene).anchors
@@ -93,9 +93,9 @@ def _query(frame: Frame, photo: Image, pixels: ImageArray) -> Query:
 
 
 def _near(
-    settings: Settings, shelf: AnchorShelf, query: Query, appearance: AppearanceRetriever | None
+    settings: Settings, shelf: AnchorSource, query: Query, appearance: AppearanceRetriever | None
 ) -> tuple[Anchor, ...]:
-    sites = AnchorSites(shelf.index.ids, shelf.index.enu_m, shelf.index.heading_deg)
+    sites = AnchorPositions(shelf.index.ids, shelf.index.enu_m, shelf.index.heading_deg)
     pairs = SpatialRetriever(sites, settings.retrieve.by_place).candidates(
         query.image_id, query.reported_enu_m, query.heading_deg
     )
@@ -106,7 +106,7 @@ def _near(
     return appearance.rerank(query, pairs, anchors).anchors
 
 
-def _nothing_near(settings: Settings, shelf: AnchorShelf, query: Query) -> Rejection:
+def _nothing_near(settings: Settings, shelf: AnchorSource, query: Query) -> Rejection:
     nearest_m = float(np.linalg.norm(shelf.index.enu_m[:, :2] - query.reported_enu_m[:2], axis=1).min())
     if nearest_m <= settings.retrieve.radius_m:
         detail = f"the nearest anchor is {nearest_m:.0f} m away, but none looks the way of the reported heading"
@@ -116,7 +116,7 @@ def _nothing_near(settings: Settings, shelf: AnchorShelf, query: Query) -> Rejec
 
 
 def _best_matching(
-    settings: Settings, shelf: AnchorShelf, query: Query, matcher: Matcher, reader: AnchorReader
+    settings: Settings, shelf: AnchorSource, query: Query, matcher: Matcher, reader: AnchorCache
 ) -> tuple[Anchor, ...]:
     """The anchors with most matches, when nobody says where the photo was taken."""
     if len(shelf.index.ids) > MAX_SEARCHED:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geocorrect.geometry.pose import Pose
-from geocorrect.localize.correct import Explanation
+from geocorrect.localize.correct import LocalizationResult
 from geocorrect.records import AnchorView, Correction, Query
 
 Float = NDArray[np.float64]
@@ -19,7 +19,7 @@ ELLIPSE_68, ELLIPSE_95 = 1.5096, 2.4477
 REPORTED, CORRECTED, ANCHOR, UNUSED = "#d62728", "#2ca02c", "#1f77b4", "#9aa5b1"
 
 
-def draw_map(axes: Any, query: Query, explanation: Explanation, views: Sequence[AnchorView]) -> None:
+def draw_map(axes: Any, query: Query, explanation: LocalizationResult, views: Sequence[AnchorView]) -> None:
     """Metres east and north of the pose (of the reported position without one), anchors as wedges that look."""
     solution, reported_m = explanation.solution, query.reported_enu_m[:2]
     pose = None if solution is None else solution.world_from_cam
@@ -54,7 +54,7 @@ def draw_map(axes: Any, query: Query, explanation: Explanation, views: Sequence[
     axes.legend(fontsize=8, loc="best")
 
 
-def draw_zoom(axes: Any, explanation: Explanation) -> None:
+def draw_zoom(axes: Any, explanation: LocalizationResult) -> None:
     """The ellipses at their own scale, which on the map are often smaller than a dot."""
     solution = explanation.solution
     covariance = None if solution is None else solution.world_from_cam.covariance
@@ -78,7 +78,7 @@ def draw_zoom(axes: Any, explanation: Explanation) -> None:
     axes.legend(fontsize=8, loc="upper right")
 
 
-def _weights(explanation: Explanation) -> dict[str, float]:
+def _weights(explanation: LocalizationResult) -> dict[str, float]:
     """Share of inliers among its matches, per anchor that the solution uses."""
     if explanation.solution is None:
         return {}

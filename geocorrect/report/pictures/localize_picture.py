@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from geocorrect.errors import Status
 from geocorrect.geometry.frame import pitch_roll_deg
 from geocorrect.io.atomic_file import atomic_path
-from geocorrect.localize.correct import Explanation
+from geocorrect.localize.correct import LocalizationResult
 from geocorrect.localize.observations import Observations, focal_px, unit_rays
 from geocorrect.localize.solution import Solution
 from geocorrect.localize.verify import sampson_rad
@@ -36,7 +36,7 @@ class PictureFacts:
     """What is drawn. views: the anchors that were matched; lines: the answer in words."""
 
     query: Query
-    explanation: Explanation
+    explanation: LocalizationResult
     views: tuple[AnchorView, ...]
     lines: tuple[str, ...] = ()
 
