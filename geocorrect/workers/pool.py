@@ -1,7 +1,7 @@
 """Tasks for several workers: who gets which, how many wait, what happens when one dies or takes too long.
 
-The same for every kind of worker (processes here, actors on a cluster): a `WorkerHandle` is one worker that can die and be
-replaced. Pieces of a tile stay with one worker, whose caches then serve them; at the end the others help.
+The same for every kind of worker (processes here, actors on a cluster): a `WorkerHandle` is one worker that can die and
+be replaced. Pieces of a tile stay with one worker, whose caches then serve them; at the end the others help.
 """
 
 from __future__ import annotations
