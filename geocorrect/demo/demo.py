@@ -56,7 +56,7 @@ folder = "images"
 
 [harvest]
 image_size = "original"
-requests_per_s = 50.0     # the look-alike runs on this machine; be politer to the real service
+requests_per_s = 50.0     # the fake server runs on this machine; be politer to the real service
 
 [match.sift]
 max_features = 4000       # half the default: a quarter of the matching work, and plenty on these photos
@@ -147,7 +147,7 @@ def _add_anchors(catalog: Catalog, world: DemoWorld) -> None:
 
 
 def _harvest(settings: Settings, catalog: Catalog, world: DemoWorld) -> HarvestReport:
-    """The ordinary harvester against the look-alike, over real HTTP."""
+    """The ordinary harvester against the fake server, over real HTTP."""
     with FakeMapillaryServer(world.metadata, world.photos) as service, _token(FAKE_TOKEN):
         options = replace(settings.harvest, graph_url=service.graph_url, tiles_url=service.tiles_url)
         plan = HarvestPlan(_area(world), settings.images.folder)
@@ -163,7 +163,7 @@ def _area(world: DemoWorld) -> Area:
 
 @contextmanager
 def _token(token: str) -> Iterator[None]:
-    """The look-alike's token in the environment, where the harvester looks for it; restored afterwards."""
+    """The fake server's token in the environment, where the harvester looks for it; restored afterwards."""
     before = os.environ.get("MAPILLARY_TOKEN")
     os.environ["MAPILLARY_TOKEN"] = token
     try:

@@ -11,7 +11,7 @@ from email.utils import format_datetime
 import pytest
 from support.harvest_support import SiteFactory, first, graph_error, street_image, town
 
-from geocorrect.demo.mapillary_server.server import LookalikeReply, LookalikeRequest, json_reply
+from geocorrect.demo.mapillary_server.server import FakeReply, FakeRequest, json_reply
 from geocorrect.errors import ExitCode, RemoteError
 from geocorrect.harvest.mapillary.client import CHECK_IMAGE_ID, MapillaryClient
 from geocorrect.harvest.mapillary.faults import ErrorKind, RequestError, judge, parse_json
@@ -23,15 +23,15 @@ LIMIT_BODY = (
 HTML = b"<html><body>Too many requests</body></html>"
 
 
-def is_batch(request: LookalikeRequest) -> bool:
+def is_batch(request: FakeRequest) -> bool:
     return request.role == "graph" and "image_ids" in request.query
 
 
-def is_box(request: LookalikeRequest) -> bool:
+def is_box(request: FakeRequest) -> bool:
     return request.role == "graph" and "bbox" in request.query
 
 
-def is_graph_data(request: LookalikeRequest) -> bool:
+def is_graph_data(request: FakeRequest) -> bool:
     return request.role == "graph" and request.path != CHECK_IMAGE_ID
 
 
@@ -53,7 +53,7 @@ NOW_AS_HTTP_DATE = format_datetime(datetime.now(UTC), usegmt=True)
 )
 def test_rate_limit_loses_nothing(site: SiteFactory, status: int, body: bytes, retry_after: str | None) -> None:
     headers = {} if retry_after is None else {"Retry-After": retry_after}
-    here = site(rule=first(9, LookalikeReply(status, body, headers), is_graph_data))
+    here = site(rule=first(9, FakeReply(status, body, headers), is_graph_data))
     report = here.harvest()
     assert set(here.sink.by_id) == here.ids
     assert report.exit_code is ExitCode.OK
@@ -61,7 +61,7 @@ def test_rate_limit_loses_nothing(site: SiteFactory, status: int, body: bytes, r
 
 
 def test_rate_limit_pauses_every_worker(site: SiteFactory) -> None:
-    limited = LookalikeReply(429, LIMIT_BODY, {"Retry-After": "1"})
+    limited = FakeReply(429, LIMIT_BODY, {"Retry-After": "1"})
     here = site(town(8), rule=first(1, limited, lambda r: r.role == "cdn"))
     here.harvest(backoff_cap_s=60.0)
     arrivals = sorted(when for when, _ in here.script.seen)
@@ -83,7 +83,7 @@ def test_retry_after_is_read_in_every_form() -> None:
 
 
 def test_endless_rate_limit_ends_resumable(site: SiteFactory) -> None:
-    here = site(rule=lambda r: LookalikeReply(403, LIMIT_BODY) if is_batch(r) else None)
+    here = site(rule=lambda r: FakeReply(403, LIMIT_BODY) if is_batch(r) else None)
     with pytest.raises(RemoteError, match="to continue"):
         here.harvest(max_silence_s=0.4)
     here.script.rule = None
@@ -115,9 +115,9 @@ def test_too_much_data_in_a_batch_is_halved(site: SiteFactory) -> None:
 def test_too_much_data_in_a_box_is_quartered(site: SiteFactory) -> None:
     too_much = graph_error(500, 1, "Please reduce the amount of data you're asking for, then retry your request")
 
-    def rule(request: LookalikeRequest) -> LookalikeReply | None:
+    def rule(request: FakeRequest) -> FakeReply | None:
         if request.role == "tiles":
-            return LookalikeReply(500, b"broken")
+            return FakeReply(500, b"broken")
         if is_box(request):
             west, _, east, _ = map(float, request.query["bbox"].split(","))
             return too_much if east - west > 0.003 else None
@@ -132,7 +132,7 @@ def test_too_much_data_in_a_box_is_quartered(site: SiteFactory) -> None:
 def test_a_cell_that_never_answers_becomes_a_hole_and_is_tried_again(site: SiteFactory) -> None:
     too_much = graph_error(500, 1, "Please reduce the amount of data you're asking for, then retry your request")
     here = site()
-    here.script.rule = lambda r: LookalikeReply(500) if r.role == "tiles" else too_much if is_box(r) else None
+    here.script.rule = lambda r: FakeReply(500) if r.role == "tiles" else too_much if is_box(r) else None
     report = here.harvest(max_tries=1, max_cell_depth=1)
     assert {hole.kind for hole in report.holes} == {"cell"}
     assert report.exit_code is ExitCode.INCOMPLETE_HARVEST
@@ -144,10 +144,10 @@ def test_a_cell_that_never_answers_becomes_a_hole_and_is_tried_again(site: SiteF
 # --- row 3: refused tokens and blocks ---
 
 
-def after_first_batch(reply: LookalikeReply) -> Callable[[LookalikeRequest], LookalikeReply | None]:
+def after_first_batch(reply: FakeReply) -> Callable[[FakeRequest], FakeReply | None]:
     numbers: list[int] = []
 
-    def rule(request: LookalikeRequest) -> LookalikeReply | None:
+    def rule(request: FakeRequest) -> FakeReply | None:
         if not is_batch(request):
             return None
         numbers.append(request.number)
@@ -165,7 +165,7 @@ def after_first_batch(reply: LookalikeReply) -> Callable[[LookalikeRequest], Loo
         (graph_error(400, 368, "Please log in", 1348007), "blocked"),
     ],
 )
-def test_refused_token_stops_at_once_and_can_be_resumed(site: SiteFactory, reply: LookalikeReply, word: str) -> None:
+def test_refused_token_stops_at_once_and_can_be_resumed(site: SiteFactory, reply: FakeReply, word: str) -> None:
     here = site(town(6), rule=after_first_batch(reply))
     with pytest.raises(RemoteError, match=word):
         here.harvest(graph_workers=2)
@@ -260,20 +260,20 @@ def test_unknown_host_and_tls_error_are_remote_errors(site: SiteFactory, monkeyp
 @pytest.mark.parametrize(
     "reply",
     [
-        LookalikeReply(302, b"", {"Location": "http://127.0.0.1:9/login"}),
-        LookalikeReply(200, b"<html>Please accept the terms of this hotel</html>"),
-        LookalikeReply(407, b"Proxy authentication required"),
-        LookalikeReply(502, b"Bad gateway"),
+        FakeReply(302, b"", {"Location": "http://127.0.0.1:9/login"}),
+        FakeReply(200, b"<html>Please accept the terms of this hotel</html>"),
+        FakeReply(407, b"Proxy authentication required"),
+        FakeReply(502, b"Bad gateway"),
     ],
 )
-def test_captive_portals_and_proxies_are_not_mapillary(site: SiteFactory, reply: LookalikeReply) -> None:
+def test_captive_portals_and_proxies_are_not_mapillary(site: SiteFactory, reply: FakeReply) -> None:
     here = site(rule=lambda r: reply)
     with pytest.raises(RemoteError, match="does not answer like Mapillary"):
         here.harvest()
 
 
 def test_dead_service_opens_the_circuit_and_keeps_the_work(site: SiteFactory) -> None:
-    here = site(town(30, 20), rule=lambda r: LookalikeReply(503) if r.number > 120 else None)
+    here = site(town(30, 20), rule=lambda r: FakeReply(503) if r.number > 120 else None)
     with pytest.raises(RemoteError, match="does not answer"):
         here.harvest()
     assert len(here.script.seen) < 120 + 12 * 5 + 40
@@ -285,7 +285,7 @@ def test_dead_service_opens_the_circuit_and_keeps_the_work(site: SiteFactory) ->
 
 
 def test_hiccups_are_survived(site: SiteFactory) -> None:
-    here = site(rule=lambda r: LookalikeReply(500, b"oops") if r.number % 3 == 0 else None)
+    here = site(rule=lambda r: FakeReply(500, b"oops") if r.number % 3 == 0 else None)
     report = here.harvest(max_tries=8)
     assert set(here.sink.by_id) == here.ids
     assert not report.holes
@@ -309,7 +309,7 @@ def test_hiccups_are_survived(site: SiteFactory) -> None:
     ],
 )
 def test_unsound_answer_is_asked_for_again(site: SiteFactory, body: bytes) -> None:
-    here = site(rule=first(1, LookalikeReply(200, body), is_batch))
+    here = site(rule=first(1, FakeReply(200, body), is_batch))
     report = here.harvest()
     assert set(here.sink.by_id) == here.ids
     assert not report.holes
@@ -320,7 +320,7 @@ def test_byte_order_mark_is_tolerated() -> None:
 
 
 def test_answer_that_stays_unsound_is_a_hole(site: SiteFactory) -> None:
-    here = site(rule=lambda r: LookalikeReply(200, b'{"data":[{"id"') if is_batch(r) else None)
+    here = site(rule=lambda r: FakeReply(200, b'{"data":[{"id"') if is_batch(r) else None)
     report = here.harvest()
     assert report.exit_code is ExitCode.INCOMPLETE_HARVEST
     assert {hole.kind for hole in report.holes} == {"image"}
@@ -328,7 +328,7 @@ def test_answer_that_stays_unsound_is_a_hole(site: SiteFactory) -> None:
 
 
 def test_size_cap_stops_an_endless_answer(site: SiteFactory) -> None:
-    bomb = LookalikeReply(200, b'{"data":[' + b" " * 3_000_000)
+    bomb = FakeReply(200, b'{"data":[' + b" " * 3_000_000)
     here = site(
         [street_image(0)], rule=lambda r: bomb if r.role == "graph" and "sequence-000" in str(r.query) else None
     )

@@ -23,7 +23,7 @@ from support.harvest_support import Site, SiteFactory, jpeg, street_image, town
 
 from geocorrect.catalog import schema
 from geocorrect.catalog.store import Catalog
-from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, LookalikeReply, LookalikeRequest
+from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, FakeReply, FakeRequest
 from geocorrect.errors import OutputError, RemoteError
 from geocorrect.harvest.harvest import harvest_area
 from geocorrect.harvest.journal import Journal
@@ -177,7 +177,7 @@ def test_token_renewed_after_it_expired_in_the_middle(site: SiteFactory) -> None
 
 
 def expire_after(here: Site, number: int) -> Any:
-    def rule(request: LookalikeRequest) -> LookalikeReply | None:
+    def rule(request: FakeRequest) -> FakeReply | None:
         if request.number == number:
             here.service.token = "MLY|2|renewed"
         return None
