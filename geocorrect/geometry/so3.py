@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Float = NDArray[np.float64]
+
+
+def skew(vectors: ArrayLike) -> Float:
+    """(..., 3, 3) cross-product matrices [v]× of vectors (..., 3)."""
+    v = np.asarray(vectors, float)
+    cross = np.zeros((*v.shape, 3))
+    cross[..., 0, 1], cross[..., 0, 2], cross[..., 1, 2] = -v[..., 2], v[..., 1], -v[..., 0]
+    cross[..., 1, 0], cross[..., 2, 0], cross[..., 2, 1] = v[..., 2], -v[..., 1], v[..., 0]
+    return cross
 
 
 def matrices(vectors: Float) -> Float:
@@ -14,9 +23,7 @@ def matrices(vectors: Float) -> Float:
     # sin θ/θ and (1 − cos θ)/θ² without dividing by zero: sinc is exact at 0.
     first = np.sinc(angle / np.pi)
     second = 0.5 * np.sinc(angle / (2 * np.pi)) ** 2
-    cross = np.zeros((len(vectors), 3, 3))
-    cross[:, 0, 1], cross[:, 0, 2], cross[:, 1, 2] = -vectors[:, 2], vectors[:, 1], -vectors[:, 0]
-    cross[:, 1, 0], cross[:, 2, 0], cross[:, 2, 1] = vectors[:, 2], -vectors[:, 1], vectors[:, 0]
+    cross = skew(vectors)
     turned: Float = np.eye(3) + first[:, None, None] * cross + second[:, None, None] * (cross @ cross)
     return turned
 

@@ -23,3 +23,9 @@ def test_matrices_are_scipys_and_vectors_lead_back(rows: list[list[float]]) -> N
 def test_no_turn_is_exact() -> None:
     np.testing.assert_array_equal(turns.matrices(np.zeros((2, 3))), np.tile(np.eye(3), (2, 1, 1)))
     np.testing.assert_array_equal(turns.vectors(np.tile(np.eye(3), (2, 1, 1))), np.zeros((2, 3)))
+
+
+def test_skew_is_the_cross_product_of_one_vector_and_of_stacks() -> None:
+    v, w = np.random.default_rng(0).normal(size=(2, 4, 2, 3))
+    np.testing.assert_allclose((turns.skew(v) @ w[..., None])[..., 0], np.cross(v, w), atol=1e-12)
+    np.testing.assert_array_equal(turns.skew(v[0, 0]), turns.skew(v)[0, 0])
