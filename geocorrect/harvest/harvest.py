@@ -21,9 +21,9 @@ from geocorrect.harvest.journal import Journal
 from geocorrect.harvest.mapillary.client import Json, MapillaryClient
 from geocorrect.harvest.mapillary.discover import Discovery
 from geocorrect.harvest.mapillary.download import fetch, remove_leftovers
-from geocorrect.harvest.mapillary.faults import RequestError
 from geocorrect.harvest.mapillary.groups import LOOSE, Group, GroupSource, Sequences
 from geocorrect.harvest.mapillary.metadata import read_image_record, with_camera, without_false_norths
+from geocorrect.harvest.mapillary.responses import RequestError
 from geocorrect.harvest.mapillary.tiles import Coverage
 from geocorrect.harvest.options import HarvestOptions
 from geocorrect.harvest.plan import HarvestPlan
@@ -85,7 +85,7 @@ def _stopping(client: MapillaryClient, should_stop: ShouldStop) -> Iterator[None
     def look() -> None:
         while not over.wait(_LOOK_S):
             if should_stop():
-                client.pace.stop("the harvest was stopped on request")
+                client.limiter.stop("the harvest was stopped on request")
                 return
 
     looking = threading.Thread(target=look, name="stop", daemon=True)
@@ -154,7 +154,7 @@ class _Harvest:
                 self.last_pass = True
                 self._one_pass(dict(self.later), pools)
             except BaseException:
-                self.client.pace.stop("the harvest was interrupted")
+                self.client.limiter.stop("the harvest was interrupted")
                 raise
             finally:
                 for pool in pools:

@@ -14,7 +14,7 @@ from geocorrect.errors import ExitCode
 from geocorrect.harvest.area import Area
 from geocorrect.harvest.journal import Journal
 from geocorrect.harvest.mapillary.discover import Discovery
-from geocorrect.harvest.mapillary.faults import RequestError
+from geocorrect.harvest.mapillary.responses import RequestError
 from geocorrect.harvest.mapillary.tiles import LAYERS, read_tile
 
 NO_TILES = FakeReply(500, b"down")

@@ -17,7 +17,7 @@ from support.harvest_support import Site, SiteFactory, first, jpeg, street_image
 from geocorrect.demo.mapillary_server.server import FakeReply, FakeRequest
 from geocorrect.errors import ExitCode, OutputError, Reason, RemoteError
 from geocorrect.harvest.mapillary.download import best_url, picture_path, verified
-from geocorrect.harvest.mapillary.faults import RequestError
+from geocorrect.harvest.mapillary.responses import RequestError
 from geocorrect.io.pixels import read_image
 
 WHOLE = jpeg(640, 480)

@@ -14,8 +14,8 @@ from support.harvest_support import SiteFactory, first, graph_error, street_imag
 from geocorrect.demo.mapillary_server.server import FakeReply, FakeRequest, json_reply
 from geocorrect.errors import ExitCode, RemoteError
 from geocorrect.harvest.mapillary.client import CHECK_IMAGE_ID, MapillaryClient
-from geocorrect.harvest.mapillary.faults import ErrorKind, RequestError, judge, parse_json
 from geocorrect.harvest.mapillary.rate_limiter import retry_after_s
+from geocorrect.harvest.mapillary.responses import ErrorKind, RequestError, classify_response, parse_json
 
 LIMIT_BODY = (
     b'{"error":{"message":"Application request limit reached","type":"MLYApiException","is_transient":true,"code":4}}'
@@ -340,7 +340,7 @@ def test_size_cap_stops_an_endless_answer(site: SiteFactory) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "error", "trouble"),
+    ("status", "error", "kind"),
     [
         (500, {"code": 190, "message": "please reduce the amount"}, ErrorKind.UNAUTHORIZED),
         (500, {"code": 1, "message": "Please reduce the amount of data"}, ErrorKind.TOO_MUCH_DATA),
@@ -357,21 +357,21 @@ def test_size_cap_stops_an_endless_answer(site: SiteFactory) -> None:
         (400, {"code": 100, "message": "Invalid parameter"}, ErrorKind.REFUSED),
     ],
 )
-def test_errors_are_told_apart_by_code(status: int, error: dict[str, object], trouble: ErrorKind) -> None:
+def test_errors_are_told_apart_by_code(status: int, error: dict[str, object], kind: ErrorKind) -> None:
     import json
 
-    failure = judge("graph", status, json.dumps({"error": error}).encode())
+    failure = classify_response("graph", status, json.dumps({"error": error}).encode())
     assert failure is not None
-    assert failure.trouble is trouble
+    assert failure.kind is kind
 
 
 def test_recorded_error_bodies(shared_data) -> None:  # type: ignore[no-untyped-def]
     folder = shared_data / "mapillary" / "api" / "graph"
-    limit = judge("graph", 403, (folder / "application_request_limit_reached.json").read_bytes())
-    token = judge("graph", 500, (folder / "internal_server_error.json").read_bytes())
+    limit = classify_response("graph", 403, (folder / "application_request_limit_reached.json").read_bytes())
+    token = classify_response("graph", 500, (folder / "internal_server_error.json").read_bytes())
     assert limit is not None
     assert token is not None
-    assert (limit.trouble, token.trouble) == (ErrorKind.RATE_LIMITED, ErrorKind.UNAUTHORIZED)
+    assert (limit.kind, token.kind) == (ErrorKind.RATE_LIMITED, ErrorKind.UNAUTHORIZED)
 
 
 def test_failures_carry_no_token() -> None:
@@ -384,8 +384,8 @@ def test_failures_carry_no_token() -> None:
 def test_waiting_is_interrupted_by_a_stop(site: SiteFactory) -> None:
     here = site()
     with here.client() as client:
-        client.pace.pause_all(60)
-        client.pace.stop("enough")
+        client.limiter.pause_all(60)
+        client.limiter.stop("enough")
         started = time.monotonic()
         with pytest.raises(RemoteError, match="enough"):
             client.image_ids("x")

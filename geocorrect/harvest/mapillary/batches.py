@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from geocorrect.harvest.mapillary.client import Json, MapillaryClient
-from geocorrect.harvest.mapillary.faults import ErrorKind, RequestError
 from geocorrect.harvest.mapillary.metadata import FIELDS, THUMB_FIELDS
+from geocorrect.harvest.mapillary.responses import ErrorKind, RequestError
 
 ALL_FIELDS = (*FIELDS, *THUMB_FIELDS.values())
 """All metadata and every picture URL: a missing size falls back to a smaller one."""
@@ -44,9 +44,9 @@ class BatchReader:
         try:
             entries = self._client.images_by_id(image_ids, ALL_FIELDS)
         except RequestError as failure:
-            if failure.trouble in _BLAME_ONE:
+            if failure.kind in _BLAME_ONE:
                 return self._halves(image_ids)
-            if failure.trouble is not ErrorKind.REFUSED:
+            if failure.kind is not ErrorKind.REFUSED:
                 return Answers(failed=dict.fromkeys(image_ids, str(failure)))
             self._batches_refused = True
             return self._singly(image_ids)
@@ -68,7 +68,7 @@ class BatchReader:
             try:
                 answers.records[image_id] = self._client.entity(image_id, ALL_FIELDS)
             except RequestError as failure:
-                if failure.trouble is ErrorKind.NOT_FOUND:
+                if failure.kind is ErrorKind.NOT_FOUND:
                     answers.gone.append(image_id)
                 else:
                     answers.failed[image_id] = str(failure)

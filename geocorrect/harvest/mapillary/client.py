@@ -22,16 +22,16 @@ import httpx
 import tenacity
 
 from geocorrect.errors import ConfigError, RemoteError
-from geocorrect.harvest.mapillary.faults import (
+from geocorrect.harvest.mapillary.rate_limiter import RateLimiter, retry_after_s
+from geocorrect.harvest.mapillary.responses import (
     RETRYABLE,
     STOPS_THE_RUN,
     ErrorKind,
     RequestError,
     Role,
-    judge,
+    classify_response,
     parse_json,
 )
-from geocorrect.harvest.mapillary.rate_limiter import Pace, retry_after_s
 from geocorrect.harvest.options import HarvestOptions
 from geocorrect.log import RedactingFilter, redact
 
@@ -72,7 +72,7 @@ class MapillaryClient:
 
     def __init__(self, options: HarvestOptions, token: str | None = None) -> None:
         self.options = options
-        self.pace = Pace(options)
+        self.limiter = RateLimiter(options)
         self.n_requests: Counter[str] = Counter()
         self.n_picture_bytes = 0
         self.service_date: str | None = None
@@ -98,7 +98,7 @@ class MapillaryClient:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.pace.stop("the client was closed")
+        self.limiter.stop("the client was closed")
         self._http.close()
 
     def __repr__(self) -> str:
@@ -111,7 +111,7 @@ class MapillaryClient:
         try:
             self._graph(CHECK_IMAGE_ID, {"fields": "id"}, "check")
         except RequestError as failure:
-            if failure.trouble in (ErrorKind.TEMPORARY, ErrorKind.MALFORMED):
+            if failure.kind in (ErrorKind.TEMPORARY, ErrorKind.MALFORMED):
                 text = f"{self.options.graph_url} does not answer like Mapillary ({failure.detail}); check the network"
                 raise RemoteError(text) from None
 
@@ -149,7 +149,7 @@ class MapillaryClient:
         """A fresh URL was refused: a host that does so many times in a row refuses us, and the run ends."""
         self._refused_in_a_row += 1
         if self._refused_in_a_row >= _MOST_REFUSED_PICTURES:
-            self.pace.stop(
+            self.limiter.stop(
                 f"the image host refused {_MOST_REFUSED_PICTURES} fresh addresses in a row; it may have blocked this "
                 "machine. Wait some hours, then run the same command again to continue"
             )
@@ -191,8 +191,8 @@ class MapillaryClient:
                     return self._one_try(role, url, query, kind)
         except RequestError as failure:
             # One dead picture is no dead service, so its tries count once; every try at the API counts.
-            if role == "cdn" and failure.trouble is ErrorKind.TEMPORARY:
-                self.pace.failed(counts=True)
+            if role == "cdn" and failure.kind is ErrorKind.TEMPORARY:
+                self.limiter.failed(counts=True)
             raise
         raise AssertionError("unreachable")
 
@@ -203,33 +203,33 @@ class MapillaryClient:
 
         def keep_trying(state: tenacity.RetryCallState) -> bool:
             error = state.outcome.exception() if state.outcome else None
-            if not isinstance(error, RequestError) or error.trouble not in RETRYABLE:
+            if not isinstance(error, RequestError) or error.kind not in RETRYABLE:
                 return False
-            if error.trouble is ErrorKind.RATE_LIMITED:
-                # The common pause is the wait, and `Pace` ends a run that hears nothing else.
+            if error.kind is ErrorKind.RATE_LIMITED:
+                # The common pause is the wait, and `RateLimiter` ends a run that hears nothing else.
                 told = error.retry_after_s
-                self.pace.pause_all(jitter(state) if math.isnan(told) else told)
+                self.limiter.pause_all(jitter(state) if math.isnan(told) else told)
                 # Tiles have a daily quota: after some tries the caller takes the other route.
                 return role != "tiles" or state.attempt_number < self.options.max_tries
-            return state.attempt_number < min(self.options.max_tries, _TRIES.get(error.trouble, self.options.max_tries))
+            return state.attempt_number < min(self.options.max_tries, _TRIES.get(error.kind, self.options.max_tries))
 
         def wait_s(state: tenacity.RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None
-            limited = isinstance(error, RequestError) and error.trouble is ErrorKind.RATE_LIMITED
+            limited = isinstance(error, RequestError) and error.kind is ErrorKind.RATE_LIMITED
             return 0.0 if limited else jitter(state)
 
-        return iter(tenacity.Retrying(retry=keep_trying, wait=wait_s, sleep=self.pace.sleep, reraise=True))
+        return iter(tenacity.Retrying(retry=keep_trying, wait=wait_s, sleep=self.limiter.sleep, reraise=True))
 
     def _one_try(self, role: Role, url: str, query: Mapping[str, str], kind: str) -> Any:
-        self.pace.wait_turn(rated=role != "cdn")
+        self.limiter.wait_turn(rated=role != "cdn")
         self.n_requests[kind] += 1
         try:
             status, headers, body = self._fetch(role, url, query)
             self.service_date = headers.get("Date")
-            failure = judge(role, status, body)
+            failure = classify_response(role, status, body)
             if failure is None:
                 content = parse_json(body) if role == "graph" else body * (status == 200)
-                self.pace.succeeded()
+                self.limiter.succeeded()
                 return content
             failure.retry_after_s = retry_after_s(headers.get("Retry-After"), self.options.backoff_cap_s)
         except RequestError as malformed:
@@ -239,15 +239,15 @@ class MapillaryClient:
 
     def _note(self, failure: RequestError, role: Role) -> None:
         """Tell the shared pace; a refused token or a block ends the run at once."""
-        if failure.trouble in STOPS_THE_RUN:
-            what = "the token was refused" if failure.trouble is ErrorKind.UNAUTHORIZED else "the account is blocked"
+        if failure.kind in STOPS_THE_RUN:
+            what = "the token was refused" if failure.kind is ErrorKind.UNAUTHORIZED else "the account is blocked"
             why = f"{what}: {failure.detail}; renew {TOKEN_VARIABLE} and run the same command again to continue"
-            self.pace.stop(why)
+            self.limiter.stop(why)
             raise RemoteError(why)
-        if failure.trouble in (ErrorKind.RATE_LIMITED, ErrorKind.TEMPORARY):
-            self.pace.failed(counts=failure.trouble is ErrorKind.TEMPORARY and role != "cdn")
+        if failure.kind in (ErrorKind.RATE_LIMITED, ErrorKind.TEMPORARY):
+            self.limiter.failed(counts=failure.kind is ErrorKind.TEMPORARY and role != "cdn")
         else:
-            self.pace.succeeded()
+            self.limiter.succeeded()
 
     def _fetch(self, role: Role, url: str, query: Mapping[str, str]) -> tuple[int, httpx.Headers, bytes]:
         """Status, headers and whole body within the deadline and the size cap."""
@@ -260,7 +260,7 @@ class MapillaryClient:
             with self._http.stream("GET", url, params=query or None, headers=headers) as response:
                 chunks, size = [], 0
                 for chunk in response.iter_bytes():
-                    self.pace.check()
+                    self.limiter.check()
                     size += len(chunk)
                     if size > cap:
                         raise RequestError(ErrorKind.REFUSED, f"{role} answer is larger than {cap} bytes")

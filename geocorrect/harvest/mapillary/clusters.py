@@ -22,7 +22,7 @@ from geocorrect.harvest.local.opensfm import Reconstruction, match_shots, parse_
 from geocorrect.harvest.mapillary import fields
 from geocorrect.harvest.mapillary.client import MapillaryClient
 from geocorrect.harvest.mapillary.download import write_atomically
-from geocorrect.harvest.mapillary.faults import RequestError
+from geocorrect.harvest.mapillary.responses import RequestError
 from geocorrect.harvest.mapillary.tiles import IMAGE_ID
 from geocorrect.io.pixels import read_bytes
 from geocorrect.records import Image, MetadataQuality

@@ -15,7 +15,7 @@ import mercantile
 from geocorrect.harvest.area import Area, Box
 from geocorrect.harvest.journal import Journal
 from geocorrect.harvest.mapillary.client import Json, MapillaryClient
-from geocorrect.harvest.mapillary.faults import ErrorKind, RequestError
+from geocorrect.harvest.mapillary.responses import ErrorKind, RequestError
 from geocorrect.harvest.mapillary.tiles import IMAGE_ID, LAYERS, SEQUENCE_KEY, Coverage, read_tile
 from geocorrect.harvest.report import Hole
 
@@ -47,7 +47,7 @@ class Discovery:
                 for coverage in pool.map(self._one_tile, self.tiles()):
                     total.add(coverage)
             except BaseException:
-                self._client.pace.stop("the harvest was interrupted")
+                self._client.limiter.stop("the harvest was interrupted")
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         return total
@@ -81,7 +81,7 @@ class Discovery:
 
     def _note_tile_failure(self, name: str, failure: RequestError) -> None:
         """A spent tile quota, or tiles closed to this token, concern every tile; other trouble only this one."""
-        if failure.trouble in (ErrorKind.RATE_LIMITED, ErrorKind.FORBIDDEN) and self._tiles_work.is_set():
+        if failure.kind in (ErrorKind.RATE_LIMITED, ErrorKind.FORBIDDEN) and self._tiles_work.is_set():
             self._tiles_work.clear()
             _log.warning("no more coverage tiles in this run (%s); searching in boxes instead", failure)
         elif self._tiles_work.is_set():
@@ -98,7 +98,7 @@ class Discovery:
         try:
             found = self._ask(cell)
         except RequestError as failure:
-            if failure.trouble in _ASK_FOR_LESS and depth < self._client.options.max_cell_depth:
+            if failure.kind in _ASK_FOR_LESS and depth < self._client.options.max_cell_depth:
                 return self._quarters(cell, depth)
             self.holes.append(Hole("cell", ",".join(f"{value:.6f}" for value in cell), str(failure)))
             return Coverage()

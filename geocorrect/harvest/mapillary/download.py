@@ -14,8 +14,8 @@ from uuid import uuid4
 from geocorrect.errors import InputError, OutputError, Reason
 from geocorrect.harvest.mapillary import fields
 from geocorrect.harvest.mapillary.client import MapillaryClient
-from geocorrect.harvest.mapillary.faults import ErrorKind, RequestError
 from geocorrect.harvest.mapillary.metadata import THUMB_FIELDS, with_camera
+from geocorrect.harvest.mapillary.responses import ErrorKind, RequestError
 from geocorrect.harvest.mapillary.tiles import IMAGE_ID
 from geocorrect.harvest.options import ImageSize
 from geocorrect.io.pixels import COUNTER_CLOCKWISE_TURNS, MAX_PIXELS
@@ -134,8 +134,8 @@ def fetch(client: MapillaryClient, record: Mapping[str, Any], image: Image, fold
             picture = verified(client.picture(url))
             _refuse_wrong_size(image, picture, size)
         except RequestError as failure:
-            if attempt == 2 or failure.trouble not in (ErrorKind.EXPIRED_URL, ErrorKind.MALFORMED):
-                if failure.trouble is ErrorKind.EXPIRED_URL:
+            if attempt == 2 or failure.kind not in (ErrorKind.EXPIRED_URL, ErrorKind.MALFORMED):
+                if failure.kind is ErrorKind.EXPIRED_URL:
                     client.picture_refused()
                 raise
             record = client.entity(image.id, tuple(THUMB_FIELDS.values()))

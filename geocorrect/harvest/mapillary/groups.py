@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from geocorrect.harvest.journal import Journal
 from geocorrect.harvest.mapillary.batches import Answers, BatchReader
 from geocorrect.harvest.mapillary.client import MapillaryClient
-from geocorrect.harvest.mapillary.faults import RequestError
+from geocorrect.harvest.mapillary.responses import RequestError
 from geocorrect.harvest.mapillary.tiles import IMAGE_ID
 from geocorrect.harvest.report import HarvestReport
 from geocorrect.harvest.sink import ImageSink

@@ -12,7 +12,7 @@ from geocorrect.harvest.options import HarvestOptions
 NAN = float("nan")
 
 
-class Pace:
+class RateLimiter:
     """One per client: `wait_turn` blocks until a request may go out, `succeeded` and `failed` take the outcomes."""
 
     def __init__(self, options: HarvestOptions) -> None:

@@ -13,7 +13,7 @@ from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from geocorrect.harvest.area import Area
-from geocorrect.harvest.mapillary.faults import ErrorKind, RequestError
+from geocorrect.harvest.mapillary.responses import ErrorKind, RequestError
 
 LAYERS = ("mly1_public", "mly1_computed_public")
 """Coverage by reported and by computed position: an image near the border may lie inside by one of them only."""

@@ -47,14 +47,14 @@ RETRYABLE = frozenset(
 class RequestError(Exception):
     """A request that did not bring what was asked for. `detail` is redacted; retry_after_s is nan when not told."""
 
-    trouble: ErrorKind
+    kind: ErrorKind
     detail: str
     retry_after_s: float = float("nan")
     field_name: str | None = None
 
     def __post_init__(self) -> None:
         self.detail = redact(self.detail)
-        super().__init__(f"{self.trouble}: {self.detail}")
+        super().__init__(f"{self.kind}: {self.detail}")
 
 
 def parse_json(body: bytes) -> Any:
@@ -80,11 +80,11 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def judge(role: Role, status: int, body: bytes) -> RequestError | None:
+def classify_response(role: Role, status: int, body: bytes) -> RequestError | None:
     """What is wrong with an answer, or None. An `error` key counts whatever the status says."""
     envelope = _error_envelope(body) if role != "cdn" else None
     if envelope is not None:
-        return _judge_envelope(envelope, status)
+        return _classify_error(envelope, status)
     if status in (200, 204) or (status == 404 and role == "tiles"):
         return None
     text = f"HTTP {status} from {role}: {body[:200].decode('utf-8', 'replace').strip()!r}"
@@ -112,7 +112,7 @@ def _error_envelope(body: bytes) -> dict[str, Any] | None:
     return error if isinstance(error, dict) else None
 
 
-def _judge_envelope(error: dict[str, Any], status: int) -> RequestError:
+def _classify_error(error: dict[str, Any], status: int) -> RequestError:
     code, subcode = error.get("code"), error.get("error_subcode")
     message = str(error.get("message", ""))
     text = f"{message or 'no message'} (code {code}, subcode {subcode}, HTTP {status})"
