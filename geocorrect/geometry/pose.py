@@ -18,13 +18,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
+from geocorrect.geometry.so3 import skew
+
 Float = NDArray[np.float64]
-
-
-def skew(vector: ArrayLike) -> Float:
-    """Cross-product matrix [v]× of a (3,) vector."""
-    x, y, z = np.asarray(vector, float)
-    return np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,8 @@ from geocorrect.anchors.readers.timestamps import Nanoseconds, nanoseconds_from_
 from geocorrect.anchors.trajectory import Trajectory
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
-from geocorrect.geometry.pose import skew
 from geocorrect.geometry.similarity import DegenerateError, Similarity, umeyama
+from geocorrect.geometry.so3 import skew
 from geocorrect.geometry.vertical import ellipsoidal_height_m
 
 Float = NDArray[np.float64]
@@ -135,7 +135,7 @@ def _solve(
         weight = 1.0 / (1.0 + d2 / CAUCHY_SCALE**2)
         rows = np.zeros((len(local), 3, 7))
         rows[:, :, :3] = np.eye(3)
-        rows[:, :, 3:6] = [-skew(v) for v in q]
+        rows[:, :, 3:6] = -skew(q)
         rows[:, :, 6] = q
         rows /= sigma[:, :, None]
         lean = -skew(state.rotation.apply(up_local))[:2] / np.radians(options.tilt_sigma_deg)

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geocorrect.errors import InputError
-from geocorrect.geometry.pose import Pose, skew
+from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.similarity import Similarity
+from geocorrect.geometry.so3 import skew
 from geocorrect.georeference.model import (
     BASE_HEIGHT,
     Geometry,

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from geocorrect.geometry.similarity import Similarity
+from geocorrect.geometry.so3 import skew
 from geocorrect.georeference.problem import Mask, Problem
 
 Float = NDArray[np.float64]
@@ -178,7 +179,7 @@ def _jacobian(problem: Problem, geometry: Geometry, state: State, met: Reached, 
     n, s = len(problem), state.world_from_local
     result = np.zeros((n, 3, N_COMMON + 3 * len(problem.images)))
     result[:, :, TRANSLATION] = np.eye(3)
-    result[:, :, ROTATION] = -_skews(q)
+    result[:, :, ROTATION] = -skew(q)
     result[:, :, LOG_SCALE] = q
     ray = s.scale * geometry.ray @ s.rotation.as_matrix().T
     along_ray = -ray / met.fall[:, None]
@@ -242,13 +243,3 @@ def marks_in_images(problem: Problem, geometry: Geometry, state: State) -> Float
         if own.any():
             px[own], _ = image.camera.project(image.local_from_cam.inverse().apply(local[own]))
     return px
-
-
-def _skews(vectors: Float) -> Float:
-    """(N, 3, 3) cross-product matrices."""
-    result = np.zeros((len(vectors), 3, 3))
-    x, y, z = vectors.T
-    result[:, 0, 1], result[:, 0, 2] = -z, y
-    result[:, 1, 0], result[:, 1, 2] = z, -x
-    result[:, 2, 0], result[:, 2, 1] = -y, x
-    return result

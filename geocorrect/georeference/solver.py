@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from geocorrect.geometry.pose import skew
+from geocorrect.geometry.so3 import skew
 from geocorrect.georeference.model import (
     BASE_HEIGHT,
     LOG_SCALE,

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from geocorrect.errors import InputError
-from geocorrect.geometry.pose import skew
 from geocorrect.geometry.similarity import DegenerateError, Similarity, umeyama
+from geocorrect.geometry.so3 import skew
 from geocorrect.georeference.joint import JointSolution
 from geocorrect.georeference.model import State, geometry_of, marks_in_images, reach
 from geocorrect.georeference.problem import Problem

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geocorrect.geometry.camera import Camera
-from geocorrect.geometry.pose import Pose, skew
+from geocorrect.geometry.pose import Pose
+from geocorrect.geometry.so3 import skew
 
 Float = NDArray[np.float64]
 
@@ -70,10 +71,7 @@ def projection_jacobians(world_from_cam: Pose, points_m: Float, focal_px: float)
     by_cam[:, 0, 2] = -focal_px * x / z**2
     by_cam[:, 1, 2] = -focal_px * y / z**2
     by_point = by_cam @ r.T
-    cross = np.zeros((len(points_m), 3, 3))
-    cross[:, 0, 1], cross[:, 0, 2], cross[:, 1, 2] = -offset[:, 2], offset[:, 1], -offset[:, 0]
-    cross[:, 1, 0], cross[:, 2, 0], cross[:, 2, 1] = offset[:, 2], -offset[:, 1], offset[:, 0]
-    by_pose = np.concatenate([-by_point, by_point @ cross], axis=2)
+    by_pose = np.concatenate([-by_point, by_point @ skew(offset)], axis=2)
     return by_pose, by_point
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geocorrect.geometry.pose import skew
+from geocorrect.geometry.so3 import skew
 from geocorrect.localize.joint.problem import GLOBAL, PER_ANCHOR, Problem
 from geocorrect.localize.joint.residuals import Linearised, State, anchor_from_world
 
@@ -105,7 +105,7 @@ def placement(problem: Problem, state: State) -> Float:
     place[:, OFFSET, GLOBAL] = 1.0
     place[:, 0:3, 10:13] = place[:, 3:6, 13:16] = np.eye(3)
     # The anchor's own turn is about its own centre: the lever to the query's centre adds a move.
-    place[:, 0:3, 13:16] = [-skew(arm) for arm in lever]
+    place[:, 0:3, 13:16] = -skew(lever)
     return place
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from geocorrect.geometry import so3 as turns
+from geocorrect.geometry import so3
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize.joint.problem import GLOBAL, PER_ANCHOR, Problem
 
@@ -38,9 +38,9 @@ class State:
     def stepped(self, shared: Float, log_distance_step: Float) -> State:
         """State after a step (GLOBAL + PER_ANCHOR·K,) and (T,)."""
         per_anchor = shared[GLOBAL:].reshape(-1, PER_ANCHOR)
-        turn = turns.matrices(per_anchor[:, 4:7]) @ self.turn
+        turn = so3.exp(per_anchor[:, 4:7]) @ self.turn
         return State(
-            turns.matrices(shared[None, 3:6])[0] @ self.rotation,
+            so3.exp(shared[None, 3:6])[0] @ self.rotation,
             self.centre + shared[:3],
             float(np.clip(self.focal + shared[6], -0.5, 0.5)),
             self.principal + shared[7:9],
@@ -58,7 +58,7 @@ class State:
     @cached_property
     def deviations(self) -> Float:
         """(GLOBAL + PER_ANCHOR·K,) current values of the unknowns that carry a zero-mean prior; zero for the pose."""
-        per_anchor = np.concatenate([self.beta[:, None], self.move, turns.vectors(self.turn)], axis=1)
+        per_anchor = np.concatenate([self.beta[:, None], self.move, so3.log(self.turn)], axis=1)
         return np.concatenate([np.zeros(6), [self.focal], self.principal, per_anchor.ravel()])
 
 
