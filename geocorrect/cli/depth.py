@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from geocorrect.cli.console import invocation, open_catalog, progress_bar, stderr, write_json
 
 app = typer.Typer(help="Where the depth of the anchors can come from.", no_args_is_help=True)
+
+LIST_COLUMNS = {
+    "source": "source", "range": "metres", "errors": "error", "licence": "licence", "commercial": "business",
+    "needs": "needs",
+}  # fmt: skip
+"""Key of a row and heading of `geocorrect depth list`."""
 
 if TYPE_CHECKING:
     from geocorrect.config import Settings
@@ -23,13 +30,26 @@ def list_sources(
     context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False
 ) -> None:
     """All depth sources as configured: what each needs, how far it sees, how wrong it is, under which licence."""
-    from geocorrect.workers.declarations import depth_rows, print_depth_rows
+    from geocorrect.depth.registry import depth_rows
 
-    rows = depth_rows(invocation(context).settings())
+    rows = depth_rows(invocation(context).settings().depth)
     if as_json:
         write_json(rows)
     else:
-        print_depth_rows(rows)
+        _print_rows(rows)
+
+
+def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for key, heading in LIST_COLUMNS.items():
+        # Long cells are broken, never dropped, on a terminal of 80 columns too.
+        table.add_column(heading, no_wrap=key not in ("needs", "licence"), min_width=16 if key == "needs" else None)
+    for row in rows:
+        table.add_row(*(str(row[key]) for key in LIST_COLUMNS))
+    Console().print(table)
 
 
 def calibrate(
@@ -75,7 +95,7 @@ def _calibrating(settings: Settings, name: str | None) -> Settings:
 
     if name is not None:
         settings = with_depth(settings, name)
-    if settings.depth.source in ("lidar", "triangulated"):
+    if not settings.depth.is_predicted:
         return settings
     return settings.model_copy(update={"depth": replace(settings.depth, calibrate=True)})
 

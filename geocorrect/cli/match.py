@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 if TYPE_CHECKING:
-    from geocorrect.config import MatcherName
+    from geocorrect.match.options import MatcherName
 
 Photo = Annotated[Path, typer.Argument(help="A photo.")]
 
@@ -53,8 +53,8 @@ def match(
 
 def _matcher_name(name: str) -> MatcherName:
     """The name, if there is such a matcher; UsageError listing them when not."""
-    from geocorrect.config import MatcherName
     from geocorrect.errors import UsageError
+    from geocorrect.match.options import MatcherName
 
     if name not in get_args(MatcherName):
         raise UsageError(f"--matcher {name!r}: use one of {', '.join(get_args(MatcherName))}")

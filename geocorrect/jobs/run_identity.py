@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 
@@ -13,11 +14,13 @@ from geocorrect import __version__
 from geocorrect.catalog.run import RunManifest
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings
+from geocorrect.depth.registry import declare_depth
 from geocorrect.jobs.plan import Plan
 from geocorrect.jobs.result_inputs import anchors_version
+from geocorrect.match.registry import matcher_card
+from geocorrect.networks.cards import Licence
 from geocorrect.records import AnchorIndex
 from geocorrect.workers.backends import build_depth, build_matcher
-from geocorrect.workers.declarations import run_record
 
 
 @dataclass(frozen=True)
@@ -79,3 +82,25 @@ def next_manifest(description: RunDescription, catalog: Catalog, plan: Plan, ind
         generation=generation,
         n_due=len(plan),
     )
+
+
+def run_record(settings: Settings) -> dict[str, Any]:
+    """What is stored with a run: its settings, and the licences that its results are bound by."""
+    return settings.as_json() | {"weights": weights_used(settings)}
+
+
+def weights_used(settings: Settings) -> list[dict[str, Any]]:
+    """Networks behind the results, with the licences that bind them; empty when none is used. Plain JSON values."""
+    card, declared = matcher_card(settings.match), declare_depth(settings.depth)
+    used = [] if card is None else [_use("matching", card.name, card.licence)]
+    return used if declared.licence is None else [*used, _use("depth", declared.weights, declared.licence)]
+
+
+def _use(purpose: str, name: str, licence: Licence) -> dict[str, Any]:
+    return {
+        "purpose": purpose,
+        "name": name,
+        "licence": licence.name,
+        "url": licence.url,
+        "commercial": licence.commercial,
+    }

@@ -21,12 +21,12 @@ from geocorrect.config import Settings
 from geocorrect.errors import ExitCode, Reason, Status
 from geocorrect.geometry.frame import Frame
 from geocorrect.jobs.context import JobContext, use_or_create
+from geocorrect.jobs.run_identity import run_record
 from geocorrect.jobs.sequence_report import SequenceOutcome, SequenceSummary
 from geocorrect.records import Rejection, Result
 from geocorrect.sequences.compute import compute_sequence, finding_of
 from geocorrect.sequences.input import ClusterPoses, cluster_poses, input_hash, sequence_photos
 from geocorrect.sequences.options import SEQUENCE_MATCHER, SequenceOptions
-from geocorrect.workers.declarations import run_record
 
 NO_LONGER = "its sequence placed this photo before and no longer does"
 _USABLE = {Status.ACCEPTED.value, Status.REVIEW.value}

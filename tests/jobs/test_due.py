@@ -12,7 +12,8 @@ from support import catalog_world as world
 from support.batch_scene import anchor, correct_all, due, ids_between, in_process, photo, street
 
 from geocorrect.catalog import Catalog, ResultFilter
-from geocorrect.config import DepthSection, Settings
+from geocorrect.config import Settings
+from geocorrect.depth.options import DepthSection
 from geocorrect.errors import DatabaseError, InputError
 from geocorrect.jobs.plan import Scene
 from geocorrect.jobs.run import plan_run, run_batch

@@ -68,7 +68,7 @@ def measure_scales(
 
     drives: only anchors of these; empty: all. ConfigError when the configured source predicts nothing.
     """
-    if settings.depth.source in ("lidar", "triangulated"):
+    if not settings.depth.is_predicted:
         raise ConfigError(
             f'[depth] source = "{settings.depth.source}" is measured and has no scale to correct; configure a network '
             "or files, or name one with --depth"
