@@ -43,8 +43,8 @@ NUMPY_OF_ROS = {1: "<i1", 2: "<u1", 3: "<i2", 4: "<u2", 5: "<i4", 6: "<u4", 7: "
 def read_scan(path: Path, layout: str) -> Float:
     """(N, 3) points in metres in the LiDAR's frame, invalid returns dropped.
 
-    layout: one of FORMATS. Raises InputError naming the file when it is missing, of a size that its layout cannot have,
-    or holds non-finite or absurd coordinates.
+    Raises InputError naming the file when it is missing, when its layout is not one of FORMATS or cannot have its size,
+    and when it contains non-finite or absurd coordinates.
     """
     data = read_bytes(path)
     if layout == KITTI_BIN:
@@ -67,8 +67,7 @@ def _checked(path: Path, points: Float) -> Float:
     valid = np.abs(points).max(axis=1, initial=0.0) >= INVALID_RETURN_M
     if not valid.any():
         raise InputError(f"{path}: the scan holds no valid return")
-    kept: Float = points[valid]
-    return kept
+    return points[valid]
 
 
 def _four_floats(path: Path, data: bytes) -> Float:
@@ -82,9 +81,7 @@ def _four_floats(path: Path, data: bytes) -> Float:
 
 
 def _ouster(path: Path, data: bytes) -> Float:
-    """Reduced or full record, decided by the size; a size that fits both is decided by whether the values make
-    sense.
-    """
+    """Reduced or full record, decided by the size, or by whether the values make sense where the size fits both."""
     fields = _fields(path.parent.parent / ".metadata.json")
     smallest = max(int(f["offset"]) + np.dtype(NUMPY_OF_ROS[int(f["datatype"])]).itemsize for f in fields)
     steps = [

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from geocorrect.anchors.add import AddedAnchors, AnchorSink, add_anchors_to, alignment_record
+from geocorrect.anchors.add import AddedAnchors, AnchorSink, add_alignment, add_anchors_to
 from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.readers.timestamps import Nanoseconds, read_timestamps
 from geocorrect.anchors.readers.vbr import VbrOptions, read_vbr
@@ -133,12 +133,7 @@ def store(
     told = {k: v for k, v in result.as_json().items() if k not in {"covariance", "world_from_local"}}
     explained = {"georeference": told}
     if not images:
-        frame = sink.frame()
-        if frame is None:
-            frame = result.alignment.frame
-            sink.set_frame(frame)
-        scene_from_world = frame.this_from(result.alignment.frame)
-        sink.add_alignment(alignment_record(result.alignment, "vbr", scene_from_world, explained))
+        add_alignment(sink, result.alignment, "vbr", explained)
         return []
     if inputs.calibration is None:
         raise UsageError("--images need --calibration vbr_calib.yaml")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
+from geocorrect.io.text_file import read_text
 
 Float = NDArray[np.float64]
 
@@ -23,7 +24,7 @@ FOCAL_SIGMA = 3e-4
 
 @dataclass(frozen=True, eq=False)
 class KittiCalibration:
-    """One rectified camera of the rig with its rigid ties."""
+    """One rectified camera of the rig and its fixed transforms to the LiDAR and the IMU."""
 
     camera: Camera
     cam_from_velo: Pose
@@ -47,13 +48,10 @@ def read_kitti_calibration(folder: Path, camera: str) -> KittiCalibration:
     offset = Pose.from_matrix(np.column_stack([np.eye(3), np.linalg.solve(matrix, projection[:, 3])]))
     rect0_from_cam0 = Pose.from_matrix(np.column_stack([rectify, np.zeros(3)]))
     cam0_from_velo = _rigid(folder / "calib_velo_to_cam.txt", velo)
+    pinhole = Camera.pinhole(int(size[0]), int(size[1]), matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2])
+    velo_from_imu = _rigid(folder / "calib_imu_to_velo.txt", imu)
     return KittiCalibration(
-        replace(
-            Camera.pinhole(int(size[0]), int(size[1]), matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]),
-            focal_sigma=FOCAL_SIGMA,
-        ),
-        offset @ rect0_from_cam0 @ cam0_from_velo,
-        _rigid(folder / "calib_imu_to_velo.txt", imu),
+        replace(pinhole, focal_sigma=FOCAL_SIGMA), offset @ rect0_from_cam0 @ cam0_from_velo, velo_from_imu
     )
 
 
@@ -66,12 +64,7 @@ def _rigid(path: Path, table: dict[str, str]) -> Pose:
 
 
 def _read(path: Path) -> dict[str, str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such calibration file; download the calibration of this date") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({error})") from None
+    lines = read_text(path, "no such calibration file; download the calibration of this date").splitlines()
     return {key.strip(): value for key, _, value in (line.partition(":") for line in lines)}
 
 

@@ -28,14 +28,16 @@ POSITION_ACCURACY = 23
 
 @dataclass(frozen=True, eq=False)
 class Oxts:
-    """Packets of one drive in a frame. velocity_m_s: (N, 3) ENU; rate_rad_s: (N, 3) about the body axes;
-    position_sigma_m: (N,) as the receiver states it.
-    """
+    """Packets of one drive in an ENU frame."""
 
     trajectory: Trajectory
+    """frame_from_imu of every packet."""
     velocity_m_s: Float
+    """(N, 3) ENU."""
     rate_rad_s: Float
+    """(N, 3) about the body axes."""
     position_sigma_m: Float
+    """(N,) as the receiver states it."""
 
     def pose_at(self, time_ns: int) -> Pose:
         """frame_from_imu at a time: interpolated between packets, or carried from the first or last one.

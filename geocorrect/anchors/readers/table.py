@@ -11,14 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from geocorrect.anchors.alignment import Alignment
-from geocorrect.anchors.readers.rows import Row, read_rows
+from geocorrect.anchors.readers.rows import GEOJSON_SUFFIXES, Row, read_rows
 from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import Frame, grid_convergence_deg, rotation_from_heading, wgs84_from_crs
@@ -34,34 +34,35 @@ WGS84_NAMES = {"EPSG:4326", "EPSG:4979", "OGC:CRS84"}
 
 @dataclass(frozen=True)
 class TableOptions:
-    """How the table's numbers are meant.
-
-    crs: of the coordinates, e.g. EPSG:4326 or EPSG:32633; None only for GeoJSON (which is WGS84 by its standard).
-    height_reference, undulation_m: see `geometry.vertical`. heading_reference: "true" or "grid" north of crs.
-    dataset: name in the catalog. frame: the scene's frame; None puts the origin at the first row.
-    """
+    """How the table's numbers are meant."""
 
     crs: str | None = None
+    """Of the coordinates, e.g. EPSG:4326 or EPSG:32633; None only for GeoJSON (which is WGS84 by its standard)."""
     height_reference: str = "unknown"
+    """What heights are measured from, as in `geometry.vertical`."""
     undulation_m: float = float("nan")
+    """Of the geoid above the ellipsoid."""
     heading_reference: Literal["true", "grid"] = "true"
+    """Headings are from true north or from the grid north of crs."""
     dataset: str = "table"
+    """Name in the catalog."""
     frame: Frame | None = None
+    """The scene's frame; None puts the origin at the first row."""
 
 
-@dataclass(frozen=True, eq=False)
-class TableAnchors:
-    """The anchors of a table and the frame that their poses are in (an alignment that moves nothing)."""
+class TableAnchors(NamedTuple):
+    """The anchors of a table and the frame that their poses are in."""
 
     alignment: Alignment
-    anchors: tuple[Anchor, ...]
+    """Moves nothing."""
+    anchors: list[Anchor]
 
 
 def read_table(path: Path, options: TableOptions | None = None) -> TableAnchors:
-    """Read anchors from a .csv, .geojson or .json table; InputError naming file, row and column."""
+    """Anchors of a .csv, .geojson or .json table; InputError naming file, row and column."""
     options = options or TableOptions()
     rows = read_rows(path)
-    crs = options.crs or ("EPSG:4326" if path.suffix.lower() in {".geojson", ".json"} else None)
+    crs = options.crs or ("EPSG:4326" if path.suffix.lower() in GEOJSON_SUFFIXES else None)
     if crs is None:
         raise InputError(f"{path}: the coordinate system is not declared; add --crs EPSG:4326 (or what it is)")
     if options.height_reference == "unknown":
@@ -78,7 +79,7 @@ def read_table(path: Path, options: TableOptions | None = None) -> TableAnchors:
         if anchor.id in seen:
             raise InputError(f"{row.where}: id {anchor.id!r} was already used in {seen[anchor.id]}")
         seen[anchor.id] = row.where
-    return TableAnchors(alignment, tuple(anchors))
+    return TableAnchors(alignment, anchors)
 
 
 def _place(row: Row, crs: str, options: TableOptions) -> tuple[float, float, float]:
@@ -107,8 +108,8 @@ def _anchor(
 ) -> Anchor:
     image = (row.table.parent / row.text("file")).resolve()
     camera = _camera(row)
-    if image_size(image) != (camera.width, camera.height):
-        width, height = image_size(image)
+    width, height = image_size(image)
+    if (width, height) != (camera.width, camera.height):
         raise InputError(
             f"{row.where}: {image} is {width}×{height} pixels, the row says {camera.width}×{camera.height}"
         )

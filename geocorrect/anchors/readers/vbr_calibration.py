@@ -16,6 +16,7 @@ import numpy as np
 from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
+from geocorrect.io.text_file import read_text
 
 CAMERA_KEYS = {"left": "cam_l", "right": "cam_r"}
 
@@ -33,10 +34,12 @@ class RigCamera:
 
 @dataclass(frozen=True, eq=False)
 class VbrCalibration:
-    """The rig: cameras by side ("left", "right") and base_from_lidar."""
+    """The rig of a sequence."""
 
     path: Path
+    """The file, for messages."""
     cameras: Mapping[str, RigCamera]
+    """By side, "left" or "right"."""
     base_from_lidar: Pose
 
     def camera(self, side: str) -> RigCamera:
@@ -48,14 +51,12 @@ class VbrCalibration:
 
 
 def read_vbr_calibration(path: Path) -> VbrCalibration:
-    """Read a vbr_calib.yaml; InputError naming file and field when something is missing or impossible."""
+    """The rig of a vbr_calib.yaml; InputError naming file and field when something is missing or impossible."""
     import yaml
 
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such calibration file (vbr_calib.yaml of the sequence)") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        data = yaml.safe_load(read_text(path, "no such calibration file (vbr_calib.yaml of the sequence)"))
+    except yaml.YAMLError as error:
         raise InputError(f"{path}: not a readable YAML file ({error})") from None
     if not isinstance(data, dict):
         raise InputError(f"{path}: not a calibration; expected the keys cam_l, cam_r and lidar")
