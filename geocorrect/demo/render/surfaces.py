@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from geocorrect.demo.render.textures import Texture
 from geocorrect.geometry.pose import Pose
+from geocorrect.records import Float
 
-Float = NDArray[np.float64]
-WHOLE = (0.0, 0.0, 1.0, 1.0)
-"""Texture window that shows the whole picture: left, top, width, height as fractions."""
-
+Window = tuple[float, float, float, float]
+"""Part of a texture: left, top, width, height as fractions."""
+WHOLE: Window = (0.0, 0.0, 1.0, 1.0)
 SUN = np.array([0.35, -0.55, 0.76])
 """Direction to the sun in street axes."""
 

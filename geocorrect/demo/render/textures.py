@@ -8,32 +8,28 @@ from functools import cached_property
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-ImageArray = NDArray[np.uint8]
+from geocorrect.demo.render.noise import octaves
+from geocorrect.records import ImageArray
 
 
 @dataclass(frozen=True, eq=False)
 class Texture:
-    """A picture painted when it is first needed.
-
-    paint: returns (H, W, 3) RGB uint8; must give the same pixels every time (it closes over its own seed).
-    width_px, height_px: the size that paint will return.
-    """
+    """A picture painted when it is first needed."""
 
     name: str
     width_px: int
     height_px: int
     paint: Callable[[], ImageArray]
+    """Returns (height_px, width_px, 3) RGB, the same every time: it closes over its own seed."""
 
     @cached_property
     def pyramid(self) -> list[ImageArray]:
         """Level 0 is the painted picture; each further level averages 2 × 2 pixels, down to one pixel on a side."""
         levels = [np.ascontiguousarray(self.paint())]
         if levels[0].shape != (self.height_px, self.width_px, 3):
-            raise ValueError(
-                f"texture {self.name}: painted {levels[0].shape}, promised {self.height_px}×{self.width_px}"
-            )
+            promised = f"{self.height_px}×{self.width_px}"
+            raise ValueError(f"texture {self.name}: painted {levels[0].shape}, promised {promised}")
         while min(levels[-1].shape[:2]) > 1:
             height, width = levels[-1].shape[:2]
             half = (max(width // 2, 1), max(height // 2, 1))
@@ -43,7 +39,6 @@ class Texture:
 
 def plain(name: str, rgb: tuple[int, int, int], grain: float, seed: int) -> Texture:
     """A 256 × 256 painted metal or plaster surface: one colour with fine grain (standard deviation in grey levels)."""
-    from geocorrect.demo.render.noise import octaves
 
     def paint() -> ImageArray:
         rng = np.random.default_rng(seed)
