@@ -24,6 +24,8 @@ Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 ImageArray = NDArray[np.uint8]
 NAN = float("nan")
+SEQUENCE_MATCHER = "sequence"
+"""What runs and results of the sequence step call their matcher: no photo was matched for them."""
 
 
 class MetadataQuality(StrEnum):
