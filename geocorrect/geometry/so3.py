@@ -28,8 +28,7 @@ def exp(vectors: Float) -> Float:
     first = np.sinc(angle / np.pi)
     second = 0.5 * np.sinc(angle / (2 * np.pi)) ** 2
     cross = skew(vectors)
-    turned: Float = np.eye(3) + first[:, None, None] * cross + second[:, None, None] * (cross @ cross)
-    return turned
+    return np.asarray(np.eye(3) + first[:, None, None] * cross + second[:, None, None] * (cross @ cross))
 
 
 def log(matrices: Float) -> Float:
@@ -38,5 +37,4 @@ def log(matrices: Float) -> Float:
     axis = 0.5 * skewed[:, [2, 0, 1], [1, 2, 0]]
     sine = np.minimum(np.sqrt((axis**2).sum(axis=1, keepdims=True)), 1.0)
     angle = np.arcsin(sine)
-    along: Float = axis * np.divide(angle, sine, out=np.ones_like(sine), where=sine > 1e-12)
-    return along
+    return np.asarray(axis * np.divide(angle, sine, out=np.ones_like(sine), where=sine > 1e-12))
