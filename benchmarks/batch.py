@@ -30,11 +30,10 @@ from support import batch_scene, postgis_fixture, small_city
 
 from geocorrect.__main__ import run as command
 from geocorrect.catalog import Catalog
-from geocorrect.config import ExportSection, Settings, load_settings
+from geocorrect.config import BatchOptions, ExportSection, Settings, load_settings
 from geocorrect.depth.lidar import LidarDepth
 from geocorrect.errors import Reason
 from geocorrect.geometry.camera import Camera
-from geocorrect.jobs.options import BatchOptions
 from geocorrect.jobs.pipeline import run_pipeline
 from geocorrect.jobs.run import plan_run, run_batch
 from geocorrect.jobs.run_identity import describe_run
@@ -45,7 +44,7 @@ from geocorrect.workers import worker
 from geocorrect.workers.anchor_cache import AnchorCache
 from geocorrect.workers.backends import build_matcher
 from geocorrect.workers.engine import build_engine
-from geocorrect.workers.limits import GuardedWorkers
+from geocorrect.workers.limits import WorkerFactory
 from geocorrect.workers.stop import StopRequest
 
 SCALE = 4
@@ -286,7 +285,7 @@ def photos_per_s(config: Path, seed: int, options: BatchOptions) -> float:
     with Catalog.open(settings.catalog.url) as catalog:
         planned = plan_run(settings, catalog)
         pieces = Tiles.of(settings, catalog, planned.scene).pieces(planned.plan)
-        stream = build_engine(settings.batch).map(GuardedWorkers(describe_run(settings)), pieces, StopRequest())
+        stream = build_engine(settings.batch).map(WorkerFactory(describe_run(settings)), pieces, StopRequest())
         moments = [time.perf_counter() for _ in stream]
     warm = 2 * options.workers
     return (len(moments) - 1 - warm) / (moments[-1] - moments[warm])

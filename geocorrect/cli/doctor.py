@@ -170,10 +170,10 @@ def _clock(settings: Settings) -> str:
 
 def _service(settings: Settings) -> str:
     """One request, two tries."""
-    from geocorrect.harvest.mapillary.check import ask_service
+    from geocorrect.harvest.mapillary.client import service_time
 
-    answer = ask_service(settings.harvest)
-    clock = "its answer has no date" if answer.date is None else _compared("its clock", answer.date)
+    there = service_time(settings.harvest)
+    clock = "its answer has no date" if there is None else _compared("its clock", there)
     return f"{settings.harvest.graph_url} takes the token; {clock}"
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geocorrect.cli.console import held_catalog, invocation, stderr, write_json
+from geocorrect.cli.console import JsonOption, invocation, locked_catalog, stderr, write_json
 
 if TYPE_CHECKING:
     from geocorrect.georeference.command import Inputs
@@ -67,7 +67,7 @@ def georeference(
     catalog: Annotated[str | None, typer.Option("--catalog", help="Store here: PATH.gpkg or postgresql://…")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Solve and print, write nothing.")] = False,
     seed: Annotated[int, typer.Option(help="Of the sampling of click pairs.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Place a trajectory on the map by clicked ground marks (or its GNSS) and say how good that is."""
     from geocorrect.anchors.readers.vbr import VbrOptions
@@ -111,7 +111,7 @@ def georeference(
     if out is not None and not dry_run:
         write_files(result, out)
     if catalog is not None and not dry_run:
-        with held_catalog(invocation(context).settings(catalog), create=True) as sink:
+        with locked_catalog(invocation(context).settings(catalog), create=True) as sink:
             store(sink, result, inputs, tuple(images or ()), VbrOptions(spacing_m=spacing_m, side=camera))  # type: ignore[arg-type]
     if as_json:
         write_json(result.as_json())

@@ -38,7 +38,8 @@ from geocorrect.harvest.area import Area
 from geocorrect.harvest.harvest import HarvestPlan, run_harvest
 from geocorrect.harvest.report import HarvestReport
 from geocorrect.io.atomic_file import atomic_file
-from geocorrect.jobs.correct import JobOutcome, correct_due
+from geocorrect.jobs.report import CorrectReport
+from geocorrect.jobs.run import correct_due
 from geocorrect.records import Correction
 from geocorrect.report.truth import read_truth_file
 from geocorrect.report.write import write_report
@@ -120,7 +121,7 @@ def run_demo(options: DemoOptions, say: Say, progress: Progress) -> DemoOutcome:
         say("correcting")
         outcome = correct_due(settings, catalog, on_progress=progress)
         if outcome.exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
-            return DemoOutcome({}, outcome.summary.n_computed, report, outcome.exit_code)
+            return DemoOutcome({}, outcome.n_computed, report, outcome.exit_code)
         return _judge(options, world, catalog, outcome, report, time.monotonic() - started_s)
 
 
@@ -179,7 +180,7 @@ def _judge(
     options: DemoOptions,
     world: DemoWorld,
     catalog: Catalog,
-    outcome: JobOutcome,
+    outcome: CorrectReport,
     report: HarvestReport,
     wall_s: float,
 ) -> DemoOutcome:
@@ -187,7 +188,7 @@ def _judge(
     out = options.out
     names = ("summary.json", "before_after.png", "corrections.geojson", "report.html")
     summary_file, picture_file, geojson_file, report_file = (out / name for name in names)
-    recomputed = outcome.summary.n_computed
+    recomputed = outcome.n_computed
     if recomputed == 0 and all((out / name).is_file() for name in names):
         return DemoOutcome(json.loads(summary_file.read_text(encoding="utf-8")), 0, report)
     results = list(catalog.current())

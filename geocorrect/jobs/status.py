@@ -45,7 +45,7 @@ class RunningRun:
 
 
 def catalog_status(catalog: Catalog) -> dict[str, Any]:
-    """Who works on it and how far they are; counts, frame, alignments, results in force by status and reason, runs."""
+    """Who works on it and how far they are; counts, frame, alignments, active results by status and reason, runs."""
     frame, holder, runs = catalog.frame(), catalog.holder(), catalog.runs()
     n_anchors, n_images = catalog.sizes()
     running = None if holder is None else running_run(catalog, runs, datetime.now(UTC))
@@ -81,13 +81,13 @@ def running_run(catalog: Catalog, runs: list[StoredRun], now: datetime) -> Runni
 
 
 def status_lines(facts: Mapping[str, Any]) -> list[str]:
-    """The same for people, a line each."""
+    """The same, human-readable, a line each."""
     lines = [
         facts["catalog"],
         *_work_lines(facts),
         f"{facts['n_anchors']} anchors, {facts['n_images']} images",
         "alignments: " + (", ".join(facts["alignments"]) or "none"),
-        "in force: " + (", ".join(f"{count} {status}" for status, count in facts["results"].items()) or "nothing yet"),
+        "active: " + (", ".join(f"{count} {status}" for status, count in facts["results"].items()) or "nothing yet"),
     ]
     by_count = sorted(facts["reasons"].items(), key=lambda item: -item[1])
     lines += [f"  rejected {reason}: {count}" for reason, count in by_count]

@@ -16,6 +16,15 @@ from geocorrect.records import Anchor, AnchorView
 from geocorrect.retrieve import by_appearance
 
 
+class Backends:
+    """The matcher and the depth source of a run, for its plan: no photo is read, no weights are loaded."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Choose what the settings name; ModelError, with the command that fetches them, when weights are missing."""
+        self.matcher = build_matcher(settings)
+        self.fingerprints = self.matcher.fingerprint, build_depth(settings, self.matcher).fingerprint
+
+
 def build_matcher(settings: Settings) -> Matcher:
     """See `match.registry.build_matcher`."""
     return match.build_matcher(settings.match, settings.models)

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from geocorrect.catalog import Catalog, ResultFilter
 from geocorrect.cli.console import Invocation
-from geocorrect.cli.report import report
+from geocorrect.cli.export import report
 from geocorrect.errors import DatabaseError, InputError, OutputError, Status, UsageError
 from geocorrect.report.truth import Truth
 from geocorrect.report.write import ReportRequest, publish, write_plots, write_report
@@ -142,6 +142,6 @@ def test_a_wrong_truth_file_is_an_input_error(catalog_path: Path, tmp_path: Path
 
 
 def test_the_command_line_loads_nothing_heavy() -> None:
-    code = "import sys, geocorrect.cli.report; print(*sorted(sys.modules))"
+    code = "import sys, geocorrect.cli.export; print(*sorted(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"numpy", "matplotlib", "sqlalchemy", "jinja2", "scipy"} & set(run.stdout.split())

@@ -16,7 +16,7 @@ from geocorrect.records import Correction, Evidence
 
 def as_json(photo: LocalizedPhoto) -> dict[str, Any]:
     """Plain values; a rejected photo has no pose. Angles in degrees, WGS84, ellipsoidal height."""
-    result = photo.explanation.result
+    result = photo.localization.found.result
     answer: dict[str, Any] = {"image_id": result.image_id}
     if isinstance(result, Correction):
         lon_deg, lat_deg, height_m = (float(v) for v in photo.frame.wgs84_from_enu(result.world_from_cam.translation_m))
@@ -41,7 +41,7 @@ def as_json(photo: LocalizedPhoto) -> dict[str, Any]:
         }
     else:
         answer |= {"status": Status.REJECTED.value, "reason": result.reason.value, "detail": result.detail}
-    return answer | _evidence(result.evidence) | {"unusable_anchors": list(photo.unusable_anchors)}
+    return answer | _evidence(result.evidence) | {"unusable_anchors": list(photo.localization.unusable_anchors)}
 
 
 def _evidence(evidence: Evidence) -> dict[str, Any]:
@@ -62,8 +62,8 @@ def _evidence(evidence: Evidence) -> dict[str, Any]:
 
 
 def lines(photo: LocalizedPhoto) -> list[str]:
-    """For people: where, which way, how sure, on what it rests."""
-    answer, result = as_json(photo), photo.explanation.result
+    """Human-readable: where, which way, how sure, by what evidence."""
+    answer, result = as_json(photo), photo.localization.found.result
     if isinstance(result, Correction):
         ellipse = answer["ellipse_95"]
         text = [
@@ -87,7 +87,7 @@ def lines(photo: LocalizedPhoto) -> list[str]:
             f"{result.evidence.n_inliers} inliers of {result.evidence.n_matches} matches with {len(used)} of "
             f"{len(result.evidence.anchors)} anchors; depth: {result.evidence.depth}{oracle}"
         )
-    return text + [f"unusable {message}" for message in photo.unusable_anchors]
+    return text + [f"unusable {message}" for message in photo.localization.unusable_anchors]
 
 
 def _metres(value_m: float) -> str:

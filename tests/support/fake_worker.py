@@ -1,17 +1,16 @@
-"""A worker that is none: seats of a crew without processes."""
+"""A worker without a process, for tests of the pool."""
 
 from __future__ import annotations
 
 from concurrent.futures import Future
 
 from geocorrect.errors import Reason
-from geocorrect.workers.limits import rejected
 from geocorrect.workers.worker import Outcome, Task
 
 
 def done(task: Task) -> Outcome:
     """The outcome of a task of which nothing is asked."""
-    return rejected(task, Reason.UNCERTAIN, "")
+    return task.failed(Reason.UNCERTAIN, "")
 
 
 class FakeWorker:
