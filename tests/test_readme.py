@@ -14,7 +14,7 @@ import pytest
 
 from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, FakeMapillaryServer
 from geocorrect.demo.world.build import build_world, open_world
-from geocorrect.errors import REASON_TEXT, ExitCode, Reason
+from geocorrect.errors import ExitCode, Reason
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -29,7 +29,7 @@ def block(name: str) -> str:
 
 
 def reasons_table() -> str:
-    rows = [f"| `{reason.value}` | {REASON_TEXT[reason]} |" for reason in Reason]
+    rows = [f"| `{reason.value}` | {reason.text} |" for reason in Reason]
     return "\n".join(["| reason | meaning |", "|---|---|", *rows])
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geocorrect.errors import REASON_TEXT, Reason, Status
+from geocorrect.errors import Reason, Status
 from geocorrect.report.contents import Contents, Photo
 from geocorrect.report.statistics import finite, mean_angle_deg, median_of
 from geocorrect.report.summary import reason_counts
@@ -91,7 +91,7 @@ def reason_rows(contents: Contents) -> list[ReasonRow]:
         if photo.stored.reason is not None and photo.stored.detail:
             examples.setdefault(photo.stored.reason.value, photo.stored.detail)
     return [
-        ReasonRow(code, REASON_TEXT[Reason(code)], n, shortened(examples.get(code, ""), 200))
+        ReasonRow(code, Reason(code).text, n, shortened(examples.get(code, ""), 200))
         for code, n in reason_counts(contents.photos)
     ]
 

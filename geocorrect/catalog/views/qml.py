@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from xml.sax.saxutils import quoteattr
 
-from geocorrect.errors import REASON_TEXT, Reason
+from geocorrect.errors import Reason
 
 _HEAD = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 # Upper limit of the expected error (m), colour from green to red (colour-blind safe: RdYlBu reversed at the ends).
@@ -83,7 +83,7 @@ def _graduated_arrows() -> str:
 def _crosses_by_reason() -> str:
     categories, symbols = [], []
     for number, (reason, colour) in enumerate(zip(Reason, _REASON_COLOURS, strict=True)):
-        label = quoteattr(REASON_TEXT[reason])
+        label = quoteattr(reason.text)
         categories.append(
             f'<category symbol="{number}" value="{reason.value}" type="string" label={label} render="true"/>'
         )

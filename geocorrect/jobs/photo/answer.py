@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from geocorrect.catalog.rows.pose_columns import error_ellipses
-from geocorrect.errors import REASON_TEXT, Status
+from geocorrect.errors import Status
 from geocorrect.geometry.frame import pitch_roll_deg
 from geocorrect.jobs.photo.localize_photo import LocalizedPhoto
 from geocorrect.records import Correction, Evidence
@@ -79,7 +79,7 @@ def lines(photo: LocalizedPhoto) -> list[str]:
         if np.isfinite(result.evidence.displacement_m):
             text.append(f"{result.evidence.displacement_m:.2f} m from the reported position")
     else:
-        text = [f"rejected, {result.reason.value}: {REASON_TEXT[result.reason]}", *filter(None, [result.detail])]
+        text = [f"rejected, {result.reason.value}: {result.reason.text}", *filter(None, [result.detail])]
     used = [a for a in result.evidence.anchors if a.n_verified]
     if result.evidence.depth:
         oracle = " (measured: an oracle)" if result.evidence.depth_is_oracle else ""
