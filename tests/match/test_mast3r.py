@@ -18,7 +18,6 @@ from geocorrect.networks.mast3r.engine import Mast3rEngine
 from geocorrect.networks.mast3r.model import Descriptors, Mast3r
 from geocorrect.networks.mast3r.nearest import (
     coarse_admissible,
-    epipolar_admissible,
     most_similar,
     most_similar_in_patches,
 )
@@ -262,20 +261,6 @@ def test_restricted_search_equals_brute_force_in_the_allowed_patches(density: fl
     similarity = (queries @ targets.T).masked_fill(~allowed.repeat_interleave(256, dim=1), -torch.inf)
     expected = torch.where(allowed.any(1), similarity.argmax(1), -1)
     assert torch.equal(most_similar_in_patches(queries, targets.unflatten(0, (40, 256)), allowed), expected)
-
-
-def test_pose_prior_restriction_keeps_the_epipolar_band() -> None:
-    """A sideways step: lines are rows, so only patches of about the same row are admissible."""
-    fundamental = torch.tensor([[0.0, 0, 0], [0, 0, -1], [0, 1, 0]])
-    admissible = epipolar_admissible((64, 96), (64, 96), fundamental, tolerance_px=4.0)
-    rows = torch.arange(24) // 6
-    assert torch.equal(admissible, (rows[:, None] - rows[None, :]).abs() <= 1)
-    a = _field(64, 96)
-    b = a.roll(16, 1)
-    found = reciprocal_matches(DescriptorPair(a, b, admissible), 4)
-    inside = found.a_xy[:, 0] < 80
-    assert torch.equal(found.b_xy[inside, 1], found.a_xy[inside, 1])
-    assert inside.sum() > 300
 
 
 def test_nothing_admissible_gives_no_match() -> None:
