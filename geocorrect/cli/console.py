@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, NoReturn, Protocol, Self, cast
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, NoReturn, Protocol, Self, cast
 
 import typer
 
@@ -143,6 +143,30 @@ def write_json(value: Mapping[str, Any] | list[Any]) -> None:
     sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY))
     sys.stdout.buffer.write(b"\n")
     sys.stdout.flush()
+
+
+def print_table(
+    rows: Sequence[Mapping[str, Any]], headings: Mapping[str, str], wrapped: Mapping[str, int | None]
+) -> None:
+    """A human-readable table on stdout.
+
+    Args:
+        rows: values by key; true and false read yes and no.
+        headings: heading of each key to show, in order.
+        wrapped: keys whose cells may be broken into lines, and the width that they have at least; all other cells are
+            whole on any terminal, because they are what is typed.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for key, heading in headings.items():
+        align: Literal["left", "right"] = "right" if key == "size" else "left"
+        table.add_column(heading, no_wrap=key not in wrapped, min_width=wrapped.get(key), justify=align)
+    words = {True: "yes", False: "no"}
+    for row in rows:
+        table.add_row(*(words[row[key]] if isinstance(row[key], bool) else str(row[key]) for key in headings))
+    Console().print(table)
 
 
 def print_report(report: Any, as_json: bool, lines: Sequence[str] = ()) -> NoReturn:

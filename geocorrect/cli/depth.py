@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geocorrect.cli.console import CatalogOption, JsonOption, invocation, open_catalog, progress_bar, stderr, write_json
+from geocorrect.cli.console import (
+    CatalogOption,
+    JsonOption,
+    invocation,
+    open_catalog,
+    print_table,
+    progress_bar,
+    stderr,
+    write_json,
+)
 
 app = typer.Typer(help="Where the depth of the anchors can come from.", no_args_is_help=True)
 
@@ -34,20 +42,7 @@ def list_sources(context: typer.Context, as_json: JsonOption = False) -> None:
     if as_json:
         write_json(rows)
     else:
-        _print_rows(rows)
-
-
-def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for key, heading in LIST_COLUMNS.items():
-        # Long cells are broken, never dropped, on a terminal of 80 columns too.
-        table.add_column(heading, no_wrap=key not in ("needs", "licence"), min_width=16 if key == "needs" else None)
-    for row in rows:
-        table.add_row(*(str(row[key]) for key in LIST_COLUMNS))
-    Console().print(table)
+        print_table(rows, LIST_COLUMNS, {"needs": 16, "licence": None})
 
 
 def calibrate(
