@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from geocorrect.demo.render.surfaces import Float
+from geocorrect.records import Float
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

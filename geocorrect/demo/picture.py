@@ -12,10 +12,10 @@ import numpy as np
 
 from geocorrect.demo.map_view import MapView, draw_north_and_scale
 from geocorrect.demo.outcome import Outcome
-from geocorrect.demo.render.surfaces import Float
 from geocorrect.demo.summary import corrected_error_m, reported_error_m
 from geocorrect.demo.world.truth import DemoTruth
 from geocorrect.errors import Status
+from geocorrect.records import Float
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,16 +1,21 @@
-"""A texture: an RGB picture with its mip pyramid, so that far surfaces are averaged rather than sampled."""
+"""Textures: RGB pictures with their mip pyramids, so that far surfaces are averaged rather than sampled."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from geocorrect.demo.render.noise import octaves
-from geocorrect.records import ImageArray
+from geocorrect.records import Float32, ImageArray
+
+_LONGEST_ROW = 30000
+"""cv2.remap takes fewer than 32768 columns."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,3 +51,12 @@ def plain(name: str, rgb: tuple[int, int, int], grain: float, seed: int) -> Text
         return np.clip(np.array(rgb, np.float32) + grey, 0, 255).astype(np.uint8)
 
     return Texture(name, 256, 256, paint)
+
+
+def bilinear(picture: NDArray[Any], at_px: Float32) -> NDArray[Any]:
+    """Values of a picture (H, W[, C]) at (N, 2) places (column, row), interpolated; outside, those of its edge."""
+    if not len(at_px):
+        return np.zeros((0, *picture.shape[2:]), picture.dtype)
+    rows = np.split(at_px, range(_LONGEST_ROW, len(at_px), _LONGEST_ROW))
+    edge = cv2.BORDER_REPLICATE
+    return np.concatenate([cv2.remap(picture, row[None], None, cv2.INTER_LINEAR, borderMode=edge)[0] for row in rows])  # type: ignore[call-overload]

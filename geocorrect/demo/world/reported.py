@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from geocorrect.demo.render.surfaces import Float
 from geocorrect.demo.world.devices import PROVIDER_DEFAULT
 from geocorrect.demo.world.place import FRAME
 from geocorrect.demo.world.shots import Shot
 from geocorrect.geometry.frame import rotation_from_heading
 from geocorrect.geometry.pose import Pose
+from geocorrect.records import Float
 
 NEAREST_BIAS_M, FARTHEST_BIAS_M = 3.0, 10.0
 WRAPPED_ALTITUDE = 4294967281
@@ -21,18 +21,21 @@ WRAPPED_ALTITUDE = 4294967281
 
 @dataclass(frozen=True)
 class SequenceErrors:
-    """How one upload errs. bias_m: (N, 2) east, north error of each photo; compass: how headings are reported.
-
-    sfm_bias_m: (3,) and sfm_turn_deg: error of the provider's own reconstruction. focal_factor: error of its focal.
-    """
+    """How one upload errs."""
 
     bias_m: Float
+    """(N, 2) east, north error of each photo."""
     compass: str
+    """How headings are reported; see `compass_habit`."""
     compass_bias_deg: float
     sfm_bias_m: Float
+    """(3,) error of the provider's own reconstruction."""
     sfm_turn_deg: float
+    """Heading error of that reconstruction."""
     focal_factor: float
+    """Its focal length over the true one."""
     cluster: int
+    """Id of that reconstruction."""
 
     @classmethod
     def drawn(cls, rng: np.random.Generator, n_photos: int, compass: str) -> SequenceErrors:
