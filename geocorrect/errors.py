@@ -95,6 +95,7 @@ class Reason(StrEnum):
     """Human-readable meaning, one sentence."""
 
     def __new__(cls, code: str, text: str = "") -> Self:
+        """The member of a code; the text has a default because looking one up takes the code alone."""
         reason = str.__new__(cls, code)
         reason._value_, reason.text = code, text
         return reason
