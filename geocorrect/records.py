@@ -5,7 +5,7 @@ Unknown numbers are nan, unknown objects None; never 0 or −1. Ids are non-empt
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -250,6 +250,18 @@ class Matches:
     def subset(self, keep: NDArray[Any]) -> Matches:
         """The matches selected by a boolean mask or an index array."""
         return Matches(self.query_px[keep], self.anchor_px[keep], self.score[keep])
+
+    def best_of_each(self, key: NDArray[Any]) -> Matches:
+        """Of the matches with equal rows of `key` (N, D) the one of highest score, the first on a tie; order kept."""
+        best_first = np.argsort(-self.score, kind="stable")
+        _, first = np.unique(key[best_first], axis=0, return_index=True)
+        return self.subset(np.sort(best_first[first]))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Matches]) -> Matches:
+        """The matches of all parts, one after the other."""
+        columns = zip(*((part.query_px, part.anchor_px, part.score) for part in [cls.empty(), *parts]), strict=True)
+        return cls(*(np.concatenate(column) for column in columns))
 
     @classmethod
     def empty(cls) -> Matches:
