@@ -86,7 +86,7 @@ def _unknown_reasons(connection: Connection) -> list[str]:
 
 
 def upgrade(engine: Engine) -> None:
-    """Bring the catalog to the schema of this version: tables, comments, views, styles, reasons, rights. All or nothing.
+    """Bring all of the catalog to this version, or nothing: tables, comments, views, styles, reasons, rights.
 
     One that has them all is only read, so that everybody who may work with it may call this.
     """

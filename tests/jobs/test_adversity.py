@@ -62,12 +62,12 @@ def test_a_run_goes_on_when_the_database_was_away(on_server: Catalog, postgis_cl
 
 @pytest.mark.postgis
 def test_a_scene_that_somebody_else_took_meanwhile_is_left(on_server: Catalog, postgis_cluster: Any) -> None:
-    with lock_scene(on_server.engine) as hold:
+    with lock_scene(on_server.engine) as lock:
         postgis_cluster.suspend()
         postgis_cluster.resume()
         with lock_scene(on_server.engine), pytest.raises(SceneBusyError, match=str(os.getpid())):
-            hold.keep()
-        hold.keep()
+            lock.refresh()
+        lock.refresh()
         with pytest.raises(SceneBusyError), lock_scene(on_server.engine):
             pass
 

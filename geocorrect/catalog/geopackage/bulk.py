@@ -12,9 +12,9 @@ import shapely
 from numpy.typing import NDArray
 from sqlalchemy import Table
 
-from geocorrect.catalog.geometry_type import Geometry, Outlines, geopackage_blob, geopackage_point_blobs
 from geocorrect.catalog.geopackage.database import rtree_statements
 from geocorrect.catalog.rows.column_types import Instant, Json, Numbers, instant_text, json_bytes
+from geocorrect.catalog.rows.geometry_type import Geometry, Outlines, geopackage_blob, geopackage_point_blobs
 
 # From so many rows on it pays to fill the R-tree apart from its trigger.
 BULK_RTREE_ROWS = 2000

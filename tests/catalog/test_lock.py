@@ -1,4 +1,4 @@
-"""One writer per scene: the second is told who and since when; a dead holder holds nothing."""
+"""One writer per scene: the error of the second says who has the lock and since when; it ends with its holder."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ import sys, time
 from geocorrect.catalog import Catalog
 from geocorrect.catalog.lock import lock_scene
 with Catalog.open(sys.argv[1]) as catalog, lock_scene(catalog.engine):
-    print("held", flush=True)
+    print("locked", flush=True)
     time.sleep(60)
 """
 
 
 @pytest.fixture
 def holder(catalog_url: str):  # type: ignore[no-untyped-def]
-    """Another process that holds the scene."""
+    """Another process that has locked the scene."""
     Catalog.open(catalog_url, create=True).close()
     process = subprocess.Popen([sys.executable, "-c", HOLDER, catalog_url], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
+    assert process.stdout.readline() == "locked\n"
     yield process
     process.kill()
     process.wait()
     process.stdout.close()
 
 
-def test_the_second_is_told_who_and_since_when(holder: subprocess.Popen[str], catalog_url: str) -> None:
+def test_the_second_learns_who_and_since_when(holder: subprocess.Popen[str], catalog_url: str) -> None:
     with Catalog.open(catalog_url) as catalog:
         with pytest.raises(SceneBusyError) as caught, lock_scene(catalog.engine):
             pass
@@ -51,19 +51,19 @@ def test_the_second_is_told_who_and_since_when(holder: subprocess.Popen[str], ca
         assert catalog.image_ids() == [], "readers are not kept out"
 
 
-def test_a_killed_holder_holds_nothing(holder: subprocess.Popen[str], catalog_url: str) -> None:
+def test_a_killed_holder_loses_the_lock(holder: subprocess.Popen[str], catalog_url: str) -> None:
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()
     with Catalog.open(catalog_url) as catalog:
-        held = False
+        locked = False
         for _ in range(50):  # the server notices a dead client within moments
             try:
                 with lock_scene(catalog.engine):
-                    held = True
+                    locked = True
                     break
             except SceneBusyError:
                 signal.sigtimedwait([], 0.1)
-        assert held
+        assert locked
 
 
 def test_it_is_free_after_the_block_and_scenes_do_not_disturb_each_other(catalog_url: str, tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_it_is_free_after_the_block_and_scenes_do_not_disturb_each_other(catalog
                 pass
 
 
-def test_everybody_may_ask_who_holds_the_scene(holder: subprocess.Popen[str], catalog_url: str) -> None:
+def test_everybody_may_ask_who_has_the_lock(holder: subprocess.Popen[str], catalog_url: str) -> None:
     with Catalog.open(catalog_url) as catalog:
         found = catalog.holder()
         assert found is not None
@@ -87,7 +87,7 @@ def test_everybody_may_ask_who_holds_the_scene(holder: subprocess.Popen[str], ca
 
 
 def test_asking_does_not_send_a_run_away(catalog_url: str) -> None:
-    """Who looks at a lock file has it for a moment; a run that starts in that moment works all the same."""
+    """Looking at a lock file locks it for a moment; a run that starts in that moment works all the same."""
     with Catalog.open(catalog_url, create=True) as catalog:
         stop = threading.Event()
 
@@ -107,7 +107,7 @@ def test_asking_does_not_send_a_run_away(catalog_url: str) -> None:
 
 
 @pytest.mark.postgis
-def test_another_user_of_the_server_is_told_who(postgis_url: str) -> None:
+def test_another_user_of_the_server_learns_who(postgis_url: str) -> None:
     """A plain user does not see when a superuser's session began: that is left out, and no error."""
     Catalog.open(postgis_url, create=True).close()
     role = f"reader_{uuid.uuid4().hex[:8]}"
