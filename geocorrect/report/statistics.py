@@ -13,14 +13,19 @@ from geocorrect.records import NAN
 TWO_SIDED_95 = 1.959963984540054
 """Quantile 0.975 of the normal distribution."""
 
+FALSE_ACCEPT_M = 1.0
+"""An accepted position further than this from the truth is a false one."""
+
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95 % interval (nan when the sample is too small for one) and its sample size."""
+    """A number with its 95 % interval and its sample size."""
 
     value: float
     low: float
+    """Lower end of the interval; nan when the sample is too small for one."""
     high: float
+    """Upper end of the interval."""
     n: int
 
 

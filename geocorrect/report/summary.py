@@ -8,11 +8,8 @@ from dataclasses import dataclass
 
 from geocorrect.errors import Status
 from geocorrect.report.contents import Contents, Photo
-from geocorrect.report.statistics import Estimate, finite, median_of, percentile_of, share_of
+from geocorrect.report.statistics import FALSE_ACCEPT_M, Estimate, finite, median_of, percentile_of, share_of
 from geocorrect.report.wording import count, days, degrees, length, length_with_interval, listed, place, share
-
-FALSE_ACCEPT_M = 1.0
-"""An accepted position further than this from the truth is a false one."""
 
 
 @dataclass(frozen=True)
