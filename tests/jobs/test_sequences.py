@@ -229,7 +229,7 @@ def test_a_signal_finishes_the_sequence_at_hand(
         assert [f.sequence_id for f in first.findings] == ["seq-a"]
         second = adjust_due_sequences(settings, catalog)
         assert (second.n_due, second.n_done, second.exit_code) == (1, 1, ExitCode.OK)
-        assert second.summary.run_key == first.summary.run_key
+        assert second.run_key == first.run_key
 
 
 def test_one_writer_per_scene(scene: tuple[str, dict[str, SimulatedSequence]]) -> None:

@@ -15,10 +15,9 @@ from PIL import Image as PillowImage
 
 from geocorrect.demo.mapillary_server.server import FakeMapillaryServer, FakeReply, FakeRequest, json_reply
 from geocorrect.harvest.area import Area
-from geocorrect.harvest.harvest import harvest_area
+from geocorrect.harvest.harvest import HarvestPlan, run_harvest
 from geocorrect.harvest.mapillary.client import MapillaryClient
 from geocorrect.harvest.options import HarvestOptions
-from geocorrect.harvest.plan import HarvestPlan
 from geocorrect.harvest.report import HarvestReport
 from geocorrect.harvest.sink import MemorySink
 
@@ -151,8 +150,8 @@ class Site:
 
     def harvest(self, plan: Mapping[str, Any] | None = None, **options: Any) -> HarvestReport:
         """One run."""
-        with self.client(**options) as client:
-            return harvest_area(self.plan(**(plan or {})), client, self.sink)
+        token = self.service.token
+        return run_harvest(self.options(**options), self.plan(**(plan or {})), self.sink, token=token)
 
     @property
     def ids(self) -> set[str]:
