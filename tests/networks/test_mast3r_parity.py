@@ -16,7 +16,7 @@ from geocorrect.networks.mast3r.reciprocal import (
     reciprocal_matches,
     smaller_confidence,
 )
-from geocorrect.networks.mast3r.vit import rotary_table, rotate
+from geocorrect.networks.mast3r.transformer import rotary_table, rotate
 
 pytestmark = pytest.mark.data
 

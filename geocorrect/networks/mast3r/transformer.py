@@ -1,6 +1,7 @@
-"""The encoder: a plain vision transformer with two-dimensional rotary positions (Su et al. 2021; CroCo v2).
+"""Encoder and decoder blocks: a vision transformer with rotary positions of row and column.
 
-Attribute names are those of the official checkpoint, so that its tensors load without renaming.
+Rotary positions: RoFormer (Su et al. 2021), in two dimensions as in CroCo v2 (Weinzaepfel et al. 2023). Attribute names
+are those of the official checkpoint, so that its tensors load without renaming.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from geocorrect.networks.mast3r.sizes import PATCH_PX, Mast3rSizes
+from geocorrect.networks.mast3r.sizes import PATCH_PX
 
 Grid = tuple[int, int]
 """(rows, columns) of patches; tokens run row by row."""
@@ -107,6 +108,47 @@ class PatchEmbedding(nn.Module):
         return self.proj(images).flatten(2).transpose(1, 2)
 
 
-def encoder_blocks(sizes: Mast3rSizes) -> nn.ModuleList:
-    """The encoder's stack of blocks."""
-    return nn.ModuleList(EncoderBlock(sizes.encoder_dim, sizes.encoder_heads) for _ in range(sizes.encoder_depth))
+class CrossAttention(nn.Module):
+    """Attention of one view's tokens to the other view's; each side keeps its own positions."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.projq = nn.Linear(dim, dim)
+        self.projk = nn.Linear(dim, dim)
+        self.projv = nn.Linear(dim, dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, tokens: Tensor, memory: Tensor, table: RotaryTable, memory_table: RotaryTable) -> Tensor:
+        """(B, N, D) and (B', M, D) → (max(B, B'), N, D); a batch of one on either side is shared by the other."""
+        query, key, value = (
+            self._split(p(x)) for p, x in ((self.projq, tokens), (self.projk, memory), (self.projv, memory))
+        )
+        query, key = rotate(query, table), rotate(key, memory_table)
+        batch = max(len(query), len(key))
+        query, key, value = (part.expand(batch, -1, -1, -1) for part in (query, key, value))
+        attended = functional.scaled_dot_product_attention(query, key, value)
+        return self.proj(attended.transpose(1, 2).flatten(2))
+
+    def _split(self, tokens: Tensor) -> Tensor:
+        return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+class DecoderBlock(nn.Module):
+    """Self-attention, cross-attention to the other view, feed-forward; the memory has a LayerNorm of its own."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=NORM_EPSILON)
+        self.attn = SelfAttention(dim, heads)
+        self.norm_y = nn.LayerNorm(dim, eps=NORM_EPSILON)
+        self.norm2 = nn.LayerNorm(dim, eps=NORM_EPSILON)
+        self.cross_attn = CrossAttention(dim, heads)
+        self.norm3 = nn.LayerNorm(dim, eps=NORM_EPSILON)
+        self.mlp = FeedForward(dim, 4 * dim, dim)
+
+    def forward(self, tokens: Tensor, memory: Tensor, table: RotaryTable, memory_table: RotaryTable) -> Tensor:
+        """Tokens of one view after the block; `memory` is the other view *before* this layer."""
+        tokens = tokens + self.attn(self.norm1(tokens), table)
+        tokens = tokens + self.cross_attn(self.norm2(tokens), self.norm_y(memory), table, memory_table)
+        return tokens + self.mlp(self.norm3(tokens))
