@@ -60,10 +60,12 @@ class CalibrationsSection:
 
 @dataclass(frozen=True)
 class AreaSection:
-    """What `geocorrect run` harvests: a box (west, south, east, north, degrees) or a GeoJSON file, or nothing."""
+    """What `geocorrect run` harvests: a box, a file, or nothing."""
 
     bbox: tuple[float, float, float, float] | None = None
+    """West, south, east, north in degrees."""
     file: Path | None = None
+    """GeoJSON."""
 
     def __post_init__(self) -> None:
         if self.bbox is not None and self.file is not None:

@@ -92,9 +92,9 @@ def runs(context: typer.Context, catalog: CatalogOption = None, as_json: JsonOpt
         )
         return
     for run, counts in listed:
-        said = ", ".join(f"{count} {status}" for status, count in counts.items()) or "no results"
+        summary = ", ".join(f"{count} {status}" for status, count in counts.items()) or "no results"
         state = "in force" if run.rolled_back_at is None else "rolled back"
-        typer.echo(f"{run.run_key[:12]}  {run.started_at:%Y-%m-%d %H:%M}  {run.matcher}  {said}  {state}")
+        typer.echo(f"{run.run_key[:12]}  {run.started_at:%Y-%m-%d %H:%M}  {run.matcher}  {summary}  {state}")
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""`geocorrect doctor`: is everything in place for a run? Each check says what it saw, or how to mend what is wrong."""
+"""`geocorrect doctor`: is everything in place for a run? Each check says what it saw, or how to fix what is wrong."""
 
 from __future__ import annotations
 
@@ -23,12 +23,15 @@ WRONG_CLOCK = "set the clock (timedatectl set-ntp true) before the next run: res
 
 @dataclass(frozen=True)
 class Finding:
-    """One check: its name, whether it passed, what was seen, and the exit code that a failure stands for."""
+    """The result of one check."""
 
     check: str
+    """Its name."""
     ok: bool
     text: str
+    """What was seen."""
     exit_code: ExitCode = ExitCode.OK
+    """That of the failure."""
 
     def as_json(self) -> dict[str, object]:
         """Plain values for --json."""

@@ -75,7 +75,7 @@ def georeference(
     from geocorrect.georeference.build import ClickNoise
     from geocorrect.georeference.command import Inputs, solve, solve_gnss, store, write_files
     from geocorrect.georeference.gnss import GnssOptions
-    from geocorrect.georeference.landmarks import LandmarkOptions
+    from geocorrect.georeference.landmarks.click import LandmarkOptions
     from geocorrect.georeference.problem import Priors
     from geocorrect.georeference.run import GeoreferenceOptions
 
@@ -147,7 +147,6 @@ def _other_method(inputs: Inputs, options: GeoreferenceOptions) -> Georeference 
 def _print_tables(result: Georeference, other: Georeference | str | None) -> None:
     from rich.table import Table
 
-    from geocorrect.georeference.command import summary
     from geocorrect.georeference.result import Georeference as Result
 
     both = [result, other] if isinstance(other, Result) else [result]
@@ -159,9 +158,8 @@ def _print_tables(result: Georeference, other: Georeference | str | None) -> Non
     for rows in zip(*(one.table() for one in both), strict=True):
         clicks.add_row(*rows[0][:3], *(cell for row in rows for cell in row[3:]))
     facts = Table("", *(one.method for one in both), title="Alignment")
-    columns = summary(result, other)
-    for name in next(iter(columns.values())):
-        facts.add_row(name, *(column[name] for column in columns.values()))
+    for name in result.summary():
+        facts.add_row(name, *(one.summary()[name] for one in both))
     out = stderr()
     if result.clicks:
         out.print(clicks)

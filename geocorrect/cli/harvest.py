@@ -107,7 +107,7 @@ def import_photos(
 
 
 def _fetch_clusters(settings: Settings, store: Catalog) -> None:
-    """Relative geometry beside the images, in `clusters/`; what cannot be had is said and left."""
+    """Relative geometry beside the images, in `clusters/`; what the service does not give is reported and left."""
     from geocorrect.harvest.mapillary.client import MapillaryClient
     from geocorrect.harvest.mapillary.clusters import harvest_clusters
 

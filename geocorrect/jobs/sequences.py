@@ -174,7 +174,7 @@ class _Step:
     def _taken_back(
         self, run_key: str, ids: Sequence[str], own: Mapping[str, Result], new: Collection[str]
     ) -> list[Result]:
-        """For photos of which the sequence used to say something and now says nothing: their own results again."""
+        """The own results of photos that the sequence placed before and no longer does."""
         stale = self.store.active_of_others(run_key, ids) - set(new)
         return [own.get(image_id) or Rejection(image_id, Reason.UNCERTAIN, NO_LONGER) for image_id in sorted(stale)]
 

@@ -20,7 +20,7 @@ from geocorrect.records import Anchor, AnchorView, DepthMap, ImageArray
 from geocorrect.workers.backends import build_depth
 
 Neighbours = Mapping[str, tuple[Anchor, ...]]
-"""Anchor id → the neighbours that tell its depth; empty where the depth source asks for none."""
+"""Anchor id → the neighbours that its depth is found from; empty where the depth source asks for none."""
 
 
 class AnchorCache:

@@ -42,7 +42,7 @@ def ray_workers(options: BatchOptions) -> Callable[[MakeWorker], RayWorker]:
         with _own_signals():
             _connect(there, options)
     _require_room([node["Resources"] for node in there.nodes() if node["Alive"]], options)
-    # Restarts are ours: a task that kills its actor must be told from one that was merely there.
+    # Restarts are ours: a task that kills its actor must be distinguished from one that was merely there.
     demands: dict[str, Any] = {
         "num_cpus": options.cpus_per_worker,
         "num_gpus": options.gpus_per_worker,
@@ -169,7 +169,7 @@ class RayWorker:
 
 
 def _ray_failure(error: BaseException) -> GeocorrectError:
-    """What Ray itself has to complain about: how its cluster is set up, or that it fails under the run."""
+    """Ray's own errors: how its cluster is set up, or that it fails under the run."""
     name = type(error).__name__
     text = f"Ray: {name}: {' '.join(str(error).split())[:500]}"
     if name in ("ActorUnschedulableError", "TaskUnschedulableError", "RuntimeEnvSetupError"):
@@ -179,7 +179,7 @@ def _ray_failure(error: BaseException) -> GeocorrectError:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What an actor found, and what it said meanwhile: its own stderr is a file of its machine that nobody reads."""
+    """A result with the log lines that came with it: an actor's own stderr is a file that nobody reads."""
 
     value: Any
     log_lines: tuple[str, ...]

@@ -12,7 +12,7 @@ from geocorrect.config import Settings
 from geocorrect.errors import InputError, Reason
 from geocorrect.io.masks import mask_beside
 from geocorrect.io.pixels import read_image
-from geocorrect.localize.correct import LocalizationResult, explain_image
+from geocorrect.localize.correct import LocalizationResult, localize
 from geocorrect.records import Anchor, AnchorView, Image, Pair, Query, Rejection, Result
 from geocorrect.retrieve.by_appearance import Choice
 from geocorrect.workers.anchor_cache import AnchorCache, Neighbours
@@ -122,7 +122,7 @@ class Worker:
             missing = Rejection(task.image.id, Reason.NO_ANCHOR_NEARBY, "no anchor within reach is usable")
             return Localization(LocalizationResult(missing), chosen.pairs, (), unusable)
         seed = _image_seed(self._settings.batch.seed, task.image.id)
-        found = explain_image(query, views, self.matcher, self.anchors, self._settings.localize, seed)
+        found = localize(query, views, self.matcher, self.anchors, self._settings.localize, seed)
         return Localization(found, chosen.pairs, tuple(views), unusable)
 
     def _choose(self, task: Task, query: Query) -> Choice:

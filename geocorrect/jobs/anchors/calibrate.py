@@ -71,7 +71,7 @@ class CalibrationOutcome:
 
 @dataclass(frozen=True)
 class CalibrationTask:
-    """An anchor and the neighbours that tell its depth. All that a process needs; it never sees the catalog."""
+    """An anchor and the neighbours that its depth is found from. All that a process needs; it never sees the catalog."""
 
     anchor: Anchor
     neighbours: tuple[Anchor, ...]

@@ -1,4 +1,4 @@
-"""The answer about one photo in plain values and in a few lines for people."""
+"""The answer about one photo in plain values and in a few human-readable lines."""
 
 from __future__ import annotations
 
