@@ -78,6 +78,12 @@ class Alignment:
         result: Float = jacobian @ self.covariance @ np.swapaxes(jacobian, -1, -2)
         return result
 
+    def plan_sigma_m(self, local_m: Float) -> Float:
+        """(...) predicted 1-sigma plan error of points (..., 3) of the local frame: the larger axis of the ellipse."""
+        plan = self.position_covariance(local_m)[..., :2, :2]
+        sigma: Float = np.sqrt(np.linalg.eigvalsh(plan)[..., -1])
+        return sigma
+
     def apply(self, local_from_cam: Pose) -> Pose:
         """world_from_cam with the 6×6 covariance of alignment and trajectory, taken as independent."""
         s = self.world_from_local

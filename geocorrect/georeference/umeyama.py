@@ -1,6 +1,6 @@
-"""The reference method: planar PnP of every image on its own, then a similarity between camera centres.
+"""The reference method: planar PnP of every image on its own, then a similarity between camera centres (Umeyama 1991).
 
-As published for VBR, but with the origin removed before any solver sees a coordinate. Kept for
+As published for VBR, but with the origin removed before any solver sees a coordinate. For
 comparison: four or five ground clicks seen at a grazing angle fix a single camera badly.
 """
 
@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from geocorrect.anchors.alignment import covariance_at_origin, point_jacobian
 from geocorrect.errors import InputError
 from geocorrect.geometry.similarity import DegenerateError, Similarity, umeyama
-from geocorrect.geometry.so3 import skew
-from geocorrect.georeference.joint import JointSolution
-from geocorrect.georeference.model import State, geometry_of, marks_in_images, reach
-from geocorrect.georeference.problem import Problem
+from geocorrect.georeference.joint.model import State
+from geocorrect.georeference.joint.solve import click_errors
+from geocorrect.georeference.joint.starts import level_rotation
+from geocorrect.georeference.problem import Problem, Solution
 
 Float = NDArray[np.float64]
 
@@ -30,7 +31,7 @@ class _Centre:
     world_m: Float
 
 
-def solve_umeyama(problem: Problem) -> JointSolution:
+def solve_umeyama(problem: Problem) -> Solution:
     """PnP per image and a similarity in plan (yaw, shift, scale); InputError when too few images can be solved.
 
     Residuals, like those of the joint method, are those of the final alignment, so that the two tables compare.
@@ -42,7 +43,7 @@ def solve_umeyama(problem: Problem) -> JointSolution:
             f"{len(centres)} images have the {MIN_CLICKS_PER_IMAGE} clicks that planar PnP needs; the umeyama method "
             "needs 3 such images (the joint method does with less)"
         )
-    level = _level(problem.up_local)
+    level = level_rotation(problem.up_local)
     local = level.apply(np.array([problem.images[c.image].local_from_cam.translation_m for c in centres]))
     world = np.array([c.world_m for c in centres])
     flat = np.array([1.0, 1.0, 0.0])
@@ -78,49 +79,33 @@ def _camera_centre(problem: Problem, image: int, origin: Float) -> _Centre | Non
     return None
 
 
-def _level(up_local: Float) -> Rotation:
-    axis = np.cross(up_local, [0.0, 0.0, 1.0])
-    sine = float(np.linalg.norm(axis))
-    return Rotation.identity() if sine < 1e-12 else Rotation.from_rotvec(axis / sine * np.arcsin(min(sine, 1.0)))
-
-
-def _as_solution(problem: Problem, transform: Similarity, world: Float, centres: list[_Centre]) -> JointSolution:
+def _as_solution(problem: Problem, transform: Similarity, world: Float, centres: list[_Centre]) -> Solution:
     local = np.array([problem.images[c.image].local_from_cam.translation_m for c in centres])
     error = (transform.apply(local)[:, :2] - world).ravel()
     variance = float(error @ error) / max(1, len(error) - 4)
-    covariance = _covariance(problem, transform, local, variance)
     height = float(np.median(transform.apply(local)[:, 2])) - problem.images[0].base_from_cam.translation_m[2]
     state = State(transform, max(height, 0.1), np.zeros((len(problem.images), 3)))
-    geometry = geometry_of(problem)
-    flat = replace(problem, on_ground=np.ones(len(problem), bool))
-    reached = transform.apply(reach(flat, geometry, state).point_m)
-    residual_m = np.linalg.norm((reached - problem.target_m)[:, :2], axis=1)
-    residual_px = np.linalg.norm(marks_in_images(problem, geometry, state) - problem.px, axis=1)
-    return JointSolution(
-        transform, covariance, state.base_height_m, float("nan"), residual_px, residual_m,
-        np.full(len(problem), np.nan), np.zeros(len(problem), bool), float("nan"), 1, float("inf"), float("nan"), state,
-    )  # fmt: skip
+    reached_m, _, residual_px = click_errors(problem, state)
+    _, residual_m, _ = click_errors(replace(problem, on_ground=np.ones(len(problem), bool)), state)
+    return Solution(
+        transform,
+        _covariance(problem, transform, local, variance),
+        state.base_height_m,
+        reached_m,
+        residual_m,
+        residual_px,
+        np.zeros(len(problem), bool),
+    )
 
 
 def _covariance(problem: Problem, transform: Similarity, local: Float, variance: float) -> Float:
     """(7, 7) from the scatter of the camera centres; tilt and height are what the priors say."""
     arms = transform.scale * transform.rotation.apply(local)
     middle = arms.mean(axis=0)
-    rows = np.zeros((len(local), 2, 4))
-    rows[:, 0, 0] = rows[:, 1, 1] = 1.0
-    for k, arm in enumerate(arms - middle):
-        rows[k, :, 2] = -arm[1], arm[0]
-        rows[k, :, 3] = arm[:2]
-    stacked = rows.reshape(-1, 4)
-    four = variance * np.linalg.inv(stacked.T @ stacked)
+    in_plan = [0, 1, 5, 6]
+    rows = point_jacobian(arms - middle)[:, :2][:, :, in_plan].reshape(-1, 4)
     covariance = np.zeros((7, 7))
-    where = np.ix_([0, 1, 5, 6], [0, 1, 5, 6])
-    covariance[where] = four
+    covariance[np.ix_(in_plan, in_plan)] = variance * np.linalg.inv(rows.T @ rows)
     covariance[2, 2] = problem.priors.ground_height_sigma_m**2
     covariance[3, 3] = covariance[4, 4] = np.radians(problem.priors.tilt_sigma_deg) ** 2
-    # from the middle of the cameras to the origin of the local frame
-    jacobian = np.eye(7)
-    jacobian[:3, 3:6] = skew(middle)
-    jacobian[:3, 6] = -middle
-    result: Float = jacobian @ covariance @ jacobian.T
-    return result
+    return covariance_at_origin(covariance, middle)

@@ -8,7 +8,8 @@ import pytest
 
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import crs_from_wgs84
-from geocorrect.georeference.landmarks import LandmarkOptions, read_landmarks
+from geocorrect.georeference.landmarks.click import LandmarkOptions
+from geocorrect.georeference.landmarks.read import read_landmarks
 
 PLACES = [(12.5160, 41.9030), (12.5161, 41.9031), (12.5163, 41.9029)]
 PIXELS = [(100.0, 500.0), (640.5, 512.25), (900.0, 480.0)]

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from geocorrect.anchors.alignment import point_jacobian
 from geocorrect.geometry.similarity import Similarity
-from geocorrect.geometry.so3 import skew
 from geocorrect.georeference.problem import Mask, Problem
 
 Float = NDArray[np.float64]
@@ -33,11 +33,12 @@ MIN_FALL = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """One solution. ground: (I, 3) per image: two tilts of the ground's normal (rad) and its step (m)."""
+    """The unknowns."""
 
     world_from_local: Similarity
     base_height_m: float
     ground: Float
+    """(I, 3) per image: two tilts of the ground's normal (rad) and its step (m)."""
 
     def moved(self, step: Float) -> State:
         """The state after a step in the unknowns' order."""
@@ -52,46 +53,51 @@ class State:
 
 
 class Geometry(NamedTuple):
-    """Per click, in the local frame: base, its axes (rows: two in the ground plane, normal), camera, and the true
-    pixel.
-
-    px: (N, 2) present estimate of the true pixel. ray: (N, 3) its unit ray, nan where none reaches it; ray_per_px:
-    (N, 3, 2) how the ray changes with the pixel.
-    """
+    """Vehicle, camera and ray of every click, in the local frame."""
 
     px: Float
+    """(N, 2) present estimate of the true pixel."""
     base_m: Float
+    """(N, 3)."""
     axes: Float
+    """(N, 3, 3) of the base, as rows: two in the ground plane, normal."""
     camera_m: Float
+    """(N, 3)."""
     ray: Float
+    """(N, 3) unit ray of the true pixel; nan where none reaches it."""
     ray_per_px: Float
+    """(N, 3, 2) how the ray changes with the pixel."""
 
 
 class Reached(NamedTuple):
-    """Points on the ground in the local frame (N, 3), how far along the ray (N,), and its fall towards the plane
-    (N,).
-    """
+    """Where the rays meet the ground, in the local frame."""
 
     point_m: Float
+    """(N, 3)."""
     reach_m: Float
+    """(N,) how far along the ray."""
     fall: Float
+    """(N,) of the unit ray towards the plane."""
     normal: Float
+    """(N, 3) of the plane."""
 
 
 class Residuals(NamedTuple):
-    """residual (N, 3) m east, north, up; jacobian (N, 3, P); covariance (N, 3, 3); visible (N,); d2 (N,).
-
-    Where a height says nothing its residual is 0 and its variance UNKNOWN_VARIANCE. per_px: (N, 3, 2) change with the
-    true pixel. d2: squared Mahalanobis distance of the present true pixel from click and mark together, inf out of
-    view; never below the smallest possible one.
-    """
+    """Clicks against marks on the map; rows of clicks out of view are zero."""
 
     residual: Float
+    """(N, 3) m east, north, up; 0 where a height says nothing."""
     jacobian: Float
+    """(N, 3, P)."""
     covariance: Float
+    """(N, 3, 3); variance UNKNOWN_VARIANCE where a height says nothing."""
     visible: Mask
+    """(N,)."""
     per_px: Float
+    """(N, 3, 2) change with the true pixel."""
     d2: Float
+    """(N,) squared Mahalanobis distance of the present true pixel from click and mark together, never below the
+    smallest possible one; inf out of view."""
 
 
 def geometry_of(problem: Problem, px: Float | None = None) -> Geometry:
@@ -128,7 +134,7 @@ def reach(problem: Problem, geometry: Geometry, state: State) -> Reached:
 
 
 def evaluate(problem: Problem, geometry: Geometry, state: State) -> Residuals:
-    """Residuals on the map with their derivatives and noise; rows of clicks out of view are zero."""
+    """Residuals on the map with their derivatives and noise."""
     met = reach(problem, geometry, state)
     visible = ~np.isnan(met.point_m[:, 0])
     point = np.where(visible[:, None], met.point_m, geometry.camera_m)
@@ -136,20 +142,21 @@ def evaluate(problem: Problem, geometry: Geometry, state: State) -> Residuals:
     turn = s.scale * s.rotation.as_matrix()
     q = point @ turn.T
     has_height = problem.on_ground_height
-    target = np.where(has_height[:, None], problem.target_m, problem.target_m * [1.0, 1.0, np.nan])
-    residual = q + s.translation_m - target
-    residual[:, 2] = np.where(has_height, residual[:, 2], 0.0)
+    residual = q + s.translation_m - problem.target_m
+    residual[~has_height, 2] = 0.0
     jacobian = _jacobian(problem, geometry, state, met, q)
     jacobian[~has_height, 2] = 0.0
     map_noise, per_px = _map_noise(problem, geometry, turn), _per_px(geometry, met, turn)
     off_px = problem.px - geometry.px
     d2 = _mahalanobis2(map_noise, residual) + np.sum(off_px**2, axis=1) / problem.sigma_px**2
-    residual = residual + np.einsum("nij,nj->ni", per_px, off_px) * np.where(has_height[:, None], 1.0, [1.0, 1.0, 0.0])
-    covariance = map_noise + _pixel_noise(problem, per_px, has_height)
+    used_per_px = per_px.copy()
+    used_per_px[~has_height, 2] = 0.0
+    residual = residual + np.einsum("nij,nj->ni", used_per_px, off_px)
+    pixel_noise = problem.sigma_px[:, None, None] ** 2 * used_per_px @ used_per_px.transpose(0, 2, 1)
     return Residuals(
         np.where(visible[:, None], residual, 0.0),
         np.where(visible[:, None, None], jacobian, 0.0),
-        np.where(visible[:, None, None], covariance, np.eye(3)),
+        np.where(visible[:, None, None], map_noise + pixel_noise, np.eye(3)),
         visible,
         np.where(visible[:, None, None], per_px, 0.0),
         np.where(visible, d2, np.inf),
@@ -176,14 +183,12 @@ def _mahalanobis2(covariance: Float, residual: Float) -> Float:
 
 def _jacobian(problem: Problem, geometry: Geometry, state: State, met: Reached, q: Float) -> Float:
     """(N, 3, P) derivative of the point on the map with every unknown."""
-    n, s = len(problem), state.world_from_local
-    result = np.zeros((n, 3, N_COMMON + 3 * len(problem.images)))
-    result[:, :, TRANSLATION] = np.eye(3)
-    result[:, :, ROTATION] = -skew(q)
-    result[:, :, LOG_SCALE] = q
+    s = state.world_from_local
+    result = np.zeros((len(problem), 3, N_COMMON + 3 * len(problem.images)))
+    result[:, :, :BASE_HEIGHT] = point_jacobian(q)
     ray = s.scale * geometry.ray @ s.rotation.as_matrix().T
     along_ray = -ray / met.fall[:, None]
-    ground = ~problem.on_level
+    ground, level = problem.on_ground, problem.on_level
     result[ground, :, BASE_HEIGHT] = along_ray[ground]
     offset = np.where(np.isfinite(met.point_m), met.point_m, 0.0) - geometry.base_m
     rows, first = np.flatnonzero(ground), (N_COMMON + 3 * problem.image_index)[ground]
@@ -191,11 +196,9 @@ def _jacobian(problem: Problem, geometry: Geometry, state: State, met: Reached, 
         tilt = np.einsum("ij,ij->i", geometry.axes[:, k], offset)
         result[rows, :, first + k] = (along_ray * tilt[:, None])[ground]
     result[rows, :, first + 2] = along_ray[ground]
-    level = problem.on_level
-    if level.any():
-        # the point must keep its height: slide along the ray by what the others would lift it
-        lift = result[level, 2, :]
-        result[level] -= (ray / ray[:, 2:])[level][:, :, None] * lift[:, None, :]
+    # a mark's point must keep its height: slide along the ray by what the others would lift it
+    lift = result[level, 2, :]
+    result[level] -= (ray[level] / ray[level, 2:])[:, :, None] * lift[:, None, :]
     return result
 
 
@@ -207,30 +210,23 @@ def _per_px(geometry: Geometry, met: Reached, turn: Float) -> Float:
     return moved
 
 
-def _pixel_noise(problem: Problem, per_px: Float, has_height: Mask) -> Float:
-    used = per_px * np.where(has_height[:, None, None], 1.0, np.array([1.0, 1.0, 0.0])[:, None])
-    noise: Float = problem.sigma_px[:, None, None] ** 2 * used @ used.transpose(0, 2, 1)
-    return noise
-
-
 def _map_noise(problem: Problem, geometry: Geometry, turn: Float) -> Float:
     """(N, 3, 3) noise of the mark: its place on the map, and its height where that matters."""
     covariance = np.zeros((len(problem), 3, 3))
     covariance[:, 0, 0] = covariance[:, 1, 1] = problem.sigma_map_m**2
     covariance[:, 2, 2] = np.where(problem.on_ground_height, problem.sigma_height_m**2, UNKNOWN_VARIANCE)
-    if problem.on_level.any():
-        ray = geometry.ray @ turn.T
-        shift = np.nan_to_num(ray[:, :2] / ray[:, 2:])
-        by_height = problem.sigma_height_m[:, None, None] ** 2 * shift[:, :, None] * shift[:, None, :]
-        covariance[:, :2, :2] += np.where(problem.on_level[:, None, None], by_height, 0.0)
+    level = problem.on_level
+    ray = geometry.ray[level] @ turn.T
+    shift = np.nan_to_num(ray[:, :2] / ray[:, 2:])
+    covariance[level, :2, :2] += problem.sigma_height_m[level, None, None] ** 2 * shift[:, :, None] * shift[:, None, :]
     return covariance
 
 
 def marks_in_images(problem: Problem, geometry: Geometry, state: State) -> Float:
-    """(N, 2) pixels where the map marks should appear, nan out of view: for people, not for the solution."""
+    """(N, 2) pixels where the map marks should appear, nan out of view: for the report, not for the solution."""
     s = state.world_from_local
     vertical = s.rotation.as_matrix()[2] / s.scale
-    known = np.isfinite(problem.target_m[:, 2])
+    known = problem.height_known
     target = np.where(known[:, None], problem.target_m, np.nan_to_num(problem.target_m * [1.0, 1.0, 0.0]))
     foot = (target - s.translation_m) @ s.rotation.as_matrix() / s.scale
     normal = reach(problem, geometry, state).normal
@@ -243,3 +239,8 @@ def marks_in_images(problem: Problem, geometry: Geometry, state: State) -> Float
         if own.any():
             px[own], _ = image.camera.project(image.local_from_cam.inverse().apply(local[own]))
     return px
+
+
+def plan_shift_m(first: Similarity, second: Similarity, local_m: Float) -> float:
+    """Largest plan distance between where two alignments put local points (K, 3), metres."""
+    return float(np.linalg.norm((first.apply(local_m) - second.apply(local_m))[:, :2], axis=1).max())

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geocorrect.geometry.so3 import skew
-from geocorrect.georeference.model import (
+from geocorrect.georeference.joint.model import (
     BASE_HEIGHT,
     LOG_SCALE,
     N_COMMON,
@@ -25,9 +25,10 @@ from geocorrect.georeference.model import (
     Residuals,
     State,
     evaluate,
+    plan_shift_m,
     relaxed,
 )
-from geocorrect.georeference.problem import Mask, Problem
+from geocorrect.georeference.problem import Index, Mask, Problem
 
 Float = NDArray[np.float64]
 
@@ -43,15 +44,17 @@ SAME_BASIN_M = 0.3
 
 @dataclass(frozen=True, eq=False)
 class Refined:
-    """A local optimum. d2: (N,) squared Mahalanobis distance of every click, inf where the mark is out of view.
-    covariance: (P, P) of the unknowns. score: truncated cost, comparable between optima of one problem.
-    """
+    """A local optimum."""
 
     state: State
-    d2: Float
     inlier: Mask
+    """(N,)."""
     covariance: Float
+    """(P, P) of the unknowns."""
     score: float
+    """Truncated cost, comparable between optima of one problem."""
+    freedom: int
+    """Degrees of freedom left to the inliers."""
     reduced_chi2: float
 
 
@@ -60,7 +63,8 @@ def refine(problem: Problem, geometry: Geometry, start: State, known: Sequence[R
     state = start
     for mu in GRADUATION:
         state, geometry = _minimise(problem, geometry, state, partial(_geman_mcclure, scale=mu * INLIER_D2), 3)
-    if any(_plan_shift_m(geometry, state, other.state) < SAME_BASIN_M for other in known):
+    here = state.world_from_local
+    if any(plan_shift_m(here, other.state.world_from_local, geometry.camera_m) < SAME_BASIN_M for other in known):
         return None
     geometry = settled(problem, geometry, state)
     inlier = evaluate(problem, geometry, state).d2 < OUTLIER_D2
@@ -72,12 +76,6 @@ def refine(problem: Problem, geometry: Geometry, start: State, known: Sequence[R
             break
         inlier = found
     return _finished(problem, geometry, state, inlier)
-
-
-def _plan_shift_m(geometry: Geometry, first: State, second: State) -> float:
-    """Largest plan distance between the clicked cameras of two states."""
-    apart = first.world_from_local.apply(geometry.camera_m) - second.world_from_local.apply(geometry.camera_m)
-    return float(np.linalg.norm(apart[:, :2], axis=1).max())
 
 
 def settled(problem: Problem, geometry: Geometry, state: State, iterations: int = 6) -> Geometry:
@@ -134,15 +132,12 @@ def _whitened(problem: Problem, linear: Residuals, weight: Float, rows: Float) -
     return out.reshape(3 * len(out), -1)
 
 
-def _shared_covariance(problem: Problem, linear: Residuals, own: NDArray[np.int64]) -> Float:
+def _shared_covariance(problem: Problem, linear: Residuals, own: Index) -> Float:
     """(3n, 3n) covariance of the clicks on one mark: its map error is common to all of them."""
     n = len(own)
     result = np.zeros((n, 3, n, 3))
-    shared = problem.sigma_map_m[own].min() ** 2 * 0.999
-    for axis in (0, 1):
-        result[:, axis, :, axis] = shared
-    for k in range(n):
-        result[k, :, k, :] = linear.covariance[own[k]]
+    result[:, [0, 1], :, [0, 1]] = problem.sigma_map_m[own].min() ** 2 * 0.999
+    result[np.arange(n), :, np.arange(n)] = linear.covariance[own]
     return result.reshape(3 * n, 3 * n)
 
 
@@ -167,11 +162,8 @@ def _prior(problem: Problem, state: State) -> tuple[Float, Float]:
     add(state.base_height_m - priors.base_height_m, unit[BASE_HEIGHT], priors.base_height_sigma_m)
     if not problem.height_known.any():
         add(s.translation_m[2], unit[2], FREE_HEIGHT_SIGMA_M)
-    ground_sigma = (
-        np.radians(priors.ground_tilt_sigma_deg),
-        np.radians(priors.ground_tilt_sigma_deg),
-        priors.ground_step_sigma_m,
-    )
+    ground_tilt_sigma = np.radians(priors.ground_tilt_sigma_deg)
+    ground_sigma = (ground_tilt_sigma, ground_tilt_sigma, priors.ground_step_sigma_m)
     for k, value in enumerate(state.ground.ravel()):
         add(float(value), unit[N_COMMON + k], float(ground_sigma[k % 3]))
     return np.array(residual), np.array(rows)
@@ -200,10 +192,9 @@ def _cost(problem: Problem, geometry: Geometry, state: State, linear: Residuals,
 
 def _finished(problem: Problem, geometry: Geometry, state: State, inlier: Mask) -> Refined:
     linear = evaluate(problem, geometry, state)
-    d2 = linear.d2
     normal, _, cost = _normal_equations(problem, state, linear, inlier * linear.visible.astype(float))
     freedom = max(1, 2 * int(inlier.sum()) - 4)
     prior, _ = _prior(problem, state)
-    score = float(np.minimum(d2, OUTLIER_D2).sum() + prior @ prior)
+    score = float(np.minimum(linear.d2, OUTLIER_D2).sum() + prior @ prior)
     covariance = np.asarray(np.linalg.inv(normal), np.float64)
-    return Refined(state, d2, inlier, covariance, score, cost / freedom)
+    return Refined(state, inlier, covariance, score, freedom, cost / freedom)

@@ -1,70 +1,50 @@
-"""The joint georeference: all clicks of all images, the trajectory's own relative poses, one world_from_local.
+"""Solving the joint georeference: start in several basins, refine, keep the best one and say how much better it is.
 
-Per-image PnP on five ground clicks is nearly degenerate and throws away that the trajectory already knows how the
-cameras stand to each other. Here the unknowns are one turn, one shift, a scale held near 1, the height of the base
-over the ground, and a small ground disturbance per image; see `model`, `solver` and `starts`.
+Per-image PnP on five ground clicks is nearly degenerate and ignores that the trajectory already knows how the cameras
+stand to each other. Here the unknowns are one rotation, one shift, a scale near 1, the height of the base over the
+ground, and a small ground disturbance per image.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geocorrect.anchors.alignment import covariance_at_origin
 from geocorrect.errors import InputError
 from geocorrect.geometry.pose import Pose
-from geocorrect.geometry.similarity import Similarity
-from geocorrect.geometry.so3 import skew
-from geocorrect.georeference.model import (
+from geocorrect.georeference.joint.model import (
     BASE_HEIGHT,
     Geometry,
     State,
     geometry_of,
     marks_in_images,
+    plan_shift_m,
     reach,
 )
-from geocorrect.georeference.problem import ClickedImage, Mask, Problem
-from geocorrect.georeference.solver import Refined, refine
-from geocorrect.georeference.starts import starts
+from geocorrect.georeference.joint.refine import Refined, refine
+from geocorrect.georeference.joint.starts import starts
+from geocorrect.georeference.problem import Problem, Solution
 
 Float = NDArray[np.float64]
 
 DISTINCT_BASIN_M = 0.5
 
 
-@dataclass(frozen=True, eq=False)
-class JointSolution:
-    """One alignment from clicks.
+def solve_joint(problem: Problem, n_starts: int = 5, seed: int = 0) -> Solution:
+    """Solve from several starts and keep the best basin.
 
-    covariance: (7, 7) as in `anchors.alignment`. residual_px, residual_m: (N,) of every click: in the image, and in
-    plan between the map and where the pixel's ray meets the ground (nan above the horizon). mahalanobis: (N,).
-    outlier: (N,). runner_up_margin: how much worse the second basin's truncated cost is, inf when every start led to
-    one basin.
+    Args:
+        problem: Clicks and what is assumed.
+        n_starts: Distinct starting points to refine.
+        seed: Of the sampling of click pairs that propose them.
+
+    Raises:
+        InputError: There is nothing to start from.
     """
-
-    world_from_local: Similarity
-    covariance: Float
-    base_height_m: float
-    base_height_sigma_m: float
-    residual_px: Float
-    residual_m: Float
-    mahalanobis: Float
-    outlier: Mask
-    reduced_chi2: float
-    n_starts: int
-    runner_up_margin: float
-    runner_up_shift_m: float
-    state: State
-
-    def camera_positions_m(self, images: tuple[ClickedImage, ...]) -> Float:
-        """(I, 3) world positions of the clicked cameras."""
-        local = np.array([image.local_from_cam.translation_m for image in images])
-        return self.world_from_local.apply(local)
-
-
-def solve_joint(problem: Problem, n_starts: int = 5, seed: int = 0) -> JointSolution:
-    """Solve from several starts and keep the best basin; InputError when there is nothing to start from."""
     centred, world_origin, local_origin = _centred(problem)
     geometry = geometry_of(centred)
     begin = starts(centred, geometry, n_starts, seed)
@@ -78,19 +58,18 @@ def solve_joint(problem: Problem, n_starts: int = 5, seed: int = 0) -> JointSolu
         optimum = refine(centred, geometry, start, optima)
         optima += [] if optimum is None else [optimum]
     optima.sort(key=lambda optimum: optimum.score)
-    best = optima[0]
     margin, shift_m = _runner_up(geometry, optima)
-    return _solution(centred, geometry, best, (world_origin, local_origin), (len(begin), margin, shift_m))
+    solution = _solution(problem, centred, optima[0], world_origin, local_origin)
+    return replace(solution, runner_up_margin=margin, runner_up_shift_m=shift_m)
 
 
 def _centred(problem: Problem) -> tuple[Problem, Float, Float]:
-    """The problem with its origins moved into its middle: full precision and no coupling of turn and shift."""
+    """The problem with its origins moved into its middle: full precision, rotation and shift not coupled."""
     known = problem.height_known
     up = float(problem.target_m[known, 2].mean()) if known.any() else 0.0
     world_origin = np.append(problem.target_m[:, :2].mean(axis=0), up)
-    used = np.unique(problem.image_index)
     bases = np.array([image.local_from_base.translation_m for image in problem.images])
-    local_origin = bases[used].mean(axis=0)
+    local_origin = bases[np.unique(problem.image_index)].mean(axis=0)
     images = tuple(
         replace(image, local_from_base=Pose(image.local_from_base.rotation, base - local_origin))
         for image, base in zip(problem.images, bases, strict=True)
@@ -98,79 +77,56 @@ def _centred(problem: Problem) -> tuple[Problem, Float, Float]:
     return replace(problem, images=images, target_m=problem.target_m - world_origin), world_origin, local_origin
 
 
-def _runner_up(geometry: Geometry, optima: list[Refined]) -> tuple[float, float]:
+def _runner_up(geometry: Geometry, optima: Sequence[Refined]) -> tuple[float, float]:
     """(cost margin, shift in m) of the best optimum in another place than the winner."""
-    here = optima[0].state.world_from_local.apply(geometry.camera_m)
+    best = optima[0]
     for other in optima[1:]:
-        there = other.state.world_from_local.apply(geometry.camera_m)
-        shift_m = float(np.linalg.norm((there - here)[:, :2], axis=1).max())
+        shift_m = plan_shift_m(other.state.world_from_local, best.state.world_from_local, geometry.camera_m)
         if shift_m > DISTINCT_BASIN_M:
-            return other.score - optima[0].score, shift_m
+            return other.score - best.score, shift_m
     return float("inf"), float("nan")
 
 
-def _solution(
-    problem: Problem,
-    geometry: Geometry,
-    best: Refined,
-    origins: tuple[Float, Float],
-    tried: tuple[int, float, float],
-) -> JointSolution:
-    state, widening = best.state, _widening(best)
-    covariance = best.covariance * widening
-    transform, seven = state.world_from_local, covariance[:7, :7]
-    flat = replace(state, ground=np.zeros_like(state.ground))
-    geometry = geometry_of(problem)
-    reached = reach(problem, geometry, flat).point_m
+def _solution(problem: Problem, centred: Problem, best: Refined, world_origin: Float, local_origin: Float) -> Solution:
+    """The best optimum about the given origins, with the residual of every click."""
+    covariance = best.covariance * _widening(best)
+    transform, seven = best.state.world_from_local, covariance[:7, :7].copy()
+    flat = replace(best.state, ground=np.zeros_like(best.state.ground))
+    geometry = geometry_of(centred)
     if not problem.height_known.any():
-        up_m = transform.apply(reached[best.inlier])[:, 2]
-        transform, seven = _on_the_ground(problem, transform, seven, up_m)
-    world, seven = _uncentred(transform, seven, *origins)
-    error_m = np.linalg.norm((transform.apply(reached) - problem.target_m)[:, :2], axis=1)
-    error_px = np.linalg.norm(marks_in_images(problem, geometry, flat) - problem.px, axis=1)
-    return JointSolution(
-        world_from_local=world,
-        covariance=seven,
-        base_height_m=state.base_height_m,
-        base_height_sigma_m=float(np.sqrt(covariance[BASE_HEIGHT, BASE_HEIGHT])),
-        residual_px=error_px,
-        residual_m=error_m,
-        mahalanobis=np.sqrt(best.d2),
-        outlier=~best.inlier,
-        reduced_chi2=best.reduced_chi2,
-        n_starts=tried[0],
-        runner_up_margin=tried[1],
-        runner_up_shift_m=tried[2],
-        state=state,
+        # clicks without heights say nothing about the vertical: put the clicked ground at its assumed height
+        ground_m = transform.apply(reach(centred, geometry, flat).point_m[best.inlier])[:, 2]
+        lift = problem.priors.ground_height_m - float(np.mean(ground_m))
+        transform = replace(transform, translation_m=transform.translation_m + np.array([0.0, 0.0, lift]))
+        seven[2, :] = seven[:, 2] = 0.0
+        seven[2, 2] = problem.priors.ground_height_sigma_m**2
+    arm = transform.scale * transform.rotation.apply(local_origin)
+    transform = replace(transform, translation_m=world_origin + transform.translation_m - arm)
+    state = replace(flat, world_from_local=transform)
+    reached_m, residual_m, residual_px = click_errors(problem, state)
+    return Solution(
+        transform,
+        covariance_at_origin(seven, arm),
+        state.base_height_m,
+        reached_m,
+        residual_m,
+        residual_px,
+        ~best.inlier,
+        float(np.sqrt(covariance[BASE_HEIGHT, BASE_HEIGHT])),
+        best.reduced_chi2,
     )
 
 
 def _widening(best: Refined) -> float:
-    """Variance factor when the residuals are significantly (2 sigma) larger than stated; chance alone does not
-    widen.
-    """
-    freedom = max(1, 2 * int(best.inlier.sum()) - 4)
-    expected = 1.0 + 2.0 * np.sqrt(2.0 / freedom)
+    """Variance factor when the residuals are significantly (2 sigma) larger than stated, else 1."""
+    expected = 1.0 + 2.0 * np.sqrt(2.0 / best.freedom)
     return best.reduced_chi2 if best.reduced_chi2 > expected else 1.0
 
 
-def _on_the_ground(problem: Problem, transform: Similarity, covariance: Float, up_m: Float) -> tuple[Similarity, Float]:
-    """Clicks without heights say nothing about the vertical: put the clicked ground at its assumed height."""
-    lift = problem.priors.ground_height_m - float(np.mean(up_m))
-    raised = replace(transform, translation_m=transform.translation_m + np.array([0.0, 0.0, lift]))
-    widened = covariance.copy()
-    widened[2, :] = widened[:, 2] = 0.0
-    widened[2, 2] = problem.priors.ground_height_sigma_m**2
-    return raised, widened
-
-
-def _uncentred(
-    transform: Similarity, covariance: Float, world_origin: Float, local_origin: Float
-) -> tuple[Similarity, Float]:
-    """Back to the given origins. With a = s·R·(local origin): t = t' − a, δt = δt' + [a]×δθ − a·δσ."""
-    arm = transform.scale * transform.rotation.apply(local_origin)
-    moved = replace(transform, translation_m=world_origin + transform.translation_m - arm)
-    jacobian = np.eye(7)
-    jacobian[:3, 3:6] = skew(arm)
-    jacobian[:3, 6] = -arm
-    return moved, jacobian @ covariance @ jacobian.T
+def click_errors(problem: Problem, state: State) -> tuple[Float, Float, Float]:
+    """`Solution.reached_m`, `residual_m` and `residual_px` of a state whose ground is undisturbed."""
+    geometry = geometry_of(problem)
+    reached_m = state.world_from_local.apply(reach(problem, geometry, state).point_m)
+    residual_m = np.linalg.norm((reached_m - problem.target_m)[:, :2], axis=1)
+    residual_px = np.linalg.norm(marks_in_images(problem, geometry, state) - problem.px, axis=1)
+    return reached_m, residual_m, residual_px

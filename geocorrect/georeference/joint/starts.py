@@ -1,4 +1,4 @@
-"""Starting points for the joint solution: every pair of clicks proposes a turn and a shift, all clicks vote.
+"""Starting points for the joint solution: every pair of clicks proposes a rotation and a shift, all clicks vote.
 
 Two ground marks in two images fix yaw and translation of a trajectory of known scale. All pairs (or a fixed sample of
 them) are tried for several heights of the base; the best proposals that differ from one another are refined, so that a
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from geocorrect.geometry.similarity import Similarity
-from geocorrect.georeference.model import Geometry, State, reach
-from geocorrect.georeference.problem import Problem
-from geocorrect.georeference.solver import INLIER_D2
+from geocorrect.georeference.joint.model import Geometry, State, plan_shift_m, reach
+from geocorrect.georeference.joint.refine import INLIER_D2
+from geocorrect.georeference.problem import Index, Problem
 
 Float = NDArray[np.float64]
 
@@ -28,33 +28,26 @@ DISTINCT_M = 1.0
 
 
 def starts(problem: Problem, geometry: Geometry, count: int = 6, seed: int = 0) -> list[State]:
-    """The best `count` distinct proposals, best first; empty when no two clicks see the ground apart from each
-    other.
-    """
-    level = _level_rotation(problem.up_local)
+    """The best `count` distinct proposals, best first; empty when no two clicks see the ground apart."""
+    level = level_rotation(problem.up_local)
     spacing_m = min(HEIGHT_SPACING_M, problem.priors.base_height_sigma_m)
     proposals: list[tuple[float, float, State]] = []
     for height_step in HEIGHT_STEPS:
         base_height_m = problem.priors.base_height_m + height_step * spacing_m
         proposals += _proposals(problem, geometry, level, base_height_m, seed)
     proposals.sort(key=lambda proposal: proposal[:2])
-    centre = geometry.camera_m
     chosen: list[State] = []
     for _, _, state in proposals:
-        here = state.world_from_local.apply(centre)
-        if all(_apart_m(here, other.world_from_local.apply(centre)) > DISTINCT_M for other in chosen):
+        places = [other.world_from_local for other in chosen]
+        if all(plan_shift_m(state.world_from_local, place, geometry.camera_m) > DISTINCT_M for place in places):
             chosen.append(state)
         if len(chosen) == count:
             break
     return chosen
 
 
-def _apart_m(first: Float, second: Float) -> float:
-    return float(np.linalg.norm((first - second)[:, :2], axis=1).max())
-
-
-def _level_rotation(up_local: Float) -> Rotation:
-    """The smallest turn that makes the local vertical vertical."""
+def level_rotation(up_local: Float) -> Rotation:
+    """The smallest rotation that makes the local vertical vertical."""
     axis = np.cross(up_local, [0.0, 0.0, 1.0])
     sine = float(np.linalg.norm(axis))
     if sine < 1e-12:
@@ -66,8 +59,8 @@ def _proposals(
     problem: Problem, geometry: Geometry, level: Rotation, base_height_m: float, seed: int
 ) -> list[tuple[float, float, State]]:
     """(score, base height deviation, state) of every consistent pair at one base height."""
-    flat = State(Similarity.identity(), base_height_m, np.zeros((len(problem.images), 3)))
-    points = level.apply(reach(replace(problem, on_ground=np.ones(len(problem), bool)), geometry, flat).point_m)
+    unplaced = State(Similarity.identity(), base_height_m, np.zeros((len(problem.images), 3)))
+    points = level.apply(reach(replace(problem, on_ground=np.ones(len(problem), bool)), geometry, unplaced).point_m)
     usable = np.isfinite(points).all(axis=1)
     if usable.sum() < 2:
         return []
@@ -108,7 +101,7 @@ def _state(problem: Problem, level: Rotation, yaw: float, shift: Float, base_hei
     )
 
 
-def _pairs(usable: NDArray[np.int64], seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _pairs(usable: Index, seed: int) -> tuple[Index, Index]:
     first, second = np.triu_indices(len(usable), 1)
     if len(first) > MAX_PAIRS:
         chosen = np.sort(np.random.default_rng(seed).choice(len(first), MAX_PAIRS, replace=False))
@@ -118,9 +111,9 @@ def _pairs(usable: NDArray[np.int64], seed: int) -> tuple[NDArray[np.int64], NDA
 
 def _plan_noise_m(problem: Problem, geometry: Geometry, points: Float, base_height_m: float) -> Float:
     """(N,) rough 1-sigma error of a click's ground point against the map: map, pixel and ground tilt at that range."""
-    reach = np.linalg.norm(points - _level_rotation(problem.up_local).apply(geometry.camera_m), axis=1)
+    range_m = np.linalg.norm(points - level_rotation(problem.up_local).apply(geometry.camera_m), axis=1)
     focal = np.array([image.camera.focal_y_px for image in problem.images])[problem.image_index]
     tilt = np.hypot(problem.sigma_px / focal, np.radians(problem.priors.ground_tilt_sigma_deg))
-    along = reach**2 / max(base_height_m - 0.5, 0.5) * tilt
+    along = range_m**2 / max(base_height_m - 0.5, 0.5) * tilt
     noise: Float = np.hypot(problem.sigma_map_m, along)
     return noise
