@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,11 +87,8 @@ def _draw_street(axes: Axes, truth: DemoTruth, view: MapView) -> None:
 
 def _draw_rejected(axes: Axes, truth: DemoTruth, outcomes: Sequence[Outcome], view: MapView) -> None:
     """Rejected photos at their reported place, a marker per reason; a ring marks those that could have been placed."""
-    reasons: dict[str, list[str]] = defaultdict(list)
-    for outcome in outcomes:
-        if outcome.reason is not None:
-            reasons[outcome.reason].append(outcome.image_id)
-    for marker, (reason, ids) in zip(REJECTION_MARKERS * 3, sorted(reasons.items()), strict=False):
+    for marker, reason in zip(REJECTION_MARKERS * 3, sorted({o.reason for o in outcomes if o.reason}), strict=False):
+        ids = [outcome.image_id for outcome in outcomes if outcome.reason == reason]
         places = view.turned([_reported_enu(truth, image_id) for image_id in ids])
         waits = reason == Status.REVIEW
         label = f"waits for a review ({len(ids)})" if waits else f"rejected: {reason.replace('_', ' ')} ({len(ids)})"
@@ -106,11 +102,8 @@ def _draw_rejected(axes: Axes, truth: DemoTruth, outcomes: Sequence[Outcome], vi
 
 def _frame_map(axes: Axes, view: MapView, points: Float) -> None:
     low, high = points.min(axis=0) - 6, points.max(axis=0) + 6
-    axes.set_xlim(low[0], high[0])
-    axes.set_ylim(min(low[1], -18), max(high[1], 18))
-    axes.set_aspect("equal")
-    axes.set_xlabel("metres along the street")
-    axes.set_ylabel("metres across")
+    axes.set(xlim=(low[0], high[0]), ylim=(min(low[1], -18), max(high[1], 18)), aspect="equal")
+    axes.set(xlabel="metres along the street", ylabel="metres across")
     _draw_north_and_scale(axes, view)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncol=5, frameon=False, fontsize=9)
 
@@ -145,8 +138,7 @@ def _draw_errors(axes: Axes, truth: DemoTruth, outcomes: Sequence[Outcome]) -> N
         text = f"{name}\nmedian {_length(median)}, n = {len(errors)}"
         axes.text(median, 1.02, text, color=colour, transform=axes.get_xaxis_transform(), ha="center", va="bottom")
     _metres_on_log_axis(axes, bins[0], bins[-1])
-    axes.set_xlabel("position error")
-    axes.set_ylabel("photos")
+    axes.set(xlabel="position error", ylabel="photos")
 
 
 def _draw_devices(axes: Axes, truth: DemoTruth, outcomes: Sequence[Outcome]) -> None:
@@ -168,8 +160,7 @@ def _draw_devices(axes: Axes, truth: DemoTruth, outcomes: Sequence[Outcome]) -> 
 
 
 def _metres_on_log_axis(axes: Axes, low_m: float, high_m: float) -> None:
-    axes.set_xscale("log")
-    axes.set_xlim(low_m, high_m)
+    axes.set(xscale="log", xlim=(low_m, high_m))
     ticks = {0.001: "1 mm", 0.01: "1 cm", 0.1: "10 cm", 1.0: "1 m", 10.0: "10 m"}
     shown = [tick for tick in ticks if low_m <= tick <= high_m]
     axes.set_xticks(shown, [ticks[tick] for tick in shown])

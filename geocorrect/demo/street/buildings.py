@@ -47,10 +47,8 @@ class Building:
     @property
     def footprint_m(self) -> Float:
         """(4, 2) corners on the ground."""
-        far = self.side * (self.line_m + DEPTH_M)
-        return np.array(
-            [[self.start_m, self.front_m], [self.end_m, self.front_m], [self.end_m, far], [self.start_m, far]]
-        )
+        start, end, near, far = self.start_m, self.end_m, self.front_m, self.side * (self.line_m + DEPTH_M)
+        return np.array([[start, near], [end, near], [end, far], [start, far]])
 
     @property
     def shadow_m(self) -> Float:

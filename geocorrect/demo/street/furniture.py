@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
 from geocorrect.demo.render.noise import octaves
 from geocorrect.demo.render.surfaces import Quad, lit
-from geocorrect.demo.render.textures import plain
+from geocorrect.demo.render.textures import Texture, plain
 from geocorrect.demo.street.canvas import PX_PER_M, VIVID, Canvas, Seed, painted
 from geocorrect.demo.street.posters import poster, word
 from geocorrect.demo.street.solids import UP, Block, panel
@@ -62,22 +64,13 @@ def _planter(seed: Seed, block: Block) -> list[Quad]:
 
 def kiosk(seed: Seed, block: Block) -> list[Quad]:
     """A news stand, bill board or bin covered with posters."""
-    size = (block.length_m, block.width_m, block.top_m - block.bottom_m)
-    length, width, height = (round(side_m * PX_PER_M) for side_m in size)
-    sides, ends = (
-        painted("kiosk", (across, height), (*seed, k), _paint_kiosk, (70, 96, 84))
-        for k, across in ((1, length), (2, width))
-    )
+    sides, ends = _painted_sides("kiosk", seed, block, _paint_kiosk)
     return block.quads(sides, ends, plain("kiosk roof", (84, 92, 84), 8, seed[-1]))
 
 
 def balcony(seed: Seed, block: Block) -> list[Quad]:
     """A balcony with a stone slab and an iron railing before a shaded wall."""
-    size = (block.length_m, block.width_m, block.top_m - block.bottom_m)
-    length, width, height = (round(side_m * PX_PER_M) for side_m in size)
-    front, ends = (
-        painted("railing", (across, height), (*seed, k), _paint_railing) for k, across in ((1, length), (2, width))
-    )
+    front, ends = _painted_sides("railing", seed, block, _paint_railing)
     return block.quads(front, ends, plain("balcony floor", (170, 160, 146), 10, seed[-1]))
 
 
@@ -95,6 +88,13 @@ def awning(seed: Seed, foot_m: Float, outward: Float, width_m: float) -> list[Qu
     return [top, below, flap]
 
 
+def _painted_sides(name: str, seed: Seed, block: Block, paint: Callable[[Canvas], None]) -> tuple[Texture, Texture]:
+    """Textures of a block's long sides and of its ends."""
+    height = round((block.top_m - block.bottom_m) * PX_PER_M)
+    sides = painted(name, (round(block.length_m * PX_PER_M), height), (*seed, 1), paint)
+    return sides, painted(f"{name} end", (round(block.width_m * PX_PER_M), height), (*seed, 2), paint)
+
+
 def _paint_sign(canvas: Canvas) -> None:
     rng, (width, height) = canvas.rng, canvas.size
     ground, ink = (VIVID[i] for i in rng.choice(5, 2, replace=False))
@@ -106,6 +106,7 @@ def _paint_sign(canvas: Canvas) -> None:
 
 def _paint_kiosk(canvas: Canvas) -> None:
     rng, (width, height) = canvas.rng, canvas.size
+    canvas.pixels[:] = (70, 96, 84)
     canvas.stain(0.07, 80, 2, 0.7)
     for _ in range(int(width * height / 4200)):
         w = canvas.px(rng.uniform(0.3, 0.6))

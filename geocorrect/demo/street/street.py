@@ -69,12 +69,10 @@ def build_street(plan: StreetPlan) -> Street:
     """Everything in the street that does not move; the same plan gives the same street."""
     street = Street(plan)
     (low, high), (start, end) = plan.ends_m, plan.side_street_m
-    rows = (
-        row_of_buildings((plan.seed, 1), (low, high), -1.0, FACADE_M, 2),
-        row_of_buildings((plan.seed, 2), (low, start), +1.0, FACADE_M, 1),
-        row_of_buildings((plan.seed, 3), (end, high), +1.0, FACADE_M, 31),
-    )
-    for building in (building for row in rows for building in row):
+    right = row_of_buildings((plan.seed, 1), (low, high), -1.0, FACADE_M, 2)
+    left = row_of_buildings((plan.seed, 2), (low, start), +1.0, FACADE_M, 1)
+    left_beyond = row_of_buildings((plan.seed, 3), (end, high), +1.0, FACADE_M, 31)
+    for building in (*right, *left, *left_beyond):
         street.quads += building.quads(plan.px_per_m)
         street.building_outlines_m.append(building.footprint_m)
         street.building_shadows_m.append(building.shadow_m)

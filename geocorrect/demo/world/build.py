@@ -14,10 +14,10 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from geocorrect.demo.world.plan import SIZES, WorldPlan
@@ -85,23 +85,18 @@ def _build(folder: Path, plan: WorldPlan, identity: dict[str, Any], workers: int
     """Everything into a folder beside the final one, which it replaces in one rename."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        unfinished.chmod(0o755)
-    except OSError as error:
-        raise OutputError(f"{folder}: the demo world cannot be written ({error.strerror})") from None
-    try:
-        _write(unfinished, plan, workers, progress)
-        files = _checksums(unfinished)
-        content = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
-        manifest = json.dumps({**identity, "content": content, "files": files}, indent=1, sort_keys=True)
-        (unfinished / MANIFEST).write_text(manifest + "\n", encoding="utf-8")
-        if folder.exists():
-            shutil.rmtree(folder)
-        unfinished.rename(folder)
+        with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent, ignore_cleanup_errors=True) as beside:
+            unfinished = Path(beside) / folder.name
+            _write(unfinished, plan, workers, progress)
+            files = _checksums(unfinished)
+            content = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+            manifest = json.dumps({**identity, "content": content, "files": files}, indent=1, sort_keys=True)
+            (unfinished / MANIFEST).write_text(manifest + "\n", encoding="utf-8")
+            if folder.exists():
+                shutil.rmtree(folder)
+            unfinished.rename(folder)
     except OSError as error:
         raise OutputError(f"{folder}: the demo world cannot be written ({error})") from None
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _write(folder: Path, plan: WorldPlan, workers: int, progress: Progress | None) -> None:

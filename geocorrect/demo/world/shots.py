@@ -18,6 +18,7 @@ ALONG_STREET_HEADING_DEG = 90.0
 """Heading of the street's x axis in street axes, where y plays the part of north."""
 FIRST_CAPTURE_MS = 1_718_006_400_000  # 2024-06-10 08:00 UTC
 CLEARANCE_M = 0.45
+"""Nobody stands closer to a car or a piece of furniture."""
 
 
 @dataclass(frozen=True)
@@ -136,15 +137,11 @@ def _standing(
     heading = ALONG_STREET_HEADING_DEG + (0 if plan.direction > 0 else 180) + turn
     ahead = np.array([np.sin(np.radians(heading)), np.cos(np.radians(heading))])
     places = [np.array([x + plan.direction * 0.6 * step, y]) for step in range(20)]
-    apart = [place for place in places if not any(_touches(place, outline) for outline in obstacles_m)]
+    obstacles = [Polygon(outline) for outline in obstacles_m]
+    apart = [place for place in places if all(o.distance(Point(place)) >= CLEARANCE_M for o in obstacles)]
     free = [place for place in apart if not any(_blocks(place, ahead, outline) for outline in obstacles_m)]
     here = (free or apart)[0]
     return Pose(rotation_from_heading(heading, pitch, roll), np.array([*here, height]))
-
-
-def _touches(here: Float, outline_m: Float) -> bool:
-    """Whether a footprint is within arm's reach."""
-    return bool(Polygon(outline_m).distance(Point(here)) < CLEARANCE_M)
 
 
 def _blocks(here: Float, ahead: Float, outline_m: Float) -> bool:
