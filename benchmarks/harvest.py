@@ -4,7 +4,7 @@
 
 A fake server in a process of its own answers after a fixed latency. *Baseline* is the least a correct client
 does, one request after the other on one connection: sequences, batches of 50, pictures, written without fsync or
-checks. *Harvest* is `harvest_area`: discovery by tiles, verification of every picture, fsync, a GeoPackage catalog.
+checks. *Harvest* is `run_harvest`: discovery by tiles, verification of every picture, fsync, a GeoPackage catalog.
 Prints images per second (median, smallest and largest of the repeats), the ratio of the medians, requests against the
 least that the recipe needs, and peak memory.
 """

@@ -1,4 +1,4 @@
-"""The main job on the synthetic street: the ordinary pipeline from anchors and API to catalog and GeoJSON, then judged.
+"""The main job on the synthetic street: the ordinary pipeline from anchors and API to catalog and GeoJSON, then scored.
 
 OUT/world/                  the synthetic data (see demo.world)
 OUT/geocorrect.toml         the configuration, ready for `geocorrect -c`
@@ -32,8 +32,7 @@ from geocorrect.demo.world.build import DemoWorld, build_world
 from geocorrect.errors import ExitCode, Status, UsageError
 from geocorrect.export.geojson import write_geojson
 from geocorrect.harvest.area import Area
-from geocorrect.harvest.harvest import HarvestPlan, harvest_area
-from geocorrect.harvest.mapillary.client import MapillaryClient
+from geocorrect.harvest.harvest import HarvestPlan, run_harvest
 from geocorrect.harvest.report import HarvestReport
 from geocorrect.io.atomic_file import write_atomically
 from geocorrect.jobs.report import CorrectReport
@@ -119,7 +118,7 @@ def run_demo(options: DemoOptions, say: Say, progress: Progress) -> DemoOutcome:
         outcome = correct_due(settings, catalog, on_progress=progress)
         if outcome.exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
             return DemoOutcome({}, outcome.n_computed, report, outcome.exit_code)
-        return _judge(options, world, catalog, outcome, report, time.monotonic() - started_s)
+        return _score(options, world, catalog, outcome, report, time.monotonic() - started_s)
 
 
 def _configuration(options: DemoOptions) -> Settings:
@@ -152,11 +151,10 @@ def _harvest(settings: Settings, catalog: Catalog, world: DemoWorld) -> HarvestR
     area = Area.from_box(min(lon) - margin, min(lat) - margin, max(lon) + margin, max(lat) + margin)
     with FakeMapillaryServer(world.metadata, world.photos) as service:
         options = replace(settings.harvest, graph_url=service.graph_url, tiles_url=service.tiles_url)
-        with MapillaryClient(options, FAKE_TOKEN) as client:
-            return harvest_area(HarvestPlan(area, settings.images.folder), client, catalog)
+        return run_harvest(options, HarvestPlan(area, settings.images.folder), catalog, token=FAKE_TOKEN)
 
 
-def _judge(
+def _score(
     options: DemoOptions,
     world: DemoWorld,
     catalog: Catalog,

@@ -70,7 +70,6 @@ def test_everything_optional_may_be_absent() -> None:
     assert list(part.shots) == ["shot0"]
     assert part.reference is None
     assert part.camera(part.shots["shot0"], 640, 480) is None
-    assert part.points_m.shape == (0, 3)
 
 
 def test_rigs_are_composed() -> None:

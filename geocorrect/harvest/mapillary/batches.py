@@ -17,14 +17,17 @@ _BLAME_ONE = frozenset({ErrorKind.NOT_FOUND, ErrorKind.TOO_MUCH_DATA, ErrorKind.
 
 @dataclass
 class Answers:
-    """What the service said: records by image id, ids that do not exist, and ids that it would not answer for."""
+    """What the service said about some images; each id is in exactly one of the three."""
 
     records: dict[str, Json] = field(default_factory=dict)
+    """Metadata by image id."""
     gone: list[str] = field(default_factory=list)
+    """Ids that do not exist."""
     failed: dict[str, str] = field(default_factory=dict)
+    """Ids that it would not answer for, with the reason."""
 
     def add(self, other: Answers) -> None:
-        """Take over another batch."""
+        """Include another batch."""
         self.records.update(other.records)
         self.gone += other.gone
         self.failed.update(other.failed)
@@ -38,14 +41,17 @@ class BatchReader:
         self._batches_refused = False
 
     def ask_for(self, image_ids: Sequence[str]) -> Answers:
-        """Metadata of up to one batch of images. Each id ends up in exactly one of the three parts of the answer."""
+        """Metadata of up to one batch of images."""
         if len(image_ids) == 1 or self._batches_refused:
             return self._singly(image_ids)
         try:
             entries = self._client.images_by_id(image_ids, ALL_FIELDS)
         except RequestError as failure:
             if failure.kind in _BLAME_ONE:
-                return self._halves(image_ids)
+                middle = len(image_ids) // 2
+                answers = self.ask_for(image_ids[:middle])
+                answers.add(self.ask_for(image_ids[middle:]))
+                return answers
             if failure.kind is not ErrorKind.REFUSED:
                 return Answers(failed=dict.fromkeys(image_ids, str(failure)))
             self._batches_refused = True
@@ -54,12 +60,6 @@ class BatchReader:
         answers = Answers({str(entry["id"]): entry for entry in entries if str(entry.get("id")) in wanted})
         # The service may leave images out without a word; each is asked for by name before it is believed gone.
         answers.add(self._singly([image_id for image_id in image_ids if image_id not in answers.records]))
-        return answers
-
-    def _halves(self, image_ids: Sequence[str]) -> Answers:
-        middle = len(image_ids) // 2
-        answers = self.ask_for(image_ids[:middle])
-        answers.add(self.ask_for(image_ids[middle:]))
         return answers
 
     def _singly(self, image_ids: Sequence[str]) -> Answers:

@@ -1,7 +1,8 @@
-"""What can be wrong with an answer, and which kind of trouble it is.
+"""What an answer of the service means: its content, or one kind of failure.
 
-The service's HTTP status and `type` field do not say what happened (a timeout comes as 400 OAuthException, a bad token
-as 500, a rate limit as 403), so an answer is judged by code, subcode and message, and authorisation comes first.
+HTTP status and the `type` field do not say what happened (a timeout comes as 400 OAuthException, a bad token as 500, a
+rate limit as 403), so answers are classified by code, subcode and message, and authorisation comes first
+(docs/mapillary_api.md, "Errors").
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, Literal
 from geocorrect.log import redact
 
 Role = Literal["graph", "tiles", "cdn"]
+"""Which host is asked: metadata API, vector tiles, image host."""
 
 _BOM = b"\xef\xbb\xbf"
 _FIELD = re.compile(r"nonexisting field \(([A-Za-z0-9_]+)\)")
@@ -45,12 +47,16 @@ RETRYABLE = frozenset(
 
 @dataclass(eq=False)
 class RequestError(Exception):
-    """A request that did not bring what was asked for. `detail` is redacted; retry_after_s is nan when not told."""
+    """A request that did not bring what was asked for."""
 
     kind: ErrorKind
+    """What to do about it."""
     detail: str
+    """What the service said; secrets are redacted."""
     retry_after_s: float = float("nan")
+    """The wait that the service asks for; nan when it does not say."""
     field_name: str | None = None
+    """UNKNOWN_FIELD: the field."""
 
     def __post_init__(self) -> None:
         self.detail = redact(self.detail)
@@ -82,26 +88,20 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def classify_response(role: Role, status: int, body: bytes) -> RequestError | None:
     """What is wrong with an answer, or None. An `error` key counts whatever the status says."""
-    envelope = _error_envelope(body) if role != "cdn" else None
-    if envelope is not None:
-        return _classify_error(envelope, status)
+    error = _error_object(body) if role != "cdn" else None
+    if error is not None:
+        code, subcode, message = error.get("code"), error.get("error_subcode"), str(error.get("message", ""))
+        text = f"{message or 'no message'} (code {code}, subcode {subcode}, HTTP {status})"
+        unknown = _FIELD.search(message)
+        kind = _kind_of_error(code, subcode, message.lower(), status, unknown is not None)
+        return RequestError(kind, text, field_name=unknown[1] if unknown and kind is ErrorKind.UNKNOWN_FIELD else None)
     if status in (200, 204) or (status == 404 and role == "tiles"):
         return None
     text = f"HTTP {status} from {role}: {body[:200].decode('utf-8', 'replace').strip()!r}"
-    if status == 429:
-        return RequestError(ErrorKind.RATE_LIMITED, text)
-    if role == "cdn" and status in (403, 404, 410):
-        return RequestError(ErrorKind.EXPIRED_URL, text)
-    if status in (401, 407):
-        return RequestError(ErrorKind.UNAUTHORIZED if status == 401 else ErrorKind.TEMPORARY, text)
-    if status == 403:
-        return RequestError(ErrorKind.FORBIDDEN, text)
-    if status >= 500 or status in (408, 425) or 300 <= status < 400:
-        return RequestError(ErrorKind.TEMPORARY, text)
-    return RequestError(ErrorKind.REFUSED, text)
+    return RequestError(_kind_of_status(role, status), text)
 
 
-def _error_envelope(body: bytes) -> dict[str, Any] | None:
+def _error_object(body: bytes) -> dict[str, Any] | None:
     if b'"error"' not in body[:4096]:
         return None
     try:
@@ -112,27 +112,29 @@ def _error_envelope(body: bytes) -> dict[str, Any] | None:
     return error if isinstance(error, dict) else None
 
 
-def _classify_error(error: dict[str, Any], status: int) -> RequestError:
-    code, subcode = error.get("code"), error.get("error_subcode")
-    message = str(error.get("message", ""))
-    text = f"{message or 'no message'} (code {code}, subcode {subcode}, HTTP {status})"
-    lower = message.lower()
-    if code == 190:
-        return RequestError(ErrorKind.UNAUTHORIZED, text)
-    if code == 368 or subcode == 1348007:
-        return RequestError(ErrorKind.BLOCKED, text)
-    if code == 4 or status == 429 or "request limit reached" in lower:
-        return RequestError(ErrorKind.RATE_LIMITED, text)
-    if subcode == 3404014 or code == -2:
-        return RequestError(ErrorKind.QUERY_TIMEOUT, text)
-    if code == 1 and "reduce the amount" in lower:
-        return RequestError(ErrorKind.TOO_MUCH_DATA, text)
-    if match := _FIELD.search(message):
-        return RequestError(ErrorKind.UNKNOWN_FIELD, text, field_name=match.group(1))
-    if code == 100 and (subcode == 33 or "does not exist" in lower):
-        return RequestError(ErrorKind.NOT_FOUND, text)
-    if code in (10, 200):
-        return RequestError(ErrorKind.FORBIDDEN, text)
-    if code in (1, 2) or status >= 500 or status == 200:
-        return RequestError(ErrorKind.TEMPORARY, text)
-    return RequestError(ErrorKind.REFUSED, text)
+def _kind_of_error(code: Any, subcode: Any, message: str, status: int, unknown_field: bool) -> ErrorKind:
+    """The first rule that holds; their order matters."""
+    rules = (
+        (code == 190, ErrorKind.UNAUTHORIZED),
+        (code == 368 or subcode == 1348007, ErrorKind.BLOCKED),
+        (code == 4 or status == 429 or "request limit reached" in message, ErrorKind.RATE_LIMITED),
+        (subcode == 3404014 or code == -2, ErrorKind.QUERY_TIMEOUT),
+        (code == 1 and "reduce the amount" in message, ErrorKind.TOO_MUCH_DATA),
+        (unknown_field, ErrorKind.UNKNOWN_FIELD),
+        (code == 100 and (subcode == 33 or "does not exist" in message), ErrorKind.NOT_FOUND),
+        (code in (10, 200), ErrorKind.FORBIDDEN),
+        (code in (1, 2) or status >= 500 or status == 200, ErrorKind.TEMPORARY),
+    )
+    return next((kind for holds, kind in rules if holds), ErrorKind.REFUSED)
+
+
+def _kind_of_status(role: Role, status: int) -> ErrorKind:
+    """The first rule that holds, for answers without an error object."""
+    rules = (
+        (status == 429, ErrorKind.RATE_LIMITED),
+        (role == "cdn" and status in (403, 404, 410), ErrorKind.EXPIRED_URL),
+        (status == 401, ErrorKind.UNAUTHORIZED),
+        (status == 403, ErrorKind.FORBIDDEN),
+        (status >= 500 or status in (407, 408, 425) or 300 <= status < 400, ErrorKind.TEMPORARY),
+    )
+    return next((kind for holds, kind in rules if holds), ErrorKind.REFUSED)
