@@ -1,7 +1,7 @@
-"""One absolute pose from the lifted matches of all anchors together: LO-RANSAC over the pool, then its covariance.
+"""A rival of the joint estimator: one absolute pose from the lifted matches of all anchors, by PoseLib's LO-RANSAC.
 
-Depth is taken at its word here, so this is the right estimator for measured depth (LiDAR) and the initialiser and the
-baseline of everything better.
+Depth is taken as it is, which suits measured depth (LiDAR). The covariance is a consider covariance: the smooth errors
+of matcher, lens and depth are not estimated but pushed through the linearised estimator, and add their variance.
 """
 
 from __future__ import annotations
@@ -14,14 +14,9 @@ from numpy.typing import NDArray
 from geocorrect.errors import Reason
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
+from geocorrect.geometry.so3 import skew
 from geocorrect.localize import pnp
-from geocorrect.localize.covariance import (
-    at_query,
-    consider_covariance,
-    cosine_basis,
-    projection_jacobians,
-    wave_amplitudes,
-)
+from geocorrect.localize.covariance import cosine_basis, georeference_covariance, wave_amplitudes
 from geocorrect.localize.observations import Observations, focal_px
 from geocorrect.localize.options import CovarianceOptions, LocalizeOptions, pixel_scale
 from geocorrect.localize.solution import AnchorFit, Solution
@@ -163,18 +158,37 @@ def _block_columns(own: Sequence[Float]) -> list[Float]:
     return columns
 
 
-def georeference_covariance(
-    observations: Sequence[Observations], fits: Sequence[AnchorFit], position_m: Float
-) -> Float:
-    """(6, 6) the anchors' own pose covariance at the query: common to neighbouring anchors, so averaged, not divided.
+def projection_jacobians(world_from_cam: Pose, points_m: Float, focal_px: float) -> tuple[Float, Float]:
+    """Derivatives of (x/z, y/z)·focal of world points (N, 3).
 
-    Zero where no anchor carries a covariance (the catalog then says so by the alignment's missing covariance).
+    Returns (by_pose (N, 2, 6) for a world-side perturbation (m, rad), by_point (N, 2, 3) per metre in the
+    world).
     """
-    total, weight = np.zeros((6, 6)), 0.0
-    for o, fit in zip(observations, fits, strict=True):
-        if o.anchor.world_from_cam.covariance is None:
-            continue
-        share = float(fit.inliers.sum())
-        total += share * at_query(o.anchor.world_from_cam, o.anchor.world_from_cam.covariance, position_m)
-        weight += share
-    return total / weight if weight > 0 else total
+    r = world_from_cam.rotation.as_matrix()
+    offset = points_m - world_from_cam.translation_m
+    x, y, z = (offset @ r).T
+    by_cam = np.zeros((len(points_m), 2, 3))
+    by_cam[:, 0, 0] = by_cam[:, 1, 1] = focal_px / z
+    by_cam[:, 0, 2] = -focal_px * x / z**2
+    by_cam[:, 1, 2] = -focal_px * y / z**2
+    by_point = by_cam @ r.T
+    by_pose = np.concatenate([-by_point, by_point @ skew(offset)], axis=2)
+    return by_pose, by_point
+
+
+def consider_covariance(information: Float, weighted_jacobian: Float, nuisances: Sequence[Float]) -> Float | None:
+    """(D, D) covariance H⁻¹ + Σ (H⁻¹ AᵀB)(…)ᵀ; None when the information is singular.
+
+    information: H (D, D). weighted_jacobian: A = W J, (M, D), with W the inverse noise covariance of the residuals.
+    nuisances: matrices B (M, K), the residual's derivative by each considered parameter times that
+    parameter's sigma.
+    """
+    if not np.isfinite(information).all() or np.linalg.cond(information) > 1e14:
+        return None
+    inverse = np.linalg.inv(information)
+    total = inverse.copy()
+    for nuisance in nuisances:
+        shift = inverse @ (weighted_jacobian.T @ nuisance)
+        total += shift @ shift.T
+    symmetric: Float = (total + total.T) / 2.0
+    return symmetric

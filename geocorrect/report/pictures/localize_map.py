@@ -43,7 +43,7 @@ def draw_map(axes: Any, query: Query, localization: LocalizationResult, views: S
             axes.annotate("", (0, 0), there, arrowprops={"arrowstyle": "->", "color": "0.35"})
     if pose is not None:
         accepted = isinstance(localization.result, Correction)
-        colour, label = (CORRECTED, "corrected") if accepted else ("0.4", "judged and rejected")
+        colour, label = (CORRECTED, "corrected") if accepted else ("0.4", "found, but rejected")
         _wedge(axes, pose, np.zeros(2), colour, 1.4 * size_m)
         axes.plot(0, 0, "o", color=colour, label=label)
         _ellipse(axes, pose, ELLIPSE_95, 1.0, label="95 % ellipse")

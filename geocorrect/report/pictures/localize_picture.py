@@ -110,9 +110,9 @@ class _Pair:
             none = np.zeros(0, bool)
             title = "no anchor has matches that two views of a static scene can explain"
             return cls(photo, title, np.zeros((0, 2)), np.zeros((0, 2)), none, none)
-        judged = _judged(facts)
-        best = int(np.argmax([inlier.sum() or len(inlier) * 1e-6 for inlier, _ in judged]))
-        o, (inlier, rejected) = used[best], judged[best]
+        masks = _masks(facts)
+        best = int(np.argmax([inlier.sum() or len(inlier) * 1e-6 for inlier, _ in masks]))
+        o, (inlier, rejected) = used[best], masks[best]
         view = next(view for view in facts.views if view.anchor.id == o.anchor.id)
         anchor, anchor_scale = _at_height(view.pixels)
         gap = np.full((HEIGHT_PX, 12, 3), 255, np.uint8)
@@ -126,7 +126,7 @@ class _Pair:
         )
 
 
-def _judged(facts: PictureFacts) -> list[tuple[Bool, Bool]]:
+def _masks(facts: PictureFacts) -> list[tuple[Bool, Bool]]:
     """Per anchor (inlier, rejected) of its matches; without a pose all are rejected."""
     solution, used = facts.localization.solution, facts.localization.observations
     if solution is None:
@@ -157,7 +157,7 @@ def _draw_residuals(figure: Any, axes: Any, facts: PictureFacts) -> None:
         return
     raw_px, residual = _residuals(facts.query, facts.localization.observations, solution)
     px = upright.moved(raw_px)
-    inlier, rejected = (np.concatenate(parts) for parts in zip(*_judged(facts), strict=True))
+    inlier, rejected = (np.concatenate(parts) for parts in zip(*_masks(facts), strict=True))
     axes.plot(*px[rejected].T, "x", color=OUTLIER, markersize=3, alpha=0.4)
     top = float(max(np.percentile(residual[inlier], 95), 0.5)) if inlier.any() else 1.0
     dots = axes.scatter(*px[inlier].T, c=residual[inlier], s=8, cmap="viridis_r", vmin=0, vmax=top)
