@@ -14,16 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
-from geocorrect.geometry.pose import Pose
+from geocorrect.geometry.pose import Float, Pose
 from geocorrect.geometry.similarity import Similarity
 from geocorrect.geometry.so3 import skew
 from geocorrect.io.text_file import read_json
-
-Float = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

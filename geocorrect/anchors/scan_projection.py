@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import minimum_filter1d
 
 from geocorrect.geometry.camera import Camera
-from geocorrect.geometry.pose import Pose
+from geocorrect.geometry.pose import Float, Pose
 
-Float = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 MIN_DEPTH_M = 0.5

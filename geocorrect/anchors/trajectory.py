@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from geocorrect.anchors.readers.timestamps import (
@@ -20,10 +19,9 @@ from geocorrect.anchors.readers.timestamps import (
     seconds_text,
 )
 from geocorrect.errors import InputError
-from geocorrect.geometry.pose import Pose, interpolate
+from geocorrect.geometry.pose import Float, Pose, interpolate
 from geocorrect.io.text_file import read_text
 
-Float = NDArray[np.float64]
 DEFAULT_MAX_GAP_S = 0.5
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geocorrect.anchors.readers.timestamps import Nanoseconds
 from geocorrect.anchors.readers.vbr_calibration import RigCamera
@@ -18,9 +17,7 @@ from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
 from geocorrect.georeference.landmarks.click import Click
-from geocorrect.georeference.problem import ClickedImage, Mask, Priors, Problem
-
-Float = NDArray[np.float64]
+from geocorrect.georeference.problem import ClickedImage, Float, Mask, Priors, Problem
 
 
 @dataclass(frozen=True)

@@ -135,14 +135,10 @@ def store(
         return []
     if inputs.calibration is None:
         raise UsageError("--images need --calibration vbr_calib.yaml")
-    if any(not _is_identity(drive.shared_from_local) for drive in result.drives):
+    if any(not np.allclose(drive.shared_from_local.matrix, np.eye(4), 0.0, 1e-12) for drive in result.drives):
         raise UsageError("--images with --link: add each sequence by `anchors add` with its own alignment")
     added = []
     for folder, trajectory in zip(images, inputs.trajectories, strict=True):
         anchors = read_vbr(folder, inputs.calibration, trajectory, result.alignment, vbr)
         added.append(add_anchors_to(sink, result.alignment, anchors, details))
     return added
-
-
-def _is_identity(pose: Pose) -> bool:
-    return bool(np.abs(pose.matrix - np.eye(4)).max() < 1e-12)

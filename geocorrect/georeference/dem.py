@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
+from geocorrect.anchors.readers.place import height_on_ellipsoid_m
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import crs_from_wgs84
-from geocorrect.geometry.vertical import ellipsoidal_height_m
 
 Float = NDArray[np.float64]
 
@@ -38,7 +38,7 @@ class ElevationModel:
         value = float(map_coordinates(self.band, [[row], [column]], order=1, cval=np.nan)[0])
         if not np.isfinite(value):
             return float("nan")
-        return float(ellipsoidal_height_m(lon_deg, lat_deg, value, self.height_reference, self.undulation_m))
+        return height_on_ellipsoid_m("DEM", lon_deg, lat_deg, value, self.height_reference, self.undulation_m)
 
 
 def read_dem(path: Path, height_reference: str = "unknown", undulation_m: float = float("nan")) -> ElevationModel:
@@ -61,8 +61,5 @@ def read_dem(path: Path, height_reference: str = "unknown", undulation_m: float 
             crs, inverse = raster.crs.to_wkt(), tuple((~raster.transform)[:6])
     except RasterioError as error:
         raise InputError(f"{path}: not a readable raster ({error})") from None
-    try:
-        ellipsoidal_height_m(0.0, 0.0, 0.0, height_reference, undulation_m)
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from None
+    height_on_ellipsoid_m(str(path), 0.0, 0.0, 0.0, height_reference, undulation_m)
     return ElevationModel(crs, inverse, band, height_reference, undulation_m)

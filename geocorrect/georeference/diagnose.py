@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geocorrect.anchors.alignment import Alignment
 from geocorrect.georeference.build import ClickedDrive, track_of
-from geocorrect.georeference.problem import Problem, Solution
+from geocorrect.georeference.problem import Float, Problem, Solution
 from geocorrect.georeference.result import Finding
-
-Float = NDArray[np.float64]
 
 MIN_INLIERS = 4
 MIN_INLIER_SHARE = 0.5

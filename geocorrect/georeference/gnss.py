@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from geocorrect.anchors.alignment import Alignment, covariance_at_origin, point_jacobian
+from geocorrect.anchors.readers.place import height_on_ellipsoid_m
 from geocorrect.anchors.readers.rows import read_rows
 from geocorrect.anchors.readers.timestamps import Nanoseconds, nanoseconds_from_seconds
 from geocorrect.anchors.trajectory import Trajectory
@@ -17,7 +18,6 @@ from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.similarity import DegenerateError, Similarity, umeyama
 from geocorrect.geometry.so3 import skew
-from geocorrect.geometry.vertical import ellipsoidal_height_m
 
 Float = NDArray[np.float64]
 
@@ -83,12 +83,11 @@ def read_gnss(path: Path, options: GnssOptions) -> GnssFixes:
             raise InputError(f"{row.where}: longitude {lon:g}, latitude {lat:g} is no position (swapped, or no fix)")
         try:
             times.append(nanoseconds_from_seconds(row.text("time_s")))
-            height = float(
-                ellipsoidal_height_m(lon, lat, row.number("height_m"), options.height_reference, options.undulation_m)
-            )
         except ValueError as error:
             raise InputError(f"{row.where}: {error}") from None
-        values.append([lon, lat, height, row.number_or("sigma_m", options.sigma_m)])
+        height_m = row.number("height_m")
+        height_m = height_on_ellipsoid_m(row.where, lon, lat, height_m, options.height_reference, options.undulation_m)
+        values.append([lon, lat, height_m, row.number_or("sigma_m", options.sigma_m)])
     return GnssFixes(np.array(times, np.int64), *np.array(values).T)
 
 

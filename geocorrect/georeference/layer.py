@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geocorrect.errors import InputError
+from geocorrect.georeference.problem import Float
 from geocorrect.georeference.result import Georeference
 from geocorrect.io.atomic_file import atomic_path
 
-Float = NDArray[np.float64]
 TRACK_POINTS = 400
 
 
@@ -38,8 +37,8 @@ def layer_features(result: Georeference) -> list[dict[str, Any]]:
         properties = {
             "image": click.image,
             "click": click.index,
-            "u_px": click.click.u_px,
-            "v_px": click.click.v_px,
+            "u_px": click.u_px,
+            "v_px": click.v_px,
             "residual_px": _rounded(click.residual_px),
             "residual_m": _rounded(click.residual_m),
             "outlier": click.outlier,

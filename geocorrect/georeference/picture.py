@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from geocorrect.georeference.problem import Float
 from geocorrect.georeference.result import Georeference
 from geocorrect.io.atomic_file import atomic_path
-
-Float = NDArray[np.float64]
 
 MAGNIFICATION = 10.0
 MARGIN_M = 30.0
@@ -37,7 +35,7 @@ def draw_georeference(result: Georeference, path: Path, magnification: float = M
     s = result.alignment.world_from_local
     figure.suptitle(
         f"{result.method}: {result.n_outliers} of {len(result.clicks)} clicks are outliers, "
-        f"median of the rest {result.median_residual_m():.2f} m, scale {s.scale:.4f}, largest shift without one image "
+        f"median of the rest {result.median_residual_m:.2f} m, scale {s.scale:.4f}, largest shift without one image "
         f"{result.camera_position_shift_m:.2f} m"
     )
     with atomic_path(path) as unfinished:

@@ -7,21 +7,27 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geocorrect.anchors.alignment import Alignment
 from geocorrect.georeference.build import ClickedDrive, track_of
-from geocorrect.georeference.landmarks.click import Click
-from geocorrect.georeference.problem import Problem
+from geocorrect.georeference.problem import Float, Problem
 
-Float = NDArray[np.float64]
+NUMBERS = (
+    "camera_position_shift_m", "median_residual_m", "base_height_m", "base_height_sigma_m", "reduced_chi2",
+    "track_sigma_m",
+)  # fmt: skip
+"""Attributes of a georeference that go into its JSON under their own names."""
 
 
 @dataclass(frozen=True, eq=False)
 class ClickResidual:
     """How one click agrees with the alignment."""
 
-    click: Click
+    image: str
+    index: int
+    """Number of the click in its image."""
+    u_px: float
+    v_px: float
     residual_px: float
     """In the image; nan when the mark is out of view."""
     residual_m: float
@@ -31,16 +37,6 @@ class ClickResidual:
     """(2,) the mark in the alignment's frame."""
     reached_m: Float
     """(2,) where the ray meets the ground, likewise."""
-
-    @property
-    def image(self) -> str:
-        """Name of the clicked image."""
-        return self.click.image
-
-    @property
-    def index(self) -> int:
-        """Number of the click in its image."""
-        return self.click.index
 
 
 @dataclass(frozen=True)
@@ -95,6 +91,7 @@ class Georeference:
         """Clicks that the alignment contradicts."""
         return sum(click.outlier for click in self.clicks)
 
+    @property
     def median_residual_m(self) -> float:
         """Median over the clicks that are not outliers."""
         values = [c.residual_m for c in self.clicks if not c.outlier and np.isfinite(c.residual_m)]
@@ -107,24 +104,16 @@ class Georeference:
             "yaw_deg": self.yaw_deg,
             "clicks": [
                 {
-                    "image": click.image,
-                    "index": click.index,
-                    "residual_px": _number(click.residual_px),
-                    "residual_m": _number(click.residual_m),
-                    "outlier": click.outlier,
+                    "image": c.image, "index": c.index, "residual_px": _number(c.residual_px),
+                    "residual_m": _number(c.residual_m), "outlier": c.outlier,
                 }
-                for click in self.clicks
+                for c in self.clicks
             ],
             "leave_one_out_m": {image: _number(shift) for image, shift in self.leave_one_out_m.items()},
-            "camera_position_shift_m": _number(self.camera_position_shift_m),
-            "median_residual_m": _number(self.median_residual_m()),
-            "base_height_m": _number(self.base_height_m),
-            "base_height_sigma_m": _number(self.base_height_sigma_m),
-            "reduced_chi2": _number(self.reduced_chi2),
-            "track_sigma_m": _number(self.track_sigma_m),
+            **{name: _number(getattr(self, name)) for name in NUMBERS},
             "findings": [{"code": f.code, "text": f.text} for f in self.findings],
             **self.facts,
-        }
+        }  # fmt: skip
 
     def track(self, count: int) -> tuple[Float, Float]:
         """((K, 3) some `count` positions along the drives in the alignment's frame, (K,) their predicted plan error).
@@ -139,7 +128,7 @@ class Georeference:
         """Rows of text: image, click, pixel, residual px, residual m, verdict."""
         return [
             (
-                c.image, str(c.index), f"{c.click.u_px:.0f}, {c.click.v_px:.0f}", f"{c.residual_px:.1f}",
+                c.image, str(c.index), f"{c.u_px:.0f}, {c.v_px:.0f}", f"{c.residual_px:.1f}",
                 f"{c.residual_m:.2f}", "OUTLIER" if c.outlier else "",
             )
             for c in self.clicks
@@ -148,7 +137,7 @@ class Georeference:
     def summary(self) -> dict[str, str]:
         """The main numbers, human-readable."""
         return {
-            "median of accepted clicks": f"{self.median_residual_m():.2f} m",
+            "median of accepted clicks": f"{self.median_residual_m:.2f} m",
             "outliers": f"{self.n_outliers} of {len(self.clicks)}",
             "largest shift without one image": f"{self.camera_position_shift_m:.2f} m",
             "scale": f"{self.alignment.world_from_local.scale:.5f}",
@@ -159,4 +148,4 @@ class Georeference:
 
 
 def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+    return value if np.isfinite(value) else None

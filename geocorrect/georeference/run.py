@@ -61,13 +61,16 @@ def georeference(
     findings += weak
     if options.method == "joint":
         _refuse(findings)
-    per_click = zip(
-        clicks, solution.residual_px.tolist(), solution.residual_m.tolist(), solution.outlier.tolist(),
-        problem.target_m[:, :2], solution.reached_m[:, :2], strict=True,
-    )  # fmt: skip
+    residuals = [
+        ClickResidual(
+            c.image, c.index, c.u_px, c.v_px, float(solution.residual_px[k]), float(solution.residual_m[k]),
+            bool(solution.outlier[k]), problem.target_m[k, :2], solution.reached_m[k, :2],
+        )
+        for k, c in enumerate(clicks)
+    ]  # fmt: skip
     return Georeference(
         alignment=alignment,
-        clicks=tuple(ClickResidual(*values) for values in per_click),
+        clicks=tuple(residuals),
         leave_one_out_m=leave_one_out_m(problem, solution, _solver(options, n_starts=2)),
         findings=tuple(findings),
         drives=drives,

@@ -6,10 +6,9 @@ comparison: four or five ground clicks seen at a grazing angle fix a single came
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from geocorrect.anchors.alignment import covariance_at_origin, point_jacobian
@@ -18,17 +17,9 @@ from geocorrect.geometry.similarity import DegenerateError, Similarity, umeyama
 from geocorrect.georeference.joint.model import State
 from geocorrect.georeference.joint.solve import click_errors
 from geocorrect.georeference.joint.starts import level_rotation
-from geocorrect.georeference.problem import Problem, Solution
-
-Float = NDArray[np.float64]
+from geocorrect.georeference.problem import Float, Problem, Solution
 
 MIN_CLICKS_PER_IMAGE = 4
-
-
-@dataclass(frozen=True, eq=False)
-class _Centre:
-    image: int
-    world_m: Float
 
 
 def solve_umeyama(problem: Problem) -> Solution:
@@ -37,16 +28,16 @@ def solve_umeyama(problem: Problem) -> Solution:
     Residuals, like those of the joint method, are those of the final alignment, so that the two tables compare.
     """
     origin = np.append(problem.target_m[:, :2].mean(axis=0), 0.0)
-    centres = [c for image in range(len(problem.images)) if (c := _camera_centre(problem, image, origin)) is not None]
+    found = [(image, _camera_centre(problem, image, origin)) for image in range(len(problem.images))]
+    centres = {image: centre for image, centre in found if centre is not None}
     if len(centres) < 3:
         raise InputError(
             f"{len(centres)} images have the {MIN_CLICKS_PER_IMAGE} clicks that planar PnP needs; the umeyama method "
             "needs 3 such images (the joint method does with less)"
         )
     level = level_rotation(problem.up_local)
-    local = level.apply(np.array([problem.images[c.image].local_from_cam.translation_m for c in centres]))
-    world = np.array([c.world_m for c in centres])
-    flat = np.array([1.0, 1.0, 0.0])
+    camera_m = np.array([problem.images[image].local_from_cam.translation_m for image in centres])
+    local, world, flat = level.apply(camera_m), np.array(list(centres.values())), np.array([1.0, 1.0, 0.0])
     try:
         plan = umeyama(world * flat, local * flat, "similarity")
     except DegenerateError as error:
@@ -56,10 +47,10 @@ def solve_umeyama(problem: Problem) -> Solution:
     lift = float(np.median(world[:, 2] - plan.scale * local[:, 2]))
     shift = plan.translation_m + origin + np.array([0.0, 0.0, lift])
     transform = Similarity(plan.scale, plan.rotation * level, shift)
-    return _as_solution(problem, transform, world[:, :2] + origin[:2], centres)
+    return _as_solution(problem, transform, world[:, :2] + origin[:2], camera_m)
 
 
-def _camera_centre(problem: Problem, image: int, origin: Float) -> _Centre | None:
+def _camera_centre(problem: Problem, image: int, origin: Float) -> Float | None:
     """World position of a camera by planar PnP on its own clicks, relative to origin; None with too few clicks."""
     import cv2
 
@@ -73,29 +64,22 @@ def _camera_centre(problem: Problem, image: int, origin: Float) -> _Centre | Non
         points - middle, rays[:, :2] / rays[:, 2:], np.eye(3), None, flags=cv2.SOLVEPNP_IPPE
     )
     for turn, shift in zip(turns[:found], shifts[:found], strict=True):
-        centre = -Rotation.from_rotvec(turn.ravel()).inv().apply(shift.ravel()) + middle
+        centre: Float = -Rotation.from_rotvec(turn.ravel()).inv().apply(shift.ravel()) + middle
         if np.isfinite(centre).all() and centre[2] > 0:
-            return _Centre(image, centre)
+            return centre
     return None
 
 
-def _as_solution(problem: Problem, transform: Similarity, world: Float, centres: list[_Centre]) -> Solution:
-    local = np.array([problem.images[c.image].local_from_cam.translation_m for c in centres])
+def _as_solution(problem: Problem, transform: Similarity, world: Float, local: Float) -> Solution:
     error = (transform.apply(local)[:, :2] - world).ravel()
     variance = float(error @ error) / max(1, len(error) - 4)
     height = float(np.median(transform.apply(local)[:, 2])) - problem.images[0].base_from_cam.translation_m[2]
     state = State(transform, max(height, 0.1), np.zeros((len(problem.images), 3)))
     reached_m, _, residual_px = click_errors(problem, state)
     _, residual_m, _ = click_errors(replace(problem, on_ground=np.ones(len(problem), bool)), state)
-    return Solution(
-        transform,
-        _covariance(problem, transform, local, variance),
-        state.base_height_m,
-        reached_m,
-        residual_m,
-        residual_px,
-        np.zeros(len(problem), bool),
-    )
+    covariance = _covariance(problem, transform, local, variance)
+    outlier = np.zeros(len(problem), bool)
+    return Solution(transform, covariance, state.base_height_m, reached_m, residual_m, residual_px, outlier)
 
 
 def _covariance(problem: Problem, transform: Similarity, local: Float, variance: float) -> Float:

@@ -1,10 +1,12 @@
-"""Reading small text and JSON files: one place for what is said when that fails."""
+"""Reading small text and JSON files and the numbers in them: one place for what is said when that fails."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from geocorrect.errors import InputError
 
@@ -36,3 +38,14 @@ def read_json(path: Path, missing: str = "no such file") -> Any:
         return json.loads(text)
     except ValueError as error:
         raise InputError(f"{path}: not a JSON file ({error})") from None
+
+
+def finite_numbers(what: str, values: Any, count: int) -> list[float]:
+    """Exactly `count` finite numbers; InputError that begins with `what` (file and field) otherwise."""
+    try:
+        numbers = [float(value) for value in values]
+    except (TypeError, ValueError):
+        numbers = []
+    if len(numbers) != count or not np.isfinite(numbers).all():
+        raise InputError(f"{what} must be {count} finite numbers, got {values!r}")
+    return numbers

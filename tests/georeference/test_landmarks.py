@@ -149,7 +149,7 @@ def test_a_pixel_outside_the_frame_names_its_row(tmp_path: Path) -> None:
         (
             "a.json",
             '{"image_indices": [1], "pixel_locations": [[[1]]], "locations": [[[1, 2]]]}',
-            "click 0: expected two",
+            "click 0: pixel must be 2 finite",
         ),
         ("a.json", '{"image_indices": [1], "pixel_locations": [[[1,2]]], "locations": [[[91, 2]]]}', "latitude 91"),
         ("a.json", '{"points": [{"id": "p", "position": {}, "observations": []}]}', "point p: not an OpenSfM"),

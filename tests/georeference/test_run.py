@@ -49,7 +49,7 @@ def joint(drive: ClickedDrive) -> Georeference:
 @pytest.mark.data
 def test_real_clicks_two_are_bad_and_the_rest_agree(joint: Georeference) -> None:
     assert {(c.image, c.index) for c in joint.clicks if c.outlier} == {("1631", 2), ("7717", 2)}
-    assert joint.median_residual_m() <= 0.5
+    assert joint.median_residual_m <= 0.5
     assert joint.camera_position_shift_m <= 0.25
     assert set(joint.leave_one_out_m) == {"649", "1631", "2764", "7717", "11373"}
     assert joint.base_height_m == pytest.approx(2.08, abs=0.15)
@@ -66,7 +66,7 @@ def test_real_clicks_alone_find_the_scale(drive: ClickedDrive) -> None:
 @pytest.mark.data
 def test_the_reference_method_shows_its_own_residuals(drive: ClickedDrive, joint: Georeference) -> None:
     reference = georeference([drive], GeoreferenceOptions(method="umeyama"))
-    assert reference.median_residual_m() > 5 * joint.median_residual_m()
+    assert reference.median_residual_m > 5 * joint.median_residual_m
     assert reference.camera_position_shift_m > 2.0
     assert [f.code for f in reference.findings if f.fatal] == ["weak"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from geocorrect.errors import InputError
-from geocorrect.io.text_file import read_json, read_text
+from geocorrect.io.text_file import finite_numbers, read_json, read_text
 
 
 def test_a_byte_order_mark_is_dropped(tmp_path: Path) -> None:
@@ -36,3 +36,10 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, content: bytes | None, mes
 def test_a_folder_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot be read \(Is a directory\)"):
         read_text(tmp_path)
+
+
+def test_numbers_are_counted_and_finite() -> None:
+    assert finite_numbers("a.txt: size", ["2", 3], 2) == [2.0, 3.0]
+    for wrong in (None, [1], ["x", 1], [1, float("nan")], 7):
+        with pytest.raises(InputError, match="a.txt: size must be 2 finite numbers, got "):
+            finite_numbers("a.txt: size", wrong, 2)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.readers.kitti_calibration import KittiCalibration, read_kitti_calibration
@@ -23,12 +22,10 @@ from geocorrect.anchors.readers.timestamps import utc_from_nanoseconds
 from geocorrect.anchors.scan import KITTI_BIN
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
-from geocorrect.geometry.pose import Pose
+from geocorrect.geometry.pose import Float, Pose
 from geocorrect.geometry.similarity import Similarity
 from geocorrect.io.pixels import image_size
 from geocorrect.records import Anchor, Attribution, LidarScan
-
-Float = NDArray[np.float64]
 
 KITTI_ATTRIBUTION = Attribution(
     "KITTI Vision Benchmark Suite", "https://www.cvlibs.net/datasets/kitti/", "CC BY-NC-SA 3.0"

@@ -9,14 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Camera
-from geocorrect.geometry.pose import Pose
-from geocorrect.io.text_file import read_text
-
-Float = NDArray[np.float64]
+from geocorrect.geometry.pose import Float, Pose
+from geocorrect.io.text_file import finite_numbers, read_text
 
 FOCAL_SIGMA = 3e-4
 """Relative focal error left by the checkerboard calibration (0.2 px of 721 px)."""
@@ -71,10 +68,4 @@ def _read(path: Path) -> dict[str, str]:
 def _values(path: Path, table: dict[str, str], key: str, count: int) -> Float:
     if key not in table:
         raise InputError(f"{path}: key {key} is missing")
-    try:
-        values = np.array([float(text) for text in table[key].split()])
-    except ValueError as error:
-        raise InputError(f"{path}: {key}: {error}") from None
-    if len(values) != count or not np.isfinite(values).all():
-        raise InputError(f"{path}: {key} must be {count} finite numbers, got {table[key].strip()!r}")
-    return values
+    return np.array(finite_numbers(f"{path}: {key}", table[key].split(), count))

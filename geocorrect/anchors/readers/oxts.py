@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from geocorrect.anchors.readers.sensor_folder import SensorFolder
@@ -17,9 +16,8 @@ from geocorrect.anchors.readers.timestamps import NANOSECONDS_PER_SECOND, second
 from geocorrect.anchors.trajectory import DEFAULT_MAX_GAP_S, Trajectory
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
-from geocorrect.geometry.pose import Pose
+from geocorrect.geometry.pose import Float, Pose
 
-Float = NDArray[np.float64]
 COLUMNS = 30
 LAT, LON, ALT, ROLL, PITCH, YAW, VN, VE, VU = 0, 1, 2, 3, 4, 5, 6, 7, 10
 RATES = slice(17, 20)

@@ -14,22 +14,18 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from geocorrect.anchors.alignment import Alignment
+from geocorrect.anchors.readers.place import WGS84_NAMES, height_on_ellipsoid_m, wgs84_place
 from geocorrect.anchors.readers.rows import GEOJSON_SUFFIXES, Row, read_rows
 from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Camera
-from geocorrect.geometry.frame import Frame, grid_convergence_deg, rotation_from_heading, wgs84_from_crs
-from geocorrect.geometry.pose import Pose
+from geocorrect.geometry.frame import Frame, grid_convergence_deg, rotation_from_heading
+from geocorrect.geometry.pose import Float, Pose
 from geocorrect.geometry.similarity import Similarity
-from geocorrect.geometry.vertical import ellipsoidal_height_m
 from geocorrect.io.pixels import image_size
 from geocorrect.records import Anchor
-
-Float = NDArray[np.float64]
-WGS84_NAMES = {"EPSG:4326", "EPSG:4979", "OGC:CRS84"}
 
 
 @dataclass(frozen=True)
@@ -85,22 +81,15 @@ def read_table(path: Path, options: TableOptions | None = None) -> TableAnchors:
 def _place(row: Row, crs: str, options: TableOptions) -> tuple[float, float, float]:
     """(lon deg, lat deg, ellipsoidal height m)."""
     geographic = row.has("lon_deg")
-    x, y = (row.number("lon_deg"), row.number("lat_deg")) if geographic else (row.number("x"), row.number("y"))
     if geographic and crs.upper() not in WGS84_NAMES:
         raise InputError(f"{row.where}: lon_deg, lat_deg are WGS84, but the declared CRS is {crs}; name them x, y")
-    if not geographic or crs.upper() not in WGS84_NAMES:
-        try:
-            lon_arr, lat_arr = wgs84_from_crs(crs, x, y)
-        except ValueError as error:
-            raise InputError(f"{row.where}: {error}") from None
-        x, y = float(lon_arr), float(lat_arr)
-    if not (-180 <= x <= 180 and -90 <= y <= 90):
-        raise InputError(f"{row.where}: longitude {x:g}, latitude {y:g} is not on earth; swapped, or not {crs}?")
-    try:
-        height = ellipsoidal_height_m(x, y, row.number("height_m"), options.height_reference, options.undulation_m)
-    except ValueError as error:
-        raise InputError(f"{row.where}: height_m: {error}") from None
-    return x, y, float(height)
+    x, y = (row.number(name) for name in (("lon_deg", "lat_deg") if geographic else ("x", "y")))
+    lon, lat = wgs84_place(row.where, crs, x, y)
+    height_m = row.number("height_m")
+    height_m = height_on_ellipsoid_m(
+        f"{row.where}: height_m", lon, lat, height_m, options.height_reference, options.undulation_m
+    )
+    return lon, lat, height_m
 
 
 def _anchor(

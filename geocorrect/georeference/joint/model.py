@@ -15,20 +15,20 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from geocorrect.anchors.alignment import point_jacobian
 from geocorrect.geometry.similarity import Similarity
-from geocorrect.georeference.problem import Mask, Problem
-
-Float = NDArray[np.float64]
+from geocorrect.geometry.so3 import skew
+from geocorrect.georeference.problem import Float, Mask, Problem
 
 N_COMMON = 8
 """Common unknowns: translation (3), rotation (3), log scale, base height; then (tilt, tilt, step) per image."""
 TRANSLATION, ROTATION, LOG_SCALE, BASE_HEIGHT = slice(0, 3), slice(3, 6), 6, 7
 UNKNOWN_VARIANCE = 1e12
 MIN_FALL = 1e-3
+MIN_SIGMA = 1e-9
+FREE_HEIGHT_SIGMA_M = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,6 +161,29 @@ def evaluate(problem: Problem, geometry: Geometry, state: State) -> Residuals:
         np.where(visible[:, None, None], per_px, 0.0),
         np.where(visible, d2, np.inf),
     )
+
+
+def prior(problem: Problem, state: State) -> tuple[Float, Float]:
+    """Whitened residuals (K,) and jacobian (K, P) of what is known before any click."""
+    priors, s = problem.priors, state.world_from_local
+    up = s.rotation.apply(problem.up_local)
+    unit = np.eye(N_COMMON + state.ground.size)
+    lean = np.zeros((3, len(unit)))
+    lean[:, ROTATION] = -skew(up)
+    tilt_sigma, ground_tilt_sigma = np.radians([priors.tilt_sigma_deg, priors.ground_tilt_sigma_deg])
+    known = [
+        (up[0], lean[0], tilt_sigma),
+        (up[1], lean[1], tilt_sigma),
+        (np.log(s.scale), unit[LOG_SCALE], priors.scale_sigma),
+        (state.base_height_m - priors.base_height_m, unit[BASE_HEIGHT], priors.base_height_sigma_m),
+    ]
+    if not problem.height_known.any():
+        known.append((s.translation_m[2], unit[2], FREE_HEIGHT_SIGMA_M))
+    ground_sigma = np.tile([ground_tilt_sigma, ground_tilt_sigma, priors.ground_step_sigma_m], len(state.ground))
+    known += zip(state.ground.ravel(), unit[N_COMMON:], ground_sigma, strict=True)
+    value, rows, sigma = (np.array(column) for column in zip(*known, strict=True))
+    sigma = np.maximum(sigma, MIN_SIGMA)
+    return value / sigma, rows / sigma[:, None]
 
 
 def relaxed(problem: Problem, geometry: Geometry, state: State) -> Geometry:

@@ -13,32 +13,15 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
-from geocorrect.geometry.so3 import skew
-from geocorrect.georeference.joint.model import (
-    BASE_HEIGHT,
-    LOG_SCALE,
-    N_COMMON,
-    ROTATION,
-    Geometry,
-    Residuals,
-    State,
-    evaluate,
-    plan_shift_m,
-    relaxed,
-)
-from geocorrect.georeference.problem import Index, Mask, Problem
-
-Float = NDArray[np.float64]
+from geocorrect.georeference.joint.model import Geometry, Residuals, State, evaluate, plan_shift_m, prior, relaxed
+from geocorrect.georeference.problem import Float, Index, Mask, Problem
 
 INLIER_D2 = 9.21
 """99 % of χ² with 2 degrees of freedom: the scale of the robust loss."""
 OUTLIER_D2 = 13.82
 """99.9 % of χ² with 2 degrees of freedom: beyond it a click is called an outlier."""
 GRADUATION = (64.0, 32.0, 16.0, 8.0, 4.0, 2.0, 1.0)
-FREE_HEIGHT_SIGMA_M = 10.0
-MIN_SIGMA = 1e-9
 SAME_BASIN_M = 0.3
 
 
@@ -141,43 +124,15 @@ def _shared_covariance(problem: Problem, linear: Residuals, own: Index) -> Float
     return result.reshape(3 * n, 3 * n)
 
 
-def _prior(problem: Problem, state: State) -> tuple[Float, Float]:
-    """Whitened residuals (K,) and jacobian (K, P) of what is known before any click."""
-    priors, s = problem.priors, state.world_from_local
-    n_unknown = N_COMMON + state.ground.size
-    up = s.rotation.apply(problem.up_local)
-    residual, rows = [], []
-
-    def add(value: float, row: Float, sigma: float) -> None:
-        residual.append(value / max(sigma, MIN_SIGMA))
-        rows.append(row / max(sigma, MIN_SIGMA))
-
-    unit = np.eye(n_unknown)
-    lean = np.zeros((3, n_unknown))
-    lean[:, ROTATION] = -skew(up)
-    tilt_sigma = float(np.radians(priors.tilt_sigma_deg))
-    add(up[0], lean[0], tilt_sigma)
-    add(up[1], lean[1], tilt_sigma)
-    add(float(np.log(s.scale)), unit[LOG_SCALE], priors.scale_sigma)
-    add(state.base_height_m - priors.base_height_m, unit[BASE_HEIGHT], priors.base_height_sigma_m)
-    if not problem.height_known.any():
-        add(s.translation_m[2], unit[2], FREE_HEIGHT_SIGMA_M)
-    ground_tilt_sigma = np.radians(priors.ground_tilt_sigma_deg)
-    ground_sigma = (ground_tilt_sigma, ground_tilt_sigma, priors.ground_step_sigma_m)
-    for k, value in enumerate(state.ground.ravel()):
-        add(float(value), unit[N_COMMON + k], float(ground_sigma[k % 3]))
-    return np.array(residual), np.array(rows)
-
-
 def _normal_equations(problem: Problem, state: State, linear: Residuals, weight: Float) -> tuple[Float, Float, float]:
     """Information (P, P), gradient (P,), cost."""
     rows = np.concatenate([linear.jacobian, linear.residual[:, :, None]], axis=2)
     rows = _whitened(problem, linear, weight, rows)
     jacobian, residual = rows[:, :-1], rows[:, -1]
-    prior, prior_rows = _prior(problem, state)
-    normal = jacobian.T @ jacobian + prior_rows.T @ prior_rows
-    gradient = jacobian.T @ residual + prior_rows.T @ prior
-    return normal, gradient, float(residual @ residual + prior @ prior)
+    known, known_rows = prior(problem, state)
+    normal = jacobian.T @ jacobian + known_rows.T @ known_rows
+    gradient = jacobian.T @ residual + known_rows.T @ known
+    return normal, gradient, float(residual @ residual + known @ known)
 
 
 def _cost(problem: Problem, geometry: Geometry, state: State, linear: Residuals, weight: Float) -> float:
@@ -186,15 +141,14 @@ def _cost(problem: Problem, geometry: Geometry, state: State, linear: Residuals,
     if (~trial.visible & (weight > 1e-3)).any():
         return float("inf")
     rows = _whitened(problem, linear, weight, trial.residual[:, :, None])
-    prior, _ = _prior(problem, state)
-    return float(np.sum(rows**2) + prior @ prior)
+    known, _ = prior(problem, state)
+    return float(np.sum(rows**2) + known @ known)
 
 
 def _finished(problem: Problem, geometry: Geometry, state: State, inlier: Mask) -> Refined:
     linear = evaluate(problem, geometry, state)
     normal, _, cost = _normal_equations(problem, state, linear, inlier * linear.visible.astype(float))
     freedom = max(1, 2 * int(inlier.sum()) - 4)
-    prior, _ = _prior(problem, state)
-    score = float(np.minimum(linear.d2, OUTLIER_D2).sum() + prior @ prior)
-    covariance = np.asarray(np.linalg.inv(normal), np.float64)
-    return Refined(state, inlier, covariance, score, freedom, cost / freedom)
+    known, _ = prior(problem, state)
+    score = float(np.minimum(linear.d2, OUTLIER_D2).sum() + known @ known)
+    return Refined(state, inlier, np.asarray(np.linalg.inv(normal), np.float64), score, freedom, cost / freedom)

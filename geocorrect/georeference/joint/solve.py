@@ -7,29 +7,17 @@ ground, and a small ground disturbance per image.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geocorrect.anchors.alignment import covariance_at_origin
 from geocorrect.errors import InputError
 from geocorrect.geometry.pose import Pose
-from geocorrect.georeference.joint.model import (
-    BASE_HEIGHT,
-    Geometry,
-    State,
-    geometry_of,
-    marks_in_images,
-    plan_shift_m,
-    reach,
-)
+from geocorrect.georeference.joint.model import BASE_HEIGHT, State, geometry_of, marks_in_images, plan_shift_m, reach
 from geocorrect.georeference.joint.refine import Refined, refine
 from geocorrect.georeference.joint.starts import starts
-from geocorrect.georeference.problem import Problem, Solution
-
-Float = NDArray[np.float64]
+from geocorrect.georeference.problem import Float, Problem, Solution
 
 DISTINCT_BASIN_M = 0.5
 
@@ -58,9 +46,13 @@ def solve_joint(problem: Problem, n_starts: int = 5, seed: int = 0) -> Solution:
         optimum = refine(centred, geometry, start, optima)
         optima += [] if optimum is None else [optimum]
     optima.sort(key=lambda optimum: optimum.score)
-    margin, shift_m = _runner_up(geometry, optima)
     solution = _solution(problem, centred, optima[0], world_origin, local_origin)
-    return replace(solution, runner_up_margin=margin, runner_up_shift_m=shift_m)
+    for other in optima[1:]:
+        shift_m = plan_shift_m(optima[0].state.world_from_local, other.state.world_from_local, geometry.camera_m)
+        if shift_m > DISTINCT_BASIN_M:
+            margin = other.score - optima[0].score
+            return replace(solution, runner_up_margin=margin, runner_up_shift_m=shift_m)
+    return solution
 
 
 def _centred(problem: Problem) -> tuple[Problem, Float, Float]:
@@ -75,16 +67,6 @@ def _centred(problem: Problem) -> tuple[Problem, Float, Float]:
         for image, base in zip(problem.images, bases, strict=True)
     )
     return replace(problem, images=images, target_m=problem.target_m - world_origin), world_origin, local_origin
-
-
-def _runner_up(geometry: Geometry, optima: Sequence[Refined]) -> tuple[float, float]:
-    """(cost margin, shift in m) of the best optimum in another place than the winner."""
-    best = optima[0]
-    for other in optima[1:]:
-        shift_m = plan_shift_m(other.state.world_from_local, best.state.world_from_local, geometry.camera_m)
-        if shift_m > DISTINCT_BASIN_M:
-            return other.score - best.score, shift_m
-    return float("inf"), float("nan")
 
 
 def _solution(problem: Problem, centred: Problem, best: Refined, world_origin: Float, local_origin: Float) -> Solution:
@@ -105,16 +87,9 @@ def _solution(problem: Problem, centred: Problem, best: Refined, world_origin: F
     state = replace(flat, world_from_local=transform)
     reached_m, residual_m, residual_px = click_errors(problem, state)
     return Solution(
-        transform,
-        covariance_at_origin(seven, arm),
-        state.base_height_m,
-        reached_m,
-        residual_m,
-        residual_px,
-        ~best.inlier,
-        float(np.sqrt(covariance[BASE_HEIGHT, BASE_HEIGHT])),
-        best.reduced_chi2,
-    )
+        transform, covariance_at_origin(seven, arm), state.base_height_m, reached_m, residual_m, residual_px,
+        ~best.inlier, float(np.sqrt(covariance[BASE_HEIGHT, BASE_HEIGHT])), best.reduced_chi2,
+    )  # fmt: skip
 
 
 def _widening(best: Refined) -> float:

@@ -10,15 +10,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from geocorrect.geometry.similarity import Similarity
 from geocorrect.georeference.joint.model import Geometry, State, plan_shift_m, reach
 from geocorrect.georeference.joint.refine import INLIER_D2
-from geocorrect.georeference.problem import Index, Problem
-
-Float = NDArray[np.float64]
+from geocorrect.georeference.problem import Float, Index, Problem
 
 MAX_PAIRS = 4000
 HEIGHT_STEPS = (0.0, -1.0, 1.0, -2.0, 2.0)

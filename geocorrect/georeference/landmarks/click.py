@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from geocorrect.anchors.readers.place import height_on_ellipsoid_m, wgs84_place
 from geocorrect.errors import InputError
-from geocorrect.geometry.frame import wgs84_from_crs
-from geocorrect.geometry.vertical import ELLIPSOID, ellipsoidal_height_m
+from geocorrect.geometry.vertical import ELLIPSOID
 
 NAN = float("nan")
 
@@ -73,24 +73,13 @@ def placed(click: Click, crs: str | None, options: LandmarkOptions) -> Click:
     """The click brought to WGS84 and its height to the ellipsoid; lon_deg, lat_deg are x, y in crs so far."""
     if crs is None:
         raise InputError(f"{click.where}: the coordinate system is not declared; add --crs EPSG:4326 (or what it is)")
-    try:
-        lon, lat = (float(v) for v in wgs84_from_crs(crs, click.lon_deg, click.lat_deg))
-    except ValueError as error:
-        raise InputError(f"{click.where}: {error}") from None
-    if not (np.isfinite(lon) and np.isfinite(lat) and -180 <= lon <= 180 and -90 <= lat <= 90):
-        raise InputError(
-            f"{click.where}: ({click.lon_deg:g}, {click.lat_deg:g}) is no place in {crs}; are latitude and longitude "
-            "swapped, or is it another CRS?"
-        )
-    height = click.height_m
+    lon, lat = wgs84_place(click.where, crs, click.lon_deg, click.lat_deg)
+    height, reference = click.height_m, options.height_reference
     if np.isfinite(height):
-        if options.height_reference == "unknown":
+        if reference == "unknown":
             raise InputError(
                 f"{click.where}: height {height:g} m, but what it is measured from is not declared; add "
                 f"--height-reference {ELLIPSOID}, orthometric (with --geoid-undulation) or a vertical CRS"
             )
-        try:
-            height = float(ellipsoidal_height_m(lon, lat, height, options.height_reference, options.undulation_m))
-        except ValueError as error:
-            raise InputError(f"{click.where}: {error}") from None
+        height = height_on_ellipsoid_m(click.where, lon, lat, height, reference, options.undulation_m)
     return replace(click, lon_deg=lon, lat_deg=lat, height_m=height)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from geocorrect.anchors.readers.rows import Row, read_rows
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import utm_epsg
 from geocorrect.georeference.landmarks.click import NAN, Click, LandmarkOptions, placed
-from geocorrect.io.text_file import read_json, read_text
+from geocorrect.io.text_file import finite_numbers, read_json, read_text
 
 WGS84 = "EPSG:4326"
 QGIS_HALF_PIXEL = 0.5
@@ -57,19 +56,11 @@ def read_image_lists(path: Path, options: LandmarkOptions) -> Iterator[Click]:
             raise InputError(f"{where}: {len(pixels)} pixels, but {len(places)} locations")
         for k, (pixel, place) in enumerate(zip(pixels, places, strict=True)):
             here = f"{where}, click {k}"
-            u, v = _pair(pixel, here)
-            lat, lon = _pair(place, here)
+            u, v = finite_numbers(f"{here}: pixel", pixel, 2)
+            lat, lon = finite_numbers(f"{here}: location", place, 2)
             if abs(lat) > 90:
                 raise InputError(f"{here}: latitude {lat:g} is not on earth; locations are [latitude, longitude]")
             yield placed(Click(str(image), u, v, lon, lat, NAN, f"{image}/{k}", here), WGS84, options)
-
-
-def _pair(values: Any, where: str) -> tuple[float, float]:
-    try:
-        first, second = (float(value) for value in values)
-    except (TypeError, ValueError):
-        raise InputError(f"{where}: expected two numbers, got {values!r}") from None
-    return first, second
 
 
 def read_opensfm_points(path: Path, options: LandmarkOptions) -> Iterator[Click]:
@@ -86,12 +77,13 @@ def read_opensfm_points(path: Path, options: LandmarkOptions) -> Iterator[Click]
             position = point["position"]
             lon, lat = float(position["longitude"]), float(position["latitude"])
             height = float(position.get("altitude", NAN))
-            observations = [(str(o["shot_id"]), *_pair(o["projection"], where)) for o in point["observations"]]
+            observations = [(str(o["shot_id"]), o["projection"]) for o in point["observations"]]
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{where}: not an OpenSfM ground control point ({error})") from None
         if point.get("has_altitude") is False:
             height = NAN
-        for shot, u, v in observations:
+        for shot, projection in observations:
+            u, v = finite_numbers(f"{where}: projection", projection, 2)
             yield placed(Click(shot, u, v, lon, lat, height, name, where, normalised=True), WGS84, options)
 
 
