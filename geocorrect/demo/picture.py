@@ -116,12 +116,13 @@ def _draw_north_and_scale(axes: Axes, view: MapView) -> None:
     foot = np.array([right - 1.6 * length, bottom + 0.35 * length])
     arrow = {"arrowstyle": "-|>", "color": "#1f2937", "linewidth": 1.4, "shrinkA": 0, "shrinkB": 0}
     axes.annotate("", tuple(foot + length * north), tuple(foot), arrowprops=arrow, zorder=6)
-    axes.text(*(foot + 1.35 * length * north), "N", ha="center", va="center", weight="bold", zorder=6)
+    x, y = foot + 1.35 * length * north
+    axes.text(x, y, "N", ha="center", va="center", weight="bold", zorder=6)
     start, height = left + 0.02 * (right - left), bottom + 0.07 * (top - bottom)
-    bar = {"color": "#1f2937", "linewidth": 3, "solid_capstyle": "butt", "zorder": 6}
+    bar: dict[str, Any] = {"color": "#1f2937", "linewidth": 3, "solid_capstyle": "butt", "zorder": 6}
     axes.plot([start, start + SCALE_BAR_M], [height, height], **bar)
-    label = start + SCALE_BAR_M / 2, height + 0.02 * (top - bottom)
-    axes.text(*label, f"{SCALE_BAR_M:g} m", ha="center", va="bottom", zorder=6)
+    middle, above = start + SCALE_BAR_M / 2, height + 0.02 * (top - bottom)
+    axes.text(middle, above, f"{SCALE_BAR_M} m", ha="center", va="bottom", zorder=6)
 
 
 def _draw_errors(axes: Axes, truth: DemoTruth, outcomes: Sequence[Outcome]) -> None:

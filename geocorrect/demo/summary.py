@@ -44,8 +44,8 @@ class Outcome:
         """From a result of the pipeline whose poses are in `frame`."""
         if not isinstance(result, Correction):
             return cls(result.image_id, reason=str(result.reason))
-        place = map(float, frame.wgs84_from_enu(result.world_from_cam.translation_m))
-        return cls(result.image_id, *place, frame.heading_deg(result.world_from_cam))
+        lon, lat, height = map(float, frame.wgs84_from_enu(result.world_from_cam.translation_m))
+        return cls(result.image_id, lon, lat, height, frame.heading_deg(result.world_from_cam))
 
 
 def summarise(truth: DemoTruth, outcomes: Sequence[Outcome], wall_s: float) -> dict[str, Any]:

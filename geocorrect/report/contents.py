@@ -13,7 +13,7 @@ import numpy as np
 from geocorrect.catalog.run import ResultFilter, StoredResult, StoredRun
 from geocorrect.catalog.store import Catalog
 from geocorrect.errors import Status
-from geocorrect.geometry.frame import Frame, angle_difference_deg
+from geocorrect.geometry.frame import Frame
 from geocorrect.records import NAN, Anchor, Attribution, Image
 from geocorrect.report.truth import LonLat, TruePlace, Truth
 from geocorrect.report.wording import shortened
@@ -34,10 +34,9 @@ class Photo:
     device: str
     truth: TruePlace | None = None
     true_error_m: float = NAN
-    """Horizontal error of the corrected position; nan without truth, as are the next two."""
+    """Horizontal error of the corrected position, nan without truth."""
     reported_error_m: float = NAN
     """Horizontal error of the reported position."""
-    true_heading_error_deg: float = NAN
     tail: float = NAN
     """Probability that the predicted error ellipse gives to lying further out than the truth does, 0 to 1; it is
     uniform where predictions are calibrated."""
@@ -134,8 +133,7 @@ def _photo(stored: StoredResult, image: Image | None, places: Mapping[str, TrueP
         return Photo(stored, device)
     offset = _offset_m(place, stored.lon_deg, stored.lat_deg)
     reported = _offset_m(place, stored.reported_lon_deg, stored.reported_lat_deg)
-    turn = abs(float(angle_difference_deg(stored.heading_deg, place.heading_deg)))
-    return Photo(stored, device, place, math.hypot(*offset), math.hypot(*reported), turn, _tail(stored, offset))
+    return Photo(stored, device, place, math.hypot(*offset), math.hypot(*reported), _tail(stored, offset))
 
 
 def _offset_m(place: TruePlace, lon_deg: float, lat_deg: float) -> tuple[float, float]:

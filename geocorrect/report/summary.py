@@ -33,8 +33,8 @@ def summary_sentences(contents: Contents) -> list[str]:
     """Whole sentences with unit, 95 % interval and n; together the paragraph at the top of the page."""
     if not contents.photos:
         return ["The catalog holds no result yet: nothing was corrected and nothing was rejected.", *_pending(contents)]
-    judged = _true(contents) or _predicted(contents)
-    return [_scope(contents), _decided(contents), *_moved(contents), *judged, *_pending(contents)]
+    errors = _true(contents) or _predicted(contents)
+    return [_scope(contents), _decided(contents), *_moved(contents), *errors, *_pending(contents)]
 
 
 def note_sentences(contents: Contents) -> list[str]:

@@ -104,4 +104,4 @@ def _filter(catalog: Catalog, run: str | None) -> ResultFilter | None:
         known = ", ".join(stored.run_key[:12] for stored in catalog.runs()) or "none"
         raise UsageError(f"--run {run!r} names {len(keys)} runs of {catalog.address}; its runs: {known}")
     catalog.require_active_run(keys[0])
-    return ResultFilter(run_key=keys[0], in_force=False, withdrawn=False)
+    return ResultFilter(run_key=keys[0], active=False, withdrawn=False)

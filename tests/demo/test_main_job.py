@@ -1,4 +1,4 @@
-"""The main job end to end on the small street: anchors and HTTP in, judged corrections out, on both back-ends."""
+"""The main job end to end on the small street: anchors and HTTP in, scored corrections out, on both back-ends."""
 
 from __future__ import annotations
 

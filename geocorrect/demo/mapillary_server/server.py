@@ -18,8 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 from geocorrect.demo.mapillary_server.answers import (
@@ -36,33 +35,38 @@ FAKE_TOKEN = "MLY|1234567890123456|0123456789abcdef0123456789abcdef"
 
 @dataclass(frozen=True)
 class FakeRequest:
-    """A request as the service sees it.
-
-    role: "graph", "tiles" or "cdn"; path: without the role; number: counts all requests from 1.
-    """
+    """A request as the server sees it."""
 
     role: str
+    """"graph", "tiles" or "cdn"."""
     path: str
+    """Path without the role."""
     query: Mapping[str, str]
+    """Parameters of the query."""
     headers: Mapping[str, str]
+    """HTTP headers."""
     number: int
+    """Position among all requests, from 1."""
 
 
 @dataclass(frozen=True)
 class FakeReply:
-    """What goes over the wire, and how badly.
-
-    stall_s: wait before answering; byte_interval_s: send one byte per interval; cut_after: close after so many bytes;
-    content_length: what the header claims, None = the true length.
-    """
+    """What goes over the wire, and how badly."""
 
     status: int = 200
+    """HTTP status."""
     body: bytes = b""
+    """Content."""
     headers: Mapping[str, str] = field(default_factory=dict)
+    """HTTP headers besides Date and Content-Length."""
     stall_s: float = 0.0
+    """Wait before answering."""
     byte_interval_s: float = 0.0
+    """Send one byte per interval."""
     cut_after: int | None = None
+    """Close the connection after so many bytes."""
     content_length: int | None = None
+    """What the header claims; None = the true length."""
 
 
 def json_reply(content: Any, status: int = 200) -> FakeReply:
@@ -75,13 +79,15 @@ Fault = Callable[[FakeRequest], "FakeReply | None"]
 
 
 class FakeMapillaryServer:
-    """The service as a context manager; serves from threads of this process until the block ends.
+    """The server as a context manager; serves from threads of this process until the block ends.
 
-    images: metadata dicts in the shape of API v4 (without thumbnail URLs).
-    files: image id → the full-size picture *as the provider delivers it* (upright), a path or the bytes themselves.
-    bbox_share: the part of the true result that a bbox search returns, because the real one is a sample.
-    fault: called with every request; a reply that it returns replaces the true answer.
-    url_lifetime_s: how long a signed image URL stays good.
+    Args:
+        images: metadata in the shape of API v4, without thumbnail URLs (the server signs those).
+        files: image id → the full-size picture *as the provider delivers it* (upright), a path or the bytes themselves.
+        token: the token that it accepts.
+        bbox_share: the part of the true result that a bbox search returns, because the real one is a sample.
+        url_lifetime_s: how long a signed image URL stays good.
+        fault: called with every request; a reply that it returns replaces the true answer.
     """
 
     def __init__(
@@ -108,16 +114,11 @@ class FakeMapillaryServer:
         self._http.service = self
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
 
-    def __enter__(self) -> FakeMapillaryServer:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
@@ -151,9 +152,7 @@ class FakeMapillaryServer:
         try:
             if role == "graph":
                 return self._graph(path, query, headers)
-            if role == "tiles":
-                return self._tile(path, query)
-            return self._picture(path, query)
+            return self._tile(path, query) if role == "tiles" else self._picture(path, query)
         except GraphRefusalError as refusal:
             return json_reply(refusal.body, refusal.status)
 
@@ -246,18 +245,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(length))
         self.end_headers()
         if reply.byte_interval_s > 0:
-            self._trickle(reply)
+            for byte in reply.body:
+                self.wfile.write(bytes([byte]))
+                self.wfile.flush()
+                time.sleep(reply.byte_interval_s)
         else:
             self.wfile.write(reply.body[: reply.cut_after])
         self.wfile.flush()
         if reply.cut_after is not None or length != len(reply.body):
             self.close_connection = True
-
-    def _trickle(self, reply: FakeReply) -> None:
-        for byte in reply.body:
-            self.wfile.write(bytes([byte]))
-            self.wfile.flush()
-            time.sleep(reply.byte_interval_s)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Quiet: the service counts its requests in `requests`."""

@@ -32,7 +32,7 @@ def visible_quads(scene: Scene, forms: Float, grid: RayGrid, world_from_cam: Pos
     return index
 
 
-def along_rays(forms: Float, rays: Float32) -> list[Float32]:
+def along_rays(forms: Float | Float32, rays: Float32) -> list[Float32]:
     """u, v, inverse depth (see `Scene.ray_forms`) along rays (..., 2); forms (..., 3, 3): one for all or one each."""
     m = forms.astype(np.float32)
     return [m[..., k, 0] * rays[..., 0] + m[..., k, 1] * rays[..., 1] + m[..., k, 2] for k in range(3)]
@@ -77,4 +77,4 @@ def _overlap(pixel_range: Float, low: Float, high: Float) -> NDArray[np.int64]:
     """(Q, 2) first and last + 1 pixel line whose range of ray slopes meets each interval; (0, 0) when none does."""
     meets = (pixel_range[1] >= low[:, None]) & (pixel_range[0] <= high[:, None])
     last = meets.shape[1] - meets[:, ::-1].argmax(axis=1)
-    return np.stack([meets.argmax(axis=1), last], axis=1) * meets.any(axis=1)[:, None]
+    return np.where(meets.any(axis=1)[:, None], np.stack([meets.argmax(axis=1), last], axis=1), 0)
