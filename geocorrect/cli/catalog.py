@@ -93,7 +93,7 @@ def runs(context: typer.Context, catalog: CatalogOption = None, as_json: JsonOpt
         return
     for run, counts in listed:
         summary = ", ".join(f"{count} {status}" for status, count in counts.items()) or "no results"
-        state = "in force" if run.rolled_back_at is None else "rolled back"
+        state = "active" if run.rolled_back_at is None else "rolled back"
         typer.echo(f"{run.run_key[:12]}  {run.started_at:%Y-%m-%d %H:%M}  {run.matcher}  {summary}  {state}")
 
 
@@ -106,14 +106,14 @@ def retract(
     catalog: CatalogOption = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Take the results of some photos out of force; what was in force before them comes back."""
+    """Withdraw the results of some photos; what was active before them comes back."""
     from geocorrect.catalog import ResultFilter
 
     opened = open_catalog if dry_run else locked_catalog
     with opened(invocation(context).settings(catalog)) as store:
         key = None if run_key is None else store.run_key_of(run_key)
         if dry_run:
-            wanted = ResultFilter(image_ids=image_ids, run_key=key, in_force=key is None)
+            wanted = ResultFilter(image_ids=image_ids, run_key=key, active=key is None)
             stderr().print(f"{sum(1 for _ in store.results(wanted))} results would be retracted")
             return
         stderr().print(f"{store.retract(image_ids, because, key)} results retracted")
@@ -127,7 +127,7 @@ def rollback(
     catalog: CatalogOption = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Take all results of a run out of force; what was in force before them comes back."""
+    """Take all results of a run back; what was active before them comes back."""
     opened = open_catalog if dry_run else locked_catalog
     with opened(invocation(context).settings(catalog)) as store:
         key = store.run_key_of(run_key)
@@ -142,7 +142,7 @@ def restore(context: typer.Context, run_key: RunKey, catalog: CatalogOption = No
     """Undo a rollback."""
     with locked_catalog(invocation(context).settings(catalog)) as store:
         key = store.run_key_of(run_key)
-        stderr().print(f"{store.restore(key)} results of run {key[:12]} are in force again")
+        stderr().print(f"{store.restore(key)} results of run {key[:12]} are active again")
 
 
 @app.command()

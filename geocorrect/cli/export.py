@@ -47,7 +47,7 @@ def export(
             status=tuple(status or CORRECTED),
             since=None if since is None else read_instant(since),
             max_expected_error_m=max_error,
-            in_force=run is None,
+            active=run is None,
             withdrawn=False,
         )
         if wanted.run_key is not None:
@@ -113,7 +113,7 @@ def report(
         Path | None, typer.Option(help="True places of the photos (JSON, such as the demo's world/truth.json).")
     ] = None,
     run: Annotated[
-        str | None, typer.Option(help="Only this run (key or its beginning); default: the results in force.")
+        str | None, typer.Option(help="Only this run (key or its beginning); default: the active results.")
     ] = None,
     plots: Annotated[Path | None, typer.Option(help="Also write PNG plots into this folder.")] = None,
     title: Annotated[str | None, typer.Option(help="Heading of the page; default: the scene's name.")] = None,
