@@ -29,7 +29,7 @@ from geocorrect.catalog.store import Catalog
 from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, FakeMapillaryServer, FakeRequest
 from geocorrect.harvest.area import Area
 from geocorrect.harvest.harvest import HarvestPlan, run_harvest
-from geocorrect.harvest.mapillary.batches import ALL_FIELDS
+from geocorrect.harvest.mapillary.metadata import ALL_FIELDS
 from geocorrect.harvest.options import HarvestOptions
 from simulation.city import CITY_BOX, city_images
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from shapely.geometry import Polygon, box, shape
 from shapely.geometry.base import BaseGeometry
 
 from geocorrect.errors import InputError
+from geocorrect.io.text_file import read_json
 
 MERCATOR_LIMIT_DEG = 85.0511
 TILE_ZOOM = 14
@@ -63,12 +63,7 @@ class Area:
     @classmethod
     def from_file(cls, path: Path) -> Area:
         """The area in a GeoJSON file."""
-        try:
-            content = json.loads(path.read_text("utf-8-sig"))
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-        except ValueError as error:
-            raise InputError(f"{path}: not GeoJSON ({error})") from None
+        content = read_json(path)
         if not isinstance(content, dict):
             raise InputError(f"{path}: not GeoJSON (the top level must be an object)")
         return cls.from_geojson(content, str(path))

@@ -28,7 +28,7 @@ from geocorrect.harvest.mapillary.metadata import read_image_record, with_camera
 from geocorrect.harvest.mapillary.responses import RequestError
 from geocorrect.harvest.mapillary.tiles import Coverage
 from geocorrect.harvest.options import HarvestOptions
-from geocorrect.harvest.report import HarvestReport, Hole
+from geocorrect.harvest.report import TYPICAL_MB, HarvestReport, Hole
 from geocorrect.harvest.sink import ImageSink
 from geocorrect.io.file_lock import FileLockedError, locked_file
 from geocorrect.records import Image
@@ -169,7 +169,8 @@ class _Harvest:
         coverage = discovery.run()
         self.report.holes += discovery.holes
         self.report.n_sequences = len(coverage.sequences)
-        self.report.expect(coverage.n_points, self.client.options.image_size)
+        self.report.n_coverage_points = coverage.n_points
+        self.report.expected_mb = round(coverage.n_points * TYPICAL_MB[self.client.options.image_size], 1)
         if not self.plan.dry_run:
             remove_leftovers(self.plan.images_dir)
             self._store_all(coverage)
@@ -236,7 +237,7 @@ class _Harvest:
 
     def _selected(self, group: Group) -> list[Image]:
         """The images to store: fresh answers inside the area and the period, sequence by sequence."""
-        records, fresh = group.answers.records, {}
+        records, fresh = group.answers.records, dict[str, Image]()
         read = {key: read_image_record({**record, "id": key}, self.now) for key, record in records.items()}
         images = group.known | read
         for ids in group.sequences.values():

@@ -6,7 +6,7 @@ import zlib
 
 
 def inflated(data: bytes, most_bytes: int) -> bytes:
-    """The content of a zlib or gzip stream, told apart by their headers; ValueError saying what is wrong with it."""
+    """The content of a zlib or gzip stream; ValueError saying what is wrong with it."""
     inflater = zlib.decompressobj(wbits=47)
     try:
         content = inflater.decompress(data, most_bytes)

@@ -72,11 +72,6 @@ class HarvestReport:
     stopped: bool = False
     """Ended early on request; the next run continues."""
 
-    def expect(self, n_coverage_points: int, size: ImageSize) -> None:
-        """Note how many images the coverage shows, and about how much there is to download in that size."""
-        self.n_coverage_points = n_coverage_points
-        self.expected_mb = round(n_coverage_points * TYPICAL_MB[size], 1)
-
     @property
     def n_stored(self) -> int:
         """Images written to the catalog by this run."""
@@ -114,7 +109,7 @@ class HarvestReport:
         if self.n_gone:
             text += f"; {self.n_gone} no longer exist"
         if self.stopped:
-            text += "; stopped on request, run again to go on"
+            text += "; stopped on request, run again to continue"
         if self.holes:
             text += f"; holes: {len(self.holes)} (first: {self.holes[0].why}); run again to fill them"
         return text

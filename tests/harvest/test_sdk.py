@@ -1,4 +1,4 @@
-"""Our end points, fields, tile URLs and authorisation against those of the `mapillary` SDK.
+"""Our endpoints, fields, tile URLs and authorisation against those of the `mapillary` SDK.
 
 The SDK is an independent statement of the same API. It is never imported at run time (importing it writes log files
 into site-packages and prints the token); here a copy of it runs in a process of its own.
@@ -20,7 +20,7 @@ import pytest
 from support.harvest_support import SiteFactory
 
 from geocorrect.demo.mapillary_server.answers import KNOWN_FIELDS
-from geocorrect.harvest.mapillary.batches import ALL_FIELDS
+from geocorrect.harvest.mapillary.metadata import ALL_FIELDS
 from geocorrect.harvest.mapillary.tiles import LAYERS
 from geocorrect.harvest.options import HarvestOptions
 

@@ -5,7 +5,6 @@ Pictures stay where they are.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -22,7 +21,7 @@ from geocorrect.harvest.local.opensfm import Reconstruction, Shot, read_reconstr
 from geocorrect.harvest.mapillary import fields
 from geocorrect.harvest.mapillary.metadata import SFM_FOCAL_SIGMA
 from geocorrect.io.masks import is_mask
-from geocorrect.io.pixels import read_bytes
+from geocorrect.io.text_file import read_json
 from geocorrect.records import Image, MetadataQuality, Position
 
 _ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
@@ -66,10 +65,7 @@ def import_opensfm(project: Path) -> Imported:
 
 def import_description(path: Path) -> Imported:
     """A mapillary_tools description file (mapillary_image_description.json); entries with an error are skipped."""
-    try:
-        entries = json.loads(read_bytes(path))
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error})") from None
+    entries = read_json(path)
     if not isinstance(entries, list):
         raise InputError(f"{path}: must be a JSON array, as mapillary_tools writes it")
     imported = Imported()

@@ -25,6 +25,7 @@ from geocorrect.geometry.pose import Pose
 from geocorrect.harvest.inflate import inflated
 from geocorrect.harvest.mapillary import fields
 from geocorrect.io.pixels import read_bytes
+from geocorrect.io.text_file import read_json
 from geocorrect.records import Image
 
 _MAX_INFLATED_BYTES = 1_000_000_000
@@ -72,7 +73,7 @@ def read_reconstructions(path: Path) -> list[Reconstruction]:
     Where a component has no reference_lla, a `reference_lla.json` beside the file is used.
     """
     beside = path.with_name("reference_lla.json")
-    fallback = _reference(_json(beside.read_bytes(), str(beside))) if beside.is_file() else None
+    fallback = _reference(read_json(beside)) if beside.is_file() else None
     return parse_reconstructions(read_bytes(path), str(path), fallback)
 
 
@@ -83,7 +84,10 @@ def parse_reconstructions(data: bytes, name: str, reference: Frame | None = None
             data = inflated(data, _MAX_INFLATED_BYTES)
         except ValueError as error:
             raise InputError(f"{name}: neither JSON nor compressed ({error})") from None
-    content = _json(data, name)
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{name}: not JSON ({error})") from None
     entries = content if isinstance(content, list) else [content]
     if not entries:
         raise InputError(f"{name}: holds no reconstruction")
@@ -162,10 +166,3 @@ def _reference(raw: Any) -> Frame | None:
     if not (abs(lon) <= 180 and abs(lat) <= 90):
         return None
     return Frame("reference_lla", lon, lat, height_m if np.isfinite(height_m) else 0.0)
-
-
-def _json(data: bytes, name: str) -> Any:
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{name}: not JSON ({error})") from None

@@ -132,7 +132,7 @@ class MapillaryClient:
     def check_token(self) -> None:
         """One cheap request, so that a bad token or a dead line stops a long run before it starts (RemoteError)."""
         try:
-            self._graph(CHECK_IMAGE_ID, {"fields": "id"}, "check")
+            self._graph(CHECK_IMAGE_ID, {}, "check", ("id",))
         except RequestError as failure:
             if failure.kind in (ErrorKind.TEMPORARY, ErrorKind.MALFORMED):
                 text = f"{self.options.graph_url} does not answer like Mapillary ({failure.detail}); check the network"
@@ -140,19 +140,19 @@ class MapillaryClient:
 
     def entity(self, image_id: str, fields: Sequence[str]) -> Json:
         """One image; RequestError NOT_FOUND when it does not exist."""
-        answer = self._graph_fields(image_id, {}, fields, "entity")
+        answer = self._graph(image_id, {}, "entity", fields)
         if not isinstance(answer, dict):
             raise RequestError(ErrorKind.MALFORMED, f"image {image_id}: the answer is no object")
         return answer
 
     def images_by_id(self, image_ids: Sequence[str], fields: Sequence[str]) -> list[Json]:
         """Metadata of up to 50 images; the service may leave some out, or refuse the call for one bad id."""
-        return _entries(self._graph_fields("images", {"image_ids": ",".join(image_ids)}, fields, "batch"))
+        return _entries(self._graph("images", {"image_ids": ",".join(image_ids)}, "batch", fields))
 
     def images_in_box(self, box: Box, fields: Sequence[str], limit: int = 2000) -> list[Json]:
         """A *sample* of the images in a box of less than 0.01° per side (docs/mapillary_api.md, "Search boxes")."""
         query = {"bbox": ",".join(f"{value:.7f}" for value in box), "limit": str(limit)}
-        return _entries(self._graph_fields("images", query, fields, "bbox"))
+        return _entries(self._graph("images", query, "bbox", fields))
 
     def image_ids(self, sequence_id: str) -> list[str]:
         """Every image id of a sequence in capture order."""
@@ -187,12 +187,13 @@ class MapillaryClient:
 
     # --- one request, with everything that can happen to it ---
 
-    def _graph_fields(self, path: str, query: Mapping[str, str], fields: Sequence[str], kind: str) -> Any:
+    def _graph(self, path: str, query: Mapping[str, str], kind: str, fields: Sequence[str] = ()) -> Any:
         """A graph request; a field that the service no longer knows is dropped for the run, with one warning."""
         while True:
             wanted = [name for name in fields if name not in self._dropped_fields]
+            asked = {**query, "fields": ",".join(wanted)} if fields else query
             try:
-                return self._graph(path, {**query, "fields": ",".join(wanted)}, kind)
+                return self._request("graph", f"{self.options.graph_url}/{path}", asked, kind)
             except RequestError as failure:
                 name = failure.field_name
                 if name is None or name not in wanted:
@@ -200,9 +201,6 @@ class MapillaryClient:
                 if name not in self._dropped_fields:
                     self._dropped_fields.add(name)
                     _log.warning("the service no longer knows the field %r; harvesting without it", name)
-
-    def _graph(self, path: str, query: Mapping[str, str], kind: str) -> Any:
-        return self._request("graph", f"{self.options.graph_url}/{path}", query, kind)
 
     def _request(self, role: Role, url: str, query: Mapping[str, str], kind: str) -> Any:
         """Ask until it works, is hopeless, or the budget of tries is spent. JSON for graph, bytes for the others."""

@@ -24,7 +24,7 @@ from geocorrect.harvest.mapillary.client import MapillaryClient
 from geocorrect.harvest.mapillary.download import write_file
 from geocorrect.harvest.mapillary.responses import RequestError
 from geocorrect.harvest.mapillary.tiles import IMAGE_ID
-from geocorrect.io.pixels import read_bytes
+from geocorrect.io.text_file import read_json
 from geocorrect.records import Image, MetadataQuality
 
 _MOST_PER_COMPONENT = 12
@@ -85,7 +85,7 @@ def _harvest_component(client: MapillaryClient, members: list[Image], folder: Pa
             report.failures.append(f"image {image.id}: {failure}")
             continue
         if cluster is not None:
-            _write_cluster(folder / f"{cluster.id}.json", cluster)
+            write_file(folder / f"{cluster.id}.json", json.dumps(_content(cluster)).encode())
             report.n_clusters += 1
             report.n_images += len(cluster.world_from_cam)
             left = {image_id: image for image_id, image in left.items() if image_id not in cluster.world_from_cam}
@@ -105,9 +105,9 @@ def _fetch(client: MapillaryClient, image: Image, members: Collection[Image], se
     return Cluster(cluster_id, poses, part.reference)
 
 
-def _write_cluster(path: Path, cluster: Cluster) -> None:
+def _content(cluster: Cluster) -> dict[str, Any]:
     reference = cluster.reference
-    content = {
+    return {
         "cluster": cluster.id,
         "reference": None if reference is None else [reference.lon_deg, reference.lat_deg, reference.height_m],
         "world_from_cam": {
@@ -115,7 +115,6 @@ def _write_cluster(path: Path, cluster: Cluster) -> None:
             for image_id, pose in sorted(cluster.world_from_cam.items())
         },
     }
-    write_file(path, json.dumps(content).encode())
 
 
 def read_clusters(folder: Path) -> list[Cluster]:
@@ -125,7 +124,7 @@ def read_clusters(folder: Path) -> list[Cluster]:
 
 def _read_cluster(path: Path) -> Cluster:
     try:
-        content: dict[str, Any] = json.loads(read_bytes(path))
+        content = read_json(path)
         poses = {
             image_id: Pose.from_quaternion(values[:4], np.array(values[4:7]))
             for image_id, values in content["world_from_cam"].items()

@@ -55,37 +55,38 @@ def best_url(record: Mapping[str, Any], wanted: ImageSize) -> tuple[ImageSize, s
     return None
 
 
-def fetch(client: MapillaryClient, record: Mapping[str, Any], image: Image, folder: Path) -> Image:
+def fetch(
+    client: MapillaryClient, record: Mapping[str, Any], image: Image, folder: Path, *, is_fresh: bool = False
+) -> Image:
     """The image with its picture on disk, downloaded unless a sound file is there already.
 
+    URLs of a record that is not fresh are asked for again when one does not work.
+
     Raises:
-        RequestError: the picture cannot be had, also after asking once for a fresh URL; NOT_FOUND when the record
-            offers no URL.
+        RequestError: the picture cannot be had; NOT_FOUND when the record offers no URL.
         OutputError: it cannot be written.
     """
-    for last_try in (False, True):
-        choice = best_url(record, client.options.image_size)
-        if choice is None:
-            raise RequestError(ErrorKind.NOT_FOUND, "the service names no picture of this image now")
-        size, url = choice
-        path = picture_path(folder, image.id, size)
-        picture = _read_stored(path)
-        if picture is None:
-            try:
-                picture = verified(client.picture(url))
-                _refuse_wrong_size(image, picture, size)
-            except RequestError as failure:
-                if last_try or failure.kind not in (ErrorKind.EXPIRED_URL, ErrorKind.MALFORMED):
-                    if failure.kind is ErrorKind.EXPIRED_URL:
-                        client.picture_refused()
-                    raise
+    choice = best_url(record, client.options.image_size)
+    if choice is None:
+        raise RequestError(ErrorKind.NOT_FOUND, "the service names no picture of this image now")
+    size, url = choice
+    path = picture_path(folder, image.id, size)
+    picture = _read_stored(path)
+    if picture is None:
+        try:
+            picture = verified(client.picture(url))
+            _refuse_wrong_size(image, picture, size)
+        except RequestError as failure:
+            if not is_fresh and failure.kind in (ErrorKind.EXPIRED_URL, ErrorKind.MALFORMED):
                 record = client.entity(image.id, tuple(THUMB_FIELDS.values()))
-                continue
-            client.picture_arrived()
-            write_file(path, picture.data)
-        digest = hashlib.sha256(picture.data).hexdigest()
-        return with_camera(replace(_with_orientation(image, picture), path=path, sha256=digest), picture.size)
-    raise AssertionError("unreachable")
+                return fetch(client, record, image, folder, is_fresh=True)
+            if failure.kind is ErrorKind.EXPIRED_URL:
+                client.picture_refused()
+            raise
+        client.picture_arrived()
+        write_file(path, picture.data)
+    digest = hashlib.sha256(picture.data).hexdigest()
+    return with_camera(replace(_with_orientation(image, picture), path=path, sha256=digest), picture.size)
 
 
 def verified(data: bytes) -> Picture:

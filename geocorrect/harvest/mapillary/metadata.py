@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -29,6 +30,9 @@ FIELDS = (
     *("atomic_scale", "merge_cc"),
 )
 """What a harvest asks for; never sfm_cluster, mesh or detections, which make batch calls fail."""
+
+ALL_FIELDS = (*FIELDS, *THUMB_FIELDS.values())
+"""With every picture URL: a missing size falls back to a smaller one."""
 
 LICENCE = "CC BY-SA 4.0"
 DEFAULT_FOCAL = 0.85
@@ -63,14 +67,6 @@ class CameraSpec:
     """Relative standard deviation of the focal length; nan for panoramas, which have none."""
     origin: str
     """Whose parameters they are: "provider", "default" or "assumed"."""
-
-    def for_raster(self, width: int, height: int) -> Camera | None:
-        """The camera of a raw-orientation raster; None when type and parameters make none."""
-        try:
-            camera = Camera.from_opensfm_vector(self.camera_type, self.parameters, width, height)
-        except ValueError:
-            return None
-        return replace(camera, focal_sigma=self.focal_sigma)
 
 
 def read_image_record(record: Mapping[str, Any], harvested_at: datetime) -> Image:
@@ -151,10 +147,12 @@ def with_camera(image: Image, delivered_size: tuple[int, int] | None) -> Image:
     raw_size = fields.pixel_size(image.provider)
     if delivered_size is not None:
         raw_size = delivered_size[::-1] if is_quarter_turned(image) else delivered_size
-    camera = spec.for_raster(*raw_size) if spec is not None and raw_size is not None else None
-    if spec is None or camera is None:
-        return replace(image, camera=None, problem=image.problem or Reason.CAMERA_UNSUPPORTED)
-    return replace(image, camera=camera, provider={**image.provider, "camera_origin": spec.origin})
+    if spec is not None and raw_size is not None:
+        with suppress(ValueError):
+            camera = Camera.from_opensfm_vector(spec.camera_type, spec.parameters, *raw_size)
+            camera = replace(camera, focal_sigma=spec.focal_sigma)
+            return replace(image, camera=camera, provider={**image.provider, "camera_origin": spec.origin})
+    return replace(image, camera=None, problem=image.problem or Reason.CAMERA_UNSUPPORTED)
 
 
 def is_quarter_turned(image: Image) -> bool:

@@ -85,11 +85,13 @@ def read_tile(data: bytes, tile: mercantile.Tile, area: Area) -> Coverage:
 def _in_tile_units(area: Area, tile: mercantile.Tile, extent: int) -> BaseGeometry:
     """The area inside the tile in tile coordinates (x right, y down), widened by one unit for the rounding."""
     frame = mercantile.xy_bounds(tile)
-    corner, size = [frame.left, frame.top], [frame.right - frame.left, frame.bottom - frame.top]
+    corner = np.array([frame.left, frame.top])
+    size = np.array([frame.right - frame.left, frame.bottom - frame.top])
 
     def to_units(lon_lat: NDArray[np.float64]) -> NDArray[np.float64]:
         mercator = np.array([mercantile.xy(lon, lat) for lon, lat in lon_lat]).reshape(-1, 2)
-        return (mercator - corner) / size * extent
+        units: NDArray[np.float64] = (mercator - corner) / size * extent
+        return units
 
     part = shapely.clip_by_rect(area.geometry, *mercantile.bounds(tile))
     widened = shapely.transform(part, to_units).buffer(1.0)
