@@ -24,19 +24,10 @@ POINT_FIELDS = (
 metadata nevertheless describe the full record: so does the real export (vbr-devkit issue 3)."""
 
 
-def image_path(drive_folder: Path, index: int) -> Path:
-    """Where picture `index` of a drive lies."""
-    return drive_folder / "camera_left" / "data" / f"{index:010d}.png"
-
-
-def cloud_path(drive_folder: Path, index: int) -> Path:
-    """Where scan `index` of a drive lies."""
-    return drive_folder / "ouster_points" / "data" / f"{index:010d}.bin"
-
-
 def write_frame(drive_folder: Path, index: int, pixels: ImageArray, cloud: Float32) -> None:
     """One picture (PNG, RGB given) and the scan that belongs to it (N × 4 float32)."""
-    image, points = image_path(drive_folder, index), cloud_path(drive_folder, index)
+    image = drive_folder / "camera_left" / "data" / f"{index:010d}.png"
+    points = drive_folder / "ouster_points" / "data" / f"{index:010d}.bin"
     for path in (image, points):
         path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(image), pixels[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1]):
