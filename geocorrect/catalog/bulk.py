@@ -21,10 +21,11 @@ Columns = Mapping[str, Any]
 coordinates of points, or shapely objects. Lists of numbers: (N, k). JSON: plain values, or bytes that are JSON."""
 
 
-def among(connection: Connection, column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
-    """Condition "column is one of values" that carries any number of them in one parameter."""
-    if connection.dialect.name == "postgresql":
-        return column == any_(literal(list(values), ARRAY(Text if isinstance(values[0], str) else column.type)))
+def among(dialect_name: str, column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
+    """Condition "column is one of values" that passes any number of them in one parameter."""
+    if dialect_name == "postgresql":
+        kind = Text if values and isinstance(values[0], str) else column.type
+        return column == any_(literal(list(values), ARRAY(kind)))
     each = func.json_each(json_text(list(values))).table_valued("value")
     return column.in_(select(each.c.value))
 

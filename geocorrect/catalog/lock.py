@@ -56,14 +56,16 @@ class SceneLock:
     def refresh(self) -> None:
         """Lock the scene again when a restarted server has dropped the lock; SceneBusyError when another run has it."""
 
+    def release(self) -> None:
+        """Unlock the scene."""
+
 
 @contextmanager
 def lock_scene(engine: Engine) -> Iterator[SceneLock]:
     """Lock the scene for the length of the block; SceneBusyError names who has locked it, and since when."""
     with ExitStack() as stack:
         if engine.dialect.name == "postgresql":
-            lock = _ServerLock(engine)
-            stack.callback(lock.release)
+            lock: SceneLock = _ServerLock(engine)
         else:
             lock = SceneLock()
             own = {"process": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).strftime(SINCE)}
@@ -74,6 +76,7 @@ def lock_scene(engine: Engine) -> Iterator[SceneLock]:
                 raise _busy(engine, _file_holder(error.content)) from None
             except OSError as error:
                 raise OutputError(f"{path}: the lock file cannot be written ({error.strerror})") from None
+        stack.callback(lock.release)
         yield lock
 
 
@@ -97,7 +100,7 @@ class _ServerLock(SceneLock):
             self._connection = self._locked(connected(self._engine))
 
     def release(self) -> None:
-        """Unlock the scene."""
+        """See `SceneLock.release`."""
         _end(self._connection)
 
     def _locked(self, connection: Connection) -> Connection:

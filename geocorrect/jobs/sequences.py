@@ -89,11 +89,11 @@ class _Step:
         for sequence_id, members in self.store.members():
             usable = sum(member.own_status in _USABLE for member in members)
             known = states.get(sequence_id)
-            if usable < self.options.min_results and (known is None or not known.in_force):
+            if usable < self.options.min_results and (known is None or not known.is_active):
                 continue
             self.report.n_sequences += 1
             wanted = input_hash(self.config_key, members, self.clusters)
-            if known is not None and known.input_hash == wanted and (known.rolled_back or known.in_force):
+            if known is not None and known.input_hash == wanted and (known.rolled_back or known.is_active):
                 self.report.n_held += known.rolled_back
                 continue
             self.due.append(DueSequence(sequence_id, len(members), wanted))
@@ -142,7 +142,7 @@ class _Step:
     def _fits(self, run_key: str) -> bool:
         """Whether everything that is due can go on in a run: it is active, and replaces nothing that is there."""
         found = [state for state in self.store.states().values() if state.run_key == run_key]
-        if any(not state.in_force for state in found):
+        if any(not state.is_active for state in found):
             return False
         wanted, recorded = {due.sequence_id: due.input_hash for due in self.due}, self.store.finding_hashes(run_key)
         if any(recorded.get(sequence_id, value) != value for sequence_id, value in wanted.items()):

@@ -104,7 +104,7 @@ def test_a_full_disk_is_named_and_the_next_run_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_clock_that_was_set_back_changes_nothing(tmp_path: Path) -> None:
-    """What is in force and what is due follow the order of writing, never the clock."""
+    """What is active and what is due follow the order of writing, never the clock."""
     now = [datetime(2026, 3, 1, tzinfo=UTC)]
     with Catalog.open(str(tmp_path / "c.gpkg"), create=True, clock=lambda: now[0]) as catalog:
         street(catalog, 5, 5)
@@ -113,8 +113,8 @@ def test_a_clock_that_was_set_back_changes_nothing(tmp_path: Path) -> None:
         catalog.upsert_images([photo("p000002", 11.0)])
         second = correct_all(catalog, SETTINGS)
         assert second != first
-        in_force = {found.image_id: found.run_key for found in catalog.current()}
-        assert in_force["p000002"] == second
+        active = {found.image_id: found.run_key for found in catalog.current()}
+        assert active["p000002"] == second
         assert due(catalog, SETTINGS) == set()
 
 

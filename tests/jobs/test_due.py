@@ -63,7 +63,7 @@ def test_new_and_changed_photos_are_due_and_only_they(catalog: Catalog) -> None:
     assert due(catalog, SETTINGS) == set()
     # A photo that had a result got another one: a new generation, and the old result is still there.
     assert [run.generation for run in catalog.runs()] == [1, 2]
-    history = catalog.results(ResultFilter(image_ids=["p000003"], in_force=False))
+    history = catalog.results(ResultFilter(image_ids=["p000003"], active=False))
     assert [found.run_key for found in history] == [run.run_key for run in catalog.runs()]
 
 

@@ -58,7 +58,7 @@ def _stored(kind: Any, values: Any) -> Sequence[Any]:
     if isinstance(kind, Instant):
         written = {value: None if value is None else instant_text(value) for value in set(values)}
         return [written[value] for value in values]
-    return nullable_list(values) if isinstance(values, np.ndarray) else values  # type: ignore[no-any-return]
+    return nullable_list(values) if isinstance(values, np.ndarray) else values
 
 
 def _blobs(kind: Geometry, values: Any) -> list[bytes | None]:

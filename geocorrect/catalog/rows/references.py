@@ -149,7 +149,7 @@ def read_image_facts(connection: Connection, ids: Sequence[str]) -> ImageFacts:
     """What storing results needs to know of their photos, in the order of ids; DatabaseError when one is missing."""
     c = schema.image.c
     columns = (c.image_id, c.content_hash, c.lon_deg, c.lat_deg, c.heading_deg, c.horizontal_fov_deg)
-    rows = connection.execute(select(*columns).where(among(connection, c.image_id, ids))).all()
+    rows = connection.execute(select(*columns).where(among(connection.dialect.name, c.image_id, ids))).all()
     found = {row[0]: row for row in rows}
     missing = sorted(set(ids) - found.keys())
     if missing:
@@ -167,7 +167,7 @@ def _rows(connection: Connection, table: Table, key: str, ids: Sequence[str] | N
     if ids is None:
         yield from connection.execute(query).mappings()
     elif ids:
-        yield from connection.execute(query.where(among(connection, column, sorted(set(ids))))).mappings()
+        yield from connection.execute(query.where(among(connection.dialect.name, column, sorted(set(ids))))).mappings()
 
 
 def read_extent(connection: Connection) -> tuple[float, float, float, float] | None:

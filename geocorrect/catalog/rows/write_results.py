@@ -83,7 +83,7 @@ def _chunks(fresh: _Fresh, grounds: ResultInputs, placed: list[tuple[Columns, Im
 
 def _images_done(connection: Connection, run_id: int, image_ids: Sequence[str]) -> set[str]:
     c = schema.correction.c
-    done = select(c.image_id).where(c.run_id == run_id, among(connection, c.image_id, image_ids))
+    done = select(c.image_id).where(c.run_id == run_id, among(connection.dialect.name, c.image_id, image_ids))
     return set(connection.execute(done).scalars())
 
 
