@@ -11,7 +11,12 @@ from typing import Any
 from geocorrect.depth.base import DepthDeclaration, DepthSource
 from geocorrect.depth.calibration.neighbours import NeighbourCache
 from geocorrect.depth.calibration.store import CalibrationStore
-from geocorrect.depth.calibration.stored import NeighbourDepth, StoredCalibratedDepth, StoredTriangulatedDepth
+from geocorrect.depth.calibration.stored import (
+    NeighbourDepth,
+    StoredCalibratedDepth,
+    StoredTriangulatedDepth,
+    declare_calibrated,
+)
 from geocorrect.depth.files import FilesDepth, declare_files
 from geocorrect.depth.lidar import LidarDepth
 from geocorrect.depth.mast3r import build as build_mast3r
@@ -34,7 +39,7 @@ from geocorrect.depth.scaled import (
     declare_stated_scale,
     stated_scale,
 )
-from geocorrect.depth.triangulated import CalibratedDepth, TriangulatedDepth, declare_calibrated, declare_triangulated
+from geocorrect.depth.triangulated import declare_triangulated
 from geocorrect.errors import ConfigError
 from geocorrect.match.base import Matcher
 from geocorrect.networks.cards import CARDS
@@ -101,12 +106,10 @@ def build_neighbour_depth(
     """
     store = CalibrationStore(calibrations_folder)
     if section.source == "triangulated":
-        triangulated = TriangulatedDepth(matcher, neighbours, section.triangulated)
-        return StoredTriangulatedDepth(triangulated, neighbours, store, masks)
+        return StoredTriangulatedDepth(matcher, neighbours, store, section.triangulated, masks)
     if section.calibrate:
         base = build_single_view_depth(section, runtime)
-        calibrated = CalibratedDepth(base, matcher, neighbours, section.calibration)
-        return StoredCalibratedDepth(calibrated, neighbours, store, masks)
+        return StoredCalibratedDepth(base, matcher, neighbours, store, section.calibration, masks)
     raise ConfigError(
         f'[depth] source = "{section.source}" needs no calibration; configure source = "triangulated", or a '
         "network and calibrate = true"

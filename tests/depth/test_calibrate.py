@@ -12,8 +12,9 @@ from geocorrect.depth.calibration.calibrate import calibrated_map
 from geocorrect.depth.calibration.neighbours import NeighbourCache
 from geocorrect.depth.calibration.store import CalibrationStore
 from geocorrect.depth.calibration.stored import StoredCalibratedDepth, StoredTriangulatedDepth
-from geocorrect.depth.calibration.track_adjustment import NeighbourMatches, TrackOptions, adjust_tracks
-from geocorrect.depth.triangulated import CalibratedDepth, TriangulatedDepth
+from geocorrect.depth.calibration.track_adjustment import adjust_tracks
+from geocorrect.depth.calibration.tracks import NeighbourMatches, TrackOptions
+from geocorrect.depth.triangulated import TriangulatedDepth
 from geocorrect.errors import ConfigError, InputError
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize.options import LocalizeOptions
@@ -115,7 +116,7 @@ def scene_with_neighbours() -> tuple[AnchorView, list[NeighbourMatches], Neighbo
         for i, p in enumerate(pairs, 1)
     )
     book = NeighbourCache(lambda a: AnchorView(a, image))
-    book.learn({"0": others}, (anchor,))
+    book.add({"0": others}, (anchor,))
     return AnchorView(anchor, image), pairs, book
 
 
@@ -124,7 +125,7 @@ def no_reading(anchor: Anchor) -> AnchorView:
 
 
 def calibrated(pairs: list[NeighbourMatches], book: NeighbourCache, folder: Path) -> StoredCalibratedDepth:
-    return StoredCalibratedDepth(CalibratedDepth(FlatDepth(), Scripted(pairs), book), book, CalibrationStore(folder))
+    return StoredCalibratedDepth(FlatDepth(), Scripted(pairs), book, CalibrationStore(folder))
 
 
 def test_calibration_is_stored_and_resumed(tmp_path: Path) -> None:
@@ -137,7 +138,9 @@ def test_calibration_is_stored_and_resumed(tmp_path: Path) -> None:
     assert report.n_neighbours == 2
     assert not report.reused
     assert report.spread_after < report.spread_before
-    direct = first.source.depth(view.anchor, view.pixels)
+    calibration = first.calibrate(view.anchor, view.pixels)
+    assert calibration is not None
+    direct = calibrated_map(FlatDepth().depth(view.anchor, view.pixels), calibration)
 
     again = calibrated([], book, tmp_path / "calibrations")
     resumed = again.prepare(view.anchor, no_reading)
@@ -159,14 +162,14 @@ def test_a_moved_anchor_or_neighbour_is_not_calibrated(tmp_path: Path) -> None:
     source.prepare(view.anchor, lambda a: view)
     neighbours = book.records(view.anchor)
     moved = dataclasses.replace(neighbours[0], world_from_cam=Pose(Pose.identity().rotation, np.array([0.0, 0.1, 2.0])))
-    book.learn({"0": (moved, neighbours[1])}, (view.anchor,))
+    book.add({"0": (moved, neighbours[1])}, (view.anchor,))
     with pytest.raises(ConfigError):
         source.depth(view.anchor, view.pixels)
 
 
 def test_an_anchor_without_neighbours_keeps_its_prediction_and_is_reported(tmp_path: Path) -> None:
     view, _, book = scene_with_neighbours()
-    book.learn({"0": ()}, (view.anchor,))
+    book.add({"0": ()}, (view.anchor,))
     source = calibrated([], book, tmp_path)
     report = source.prepare(view.anchor, lambda a: view)
     assert (report.n_tracks, report.n_neighbours) == (0, 0)
@@ -177,14 +180,14 @@ def test_an_anchor_without_neighbours_keeps_its_prediction_and_is_reported(tmp_p
 def test_triangulated_depth_is_kept_where_there_is_a_folder(tmp_path: Path) -> None:
     view, pairs, book = scene_with_neighbours()
     store = CalibrationStore(tmp_path / "calibrations")
-    source = StoredTriangulatedDepth(TriangulatedDepth(Scripted(pairs), book), book, store)
+    source = StoredTriangulatedDepth(Scripted(pairs), book, store)
     computed = source.depth(view.anchor, view.pixels)
     assert not store.exists
     report = source.prepare(view.anchor, lambda a: view)
     assert computed.samples_z_m is not None
     assert report.n_tracks == len(computed.samples_z_m) > 100
     assert 0 < report.spread_after < 0.1
-    again = StoredTriangulatedDepth(TriangulatedDepth(Scripted([]), book), book, store)
+    again = StoredTriangulatedDepth(Scripted([]), book, store)
     kept = again.depth(view.anchor, view.pixels)
     np.testing.assert_array_equal(kept.samples_px, computed.samples_px)
     np.testing.assert_array_equal(kept.log_sigma, computed.log_sigma)
