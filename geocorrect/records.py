@@ -102,8 +102,7 @@ class Image:
     """The remaining raw metadata."""
 
     def __post_init__(self) -> None:
-        _require_id("image", self.id)
-        _require_utc(f"image {self.id}: captured_at", self.captured_at)
+        _check("image", self.id, "captured_at", self.captured_at)
 
 
 @dataclass(frozen=True)
@@ -141,8 +140,7 @@ class Anchor:
     attribution: Attribution = field(default_factory=Attribution)
 
     def __post_init__(self) -> None:
-        _require_id("anchor", self.id)
-        _require_utc(f"anchor {self.id}: captured_at", self.captured_at)
+        _check("anchor", self.id, "captured_at", self.captured_at)
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +150,6 @@ class AlignmentRecord:
     id: str
     """Changes with every change of the numbers."""
     dataset: str
-    """The dataset whose anchors it places."""
     method: str
     created_at: datetime
     world_from_local: Similarity
@@ -163,8 +160,7 @@ class AlignmentRecord:
     """Clicks, residuals and whatever else explains the version: plain JSON values."""
 
     def __post_init__(self) -> None:
-        _require_id("alignment", self.id)
-        _require_utc(f"alignment {self.id}: created_at", self.created_at)
+        _check("alignment", self.id, "created_at", self.created_at)
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,9 +223,8 @@ class Matches:
     """Correspondences of one query with one anchor, in pixels of the full images (top-left pixel centre = (0, 0))."""
 
     query_px: Float32
-    """(N, 2) pixels of the query."""
     anchor_px: Float32
-    """(N, 2) pixels of the anchor."""
+    """(N, 2) each."""
     score: Float32
     """(N,) confidence of the matcher, larger is better."""
 
@@ -278,10 +273,9 @@ class DepthMap:
     is_oracle: bool
     """Measured depth (LiDAR): never hidden in results."""
     z_m: Float32 | None = None
-    """(H, W) dense map, nan where unknown."""
     samples_px: Float | None = None
     samples_z_m: Float | None = None
-    """Sparse samples: exact sub-pixel projections (N, 2) and depths (N,)."""
+    """A dense map (H, W), nan where unknown; or sparse samples: exact sub-pixel projections (N, 2), depths (N,)."""
     log_sigma: float | Float32 = 0.01
     """Standard deviation of log depth: one number, an (H, W) map, or (N,) per sample."""
     common_log_sigma: float = 0.0
@@ -321,9 +315,8 @@ class AnchorEvidence:
     n_matches: int
     """Matches that the matcher delivered."""
     n_verified: int
-    """Those consistent with one relative pose."""
     n_points: int
-    """Those with a known depth."""
+    """Those consistent with one relative pose, and of these those with a known depth."""
     n_inliers: int
     """Those that support the result."""
     median_residual_px: float = NAN
@@ -342,9 +335,8 @@ class Evidence:
     matcher: str = ""
     """Fingerprint of the matcher."""
     depth: str = ""
-    """Names of the depth sources, joined by +."""
     depth_is_oracle: bool = False
-    """Some of the depth was measured (LiDAR)."""
+    """Names of the depth sources, joined by +, and whether some of them measured it (LiDAR)."""
     scale_source: ScaleSource | None = None
     scale_ratio: float = NAN
     """Scale from depth over scale from the anchors' baselines."""
@@ -354,7 +346,6 @@ class Evidence:
     inlier_coverage: float = NAN
     """Share of the photo's cells that hold an inlier."""
     median_residual_px: float = NAN
-    """Of all inliers."""
     displacement_m: float = NAN
     """Horizontal, from the reported position."""
     anchor_spread_m: float = NAN
@@ -402,11 +393,8 @@ class Rejection:
 Result = Correction | Rejection
 
 
-def _require_id(what: str, value: str) -> None:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{what} id must be a non-empty string, got {value!r}")
-
-
-def _require_utc(what: str, value: datetime | None) -> None:
-    if value is not None and value.tzinfo is None:
-        raise ValueError(f"{what} must carry a time zone, got naive {value}")
+def _check(what: str, id_: str, name: str, moment: datetime | None) -> None:
+    if not isinstance(id_, str) or not id_:
+        raise ValueError(f"{what} id must be a non-empty string, got {id_!r}")
+    if moment is not None and moment.tzinfo is None:
+        raise ValueError(f"{what} {id_}: {name} must carry a time zone, got naive {moment}")
