@@ -60,7 +60,7 @@ CELLS = (
     Cell("the same, 30 % wrong", replace(ISSUE, wrong=0.3)),
     Cell("10 % anchored, none wrong", replace(ISSUE, anchored=0.1, wrong=0.0)),
     Cell("the same, wrong ones three in a row and alike", replace(ISSUE, wrong=0.17, wrong_run=3)),
-    Cell("the same, results twice as wrong as they say", replace(ISSUE, told=0.5)),
+    Cell("the same, results twice as wrong as they say", replace(ISSUE, stated=0.5)),
     Cell("exact results (1 cm, 0.03°), photos 8 m apart", replace(ISSUE, result_m=0.01, result_deg=0.03, step_m=8.0)),
     Cell("from computed positions and rotations", ISSUE, "computed"),
     Cell("reported positions only", ISSUE, "gps"),
