@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from geocorrect.match.base import Matcher
-from geocorrect.match.both_ways import SymmetricMatcher
 from geocorrect.match.huggingface import build_eloftr, build_lightglue_superpoint
 from geocorrect.match.lightglue_disk import build as build_lightglue_disk
 from geocorrect.match.mast3r import Mast3rMatcher
 from geocorrect.match.mast3r import build as build_mast3r
 from geocorrect.match.options import MatcherName, MatchSection
 from geocorrect.match.sift import SiftMatcher
+from geocorrect.match.symmetric import SymmetricMatcher
 from geocorrect.networks.cards import CARDS, ModelCard
 from geocorrect.networks.runtime import Runtime, with_runtime
 

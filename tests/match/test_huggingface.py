@@ -18,7 +18,7 @@ from geocorrect.match import huggingface, lightglue_disk
 from geocorrect.match.base import Matcher
 from geocorrect.match.huggingface import EloftrOptions, LightGlueOptions, PairMatcher, select_eloftr, select_lightglue
 from geocorrect.match.lightglue_disk import DiskLightGlue, DiskLightGlueOptions
-from geocorrect.match.network_pixels import NetworkMatches, to_photos
+from geocorrect.match.network_pixels import to_photos
 from geocorrect.networks.cards import CARDS
 from geocorrect.networks.runtime import Runtime
 from geocorrect.networks.weights import Checkpoint, ModelAccess
@@ -184,8 +184,8 @@ def test_eloftr_without_matches() -> None:
 def test_matches_outside_a_photo_are_dropped() -> None:
     photo = np.zeros((10, 20, 3), np.uint8)
     inside, outside = [19.4, 9.4], [19.6, 5.0]
-    found = NetworkMatches(np.array([inside, inside]), np.array([inside, outside]), np.ones(2))
-    assert len(to_photos(found, (photo, photo), ((20, 10), (20, 10)))) == 1
+    network_px = np.array([inside, inside]), np.array([inside, outside])
+    assert len(to_photos(network_px, np.ones(2), (photo, photo), ((20, 10), (20, 10)))) == 1
 
 
 def test_disk_features_are_computed_once(disk: DiskLightGlue, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.io.checksum import sha256_of
 from geocorrect.io.pixels import read_image
-from geocorrect.match.both_ways import SymmetricMatcher
+from geocorrect.match.symmetric import SymmetricMatcher
 from geocorrect.match.mast3r import Mast3rMatcher
 from geocorrect.match.registry import MATCHERS, token_engine
 from geocorrect.match.sift import SiftMatcher

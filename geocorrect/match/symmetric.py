@@ -1,7 +1,7 @@
 """Agreement of a matcher with itself: a match counts when it is found in both orders of the two pictures.
 
-Networks see a pair differently in its two orders; what both say is rarely wrong. It costs the matching twice. SIFT
-matches both ways by itself.
+Networks see a pair differently in its two orders; what both find is rarely wrong. It costs the matching twice. SIFT
+matches in both directions by itself.
 """
 
 from __future__ import annotations
@@ -17,16 +17,12 @@ from geocorrect.records import ImageArray, Matches
 
 
 class SymmetricMatcher:
-    """Another matcher, of which only the matches stay that it finds from the anchor's side, too."""
+    """Another matcher, reduced to the matches that it finds from the anchor's side, too."""
 
     def __init__(self, matcher: Matcher, radius_px: float) -> None:
         """radius_px: how far the two answers may lie apart, in each picture."""
         self.matcher, self.radius_px = matcher, radius_px
-
-    @property
-    def fingerprint(self) -> str:
-        """That of the matcher, and the radius."""
-        return f"{self.matcher.fingerprint}+both-ways/{self.radius_px:g}"
+        self.fingerprint = f"{matcher.fingerprint}+both-ways/{radius_px:g}"
 
     def match(self, query: ImageArray, anchors: Sequence[ImageArray]) -> list[Matches]:
         """See `match.base.Matcher.match`."""
