@@ -231,7 +231,7 @@ def _remedy(error: Exception) -> str:
         "readonly": "the file or its folder is not writable",
         "unable to open": "check that the folder exists and is readable",
         "lock timeout": "somebody has the catalog open in a transaction (QGIS, an export, a run); let them finish",
-        "locked": "another program holds the file; close it and try again",
+        "locked": "another program has the file open; close it and try again",
         "password": "check user and password (PGPASSWORD or ~/.pgpass keep it out of the command line)",
         "does not exist": "create the database first (createdb)",
         "no space left": "make room on the disk of the database server and run again",

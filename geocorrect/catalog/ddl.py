@@ -1,4 +1,4 @@
-"""The model as SQL text: what the first migration is frozen from, and what migrated databases are compared with."""
+"""The model as SQL text: the first migration is frozen from it, and tests compare migrated databases with it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _sql(elements: Sequence[Any], dialect_name: str) -> list[str]:
 
 
 def _spatial_indices(table: Table) -> list[str]:
-    # Geography: right distances anywhere. Geometry: what map windows ask for.
+    # Geography: right distances anywhere. Geometry: what map windows query.
     statements = [
         statement
         for column in table.columns
@@ -53,6 +53,6 @@ def _spatial_indices(table: Table) -> list[str]:
     outlines = [column.name for column in table.columns if isinstance(column.type, Outlines)]
     if outlines:
         statements.append(f"CREATE INDEX ix_{table.name}_outlines ON {table.name} USING gist ({', '.join(outlines)})")
-        # A tenth of the usual sample: where shapes lie in 30000 rows costs the server more than storing them.
+        # A tenth of the usual sample: the places of shapes in 30000 rows cost the server more than storing them.
         statements += [f"ALTER TABLE {table.name} ALTER COLUMN {c.name} SET STATISTICS 10" for c in table.columns]
     return statements

@@ -147,7 +147,7 @@ def _end(connection: Connection) -> None:
 
 
 def holder_of(engine: Engine) -> Holder | None:
-    """Who has locked the scene now, None when nobody has."""
+    """Who has locked the scene now, None when it is free."""
     if engine.dialect.name == "postgresql":
         with translated_errors(engine), engine.connect() as connection:
             return _server_holder(connection)

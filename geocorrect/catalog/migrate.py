@@ -1,7 +1,7 @@
 """Brings a catalog's schema up to date: Alembic for the tables, then the views, in one transaction.
 
 The migrations are inside the package in an installed wheel and at the top of a checkout. A catalog that is up to date
-is only read: views that are made anew lose their rights for a moment, and whoever reads them must wait.
+is only read: views that are made anew lose their rights for a moment, and their readers must wait.
 """
 
 from __future__ import annotations

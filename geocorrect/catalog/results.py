@@ -112,7 +112,7 @@ def result_query(wanted: ResultFilter, dialect_name: str) -> Select[Any]:
         i.lon_deg.label("reported_lon_deg"), i.lat_deg.label("reported_lat_deg"),
         i.heading_deg.label("reported_heading_deg"),
     ]  # fmt: skip
-    # As text: parsed only when the complete record is asked for.
+    # As text: parsed only when the complete record is needed.
     evidence = cast(c.evidence, Text).label("evidence")
     columns = [x for x in c if x.name not in ("geom", "evidence")]
     return filtered([*columns, evidence, *image_columns, place_lon, place_lat], wanted, dialect_name)

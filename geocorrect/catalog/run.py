@@ -1,4 +1,4 @@
-"""What identifies a run, what a stored result looks like, and how results are asked for."""
+"""Runs, stored results, and the filter that selects results."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class StoredResult:
     captured_at: datetime | None
     attribution: Attribution
     make_result: Callable[[], Result] = field(repr=False, compare=False)
-    """Makes `result` when it is asked for: exports of a million rows need only the plain values."""
+    """Makes `result` when it is needed: exports of a million rows need only the plain values."""
     lon_deg: float = NAN
     """Corrected camera centre, WGS84; nan for a rejection."""
     lat_deg: float = NAN

@@ -205,7 +205,7 @@ image_history = _table(
     "image_history",
     "What the provider said about a photo before it said something else.",
     _reference("image_id", "image.image_id", "the photo", nullable=False, index=True),
-    _instant("replaced_at", "until when these values held, UTC", nullable=False),
+    _instant("replaced_at", "until when these values were valid, UTC", nullable=False),
     *_reported_columns(),
 )
 
@@ -340,7 +340,7 @@ sequence_finding = _table(
     _real("median_north_m", "median of corrected minus reported position, metres north"),
     _real("spread_m", "1.48 times the median absolute deviation from that, metres"),
     _real("heading_bias_deg", "median of corrected minus reported heading, degrees"),
-    _real("lag_s", "by how much the reported positions trail the photos, seconds; NULL where it cannot be told"),
+    _real("lag_s", "by how much the reported positions trail the photos, seconds; NULL where it cannot be determined"),
     _real("translation_noise", "noise of the motion relative to its options, in translation"),
     _real("rotation_noise", "noise of the motion relative to its options, in rotation"),
     UniqueConstraint("run_id", "sequence_id"),

@@ -44,7 +44,7 @@ class FindingState:
     run_key: str
     input_hash: str
     rolled_back: bool
-    """Somebody rolled its run back."""
+    """Its own run is rolled back."""
     is_active: bool
     """Neither its run nor a run that this one depends on is rolled back."""
 

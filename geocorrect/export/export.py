@@ -14,7 +14,7 @@ from geocorrect.io.atomic_file import atomic_file
 
 CORRECTED = (Status.ACCEPTED, Status.REVIEW)
 STYLED_BESIDE = (Format.GEOJSON, Format.FLATGEOBUF)
-"""Formats without a place for a style: a .qml file of the same name, which QGIS applies, stands beside."""
+"""Formats without a place for a style: a .qml file of the same name, which QGIS applies, is written beside."""
 
 
 def export_catalog(
@@ -41,10 +41,10 @@ def export_catalog(
         DatabaseError: the catalog cannot be read, or the run that the filter asks for was rolled back.
     """
     chosen = format_of(path) if kind is None else Format(kind)
-    asked = replace(wanted or ResultFilter(status=CORRECTED), withdrawn=False)
-    if asked.run_key is not None and chosen is not Format.QGIS_PROJECT:
-        catalog.require_active_run(asked.run_key)
-    count = _write(catalog, path, chosen, asked)
+    selected = replace(wanted or ResultFilter(status=CORRECTED), withdrawn=False)
+    if selected.run_key is not None and chosen is not Format.QGIS_PROJECT:
+        catalog.require_active_run(selected.run_key)
+    count = _write(catalog, path, chosen, selected)
     if chosen in STYLED_BESIDE:
         from geocorrect.catalog.views.qml import qml
 

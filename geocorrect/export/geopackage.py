@@ -28,7 +28,7 @@ _SHAPE_NUMBERS = (
     "lon_deg", "lat_deg", "semi_major_m", "semi_minor_m", "ellipse_azimuth_deg", "reported_lon_deg",
     "reported_lat_deg", "displacement_m", "heading_change_deg",
 )  # fmt: skip
-# The version that the GIS software of 2022 knows; GDAL's newest one makes QGIS 3.22 warn.
+# The version that GIS software of 2022 reads; GDAL's newest one makes QGIS 3.22 warn.
 _OPTIONS: dict[str, Any] = {"description": ATTRIBUTION, "dataset_options": {"VERSION": "1.3"}}
 _FIELDS = ("displacement_m", "heading_change_deg", "semi_major_m", "semi_minor_m")
 
@@ -60,9 +60,9 @@ def _spooled(tables: Iterable[ResultTable], licences: Licences, spool: IO[bytes]
     for table in tables:
         licences.add(table["licence"])
         placed = np.isfinite(table["lon_deg"])
-        kept = {name: table[name][placed] for name in _SHAPE_NUMBERS}
+        values = {name: table[name][placed] for name in _SHAPE_NUMBERS}
         ids = [name for name, known in zip(table["image_id"], placed.tolist(), strict=True) if known]
-        pickle.dump(kept | {"image_id": ids}, spool)
+        pickle.dump(values | {"image_id": ids}, spool)
         yield table
 
 
@@ -84,10 +84,10 @@ def _write_shapes(spool: IO[bytes], path: Path, layer: str, kind: str) -> None:
     schema = pa.schema([*fields, geometry])
 
     def batches() -> Iterator[Any]:
-        for kept in _unspooled(spool):
-            drawn, shapes = _lines(kept) if kind == "LineString" else _ellipses(kept)
-            ids = [name for name, is_drawn in zip(kept["image_id"], drawn.tolist(), strict=True) if is_drawn]
-            numbers = [pa.array(kept[name][drawn], from_pandas=True) for name in _FIELDS]
+        for values in _unspooled(spool):
+            drawn, shapes = _lines(values) if kind == "LineString" else _ellipses(values)
+            ids = [name for name, is_drawn in zip(values["image_id"], drawn.tolist(), strict=True) if is_drawn]
+            numbers = [pa.array(values[name][drawn], from_pandas=True) for name in _FIELDS]
             columns = [pa.array(ids, pa.string()), *numbers, pa.array(shapely.to_wkb(shapes), pa.binary())]
             yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
@@ -98,16 +98,16 @@ def _write_shapes(spool: IO[bytes], path: Path, layer: str, kind: str) -> None:
     )  # fmt: skip
 
 
-def _lines(kept: dict[str, Any]) -> tuple[Any, Any]:
+def _lines(values: dict[str, Any]) -> tuple[Any, Any]:
     """Which results have a line, and the lines."""
-    drawn = np.isfinite(kept["displacement_m"])
-    ends = [kept[name][drawn] for name in ("reported_lon_deg", "reported_lat_deg", "lon_deg", "lat_deg")]
+    drawn = np.isfinite(values["displacement_m"])
+    ends = [values[name][drawn] for name in ("reported_lon_deg", "reported_lat_deg", "lon_deg", "lat_deg")]
     return drawn, shapely.linestrings(displacement_lines(*ends))
 
 
-def _ellipses(kept: dict[str, Any]) -> tuple[Any, Any]:
-    axes = [kept[name] for name in ("semi_major_m", "semi_minor_m", "ellipse_azimuth_deg")]
-    outlines = ellipse_outlines(kept["lon_deg"], kept["lat_deg"], *axes)
+def _ellipses(values: dict[str, Any]) -> tuple[Any, Any]:
+    axes = [values[name] for name in ("semi_major_m", "semi_minor_m", "ellipse_azimuth_deg")]
+    outlines = ellipse_outlines(values["lon_deg"], values["lat_deg"], *axes)
     return np.ones(len(outlines), bool), shapely.polygons(outlines)
 
 

@@ -75,7 +75,7 @@ class FileCache:
             with contextlib.suppress(OSError):
                 path.unlink()
             return None
-        with contextlib.suppress(OSError):  # somebody else's folder, or read-only
+        with contextlib.suppress(OSError):  # the folder of another user, or read-only
             os.utime(path)  # the time of last use decides what is dropped first
         return bytes(payload)
 
@@ -149,7 +149,7 @@ def remove(what: CacheContents) -> None:
 
 
 def _files(folder: Path) -> Iterator[CacheEntry]:
-    """Entries and unfinished entries, and no other file that somebody may have put into the folder."""
+    """Entries and unfinished entries, and no other file of the folder."""
     for path in folder.glob("[0-9a-f][0-9a-f]/*"):
         name = path.name.removeprefix(".")
         if name.startswith(path.parent.name) and len(name) > 32 and not path.is_symlink():

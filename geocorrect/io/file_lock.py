@@ -1,7 +1,7 @@
 """Advisory locks on files between processes, which the operating system releases when their holder dies.
 
-`flock` and not the `filelock` package, because a lock file here tells who holds it: `filelock` empties a file before
-it tries to lock it.
+`flock` and not the `filelock` package, because a lock file here contains who has locked it: `filelock` empties a file
+before it tries to lock it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ RETRY_INTERVAL_S = 0.05
 
 
 class FileLockedError(Exception):
-    """Another process, or another open file of this one, holds the lock.
+    """Another process, or another open file of this one, has the lock.
 
     Attributes:
         content: text of the lock file, as its holder wrote it; may be empty while the holder is starting.
@@ -56,7 +56,7 @@ def locked_file(path: Path, content: str = "", attempts: int = 1) -> Iterator[No
 
 
 def lock_holder(path: Path) -> str | None:
-    """What the holder of a lock file wrote into it; None when nobody holds it or there is no such file.
+    """What the holder of a lock file wrote into it; None when it is free or there is no such file.
 
     Looking takes a shared lock for a moment, which an exclusive attempt of just then meets: give it a second one.
     """
@@ -71,7 +71,7 @@ def lock_holder(path: Path) -> str | None:
 def try_lock(file: IO[Any], *, shared: bool = False) -> bool:
     """Lock an open file until it is closed, without waiting; False when another holder has it.
 
-    shared: any number of shared locks may stand beside each other, but none beside an exclusive one.
+    shared: any number of shared locks exclude only exclusive ones.
     """
     try:
         fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)

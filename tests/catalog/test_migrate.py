@@ -122,7 +122,7 @@ def test_an_older_catalog_is_brought_up_to_date_and_loses_nothing(
         assert again.upsert_anchors(world.anchor(i) for i in range(6)) == 0
         assert faults_of(again.engine) == []
         if revision == "0001":
-            # Nobody knows which anchors those results rest on: they are due once.
+            # It is unknown which anchors those results depend on: they are due once.
             assert again.image_positions("any").input_hash == (None,) * 5
             assert [run.config_key for run in again.runs()] == [None]
         else:
@@ -222,7 +222,7 @@ def test_an_upgrade_names_the_views_of_others_that_rest_on_ours(postgis_url: str
         connection.execute(text("create view public.worst as select * from geocorrect.displacement"))
         connection.execute(text("create materialized view public.kept as select image_id from public.worst"))
         connection.execute(text("update geocorrect.geocorrect_version set made_from = 'older views'"))
-    expected = r"others rest .*: public.worst; keep their text \(select pg_get_viewdef\('public.worst'\)\), drop them"
+    expected = r"others depend .*: public.worst; save their text \(select pg_get_viewdef\('public.worst'\)\), drop them"
     with pytest.raises(DatabaseError, match=expected):
         Catalog.open(postgis_url, create=True)
     with create_engine(postgis_url.replace("postgresql:", "postgresql+psycopg:")).begin() as connection:

@@ -185,7 +185,7 @@ def test_changes_that_cannot_be_read_there_are_not_passed_over(read_only_folder:
         shutil.copy(f"{path}-wal", f"{copy}-wal")
     Path(f"{copy}-wal").chmod(0o444)
     said = read_as_nobody(copy)
-    assert "its latest changes lie in c.gpkg-wal" in said
+    assert "its latest changes are in c.gpkg-wal" in said
     assert "copy both files to a folder of your own" in said
 
 
@@ -206,7 +206,7 @@ def test_a_locked_file_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with Catalog.open(str(path), create=True) as catalog:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("begin immediate")
-        with pytest.raises(DatabaseError, match="another program holds the file"):
+        with pytest.raises(DatabaseError, match="another program has the file open"):
             catalog.set_frame(world.ROME)
         other.execute("rollback")
         other.close()

@@ -64,13 +64,13 @@ def _stored(kind: Any, values: Any) -> Sequence[Any]:
 def _blobs(kind: Geometry, values: Any) -> list[bytes | None]:
     if not isinstance(values, np.ndarray):
         return [None if value is None else geopackage_blob(value) for value in values]
-    blobs = geopackage_point_blobs(values[:, 0], values[:, 1], values[:, 2] if kind.with_z else None)
+    blobs = geopackage_point_blobs(values[:, : 3 if kind.with_z else 2])
     present: Any = np.isfinite(values[:, :2]).all(axis=1)
     return [blob if known else None for blob, known in zip(blobs, present.tolist(), strict=True)]
 
 
 def _number_lists(values: Any) -> list[str | None]:
-    """JSON lists. All rows are written in one go and taken apart again: no list of numbers holds another bracket."""
+    """JSON lists. All rows are written in one go and taken apart again: no list of numbers contains another bracket."""
     if not isinstance(values, np.ndarray):
         return [None if value is None else json_bytes(value).decode() for value in values]
     written = orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY).decode()

@@ -42,19 +42,18 @@ def geopackage_blob(geometry: BaseGeometry) -> bytes:
     return _HEADER.pack(b"GP", 0, flags, WGS84_SRID) + envelope + wkb
 
 
-def geopackage_point_blobs(lon_deg: NDArray[Any], lat_deg: NDArray[Any], height_m: NDArray[Any] | None) -> list[bytes]:
-    """The GeoPackage binaries of many points at once, with z when height_m is given."""
-    columns = [lon_deg, lat_deg] if height_m is None else [lon_deg, lat_deg, height_m]
-    head = _HEADER.pack(b"GP", 0, _LITTLE_ENDIAN, WGS84_SRID) + struct.pack("<BI", 1, 1 if height_m is None else 1001)
-    return [head + row.tobytes() for row in np.stack(columns, axis=1).astype("<f8")]
+def geopackage_point_blobs(coordinates: NDArray[Any]) -> list[bytes]:
+    """The GeoPackage binaries of points (N, 2) longitude, latitude or (N, 3) with height."""
+    kind = 1 if coordinates.shape[1] == 2 else 1001
+    head = _HEADER.pack(b"GP", 0, _LITTLE_ENDIAN, WGS84_SRID) + struct.pack("<BI", 1, kind)
+    return [head + row.tobytes() for row in coordinates.astype("<f8")]
 
 
-def ewkb_points(lon_deg: NDArray[Any], lat_deg: NDArray[Any], height_m: NDArray[Any] | None) -> list[bytes]:
-    """The PostGIS extended WKB of many points at once, with z when height_m is given."""
-    columns = [lon_deg, lat_deg] if height_m is None else [lon_deg, lat_deg, height_m]
-    kind = 0x2000_0001 if height_m is None else 0xA000_0001
+def ewkb_points(coordinates: NDArray[Any]) -> list[bytes]:
+    """The PostGIS extended WKB of points (N, 2) longitude, latitude or (N, 3) with height."""
+    kind = 0x2000_0001 if coordinates.shape[1] == 2 else 0xA000_0001
     head = struct.pack("<BII", 1, kind, WGS84_SRID)
-    return [head + row.tobytes() for row in np.stack(columns, axis=1).astype("<f8")]
+    return [head + row.tobytes() for row in coordinates.astype("<f8")]
 
 
 def geometry_from_blob(blob: bytes) -> BaseGeometry:
@@ -128,7 +127,7 @@ class Geometry(UserDefinedType[BaseGeometry]):
 class Outlines(UserDefinedType[Any]):
     """A column of lines or polygons without holes, written as (N, V, 2) longitudes and latitudes; nan: NULL.
 
-    Only whole columns are written (`bulk`), and views read them: what they hold is not for Python.
+    Only whole columns are written (`bulk`), and only views read them.
     """
 
     cache_ok = True

@@ -1,4 +1,4 @@
-"""Where cameras stand and look, as columns: whole batches at once."""
+"""Positions and orientations of cameras as columns: whole batches at once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def pose_columns(poses: Sequence[Pose], frame: Frame, names: Sequence[str]) -> t
     enu = np.array([pose.translation_m for pose in poses])
     for k in np.flatnonzero(np.abs(enu).max(axis=1) > MAX_DISTANCE_M)[:1]:
         raise InputError(
-            f"{names[k]}: {enu[k].tolist()} m lies more than {MAX_DISTANCE_M / 1000:g} km from the origin of the frame "
+            f"{names[k]}: {enu[k].tolist()} m is more than {MAX_DISTANCE_M / 1000:g} km from the origin of the frame "
             f"{frame.name!r}; give it in metres east, north and up of there"
         )
     quaternions = np.array([pose.quaternion_xyzw for pose in poses])
