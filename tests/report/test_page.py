@@ -228,7 +228,7 @@ def test_ten_thousand_photos_fit_in_two_megabytes(contents: Contents) -> None:
                 expected_error_m=float(rng.lognormal(-2, 1)),
                 semi_major_m=float(rng.lognormal(-2, 1)),
             )
-        return Photo(stored, f"Maker Model {k % 30}", TruePlace(lon, lat), float(rng.lognormal(-2, 1)), 5.0, 1.0, 0.5)
+        return Photo(stored, f"Maker Model {k % 30}", TruePlace(lon, lat), float(rng.lognormal(-2, 1)), 5.0, 0.5)
 
     many = replace(contents, photos=tuple(photo(k) for k in range(10_000)), has_truth=True)
     size = len(render_page(many).encode())
