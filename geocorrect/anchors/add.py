@@ -95,12 +95,8 @@ class AddedAnchors:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for --json."""
-        return {
-            "alignment_id": self.alignment_id,
-            "dataset": self.dataset,
-            "frame": self.frame.name,
-            "n_anchors": len(self.ids),
-        }
+        ids = {"alignment_id": self.alignment_id, "dataset": self.dataset}
+        return {**ids, "frame": self.frame.name, "n_anchors": len(self.ids)}
 
 
 def add_anchors(sink: AnchorSink, source: AnchorFiles) -> AddedAnchors:
@@ -112,14 +108,10 @@ def add_anchors(sink: AnchorSink, source: AnchorFiles) -> AddedAnchors:
 def add_anchors_to(
     sink: AnchorSink, alignment: Alignment, anchors: Sequence[Anchor], details: Mapping[str, Any] | None = None
 ) -> AddedAnchors:
-    """Store anchors and their alignment.
+    """Store anchors given in the alignment's frame, and the alignment with its details (clicks, residuals).
 
-    Args:
-        sink: The catalog; its first anchors fix its frame, later ones are brought into it, with the rotation that the
-            curvature of the earth makes.
-        alignment: Of all these anchors.
-        anchors: In the alignment's frame.
-        details: Explanations stored with the alignment (clicks, residuals).
+    The first anchors of a catalog fix its frame; later ones are brought into it, with the rotation that the curvature
+    of the earth makes.
     """
     if not anchors:
         raise InputError("no anchors to add")

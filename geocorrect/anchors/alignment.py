@@ -107,20 +107,17 @@ class Alignment:
             "alignment_id": self.id,
             "method": self.method,
             "scale": s.scale,
-            "origin": {
-                "name": f.name, "lon_deg": f.lon_deg, "lat_deg": f.lat_deg, "height_m": f.height_m
-            },
+            "origin": {"name": f.name, "lon_deg": f.lon_deg, "lat_deg": f.lat_deg, "height_m": f.height_m},
             "world_from_local": Pose(s.rotation, s.translation_m).matrix.tolist(),
             "covariance": None if self.covariance is None else self.covariance.tolist(),
             "residual_m": None if np.isnan(self.residual_m) else self.residual_m,
-        }  # fmt: skip
+        }
 
 
 def point_jacobian(arm_m: Float) -> Float:
     """(..., 3, 7) derivative of a point in the world with translation, rotation and log scale of an alignment.
 
-    Args:
-        arm_m: (..., 3) s·R·p of the point, metres: its lever arm from the image of the local origin.
+    arm_m: (..., 3) s·R·p of the point, metres, its lever arm from the image of the local origin.
     """
     jacobian = np.zeros((*arm_m.shape, 7))
     jacobian[..., :3] = np.eye(3)
@@ -130,11 +127,9 @@ def point_jacobian(arm_m: Float) -> Float:
 
 
 def covariance_at_origin(covariance: Float, arm_m: Float) -> Float:
-    """(7, 7) covariance about the local origin of one known about another local point.
+    """A (7, 7) covariance that was found with the local origin moved to a point p, about the local origin itself.
 
-    Args:
-        covariance: (7, 7) with the local origin moved to that point.
-        arm_m: (3,) s·R·p of that point, metres: t = t' − a, so δt = δt' + [a]×δθ − a·δσ.
+    arm_m: (3,) a = s·R·p, metres: t = t' − a, so δt = δt' + [a]×δθ − a·δσ.
     """
     jacobian = np.eye(7)
     jacobian[:3] = point_jacobian(-arm_m)

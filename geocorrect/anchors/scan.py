@@ -63,7 +63,8 @@ def _checked(path: Path, points: Float) -> Float:
     valid = np.abs(points).max(axis=1, initial=0.0) >= INVALID_RETURN_M
     if not valid.any():
         raise InputError(f"{path}: the scan holds no valid return")
-    return points[valid]
+    kept: Float = points[valid]
+    return kept
 
 
 def _four_floats(path: Path, data: bytes) -> Float:

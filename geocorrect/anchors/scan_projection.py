@@ -39,10 +39,7 @@ class ProjectionOptions:
 
 
 def project_scan(
-    points_lidar_m: Float,
-    cam_from_lidar: Pose,
-    camera: Camera,
-    options: ProjectionOptions | None = None,
+    points_lidar_m: Float, cam_from_lidar: Pose, camera: Camera, options: ProjectionOptions | None = None
 ) -> tuple[Float, Float]:
     """Sub-pixel samples of a scan in an image: ((N, 2) float64 pixels, (N,) z-depth in metres).
 
@@ -64,8 +61,9 @@ def project_scan(
 def _nearest_per_pixel(px: Float, z_m: Float, camera: Camera) -> tuple[Float, Float]:
     column = np.clip(np.rint(px[:, 0]).astype(np.int64), 0, camera.width - 1)
     row = np.clip(np.rint(px[:, 1]).astype(np.int64), 0, camera.height - 1)
-    order = np.lexsort((z_m, row * camera.width + column))
-    _, first = np.unique((row * camera.width + column)[order], return_index=True)
+    pixel = row * camera.width + column
+    order = np.lexsort((z_m, pixel))
+    _, first = np.unique(pixel[order], return_index=True)
     return px[order[first]], z_m[order[first]]
 
 

@@ -109,17 +109,16 @@ class Trajectory:
 def read_tum(path: Path, max_gap_s: float = DEFAULT_MAX_GAP_S) -> Trajectory:
     """Trajectory in TUM order: `timestamp tx ty tz qx qy qz qw` per line, seconds and metres, # for comments.
 
-    Raises:
-        InputError: No such file, wrong number of columns, no numbers, not a unit quaternion, or times that do not
-            increase; the message names file and line.
+    Raises InputError naming file and line: missing file, wrong number of columns, no numbers, not a unit quaternion,
+    times that do not increase.
     """
     lines = read_text(path, "no such trajectory file").splitlines()
     rows = [(number, line.split()) for number, line in enumerate(lines, 1)]
     rows = [(number, fields) for number, fields in rows if fields and not fields[0].startswith("#")]
     if len(rows) < 2:
         raise InputError(f"{path}: {len(rows)} poses; a trajectory needs at least 2")
-    times = np.array([_time(f"{path}, line {number}", fields) for number, fields in rows], np.int64)
-    values = np.array([_numbers(f"{path}, line {number}", fields[1:]) for number, fields in rows])
+    parsed = [_row(f"{path}, line {number}", fields) for number, fields in rows]
+    times, values = np.array([time_ns for time_ns, _ in parsed], np.int64), np.array([pose for _, pose in parsed])
     backwards = np.flatnonzero(np.diff(times) <= 0)
     if len(backwards):
         number = rows[int(backwards[0]) + 1][0]
@@ -127,18 +126,12 @@ def read_tum(path: Path, max_gap_s: float = DEFAULT_MAX_GAP_S) -> Trajectory:
     return Trajectory(str(path), times, values[:, :3], Rotation.from_quat(values[:, 3:]), max_gap_s)
 
 
-def _time(where: str, fields: list[str]) -> int:
+def _row(where: str, fields: list[str]) -> tuple[int, list[float]]:
+    """(nanoseconds, tx ty tz qx qy qz qw)."""
     if len(fields) != 8:
         raise InputError(f"{where}: {len(fields)} columns, expected 8 (timestamp tx ty tz qx qy qz qw)")
     try:
-        return nanoseconds_from_seconds(fields[0])
-    except ValueError as error:
-        raise InputError(f"{where}: {error}") from None
-
-
-def _numbers(where: str, fields: list[str]) -> list[float]:
-    try:
-        values = [float(text) for text in fields]
+        time_ns, values = nanoseconds_from_seconds(fields[0]), [float(text) for text in fields[1:]]
     except ValueError as error:
         raise InputError(f"{where}: {error}") from None
     if not np.isfinite(values).all():
@@ -146,4 +139,4 @@ def _numbers(where: str, fields: list[str]) -> list[float]:
     norm = float(np.linalg.norm(values[3:]))
     if not 0.99 < norm < 1.01:
         raise InputError(f"{where}: quaternion of length {norm:.3g}, expected 1 (order qx qy qz qw)")
-    return values
+    return time_ns, values

@@ -142,7 +142,7 @@ def _heights(clicks: Sequence[Click], dem: HeightModel | None) -> tuple[Float, M
     heights = np.array([click.height_m for click in clicks])
     on_ground = np.isnan(heights)
     if dem is not None:
-        for k in np.flatnonzero(on_ground):
+        for k in map(int, np.flatnonzero(on_ground)):
             click = clicks[k]
             heights[k] = dem.height_m(click.lon_deg, click.lat_deg)
             if not np.isfinite(heights[k]):

@@ -91,11 +91,8 @@ def solve_gnss(trajectory: Path, fixes: Path, options: GnssOptions) -> Georefere
     drive = read_tum(trajectory)
     solution = align_gnss(drive, read_gnss(fixes, options), options)
     alignment = solution.alignment
-    facts = {
-        "n_fixes": len(solution.residual_m),
-        "n_outliers": int(solution.outlier.sum()),
-        "gnss_median_m": alignment.residual_m,
-    }
+    counts = {"n_fixes": len(solution.residual_m), "n_outliers": int(solution.outlier.sum())}
+    facts = {**counts, "gnss_median_m": alignment.residual_m}
     track_sigma_m = float(alignment.plan_sigma_m(drive.translation_m).max())
     return Georeference(alignment, facts=facts, track_sigma_m=track_sigma_m)
 

@@ -42,9 +42,8 @@ class GnssOptions:
     correlation_s: float = 30.0
     """GNSS errors stay alike about this long, so n rows are not n independent ones."""
     scale_sigma: float = 0.002
-    """Prior, as for clicks."""
+    """Prior, as for clicks; likewise the next."""
     tilt_sigma_deg: float = 1.0
-    """Prior, as for clicks."""
     max_sigma_m: float = 20.0
     """Rows worse than this are not used."""
 
@@ -115,14 +114,12 @@ def align_gnss(trajectory: Trajectory, fixes: GnssFixes, options: GnssOptions) -
     transform, information, d2 = _solve(local, world, sigma, up / np.linalg.norm(up), options)
     seconds = float(np.ptp(fixes.time_ns[used])) / 1e9
     independent = max(1.0, min(float(n_used), seconds / (2 * options.correlation_s) + 1.0))
-    covariance = np.linalg.inv(information) * float(n_used) / independent
+    covariance = np.asarray(np.linalg.inv(information) * float(n_used) / independent, np.float64)
     arm = transform.scale * transform.rotation.apply(local.mean(axis=0))
     residual_m = np.linalg.norm((transform.apply(local) - world)[:, :2], axis=1)
     outlier = d2 > OUTLIER_D2
-    alignment = Alignment(
-        frame, transform, covariance_at_origin(covariance, arm), "gnss",
-        residual_m=float(np.median(residual_m[~outlier])),
-    )  # fmt: skip
+    covariance, median_m = covariance_at_origin(covariance, arm), float(np.median(residual_m[~outlier]))
+    alignment = Alignment(frame, transform, covariance, "gnss", residual_m=median_m)
     return GnssSolution(alignment, residual_m, outlier)
 
 

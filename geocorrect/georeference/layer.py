@@ -26,8 +26,14 @@ def write_layer(result: Georeference, path: Path) -> None:
         if suffix == ".geojson":
             collection = {"type": "FeatureCollection", "features": features}
             unfinished.write_text(json.dumps(collection), encoding="utf-8")
-        else:
-            _write_geopackage(features, unfinished)
+            return
+        import geopandas
+
+        for kind, layer in (("click", "clicks"), ("residual", "residuals"), ("drive", "drive")):
+            rows = [feature for feature in features if feature["properties"]["kind"] == kind]
+            if rows:
+                frame = geopandas.GeoDataFrame.from_features(rows, crs="EPSG:4326")
+                frame.to_file(unfinished, layer=layer, driver="GPKG")
 
 
 def layer_features(result: Georeference) -> list[dict[str, Any]]:
@@ -65,12 +71,3 @@ def _lon_lat(result: Georeference, place: Float) -> list[float]:
 
 def _feature(kind: str, coordinates: Any, properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "Feature", "geometry": {"type": kind, "coordinates": coordinates}, "properties": properties}
-
-
-def _write_geopackage(features: list[dict[str, Any]], path: Path) -> None:
-    import geopandas
-
-    for kind, layer in (("click", "clicks"), ("residual", "residuals"), ("drive", "drive")):
-        rows = [feature for feature in features if feature["properties"]["kind"] == kind]
-        if rows:
-            geopandas.GeoDataFrame.from_features(rows, crs="EPSG:4326").to_file(path, layer=layer, driver="GPKG")

@@ -68,9 +68,7 @@ def _draw_plan(figure: Any, axes: Any, result: Georeference, magnification: floa
 def _frame_clicks(axes: Any, result: Georeference, cameras: Float) -> None:
     places = np.concatenate([cameras[:, :2], [c.mark_m for c in result.clicks]])
     low, high = places.min(axis=0) - MARGIN_M, places.max(axis=0) + MARGIN_M
-    axes.set_xlim(low[0], high[0])
-    axes.set_ylim(low[1], high[1])
-    axes.set_aspect("equal")
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
     axes.set_xlabel(f"east of {result.alignment.frame.lon_deg:.5f}° (m)")
     axes.set_ylabel(f"north of {result.alignment.frame.lat_deg:.5f}° (m)")
     axes.legend(loc="best", framealpha=0.9)

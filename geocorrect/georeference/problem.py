@@ -100,11 +100,6 @@ class Problem:
         return len(self.image_index)
 
     @property
-    def on_level(self) -> Mask:
-        """(N,) clicks on marks of known height that need not lie on the ground."""
-        return ~self.on_ground
-
-    @property
     def height_known(self) -> Mask:
         """(N,) clicks whose mark has a height."""
         return np.isfinite(self.target_m[:, 2])

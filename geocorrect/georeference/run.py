@@ -19,14 +19,12 @@ from geocorrect.georeference.problem import Priors, Problem, Solution
 from geocorrect.georeference.result import ClickResidual, Finding, Georeference
 from geocorrect.georeference.umeyama import solve_umeyama
 
-Method = Literal["joint", "umeyama"]
-
 
 @dataclass(frozen=True)
 class GeoreferenceOptions:
     """How clicks become an alignment."""
 
-    method: Method = "joint"
+    method: Literal["joint", "umeyama"] = "joint"
     noise: ClickNoise = field(default_factory=ClickNoise)
     priors: Priors = field(default_factory=Priors)
     ground_height_m: float | None = None

@@ -41,8 +41,7 @@ class KittiOptions:
     cameras: tuple[str, ...] = ("02", "03")
     """Rectified colour cameras."""
     geoid_undulation_m: float = 0.0
-    """Added to OXTS altitudes. They agree with heights above sea level (116 m in Karlsruhe, where the geoid lies 48 m
-    above the ellipsoid), so 0 leaves the scene 48 m low in absolute height and exact in plan."""
+    """Added to OXTS altitudes, which are above sea level: 0 leaves a scene in Karlsruhe 48 m low and exact in plan."""
     rotation_sigma_deg: float = 0.05
     """Of the inertial unit, for the anchors' covariance."""
     max_scan_offset_s: float = 0.06
@@ -70,27 +69,16 @@ class KittiDrive:
         """The ENU frame of every pose of this drive."""
         return self.alignment.frame
 
-    def anchors(
-        self, cameras: Collection[str] | None = None, frame_numbers: Collection[int] | None = None
-    ) -> list[Anchor]:
+    def anchors(self, cameras: Collection[str] | None = None, frames: Collection[int] | None = None) -> list[Anchor]:
         """The images, optionally only those of some cameras and frame numbers."""
-        return [
-            image
-            for image in self.images
-            if (cameras is None or image.camera_name in cameras)
-            and (frame_numbers is None or image.frame_number in frame_numbers)
-        ]
+        chosen = [image for image in self.images if cameras is None or image.camera_name in cameras]
+        return [image for image in chosen if frames is None or image.frame_number in frames]
 
 
 def read_kitti_raw(folder: Path, options: KittiOptions | None = None) -> KittiDrive:
-    """Read one drive.
+    """Read one drive; `folder` is the drive, the date folder above it, or the folder above that.
 
-    Args:
-        folder: The drive, the date folder above it, or the folder above that.
-        options: What to take.
-
-    Raises:
-        InputError: Something is missing, damaged, of the wrong size, or has no pose; the message names it.
+    Raises InputError naming the folder or file that is missing, damaged, of the wrong size, or has no pose.
     """
     options = options or KittiOptions()
     drive = _find_drive(folder, options.drive)
@@ -163,8 +151,8 @@ class _DriveCamera:
         Measured on drive 0002 by PnP on SIFT matches (4 frames, 3.6 m): ignoring it biases depth by 8 cm at 9 m/s and
         pose by 1.2 cm forward; with it 0.6 cm.
         """
-        nearest = None if self.scans is None else self.scans.nearest(time_ns, self.options.max_scan_offset_s)
-        if self.scans is None or nearest is None:
+        reach_s = self.options.max_scan_offset_s
+        if self.scans is None or (nearest := self.scans.nearest(time_ns, reach_s)) is None:
             return None
         imu_from_velo = self.calibration.velo_from_imu.inverse()
         world_from_lidar = self.oxts.pose_at(int(self.scans.time_ns[nearest])) @ imu_from_velo

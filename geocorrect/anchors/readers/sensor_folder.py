@@ -38,15 +38,10 @@ class SensorFolder:
 
 
 def read_sensor_folder(folder: Path, suffix: str) -> SensorFolder:
-    """List a sensor's frames (at least one); frames that repeat the time of the one before (the recorder's duplicates)
-    are dropped.
+    """A sensor's frames, at least one; suffix is that of the data files, such as ".png".
 
-    Args:
-        folder: Holds data/ and timestamps.txt.
-        suffix: Of the data files, such as ".png".
-
-    Raises:
-        InputError: Something is missing or damaged; the message names the folder or file.
+    Frames that repeat the time of the one before (the recorder's duplicates) are dropped. InputError names the folder
+    or file that is missing or damaged.
     """
     data = folder / "data"
     if not data.is_dir():

@@ -72,9 +72,8 @@ def read_table(path: Path, options: TableOptions | None = None) -> TableAnchors:
     anchors = [_anchor(row, place, crs, alignment, options) for row, place in zip(rows, places, strict=True)]
     seen: dict[str, str] = {}
     for row, anchor in zip(rows, anchors, strict=True):
-        if anchor.id in seen:
+        if seen.setdefault(anchor.id, row.where) != row.where:
             raise InputError(f"{row.where}: id {anchor.id!r} was already used in {seen[anchor.id]}")
-        seen[anchor.id] = row.where
     return TableAnchors(alignment, anchors)
 
 
@@ -85,10 +84,8 @@ def _place(row: Row, crs: str, options: TableOptions) -> tuple[float, float, flo
         raise InputError(f"{row.where}: lon_deg, lat_deg are WGS84, but the declared CRS is {crs}; name them x, y")
     x, y = (row.number(name) for name in (("lon_deg", "lat_deg") if geographic else ("x", "y")))
     lon, lat = wgs84_place(row.where, crs, x, y)
-    height_m = row.number("height_m")
-    height_m = height_on_ellipsoid_m(
-        f"{row.where}: height_m", lon, lat, height_m, options.height_reference, options.undulation_m
-    )
+    where, height_m = f"{row.where}: height_m", row.number("height_m")
+    height_m = height_on_ellipsoid_m(where, lon, lat, height_m, options.height_reference, options.undulation_m)
     return lon, lat, height_m
 
 

@@ -74,20 +74,11 @@ class _Drive:
 
 
 def read_vbr(
-    folder: Path,
-    calibration: Path,
-    ground_truth: Path,
-    alignment: Alignment,
-    options: VbrOptions | None = None,
+    folder: Path, calibration: Path, ground_truth: Path, alignment: Alignment, options: VbrOptions | None = None
 ) -> list[Anchor]:
     """Anchors of one exported sequence, in time order, with stable ids `<sequence>/camera_<side>/<frame number>`.
 
-    Args:
-        folder: The exported sequence.
-        calibration: vbr_calib.yaml.
-        ground_truth: SEQ_gt.txt.
-        alignment: Places the ground truth's local frame on the map; its covariance goes into every anchor.
-        options: What to take.
+    The alignment places the ground truth's local frame on the map; its covariance goes into every anchor.
 
     Raises:
         InputError: Something is missing or damaged, or an image is outside the trajectory's time, of another size than
@@ -106,9 +97,9 @@ def _open(folder: Path, calibration: Path, ground_truth: Path, options: VbrOptio
     rig = read_vbr_calibration(calibration)
     trajectory = read_tum(ground_truth, options.max_gap_s)
     images = read_sensor_folder(folder / f"camera_{options.side}", ".png")
-    scans = None
-    if options.scans != "none" and not (options.scans == "if_present" and not (folder / "ouster_points").exists()):
-        scans = read_sensor_folder(folder / "ouster_points", ".bin")
+    clouds = folder / "ouster_points"
+    wanted = options.scans == "required" or (options.scans == "if_present" and clouds.exists())
+    scans = read_sensor_folder(clouds, ".bin") if wanted else None
     name = options.sequence or ground_truth.stem.removesuffix("_gt")
     return _Drive(name, images, scans, trajectory, rig, rig.camera(options.side), options)
 
@@ -140,10 +131,8 @@ def _spaced(drive: _Drive) -> Iterator[tuple[int, Pose]]:
 
 def _moved(last: Pose, now: Pose, options: VbrOptions) -> bool:
     step = last.inverse() @ now
-    return bool(
-        np.linalg.norm(step.translation_m) >= options.spacing_m
-        or np.degrees(step.rotation.magnitude()) >= options.spacing_deg
-    )
+    moved_m, turned_deg = np.linalg.norm(step.translation_m), np.degrees(step.rotation.magnitude())
+    return bool(moved_m >= options.spacing_m or turned_deg >= options.spacing_deg)
 
 
 def _anchor(drive: _Drive, index: int, local_from_cam: Pose, alignment: Alignment) -> Anchor:

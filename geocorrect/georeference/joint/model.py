@@ -42,12 +42,9 @@ class State:
 
     def moved(self, step: Float) -> State:
         """The state after a step in the unknowns' order."""
-        s = self.world_from_local
-        moved = Similarity(
-            s.scale * float(np.exp(step[LOG_SCALE])),
-            Rotation.from_rotvec(step[ROTATION]) * s.rotation,
-            s.translation_m + step[TRANSLATION],
-        )
+        s, turn = self.world_from_local, Rotation.from_rotvec(step[ROTATION])
+        scale = s.scale * float(np.exp(step[LOG_SCALE]))
+        moved = Similarity(scale, turn * s.rotation, s.translation_m + step[TRANSLATION])
         ground = self.ground + step[N_COMMON:].reshape(-1, 3)
         return State(moved, self.base_height_m + float(step[BASE_HEIGHT]), ground)
 
@@ -119,7 +116,7 @@ def reach(problem: Problem, geometry: Geometry, state: State) -> Reached:
     ground = state.ground[problem.image_index]
     normal = geometry.axes[:, 2] + ground[:, :1] * geometry.axes[:, 0] + ground[:, 1:2] * geometry.axes[:, 1]
     above = np.einsum("ij,ij->i", normal, geometry.camera_m - geometry.base_m) + state.base_height_m + ground[:, 2]
-    level = problem.on_level
+    level = ~problem.on_ground
     if level.any():
         s = state.world_from_local
         vertical = s.rotation.as_matrix()[2]
@@ -148,7 +145,8 @@ def evaluate(problem: Problem, geometry: Geometry, state: State) -> Residuals:
     jacobian[~has_height, 2] = 0.0
     map_noise, per_px = _map_noise(problem, geometry, turn), _per_px(geometry, met, turn)
     off_px = problem.px - geometry.px
-    d2 = _mahalanobis2(map_noise, residual) + np.sum(off_px**2, axis=1) / problem.sigma_px**2
+    solved = np.linalg.solve(map_noise, residual[:, :, None])[:, :, 0]
+    d2 = np.einsum("ni,ni->n", residual, solved) + np.sum(off_px**2, axis=1) / problem.sigma_px**2
     used_per_px = per_px.copy()
     used_per_px[~has_height, 2] = 0.0
     residual = residual + np.einsum("nij,nj->ni", used_per_px, off_px)
@@ -198,12 +196,6 @@ def relaxed(problem: Problem, geometry: Geometry, state: State) -> Geometry:
     return geometry_of(problem, np.where(kept[:, None], trial.px, geometry.px))
 
 
-def _mahalanobis2(covariance: Float, residual: Float) -> Float:
-    solved = np.linalg.solve(covariance, residual[:, :, None])[:, :, 0]
-    squared: Float = np.einsum("ni,ni->n", residual, solved)
-    return squared
-
-
 def _jacobian(problem: Problem, geometry: Geometry, state: State, met: Reached, q: Float) -> Float:
     """(N, 3, P) derivative of the point on the map with every unknown."""
     s = state.world_from_local
@@ -211,7 +203,7 @@ def _jacobian(problem: Problem, geometry: Geometry, state: State, met: Reached, 
     result[:, :, :BASE_HEIGHT] = point_jacobian(q)
     ray = s.scale * geometry.ray @ s.rotation.as_matrix().T
     along_ray = -ray / met.fall[:, None]
-    ground, level = problem.on_ground, problem.on_level
+    ground, level = problem.on_ground, ~problem.on_ground
     result[ground, :, BASE_HEIGHT] = along_ray[ground]
     offset = np.where(np.isfinite(met.point_m), met.point_m, 0.0) - geometry.base_m
     rows, first = np.flatnonzero(ground), (N_COMMON + 3 * problem.image_index)[ground]
@@ -238,7 +230,7 @@ def _map_noise(problem: Problem, geometry: Geometry, turn: Float) -> Float:
     covariance = np.zeros((len(problem), 3, 3))
     covariance[:, 0, 0] = covariance[:, 1, 1] = problem.sigma_map_m**2
     covariance[:, 2, 2] = np.where(problem.on_ground_height, problem.sigma_height_m**2, UNKNOWN_VARIANCE)
-    level = problem.on_level
+    level = ~problem.on_ground
     ray = geometry.ray[level] @ turn.T
     shift = np.nan_to_num(ray[:, :2] / ray[:, 2:])
     covariance[level, :2, :2] += problem.sigma_height_m[level, None, None] ** 2 * shift[:, :, None] * shift[:, None, :]

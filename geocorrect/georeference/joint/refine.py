@@ -8,9 +8,8 @@ keeps clicks of one image from counting as independent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -45,14 +44,14 @@ def refine(problem: Problem, geometry: Geometry, start: State, known: Sequence[R
     """The local optimum reached from a start, None when it is heading for one of the known ones; deterministic."""
     state = start
     for mu in GRADUATION:
-        state, geometry = _minimise(problem, geometry, state, partial(_geman_mcclure, scale=mu * INLIER_D2), 3)
+        state, geometry = _minimise(problem, geometry, state, mu * INLIER_D2, 3)
     here = state.world_from_local
     if any(plan_shift_m(here, other.state.world_from_local, geometry.camera_m) < SAME_BASIN_M for other in known):
         return None
     geometry = settled(problem, geometry, state)
     inlier = evaluate(problem, geometry, state).d2 < OUTLIER_D2
     for _ in range(10):
-        state, geometry = _minimise(problem, geometry, state, partial(_fixed, weight=inlier.astype(float)), 15)
+        state, geometry = _minimise(problem, geometry, state, inlier, 15)
         geometry = settled(problem, geometry, state)
         found = evaluate(problem, geometry, state).d2 < OUTLIER_D2
         if (found == inlier).all():
@@ -73,19 +72,16 @@ def _geman_mcclure(d2: Float, scale: float) -> Float:
     return weight
 
 
-def _fixed(_d2: Float, weight: Float) -> Float:
-    return weight
-
-
 def _minimise(
-    problem: Problem, geometry: Geometry, state: State, weigh: Callable[[Float], Float], iterations: int
+    problem: Problem, geometry: Geometry, state: State, weighting: float | Mask, iterations: int
 ) -> tuple[State, Geometry]:
-    """Iteratively reweighted Levenberg–Marquardt; weigh gives a weight per click from its d²."""
+    """Iteratively reweighted Levenberg–Marquardt; weighting: scale of the robust loss, or the only clicks to fit."""
     damping = 1e-6
     for _ in range(iterations):
         geometry = relaxed(problem, geometry, state)
         linear = evaluate(problem, geometry, state)
-        weight = weigh(linear.d2) * linear.visible
+        weight = _geman_mcclure(linear.d2, weighting) if isinstance(weighting, float) else weighting.astype(float)
+        weight = weight * linear.visible
         normal, gradient, cost = _normal_equations(problem, state, linear, weight)
         for _ in range(5):
             step = np.asarray(-np.linalg.solve(normal + damping * np.diag(np.diag(normal)), gradient), np.float64)

@@ -23,15 +23,9 @@ DISTINCT_BASIN_M = 0.5
 
 
 def solve_joint(problem: Problem, n_starts: int = 5, seed: int = 0) -> Solution:
-    """Solve from several starts and keep the best basin.
+    """Solve from several starts and keep the best basin; InputError when there is nothing to start from.
 
-    Args:
-        problem: Clicks and what is assumed.
-        n_starts: Distinct starting points to refine.
-        seed: Of the sampling of click pairs that propose them.
-
-    Raises:
-        InputError: There is nothing to start from.
+    seed: of the sampling of click pairs that propose starts.
     """
     centred, world_origin, local_origin = _centred(problem)
     geometry = geometry_of(centred)

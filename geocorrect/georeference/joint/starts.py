@@ -79,23 +79,16 @@ def _proposals(
     d2 = np.sum((moved - target[usable]) ** 2, axis=2) / noise[usable] ** 2
     score = np.minimum(d2, INLIER_D2).sum(axis=1)
     best = np.argsort(score, kind="stable")[:40]
-    height = points[usable, 2].mean()
-    return [
-        (float(score[k]), abs(base_height_m - problem.priors.base_height_m),
-         _state(problem, level, float(yaw[k]), shift[k], base_height_m, height))
-        for k in best
-    ]  # fmt: skip
-
-
-def _state(problem: Problem, level: Rotation, yaw: float, shift: Float, base_height_m: float, height: float) -> State:
     known = problem.height_known
     up = float(problem.target_m[known, 2].mean()) if known.any() else 0.0
-    rotation = Rotation.from_rotvec([0.0, 0.0, yaw]) * level
-    return State(
-        Similarity(1.0, rotation, np.array([shift[0], shift[1], up - height])),
-        base_height_m,
-        np.zeros((len(problem.images), 3)),
-    )
+    lift = up - points[usable, 2].mean()
+    deviation_m = abs(base_height_m - problem.priors.base_height_m)
+    proposals = []
+    for k in best:
+        rotation = Rotation.from_rotvec([0.0, 0.0, yaw[k]]) * level
+        placed = Similarity(1.0, rotation, np.append(shift[k], lift))
+        proposals.append((float(score[k]), deviation_m, replace(unplaced, world_from_local=placed)))
+    return proposals
 
 
 def _pairs(usable: Index, seed: int) -> tuple[Index, Index]:

@@ -76,12 +76,10 @@ def read_opensfm_points(path: Path, options: LandmarkOptions) -> Iterator[Click]
         try:
             position = point["position"]
             lon, lat = float(position["longitude"]), float(position["latitude"])
-            height = float(position.get("altitude", NAN))
+            height = NAN if point.get("has_altitude") is False else float(position.get("altitude", NAN))
             observations = [(str(o["shot_id"]), o["projection"]) for o in point["observations"]]
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{where}: not an OpenSfM ground control point ({error})") from None
-        if point.get("has_altitude") is False:
-            height = NAN
         for shot, projection in observations:
             u, v = finite_numbers(f"{where}: projection", projection, 2)
             yield placed(Click(shot, u, v, lon, lat, height, name, where, normalised=True), WGS84, options)

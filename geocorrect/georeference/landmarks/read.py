@@ -23,10 +23,8 @@ BY_SUFFIX: dict[str, Reader] = {
     ".csv": formats.read_table, ".points": formats.read_qgis, ".txt": formats.read_opensfm_list
 }  # fmt: skip
 BY_JSON_KEY: dict[str, Reader] = {
-    "features": formats.read_table,
-    "image_indices": formats.read_image_lists,
-    "points": formats.read_opensfm_points,
-}
+    "features": formats.read_table, "image_indices": formats.read_image_lists, "points": formats.read_opensfm_points,
+}  # fmt: skip
 
 
 def read_landmarks(path: Path, options: LandmarkOptions | None = None) -> list[Click]:
