@@ -162,8 +162,14 @@ class Tracks:
 
 
 def track_pixels(pairs: Sequence[NeighbourMatches]) -> tuple[Float, Int]:
-    """(px (T, 2), track index of every match (M,)): equal anchor pixels (to 0.01 px) are one track."""
+    """(px (T, 2), track index of every match (M,)) of the anchor's pixels."""
     px = np.concatenate([p.anchor_px for p in pairs])
+    first, track = track_index(px)
+    return px[first], track
+
+
+def track_index(px: Float) -> tuple[Int, Int]:
+    """(first row of every track (T,), track of every row (M,)): equal pixels (M, 2), to 0.01 px, are one track."""
     cell = np.round(px * 100).astype(np.int64)
     _, first, track = np.unique(cell[:, 0] * 2**32 + cell[:, 1], return_index=True, return_inverse=True)
-    return px[first], np.asarray(track).reshape(-1)
+    return np.asarray(first), np.asarray(track).reshape(-1)

@@ -12,10 +12,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from geocorrect.depth.calibration.tracks import track_index
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize import pnp
-from geocorrect.localize.joint.problem import Problem, track_index
+from geocorrect.localize.joint.problem import Problem
 from geocorrect.localize.joint.residuals import MAX_LOG_DISTANCE, MIN_LOG_DISTANCE, State, query_rays, residual_values
 from geocorrect.localize.observations import Observations, focal_px
 from geocorrect.localize.options import JointOptions, LocalizeOptions, pixel_scale

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from geocorrect.depth.calibration.tracks import track_index
 from geocorrect.geometry.camera import Camera, Projection
 from geocorrect.geometry.tangent import tangent_to_px, unit_rays
 from geocorrect.localize.observations import Observations
@@ -143,13 +144,6 @@ class Problem:
             query_px=self.query_px[kept],
             anchor_px=self.anchor_px[rows],
         )
-
-
-def track_index(query_px: Float) -> tuple[Int, Int]:
-    """(first row of every track (T,), track of every row (N,)): equal query pixels (to 0.01 px) are one track."""
-    cell = np.round(query_px * 100).astype(np.int64)
-    _, first, track = np.unique(cell[:, 0] * 2**32 + cell[:, 1], return_index=True, return_inverse=True)
-    return np.asarray(first), np.asarray(track).reshape(-1)
 
 
 def build_problem(
