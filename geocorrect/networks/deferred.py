@@ -13,7 +13,7 @@ Network = TypeVar("Network")
 
 
 def deferred(load: Callable[[], Network]) -> Network:
-    """Stands for the network that `load` gives; it is loaded, once, by the first look at it or call of it.
+    """A stand-in for the network that `load` gives; the first look at it or call of it loads it, once.
 
     Errors of `load` are raised there. Everything that can be checked without loading belongs before this call.
     """

@@ -30,16 +30,17 @@ class Precision(StrEnum):
 
 @dataclass(frozen=True)
 class Runtime:
-    """`device`: "auto" (CUDA if any), "cpu", "cuda", "cuda:1" …; cache_folder None: features stay in memory.
-
-    compile: let torch compile the networks, which needs a C++ compiler and takes minutes once per machine and image
-    size; worth it for long runs. Results change in the last digits only.
-    """
+    """Where and how all networks run."""
 
     device: str = "auto"
+    """`auto` (CUDA if any), `cpu`, `cuda`, `cuda:1` …"""
     precision: Precision = Precision.FLOAT32
     compile: bool = False
+    """Let torch compile the networks, which needs a C++ compiler and takes minutes once per machine and image size;
+    worth it for long runs. Results change in the last digits only.
+    """
     cache_folder: Path | None = None
+    """Where features and depth are kept between runs; None: they stay in memory."""
     cache_memory_mib: int = 1024
     cache_disk_mib: int = 20 * 1024
     access: ModelAccess = field(default_factory=ModelAccess)

@@ -24,18 +24,20 @@ from geocorrect.networks.mast3r.transformer import (
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """Encoder tokens (B, N, D) of images with one patch grid."""
+    """Encoded images with one patch grid."""
 
     tokens: Tensor
+    """(B, N, D)."""
     grid: Grid
 
 
 @dataclass(frozen=True, eq=False)
 class DecodedView:
-    """What the heads of one view read: the encoder's tokens and the decoder's tokens at the hooked layers."""
+    """What the heads of one view read."""
 
     encoded: Encoded
     hooked: Sequence[Tensor]
+    """(B, N, D) decoder tokens after each of the layers that `Mast3rSizes.hooks` names."""
 
     def at(self, position: int) -> DecodedView:
         """One pair of the batch, as a batch of one. Dense heads take it pair by pair to keep memory small."""
@@ -48,18 +50,22 @@ class DecodedView:
 
 @dataclass(frozen=True, eq=False)
 class Descriptors:
-    """Unit descriptors (B, H, W, 24) float32 and confidence (B, H, W), larger is better."""
+    """What the descriptor head gives."""
 
     descriptor: Tensor
+    """(B, H, W, 24) float32 unit vectors."""
     confidence: Tensor
+    """(B, H, W) > 0, larger is better."""
 
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """Points (B, H, W, 3) float32 in metres in the camera frame of view 1, confidence (B, H, W) > 1."""
+    """What the point head gives."""
 
     xyz_m: Tensor
+    """(B, H, W, 3) float32 in the camera frame of view 1."""
     confidence: Tensor
+    """(B, H, W) > 1, larger is better."""
 
 
 class ViewHeads(nn.Module):
@@ -79,7 +85,7 @@ class ViewHeads(nn.Module):
 
 
 class Mast3r(nn.Module):
-    """MASt3R. View 1 and view 2 are not interchangeable; sizes of the views may differ; portrait is native.
+    """MASt3R (Leroy et al. 2024). Views 1 and 2 are not interchangeable, and may differ in size; portrait is native.
 
     Encoder, decoders and descriptor heads run in the dtype of their weights; the point heads and every output
     activation run in float32. A part that overflows raises ModelError instead of handing nan on.
@@ -159,7 +165,7 @@ class Mast3r(nn.Module):
     @torch.inference_mode()
     @full_float32()
     def decode(self, view1: Encoded, view2: Encoded) -> tuple[DecodedView, DecodedView]:
-        """Decode pairs. A batch of one on either side is paired with every image of the other side."""
+        """Decode pairs of encoded images; a batch of one on either side is paired with every image of the other."""
         hooked1, hooked2 = [], []
         for index, (tokens1, tokens2) in enumerate(self.decoder_layers(view1, view2), start=1):
             if index in self.sizes.hooks:

@@ -46,7 +46,9 @@ def sizes_from_shapes(shapes: Shapes, encoder_head_dim: int = 64, decoder_head_d
     """Sizes of the network that a state dict with these shapes belongs to.
 
     The number of attention heads leaves no trace in the shapes; every released model has 64 channels per head.
-    Raises ModelError naming the first key that is missing or has an impossible shape.
+
+    Raises:
+        ModelError: a key is missing or has an impossible shape; names the first one.
     """
     encoder_dim = _shape(shapes, "patch_embed.proj.weight", 4)[0]
     decoder_dim = _shape(shapes, "decoder_embed.weight", 2)[0]
