@@ -1,8 +1,8 @@
 """Places that look alike: one global descriptor per photo from the matcher's own encoder tokens, ranked by cosine.
 
 Sum of tokens (SPoC, Babenko & Lempitsky 2015), each weighted by the length of its whitened vector, which stands for
-attention (HOW, Tolias et al. 2020). Serves to re-rank spatial candidates and to find candidates among anchors without
-positions. It costs nothing once the matcher has encoded the photos. Without whitening it still ranks, less sharply.
+attention (HOW, Tolias et al. 2020); see `docs/models.md`. Re-ranks spatial candidates, and finds candidates among
+anchors for photos without a position. It costs nothing once the matcher has encoded the photos.
 """
 
 from __future__ import annotations
