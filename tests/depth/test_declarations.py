@@ -1,4 +1,4 @@
-"""What depth sources declare: complete, the same with and without weights, told to users, stored with runs."""
+"""What depth sources declare: complete, the same with and without weights, shown to users, stored with runs."""
 
 from __future__ import annotations
 

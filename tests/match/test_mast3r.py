@@ -1,4 +1,4 @@
-"""MASt3R as a matcher: pixels of the photos, agreement, borders, crops; weight-less machines are told what to do."""
+"""MASt3R as a matcher: pixels of the photos, agreement, borders, crops; messages of machines without weights."""
 
 from __future__ import annotations
 
@@ -272,7 +272,7 @@ def test_nothing_admissible_gives_no_match() -> None:
     assert len(reciprocal_matches(DescriptorPair(a, a, nothing), 4).a_xy) == 0
 
 
-def test_weightless_machine_is_told_the_command(tmp_path: Path) -> None:
+def test_without_weights_the_message_has_the_command(tmp_path: Path) -> None:
     options = Mast3rOptions(Runtime(device="cpu", access=ModelAccess(tmp_path)))
     with pytest.raises(ModelError) as error:
         build(options)

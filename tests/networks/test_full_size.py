@@ -1,4 +1,4 @@
-"""The checkpoint at its real size: every key and shape of both layouts, as MODELS.md §1.8 lists them.
+"""The checkpoint at its real size: every key and shape of both layouts, as published.
 
 The list is written out from that description, not from our network. Tensors are zeros that share one number, so that
 the file is small; the network that comes of them has all 688,638,856 parameters.

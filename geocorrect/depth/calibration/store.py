@@ -96,7 +96,8 @@ class CalibrationStore:
 
     def save_map(self, key: StoredKey, depth: DepthMap) -> None:
         """Write sparse depth; OutputError naming the folder when it cannot be written."""
-        sigma = np.broadcast_to(np.asarray(depth.log_sigma, np.float32), np.shape(depth.samples_z_m))
+        assert depth.samples_z_m is not None
+        sigma = np.broadcast_to(np.asarray(depth.log_sigma, np.float32), depth.samples_z_m.shape)
         self._write(key, {"samples_px": depth.samples_px, "samples_z_m": depth.samples_z_m, "log_sigma": sigma})
 
     def load_map(self, key: StoredKey, name: str) -> DepthMap | None:
