@@ -122,9 +122,9 @@ def test_a_changed_photo_is_due_again_and_only_it(finished: Path, tmp_path: Path
     settings = load_settings(out / "geocorrect.toml").settings
     with Catalog.open(str(out / "corrections.gpkg")) as catalog:
         image = catalog.images()[catalog.image_ids()[0]]
-        assert len(plan_run(settings, catalog).plan) == 0
+        assert len(plan_run(settings, catalog).due) == 0
         catalog.upsert_images([dataclasses.replace(image, sha256="0" * 64)])
-        due = plan_run(settings, catalog).plan.fid.tolist()
+        due = plan_run(settings, catalog).due.fid.tolist()
         assert [found.image.id for found in catalog.stored_images(due).values()] == [image.id]
 
 
