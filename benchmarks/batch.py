@@ -107,8 +107,8 @@ def bench_overhead(config: Path, _quick: bool) -> None:
 
         return run
 
-    whole = (worker.explain_image, AnchorCache.depth)
-    worker.explain_image = clocked(whole[0])
+    whole = (worker.localize, AnchorCache.depth)
+    worker.localize = clocked(whole[0])
     AnchorCache.depth = clocked(whole[1])  # type: ignore[method-assign]
     try:
         with Catalog.open(settings.catalog.url) as catalog:
@@ -116,7 +116,7 @@ def bench_overhead(config: Path, _quick: bool) -> None:
             summary = run_batch(plan_run(settings, catalog), catalog, StopRequest())
             total_s = time.process_time() - began_s
     finally:
-        worker.explain_image, AnchorCache.depth = whole  # type: ignore[method-assign]
+        worker.localize, AnchorCache.depth = whole  # type: ignore[method-assign]
     share, each_ms = 1 - inside_s[0] / total_s, 1000 * (total_s - inside_s[0]) / summary.n_computed
     print(
         f"overhead: {summary.n_computed} photos, {summary.by_status[Status.ACCEPTED]} accepted, {total_s:.2f} s; "
@@ -199,7 +199,7 @@ def measure_memory(count: int, config: Path) -> None:
     anchors_file, photo_file = config.parent / "anchors" / "a0000.png", next((config.parent / "images").glob("*.jpg"))
     camera = pinhole()
     uncertain = Reason.UNCERTAIN
-    worker.explain_image = lambda query, *_: LocalizationResult(Rejection(query.image_id, uncertain))  # type: ignore[assignment]
+    worker.localize = lambda query, *_: LocalizationResult(Rejection(query.image_id, uncertain))  # type: ignore[assignment]
     anchor_cache.build_depth = lambda *_: FlatDepth()  # type: ignore[assignment]
     with tempfile.TemporaryDirectory() as folder, Catalog.open(f"{folder}/c.gpkg", create=True) as catalog:
         batch_scene.street(catalog, 0, 0)
