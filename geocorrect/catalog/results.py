@@ -81,13 +81,6 @@ def newest_run(connection: Connection, config_key: str) -> tuple[int, StoredRun]
     return None if row is None else (row["fid"], StoredRun(**{c.name: row[c.name] for c in columns}))
 
 
-def count_since(connection: Connection, run_key: str, moment: datetime) -> int:
-    """Results of the run that were stored at or after the moment."""
-    c, run = schema.correction.c, schema.run.c
-    query = select(func.count()).select_from(schema.correction.join(schema.run, run.fid == c.run_id))
-    return int(connection.execute(query.where(run.run_key == run_key, c.recorded_at >= moment)).scalar_one())
-
-
 def read_results(connection: Connection, wanted: ResultFilter) -> Iterator[StoredResult]:
     """Stored results, sorted by image id, then by age."""
     polygon = wanted.area if isinstance(wanted.area, BaseGeometry) else None

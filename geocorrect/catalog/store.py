@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, func, insert, select, update
@@ -98,12 +97,8 @@ class Catalog:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
-
-    # --- frame, alignments, anchors, images -------------------------------------------------------------
 
     def frame(self) -> Frame | None:
         """The scene's local ENU frame, None before it is set."""
@@ -144,11 +139,13 @@ class Catalog:
 
     def image_ids(self) -> list[str]:
         """All image ids, sorted."""
-        return self._read(references.read_image_ids)
+        image_id = schema.image.c.image_id
+        return self._read(lambda c: list(c.execute(select(image_id).order_by(image_id)).scalars()))
 
     def sizes(self) -> tuple[int, int]:
         """How many anchors and images there are."""
-        return self._read(references.read_sizes)
+        anchors, images = (select(func.count()).select_from(table) for table in (schema.anchor, schema.image))
+        return self._read(lambda c: (c.execute(anchors).scalar_one(), c.execute(images).scalar_one()))
 
     def extent(self) -> Box | None:
         """(west, south, east, north) in degrees around all photos and anchors, None when there are none; across the
@@ -158,9 +155,7 @@ class Catalog:
 
     def photo_licences(self) -> list[str]:
         """The licences of all photos, sorted; "" where a photo names none."""
-        return self._read(references.read_photo_licences)
-
-    # --- runs -------------------------------------------------------------------------------------------
+        return self._read(lambda c: sorted(c.execute(select(schema.image.c.licence).distinct()).scalars()))
 
     def begin_run(self, manifest: RunManifest) -> int:
         """Start or continue the run of this key; returns its integer key. DatabaseError when it was rolled back."""
@@ -222,9 +217,10 @@ class Catalog:
 
     def count_since(self, run_key: str, moment: datetime) -> int:
         """Results of the run stored at or after a moment (timezone-aware)."""
-        return self._read(lambda c: results.count_since(c, run_key, moment))
-
-    # --- results ----------------------------------------------------------------------------------------
+        result, run = schema.correction.c, schema.run.c
+        query = select(func.count()).join_from(schema.correction, schema.run, run.fid == result.run_id)
+        query = query.where(run.run_key == run_key, result.recorded_at >= moment)
+        return self._read(lambda c: int(c.execute(query).scalar_one()))
 
     def results(self, wanted: ResultFilter | None = None) -> Iterator[StoredResult]:
         """Stored results, streamed, sorted by image id."""
@@ -269,8 +265,6 @@ class Catalog:
     def restore(self, run_key: str) -> int:
         """Undo `rollback`."""
         return self._change_run(run_key, rolled_back_at=None, rolled_back_because=None)
-
-    # --- inner ------------------------------------------------------------------------------------------
 
     def _read(self, work: Callable[[Connection], T]) -> T:
         return with_retries(self._engine, work)

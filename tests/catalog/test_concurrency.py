@@ -1,4 +1,4 @@
-"""Readers never fail while a writer is killed; a shared server takes two writers; roles hold."""
+"""Readers never fail while a writer is killed; a shared server takes two writers; roles limit what they allow."""
 
 from __future__ import annotations
 

@@ -213,7 +213,7 @@ def test_a_locked_file_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         catalog.set_frame(world.ROME)
 
 
-# --- what people put into names -------------------------------------------------------------------------
+# --- names as users give them ----------------------------------------------------------------------------
 
 NASTY = [
     "'; drop table image; --", '"quoted"', "back\\slash", "per%cent %s %(x)s", "colon :name", "emoji 🙂👩‍👩‍👧",

@@ -149,7 +149,7 @@ def test_silence_is_noticed_on_both_sides(over_tcp: str) -> None:
 
 @pytest.mark.postgis
 def test_a_session_that_only_the_server_takes_for_alive_does_not_keep_us_out(postgis_url: str) -> None:
-    """After a broken network our own old session may still hold the scene; nobody else's is ended."""
+    """After a broken network our own old session may still have the lock; nobody else's is ended."""
     with Catalog.open(postgis_url, create=True) as catalog, lock_scene(catalog.engine) as lock:
         lost = lock._connection  # type: ignore[attr-defined]
         unreachable = catalog.engine.connect()

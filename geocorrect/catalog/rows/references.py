@@ -120,17 +120,6 @@ def read_images(connection: Connection, ids: Sequence[str] | None) -> dict[str, 
     return {row["image_id"]: image_from(row) for row in _rows(connection, schema.image, "image_id", ids)}
 
 
-def read_image_ids(connection: Connection) -> list[str]:
-    """All image ids, sorted."""
-    return list(connection.execute(select(schema.image.c.image_id).order_by(schema.image.c.image_id)).scalars())
-
-
-def read_sizes(connection: Connection) -> tuple[int, int]:
-    """How many anchors and images there are."""
-    anchors, images = (select(func.count()).select_from(table) for table in (schema.anchor, schema.image))
-    return int(connection.execute(anchors).scalar_one()), int(connection.execute(images).scalar_one())
-
-
 def read_image_facts(connection: Connection, ids: Sequence[str]) -> ImageFacts:
     """What storing results needs to know of their photos, in the order of ids; DatabaseError when one is missing."""
     c = schema.image.c
@@ -169,11 +158,6 @@ def read_extent(connection: Connection) -> tuple[float, float, float, float] | N
     if east_of_180 - west_of_180 < east - west:
         west, east = west_of_180, east_of_180
     return west, south, east, north
-
-
-def read_photo_licences(connection: Connection) -> list[str]:
-    """The licences of all photos, sorted, whether they have a result or not."""
-    return sorted(connection.execute(select(schema.image.c.licence).distinct()).scalars())
 
 
 def _upsert(connection: Connection, table: Table, key: str, rows: Sequence[Row]) -> list[tuple[Row, Row | None]]:
