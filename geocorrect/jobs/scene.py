@@ -106,7 +106,7 @@ class Scene:
         return self.reported_enu_m(np.array([lon_deg]), np.array([lat_deg]))[0], heading_deg
 
     def neighbours_of(self, anchors: Iterable[Anchor]) -> Neighbours:
-        """Anchor id → the anchors that its depth is found from, in one read; empty where the depth source asks for none."""
+        """Anchor id → the anchors that its depth is found from; empty where the depth source asks for none."""
         if self._finder is None:
             return {}
         ids = {anchor.id: self._finder.of(anchor.id) for anchor in anchors}

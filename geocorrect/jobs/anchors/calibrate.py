@@ -71,7 +71,7 @@ class CalibrationOutcome:
 
 @dataclass(frozen=True)
 class CalibrationTask:
-    """An anchor and the neighbours that its depth is found from. All that a process needs; it never sees the catalog."""
+    """An anchor with the neighbours that its depth is found from; all that a process needs."""
 
     anchor: Anchor
     neighbours: tuple[Anchor, ...]
