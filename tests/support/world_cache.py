@@ -1,14 +1,20 @@
-"""Demo worlds that many tests need, rendered once and kept on disk by the hash of everything that makes them."""
+"""What many tests need and none changes, made once and kept on disk by the hash of everything that makes it.
+
+Demo worlds, and a small demo that has run to its end.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
 from filelock import FileLock
 
+from geocorrect.__main__ import run
 from geocorrect.demo.world.build import DemoWorld, build_world, open_world
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,11 +36,35 @@ def cached_world(folder: Path, seed: int = 7, size: str = "small") -> DemoWorld:
     return open_world(folder)
 
 
+def cached_demo() -> Path:
+    """out/demo after `geocorrect demo --size small`, as a user types it; read there, copy what a test writes to.
+
+    Paths in its catalog are absolute: photos and anchors of a copied catalog are still found.
+    """
+    kept = CACHE / f"demo-{_hash_of_files('demo', [ROOT / 'geocorrect', ROOT / 'migrations'])}"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{kept}.lock"), pytest.MonkeyPatch.context() as patch:
+        if not (kept / "finished").exists():
+            shutil.rmtree(kept, ignore_errors=True)
+            cached_world(kept / "out" / "demo" / "world")
+            patch.chdir(kept)
+            patch.setenv("GEOCORRECT__BATCH__ENGINE", "in-process")
+            assert run(["demo", "--size", "small", "--workers", "1"]) == 0
+            (kept / "finished").touch()
+    return kept / "out" / "demo"
+
+
 def _key(seed: int, size: str) -> str:
     """Changes with the options and with any line that renders, places or writes."""
-    digest = hashlib.sha256(f"{seed} {size}".encode())
-    for room in ("demo", "geometry", "anchors", "io"):
-        for path in sorted((ROOT / "geocorrect" / room).rglob("*.py")):
-            digest.update(path.read_bytes())
-    digest.update((ROOT / "geocorrect" / "records.py").read_bytes())
+    package = ROOT / "geocorrect"
+    rooms = [package / room for room in ("demo", "geometry", "anchors", "io")]
+    return _hash_of_files(f"{seed} {size}", [*rooms, package / "records.py"])
+
+
+def _hash_of_files(what: str, places: Iterable[Path]) -> str:
+    digest = hashlib.sha256(what.encode())
+    for place in places:
+        for path in [place] if place.is_file() else sorted(place.rglob("*")):
+            if path.is_file() and path.suffix != ".pyc":
+                digest.update(path.read_bytes())
     return digest.hexdigest()[:20]
