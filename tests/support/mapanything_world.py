@@ -152,3 +152,24 @@ def assert_close_to(found: Tensor | np.ndarray, expected: np.ndarray, relative: 
 def street_camera(width: int = 70, height: int = 50, focal_px: float = 60.0) -> Camera:
     """A pinhole with a principal point off the centre."""
     return Camera.pinhole(width, height, focal_px, focal_px, width / 2 - 1.0, height / 2 + 0.5)
+
+
+TINY_V1 = MapAnythingSizes(
+    patch_px=6,
+    position_grid=6,
+    encoder=StackSizes(dim=40, depth=3, heads=2, hidden_dim=160, gated=False),
+    encoder_norm=True,
+    class_tokens=False,
+    transformer=StackSizes(dim=32, depth=8, heads=4, hidden_dim=128, gated=False),
+    taps=(3, 5),
+    scale_token_dim=40,
+    ray_dims=(16, 20, 24),
+    depth_dims=(12, 16, 20),
+    global_dims=(8, 12, 16),
+    dpt_layer_dims=(8, 12, 16, 24),
+    dpt_feature_dim=16,
+    dpt_last_dim=8,
+    pose_hidden_dim=144,
+    scale_hidden_dim=12,
+)
+"""The first version's parts: GELU blocks, a norm after the encoder, a projection, no class tokens."""

@@ -166,7 +166,7 @@ class MapAnything(GeometryFusion):
         return [block for stack in stacks for block in stack if isinstance(block, Block)]
 
     def _require_finite(self, values: Tensor, part: str) -> None:
-        if torch.isfinite(values).all() or values.is_meta:
+        if values.is_meta or torch.isfinite(values).all():  # on the meta device operations are only counted
             return
         if self.dtype is torch.float16:
             remedy = 'float16 overflows; use [models] precision = "bfloat16" or "float32"'
