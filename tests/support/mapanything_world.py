@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from geocorrect.geometry.camera import Camera
+from geocorrect.geometry.pose import Pose
 from geocorrect.networks.image_input import IMAGENET, normalised
+from geocorrect.networks.mapanything.engine import MapAnythingEngine
 from geocorrect.networks.mapanything.geometry_inputs import (
     ViewGeometry,
     ViewPoses,
@@ -18,7 +21,9 @@ from geocorrect.networks.mapanything.geometry_inputs import (
     unit_rays,
 )
 from geocorrect.networks.mapanything.model import FusedViews, MapAnything, ViewTokens
+from geocorrect.networks.mapanything.photo_view import DepthHints, PhotoView
 from geocorrect.networks.mapanything.sizes import MapAnythingSizes, StackSizes
+from geocorrect.networks.store import TensorStore
 
 TINY_ENCODER_HEAD_DIM = 20
 TINY_STACK = StackSizes(dim=40, depth=3, heads=2, hidden_dim=112)
@@ -94,8 +99,6 @@ class Inputs:
         )
 
     def poses(self) -> ViewPoses | None:
-        from scipy.spatial.transform import Rotation
-
         quaternions, translations, known = [], [], []
         for view in self.views:
             has_pose = "camera_poses" in view or "camera_quats" in view
@@ -173,3 +176,36 @@ TINY_V1 = MapAnythingSizes(
     scale_hidden_dim=12,
 )
 """The first version's parts: GELU blocks, a norm after the encoder, a projection, no class tokens."""
+
+
+TINY_SIZES = {0.7: (30, 42), 1.0: (36, 36), 1.4: (42, 30)}
+"""Network sizes of the tiny engine, by width over height."""
+
+
+def seeded_engine(store: TensorStore | None = None, model: MapAnything | None = None) -> MapAnythingEngine:
+    """An engine around the seeded model."""
+    return MapAnythingEngine(model or seeded_model(), "seeded", store or TensorStore(), sizes=TINY_SIZES)
+
+
+def random_photo(width: int = 70, height: int = 50, seed: int = 0) -> np.ndarray:
+    """(height, width, 3) uint8 with structure at every scale."""
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def street_views(count: int, posed: int | None = None, hints: bool = True, seed: int = 0) -> list[PhotoView]:
+    """Views along a street, the first `posed` of them (default: all) with pose, lens and, where asked, depth hints."""
+    random = np.random.default_rng(seed)
+    posed = count if posed is None else posed
+    views = []
+    for index in range(count):
+        photo = random_photo(seed=seed + index)
+        camera = street_camera()
+        if index >= posed:
+            views.append(PhotoView(photo, camera))
+            continue
+        rotation = Rotation.from_rotvec(random.normal(0.0, 0.2, 3))
+        pose = Pose(rotation, np.array([5000.0 + 3.0 * index, -300.0 + 0.4 * index**2, 20.0 + 0.1 * index]))
+        px = np.column_stack([random.uniform(0, 69, 60), random.uniform(0, 49, 60)])
+        depth = DepthHints(px, random.uniform(3.0, 30.0, 60)) if hints else None
+        views.append(PhotoView(photo, camera, pose, depth))
+    return views

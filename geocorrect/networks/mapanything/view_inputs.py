@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from geocorrect.geometry.pose import Pose
 from geocorrect.networks.mapanything.geometry_inputs import ViewGeometry, ViewPoses, depth_along_ray
 from geocorrect.networks.mapanything.photo_view import PhotoView
 from geocorrect.networks.mapanything.preprocess import Size, network_depth, network_image, network_rays
@@ -97,12 +96,21 @@ def pose_inputs(scenes: Sequence[Sequence[PhotoView]], device: torch.device) -> 
         return None, False
     if not known[0]:
         raise ValueError("the first view must have a pose where others have: it is the frame of the answer")
-    poses = [[view.world_from_cam or Pose.identity() for view in scene] for scene in scenes]
-    centres_m = np.array([[pose.translation_m for pose in scene] for scene in poses])
-    moved_m = np.linalg.norm(centres_m - centres_m[:, :1], axis=-1)[:, known]
-    quaternions = np.array([[pose.quaternion_xyzw for pose in scene] for scene in poses])
+    poses = np.array([[_numbers(view, scene[0]) for view in scene] for scene in scenes])
+    quaternions, centres_m = poses[..., :4], poses[..., 4:]
+    moved_m = np.linalg.norm(centres_m, axis=-1)[:, known]
     has_pose = torch.tensor([known] * len(scenes), device=device)
-    inputs = ViewPoses(
-        torch.from_numpy(quaternions).to(device), torch.from_numpy(centres_m - centres_m[:, :1]).to(device), has_pose
-    )
+    inputs = ViewPoses(torch.from_numpy(quaternions).to(device), torch.from_numpy(centres_m).to(device), has_pose)
     return inputs, bool((moved_m.max(axis=1) > MIN_BASELINE_M).all())
+
+
+def _numbers(view: PhotoView, first: PhotoView) -> list[float]:
+    """Quaternion and centre of a view in the frame of the first view; the identity where it has no pose.
+
+    The sign of a quaternion goes into the network: taken in the first view's frame, with w ≥ 0, it does not depend on
+    the choice of the world.
+    """
+    if view is first or view.world_from_cam is None or first.world_from_cam is None:
+        return [0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]
+    first_from_view = first.world_from_cam.inverse() @ view.world_from_cam
+    return [*first_from_view.quaternion_xyzw, *first_from_view.translation_m]
