@@ -63,8 +63,9 @@ def agreement(views: Sequence[ViewDepth], rules: AgreementRules | None = None) -
             continue
         agreeing, compared = np.zeros(view.z_m.shape), np.zeros(view.z_m.shape)
         rows, columns = np.nonzero((view.z_m > 0) & view.mask)
-        rays = np.column_stack([columns, rows, np.ones(len(rows))]) @ np.linalg.inv(view.intrinsics).T
-        points = _moved(view.world_from_cam, rays * view.z_m[rows, columns, None])
+        pixels = np.column_stack([columns, rows, np.ones(len(rows))])
+        rays: Float = np.asarray(pixels @ np.linalg.inv(view.intrinsics).T, np.float64)
+        points: Float = _moved(view.world_from_cam, np.asarray(rays * view.z_m[rows, columns, None], np.float64))
         for other in others:
             usable, agrees = _compare(points, views[other], rules)
             compared[rows, columns] += usable
@@ -76,7 +77,7 @@ def agreement(views: Sequence[ViewDepth], rules: AgreementRules | None = None) -
 def _compare(points_m: Float, other: ViewDepth, rules: AgreementRules) -> tuple[Mask, Mask]:
     """(N,) whether the other view can judge the point, and whether it agrees."""
     height, width = other.z_m.shape
-    projected = _moved(np.linalg.inv(other.world_from_cam), points_m) @ other.intrinsics.T
+    projected = _moved(np.asarray(np.linalg.inv(other.world_from_cam), np.float64), points_m) @ other.intrinsics.T
     expected_m = projected[:, 2]
     u, v = projected[:, :2].T / np.maximum(expected_m, 1e-6)
     usable = (u >= 0) & (u < width) & (v >= 0) & (v < height) & (expected_m > rules.nearest_m)

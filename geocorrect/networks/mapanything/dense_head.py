@@ -77,11 +77,11 @@ class RegressionHead(nn.Module):
         return self.conv2(functional.interpolate(self.conv1(features), size, mode="bilinear", align_corners=True))
 
 
-class DenseHead(nn.Sequential):
+class DenseHead(nn.ModuleList):
     """Both parts, numbered as in the checkpoint."""
 
     def __init__(self, sizes: MapAnythingSizes) -> None:
-        super().__init__(FeatureHead(sizes), RegressionHead(sizes))
+        super().__init__([FeatureHead(sizes), RegressionHead(sizes)])
 
     def forward(self, tokens: Sequence[Tensor], grid: Grid) -> Tensor:
         """Four (B, N, D) token sets → (B, 6, H, W)."""

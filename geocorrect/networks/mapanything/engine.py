@@ -16,6 +16,7 @@ from torch import Tensor
 
 from geocorrect.geometry.pose import Pose
 from geocorrect.networks.image_input import IMAGENET, normalised
+from geocorrect.networks.mapanything.dense_cache import dense_key, packed, unpacked
 from geocorrect.networks.mapanything.intrinsics import fit_intrinsics
 from geocorrect.networks.mapanything.masks import MaskRules, believed
 from geocorrect.networks.mapanything.model import FusedViews, MapAnything
@@ -70,17 +71,27 @@ class MapAnythingEngine:
     def dense(
         self, views: Sequence[PhotoView], wanted: Sequence[int] = (0,), rules: MaskRules | None = None
     ) -> tuple[ScenePoses, list[DensePrediction]]:
-        """Poses of all views in the frame of the first, and the dense prediction of the views `wanted`."""
-        prepared = self._prepared(views)
+        """Poses of all views in the frame of the first, and the dense prediction of the views `wanted`, cached."""
+        prepared, rules = self._prepared(views), rules or MaskRules()
+        keys = [dense_key(prepared, index, rules) for index in wanted]
+        cached = [self.store.get(key) for key in keys]
+        if wanted and all(entry is not None for entry in cached):
+            known = [
+                unpacked(entry, prepared[index].placement)
+                for entry, index in zip(cached, wanted, strict=True)
+                if entry is not None
+            ]
+            return known[0][0], [dense for _, dense in known]
         fused, used_scale = self._fused([prepared])
         transformed = self.model.transform(fused)
-        poses = self.model.poses(transformed)
-        scale = float(poses.scale[0])
-        dense = [
-            _dense_prediction(self.model.dense(fused, transformed, index), scale, prepared[index].placement, rules)
-            for index in wanted
-        ]
-        return _scene_poses(poses, 0, used_scale), dense
+        predicted = self.model.poses(transformed)
+        poses, scale = _scene_poses(predicted, 0, used_scale), float(predicted.scale[0])
+        found = []
+        for key, index in zip(keys, wanted, strict=True):
+            raw = self.model.dense(fused, transformed, index)
+            found.append(_dense_prediction(raw, scale, prepared[index].placement, rules))
+            self.store.put(key, packed(poses, found[-1]))
+        return poses, found
 
     def focal(self, photo: ImageArray, known: Sequence[PhotoView] = ()) -> PredictedFocal:
         """The focal length of a photo whose lens is unknown, in photo pixels; `known`: other views of the same place.

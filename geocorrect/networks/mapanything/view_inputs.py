@@ -96,7 +96,7 @@ def pose_inputs(scenes: Sequence[Sequence[PhotoView]], device: torch.device) -> 
         return None, False
     if not known[0]:
         raise ValueError("the first view must have a pose where others have: it is the frame of the answer")
-    poses = np.array([[_numbers(view, scene[0]) for view in scene] for scene in scenes])
+    poses = np.array([[relative_numbers(view, scene[0]) for view in scene] for scene in scenes])
     quaternions, centres_m = poses[..., :4], poses[..., 4:]
     moved_m = np.linalg.norm(centres_m, axis=-1)[:, known]
     has_pose = torch.tensor([known] * len(scenes), device=device)
@@ -104,7 +104,7 @@ def pose_inputs(scenes: Sequence[Sequence[PhotoView]], device: torch.device) -> 
     return inputs, bool((moved_m.max(axis=1) > MIN_BASELINE_M).all())
 
 
-def _numbers(view: PhotoView, first: PhotoView) -> list[float]:
+def relative_numbers(view: PhotoView, first: PhotoView) -> list[float]:
     """Quaternion and centre of a view in the frame of the first view; the identity where it has no pose.
 
     The sign of a quaternion goes into the network: taken in the first view's frame, with w ≥ 0, it does not depend on
