@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pooled import solve_pooled
 
 from geocorrect.errors import Reason
 from geocorrect.geometry.pose import Pose
@@ -29,7 +30,6 @@ from geocorrect.localize.joint.estimate import solve_joint
 from geocorrect.localize.joint.initialise import choose_rows
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import LocalizeOptions
-from geocorrect.localize.pooled import solve_pooled
 from geocorrect.localize.solution import Solution
 from geocorrect.records import Query
 from simulation.estimator import SimulatedCase, SimulatorOptions, simulate

@@ -72,7 +72,7 @@ class Outcome:
     """Figures of one sequence.
 
     free_…, nees, sigma_m: photos without a result; baseline_m: the simple way for the same photos; accepted, review:
-    what of them is published; before_m, after_m: right results on their own, and what is in force afterwards.
+    what of them is published; before_m, after_m: right results on their own, and what is active afterwards.
     """
 
     free_m: Float
@@ -149,7 +149,7 @@ def placed_errors(
 def right_errors(
     simulated: SimulatedSequence, solution: SequenceSolution | None, changes: dict[int, tuple[Change, Status | None]]
 ) -> tuple[Float, Float]:
-    """Horizontal errors of right results on their own, and of what is in force afterwards."""
+    """Horizontal errors of right results on their own, and of what is active afterwards."""
     before, after = [], []
     for i, pose in enumerate(simulated.results):
         if pose is None or i in simulated.wrong:

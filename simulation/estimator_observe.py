@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from geocorrect.depth.calibration.calibrate import CalibrateOptions, DepthCalibration, calibrate
 from geocorrect.depth.calibration.tracks import NeighbourMatches, TrackOptions
-from geocorrect.localize.observations import Observations, unit_rays
+from geocorrect.geometry.tangent import unit_rays
+from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.localize.verify import verify
 from geocorrect.records import Anchor, Matches

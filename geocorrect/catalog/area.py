@@ -8,7 +8,7 @@ from shapely.geometry.base import BaseGeometry
 from sqlalchemy import FromClause, Select, and_, column, func, or_, select, table, union_all
 
 from geocorrect.catalog import schema
-from geocorrect.catalog.geometry_type import WGS84_SRID
+from geocorrect.catalog.rows.geometry_type import WGS84_SRID
 from geocorrect.catalog.run import Box
 
 

@@ -11,7 +11,7 @@ from geocorrect.catalog import schema
 from geocorrect.catalog.connect import translated_errors
 from geocorrect.catalog.ddl import table_statements
 from geocorrect.catalog.geopackage.database import check_file
-from geocorrect.catalog.schema import POSTGRES_SCHEMA, tables_of
+from geocorrect.catalog.schema import POSTGRES_SCHEMA, TABLES
 from geocorrect.catalog.views.views import missing_views
 
 _RULES = {
@@ -60,7 +60,7 @@ def newest_moment(engine: Engine) -> datetime | None:
 def _missing_parts(connection: Connection) -> list[str]:
     found = inspect(connection)
     faults = []
-    for table in tables_of(connection.dialect.name):
+    for table in TABLES:
         if not found.has_table(table.name):
             faults.append(f"table {table.name} is missing")
             continue

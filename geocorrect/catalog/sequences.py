@@ -18,8 +18,7 @@ from geocorrect.catalog.results import ACTIVE_RUN, run_fid
 from geocorrect.catalog.rows.codec import checked_texts, known, number
 from geocorrect.catalog.rows.result_rows import result_from
 from geocorrect.catalog.store import Catalog
-from geocorrect.records import NAN, Result
-from geocorrect.sequences.options import SEQUENCE_MATCHER
+from geocorrect.records import NAN, SEQUENCE_MATCHER, Result
 
 SEQUENCES_PER_READ = 100
 _CURRENT_RESULT = table("current_result", sql_column("image_id", Text), sql_column("run_id"))

@@ -126,12 +126,6 @@ def median_scale(scales: Sequence[ArrayLike]) -> Float:
     return median
 
 
-def scale_points(points_m: ArrayLike, scale: ArrayLike) -> Float:
-    """Points (…, 3) times the scale. Unequal factors take a point off its pixel's ray, as in the thesis."""
-    scaled: Float = np.asarray(points_m, float) * np.asarray(scale, float)
-    return scaled
-
-
 def scale_depth(depth: DepthMap, scale: DepthScale) -> DepthMap:
     """The depth map times the z factor: what a scale means where the pixel's ray is kept. Oracle if either is."""
     factor = float(scale.factors[2])

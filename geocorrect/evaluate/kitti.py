@@ -22,6 +22,7 @@ from geocorrect.config import Settings
 from geocorrect.evaluate.metrics import PoseError, pose_error, summarise_errors
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
+from geocorrect.jobs.plan import plan_run
 from geocorrect.jobs.run import run_batch
 from geocorrect.localize.options import JointOptions
 from geocorrect.records import Correction, Image, Position
@@ -58,7 +59,7 @@ def evaluate_kitti(
     add_anchors_to(catalog, drive.alignment, anchors)
     images = _reported_images(drive.frame, queries, protocol)
     catalog.upsert_images(images.values())
-    summary = run_batch(settings, catalog, StopRequest())
+    summary = run_batch(plan_run(settings, catalog), catalog, StopRequest())
     results = {row.result.image_id: row.result for row in catalog.results(ResultFilter(run_key=summary.run_key))}
     return _report(drive, queries, images, results, settings)
 

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-MEGABYTE = 1_000_000
-
 
 class Task(StrEnum):
     """What a model does."""

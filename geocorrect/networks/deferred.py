@@ -20,18 +20,16 @@ def deferred(load: Callable[[], Network]) -> Network:
     return cast(Network, _Deferred(load))
 
 
-def loaded(network: Network) -> Network:
-    """The network itself, loaded now if it was deferred."""
-    return network.resolve() if isinstance(network, _Deferred) else network
-
-
 class _Deferred(Generic[Network]):
+    """Passes every look and call on to the network."""
+
     def __init__(self, load: Callable[[], Network]) -> None:
         self._load = load
         self._lock = threading.Lock()
         self._network: Network | None = None
 
     def resolve(self) -> Network:
+        """The network itself, loaded now if it was not yet."""
         with self._lock:
             if self._network is None:
                 self._network = self._load()

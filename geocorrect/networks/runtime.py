@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from geocorrect.errors import ConfigError, ModelError
 from geocorrect.networks.weights import ModelAccess
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from geocorrect.networks.store import TensorStore
 
 MIB = 1 << 20
+Options = TypeVar("Options", bound=Any)
 
 
 class Precision(StrEnum):
@@ -42,6 +43,18 @@ class Runtime:
     cache_memory_mib: int = 1024
     cache_disk_mib: int = 20 * 1024
     access: ModelAccess = field(default_factory=ModelAccess)
+
+
+def with_runtime(options: Options, runtime: Runtime) -> Options:
+    """A back-end's options, running where [models] says; ConfigError when they name a second place themselves.
+
+    Options without a `runtime` belong to a back-end without a network and are returned as they are.
+    """
+    if not hasattr(options, "runtime"):
+        return options
+    if options.runtime != Runtime():
+        raise ConfigError("device, precision, cache and licences are set in [models], not per back-end")
+    return replace(options, runtime=runtime)
 
 
 def require_libraries(*others: str) -> None:

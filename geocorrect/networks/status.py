@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from geocorrect.errors import ModelError
 from geocorrect.networks.cards import ModelCard, size_text
 from geocorrect.networks.weights import ModelAccess, locate, model_folder
-
-COLUMNS = {"name": "name", "size": "size", "licence_short": "licence", "commercial": "business", "state": "state"}
-"""Key of a row and heading; whatever the terminal, names are whole, for they are what is typed."""
 
 
 def model_rows(cards: Iterable[ModelCard], folder: Path | None = None) -> list[dict[str, Any]]:
@@ -38,19 +35,6 @@ def model_rows(cards: Iterable[ModelCard], folder: Path | None = None) -> list[d
         }
         for card in cards
     ]
-
-
-def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
-    """The rows for people, on stdout."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for key, heading in COLUMNS.items():
-        table.add_column(heading, no_wrap=key != "licence_short", justify="right" if key == "size" else "left")
-    for row in rows:
-        table.add_row(*("yes" if row[c] is True else "no" if row[c] is False else str(row[c]) for c in COLUMNS))
-    Console().print(table)
 
 
 def _state(card: ModelCard, access: ModelAccess) -> str:

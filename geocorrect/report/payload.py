@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from geocorrect.errors import REASON_TEXT, Status
+from geocorrect.errors import Reason, Status
 from geocorrect.geometry.frame import Frame
 from geocorrect.report.contents import Contents, Photo
 from geocorrect.report.provenance import safe_url
@@ -34,7 +34,7 @@ def payload(contents: Contents) -> dict[str, Any]:
         "origin": [origin.lon_deg, origin.lat_deg],
         "metresPerDegree": [round(east, 3), round(north, 3)],
         "statuses": STATUSES,
-        "reasonTexts": {str(reason): text for reason, text in REASON_TEXT.items()},
+        "reasonTexts": {str(reason): reason.text for reason in Reason},
         "hasTruth": contents.has_truth,
         "nAnchors": len(contents.anchors),
         "anchors": [_from_origin(origin, *place) for place in anchors],

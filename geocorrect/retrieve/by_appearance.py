@@ -182,6 +182,30 @@ class AppearanceRetriever:
         return hashlib.sha256(f"{self._maker}/{content}".encode()).hexdigest()
 
 
+def build_appearance(
+    options: RetrieveOptions,
+    matcher: str,
+    engine: Mast3rEngine | None,
+    read_pixels: Callable[[Anchor], ImageArray],
+) -> AppearanceRetriever | None:
+    """Retrieval by appearance with the matcher's own encoder; None when it is off.
+
+    Args:
+        options: How candidates are found.
+        matcher: Name of the configured matcher.
+        engine: Its network, None when it has no tokens.
+        read_pixels: Reads an anchor's pixels; raises InputError naming the file.
+
+    Raises:
+        ConfigError: the matcher has no tokens to compare.
+    """
+    if options.appearance.mode == "off":
+        return None
+    options.appearance.require_tokens(matcher, engine is not None)
+    assert engine is not None
+    return AppearanceRetriever(engine, options, read_pixels)
+
+
 def _alike(first: Anchor, second: Anchor, min_separation_m: float) -> bool:
     """Whether two anchors stand in one place and look in one direction."""
     one, other = first.world_from_cam, second.world_from_cam

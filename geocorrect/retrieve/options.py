@@ -9,8 +9,6 @@ from typing import Literal
 from geocorrect.errors import ConfigError
 from geocorrect.retrieve.spatial import SpatialOptions
 
-MATCHERS_WITH_TOKENS = ("mast3r",)
-
 
 @dataclass(frozen=True)
 class AppearanceOptions:
@@ -33,9 +31,9 @@ class AppearanceOptions:
         if self.candidates < 1 or self.max_scene_anchors < 1:
             raise ValueError("retrieve.appearance: candidates and max_scene_anchors must be at least 1")
 
-    def require_tokens(self, matcher: str) -> None:
-        """ConfigError when this matcher has no tokens to compare."""
-        if self.mode != "off" and matcher not in MATCHERS_WITH_TOKENS:
+    def require_tokens(self, matcher: str, has_tokens: bool) -> None:
+        """ConfigError when photos are to be compared and the named matcher has no tokens to compare them by."""
+        if self.mode != "off" and not has_tokens:
             raise ConfigError(
                 f'[retrieve.appearance] mode = "{self.mode}" compares photos by the tokens of the matcher\'s encoder, '
                 f'and "{matcher}" has none; set [match] matcher = "mast3r", or mode = "off"'

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from geocorrect.errors import Reason, Status
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize.covariance import heading_sigma_deg, horizontal_sigma_m
-from geocorrect.records import Correction, Evidence, Rejection, Result, ScaleSource
+from geocorrect.records import SEQUENCE_MATCHER, Correction, Evidence, Rejection, Result, ScaleSource
 from geocorrect.sequences.adjust import SequencePose, SequenceSolution
-from geocorrect.sequences.options import SEQUENCE_MATCHER, SequenceOptions
+from geocorrect.sequences.options import SequenceOptions
 
 Float = NDArray[np.float64]
 

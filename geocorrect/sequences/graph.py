@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from geocorrect.geometry.pose import Pose
+from geocorrect.geometry.so3 import skew
 from geocorrect.sequences.chain import Chain
 from geocorrect.sequences.motion import Motion
 from geocorrect.sequences.options import SequenceOptions
@@ -217,7 +218,7 @@ class SequenceGraph:
         sigma = self._sigmas()
         jacobian = np.zeros((len(between), 6, 14))
         jacobian[:, :3, :3], jacobian[:, :3, 7:10] = -back, back
-        jacobian[:, :3, 3:6] = np.where(inside, back @ _skew(between), 0.0)
+        jacobian[:, :3, 3:6] = np.where(inside, back @ skew(between), 0.0)
         jacobian[:, :3, 6] = np.where(inside[:, 0], -shift, 0.0)
         jacobian[:, 3:, 3:6], jacobian[:, 3:, 10:13] = -before, after
         residual = np.concatenate([moved, turned], axis=1) / sigma
@@ -264,11 +265,3 @@ def _squared(residual: Float, covariance: Float) -> Float:
     """(N,) squared Mahalanobis distances."""
     squared: Float = np.einsum("ni,ni->n", residual, np.linalg.solve(covariance, residual[:, :, None])[:, :, 0])
     return squared
-
-
-def _skew(v: Float) -> Float:
-    """(N, 3, 3) cross-product matrices."""
-    out = np.zeros((len(v), 3, 3))
-    out[:, 0, 1], out[:, 0, 2], out[:, 1, 2] = -v[:, 2], v[:, 1], -v[:, 0]
-    out[:, 1, 0], out[:, 2, 0], out[:, 2, 1] = v[:, 2], -v[:, 1], v[:, 0]
-    return out

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SEQUENCE_MATCHER = "sequence"
-"""What runs and results of this step call their matcher: no photo was matched for them."""
-
 
 @dataclass(frozen=True)
 class SequenceOptions:

@@ -14,7 +14,7 @@ from geocorrect.catalog import Catalog, ResultFilter
 from geocorrect.catalog.sequences import SequenceStore
 from geocorrect.cli.catalog import app as db
 from geocorrect.cli.console import Invocation
-from geocorrect.cli.export import register
+from geocorrect.cli.export import export
 from geocorrect.errors import DatabaseError, InputError, UsageError
 from geocorrect.export.export import export_catalog
 
@@ -34,7 +34,7 @@ def path(empty_geopackage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def call(*arguments: str) -> Result:
     app = typer.Typer(pretty_exceptions_enable=False)
     app.add_typer(db, name="db")
-    register(app)
+    app.command("export")(export)
 
     @app.callback()
     def root(context: typer.Context) -> None:

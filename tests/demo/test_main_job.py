@@ -16,7 +16,7 @@ from geocorrect.__main__ import run
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import load_settings
 from geocorrect.demo.world.build import DemoWorld
-from geocorrect.jobs.run import plan_run
+from geocorrect.jobs.plan import plan_run
 from geocorrect.records import Correction
 
 SUMMARY_KEYS = [

@@ -15,7 +15,6 @@ from geocorrect.depth.scale import (
     median_scale,
     scale_depth,
     scale_from_lidar,
-    scale_points,
     train_set_scale,
 )
 from geocorrect.depth.scaled import ScaleOptions
@@ -82,11 +81,6 @@ def test_training_median() -> None:
     np.testing.assert_allclose(median_scale([[1, 1, 1], [2, 3, 9], [1.5, 2, 2]]), [1.5, 2.0, 2.0])
     with pytest.raises(ScaleError, match="no training scale"):
         median_scale([])
-
-
-def test_scaled_points_and_depth() -> None:
-    points = np.ones((2, 2, 3))
-    np.testing.assert_array_equal(scale_points(points, [1, 2, 3])[0, 0], [1, 2, 3])
 
 
 def stated(*factors: float) -> DepthScale:

@@ -88,7 +88,7 @@ def test_fields(sdk: dict[str, Any]) -> None:
     theirs = set(sdk["fields"])
     assert set(ALL_FIELDS) - theirs == set(FIELDS_ONLY_WE_ASK)
     assert theirs - set(ALL_FIELDS) == set(FIELDS_WE_NEVER_ASK)
-    assert theirs <= KNOWN_FIELDS, "the look-alike serves everything the SDK knows"
+    assert theirs <= KNOWN_FIELDS, "the fake server serves everything the SDK knows"
 
 
 def test_roots(sdk: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from geocorrect.catalog.check import faults_of
 from geocorrect.catalog.lock import lock_scene
 from geocorrect.config import Settings
 from geocorrect.errors import ExitCode, SceneBusyError
-from geocorrect.jobs.correct import correct_due
+from geocorrect.jobs.run import correct_due
 
 SETTINGS = in_process(Settings())
 OUTAGE_S = 20.0
@@ -54,7 +54,7 @@ def test_a_run_goes_on_when_the_database_was_away(on_server: Catalog, postgis_cl
 
     outcome = correct_due(SETTINGS, on_server, on_progress=progress)
     restarts[0].join()
-    assert (outcome.exit_code, outcome.summary.n_computed) == (ExitCode.OK, 300)
+    assert (outcome.exit_code, outcome.n_computed) == (ExitCode.OK, 300)
     assert on_server.counts() == {"rejected": 300}
     assert due(on_server, SETTINGS) == set()
     assert str(os.getpid()) in holders[0]
@@ -62,12 +62,12 @@ def test_a_run_goes_on_when_the_database_was_away(on_server: Catalog, postgis_cl
 
 @pytest.mark.postgis
 def test_a_scene_that_somebody_else_took_meanwhile_is_left(on_server: Catalog, postgis_cluster: Any) -> None:
-    with lock_scene(on_server.engine) as hold:
+    with lock_scene(on_server.engine) as lock:
         postgis_cluster.suspend()
         postgis_cluster.resume()
         with lock_scene(on_server.engine), pytest.raises(SceneBusyError, match=str(os.getpid())):
-            hold.keep()
-        hold.keep()
+            lock.refresh()
+        lock.refresh()
         with pytest.raises(SceneBusyError), lock_scene(on_server.engine):
             pass
 

@@ -225,11 +225,11 @@ def test_a_signal_finishes_the_sequence_at_hand(
 
     with Catalog.open(url) as catalog:
         first = adjust_due_sequences(settings, catalog, on_progress=stop)
-        assert (first.summary.n_done, first.exit_code) == (1, ExitCode.TERMINATED)
+        assert (first.n_done, first.exit_code) == (1, ExitCode.TERMINATED)
         assert [f.sequence_id for f in first.findings] == ["seq-a"]
         second = adjust_due_sequences(settings, catalog)
-        assert (second.summary.n_due, second.summary.n_done, second.exit_code) == (1, 1, ExitCode.OK)
-        assert second.summary.run_key == first.summary.run_key
+        assert (second.n_due, second.n_done, second.exit_code) == (1, 1, ExitCode.OK)
+        assert second.run_key == first.run_key
 
 
 def test_one_writer_per_scene(scene: tuple[str, dict[str, SimulatedSequence]]) -> None:

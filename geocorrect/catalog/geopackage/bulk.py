@@ -12,9 +12,9 @@ import shapely
 from numpy.typing import NDArray
 from sqlalchemy import Table
 
-from geocorrect.catalog.geometry_type import Geometry, Outlines, geopackage_blob, geopackage_point_blobs
 from geocorrect.catalog.geopackage.database import rtree_statements
-from geocorrect.catalog.rows.column_types import Instant, Json, Numbers, instant_text, json_bytes
+from geocorrect.catalog.rows.column_types import Instant, Json, Numbers, instant_text, json_bytes, nullable_list
+from geocorrect.catalog.rows.geometry_type import Geometry, Outlines, geopackage_blob, geopackage_point_blobs
 
 # From so many rows on it pays to fill the R-tree apart from its trigger.
 BULK_RTREE_ROWS = 2000
@@ -58,13 +58,7 @@ def _stored(kind: Any, values: Any) -> Sequence[Any]:
     if isinstance(kind, Instant):
         written = {value: None if value is None else instant_text(value) for value in set(values)}
         return [written[value] for value in values]
-    if isinstance(values, np.ndarray):
-        numbers: list[Any] = values.tolist()
-        known: Any = np.isfinite(values)
-        if not known.all():
-            return [number if finite else None for number, finite in zip(numbers, known.tolist(), strict=True)]
-        return numbers
-    return values  # type: ignore[no-any-return]
+    return nullable_list(values) if isinstance(values, np.ndarray) else values  # type: ignore[no-any-return]
 
 
 def _blobs(kind: Geometry, values: Any) -> list[bytes | None]:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event
 
-from geocorrect.catalog.geometry_type import WGS84_SRID, blob_bound, blob_is_empty
 from geocorrect.catalog.literal_sql import run_sql
+from geocorrect.catalog.rows.geometry_type import WGS84_SRID, blob_bound, blob_is_empty
 from geocorrect.errors import DatabaseError
 
 APPLICATION_ID = 0x47504B47  # "GPKG"

@@ -19,8 +19,8 @@ import shapely
 from numpy.typing import NDArray
 from sqlalchemy import Boolean, Double, Integer, Table
 
-from geocorrect.catalog.geometry_type import WGS84_SRID, Geometry, Outlines, ewkb_points
 from geocorrect.catalog.rows.column_types import Instant, Json, Numbers, json_bytes
+from geocorrect.catalog.rows.geometry_type import WGS84_SRID, Geometry, Outlines, ewkb_points
 
 HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 TRAILER = b"\xff\xff"

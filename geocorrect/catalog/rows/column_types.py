@@ -9,7 +9,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 from sqlalchemy import ARRAY, Double, Text
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.engine import Dialect
@@ -28,6 +30,15 @@ def json_bytes(value: Any) -> bytes:
         return value
     options = orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
     return orjson.dumps(value, option=options)
+
+
+def nullable_list(values: NDArray[Any]) -> list[Any]:
+    """The rows of an array (N, …) as a list; None where a number of the row is nan or infinite."""
+    known: Any = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
+    rows: list[Any] = values.tolist()
+    if known.all():
+        return rows
+    return [row if is_known else None for row, is_known in zip(rows, known.tolist(), strict=True)]
 
 
 class _DateTimeText(UserDefinedType[str]):

@@ -41,10 +41,10 @@ class GraphRefusalError(Exception):
         error: Json = {"message": message, "type": "MLYApiException", "code": code}
         if subcode is not None:
             error["error_subcode"] = subcode
-        self.body: Json = {"error": {**error, "fbtrace_id": "lookalike"}}
+        self.body: Json = {"error": {**error, "fbtrace_id": "fake"}}
 
 
-class LookalikeData:
+class FakeMapillaryData:
     """The images of the service, indexed as its end points need them.
 
     images: metadata in the shape of API v4, without the thumbnail URLs (the server signs those).

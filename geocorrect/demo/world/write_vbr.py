@@ -9,11 +9,10 @@ import cv2
 import numpy as np
 
 from geocorrect.anchors.alignment import Alignment
-from geocorrect.demo.render.photography import ImageArray
-from geocorrect.demo.render.scan import Float32
 from geocorrect.demo.world.drives import LIDAR_FROM_CAMERA, SCAN_DELAY_S, Drive
 from geocorrect.demo.world.place import ENU_FROM_LOCAL, ENU_FROM_STREET, FRAME
 from geocorrect.geometry.camera import Camera
+from geocorrect.records import Float, Float32, ImageArray
 
 CAMERA_TOPIC, LIDAR_TOPIC = "/camera_left/image_raw", "/ouster/points"
 _FLOAT32, _UINT32, _UINT16, _UINT8 = 7, 6, 4, 2
@@ -63,7 +62,7 @@ def write_alignment(path: Path) -> None:
     path.write_text(json.dumps(alignment.as_json(), indent=2) + "\n", encoding="utf-8")
 
 
-def _write_topic(folder: Path, times_s: np.ndarray, metadata: dict[str, object]) -> None:
+def _write_topic(folder: Path, times_s: Float, metadata: dict[str, object]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     stamps = np.round(times_s * 1e9).astype("int64").astype("datetime64[ns]")
     (folder / "timestamps.txt").write_text("".join(f"{stamp}\n" for stamp in stamps))

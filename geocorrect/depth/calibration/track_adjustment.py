@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from scipy.spatial.transform import Rotation
 
 from geocorrect.depth.calibration.tracks import NeighbourMatches, TrackNoise, TrackOptions, Tracks, track_pixels
 from geocorrect.geometry.camera import Camera
@@ -178,10 +177,8 @@ class _Solver:
         reduced = system.information - scaled.T @ system.coupling
         shared = np.linalg.solve(reduced, system.gradient - scaled.T @ system.track_gradient)
         along = np.clip(system.track_gradient / system.track_information - scaled @ shared, -0.7, 0.7)
-        moved = [
-            Pose(Rotation.from_rotvec(s[3:]) * p.rotation, p.translation_m + s[:3])
-            for p, s in zip(state.poses, shared[self.n_basis :].reshape(-1, POSE), strict=True)
-        ]
+        steps = shared[self.n_basis :].reshape(-1, POSE)
+        moved = [pose.perturbed(step) for pose, step in zip(state.poses, steps, strict=True)]
         log_z = np.clip(state.log_z + along, MIN_LOG_Z, MAX_LOG_Z)
         return _State(log_z, state.coefficients + shared[: self.n_basis], moved)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from geocorrect.harvest.journal import Journal
 from geocorrect.harvest.mapillary.batches import Answers, BatchReader
 from geocorrect.harvest.mapillary.client import MapillaryClient
-from geocorrect.harvest.mapillary.faults import RequestError
+from geocorrect.harvest.mapillary.responses import RequestError
 from geocorrect.harvest.mapillary.tiles import IMAGE_ID
 from geocorrect.harvest.report import HarvestReport
 from geocorrect.harvest.sink import ImageSink
@@ -28,20 +28,29 @@ Sequences = Mapping[str, list[str] | None]
 
 @dataclass
 class Group:
-    """Some whole sequences on their way: their ids, what the catalog knows, what the service says now.
-
-    unanswered: sequences whose ids the service would not list, with the reason.
-    """
+    """Some whole sequences on their way."""
 
     sequences: dict[str, list[str]] = field(default_factory=dict)
+    """Image ids in capture order by sequence key."""
     known: dict[str, Image] = field(default_factory=dict)
+    """What the catalog has of them."""
     answers: Answers = field(default_factory=Answers)
+    """What the service says now about those that are due."""
     unanswered: dict[str, str] = field(default_factory=dict)
+    """Sequences whose ids the service would not list, with the reason."""
 
     @property
     def n_ids(self) -> int:
         """Ids, repeated ones counted again."""
         return sum(map(len, self.sequences.values()))
+
+    def split_off_full(self) -> Group:
+        """Remove the first sequences that make a full group, and return that group."""
+        full, self.unanswered = Group(unanswered=self.unanswered), {}
+        while self.sequences and full.n_ids < _GROUP_SIZE:
+            key = next(iter(self.sequences))
+            full.sequences[key] = self.sequences.pop(key)
+        return full
 
 
 class GroupSource:
@@ -61,12 +70,11 @@ class GroupSource:
         for start in range(0, len(keys), _BLOCK):
             self._expand({key: sequences[key] for key in keys[start : start + _BLOCK]}, group, asking)
             while group.n_ids >= _GROUP_SIZE:
-                full, group = _split(group)
-                yield self._answered(full, asking)
+                yield self._answered(group.split_off_full(), asking)
         if group.sequences or group.unanswered:
             yield self._answered(group, asking)
 
-    def forget(self, image_ids: Sequence[str]) -> None:
+    def forget(self, image_ids: Iterable[str]) -> None:
         """These ids will be asked for again."""
         self._report.n_ids -= len(self._seen.intersection(image_ids))
         self._seen.difference_update(image_ids)
@@ -115,20 +123,9 @@ class GroupSource:
             return True
         if known.quality is not MetadataQuality.RAW_ONLY:
             return False
-        return known.harvested_at is None or self._is_older(
-            known.harvested_at, timedelta(hours=options.refresh_after_h)
-        )
+        age = timedelta(hours=options.refresh_after_h)
+        return known.harvested_at is None or self._is_older(known.harvested_at, age)
 
     def _is_older(self, moment: datetime, age: timedelta) -> bool:
         """Older than `age`; a moment in the future (a clock was wrong) counts as old."""
         return not timedelta(0) <= self._now - moment <= age
-
-
-def _split(group: Group) -> tuple[Group, Group]:
-    """The first sequences of a group that make it full, and the rest."""
-    full = Group(unanswered=group.unanswered)
-    rest = dict(group.sequences)
-    while rest and full.n_ids < _GROUP_SIZE:
-        key = next(iter(rest))
-        full.sequences[key] = rest.pop(key)
-    return full, Group(rest)

@@ -13,7 +13,7 @@ from torch import Tensor
 from geocorrect.networks.mast3r.model import DecodedView, Encoded, Mast3r
 from geocorrect.networks.mast3r.preprocess import Placement, network_image, to_tensor
 from geocorrect.networks.mast3r.sizes import PATCH_PX
-from geocorrect.networks.mast3r.vit import Grid
+from geocorrect.networks.mast3r.transformer import Grid
 from geocorrect.networks.store import TensorStore, content_key
 from geocorrect.records import ImageArray
 

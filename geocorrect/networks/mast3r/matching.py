@@ -100,20 +100,10 @@ def refine_in_crops(
     queries = _encode_crops(engine, query_fine, query_place, [pair.a for pair in chosen])
     anchors = _encode_crops(engine, anchor_fine, anchor_place, [pair.b for pair in chosen])
     parts = match_tokens(engine, list(zip(queries, anchors, strict=True)), rules)
-    found = Matches(
-        np.concatenate([part.query_px for part in parts]),
-        np.concatenate([part.anchor_px for part in parts]),
-        np.concatenate([part.score for part in parts]),
-    )
-    return _best_of_repeated(found, query_place, anchor_place)
-
-
-def _best_of_repeated(found: Matches, query: Placement, anchor: Placement) -> Matches:
-    """Crops overlap: of the matches that join the same two pixels of the shrunk photos only the best is evidence."""
-    both = np.hstack([np.rint(query.to_network(found.query_px)), np.rint(anchor.to_network(found.anchor_px))])
-    best_first = np.argsort(-found.score, kind="stable")
-    _, first = np.unique(both[best_first], axis=0, return_index=True)
-    return found.subset(np.sort(best_first[first]))
+    # Crops overlap: of the matches that join the same two pixels of the shrunk photos only the best is evidence.
+    found = Matches.joined(parts)
+    at = query_place.to_network(found.query_px), anchor_place.to_network(found.anchor_px)
+    return found.best_of_each(np.rint(np.hstack(at)))
 
 
 def _descriptors(engine: Mast3rEngine, query: DecodedView, anchor: DecodedView, anchor_number: int) -> _PairDescriptors:

@@ -9,11 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from geocorrect.networks.exact import full_float32, require_finite
-from geocorrect.networks.mast3r.decoder import decoder_blocks
-from geocorrect.networks.mast3r.descriptors import ViewHeads, descriptors_from_raw
-from geocorrect.networks.mast3r.dpt import points_from_raw
+from geocorrect.networks.mast3r.dpt import DptHead, points_from_raw
 from geocorrect.networks.mast3r.sizes import PATCH_PX, Mast3rSizes
-from geocorrect.networks.mast3r.vit import NORM_EPSILON, Grid, PatchEmbedding, encoder_blocks, rotary_table
+from geocorrect.networks.mast3r.transformer import (
+    NORM_EPSILON,
+    DecoderBlock,
+    EncoderBlock,
+    FeedForward,
+    Grid,
+    PatchEmbedding,
+    rotary_table,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +62,22 @@ class Points:
     confidence: Tensor
 
 
+class ViewHeads(nn.Module):
+    """The two heads of one view, named as in the official checkpoint: an MLP per token, and the point head."""
+
+    def __init__(self, sizes: Mast3rSizes) -> None:
+        super().__init__()
+        tokens_dim = sizes.encoder_dim + sizes.decoder_dim
+        out_dim = (sizes.descriptor_dim + 1) * PATCH_PX**2
+        self.head_local_features = FeedForward(tokens_dim, sizes.descriptor_hidden_dim, out_dim)
+        self.dpt = DptHead(sizes)
+
+    def raw_descriptors(self, encoded: Tensor, decoded: Tensor) -> Tensor:
+        """Encoder tokens (B, N, De) and final decoder tokens (B, N, Dd) → (B, N, 25·256)."""
+        encoded = encoded.expand(len(decoded), -1, -1)
+        return self.head_local_features(torch.cat([encoded, decoded], dim=-1))
+
+
 class Mast3r(nn.Module):
     """MASt3R. View 1 and view 2 are not interchangeable; sizes of the views may differ; portrait is native.
 
@@ -68,11 +90,15 @@ class Mast3r(nn.Module):
         self.sizes = sizes
         self.mask_token = nn.Parameter(torch.zeros(1, 1, sizes.decoder_dim))  # of the pre-training; in every checkpoint
         self.patch_embed = PatchEmbedding(sizes.encoder_dim)
-        self.enc_blocks = encoder_blocks(sizes)
+        self.enc_blocks = nn.ModuleList(
+            EncoderBlock(sizes.encoder_dim, sizes.encoder_heads) for _ in range(sizes.encoder_depth)
+        )
         self.enc_norm = nn.LayerNorm(sizes.encoder_dim, eps=NORM_EPSILON)
         self.decoder_embed = nn.Linear(sizes.encoder_dim, sizes.decoder_dim)
-        self.dec_blocks = decoder_blocks(sizes)
-        self.dec_blocks2 = decoder_blocks(sizes)
+        self.dec_blocks, self.dec_blocks2 = (
+            nn.ModuleList(DecoderBlock(sizes.decoder_dim, sizes.decoder_heads) for _ in range(sizes.decoder_depth))
+            for _ in range(2)
+        )
         self.dec_norm = nn.LayerNorm(sizes.decoder_dim, eps=NORM_EPSILON)
         self.downstream_head1 = ViewHeads(sizes)
         self.downstream_head2 = ViewHeads(sizes)
@@ -163,3 +189,13 @@ class Mast3r(nn.Module):
         if number not in (1, 2):
             raise ValueError(f"there are views 1 and 2, not {number}")
         return self.downstream_head1 if number == 1 else self.downstream_head2
+
+
+def descriptors_from_raw(raw: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+    """Raw head output (B, N, (C + 1)·256) → unit descriptors (B, H, W, C) and their confidence (B, H, W) > 0."""
+    rows, columns = grid
+    pixels = raw.unflatten(1, (rows, columns)).unflatten(-1, (-1, PATCH_PX, PATCH_PX))
+    pixels = pixels.permute(0, 1, 4, 2, 5, 3).reshape(len(raw), PATCH_PX * rows, PATCH_PX * columns, -1).float()
+    confidence = pixels[..., -1].exp()
+    descriptors = pixels[..., :-1]
+    return descriptors / torch.linalg.vector_norm(descriptors, dim=-1, keepdim=True), confidence

@@ -18,7 +18,10 @@ RELEASED_HEAD_DIMS = (64, 64)
 
 @dataclass(frozen=True)
 class Mast3rSizes:
-    """Widths and depths of encoder, decoders and heads. The defaults are the released metric model."""
+    """Widths and depths of encoder, decoders and heads.
+
+    The defaults are `MASt3R_ViTLarge_BaseDecoder_512_catmlpdpt_metric`: 688,638,856 parameters.
+    """
 
     encoder_dim: int = 1024
     encoder_depth: int = 24
@@ -37,10 +40,6 @@ class Mast3rSizes:
         """Which token sets the DPT heads read: 0 is the encoder's output, i the output of decoder layer i."""
         depth = self.decoder_depth
         return (0, depth // 2, depth * 3 // 4, depth)
-
-
-METRIC_512 = Mast3rSizes()
-"""`MASt3R_ViTLarge_BaseDecoder_512_catmlpdpt_metric`: 688,638,856 parameters."""
 
 
 def sizes_from_shapes(shapes: Shapes, encoder_head_dim: int = 64, decoder_head_dim: int = 64) -> Mast3rSizes:
