@@ -8,19 +8,21 @@ depths, or else the distances between the anchors, correct the scale, and say ho
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geocorrect.depth.base import LOCAL_SHARE, DepthDeclaration
+from geocorrect.depth.calibration.agreement import ViewDepth, agreement
 from geocorrect.depth.photo_raster import at_photo_size, cropped_view
 from geocorrect.depth.validity import ValidityRules, believable
 from geocorrect.errors import InputError
 from geocorrect.geometry.pose_similarity import fit_pose_similarity
+from geocorrect.io.bounded_cache import BoundedCache
 from geocorrect.networks.cards import ModelCard
 from geocorrect.networks.mapanything.photo_view import DensePrediction, DepthHints, PhotoView, ScenePoses
 from geocorrect.networks.runtime import Runtime, require_libraries
@@ -64,31 +66,30 @@ class MapAnythingDepthOptions:
 
     runtime: Runtime = field(default_factory=Runtime)
     """Device, precision, cache and access to the weights."""
-
     weights: str = "mapanything_apache"
     """Name of the model's card: `mapanything_apache`, or `mapanything` for research."""
-
     checkpoint: Path | None = None
     """A file to use instead of the fetched weights."""
-
     max_neighbours: int = 3
     """Neighbouring anchors that the network sees beside the anchor; each costs a fifth of a second-long pass."""
-
     dropped_share: float = 0.2
     """Share of the pixels of least confidence that give no point; 0 keeps all."""
-
     edge_ratio: float = 1.15
     """Neighbouring pixels whose depths differ by more than this factor lie on an edge and give no point."""
-
+    min_agreement: float = 0.0
+    """Share of the other views that must see a point where it is said to be; 0 asks none, and runs the dense head for
+    the anchor alone.
+    """
     max_scale_error: float = 3.0
     """A prediction that contradicts the given scale by more than this factor is no prediction: the map is empty."""
-
     cached_anchors: int = 256
     """Maps that stay in memory."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.dropped_share < 1.0:
             raise ValueError(f"dropped_share must be in [0, 1), got {self.dropped_share}")
+        if not 0.0 <= self.min_agreement <= 1.0:
+            raise ValueError(f"min_agreement must be in [0, 1], got {self.min_agreement}")
         if self.max_neighbours < 0:
             raise ValueError(f"max_neighbours must be 0 or more, got {self.max_neighbours}")
         if not self.max_scale_error > 1.0:
@@ -101,7 +102,6 @@ class ScaleCheck:
 
     factor: float
     """Given over predicted lengths."""
-
     common_log_sigma: float
     """Standard deviation of the log scale after the correction."""
 
@@ -120,29 +120,30 @@ class MapAnythingDepth:
         self.network, self.card, self.options = network, card, options
         self.neighbours, self.hints = neighbours, hints
         self.rules = ValidityRules(_range_m(card), cap_margin=0.0, edge_ratio=options.edge_ratio)
-        self._maps: OrderedDict[str, DepthMap] = OrderedDict()
+        self._maps: BoundedCache[str, DepthMap] = BoundedCache(options.cached_anchors)
 
     @property
     def declaration(self) -> DepthDeclaration:
-        """See `depth.base.DepthSource.declaration`; how wrong it is, is told with each map."""
+        """See `depth.base.DepthSource.declaration`; each map states its error."""
         return declare_mapanything(self.card)
 
     @property
     def fingerprint(self) -> str:
         """Weights, precision, sizes and everything that shapes a map."""
         o = self.options
-        shape = (o.max_neighbours if self.neighbours else 0, o.dropped_share, o.edge_ratio, o.max_scale_error)
-        digest = hashlib.sha256(repr((shape, self.rules.range_m, self.hints is not None)).encode()).hexdigest()
+        shape = (o.dropped_share, o.edge_ratio, o.min_agreement, o.max_scale_error, self.rules.range_m)
+        beside = (o.max_neighbours if self.neighbours else 0, self.hints is not None)
+        digest = hashlib.sha256(repr((shape, beside)).encode()).hexdigest()
         return f"{self.network.fingerprint}/depth/{digest[:12]}"
 
     def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
         """Dense depth of the anchor's image, nan outside the network's crop and where it gives no point."""
         key = f"{anchor.alignment_id}/{anchor.id}"
-        if key not in self._maps:
-            self._maps[key] = self._predict(anchor, image)
-            if len(self._maps) > self.options.cached_anchors:
-                self._maps.popitem(last=False)
-        return self._maps[key]
+        found = self._maps.get(key)
+        if found is None:
+            found = self._predict(anchor, image)
+            self._maps.put(key, found)
+        return found
 
     def _predict(self, anchor: Anchor, image: ImageArray) -> DepthMap:
         from geocorrect.networks.mapanything.masks import MaskRules
@@ -156,10 +157,14 @@ class MapAnythingDepth:
             if np.isfinite(view.anchor.camera.focal_x_px)
         ]
         rules = MaskRules(dropped_share=self.options.dropped_share)
+        asks_others = self.options.min_agreement > 0.0 and len(views) > 1
         try:
-            poses, (dense,) = self.network.dense(views, (0,), rules)
+            poses, (dense, *others) = self.network.dense(views, range(len(views)) if asks_others else (0,), rules)
         except ValueError as error:  # a photo that does not fit into any of the network's sizes
             raise InputError(f"anchor {anchor.id}: {error}") from None
+        if others:
+            share = agreement_of_first([dense, *others], poses)
+            dense = replace(dense, believed=dense.believed & (share >= self.options.min_agreement))
         return self._as_map(image, views, poses, dense, measured)
 
     def _as_map(
@@ -221,6 +226,22 @@ def z_depth(dense: DensePrediction, view: PhotoView) -> Float32:
     assert view.camera is not None
     z_m: Float32 = dense.distance_m * network_rays(view.camera, dense.placement)[..., 2]
     return z_m
+
+
+def agreement_of_first(predictions: Sequence[DensePrediction], poses: ScenePoses) -> NDArray[np.float64]:
+    """(h, w) share of the other views that see the first view's points where it says."""
+    from geocorrect.networks.mapanything.intrinsics import fit_intrinsics
+
+    views = [
+        ViewDepth(
+            (dense.distance_m * dense.rays[..., 2]).astype(float), dense.believed, fit_intrinsics(dense.rays).matrix,
+            pose.matrix,
+        )
+        for dense, pose in zip(predictions, poses.first_from_view, strict=True)
+    ]  # fmt: skip
+    if not all(np.isfinite(view.intrinsics).all() for view in views):
+        return np.zeros(views[0].z_m.shape)  # rays of no pinhole confirm nothing
+    return agreement(views)[0]
 
 
 def scale_from_hints(z_m: Float32, hints: DepthHints | None, dense: DensePrediction) -> ScaleCheck | None:

@@ -26,10 +26,8 @@ class PoseWeights:
 
     centre_sigma_m: float = 0.3
     """Expected error of a predicted centre, metres."""
-
     rotation_sigma_deg: float = 1.0
     """Expected error of a predicted rotation, degrees."""
-
     min_spread_m: float = 0.5
     """Root mean square distance of the known centres from their mean below which they fix no scale, metres."""
 
@@ -40,16 +38,12 @@ class PoseSimilarityFit:
 
     target_from_source: Similarity
     """Takes the predicted frame to the known one."""
-
     centre_residual_m: Float
     """(K,) distances of the transformed predicted centres from the known ones."""
-
     rotation_residual_deg: Float
     """(K,) angles between the transformed predicted rotations and the known ones."""
-
     is_scale_known: bool
     """Whether the centres fixed the scale; it is 1 otherwise."""
-
     spread_m: float
     """Root mean square distance of the known centres from their mean."""
 

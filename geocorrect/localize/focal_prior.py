@@ -33,16 +33,12 @@ class FocalPriorOptions:
 
     unknown_sigma: float = 0.1
     """Only cameras whose relative focal sigma is above this, or unknown, are asked about: others state their lens."""
-
     floor_sigma: float = 0.05
     """Least standard deviation of a predicted log focal length. An assumption: no published model was measured here."""
-
     max_anisotropy: float = 0.1
     """Horizontal and vertical focal lengths of square pixels that differ by more, in logarithm, are no prediction."""
-
     max_off_centre: float = 0.1
     """Nor is a principal point farther from the middle than this share of the width or height."""
-
     max_residual: float = 0.1
     """Nor are rays that miss the fitted pinhole by more than this share of its focal length."""
 
@@ -53,7 +49,6 @@ class FocalPrior:
 
     focal_px: float
     """Its median, in pixels of the photo."""
-
     log_sigma: float
     """Its standard deviation."""
 

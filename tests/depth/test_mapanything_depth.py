@@ -159,6 +159,29 @@ def test_a_prediction_that_contradicts_what_was_given_is_no_prediction() -> None
     assert np.isnan(found.z_m).all()
 
 
+def test_points_that_other_views_contradict_are_dropped() -> None:
+    """One neighbour's depth is right, the other's is not: half of the witnesses agree."""
+
+    class Contradicted(WallNetwork):
+        def dense(
+            self, views: Sequence[PhotoView], wanted: Sequence[int] = (0,), rules: MaskRules | None = None
+        ) -> tuple[ScenePoses, list[DensePrediction]]:
+            scene, found = super().dense(views, wanted, rules)
+            if len(found) > 2:
+                found[2] = replace(found[2], distance_m=1.5 * found[2].distance_m)
+            return scene, found
+
+    known = [
+        np.isfinite(
+            source(Contradicted(), neighbours=2, min_agreement=share).depth(anchor(), random_photo()).z_m
+        ).mean()
+        for share in (0.0, 0.4, 0.9)
+    ]
+    assert known[0] > 0.5
+    assert known[1] > 0.5 * known[0]
+    assert known[2] < 0.3 * known[1]
+
+
 def test_maps_are_kept() -> None:
     network = WallNetwork()
     depth = source(network, cached_anchors=1)
@@ -197,9 +220,10 @@ def test_the_fingerprint_names_what_shapes_a_map() -> None:
         source(network, hints=wall_hints(3)).fingerprint,
         source(network, dropped_share=0.3).fingerprint,
         source(network, edge_ratio=1.2).fingerprint,
+        source(network, min_agreement=0.5).fingerprint,
         source(network, neighbours=1, max_neighbours=2).fingerprint,
     }
-    assert len(prints) == 6
+    assert len(prints) == 7
     assert source(network, cached_anchors=2).fingerprint == source(network).fingerprint
 
 
@@ -213,7 +237,9 @@ def test_the_real_engine_fills_the_same_record() -> None:
     np.testing.assert_array_equal(found.z_m, again.z_m)
 
 
-@pytest.mark.parametrize("changes", [{"dropped_share": 1.0}, {"max_neighbours": -1}, {"max_scale_error": 1.0}])
+@pytest.mark.parametrize(
+    "changes", [{"dropped_share": 1.0}, {"max_neighbours": -1}, {"max_scale_error": 1.0}, {"min_agreement": 1.1}]
+)
 def test_impossible_options_are_refused(changes: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(changes))):
         MapAnythingDepthOptions(**changes)

@@ -227,7 +227,7 @@ def test_final_outputs_of_every_view(model: MapAnything, official: Official, inp
 def test_images_are_normalised_as_stored(official: Official) -> None:
     for view in (0, 1):
         inputs = Inputs([{"img": official[f"img2/in{view}/img"]}], {})
-        mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET.mean, IMAGENET.deviation))
+        mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in IMAGENET)
         back = (inputs.images() * deviation + mean).clamp(0, 1).permute(0, 2, 3, 1)
         expected = official.get(f"img2/out{view}/img_no_norm", back.numpy())
         assert_close_to(back, expected, relative=1e-6)

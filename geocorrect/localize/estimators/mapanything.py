@@ -44,28 +44,20 @@ class MapAnythingPoseOptions:
 
     max_anchors: int = 7
     """Anchors in one pass; the best come first."""
-
     passes: int = 2
     """Passes with another anchor as the first view each; their spread is evidence. Costs as many transformers."""
-
     max_focal_sigma: float = 0.1
     """A query camera less certain than this (or of unknown certainty) is not told to the network."""
-
     weights: PoseWeights = field(default_factory=PoseWeights)
     """Expected errors of predicted poses, for the similarity."""
-
     position_sigma_m: float = 0.5
     """Least standard deviation of the answer's position per axis, metres."""
-
     rotation_sigma_deg: float = 1.0
     """Least standard deviation of the answer's rotation per axis, degrees."""
-
     scale_sigma: float = 0.1
     """Relative error of the distance from the anchors where their baselines fix the scale."""
-
     lone_scale_sigma: float = 0.3
     """The same where only the network's own metres do."""
-
     max_scale_error: float = 3.0
     """A similarity whose scale is off by more than this factor means that the network did not understand the scene."""
 
@@ -80,24 +72,18 @@ class NetworkPose:
 
     world_from_cam: Pose
     """With a 6×6 covariance that holds residuals, spread of the passes and the assumed floors."""
-
     residual_m: float
     """Root mean square distance of the anchors' transformed predicted centres from the known ones; nan for one anchor.
     Poses were given to the network, so this is a lower bound of its error at the query.
     """
-
     residual_deg: float
     """The same for rotations, degrees."""
-
     scale_ratio: float
     """Known over predicted distances between anchors; nan where they do not fix it."""
-
     spread_m: float
     """Largest distance of a pass's answer from the mean of all; nan for one pass."""
-
     spread_deg: float
     """The same for rotations, degrees."""
-
     n_anchors: int
     """Anchors that the network saw."""
 

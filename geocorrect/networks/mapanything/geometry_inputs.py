@@ -22,16 +22,12 @@ class ViewGeometry:
 
     rays: Tensor | None = None
     """(N, H, W, 3) unit ray directions of the pixels in the camera frame; None: no view has any."""
-
     has_rays: Tensor | None = None
     """(N,) bool; None: all."""
-
     depth_m: Tensor | None = None
     """(N, H, W) distance along the pixel's ray, 0 where unknown; None: no view has any."""
-
     has_depth: Tensor | None = None
     """(N,) bool; None: all."""
-
     is_metric: Tensor | None = None
     """(N,) bool, whether the unit of depth is the metre; None: all."""
 
@@ -42,13 +38,10 @@ class ViewPoses:
 
     quaternion_xyzw: Tensor
     """(B, V, 4); where a view has no pose: anything finite."""
-
     translation_m: Tensor
     """(B, V, 3)."""
-
     has_pose: Tensor
     """(B, V) bool; the first view must have a pose where any view has."""
-
     is_metric: Tensor | None = None
     """(B, V) bool, whether the unit of translations is the metre; None: all."""
 
@@ -59,10 +52,8 @@ class RelativePoses:
 
     quaternion_xyzw: Tensor
     """(B, V, 4) first_from_view, in the sign that the product has; identity where a view has no pose."""
-
     direction: Tensor
     """(B, V, 3) translation over the mean distance from the first view."""
-
     log_scale: Tensor
     """(B, V, 1) logarithm of that mean distance."""
 

@@ -23,16 +23,12 @@ class FittedIntrinsics:
 
     focal_x_px: float
     """Horizontal focal length."""
-
     focal_y_px: float
     """Vertical focal length."""
-
     centre_x_px: float
     """Column of the principal point."""
-
     centre_y_px: float
     """Row of the principal point."""
-
     residual_px: float
     """Root mean square distance of the pixels from where the fitted pinhole sees their rays."""
 

@@ -23,16 +23,12 @@ class Layout:
 
     taps: tuple[int, int]
     """Blocks of the multi-view transformer (0 = first) whose output the dense head reads beside the last one's."""
-
     transformer_heads: int
     """Attention heads of the multi-view transformer."""
-
     class_tokens: bool
     """Whether the encoder's class token of each view goes through the multi-view transformer (v1.1) or not (v1)."""
-
     marks_first_view: bool = True
     """Whether a constant is added to the tokens of the first view."""
-
     encoder_head_dim: int = HEAD_DIM
     """Channels per attention head of the image encoder."""
 

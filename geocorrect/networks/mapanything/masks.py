@@ -23,13 +23,10 @@ class MaskRules:
 
     dropped_share: float = 0.0
     """Share of the pixels of an image, those of least confidence, that are dropped; 0 keeps all."""
-
     edge_ratio: float = 0.03
     """Spread of depth in a 3 × 3 window, over the depth at its centre, that makes a jump."""
-
     edge_angle_deg: float = 5.0
     """Angle between neighbouring surface normals that makes a turn."""
-
     drop_edges: bool = True
     """Whether pixels on edges are dropped."""
 

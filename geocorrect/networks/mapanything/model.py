@@ -13,15 +13,15 @@ from torch import Tensor, nn
 
 from geocorrect.errors import ModelError
 from geocorrect.networks.exact import full_float32
-from geocorrect.networks.mapanything.blocks import Block
-from geocorrect.networks.mapanything.dense_head import DenseHead
-from geocorrect.networks.mapanything.encoder import Grid, ImageEncoder
-from geocorrect.networks.mapanything.fusion import GeometryFusion
 from geocorrect.networks.mapanything.geometry_inputs import ViewGeometry, ViewPoses
-from geocorrect.networks.mapanything.heads import PoseHead, ScaleHead
+from geocorrect.networks.mapanything.layers.blocks import Block
+from geocorrect.networks.mapanything.layers.dense_head import DenseHead
+from geocorrect.networks.mapanything.layers.encoder import Grid, ImageEncoder
+from geocorrect.networks.mapanything.layers.fusion import GeometryFusion
+from geocorrect.networks.mapanything.layers.heads import PoseHead, ScaleHead
+from geocorrect.networks.mapanything.layers.transformer import MultiViewTransformer, Transformed
 from geocorrect.networks.mapanything.outputs import DenseView, Poses, dense_from_raw, poses_from_raw
 from geocorrect.networks.mapanything.sizes import MapAnythingSizes
-from geocorrect.networks.mapanything.transformer import MultiViewTransformer, Transformed
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +30,8 @@ class ViewTokens:
 
     patches: Tensor
     """(N, T, D) patch tokens plus the codes of rays, depth and depth scale, not normalised."""
-
     class_token: Tensor
     """(N, 1, D) of the image encoder."""
-
     grid: Grid
     """(rows, columns) of patches."""
 
@@ -44,10 +42,8 @@ class FusedViews:
 
     patches: Tensor
     """(B, V, T, D) normalised sum of patch tokens and all codes."""
-
     class_token: Tensor
     """(B, V, 1, D) of the image encoder."""
-
     grid: Grid
     """(rows, columns) of patches."""
 

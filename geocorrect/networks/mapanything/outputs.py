@@ -21,10 +21,8 @@ class Poses:
 
     quaternion_xyzw: Tensor
     """(B, V, 4) first_from_view, unit length, either sign."""
-
     translation: Tensor
     """(B, V, 3) camera centre over the metric scale."""
-
     scale: Tensor
     """(B,) metric scale: what lengths are multiplied by to be metres."""
 
@@ -40,13 +38,10 @@ class DenseView:
 
     rays: Tensor
     """(N, H, W, 3) unit ray directions in the camera frame; z is not forced to be positive."""
-
     depth: Tensor
     """(N, H, W) distance along the ray over the metric scale."""
-
     confidence: Tensor
     """(N, H, W), above 1; larger is better."""
-
     mask_logit: Tensor
     """(N, H, W), positive where the pixel has one depth (no sky, no glass)."""
 

@@ -24,7 +24,6 @@ class DepthHints:
 
     px: Float
     """(N, 2) pixels of the photo."""
-
     z_m: Float
     """(N,) z-depth in metres."""
 
@@ -46,13 +45,10 @@ class PhotoView:
 
     pixels: ImageArray
     """(H, W, 3) RGB uint8."""
-
     camera: Camera | None = None
     """Its lens; spherical cameras must be cut into faces first."""
-
     world_from_cam: Pose | None = None
     """Its pose, in one world and in metres for all views of a scene."""
-
     hints: DepthHints | None = None
     """Known depth of some pixels; needs the camera."""
 
@@ -74,10 +70,8 @@ class ScenePoses:
 
     first_from_view: tuple[Pose, ...]
     """One per view; that of the first view is near the identity, not exactly it."""
-
     metric_scale: float
     """What the network multiplied its own lengths by."""
-
     used_pose_scale: bool
     """Whether distances between given poses told the network the scale."""
 
@@ -88,16 +82,12 @@ class DensePrediction:
 
     distance_m: Float32
     """(h, w) distance along the ray in metres."""
-
     rays: Float32
     """(h, w, 3) predicted unit rays in the camera frame: hints, even where the camera was given."""
-
     confidence: Float32
     """(h, w), above 1; larger is better."""
-
     believed: NDArray[np.bool_]
     """(h, w) pixels that have one depth and lie on no edge."""
-
     placement: Placement
     """Where the network's image sits in the photo."""
 
@@ -108,15 +98,11 @@ class PredictedFocal:
 
     focal_x_px: float
     """Horizontal focal length."""
-
     focal_y_px: float
     """Vertical focal length."""
-
     principal_x_px: float
     """Column of the principal point."""
-
     principal_y_px: float
     """Row of the principal point."""
-
     residual_px: float
     """Root mean square distance of the pixels from where that pinhole sees their rays."""

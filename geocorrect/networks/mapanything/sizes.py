@@ -21,19 +21,14 @@ class StackSizes:
 
     dim: int = 1536
     """Channels of a token."""
-
     depth: int = 24
     """Number of blocks."""
-
     heads: int = 24
     """Attention heads."""
-
     hidden_dim: int = 4096
     """Channels inside the feed-forward part."""
-
     gated: bool = True
     """Feed-forward with a SiLU gate (v1.1), or with one GELU (v1)."""
-
     layer_scale: bool = True
     """Whether both parts of a block end with a learned factor per channel."""
 
@@ -44,52 +39,36 @@ class MapAnythingSizes:
 
     patch_px: int = 14
     """Side of a patch in pixels."""
-
     position_grid: int = 37
     """Rows and columns of the grid of learned positions."""
-
     encoder: StackSizes = StackSizes()
     """The image encoder."""
-
     encoder_norm: bool = False
     """Whether the encoder ends with a LayerNorm (v1)."""
-
     class_tokens: bool = True
     """See `Layout.class_tokens`."""
-
     transformer: StackSizes = StackSizes(depth=16)
     """The multi-view transformer."""
-
     taps: tuple[int, int] = (7, 11)
     """See `Layout.taps`."""
-
     marks_first_view: bool = True
     """See `Layout.marks_first_view`."""
-
     scale_token_dim: int = 1536
     """Channels of the learned scale token, before the projection where there is one."""
-
     ray_dims: tuple[int, int, int] = (588, 768, 1024)
     """Channels inside the encoder of ray directions."""
-
     depth_dims: tuple[int, int, int] = (588, 768, 1024)
     """Channels inside the encoder of depth maps."""
-
     global_dims: tuple[int, int, int] = (128, 256, 512)
     """Channels inside the encoders of scales, rotations and translations."""
-
     dpt_layer_dims: tuple[int, int, int, int] = (96, 192, 384, 768)
     """Channels of the four maps that the dense head fuses."""
-
     dpt_feature_dim: int = 256
     """Channels of the fused map."""
-
     dpt_last_dim: int = 128
     """Channels before the last convolution of the dense head."""
-
     pose_hidden_dim: int = 784
     """Channels inside the pose head."""
-
     scale_hidden_dim: int = 196
     """Channels inside the scale head."""
 

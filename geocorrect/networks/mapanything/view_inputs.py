@@ -29,13 +29,10 @@ class PreparedView:
 
     view: PhotoView
     """The photo and what is known of it."""
-
     image: ImageArray
     """(H, W, 3) uint8 at the network's size."""
-
     placement: Placement
     """Where the image sits in the photo."""
-
     key: str
     """Hash of all that the view's tokens depend on."""
 

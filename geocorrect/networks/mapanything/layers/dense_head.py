@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional
 
-from geocorrect.networks.mapanything.encoder import Grid
+from geocorrect.networks.mapanything.layers.encoder import Grid
 from geocorrect.networks.mapanything.sizes import MapAnythingSizes
 from geocorrect.networks.mast3r.dpt import FusionBlock
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from geocorrect.networks.mapanything.blocks import NORM_EPSILON, block_stack
+from geocorrect.networks.mapanything.layers.blocks import NORM_EPSILON, block_stack
 from geocorrect.networks.mapanything.sizes import MapAnythingSizes
 
 Grid = tuple[int, int]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from geocorrect.networks.mapanything.blocks import NORM_EPSILON, block_stack
+from geocorrect.networks.mapanything.layers.blocks import NORM_EPSILON, block_stack
 from geocorrect.networks.mapanything.sizes import MapAnythingSizes
 
 

@@ -23,10 +23,8 @@ class AgreementRules:
 
     tolerance_m: float = 0.02
     """Difference allowed at depth zero."""
-
     tolerance_ratio: float = 0.02
     """Part of the depth that is allowed beside it."""
-
     nearest_m: float = 0.04
     """A point nearer to the other camera than this is not compared."""
 
@@ -37,13 +35,10 @@ class ViewDepth:
 
     z_m: Float
     """(H, W) z-depth, not positive where unknown."""
-
     mask: Mask
     """(H, W) pixels to be judged; as witnesses all pixels serve."""
-
     intrinsics: Float
     """(3, 3) K in pixels with integer centres."""
-
     world_from_cam: Float
     """(4, 4)."""
 
