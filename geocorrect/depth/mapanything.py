@@ -14,14 +14,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geocorrect.depth.base import LOCAL_SHARE, DepthDeclaration
-from geocorrect.depth.calibration.agreement import ViewDepth, agreement
+from geocorrect.depth.calibration.given_geometry import (
+    ScaleCheck,
+    agreement_of_first,
+    scale_from_baselines,
+    scale_from_hints,
+    z_depth,
+)
 from geocorrect.depth.photo_raster import at_photo_size, cropped_view
 from geocorrect.depth.validity import ValidityRules, believable
 from geocorrect.errors import InputError
-from geocorrect.geometry.pose_similarity import fit_pose_similarity
 from geocorrect.io.bounded_cache import BoundedCache
 from geocorrect.networks.cards import ModelCard
 from geocorrect.networks.mapanything.photo_view import DensePrediction, DepthHints, PhotoView, ScenePoses
@@ -37,15 +41,6 @@ Neighbours = Callable[[Anchor], Sequence[AnchorView]]
 
 Hints = Callable[[Anchor, ImageArray], DepthMap | None]
 """Gives measured or triangulated depth of an anchor; None: there is none."""
-
-MIN_HINTS = 10
-"""Fewer measured depths say nothing about the scale."""
-
-MEASURED_SCALE_FLOOR = 0.02
-"""No measurement knows the scale of a picture better than this: scanner, calibration and time offset are in it."""
-
-BASELINE_SCALE_FLOOR = 0.05
-"""Assumed error of a depth scale that the distances between anchors fixed; not measured with real weights."""
 
 
 class DenseNetwork(Protocol):
@@ -71,7 +66,7 @@ class MapAnythingDepthOptions:
     checkpoint: Path | None = None
     """A file to use instead of the fetched weights."""
     max_neighbours: int = 3
-    """Neighbouring anchors that the network sees beside the anchor; each costs a fifth of a second-long pass."""
+    """Neighbouring anchors that the network sees beside the anchor."""
     dropped_share: float = 0.2
     """Share of the pixels of least confidence that give no point; 0 keeps all."""
     edge_ratio: float = 1.15
@@ -94,16 +89,6 @@ class MapAnythingDepthOptions:
             raise ValueError(f"max_neighbours must be 0 or more, got {self.max_neighbours}")
         if not self.max_scale_error > 1.0:
             raise ValueError(f"max_scale_error must be above 1, got {self.max_scale_error}")
-
-
-@dataclass(frozen=True)
-class ScaleCheck:
-    """What predicted depth must be multiplied by, and how well that is known."""
-
-    factor: float
-    """Given over predicted lengths."""
-    common_log_sigma: float
-    """Standard deviation of the log scale after the correction."""
 
 
 class MapAnythingDepth:
@@ -217,65 +202,6 @@ class MapAnythingDepth:
         sigma = self.card.relative_depth_sigma
         assert sigma is not None
         return sigma
-
-
-def z_depth(dense: DensePrediction, view: PhotoView) -> Float32:
-    """(h, w) z-depth of the predicted distances along the rays of the photo's own lens."""
-    from geocorrect.networks.mapanything.preprocess import network_rays
-
-    assert view.camera is not None
-    z_m: Float32 = dense.distance_m * network_rays(view.camera, dense.placement)[..., 2]
-    return z_m
-
-
-def agreement_of_first(predictions: Sequence[DensePrediction], poses: ScenePoses) -> NDArray[np.float64]:
-    """(h, w) share of the other views that see the first view's points where it says."""
-    from geocorrect.networks.mapanything.intrinsics import fit_intrinsics
-
-    views = [
-        ViewDepth(
-            (dense.distance_m * dense.rays[..., 2]).astype(float), dense.believed, fit_intrinsics(dense.rays).matrix,
-            pose.matrix,
-        )
-        for dense, pose in zip(predictions, poses.first_from_view, strict=True)
-    ]  # fmt: skip
-    if not all(np.isfinite(view.intrinsics).all() for view in views):
-        return np.zeros(views[0].z_m.shape)  # rays of no pinhole confirm nothing
-    return agreement(views)[0]
-
-
-def scale_from_hints(z_m: Float32, hints: DepthHints | None, dense: DensePrediction) -> ScaleCheck | None:
-    """Median ratio of measured over predicted depth at the measured pixels; None with fewer than ten of them."""
-    if hints is None or not len(hints.px):
-        return None
-    height, width = z_m.shape
-    column, row = np.rint(dense.placement.to_network(hints.px)).astype(int).T
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height) & (hints.z_m > 0)
-    column, row, measured_m = column[inside], row[inside], hints.z_m[inside]
-    predicted_m = np.where(dense.believed[row, column], z_m[row, column], np.nan)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        log_ratio = np.log(measured_m / predicted_m)
-    log_ratio = log_ratio[np.isfinite(log_ratio)]
-    if len(log_ratio) < MIN_HINTS:
-        return None
-    middle = float(np.median(log_ratio))
-    spread = 1.4826 * float(np.median(np.abs(log_ratio - middle)))
-    # Errors of neighbouring pixels go together: a thousand samples are not worth more than thirty.
-    sigma = float(np.hypot(spread / np.sqrt(min(len(log_ratio), 30)), MEASURED_SCALE_FLOOR))
-    return ScaleCheck(float(np.exp(middle)), sigma)
-
-
-def scale_from_baselines(views: Sequence[PhotoView], poses: ScenePoses, prior_sigma: float) -> ScaleCheck | None:
-    """Known over predicted distances between the anchors; None where they are at one place."""
-    known = [view.world_from_cam for view in views if view.world_from_cam is not None]
-    if len(known) < len(views) or len(views) < 2:
-        return None
-    fit = fit_pose_similarity(known, poses.first_from_view)
-    if not fit.is_scale_known:
-        return None
-    left_over = float(np.sqrt(np.mean(fit.centre_residual_m**2))) / fit.spread_m
-    sigma = min(float(np.hypot(left_over, BASELINE_SCALE_FLOOR)), prior_sigma)
-    return ScaleCheck(fit.target_from_source.scale, sigma)
 
 
 def declare_mapanything(card: ModelCard) -> DepthDeclaration:

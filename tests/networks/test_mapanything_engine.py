@@ -23,6 +23,7 @@ from support.mapanything_world import (
 )
 
 from geocorrect.errors import ModelError
+from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.networks.mapanything.engine import MapAnythingEngine
 from geocorrect.networks.mapanything.geometry_inputs import ViewGeometry, ViewPoses, depth_along_ray, rays_of_pinhole
@@ -260,8 +261,6 @@ def test_known_geometry_matters() -> None:
 
 
 def test_spherical_photos_and_foreign_cameras_are_refused() -> None:
-    from geocorrect.geometry.camera import Camera
-
     with pytest.raises(ValueError, match="spherical"):
         PhotoView(random_photo(80, 40), Camera.spherical(80, 40))
     with pytest.raises(ValueError, match="70×50 pixels, its camera 60×50"):
@@ -292,6 +291,20 @@ def test_rays_go_through_the_lens_of_the_photo() -> None:
     intrinsics = torch.from_numpy(exact.intrinsic_matrix)[None].float()
     expected = rays_of_pinhole(intrinsics, 30, 42)[0].numpy()
     np.testing.assert_allclose(network_rays(camera, placement), expected, atol=1e-6)
+
+
+def test_rays_bend_with_the_lens_and_go_on_where_its_model_ends() -> None:
+    camera = Camera.from_opencv(70, 50, (40.0, 40.0, 34.5, 24.5), (-0.35, 0.02, 0.0, 0.0))
+    placement = place((70, 50), (42, 30))
+    rays = network_rays(camera, placement)
+    u, v = np.meshgrid(np.arange(42), np.arange(30))
+    exact = camera.unproject(placement.to_photo(np.column_stack([u.ravel(), v.ravel()]))).reshape(30, 42, 3)
+    known = np.isfinite(exact).all(axis=-1)
+    assert 0 < known.sum() < known.size  # the corners lie beyond the field on which the distortion is one-to-one
+    np.testing.assert_allclose(rays[known], exact[known], atol=1e-6)
+    assert np.isfinite(rays).all()
+    assert (rays[..., 2] > 0).all()
+    np.testing.assert_allclose(np.linalg.norm(rays, axis=-1), 1.0, atol=1e-6)
 
 
 def test_hints_come_from_sparse_and_dense_maps() -> None:

@@ -80,7 +80,10 @@ def network_rays(camera: Camera, placement: Placement) -> Float32:
     rays = camera.unproject(photo_px)
     outside = ~np.isfinite(rays).all(axis=1) | ~(rays[:, 2] > 0)
     if outside.any():
-        rays[outside] = camera.undistorted().unproject(photo_px[outside])
+        centre_px, focal_px = (
+            np.array([camera.principal_x_px, camera.principal_y_px]), np.array([camera.focal_x_px, camera.focal_y_px])
+        )  # fmt: skip
+        rays[outside] = np.column_stack([(photo_px[outside] - centre_px) / focal_px, np.ones(outside.sum())])
     return (rays / np.linalg.norm(rays, axis=1, keepdims=True)).reshape(height, width, 3).astype(np.float32)
 
 
