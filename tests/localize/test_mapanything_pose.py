@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from geocorrect.errors import Reason
+from geocorrect.errors import Reason, Status
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose, rotation_angle_deg
 from geocorrect.localize.estimators.mapanything import MapAnythingPoseOptions, NetworkPose, as_solution, estimate_pose
+from geocorrect.localize.gate import decide, gate_statistics
 from geocorrect.localize.observations import Observations
-from geocorrect.localize.options import LocalizeOptions
+from geocorrect.localize.options import GateOptions, LocalizeOptions
 from geocorrect.networks.mapanything.photo_view import PhotoView, ScenePoses
 from geocorrect.records import Anchor, AnchorView, DepthMap, Query, ScaleSource
 
@@ -184,6 +185,27 @@ def test_the_gate_gets_the_matches_that_agree() -> None:
     assert solution.scale_source is ScaleSource.BASELINES
     wrong = replace(found, world_from_cam=found.world_from_cam.perturbed([3.0, 0, 0, 0, 0, 0]))
     assert as_solution(wrong, observations, CAMERA, LocalizeOptions()).n_inliers < 8
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_weights_are_refused_by_the_gate(seed: int) -> None:
+    """The real engine knows nothing, and everything else is exact: no answer of it may pass."""
+    from support.mapanything_world import seeded_engine, seeded_model
+
+    views = [replace(view, pixels=random_pixels(number)) for number, view in enumerate(anchors(3))]
+    engine = seeded_engine(model=seeded_model(seed))
+    options = MapAnythingPoseOptions(max_scale_error=1e9)  # let it through to the gate
+    asked = query(pixels=random_pixels(9))
+    found = estimate_pose(asked, views, engine, options)
+    assert isinstance(found, NetworkPose)
+    observations = [_observations(view) for view in views]
+    solution = as_solution(found, observations, CAMERA, LocalizeOptions())
+    decision = decide(gate_statistics(solution, observations, asked, GateOptions()), GateOptions())
+    assert decision.status is Status.REJECTED
+
+
+def random_pixels(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (48, 64, 3), dtype=np.uint8)
 
 
 @pytest.mark.parametrize("changes", [{"max_anchors": 0}, {"passes": 0}])
