@@ -1,0 +1,1 @@
+"""Estimators of the query pose, one back-end per file."""

@@ -1,0 +1,180 @@
+"""Photos in, poses and depth out. Made for localisation: each photo is encoded once, and nothing is computed unread.
+
+The tokens of a view with the codes of its own rays and depth are cached, in memory and on disk, under a key of all that
+they depend on. Pose codes depend on the first view and are added per call. The dense head, a third of the rest, runs
+for the views that are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+from geocorrect.geometry.pose import Pose
+from geocorrect.networks.image_input import IMAGENET, normalised
+from geocorrect.networks.mapanything.dense_cache import dense_key, packed, unpacked
+from geocorrect.networks.mapanything.intrinsics import fit_intrinsics
+from geocorrect.networks.mapanything.masks import MaskRules, believed
+from geocorrect.networks.mapanything.model import FusedViews, MapAnything
+from geocorrect.networks.mapanything.outputs import DenseView, Poses
+from geocorrect.networks.mapanything.photo_view import DensePrediction, PhotoView, PredictedFocal, ScenePoses
+from geocorrect.networks.mapanything.preprocess import Size, common_size
+from geocorrect.networks.mapanything.view_inputs import PreparedView, geometry_of, pose_inputs, prepare
+from geocorrect.networks.mast3r.preprocess import Placement
+from geocorrect.networks.store import TensorStore
+from geocorrect.records import ImageArray
+
+ENCODE_BATCH = 8
+PATCHES, CLASS_TOKEN = "patches", "class_token"
+
+
+class MapAnythingEngine:
+    """A network with its token cache. `fingerprint` names weights, precision and sizes: what tokens depend on."""
+
+    def __init__(
+        self,
+        model: MapAnything,
+        weights_id: str,
+        store: TensorStore,
+        dtype: torch.dtype | None = None,
+        sizes: dict[float, Size] | None = None,
+    ) -> None:
+        """dtype: of the weights, where the model is deferred and should not be loaded to be asked. sizes: network sizes
+        by width over height, the trained ones by default.
+        """
+        self.model = model
+        self.store = store
+        self.sizes = sizes
+        precision = str(dtype or model.dtype).removeprefix("torch.")
+        self.fingerprint = f"mapanything/{weights_id}/{precision}" + ("" if sizes is None else f"/{sizes}")
+
+    def poses(self, views: Sequence[PhotoView]) -> ScenePoses:
+        """Poses of all views in the frame of the first, without any dense output."""
+        fused, used_scale = self._fused([self._prepared(views)])
+        return _scene_poses(self.model.poses(self.model.transform_for_poses(fused, range(len(views)))), 0, used_scale)
+
+    def poses_of_queries(self, anchors: Sequence[PhotoView], queries: Sequence[PhotoView]) -> list[ScenePoses]:
+        """Poses of the anchors and one query, for each query by itself, in one batch: as `poses` would say one by one.
+
+        All photos are brought to the size that fits them together.
+        """
+        size = self._size([*anchors, *queries])
+        scenes = [self._prepared([*anchors, query], size) for query in queries]
+        fused, used_scale = self._fused(scenes)
+        found = self.model.poses(self.model.transform_for_poses(fused, range(len(anchors) + 1)))
+        return [_scene_poses(found, scene, used_scale) for scene in range(len(queries))]
+
+    def dense(
+        self, views: Sequence[PhotoView], wanted: Sequence[int] = (0,), rules: MaskRules | None = None
+    ) -> tuple[ScenePoses, list[DensePrediction]]:
+        """Poses of all views in the frame of the first, and the dense prediction of the views `wanted`, cached."""
+        prepared, rules = self._prepared(views), rules or MaskRules()
+        keys = [dense_key(prepared, index, rules) for index in wanted]
+        cached = [self.store.get(key) for key in keys]
+        if wanted and all(entry is not None for entry in cached):
+            known = [
+                unpacked(entry, prepared[index].placement)
+                for entry, index in zip(cached, wanted, strict=True)
+                if entry is not None
+            ]
+            return known[0][0], [dense for _, dense in known]
+        fused, used_scale = self._fused([prepared])
+        transformed = self.model.transform(fused)
+        predicted = self.model.poses(transformed)
+        poses, scale = _scene_poses(predicted, 0, used_scale), float(predicted.scale[0])
+        found = []
+        for key, index in zip(keys, wanted, strict=True):
+            raw = self.model.dense(fused, transformed, index)
+            found.append(_dense_prediction(raw, scale, prepared[index].placement, rules))
+            self.store.put(key, packed(poses, found[-1]))
+        return poses, found
+
+    def focal(self, photo: ImageArray, known: Sequence[PhotoView] = ()) -> PredictedFocal:
+        """The focal length of a photo whose lens is unknown, in photo pixels; `known`: other views of the same place.
+
+        Where the rays describe no pinhole everything is nan.
+        """
+        views = [*known, PhotoView(photo)]
+        _, (found,) = self.dense(views, (len(known),), MaskRules(drop_edges=False))
+        fit = fit_intrinsics(found.rays)
+        scale_x, scale_y = (
+            resized / own for resized, own in zip(found.placement.resized_size, found.placement.photo_size, strict=True)
+        )
+        ((principal_x, principal_y),) = found.placement.to_photo(np.array([[fit.centre_x_px, fit.centre_y_px]]))
+        return PredictedFocal(
+            focal_x_px=fit.focal_x_px / scale_x,
+            focal_y_px=fit.focal_y_px / scale_y,
+            principal_x_px=float(principal_x),
+            principal_y_px=float(principal_y),
+            residual_px=fit.residual_px / float(np.sqrt(scale_x * scale_y)),
+        )
+
+    def _size(self, views: Sequence[PhotoView]) -> Size:
+        return common_size([(view.pixels.shape[1], view.pixels.shape[0]) for view in views], self.sizes)
+
+    def _prepared(self, views: Sequence[PhotoView], size: Size | None = None) -> list[PreparedView]:
+        size = size or self._size(views)
+        return [prepare(view, size, self.fingerprint) for view in views]
+
+    def _fused(self, scenes: Sequence[Sequence[PreparedView]]) -> tuple[FusedViews, bool]:
+        """Fused tokens (B, V, …), and whether distances between the poses were told."""
+        tokens = self._tokens([prepared for scene in scenes for prepared in scene])
+        patches, class_token = (
+            torch.stack([torch.stack([tokens[prepared.key][index] for prepared in scene]) for scene in scenes])
+            for index in (0, 1)
+        )
+        width, height = scenes[0][0].placement.size
+        patch = self.model.sizes.patch_px
+        poses, use_scale = pose_inputs([[prepared.view for prepared in scene] for scene in scenes], self.model.device)
+        grid = (height // patch, width // patch)
+        return self.model.fuse(patches, class_token, grid, poses, use_scale), use_scale
+
+    def _tokens(self, views: Sequence[PreparedView]) -> dict[str, tuple[Tensor, Tensor]]:
+        """(patch tokens, class token) by key, on the model's device, from the cache or the network."""
+        found: dict[str, tuple[Tensor, Tensor]] = {}
+        missing: dict[str, PreparedView] = {}
+        for prepared in views:
+            cached = None if prepared.key in found else self.store.get(prepared.key)
+            if cached is not None:
+                device = self.model.device
+                found[prepared.key] = cached[PATCHES].to(device), cached[CLASS_TOKEN].to(device)
+            elif prepared.key not in found:
+                missing[prepared.key] = prepared
+        for batch in _batches(list(missing.values()), ENCODE_BATCH):
+            images = torch.stack([normalised(prepared.image, IMAGENET) for prepared in batch])
+            encoded = self.model.encode(images, geometry_of(batch, self.model.device))
+            for prepared, patches, class_token in zip(batch, encoded.patches, encoded.class_token, strict=True):
+                kept = patches.clone(), class_token.clone()  # a view would keep the whole batch alive in the cache
+                found[prepared.key] = kept
+                self.store.put(prepared.key, dict(zip((PATCHES, CLASS_TOKEN), kept, strict=True)))
+        return found
+
+
+def _scene_poses(poses: Poses, scene: int, used_scale: bool) -> ScenePoses:
+    quaternions = poses.quaternion_xyzw[scene].double().cpu().numpy()
+    translations_m = poses.translation_m[scene].double().cpu().numpy()
+    found = tuple(Pose(Rotation.from_quat(q), t) for q, t in zip(quaternions, translations_m, strict=True))
+    return ScenePoses(found, float(poses.scale[scene]), used_scale)
+
+
+def _dense_prediction(view: DenseView, scale: float, placement: Placement, rules: MaskRules | None) -> DensePrediction:
+    rays, depth, confidence, unambiguous = (
+        part[0].cpu().numpy() for part in (view.rays, view.depth, view.confidence, view.unambiguous)
+    )
+    points = rays * depth[..., None]
+    return DensePrediction(
+        distance_m=(scale * depth).astype(np.float32),
+        rays=rays,
+        confidence=confidence,
+        believed=believed(points[..., 2], points, confidence, unambiguous, rules),
+        placement=placement,
+    )
+
+
+def _batches(items: Sequence[PreparedView], size: int) -> Iterator[list[PreparedView]]:
+    for start in range(0, len(items), size):
+        yield list(items[start : start + size])

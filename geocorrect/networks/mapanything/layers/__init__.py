@@ -1,0 +1,1 @@
+"""The parts with weights, named as the published checkpoints name them."""

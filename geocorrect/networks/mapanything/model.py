@@ -1,0 +1,172 @@
+"""The network as parts that can be called by need: encode a view once, look at all views together, read what is wanted.
+
+Encoder and multi-view transformer may run in a 16-bit format; geometric encoders, heads and activations are float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from geocorrect.errors import ModelError
+from geocorrect.networks.exact import full_float32
+from geocorrect.networks.mapanything.geometry_inputs import ViewGeometry, ViewPoses
+from geocorrect.networks.mapanything.layers.blocks import Block
+from geocorrect.networks.mapanything.layers.dense_head import DenseHead
+from geocorrect.networks.mapanything.layers.encoder import Grid, ImageEncoder
+from geocorrect.networks.mapanything.layers.fusion import GeometryFusion
+from geocorrect.networks.mapanything.layers.heads import PoseHead, ScaleHead
+from geocorrect.networks.mapanything.layers.transformer import MultiViewTransformer, Transformed
+from geocorrect.networks.mapanything.outputs import DenseView, Poses, dense_from_raw, poses_from_raw
+from geocorrect.networks.mapanything.sizes import MapAnythingSizes
+
+
+@dataclass(frozen=True, eq=False)
+class ViewTokens:
+    """N views before they meet others: all that can be cached per view. float32."""
+
+    patches: Tensor
+    """(N, T, D) patch tokens plus the codes of rays, depth and depth scale, not normalised."""
+    class_token: Tensor
+    """(N, 1, D) of the image encoder."""
+    grid: Grid
+    """(rows, columns) of patches."""
+
+
+@dataclass(frozen=True, eq=False)
+class FusedViews:
+    """B scenes of V views after fusion."""
+
+    patches: Tensor
+    """(B, V, T, D) normalised sum of patch tokens and all codes."""
+    class_token: Tensor
+    """(B, V, 1, D) of the image encoder."""
+    grid: Grid
+    """(rows, columns) of patches."""
+
+
+class MapAnything(GeometryFusion):
+    """MapAnything. The first view is the frame of the output and carries a marker; the order of others is irrelevant.
+
+    All views of a scene have one size. A part that overflows raises ModelError instead of handing nan on.
+    """
+
+    def __init__(self, sizes: MapAnythingSizes) -> None:
+        super().__init__(sizes)
+        self.sizes = sizes
+        self.encoder = ImageEncoder(sizes)
+        self.info_sharing = MultiViewTransformer(sizes)
+        self.scale_token = nn.Parameter(torch.zeros(sizes.scale_token_dim))
+        self.dense_head = DenseHead(sizes)
+        self.pose_head = PoseHead(sizes)
+        self.scale_head = ScaleHead(sizes)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the linear layers of encoder and multi-view transformer."""
+        return self._blocks()[0].attn.qkv.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.scale_token.device
+
+    def use_dtype(self, dtype: torch.dtype) -> MapAnything:
+        """Convert the linear layers of encoder and transformer once; all else stays float32."""
+        for block in self._blocks():
+            block.use_dtype(dtype)
+        return self
+
+    def compile_blocks(self) -> MapAnything:
+        """Compile what is repeated."""
+        for block in self._blocks():
+            block.compile()
+        return self
+
+    @torch.inference_mode()
+    @full_float32()
+    def encode(self, images: Tensor, geometry: ViewGeometry | None = None, use_depth_scale: bool = True) -> ViewTokens:
+        """(N, 3, H, W) normalised images, sides multiples of the patch, and what is known of them beside pixels."""
+        height, width = images.shape[-2:]
+        patch = self.sizes.patch_px
+        if height % patch or width % patch:
+            raise ValueError(f"image size {width}×{height} is not a multiple of {patch}")
+        patches, class_token = self.encoder(images.to(self.device))
+        if geometry is not None:
+            patches = patches + self.geometry_codes(geometry, use_depth_scale)
+        self._require_finite(patches, "image encoder")
+        return ViewTokens(patches, class_token, (height // patch, width // patch))
+
+    @torch.inference_mode()
+    @full_float32()
+    def fuse(
+        self, patches: Tensor, class_token: Tensor, grid: Grid, poses: ViewPoses | None, use_pose_scale: bool = True
+    ) -> FusedViews:
+        """(B, V, T, D) sums and (B, V, 1, D) class tokens of `encode`, plus the codes of the poses, normalised."""
+        if poses is not None:
+            patches = patches + self.pose_codes(poses, use_pose_scale)[:, :, None]
+        return FusedViews(self.fusion_norm_layer(patches), class_token, grid)
+
+    @torch.inference_mode()
+    @full_float32()
+    def transform(self, views: FusedViews) -> Transformed:
+        """All views together, with everything that the heads can read."""
+        found = self.info_sharing(*self._sequence(views), views.patches.shape[2])
+        self._require_finite(found.last, "multi-view transformer")
+        return found
+
+    @torch.inference_mode()
+    @full_float32()
+    def transform_for_poses(self, views: FusedViews, wanted: Sequence[int]) -> Transformed:
+        """The same for the poses of the views `wanted` and the scale alone; costs less, says the same."""
+        found = self.info_sharing.poses_only(*self._sequence(views), views.patches.shape[2], wanted)
+        self._require_finite(found.last, "multi-view transformer")
+        return found
+
+    @torch.inference_mode()
+    @full_float32()
+    def poses(self, transformed: Transformed) -> Poses:
+        """Poses of the views that were wanted, and the metric scale."""
+        last = transformed.last
+        raw_pose = self.pose_head(last.flatten(0, 1)).unflatten(0, last.shape[:2])
+        raw_scale = self.scale_head(transformed.scale_token)
+        self._require_finite(raw_pose, "pose head")
+        self._require_finite(raw_scale, "scale head")
+        return poses_from_raw(raw_pose, raw_scale)
+
+    @torch.inference_mode()
+    @full_float32()
+    def dense(self, views: FusedViews, transformed: Transformed, view: int) -> DenseView:
+        """Rays, depth and confidence (B, H, W, …) of one view; view by view keeps memory small."""
+        if not transformed.taps:
+            raise ValueError("the dense head needs `transform`, not `transform_for_poses`")
+        tokens = [part[:, view] for part in (views.patches, *transformed.taps, transformed.last)]
+        raw = self.dense_head(tokens, views.grid)
+        self._require_finite(raw, "dense head")
+        return dense_from_raw(raw)
+
+    def _sequence(self, views: FusedViews) -> tuple[Tensor, Tensor]:
+        """Tokens (B, V, N, D) and scale token (B, 1, D), at the width of the transformer."""
+        tokens = torch.cat([views.patches, views.class_token], dim=2) if self.sizes.class_tokens else views.patches
+        scale_token = self.scale_token.expand(len(tokens), 1, -1)
+        project = self.info_sharing.proj_embed
+        if self.sizes.scale_token_dim == self.sizes.encoder.dim:
+            scale_token = project(scale_token)
+        return project(tokens), scale_token
+
+    def _blocks(self) -> list[Block]:
+        stacks = (self.encoder.model.blocks, self.info_sharing.self_attention_blocks)
+        return [block for stack in stacks for block in stack if isinstance(block, Block)]
+
+    def _require_finite(self, values: Tensor, part: str) -> None:
+        if values.is_meta or torch.isfinite(values).all():  # on the meta device operations are only counted
+            return
+        if self.dtype is torch.float16:
+            remedy = 'float16 overflows; use [models] precision = "bfloat16" or "float32"'
+        else:
+            remedy = "the weights are damaged or not those of this network; fetch and verify them again"
+        precision = str(self.dtype).removeprefix("torch.")
+        raise ModelError(f"mapanything: the {part} gave numbers that are not finite in {precision}: {remedy}")
