@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
@@ -67,6 +67,8 @@ class MapAnythingDepthOptions:
     """A file to use instead of the fetched weights."""
     max_neighbours: int = 3
     """Neighbouring anchors that the network sees beside the anchor."""
+    hints: Literal["none", "lidar", "triangulated"] = "none"
+    """Measured depths that it is given besides: laser scans where there are any, or depths from the neighbours."""
     dropped_share: float = 0.2
     """Share of the pixels of least confidence that give no point; 0 keeps all."""
     edge_ratio: float = 1.15
@@ -101,9 +103,11 @@ class MapAnythingDepth:
         options: MapAnythingDepthOptions,
         neighbours: Neighbours | None = None,
         hints: Hints | None = None,
+        hints_fingerprint: str = "",
     ) -> None:
+        """Make a source; hints_fingerprint: of what gives the hints, its options and weights included."""
         self.network, self.card, self.options = network, card, options
-        self.neighbours, self.hints = neighbours, hints
+        self.neighbours, self.hints, self.hints_fingerprint = neighbours, hints, hints_fingerprint
         self.rules = ValidityRules(_range_m(card), cap_margin=0.0, edge_ratio=options.edge_ratio)
         self._maps: BoundedCache[str, DepthMap] = BoundedCache(options.cached_anchors)
 
@@ -117,7 +121,7 @@ class MapAnythingDepth:
         """Weights, precision, sizes and everything that shapes a map."""
         o = self.options
         shape = (o.dropped_share, o.edge_ratio, o.min_agreement, o.max_scale_error, self.rules.range_m)
-        beside = (o.max_neighbours if self.neighbours else 0, self.hints is not None)
+        beside = (o.max_neighbours if self.neighbours else 0, self.hints is not None, self.hints_fingerprint)
         digest = hashlib.sha256(repr((shape, beside)).encode()).hexdigest()
         return f"{self.network.fingerprint}/depth/{digest[:12]}"
 
@@ -217,14 +221,17 @@ def declare_mapanything(card: ModelCard) -> DepthDeclaration:
 
 
 def build(
-    options: MapAnythingDepthOptions, neighbours: Neighbours | None = None, hints: Hints | None = None
+    options: MapAnythingDepthOptions,
+    neighbours: Neighbours | None = None,
+    hints: Hints | None = None,
+    hints_fingerprint: str = "",
 ) -> MapAnythingDepth:
     """The depth source; ModelError when torch or the weights are missing or the licence forbids their use."""
     require_libraries()
     from geocorrect.networks.mapanything.loading import load_engine
 
     engine = load_engine(options.runtime, options.weights, options.checkpoint)
-    return MapAnythingDepth(engine, card_of(options.weights), options, neighbours, hints)
+    return MapAnythingDepth(engine, card_of(options.weights), options, neighbours, hints, hints_fingerprint)
 
 
 def _photo_view(anchor: Anchor, image: ImageArray, measured: DepthMap | None) -> PhotoView:

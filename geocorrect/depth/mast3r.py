@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geocorrect.depth.base import DepthDeclaration, declared_by_card
+from geocorrect.depth.photo_raster import at_photo_size, cropped_view
 from geocorrect.depth.validity import ValidityRules, believable
 from geocorrect.errors import InputError
 from geocorrect.networks.cards import CARDS
@@ -77,13 +78,13 @@ class Mast3rDepth:
         """Dense depth of any image (H, W, 3)."""
         found = self.points_of_pair(image, image)
         confident = found.confidence >= np.quantile(found.confidence, self.options.dropped_share)
-        visible = _cropped_view(image, found.placement)
+        visible = cropped_view(image, found.placement)
         z_m = believable(np.ascontiguousarray(found.xyz_m[..., 2]), visible, self.rules)
         z_m = np.where(confident, z_m, np.float32(np.nan))
         return DepthMap(
             name="mast3r_dpt",
             is_oracle=False,
-            z_m=_at_photo_size(z_m, found.placement),
+            z_m=at_photo_size(z_m, found.placement),
             log_sigma=self.declaration.log_sigma,
             common_log_sigma=self.declaration.common_log_sigma,
         )
@@ -116,25 +117,3 @@ def build(options: Mast3rDepthOptions) -> Mast3rDepth:
     from geocorrect.networks.mast3r.loading import load_engine
 
     return Mast3rDepth(load_engine(options.runtime, options.long_side_px, options.checkpoint), options)
-
-
-def _cropped_view(image: ImageArray, placement: Placement) -> ImageArray:
-    """The part of the photo that the network saw, at the photo's resolution."""
-    corners = np.array([[-0.5, -0.5], [placement.size[0] - 0.5, placement.size[1] - 0.5]])
-    (left, top), (right, bottom) = np.rint(placement.to_photo(corners) + 0.5).astype(int)
-    return image[max(top, 0) : bottom, max(left, 0) : right]
-
-
-def _at_photo_size(z_m: Float32, placement: Placement) -> Float32:
-    """(h, w) network pixels → the photo's raster, bilinear, nan outside the crop and next to nan."""
-    import cv2
-
-    # Columns depend on x alone and rows on y alone: both axes are mapped along one diagonal.
-    width, height = placement.photo_size
-    diagonal = np.repeat(np.arange(max(width, height), dtype=float)[:, None], 2, axis=1)
-    x, y = placement.to_network(diagonal).astype(np.float32).T
-    columns, rows = np.meshgrid(x[:width], y[:height])
-    return np.asarray(
-        cv2.remap(z_m, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=float("nan")),
-        dtype=np.float32,
-    )

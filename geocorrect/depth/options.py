@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 from geocorrect.depth.calibration.calibrate import CalibrateOptions
 from geocorrect.depth.files import DepthFilesOptions
+from geocorrect.depth.mapanything import MapAnythingDepthOptions
 from geocorrect.depth.mast3r import Mast3rDepthOptions
 from geocorrect.depth.monocular import DepthAnythingOptions, DepthProOptions, ZoeDepthOptions
 from geocorrect.depth.scaled import ScaleOptions
@@ -14,7 +15,9 @@ from geocorrect.depth.triangulated import TriangulatedOptions
 from geocorrect.errors import UsageError
 from geocorrect.retrieve.neighbours import NeighbourOptions
 
-DepthName = Literal["lidar", "triangulated", "depth_anything_v2", "depth_pro", "zoedepth", "mast3r", "files"]
+DepthName = Literal[
+    "lidar", "triangulated", "depth_anything_v2", "depth_pro", "zoedepth", "mast3r", "mapanything", "files"
+]  # fmt: skip
 """Keys of `depth.registry.SOURCES`, as a type that the configuration is checked against."""
 MEASURED = ("lidar", "triangulated")
 """Sources that measure depth: there is no predicted scale to correct."""
@@ -37,6 +40,7 @@ class DepthSection:
     depth_pro: DepthProOptions = field(default_factory=DepthProOptions)
     zoedepth: ZoeDepthOptions = field(default_factory=ZoeDepthOptions)
     mast3r: Mast3rDepthOptions = field(default_factory=Mast3rDepthOptions)
+    mapanything: MapAnythingDepthOptions = field(default_factory=MapAnythingDepthOptions)
     files: DepthFilesOptions = field(default_factory=DepthFilesOptions)
 
     def __post_init__(self) -> None:
@@ -55,7 +59,12 @@ class DepthSection:
     @property
     def needs_neighbours(self) -> bool:
         """Whether the depth of an anchor takes the photos of its neighbours."""
-        return self.calibrate or self.source == "triangulated"
+        return self.calibrate or self.source == "triangulated" or self.shows_neighbours
+
+    @property
+    def shows_neighbours(self) -> bool:
+        """Whether a network looks at an anchor's neighbours beside the anchor."""
+        return self.source == "mapanything" and self.mapanything.max_neighbours > 0
 
     def with_source(self, name: str) -> DepthSection:
         """The section with another source, as a command line names it; UsageError for an unknown one.

@@ -19,6 +19,8 @@ from geocorrect.depth.calibration.stored import (
 )
 from geocorrect.depth.files import FilesDepth, declare_files
 from geocorrect.depth.lidar import LidarDepth
+from geocorrect.depth.mapanything import Hints, declare_mapanything
+from geocorrect.depth.mapanything import build as build_mapanything
 from geocorrect.depth.mast3r import build as build_mast3r
 from geocorrect.depth.mast3r import declare_mast3r
 from geocorrect.depth.monocular import (
@@ -44,6 +46,7 @@ from geocorrect.errors import ConfigError
 from geocorrect.match.base import Matcher
 from geocorrect.networks.cards import CARDS
 from geocorrect.networks.runtime import Runtime, with_runtime
+from geocorrect.networks.weights import card_of
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class SourceEntry:
     """Says what it is; neither weights nor files need to be there."""
     build: Callable[[Any], DepthSource] | None = None
     """Raises ModelError when libraries or weights are missing. None: it is made of neighbours, not of the anchor."""
+    build_beside: Callable[[Any, NeighbourCache, Hints | None, str], DepthSource] | None = None
+    """The same for a network that looks at the anchor's neighbours, too; with hints and their fingerprint."""
 
 
 SOURCES: Mapping[DepthName, SourceEntry] = {
@@ -63,6 +68,7 @@ SOURCES: Mapping[DepthName, SourceEntry] = {
     "depth_pro": SourceEntry(lambda _: declare_network(CARDS[DEPTH_PRO]), build_depth_pro),
     "zoedepth": SourceEntry(lambda o: declare_network(zoedepth_card(o)), build_zoedepth),
     "mast3r": SourceEntry(lambda _: declare_mast3r(), build_mast3r),
+    "mapanything": SourceEntry(lambda o: declare_mapanything(card_of(o.weights)), build_mapanything, build_mapanything),
     "files": SourceEntry(declare_files, FilesDepth),
 }
 
@@ -75,7 +81,29 @@ def build_single_view_depth(section: DepthSection, runtime: Runtime) -> DepthSou
     """
     build = SOURCES[section.source].build
     assert build is not None, "depth from neighbours is built by build_neighbour_depth"
-    base, scale = build(with_runtime(_options(section), runtime)), section.scale
+    return _scaled(build(with_runtime(_options(section), runtime)), section.scale)
+
+
+def build_depth_beside_neighbours(
+    section: DepthSection, runtime: Runtime, matcher: Matcher, neighbours: NeighbourCache, *,
+    calibrations_folder: Path, masks: str = "",
+) -> DepthSource:  # fmt: skip
+    """A network's depth of an anchor that it sees beside its neighbours; see `build_neighbour_depth`."""
+    build = SOURCES[section.source].build_beside
+    if build is None or not section.shows_neighbours:
+        return build_single_view_depth(section, runtime)
+    hints, fingerprint = None, ""
+    if section.mapanything.hints == "lidar":
+        lidar = LidarDepth()
+        hints, fingerprint = lambda a, pixels: None if a.lidar is None else lidar.depth(a, pixels), lidar.fingerprint
+    elif section.mapanything.hints == "triangulated":
+        store = CalibrationStore(calibrations_folder)
+        measured = StoredTriangulatedDepth(matcher, neighbours, store, section.triangulated, masks)
+        hints, fingerprint = measured.depth, measured.fingerprint
+    return _scaled(build(with_runtime(_options(section), runtime), neighbours, hints, fingerprint), section.scale)
+
+
+def _scaled(base: DepthSource, scale: ScaleOptions) -> DepthSource:
     if scale.heuristic is not None:
         return LidarScaleDepth(base, LidarDepth(), scale.heuristic)
     return base if scale == ScaleOptions() else StatedScaleDepth(base, scale.factor, scale.common_log_sigma)
@@ -108,7 +136,9 @@ def build_neighbour_depth(
     if section.source == "triangulated":
         return StoredTriangulatedDepth(matcher, neighbours, store, section.triangulated, masks)
     if section.calibrate:
-        base = build_single_view_depth(section, runtime)
+        base = build_depth_beside_neighbours(
+            section, runtime, matcher, neighbours, calibrations_folder=calibrations_folder, masks=masks
+        )
         return StoredCalibratedDepth(base, matcher, neighbours, store, section.calibration, masks)
     raise ConfigError(
         f'[depth] source = "{section.source}" needs no calibration; configure source = "triangulated", or a '

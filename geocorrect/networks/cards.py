@@ -128,6 +128,22 @@ def _zoedepth(heads: str, described: str, megabytes: int, nearest_m: float) -> M
     )
 
 
+def _mapanything(name: str, hub_id: str, licence: Licence, alternative: str | None = None) -> ModelCard:
+    return ModelCard(
+        name=name,
+        title=f"MapAnything v1.1, {'all' if alternative else 'freely licensed'} training data",
+        task=Task.DEPTH,
+        hub_id=hub_id,
+        size_mb=4914,
+        memory_mb=5800,
+        licence=licence,
+        code="geocorrect (Apache-2.0)",
+        alternative=alternative,
+        valid_range_m=(0.3, 80.0),
+        relative_depth_sigma=0.3,
+    )
+
+
 _CARDS = (
     ModelCard(
         name="mast3r",
@@ -196,6 +212,8 @@ _CARDS = (
         valid_range_m=(0.3, 100.0),
         relative_depth_sigma=0.3,
     ),
+    _mapanything("mapanything_apache", "facebook/map-anything-apache", APACHE),
+    _mapanything("mapanything", "facebook/map-anything", CC_BY_NC, alternative="mapanything_apache"),
     _zoedepth("kitti", "KITTI head (outdoor)", 1380, nearest_m=0.5),
     _zoedepth("nyu_kitti", "NYU and KITTI heads (indoor or outdoor, chosen per image)", 1410, nearest_m=0.2),
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from geocorrect.errors import ModelError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 
@@ -29,18 +30,18 @@ def full_float32() -> Iterator[None]:
         convolutions.allow_tf32, products.allow_tf32 = before
 
 
-def require_finite(values: Tensor, part: str, computed_in: Tensor) -> None:
+def require_finite(values: Tensor, network: str, part: str, dtype: torch.dtype) -> None:
     """ModelError when a network's part gave inf or nan, which later would silently be "no match" or a hole in depth.
 
-    computed_in: a weight of that part; its number format is named.
+    dtype: of the part's weights; it is named.
     """
     import torch
 
-    if torch.isfinite(values).all():
+    if values.is_meta or torch.isfinite(values).all():  # on the meta device operations are only counted
         return
-    precision = str(computed_in.dtype).removeprefix("torch.")
-    if computed_in.dtype is torch.float16:
+    precision = str(dtype).removeprefix("torch.")
+    if dtype is torch.float16:
         remedy = 'float16 overflows; use [models] precision = "bfloat16" or "float32"'
     else:
         remedy = "the weights are damaged or not those of this network; fetch and verify them again"
-    raise ModelError(f"mast3r: the {part} gave numbers that are not finite in {precision}: {remedy}")
+    raise ModelError(f"{network}: the {part} gave numbers that are not finite in {precision}: {remedy}")

@@ -43,7 +43,13 @@ def build_depth(
     """
     if not settings.depth.needs_neighbours:
         return depth.build_single_view_depth(settings.depth, settings.models)
-    return build_neighbour_depth(settings, matcher or build_matcher(settings), neighbours or NeighbourCache(_no_pixels))
+    matcher, neighbours = matcher or build_matcher(settings), neighbours or NeighbourCache(_no_pixels)
+    if settings.depth.shows_neighbours and not settings.depth.calibrate:
+        return depth.build_depth_beside_neighbours(
+            settings.depth, settings.models, matcher, neighbours,
+            calibrations_folder=settings.calibrations.folder, masks=settings.localize.verify.masks,
+        )  # fmt: skip
+    return build_neighbour_depth(settings, matcher, neighbours)
 
 
 def build_neighbour_depth(settings: Settings, matcher: Matcher, neighbours: NeighbourCache) -> NeighbourDepth:

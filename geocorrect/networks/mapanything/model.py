@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from geocorrect.errors import ModelError
-from geocorrect.networks.exact import full_float32
+from geocorrect.networks.exact import full_float32, require_finite
 from geocorrect.networks.mapanything.geometry_inputs import ViewGeometry, ViewPoses
 from geocorrect.networks.mapanything.layers.blocks import Block
 from geocorrect.networks.mapanything.layers.dense_head import DenseHead
@@ -97,7 +96,7 @@ class MapAnything(GeometryFusion):
         patches, class_token = self.encoder(images.to(self.device))
         if geometry is not None:
             patches = patches + self.geometry_codes(geometry, use_depth_scale)
-        self._require_finite(patches, "image encoder")
+        require_finite(patches, "mapanything", "image encoder", self.dtype)
         return ViewTokens(patches, class_token, (height // patch, width // patch))
 
     @torch.inference_mode()
@@ -115,7 +114,7 @@ class MapAnything(GeometryFusion):
     def transform(self, views: FusedViews) -> Transformed:
         """All views together, with everything that the heads can read."""
         found = self.info_sharing(*self._sequence(views), views.patches.shape[2])
-        self._require_finite(found.last, "multi-view transformer")
+        require_finite(found.last, "mapanything", "multi-view transformer", self.dtype)
         return found
 
     @torch.inference_mode()
@@ -123,7 +122,7 @@ class MapAnything(GeometryFusion):
     def transform_for_poses(self, views: FusedViews, wanted: Sequence[int]) -> Transformed:
         """The same for the poses of the views `wanted` and the scale alone; costs less, says the same."""
         found = self.info_sharing.poses_only(*self._sequence(views), views.patches.shape[2], wanted)
-        self._require_finite(found.last, "multi-view transformer")
+        require_finite(found.last, "mapanything", "multi-view transformer", self.dtype)
         return found
 
     @torch.inference_mode()
@@ -133,8 +132,8 @@ class MapAnything(GeometryFusion):
         last = transformed.last
         raw_pose = self.pose_head(last.flatten(0, 1)).unflatten(0, last.shape[:2])
         raw_scale = self.scale_head(transformed.scale_token)
-        self._require_finite(raw_pose, "pose head")
-        self._require_finite(raw_scale, "scale head")
+        require_finite(raw_pose, "mapanything", "pose head", self.dtype)
+        require_finite(raw_scale, "mapanything", "scale head", self.dtype)
         return poses_from_raw(raw_pose, raw_scale)
 
     @torch.inference_mode()
@@ -145,7 +144,7 @@ class MapAnything(GeometryFusion):
             raise ValueError("the dense head needs `transform`, not `transform_for_poses`")
         tokens = [part[:, view] for part in (views.patches, *transformed.taps, transformed.last)]
         raw = self.dense_head(tokens, views.grid)
-        self._require_finite(raw, "dense head")
+        require_finite(raw, "mapanything", "dense head", self.dtype)
         return dense_from_raw(raw)
 
     def _sequence(self, views: FusedViews) -> tuple[Tensor, Tensor]:
@@ -160,13 +159,3 @@ class MapAnything(GeometryFusion):
     def _blocks(self) -> list[Block]:
         stacks = (self.encoder.model.blocks, self.info_sharing.self_attention_blocks)
         return [block for stack in stacks for block in stack if isinstance(block, Block)]
-
-    def _require_finite(self, values: Tensor, part: str) -> None:
-        if values.is_meta or torch.isfinite(values).all():  # on the meta device operations are only counted
-            return
-        if self.dtype is torch.float16:
-            remedy = 'float16 overflows; use [models] precision = "bfloat16" or "float32"'
-        else:
-            remedy = "the weights are damaged or not those of this network; fetch and verify them again"
-        precision = str(self.dtype).removeprefix("torch.")
-        raise ModelError(f"mapanything: the {part} gave numbers that are not finite in {precision}: {remedy}")

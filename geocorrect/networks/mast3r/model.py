@@ -146,7 +146,7 @@ class Mast3r(nn.Module):
         for block in self.enc_blocks:
             tokens = block(tokens, table)
         tokens = self.enc_norm(tokens)
-        require_finite(tokens, "encoder", self.decoder_embed.weight)
+        require_finite(tokens, "mast3r", "encoder", self.decoder_embed.weight.dtype)
         return Encoded(tokens, grid)
 
     def decoder_layers(self, view1: Encoded, view2: Encoded) -> Iterator[tuple[Tensor, Tensor]]:
@@ -178,7 +178,7 @@ class Mast3r(nn.Module):
     def descriptors(self, view: DecodedView, number: int) -> Descriptors:
         """Dense descriptors of view number 1 or 2."""
         raw = self._heads(number).raw_descriptors(view.encoded.tokens, view.hooked[-1])
-        require_finite(raw, "descriptor head", self.decoder_embed.weight)
+        require_finite(raw, "mast3r", "descriptor head", self.decoder_embed.weight.dtype)
         return Descriptors(*descriptors_from_raw(raw, view.encoded.grid))
 
     @torch.inference_mode()
@@ -188,7 +188,7 @@ class Mast3r(nn.Module):
         encoded = view.encoded.tokens.expand(len(view.hooked[-1]), -1, -1)
         tokens = [part.float() for part in (encoded, *view.hooked)]
         raw = self._heads(number).dpt(tokens, view.encoded.grid)
-        require_finite(raw, "point head", self.decoder_embed.weight)
+        require_finite(raw, "mast3r", "point head", self.decoder_embed.weight.dtype)
         return Points(*points_from_raw(raw))
 
     def _heads(self, number: int) -> ViewHeads:
