@@ -1,0 +1,1 @@
+"""Ways from observations to a pose, one per file behind `base.Estimator`."""
