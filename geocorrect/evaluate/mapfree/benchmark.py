@@ -97,9 +97,7 @@ def _scene_errors(
     for frame in judged:
         truth = scene.world_from_cam.get(frame)
         if truth is None:
-            raise InputError(
-                f"{scene.folder}: no true pose of {frame}; of the test set only the leaderboard has them"
-            )
+            raise InputError(f"{scene.folder}: no true pose of {frame}; of the test set only the leaderboard has them")
         if frame in answers:
             errors.append(frame_error(scene, frame, answers[frame], truth, rules))
     return errors

@@ -72,10 +72,10 @@ def evaluate_mapfree(
 def _estimate_scene(
     scene: MapfreeScene, queries: list[str], estimator: PairEstimator, reasons: Counter[str], seed: int
 ) -> dict[str, Estimate]:
-    reference = _photo(scene, REFERENCE)
+    reference = read_photo(scene, REFERENCE)
     answers: dict[str, Estimate] = {}
     for frame in queries:
-        found = estimator.estimate(reference, _photo(scene, frame), seed)
+        found = estimator.estimate(reference, read_photo(scene, frame), seed)
         if isinstance(found, Reason):
             reasons[found.value] += 1
         else:
@@ -83,7 +83,8 @@ def _estimate_scene(
     return answers
 
 
-def _photo(scene: MapfreeScene, frame: str) -> Photo:
+def read_photo(scene: MapfreeScene, frame: str) -> Photo:
+    """A frame with its camera; InputError naming a file that is missing, damaged or of another size."""
     path, camera = scene.folder / frame, scene.camera(frame)
     pixels = read_image(path)
     if (camera.width, camera.height) != (pixels.shape[1], pixels.shape[0]):

@@ -10,21 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geocorrect.geometry.pose import Pose
+from geocorrect.geometry.virtual_points import virtual_points_m
 
 Float = NDArray[np.float64]
 
-STEP_M = 0.3
-COUNTS = (7, 4, 7)
-START_M = (-0.9, -0.45, 1.8)
-
 THRESHOLD_OF_DIAGONAL = 0.1
 """A pose is good for augmented reality below this share of the image's diagonal: 90 px at 540 × 720."""
-
-
-def virtual_points_m() -> Float:
-    """(196, 3) in the query camera's frame: 2.1 × 1.2 × 2.1 m, from 1.8 m on; y outermost, z innermost."""
-    axes = [start + STEP_M * np.arange(count) for start, count in zip(START_M, COUNTS, strict=True)]
-    return np.stack(np.meshgrid(*axes, indexing="xy"), axis=-1).reshape(-1, 3)
 
 
 def vcre_px(estimate: Pose, truth: Pose, intrinsics: Float, size: tuple[int, int]) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import zipfile
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -29,8 +30,9 @@ PREFIX = "compute_matches."
 MAX_MEMBER_BYTES = 8 << 30
 """A larger member of an archive is no checkpoint of this network."""
 
-SETTINGS = type("CfgNode", (dict,), {"__module__": "yacs.config"})
-"""Stands for the nested settings that training tools store beside the weights: plain values, read and dropped."""
+SETTINGS = type("CfgNode", (), {"__module__": "yacs.config", "__new__": lambda cls, *values: OrderedDict()})
+"""Stands for the nested settings that training tools store beside the weights: plain values, read and dropped. torch's
+safe reader fills only its own kinds of dictionary, so it is given one."""
 
 
 def load_mickey(heads: Path, backbone: Path | None = None, backbone_head_dim: int = 64) -> Mickey:

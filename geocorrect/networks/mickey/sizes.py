@@ -41,7 +41,7 @@ class MickeySizes:
 
 
 RELEASED = MickeySizes()
-"""304,368,640 parameters in the backbone, 42,571,905 in the heads."""
+"""304,368,640 parameters in the backbone, 42,550,785 in the heads."""
 
 
 def sizes_from_shapes(shapes: Shapes, backbone_head_dim: int = 64) -> MickeySizes:
