@@ -31,9 +31,14 @@ def draw_pairs(weight: Tensor, options: DrawOptions, generator: torch.Generator)
     count = min(options.pairs_per_draw, int((flat > 0).sum()))
     if count < options.set_size:
         raise ValueError(f"only {count} pairs can be drawn, a motion needs {options.set_size}")
+    return draws_without_replacement(flat, count, options.draws, generator)
+
+
+def draws_without_replacement(weight: Tensor, count: int, draws: int, generator: torch.Generator) -> Tensor:
+    """(draws, count) indices of a weight (N,), different ones in each draw, each in proportion to what is left."""
     # One draw after the other: together they would copy the weights, of which there are millions, that many times.
-    draws = [torch.multinomial(flat, count, replacement=False, generator=generator) for _ in range(options.draws)]
-    return torch.stack(draws)
+    drawn = [torch.multinomial(weight, count, replacement=False, generator=generator) for _ in range(draws)]
+    return torch.stack(drawn)
 
 
 def motions_of_draws(

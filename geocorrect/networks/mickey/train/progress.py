@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from geocorrect.errors import ModelError, UsageError
-from geocorrect.io.atomic_file import atomic_path
+from geocorrect.io.atomic_file import atomic_file
 from geocorrect.networks.mickey.train.options import TrainOptions
 from geocorrect.networks.pickled import load_pickled_tensors
 
@@ -55,8 +55,8 @@ def save_training(
         "progress": asdict(progress),
         "identity": identity,
     }
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+    with atomic_file(path) as file:  # not by its name, which torch would write into the file
+        torch.save(content, file)
 
 
 def load_training(path: Path, identity: str) -> SavedTraining:
