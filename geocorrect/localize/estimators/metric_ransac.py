@@ -88,7 +88,12 @@ def estimate_motion(
         weight: (N, M) ≥ 0, how often each pair should be drawn; only ratios matter.
         options: numbers of draws and distances.
         seed: of the draws.
+
+    Raises:
+        ValueError: points or weights that are not finite, or negative weights.
     """
+    if not (np.isfinite(source_m).all() and np.isfinite(target_m).all()):
+        raise ValueError("points must be finite; give those that are unknown the weight 0")
     rng = np.random.default_rng(seed)
     sampler = WeightedSampler(weight.ravel())
     best: tuple[float, Float, Float, Int] | None = None

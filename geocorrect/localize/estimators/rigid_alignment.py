@@ -47,7 +47,8 @@ def rigid_alignment(source: Float, target: Float, weight: Float | None = None) -
 def distances_m(rotation: Float, translation_m: Float, source: Float, target: Float) -> Float:
     """(…, N) distances of the moved source points (N, 3) from the target points (N, 3), for motions (…).
 
-    |R x + t − y|² multiplied out: one matrix product for all motions and points together.
+    |R x + t − y|² multiplied out, with |R x| = |x|: one matrix product for all motions and points together. R must be
+    a rotation to double precision.
     """
     by_rotation = np.concatenate([rotation.reshape(*rotation.shape[:-2], 9), translation_m], axis=-1)
     turned_back = np.einsum("...ji,...j->...i", rotation, translation_m)

@@ -107,8 +107,9 @@ class Mickey(nn.Module):
         features = self.extractor.features(images.to(self.device))
         require_finite(features, "backbone", self.dtype)
         found = self.extractor(features)
-        for part, values in (("depth head", found.depth_m), ("descriptor head", found.descriptor)):
-            require_finite(values, part, torch.float32)
+        parts = {"position": found.px, "depth": found.depth_m, "score": found.score, "descriptor": found.descriptor}
+        for part, values in parts.items():
+            require_finite(values, f"{part} head", torch.float32)
         return found
 
     @torch.inference_mode()
