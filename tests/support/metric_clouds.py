@@ -39,13 +39,14 @@ def cloud_pair(
     outlier_share: float = 0.4,
     depth_noise: float = 0.05,
     depth_m: tuple[float, float] = (1.0, 6.0),
+    motion_m: float = 0.8,
 ) -> CloudPair:
-    """Depths are off by a relative normal error in both; outliers hold their share of the weight, spread at random."""
+    """A motion of `motion_m` (one sigma per axis) between two photos. Depths are off by a relative normal error in both; outliers hold their share of the weight, spread at random."""
     rng = np.random.default_rng(seed)
     depth = rng.uniform(*depth_m, n_points)
     points = np.c_[rng.uniform(-0.45, 0.45, (n_points, 2)) * depth[:, None], depth]
     rotation = Rotation.from_rotvec(rng.normal(size=3) * 0.3)
-    translation_m = rng.normal(size=3) * 0.8
+    translation_m = rng.normal(size=3) * motion_m
     moved = rotation.apply(points) + translation_m
     anchor_m, query_m = (cloud * np.exp(depth_noise * rng.normal(size=(n_points, 1))) for cloud in (points, moved))
     weight = rng.uniform(0.0, 1.0, (n_points, n_points))
