@@ -41,7 +41,10 @@ def cloud_pair(
     depth_m: tuple[float, float] = (1.0, 6.0),
     motion_m: float = 0.8,
 ) -> CloudPair:
-    """A motion of `motion_m` (one sigma per axis) between two photos. Depths are off by a relative normal error in both; outliers hold their share of the weight, spread at random."""
+    """Two photos of random points, one normal motion of `motion_m` per axis apart.
+
+    Depths are off by a relative normal error in both; outliers hold their share of the weight, spread at random.
+    """
     rng = np.random.default_rng(seed)
     depth = rng.uniform(*depth_m, n_points)
     points = np.c_[rng.uniform(-0.45, 0.45, (n_points, 2)) * depth[:, None], depth]

@@ -13,6 +13,7 @@ from geocorrect.networks.mickey.train.options import TrainOptions
 from geocorrect.networks.runtime import Runtime, require_libraries, torch_device, torch_dtype
 
 if TYPE_CHECKING:
+    from geocorrect.networks.mickey.sizes import MickeySizes
     from geocorrect.networks.mickey.train.trainee import MickeyTrainee
     from geocorrect.networks.mickey.train.trainer import StepReport, Trainer
 
@@ -55,15 +56,15 @@ def train_mickey(
     return training.folder / STATE_FILE if trainer.run(stop, report) else None
 
 
-def build_trainer(training: MapfreeTraining) -> Trainer:
-    """The trainer, at its first step or where it stopped."""
+def build_trainer(training: MapfreeTraining, sizes: MickeySizes | None = None) -> Trainer:
+    """The trainer, at its first step or where it stopped. sizes: of the network; None: as released."""
     from geocorrect.networks.mickey.checkpoint import PREFIX, read_heads
-    from geocorrect.networks.mickey.sizes import BACKBONE
+    from geocorrect.networks.mickey.sizes import BACKBONE, RELEASED
     from geocorrect.networks.mickey.train.trainee import new_trainee
     from geocorrect.networks.mickey.train.trainer import Trainer
 
     source = MapfreePairs(training.training_set, training.pairs)
-    trainee = new_trainee(training.backbone, training.options.seed)
+    trainee = new_trainee(training.backbone, training.options.seed, sizes or RELEASED)
     if training.start is not None:
         heads = read_heads(training.start)
         trainee.load_trained_state({f"{PREFIX}{k}": v for k, v in heads.items() if not k.startswith(f"{BACKBONE}.")})

@@ -87,7 +87,15 @@ class MapfreePairs:
         pose0, pose1 = scene.world_from_cam[item.frame0], scene.world_from_cam[item.frame1]
         assert pose0 is not None
         assert pose1 is not None
-        return TrainingPair(*images, *original, *resized, (pose1.inverse() @ pose0).matrix)
+        return TrainingPair(
+            image0=images[0],
+            image1=images[1],
+            intrinsics0=original[0],
+            intrinsics1=original[1],
+            network_intrinsics0=resized[0],
+            network_intrinsics1=resized[1],
+            cam1_from_cam0=(pose1.inverse() @ pose0).matrix,
+        )
 
     def _listed(self, number: int, scene: MapfreeScene) -> Callable[[np.random.Generator], ListedPair]:
         """How to draw a pair of this scene."""

@@ -63,4 +63,5 @@ class WeightedSampler:
         ticket = rng.uniform(0.0, self.cumulative[-1], shape)
         found = np.searchsorted(self.cumulative, ticket, side="right")
         # Rounding may put a ticket on the very end, behind the last entry that can be drawn.
-        return np.minimum(found, np.searchsorted(self.cumulative, self.cumulative[-1], side="left"))
+        last: Int = np.minimum(found, np.searchsorted(self.cumulative, self.cumulative[-1], side="left"))
+        return last

@@ -43,6 +43,8 @@ class OffsetHead(Trunk):
 class ScoreHead(Trunk):
     """How likely a keypoint is to be useful; the scores of an image sum to one."""
 
+    eps: Tensor
+
     def __init__(self, sizes: MickeySizes) -> None:
         super().__init__(sizes, sizes.block_dims[3])
         self.score = nn.Conv2d(sizes.block_dims[3], 1, 1, bias=False)

@@ -29,9 +29,8 @@ def network_image(photo: ImageArray, long_side_px: int = TRAINED_LONG_SIDE_PX) -
     resized = photo
     if placement.resized_size != placement.photo_size:
         shrinks = placement.resized_size[0] < placement.photo_size[0]
-        resized = cv2.resize(
-            photo, placement.resized_size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        )
+        interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        resized = np.asarray(cv2.resize(photo, placement.resized_size, interpolation=interpolation), np.uint8)
     width, height = placement.size
     return np.ascontiguousarray(resized[:height, :width]), placement
 
