@@ -24,8 +24,11 @@ class MapfreeRules:
     """Thresholds, and what the official evaluation does in odd cases. The defaults give its numbers."""
 
     query_step: int = QUERY_STEP
+    """Every n-th query is judged."""
     max_position_m: float = 0.25
+    """Of a good pose."""
     max_rotation_deg: float = 5.0
+    """Of a good pose."""
     missing_scene_counts_every_frame: bool = True
     """A scene without a file adds all its frames to the failures, not every fifth as a scene with one does."""
     size_of_last_line: bool = True
@@ -37,13 +40,19 @@ class FrameError:
     """Errors of one answer."""
 
     scene: str
+    """Name of the scene."""
     frame: str
+    """Name of the query."""
     position_m: float
     """Distance of the camera centres."""
     rotation_deg: float
+    """Angle between the rotations."""
     vcre_px: float
+    """Mean distance of virtual points on the screen."""
     vcre_limit_px: float
+    """Below it the pose is good enough for augmented reality."""
     confidence: float
+    """As answered."""
 
     def good_pose(self, rules: MapfreeRules) -> bool:
         """Whether position and rotation are both within the limits."""

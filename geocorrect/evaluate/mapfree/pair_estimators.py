@@ -26,10 +26,13 @@ class Photo:
     """A photo of a scene."""
 
     name: str
+    """Scene and frame."""
     pixels: ImageArray
     """(H, W, 3) RGB uint8."""
     camera: Camera
+    """Its intrinsics."""
     path: Path
+    """Its file."""
 
 
 class PairEstimator(Protocol):

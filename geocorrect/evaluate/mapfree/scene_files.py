@@ -25,7 +25,9 @@ class MapfreeScene:
     """One scene as its files describe it."""
 
     name: str
+    """Of the folder, such as s00460."""
     folder: Path
+    """Where the files lie."""
     cameras: dict[str, Camera]
     """By frame name such as `seq1/frame_00010.jpg`, in file order."""
     world_from_cam: dict[str, Pose | None]

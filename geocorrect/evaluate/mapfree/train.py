@@ -33,8 +33,11 @@ class MapfreeTraining:
     start: Path | None = None
     """Heads to begin with, such as those of a warm-up; None: fresh ones."""
     pairs: TrainingPairOptions = field(default_factory=TrainingPairOptions)
+    """Which pairs, at which size."""
     options: TrainOptions = field(default_factory=TrainOptions)
+    """Numbers of the training."""
     runtime: Runtime = field(default_factory=Runtime)
+    """Device, and precision of the backbone."""
 
 
 def train_mickey(

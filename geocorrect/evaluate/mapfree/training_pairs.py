@@ -34,15 +34,19 @@ class TrainingPairOptions:
     """Smallest and largest share of common view, from the set's own table (0.4 and 0.8 in the publication); None: any
     frame of the first recording with any frame of the second, for training with the curriculum."""
     seed: int = 0
+    """Of the choice."""
 
 
 @dataclass(frozen=True)
 class ListedPair:
-    """Two frames of a scene, by number of the scene and name."""
+    """Two frames of a scene."""
 
     scene: int
+    """Number of the scene in the set."""
     frame0: str
+    """Name of a frame."""
     frame1: str
+    """Name of another one."""
 
 
 class MapfreePairs:

@@ -35,7 +35,9 @@ class MickeyPoseOptions:
     """Numbers of the pose solver."""
 
     ransac: MetricRansacOptions = field(default_factory=MetricRansacOptions)
+    """Draws and distances."""
     errors: DepthErrorOptions = field(default_factory=DepthErrorOptions)
+    """How predicted depths err: what the covariance is made of."""
     min_support: int = 15
     """Agreeing pairs that share no keypoint. Pairs without any truth reach 6 (simulated, 400 and 1200 points)."""
     min_chance_ratio: float = 2.5

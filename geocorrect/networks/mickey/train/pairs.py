@@ -21,12 +21,15 @@ class TrainingPair:
     image0: ImageArray
     """(H, W, 3) as the network sees it, sides multiples of 14; all pairs of a batch have one size."""
     image1: ImageArray
+    """As image0."""
     intrinsics0: Float
     """(3, 3) of the photo as it was taken."""
     intrinsics1: Float
+    """As intrinsics0."""
     network_intrinsics0: Float
     """(3, 3) of the network image: the same where the photo was not resized."""
     network_intrinsics1: Float
+    """As network_intrinsics0."""
     cam1_from_cam0: Float
     """(4, 4), metres."""
 

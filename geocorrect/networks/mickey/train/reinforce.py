@@ -27,9 +27,11 @@ class PairGeometry:
     intrinsics0: Tensor
     """(3, 3) of the photo as it was taken: what errors are measured with."""
     intrinsics1: Tensor
+    """As intrinsics0."""
     network_intrinsics0: Tensor
     """(3, 3) of the network image: what keypoints are given in."""
     network_intrinsics1: Tensor
+    """As network_intrinsics0."""
 
 
 @dataclass(frozen=True, eq=False)
