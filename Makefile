@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: help demo test test-slow test-qgis check bench chaos clean
+.PHONY: help demo test test-slow test-qgis check bench chaos rooms clean
 
 help:
 	@echo "make demo   install into .venv and run the whole pipeline on a synthetic street (no GPU, no weights)"
@@ -49,6 +49,10 @@ chaos: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp
 	for script in benchmarks/*.py; do $(BIN)/python $$script --quick || exit 1; done
+
+# The picture of docs/architecture.md, from the imports.
+rooms:
+	PYTHONPATH=tests $(BIN)/python tests/support/draw_rooms.py
 
 clean:
 	rm -rf out dist build $(VENV)

@@ -30,22 +30,21 @@ from support import batch_scene, postgis_fixture, small_city
 
 from geocorrect.__main__ import run as command
 from geocorrect.catalog import Catalog
-from geocorrect.config import ExportSection, Settings, load_settings
+from geocorrect.config import BatchOptions, ExportSection, Settings, load_settings
 from geocorrect.depth.lidar import LidarDepth
-from geocorrect.errors import Reason
+from geocorrect.errors import Reason, Status
 from geocorrect.geometry.camera import Camera
-from geocorrect.jobs.options import BatchOptions
 from geocorrect.jobs.pipeline import run_pipeline
-from geocorrect.jobs.run import plan_run, run_batch
-from geocorrect.jobs.run_identity import describe_run
-from geocorrect.jobs.tiles import Tiles
+from geocorrect.jobs.plan import plan_run
+from geocorrect.jobs.run import run_batch
+from geocorrect.jobs.tiles import read_pieces
+from geocorrect.localize.correct import LocalizationResult
 from geocorrect.records import DepthMap, Image, Position, Rejection
-from geocorrect.workers import anchor_cache as anchor_reader
-from geocorrect.workers import worker
+from geocorrect.workers import anchor_cache, worker
 from geocorrect.workers.anchor_cache import AnchorCache
 from geocorrect.workers.backends import build_matcher
 from geocorrect.workers.engine import build_engine
-from geocorrect.workers.limits import GuardedWorkers
+from geocorrect.workers.limits import WorkerFactory
 from geocorrect.workers.stop import StopRequest
 
 SCALE = 4
@@ -108,20 +107,20 @@ def bench_overhead(config: Path, _quick: bool) -> None:
 
         return run
 
-    whole = (worker.correct_image, anchor_reader.CachedDepth.depth)
-    worker.correct_image = clocked(whole[0])
-    anchor_reader.CachedDepth.depth = clocked(whole[1])  # type: ignore[method-assign]
+    whole = (worker.localize, AnchorCache.depth)
+    worker.localize = clocked(whole[0])
+    AnchorCache.depth = clocked(whole[1])  # type: ignore[method-assign]
     try:
         with Catalog.open(settings.catalog.url) as catalog:
             began_s = time.process_time()
-            summary = run_batch(settings, catalog, StopRequest())
+            summary = run_batch(plan_run(settings, catalog), catalog, StopRequest())
             total_s = time.process_time() - began_s
     finally:
-        worker.correct_image, anchor_reader.CachedDepth.depth = whole  # type: ignore[method-assign]
+        worker.localize, AnchorCache.depth = whole  # type: ignore[method-assign]
     share, each_ms = 1 - inside_s[0] / total_s, 1000 * (total_s - inside_s[0]) / summary.n_computed
     print(
-        f"overhead: {summary.n_computed} photos, {summary.n_accepted} accepted, {total_s:.2f} s; outside matching, "
-        f"depth and solving {100 * share:.1f} % ({each_ms:.1f} ms a photo)  target 10 %: {verdict(share <= 0.10)}"
+        f"overhead: {summary.n_computed} photos, {summary.by_status[Status.ACCEPTED]} accepted, {total_s:.2f} s; "
+        f"outside matching, depth and solving {100 * share:.1f} % ({each_ms:.1f} ms a photo)  target 10 %: {verdict(share <= 0.10)}"
     )
 
 
@@ -199,8 +198,9 @@ def measure_memory(count: int, config: Path) -> None:
     """
     anchors_file, photo_file = config.parent / "anchors" / "a0000.png", next((config.parent / "images").glob("*.jpg"))
     camera = pinhole()
-    worker.correct_image = lambda query, *_: Rejection(query.image_id, Reason.UNCERTAIN)  # type: ignore[assignment]
-    anchor_reader.build_depth = lambda *_: FlatDepth()  # type: ignore[assignment]
+    uncertain = Reason.UNCERTAIN
+    worker.localize = lambda query, *_: LocalizationResult(Rejection(query.image_id, uncertain))  # type: ignore[assignment]
+    anchor_cache.build_depth = lambda *_: FlatDepth()  # type: ignore[assignment]
     with tempfile.TemporaryDirectory() as folder, Catalog.open(f"{folder}/c.gpkg", create=True) as catalog:
         batch_scene.street(catalog, 0, 0)
         for start in range(0, count, 1000):
@@ -212,7 +212,7 @@ def measure_memory(count: int, config: Path) -> None:
             catalog.upsert_anchors([replace(anchor, camera=camera, path=anchors_file) for anchor in anchors])
         before_mib = peak_mib()
         settings = batch_scene.in_process(Settings(export=ExportSection(files=(Path(folder) / "corrections.gpkg",))))
-        summary = run_pipeline(settings, catalog).corrected.summary
+        summary = run_pipeline(settings, catalog).correct
         assert summary.n_computed == count, summary
         assert summary.reasons == {"uncertain": count}, summary
     print(f"{count} photos, peak before the run {before_mib:.0f} MiB, after", peak_mib())
@@ -254,20 +254,20 @@ def bench_tiles(config: Path, _quick: bool) -> None:
     found = {}
     for name, cached in (("image by image", 1), ("tile by tile", BatchOptions().cached_anchors_mib)):
         settings = with_batch(load_settings(config).settings, seed=2, cached_anchors_mib=cached)
-        read = anchor_reader.read_anchor
+        read = anchor_cache.read_anchor
         counted = Counted(read)
-        anchor_reader.read_anchor = counted
+        anchor_cache.read_anchor = counted
         try:
             with Catalog.open(settings.catalog.url) as catalog:
                 planned = plan_run(settings, catalog)
                 reader = AnchorCache(settings, build_matcher(settings))
-                tasks = [t for piece in Tiles.of(settings, catalog, planned.scene).pieces(planned.plan) for t in piece]
+                tasks = [t for piece in read_pieces(planned, planned.due, catalog) for t in piece]
                 began_s = time.process_time()
                 for task in tasks:
                     reader.usable(task.anchors, task.neighbours)
                 found[name] = (counted.calls, time.process_time() - began_s, len(tasks))
         finally:
-            anchor_reader.read_anchor = read
+            anchor_cache.read_anchor = read
     (alone, alone_s, count), (tiled, tiled_s, _) = found.values()
     anchors = len({anchor.id for task in tasks for anchor in task.anchors})
     print(
@@ -285,8 +285,9 @@ def photos_per_s(config: Path, seed: int, options: BatchOptions) -> float:
     settings = load_settings(config).settings.model_copy(update={"batch": replace(options, seed=seed)})
     with Catalog.open(settings.catalog.url) as catalog:
         planned = plan_run(settings, catalog)
-        pieces = Tiles.of(settings, catalog, planned.scene).pieces(planned.plan)
-        stream = build_engine(settings.batch).map(GuardedWorkers(describe_run(settings)), pieces, StopRequest())
+        pieces = read_pieces(planned, planned.due, catalog)
+        make_worker = WorkerFactory(settings, planned.backends.fingerprints)
+        stream = build_engine(settings.batch).map(make_worker, pieces, StopRequest())
         moments = [time.perf_counter() for _ in stream]
     warm = 2 * options.workers
     return (len(moments) - 1 - warm) / (moments[-1] - moments[warm])

@@ -6,7 +6,7 @@ geocorrect/localize/gate_model.py.
 
 The cells mix good queries with the ways to go wrong: one anchor only, wrong anchors that outnumber the right
 ones (repeated façades), streets from elsewhere, moving vehicles. Each half of the seeds is judged by the model
-that the other half gives; the model that is written rests on all of them.
+that the other half gives; the model that is written uses all of them.
 """
 
 from __future__ import annotations
@@ -150,17 +150,17 @@ def fit_model(rows: Sequence[dict[str, Any]]) -> Model:
     """Covariance inflation, limits, error model and its threshold from solutions with known errors."""
     wrong = np.array([r["error_m"] > LIMIT_M for r in rows], float)
     right = [r for r in rows if r["error_m"] <= LIMIT_M and _localisable(r)]
-    told = np.array([not _undetectable(r) for r in rows])
+    detectable = np.array([not _undetectable(r) for r in rows])
     inflation = _inflation(np.array([r["nees"] * r["inflation"] for r in right if r["cell"] in CLEAN]))
     sigmas = np.array([r["gate"]["scale_sigmas"] for r in right])
     lone = np.array([r["gate"]["coverage"] for r in right if r["gate"]["supporting_anchors"] == 1])
     if not np.isfinite(sigmas).any() or not len(lone):
         raise SystemExit("too few solutions to fit to: run more queries, of cells with one anchor and with several")
     features = np.array([_features(r, inflation) for r in rows])
-    mean, spread = features[told].mean(0), features[told].std(0) + 1e-9
+    mean, spread = features[detectable].mean(0), features[detectable].std(0) + 1e-9
     scaled = (features - mean) / spread
     limited = Model(
-        mean, spread, _logistic(scaled[told], wrong[told]), 1.0,
+        mean, spread, _logistic(scaled[detectable], wrong[detectable]), 1.0,
         1.5 * float(np.quantile(sigmas[np.isfinite(sigmas)], 0.99)),
         float(np.quantile(lone, 0.02)),
         inflation,
@@ -169,9 +169,9 @@ def fit_model(rows: Sequence[dict[str, Any]]) -> Model:
     fold = np.array([r["seed"] // 2 % FOLDS for r in rows])
     probability = np.empty(len(rows))
     for k in range(FOLDS):
-        rest = told & (fold != k)
+        rest = detectable & (fold != k)
         probability[fold == k] = _probability(scaled[fold == k], _logistic(scaled[rest], wrong[rest]))
-    judged = told & np.array([_passes_rules(r["gate"], limited) for r in rows])
+    judged = detectable & np.array([_passes_rules(r["gate"], limited) for r in rows])
     return replace(limited, threshold=_threshold(probability[judged], wrong[judged]))
 
 
@@ -222,38 +222,38 @@ def _inflation(nees: np.ndarray) -> float:
 
 def _decisions(solved: Sequence[dict[str, Any]], accepted: np.ndarray) -> list[str]:
     wrong = np.array([r["error_m"] > LIMIT_M for r in solved])
-    told = np.array([not _undetectable(r) for r in solved])
+    detectable = np.array([not _undetectable(r) for r in solved])
     found = ~wrong & np.array([_localisable(r) for r in solved])
-    kept, false = int((told & accepted).sum()), int((told & accepted & wrong).sum())
+    kept, false = int((detectable & accepted).sum()), int((detectable & accepted & wrong).sum())
     return [
-        f"fitted on one half of the seeds, judged on the other, both ways: {int(told.sum())} solutions, accepted "
+        f"fitted on one half of the seeds, judged on the other, both ways: {int(detectable.sum())} solutions, accepted "
         f"{kept}, false accepts (> {LIMIT_M:g} m) {false} ({share(false, kept)}), of {int(found.sum())} localisable "
         f"accepted {share(int((found & accepted).sum()), int(found.sum()))}",
-        f"left out, because no match contradicts them: {int((~told).sum())} solutions (one aliased anchor alone; most "
-        f"anchors on the same wrong copy of a façade), {int((~told & accepted).sum())} of them accepted",
+        f"left out, because no match contradicts them: {int((~detectable).sum())} solutions (one aliased anchor alone; "
+        f"most anchors on the same wrong copy of a façade), {int((~detectable & accepted).sum())} of them accepted",
     ]
 
 
 def _coverage(rows: Sequence[dict[str, Any]], verdict: Verdict) -> list[str]:
     """Judged: what the ellipsoids hold, and whether predicted and real errors grow together."""
     lines = []
-    for name, held in (("position", verdict.nees), ("rotation", verdict.nees_rotation)):
-        parts = [f"{p:.0%} hold {share(int((held < chi2.ppf(p, 3)).sum()), len(held))}" for p in (0.68, 0.95)]
-        lines.append(f"{name}: ellipsoids of {', of '.join(parts)}, NEES/3 mean {held.mean() / 3:.2f}, n = {len(held)}")
+    for name, nees in (("position", verdict.nees), ("rotation", verdict.nees_rotation)):
+        parts = [f"{p:.0%} hold {share(int((nees < chi2.ppf(p, 3)).sum()), len(nees))}" for p in (0.68, 0.95)]
+        lines.append(f"{name}: ellipsoids of {', of '.join(parts)}, NEES/3 mean {nees.mean() / 3:.2f}, n = {len(nees)}")
     rank = spearmanr([r["sigma_m"] for r in rows], [r["distance_m"] for r in rows]).statistic
     return [*lines, f"Spearman correlation of predicted and real position error {rank:.2f}, n = {len(rows)}"]
 
 
 def _by_cell(solved: Sequence[dict[str, Any]], accepted: np.ndarray) -> list[str]:
     wrong = np.array([r["error_m"] > LIMIT_M for r in solved])
-    told = np.array([not _undetectable(r) for r in solved])
+    detectable = np.array([not _undetectable(r) for r in solved])
     lines = [
         "| cell | n | wrong | accepted | false accepts | of them nothing contradicts |",
         "|---|---|---|---|---|---|",
     ]
     for cell in CELLS:
         here = np.array([r["cell"] == cell for r in solved])
-        counts = (here, here & wrong, here & accepted, here & accepted & wrong, here & accepted & wrong & ~told)
+        counts = (here, here & wrong, here & accepted, here & accepted & wrong, here & accepted & wrong & ~detectable)
         lines.append(f"| {cell} | " + " | ".join(str(int(c.sum())) for c in counts) + " |")
     return lines
 

@@ -72,7 +72,7 @@ def bench_exports(catalog: Catalog, url: str, given: argparse.Namespace, folder:
         start = time.perf_counter()
         size = copied_bytes(catalog)
         floor = time.perf_counter() - start
-        what = f"PostGIS: {given.features} corrections in force by COPY, thrown away (floor)"
+        what = f"PostGIS: {given.features} active corrections by COPY, thrown away (floor)"
         print(f"{what}: {floor:.2f} s, {size / 1e6:.0f} MB")
         seconds = measured("geocorrect", EXPORT, url, folder / "ours.geojson", "")
         print(f"  target 3 s: {'met' if seconds <= 3 else 'MISSED'}; {seconds / floor:.2f}x of the floor")
@@ -105,7 +105,7 @@ def multiply(catalog: Catalog, times: int) -> None:
 
 
 def copied_bytes(catalog: Catalog) -> int:
-    """Size of what the server sends for the plain columns of the corrections in force."""
+    """Size of what the server sends for the plain columns of the active corrections."""
     query = "copy (select * from current_correction order by image_id) to stdout (format binary)"
     with catalog.engine.connect() as connection, driver_cursor(connection) as cursor, cursor.copy(query) as copy:
         return sum(len(piece) for piece in copy)

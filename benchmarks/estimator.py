@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pooled import solve_pooled
 
 from geocorrect.errors import Reason
 from geocorrect.geometry.pose import Pose
@@ -29,7 +30,6 @@ from geocorrect.localize.joint.estimate import solve_joint
 from geocorrect.localize.joint.initialise import choose_rows
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import LocalizeOptions
-from geocorrect.localize.pooled import solve_pooled
 from geocorrect.localize.solution import Solution
 from geocorrect.records import Query
 from simulation.estimator import SimulatedCase, SimulatorOptions, simulate
@@ -81,7 +81,7 @@ CLEAN = ("k1", "k2", "k3", "k5", "k1 m 0.4")
 CLEAN_ONLY = ("pooled, predicted", "joint, predicted")
 """Methods that are only run where nothing but depth is wrong."""
 
-TOLD = "joint, calibrated, noise told"
+STATED = "joint, calibrated, noise stated"
 """The same with the true anchor noise stated, in cells where it is not the default."""
 
 METHODS: dict[str, tuple[DepthKind, Solver]] = {
@@ -124,13 +124,13 @@ def solve_case(cell: str, seed: int) -> list[dict[str, Any]]:
             continue
         rows.append(_row(cell, seed, name, observed[kind], case, solver))
     if options.anchor_position_m != OPTIONS.joint.anchor_position_m:
-        told = told_options(options)
-        again = observe_kinds(case, ["calibrated"], sigma, told, 0)["calibrated"]
-        rows.append(_row(cell, seed, TOLD, again, case, lambda o, c: solve_joint(o, c.query_camera, told, 0)))
+        stated = stated_options(options)
+        again = observe_kinds(case, ["calibrated"], sigma, stated, 0)["calibrated"]
+        rows.append(_row(cell, seed, STATED, again, case, lambda o, c: solve_joint(o, c.query_camera, stated, 0)))
     return rows
 
 
-def told_options(options: SimulatorOptions) -> LocalizeOptions:
+def stated_options(options: SimulatorOptions) -> LocalizeOptions:
     """The options of a data set that states how noisy its trajectory is."""
     position_m, rotation_deg = options.anchor_position_m, options.anchor_rotation_deg
     joint = replace(OPTIONS.joint, anchor_position_m=position_m, anchor_rotation_deg=rotation_deg)
@@ -216,7 +216,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for cell in CELLS:
-        for method in (*METHODS, TOLD):
+        for method in (*METHODS, STATED):
             chosen = [r for r in rows if r["cell"] == cell and r["method"] == method]
             if not chosen:
                 continue

@@ -24,8 +24,9 @@ from scipy.optimize import minimize_scalar
 from geocorrect.anchors.readers.kitti import read_kitti_raw
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
+from geocorrect.geometry.tangent import unit_rays
 from geocorrect.io.pixels import read_image
-from geocorrect.localize.observations import focal_px, unit_rays
+from geocorrect.localize.observations import focal_px
 from geocorrect.localize.options import CovarianceOptions, LocalizeOptions, pixel_scale
 from geocorrect.localize.verify import verify
 from geocorrect.match.sift import SiftMatcher, SiftOptions

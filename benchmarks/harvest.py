@@ -2,9 +2,9 @@
 
     python benchmarks/harvest.py [--images 2000] [--latency-ms 20] [--repeats 3]
 
-A look-alike service in a process of its own answers after a fixed latency. *Baseline* is the least a correct client
+A fake server in a process of its own answers after a fixed latency. *Baseline* is the least a correct client
 does, one request after the other on one connection: sequences, batches of 50, pictures, written without fsync or
-checks. *Harvest* is `harvest_area`: discovery by tiles, verification of every picture, fsync, a GeoPackage catalog.
+checks. *Harvest* is `run_harvest`: discovery by tiles, verification of every picture, fsync, a GeoPackage catalog.
 Prints images per second (median, smallest and largest of the repeats), the ratio of the medians, requests against the
 least that the recipe needs, and peak memory.
 """
@@ -26,10 +26,10 @@ from pathlib import Path
 import httpx
 
 from geocorrect.catalog.store import Catalog
-from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, FakeMapillaryServer, LookalikeRequest
+from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, FakeMapillaryServer, FakeRequest
 from geocorrect.harvest.area import Area
 from geocorrect.harvest.harvest import HarvestPlan, run_harvest
-from geocorrect.harvest.mapillary.batches import ALL_FIELDS
+from geocorrect.harvest.mapillary.metadata import ALL_FIELDS
 from geocorrect.harvest.options import HarvestOptions
 from simulation.city import CITY_BOX, city_images
 
@@ -46,7 +46,7 @@ def serve(count: int, latency_s: float) -> None:
     Image.fromarray(pixels).resize((1024, 768)).save(out, "JPEG", quality=80)
     images = [{**image, "width": 1024, "height": 768} for image in city_images(count)]
 
-    def slow(request: LookalikeRequest) -> None:
+    def slow(request: FakeRequest) -> None:
         time.sleep(latency_s)
 
     with FakeMapillaryServer(images, {image["id"]: out.getvalue() for image in images}, fault=slow) as service:

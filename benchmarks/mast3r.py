@@ -37,7 +37,7 @@ from geocorrect.networks.mast3r import vit
 from geocorrect.networks.mast3r.model import DecodedView, Encoded, Mast3r
 from geocorrect.networks.mast3r.nearest import coarse_admissible, most_similar
 from geocorrect.networks.mast3r.reciprocal import DescriptorPair, PixelMatches, reciprocal_matches
-from geocorrect.networks.mast3r.sizes import METRIC_512, PATCH_PX
+from geocorrect.networks.mast3r.sizes import PATCH_PX, Mast3rSizes
 
 WIDTH, HEIGHT = 512, 384
 SUBSAMPLE_PX = 8
@@ -95,7 +95,7 @@ class Clock:
 def random_model(precision: str, device: str) -> Mast3r:
     """Full size, seeded weights of a scale that keeps activations finite, without initialising twice."""
     with torch.device("meta"):
-        model = Mast3r(METRIC_512)
+        model = Mast3r(Mast3rSizes())
     model = model.to_empty(device="cpu").eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(0)
     for name, parameter in model.named_parameters():
@@ -345,7 +345,7 @@ def main() -> None:
     model = random_model(arguments.precision, arguments.device)
     images = torch.rand(2, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(1)) * 2 - 1
     # Anchors' tokens come from the cache: their values do not matter here, only their number.
-    cached = torch.randn(arguments.anchors, HEIGHT * WIDTH // PATCH_PX**2, METRIC_512.encoder_dim)
+    cached = torch.randn(arguments.anchors, HEIGHT * WIDTH // PATCH_PX**2, Mast3rSizes().encoder_dim)
     cached = cached.to(model.device, model.dtype)
     most_similar(fields[0][0], fields[1][0])
     model.encode(images[:1, :, :64, :64])

@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 from geocorrect.networks.mast3r.model import DecodedView, Mast3r
-from geocorrect.networks.mast3r.reciprocal import DescriptorPair, matches_of_points, reciprocal_matches
-from geocorrect.networks.mast3r.sizes import METRIC_512, Mast3rSizes
+from geocorrect.networks.mast3r.reciprocal import DescriptorPair, reciprocal_matches
+from geocorrect.networks.mast3r.sizes import Mast3rSizes
 
 SIZES = {
     "tiny": (
@@ -36,7 +36,7 @@ SIZES = {
         Mast3rSizes(256, 12, 4, 192, 12, 3, (24, 48, 96, 192), 64, 32, descriptor_hidden_dim=1792),
         (192, 256),
     ),
-    "full": (METRIC_512, (384, 512)),
+    "full": (Mast3rSizes(), (384, 512)),
 }
 """Sizes of the network, and (height, width) of the images."""
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -129,10 +129,10 @@ def errors(found: Outputs, reference: Outputs) -> dict[str, float]:
 
 def _found_again(found: Outputs, a_xy: Tensor, b_xy: Tensor) -> float:
     """Share of the reference's matches whose pixel of a leads to within two pixels of the same place in b."""
-    again, origin = matches_of_points(
-        DescriptorPair(*(part.float() for part in found.descriptors)), a_xy, tolerance_px=float("inf")
-    )
-    offset = (again.b_xy - b_xy[origin]).double().norm(dim=1)
+    pair = DescriptorPair(*(part.float() for part in found.descriptors))
+    linear = pair.b_of_a(a_xy[:, 1] * pair.a_size[1] + a_xy[:, 0])
+    again_xy = torch.stack([linear % pair.b_size[1], linear // pair.b_size[1]], dim=1)
+    offset = (again_xy - b_xy).double().norm(dim=1)
     return float((offset <= 2.0).double().mean())
 
 

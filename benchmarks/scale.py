@@ -44,7 +44,7 @@ WHERE = {
     "postgis_bytes": "photo, result, 8 pairs and a quarter of an anchor with indexes in PostGIS; n = 4,000",
     "geopackage_bytes": "the same in a GeoPackage; n = 4,000",
     "tokens_bytes": "MASt3R tokens of a photo: 768 patches × 1024 numbers × 4 bytes (arithmetic; half of it in bf16)",
-    "harvest_images_per_s": "harvest from a look-alike on the same machine; 46.5–73.9, n = 3",
+    "harvest_images_per_s": "harvest from a fake server on the same machine; 46.5–73.9, n = 3",
     "stored_results_per_s": "100,000 results into PostGIS, one writer; n = 1",
 }
 

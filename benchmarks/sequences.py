@@ -60,7 +60,7 @@ CELLS = (
     Cell("the same, 30 % wrong", replace(ISSUE, wrong=0.3)),
     Cell("10 % anchored, none wrong", replace(ISSUE, anchored=0.1, wrong=0.0)),
     Cell("the same, wrong ones three in a row and alike", replace(ISSUE, wrong=0.17, wrong_run=3)),
-    Cell("the same, results twice as wrong as they say", replace(ISSUE, told=0.5)),
+    Cell("the same, results twice as wrong as they say", replace(ISSUE, stated=0.5)),
     Cell("exact results (1 cm, 0.03°), photos 8 m apart", replace(ISSUE, result_m=0.01, result_deg=0.03, step_m=8.0)),
     Cell("from computed positions and rotations", ISSUE, "computed"),
     Cell("reported positions only", ISSUE, "gps"),
@@ -72,7 +72,7 @@ class Outcome:
     """Figures of one sequence.
 
     free_…, nees, sigma_m: photos without a result; baseline_m: the simple way for the same photos; accepted, review:
-    what of them is published; before_m, after_m: right results on their own, and what is in force afterwards.
+    what of them is published; before_m, after_m: right results on their own, and what is active afterwards.
     """
 
     free_m: Float
@@ -149,7 +149,7 @@ def placed_errors(
 def right_errors(
     simulated: SimulatedSequence, solution: SequenceSolution | None, changes: dict[int, tuple[Change, Status | None]]
 ) -> tuple[Float, Float]:
-    """Horizontal errors of right results on their own, and of what is in force afterwards."""
+    """Horizontal errors of right results on their own, and of what is active afterwards."""
     before, after = [], []
     for i, pose in enumerate(simulated.results):
         if pose is None or i in simulated.wrong:

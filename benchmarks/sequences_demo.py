@@ -31,7 +31,7 @@ FALSE_M = 1.0
 
 
 def judged(catalog: Catalog, truth: DemoTruth, label: str) -> None:
-    """Print what is in force against the truth."""
+    """Print what is active against the truth."""
     frame = catalog.frame()
     assert frame is not None
     accepted, placed, inside = [], [], []

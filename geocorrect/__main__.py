@@ -22,7 +22,7 @@ def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command and return its exit code; messages for people go to stderr, without secrets."""
+    """Run one command and return its exit code; messages go to stderr, without secrets."""
     import typer
 
     from geocorrect.cli.app import app

@@ -9,33 +9,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from geocorrect.depth.calibration.calibrate import CalibrateOptions
-from geocorrect.depth.files import DepthFilesOptions
-from geocorrect.depth.mast3r import Mast3rDepthOptions
-from geocorrect.depth.monocular import DepthAnythingOptions, DepthProOptions, ZoeDepthOptions
-from geocorrect.depth.scaled import ScaleOptions
-from geocorrect.depth.triangulated import TriangulatedOptions
-from geocorrect.errors import ConfigError, ModelError, UsageError
+from geocorrect.depth.options import DepthSection
+from geocorrect.errors import ConfigError, ModelError
 from geocorrect.harvest.options import HarvestOptions
 from geocorrect.io.checksum import sha256_of
-from geocorrect.jobs.options import BatchOptions
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.log import LogOptions
-from geocorrect.match.huggingface import EloftrOptions, LightGlueOptions
-from geocorrect.match.lightglue_disk import DiskLightGlueOptions
-from geocorrect.match.mast3r import Mast3rOptions
-from geocorrect.match.sift import SiftOptions
+from geocorrect.match.options import MatchSection
+from geocorrect.match.registry import MATCHERS
 from geocorrect.networks.runtime import Runtime
-from geocorrect.retrieve.neighbours import NeighbourOptions
 from geocorrect.retrieve.options import RetrieveOptions
 from geocorrect.sequences.options import SequenceOptions
 
@@ -43,8 +35,6 @@ ENV_PREFIX = "GEOCORRECT__"
 RENAMED = {"batch.cached_anchors": "counted anchors, whatever their size; use batch.cached_anchors_mib, MiB a worker"}
 """Keys of former versions, and what to write instead."""
 DEFAULT_FILE = Path("geocorrect.toml")
-MatcherName = Literal["sift", "mast3r", "eloftr", "lightglue_disk", "lightglue_superpoint"]
-DepthName = Literal["lidar", "triangulated", "depth_anything_v2", "depth_pro", "zoedepth", "mast3r", "files"]
 
 
 @dataclass(frozen=True)
@@ -70,10 +60,12 @@ class CalibrationsSection:
 
 @dataclass(frozen=True)
 class AreaSection:
-    """What `geocorrect run` harvests: a box (west, south, east, north, degrees) or a GeoJSON file, or nothing."""
+    """What `geocorrect run` harvests: a box, a file, or nothing."""
 
     bbox: tuple[float, float, float, float] | None = None
+    """West, south, east, north in degrees."""
     file: Path | None = None
+    """GeoJSON."""
 
     def __post_init__(self) -> None:
         if self.bbox is not None and self.file is not None:
@@ -88,54 +80,47 @@ class ExportSection:
 
 
 @dataclass(frozen=True)
-class MatchSection:
-    """G: which matcher, and the options of each.
+class BatchOptions:
+    """How much is done at once, and when a run counts as failed."""
 
-    agree_px: when positive, pairs are matched in both orders and only what agrees within it stays (for networks).
-    """
-
-    matcher: MatcherName = "sift"
-    agree_px: float = 0.0
-    sift: SiftOptions = field(default_factory=SiftOptions)
-    mast3r: Mast3rOptions = field(default_factory=Mast3rOptions)
-    eloftr: EloftrOptions = field(default_factory=EloftrOptions)
-    lightglue_superpoint: LightGlueOptions = field(default_factory=LightGlueOptions)
-    lightglue_disk: DiskLightGlueOptions = field(default_factory=DiskLightGlueOptions)
-
-
-@dataclass(frozen=True)
-class DepthSection:
-    """H: which depth source. `lidar` is an oracle and labelled as such in every result.
-
-    `triangulated` needs neither scanner nor network: an anchor's neighbours of known pose tell its depth. calibrate: a
-    predicted depth is corrected once per anchor against those neighbours (`geocorrect anchors calibrate`). scale: a
-    predicted depth is multiplied by a factor first.
-    """
-
-    source: DepthName = "lidar"
-    calibrate: bool = False
-    scale: ScaleOptions = field(default_factory=ScaleOptions)
-    neighbours: NeighbourOptions = field(default_factory=NeighbourOptions)
-    triangulated: TriangulatedOptions = field(default_factory=TriangulatedOptions)
-    calibration: CalibrateOptions = field(default_factory=CalibrateOptions)
-    depth_anything_v2: DepthAnythingOptions = field(default_factory=DepthAnythingOptions)
-    depth_pro: DepthProOptions = field(default_factory=DepthProOptions)
-    zoedepth: ZoeDepthOptions = field(default_factory=ZoeDepthOptions)
-    mast3r: Mast3rDepthOptions = field(default_factory=Mast3rDepthOptions)
-    files: DepthFilesOptions = field(default_factory=DepthFilesOptions)
+    engine: Literal["local", "in-process", "ray"] = "local"
+    """local: worker processes, which an image can kill without ending the run (a script that starts them guards its own
+    start with `if __name__ == "__main__"`). in-process: one image after the other in this process, for notebooks and
+    debuggers; it notices the time limit only between two calls into compiled code, and no memory limit. ray (extra
+    `ray`): actors, each with cpus_per_worker and gpus_per_worker of the cluster at ray_address."""
+    workers: int = 1
+    """Processes or actors."""
+    images_per_transaction: int = 20
+    """Results are written in groups of this size, as they come."""
+    cached_anchors_mib: int = 1024
+    """Of the anchors that a worker used last, pixels and depth stay in its memory, up to so many MiB."""
+    seed: int = 0
+    """Makes every random choice of a run repeatable."""
+    max_rejected_share: float = 1.0
+    """Above it the run ends with exit code 7 (0…1). Most photos of a whole area are out of the anchors' sight, so the
+    default never complains."""
+    metrics_file: Path | None = None
+    """A Prometheus text file, kept up to date while a run works."""
+    image_time_limit_s: float = 900.0
+    """An image that takes longer is rejected (inf: none)."""
+    worker_memory_limit_mb: float = math.inf
+    """A worker whose resident memory is above it is killed and its image rejected (inf: none)."""
+    ray_address: str | None = None
+    """`auto`, host:port; None: a cluster of this machine alone, for the length of the run."""
+    cpus_per_worker: float = 1.0
+    gpus_per_worker: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.source not in ("lidar", "triangulated"):
-            return
-        if self.calibrate:
-            raise ValueError(f"depth: {self.source} is not predicted by a network; calibrate = true does not apply")
-        if self.scale != ScaleOptions():
-            raise ValueError(f"depth: {self.source} is not predicted by a network; a scale does not apply")
-
-    @property
-    def needs_neighbours(self) -> bool:
-        """Whether the depth of an anchor takes the photos of its neighbours."""
-        return self.calibrate or self.source == "triangulated"
+        if min(self.workers, self.images_per_transaction, self.cached_anchors_mib) < 1:
+            raise ValueError("batch: workers, images_per_transaction and cached_anchors_mib must be at least 1")
+        if self.engine == "in-process" and (self.workers > 1 or math.isfinite(self.worker_memory_limit_mb)):
+            raise ValueError('batch: engine = "in-process" is one worker without a memory limit')
+        if not 0.0 <= self.max_rejected_share <= 1.0:
+            raise ValueError("batch: max_rejected_share must be between 0 and 1")
+        if not (self.image_time_limit_s > 0 and self.worker_memory_limit_mb > 0):
+            raise ValueError("batch: image_time_limit_s and worker_memory_limit_mb must be positive (inf: no limit)")
+        if not (self.cpus_per_worker > 0 and self.gpus_per_worker >= 0):
+            raise ValueError("batch: cpus_per_worker must be positive and gpus_per_worker not negative")
 
 
 class Settings(BaseModel):
@@ -213,24 +198,16 @@ def load_settings(path: Path | None = None, environment: Mapping[str, str] | Non
     except ValidationError as error:
         raise ConfigError(_explain(error, origins, file)) from None
     try:
-        settings.retrieve.appearance.require_tokens(settings.match.matcher)
+        matcher = settings.match.matcher
+        settings.retrieve.appearance.require_tokens(matcher, MATCHERS[matcher].has_tokens)
     except ConfigError as error:
         raise ConfigError(f"{origins.get('retrieve.appearance.mode', file)}: {error}") from None
     return ResolvedSettings(_resolve_paths(settings, file.parent), origins)
 
 
 def with_depth(settings: Settings, name: str) -> Settings:
-    """The settings with another depth source, as a command line names it; UsageError for an unknown one.
-
-    A calibration that does not apply to the new source is switched off; a scale belongs to the configured source.
-    """
-    if name not in get_args(DepthName):
-        raise UsageError(f"--depth {name!r}: use one of {', '.join(get_args(DepthName))}")
-    source: DepthName = name  # type: ignore[assignment]
-    applies = name not in ("lidar", "triangulated")
-    scale = settings.depth.scale if source == settings.depth.source else ScaleOptions()
-    section = replace(settings.depth, source=source, calibrate=settings.depth.calibrate and applies, scale=scale)
-    return settings.model_copy(update={"depth": section})
+    """The settings with another depth source; see `DepthSection.with_source`."""
+    return settings.model_copy(update={"depth": settings.depth.with_source(name)})
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

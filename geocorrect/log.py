@@ -37,10 +37,12 @@ _image_id: ContextVar[str | None] = ContextVar("image_id", default=None)
 
 @dataclass(frozen=True)
 class LogOptions:
-    """level: lines below it are left out. format: "text" for people; "json" makes every line of stderr one object."""
+    """What is logged, and how."""
 
     level: Level = "warning"
+    """Lines below it are left out."""
     format: Format = "text"
+    """text: human-readable; json: every line of stderr is one object."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class _TextFormatter(logging.Formatter):
-    """`WARNING geocorrect.room: [image 42] text`, for people."""
+    """Human-readable: `WARNING geocorrect.room: [image 42] text`."""
 
     def format(self, record: logging.LogRecord) -> str:
         image_id = getattr(record, "image_id", None) or _image_id.get()
@@ -197,10 +199,10 @@ def relay(lines: Iterable[str]) -> None:
 
 
 def say(text: str, *, error: bool = False) -> None:
-    """One message for people: plain on stderr, or a line of the JSON log."""
+    """Print one message: plain on stderr, or a line of the JSON log."""
     clean = redact(text)
     if _setup.options.format == "json":
-        # Whatever the level: what a command says to people is never left out.
+        # Whatever the level: a command's own messages are never left out.
         logger = logging.getLogger("geocorrect.cli.console")
         level = logging.ERROR if error else logging.INFO
         logger.handle(logger.makeRecord(logger.name, level, "", 0, clean, (), None))

@@ -1,11 +1,11 @@
-"""The frozen records that travel between rooms. Small; no behaviour beyond validation.
+"""The frozen records that travel between the packages; no behaviour beyond validation.
 
-Unknown numbers are nan, unknown objects None; never 0 or −1. Ids are strings.
+Unknown numbers are nan, unknown objects None; never 0 or −1. Ids are non-empty strings, moments carry a time zone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -24,27 +24,31 @@ Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 ImageArray = NDArray[np.uint8]
 NAN = float("nan")
+SEQUENCE_MATCHER = "sequence"
+"""What runs and results of the sequence step call their matcher: no photo was matched for them."""
 
 
 class MetadataQuality(StrEnum):
-    """What the provider's `computed_*` fields are worth (MAPILLARY: present does not mean reconstructed)."""
+    """What the provider's `computed_*` fields are worth: present is not yet reconstructed (`docs/mapillary_api.md`)."""
 
     RAW_ONLY = "raw_only"
+    """There are none."""
     DEFAULT = "default"
+    """They repeat what was reported."""
     SFM = "sfm"
+    """They come from a reconstruction."""
 
 
 @dataclass(frozen=True)
 class Position:
-    """A geographic position: degrees WGS84; height in metres, nan when unknown.
-
-    height_reference says what the height is measured from: "ellipsoid", "unknown", or a vertical CRS.
-    """
+    """A geographic position on WGS84."""
 
     lon_deg: float
     lat_deg: float
+    """Longitude −180…180 and latitude −90…90."""
     height_m: float = NAN
     height_reference: str = "unknown"
+    """Height, nan when unknown, and what it is measured from: "ellipsoid", "unknown", or a vertical CRS."""
 
     def __post_init__(self) -> None:
         if not (-180.0 <= self.lon_deg <= 180.0 and -90.0 <= self.lat_deg <= 90.0):
@@ -57,170 +61,172 @@ class Attribution:
 
     creator: str = ""
     page_url: str = ""
+    """Page of the photo at its provider."""
     licence: str = ""
 
 
 @dataclass(frozen=True)
 class Image:
-    """A crowd-sourced photo (query): what its provider says about it.
-
-    camera describes exactly the pixels that `imagery.read_image` returns: the raster of `path`, turned back to the
-    raw sensor orientation by `exif_orientation`; None when the intrinsics are unusable (a reason to reject). path
-    is None until downloaded. `computed_*` is the provider's own estimate, for comparison and as a weak prior only.
-    `problem`
-    quarantines an image with a Reason found before any matching. `provider` keeps the remaining raw metadata.
-    """
+    """A crowd-sourced photo (query): what its provider says about it."""
 
     id: str
+    """Id at the provider."""
     reported: Position | None
+    """Position that the device recorded."""
     camera: Camera | None
+    """Describes exactly the pixels that `io.pixels.read_image` returns; None when the intrinsics are unusable."""
     path: Path | None
+    """The image file; None until downloaded."""
     sequence_id: str | None = None
+    """The recording that the photo belongs to."""
     captured_at: datetime | None = None
     heading_deg: float = NAN
+    """Reported compass heading, clockwise from true north."""
     computed: Position | None = None
+    """The provider's own estimate of the position: for comparison and as a weak prior only."""
     computed_heading_deg: float = NAN
     computed_enu_from_cam: Pose | None = None
+    """The same of heading and orientation, the latter in the ENU axes of the place."""
     quality: MetadataQuality = MetadataQuality.RAW_ONLY
+    """What the computed fields are worth."""
     exif_orientation: int = 1
+    """Turns the raster of `path` back to the raw sensor orientation, which the camera describes."""
     device_make: str | None = None
     device_model: str | None = None
     attribution: Attribution = field(default_factory=Attribution)
     sha256: str | None = None
     harvested_at: datetime | None = None
     problem: Reason | None = None
+    """Quarantines the photo: a reason found before any matching."""
     provider: Mapping[str, Any] = field(default_factory=dict)
+    """The remaining raw metadata."""
 
     def __post_init__(self) -> None:
-        _require_id("image", self.id)
-        _require_utc(f"image {self.id}: captured_at", self.captured_at)
+        _check("image", self.id, "captured_at", self.captured_at)
 
 
 @dataclass(frozen=True)
 class LidarScan:
-    """Where an anchor's laser scan lies and how it is tied to the camera.
-
-    cam_from_lidar: pose of the LiDAR in the camera *at the image's exposure* (motion between the two times already
-    accounted for). format: name of the on-disk layout known to `anchors.lidar`. max_range_m: farther returns are noise.
-    """
+    """Where an anchor's laser scan lies and how it is tied to the camera."""
 
     path: Path
     format: str
+    """Name of the on-disk layout, one that `anchors.scan` reads."""
     cam_from_lidar: Pose
+    """Pose of the LiDAR in the camera at the image's exposure, the motion between the two moments accounted for."""
     max_range_m: float = 120.0
+    """Farther returns are noise."""
 
 
 @dataclass(frozen=True)
 class Anchor:
-    """A reference image with a metric pose in the scene's local ENU frame.
-
-    world_from_cam carries the 6×6 covariance of the pose (georeference and trajectory), if known. `alignment_id` names
-    the georeference that produced the pose; a new alignment gives a new id and makes results due again.
-    """
+    """A reference image with a metric pose in the scene's local ENU frame."""
 
     id: str
+    """Unique over all datasets of the scene."""
     dataset: str
     path: Path
     camera: Camera
+    """Describes the pixels of `path`."""
     world_from_cam: Pose
+    """Pose with the 6×6 covariance of georeference and trajectory, if known."""
     alignment_id: str
+    """The georeference that produced the pose; a new one makes results due again."""
     captured_at: datetime | None = None
     lidar: LidarScan | None = None
     sha256: str | None = None
     drive_id: str | None = None
+    """The drive or session within the dataset."""
     attribution: Attribution = field(default_factory=Attribution)
 
     def __post_init__(self) -> None:
-        _require_id("anchor", self.id)
-        _require_utc(f"anchor {self.id}: captured_at", self.captured_at)
+        _check("anchor", self.id, "captured_at", self.captured_at)
 
 
 @dataclass(frozen=True, eq=False)
 class AlignmentRecord:
-    """One version of the georeference of a dataset of anchors, as the catalog keeps it.
-
-    id: changes with every change of the numbers. world_from_local maps the dataset's own frame into the scene's
-    local ENU frame. covariance: (6, 6), or (7, 7) with log-scale last, order (translation m, rotation rad), world
-    side; None when unknown.
-    details: clicks, residuals and whatever else explains the version (plain JSON values).
-    """
+    """One version of the georeference of a dataset of anchors, as the catalog stores it."""
 
     id: str
+    """Changes with every change of the numbers."""
     dataset: str
     method: str
     created_at: datetime
     world_from_local: Similarity
+    """From the dataset's own frame into the scene's local ENU frame."""
     covariance: Float | None = None
+    """(6, 6), or (7, 7) with log-scale last, order (translation m, rotation rad), world side; None when unknown."""
     details: Mapping[str, Any] = field(default_factory=dict)
+    """Clicks, residuals and whatever else explains the version: plain JSON values."""
 
     def __post_init__(self) -> None:
-        _require_id("alignment", self.id)
-        _require_utc(f"alignment {self.id}: created_at", self.created_at)
+        _check("alignment", self.id, "created_at", self.created_at)
 
 
 @dataclass(frozen=True, eq=False)
 class AnchorIndex:
-    """Where all anchors stand: what a spatial search needs, without the rest of the record.
-
-    ids: (N,) strings, sorted; enu_m: (N, 3) camera centres in the scene's ENU frame; heading_deg: (N,) clockwise
-    from true north, nan when undefined; alignment_ids: (N,) georeference version of each; content_hashes: (N,)
-    change with anything that a result takes from the anchor.
-    """
+    """Where all anchors stand: what a spatial search needs, without the rest of the record."""
 
     ids: tuple[str, ...]
+    """(N,) sorted."""
     enu_m: Float
+    """(N, 3) camera centres in the scene's ENU frame."""
     heading_deg: Float
+    """(N,) clockwise from true north, nan when undefined."""
     alignment_ids: tuple[str, ...]
+    """(N,) georeference version of each."""
     content_hashes: tuple[str, ...]
+    """(N,) change with anything that a result takes from the anchor."""
 
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """A photo ready to be localised: pixels in memory, the reported position moved into the scene's ENU frame.
-
-    pixels: (H, W, 3) RGB uint8 in the orientation that camera describes. reported_enu_m: (3,), z nan when unknown, all
-    nan when there is no position. heading_deg clockwise from true north, nan when unknown. mask: (H, W) True where the
-    pixels may be trusted; None: everywhere.
-    """
+    """A photo ready to be localised: pixels in memory, the reported position in the scene's ENU frame."""
 
     image_id: str
     pixels: ImageArray
+    """(H, W, 3) RGB in the orientation that the camera describes."""
     camera: Camera
     reported_enu_m: Float
+    """(3,) z is nan when unknown, all are when there is no position."""
     heading_deg: float = NAN
+    """Clockwise from true north, nan when unknown."""
     mask: NDArray[np.bool_] | None = None
+    """(H, W) True where the pixels may be trusted; None: everywhere."""
 
 
 @dataclass(frozen=True, eq=False)
 class AnchorView:
-    """An anchor with its pixels in memory, (H, W, 3) RGB uint8; mask as in `Query`."""
+    """An anchor with its pixels in memory."""
 
     anchor: Anchor
     pixels: ImageArray
     mask: NDArray[np.bool_] | None = None
+    """Both as in `Query`."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A query and one candidate anchor. distance_m and heading_difference_deg are nan when unknown."""
+    """A query and one candidate anchor."""
 
     image_id: str
     anchor_id: str
     rank: int
+    """Place among the query's candidates, best first, from 0."""
     distance_m: float = NAN
     heading_difference_deg: float = NAN
+    """Horizontal distance and heading from what was reported to the anchor; nan when unknown."""
 
 
 @dataclass(frozen=True, eq=False)
 class Matches:
-    """Correspondences of one query with one anchor, in pixels of the full images (top-left pixel centre = (0, 0)).
-
-    query_px, anchor_px: (N, 2) float32; score: (N,) float32, larger is better.
-    """
+    """Correspondences of one query with one anchor, in pixels of the full images (top-left pixel centre = (0, 0))."""
 
     query_px: Float32
     anchor_px: Float32
+    """(N, 2) each."""
     score: Float32
+    """(N,) confidence of the matcher, larger is better."""
 
     def __post_init__(self) -> None:
         for name, columns in (("query_px", 2), ("anchor_px", 2)):
@@ -240,6 +246,18 @@ class Matches:
         """The matches selected by a boolean mask or an index array."""
         return Matches(self.query_px[keep], self.anchor_px[keep], self.score[keep])
 
+    def best_of_each(self, key: NDArray[Any]) -> Matches:
+        """Of the matches with equal rows of `key` (N, D) the one of highest score, the first on a tie; order kept."""
+        best_first = np.argsort(-self.score, kind="stable")
+        _, first = np.unique(key[best_first], axis=0, return_index=True)
+        return self.subset(np.sort(best_first[first]))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Matches]) -> Matches:
+        """The matches of all parts, one after the other."""
+        columns = zip(*((part.query_px, part.anchor_px, part.score) for part in [cls.empty(), *parts]), strict=True)
+        return cls(*(np.concatenate(column) for column in columns))
+
     @classmethod
     def empty(cls) -> Matches:
         """No match at all."""
@@ -248,22 +266,20 @@ class Matches:
 
 @dataclass(frozen=True, eq=False)
 class DepthMap:
-    """Metric depth of one anchor image: z-depth in metres along the optical axis, nan = unknown.
-
-    Dense sources fill z_m (H, W). Sparse sources (LiDAR, triangulated tracks) fill samples_px (N, 2) and
-    samples_z_m (N,): exact sub-pixel projections; the pixel ray is the caller's. log_sigma is the standard
-    deviation of log depth: one
-    number, an (H, W) map, or (N,) per sample. is_oracle marks measured depth (LiDAR), never hidden in results.
-    common_log_sigma is the part of that error shared by the whole image (unknown scale of a network), 0 for LiDAR.
-    """
+    """Metric depth of one anchor image along the optical axis: a dense map, or sparse samples (LiDAR, tracks)."""
 
     name: str
+    """Of the depth source, for the evidence."""
     is_oracle: bool
+    """Measured depth (LiDAR): never hidden in results."""
     z_m: Float32 | None = None
     samples_px: Float | None = None
     samples_z_m: Float | None = None
+    """A dense map (H, W), nan where unknown; or sparse samples: exact sub-pixel projections (N, 2), depths (N,)."""
     log_sigma: float | Float32 = 0.01
+    """Standard deviation of log depth: one number, an (H, W) map, or (N,) per sample."""
     common_log_sigma: float = 0.0
+    """The part of that error which the whole image shares (unknown scale of a network), 0 for LiDAR."""
 
     def __post_init__(self) -> None:
         if (self.z_m is None) == (self.samples_px is None):
@@ -274,8 +290,7 @@ class DepthMap:
                 raise ValueError(f"DepthMap.z_m must be (H, W), got {z.shape}")
             object.__setattr__(self, "z_m", z)
         else:
-            px = np.ascontiguousarray(self.samples_px, dtype=np.float64)
-            z_samples = np.ascontiguousarray(self.samples_z_m, dtype=np.float64)
+            px, z_samples = (np.ascontiguousarray(v, dtype=np.float64) for v in (self.samples_px, self.samples_z_m))
             if px.ndim != 2 or px.shape[1] != 2 or z_samples.shape != (len(px),):
                 raise ValueError(f"DepthMap samples must be (N, 2) and (N,), got {px.shape} and {z_samples.shape}")
             object.__setattr__(self, "samples_px", px)
@@ -294,51 +309,66 @@ class ScaleSource(StrEnum):
 
 @dataclass(frozen=True)
 class AnchorEvidence:
-    """What one anchor contributed to a result; counts, and residuals in pixels (nan when not used)."""
+    """What one anchor contributed to a result; nan where it was not used."""
 
     anchor_id: str
     n_matches: int
+    """Matches that the matcher delivered."""
     n_verified: int
     n_points: int
+    """Those consistent with one relative pose, and of these those with a known depth."""
     n_inliers: int
+    """Those that support the result."""
     median_residual_px: float = NAN
+    """Of the inliers, in pixels of the anchor."""
     single_anchor_shift_m: float = NAN
+    """Distance of the pose from this anchor alone to the result."""
     weight: float = NAN
+    """0…1, 0 = switched off as a whole."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything that a result rests on; stored with corrections and with rejections as far as the method got."""
+    """Everything that a result depends on; stored with corrections, and with rejections as far as the method got."""
 
     anchors: tuple[AnchorEvidence, ...] = ()
     matcher: str = ""
+    """Fingerprint of the matcher."""
     depth: str = ""
     depth_is_oracle: bool = False
+    """Names of the depth sources, joined by +, and whether some of them measured it (LiDAR)."""
     scale_source: ScaleSource | None = None
     scale_ratio: float = NAN
+    """Scale from depth over scale from the anchors' baselines."""
     n_matches: int = 0
     n_inliers: int = 0
+    """Over all anchors."""
     inlier_coverage: float = NAN
+    """Share of the photo's cells that hold an inlier."""
     median_residual_px: float = NAN
     displacement_m: float = NAN
+    """Horizontal, from the reported position."""
     anchor_spread_m: float = NAN
+    """Median distance of the single-anchor poses from the result."""
     focal_ratio: float = NAN
+    """Estimated over given focal length."""
     gate: Mapping[str, float] = field(default_factory=dict)
+    """The statistics that the gate judged, by name."""
 
 
 @dataclass(frozen=True)
 class Correction:
-    """A corrected pose in the scene's local ENU frame, with 6×6 covariance and what it rests on.
-
-    expected_error_m: predicted 68 % horizontal error in metres; expected_heading_error_deg likewise. status is
-    ACCEPTED or REVIEW.
-    """
+    """A corrected pose with its evidence."""
 
     image_id: str
     world_from_cam: Pose
+    """In the scene's local ENU frame, with 6×6 covariance."""
     status: Status
+    """ACCEPTED or REVIEW."""
     expected_error_m: float
+    """Predicted 68 % horizontal error."""
     expected_heading_error_deg: float
+    """Predicted standard deviation of the heading."""
     evidence: Evidence
 
     def __post_init__(self) -> None:
@@ -350,22 +380,21 @@ class Correction:
 
 @dataclass(frozen=True)
 class Rejection:
-    """An image that was not corrected, why, and how far the method got. `detail` is one sentence for people."""
+    """An image that was not corrected."""
 
     image_id: str
     reason: Reason
     detail: str = ""
+    """Human-readable sentence with the figures."""
     evidence: Evidence = field(default_factory=Evidence)
+    """As far as the method got."""
 
 
 Result = Correction | Rejection
 
 
-def _require_id(what: str, value: str) -> None:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{what} id must be a non-empty string, got {value!r}")
-
-
-def _require_utc(what: str, value: datetime | None) -> None:
-    if value is not None and value.tzinfo is None:
-        raise ValueError(f"{what} must carry a time zone, got naive {value}")
+def _check(what: str, id_: str, name: str, moment: datetime | None) -> None:
+    if not isinstance(id_, str) or not id_:
+        raise ValueError(f"{what} id must be a non-empty string, got {id_!r}")
+    if moment is not None and moment.tzinfo is None:
+        raise ValueError(f"{what} {id_}: {name} must carry a time zone, got naive {moment}")

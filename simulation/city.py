@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from geocorrect.demo.mapillary_server.answers import LookalikeData
+from geocorrect.demo.mapillary_server.answers import FakeMapillaryData
 
 CITY_BOX = (12.48, 41.88, 12.53, 41.92)
 """west, south, east, north in degrees: about 4.1 km × 4.4 km, 4 × 4 tiles of zoom 14."""
@@ -31,7 +31,7 @@ def city_images(count: int, seed: int = 0) -> list[dict[str, Any]]:
     return images
 
 
-def share_images(data: LookalikeData, seed: int = 0) -> None:
+def share_images(data: FakeMapillaryData, seed: int = 0) -> None:
     """Let every tenth sequence list some images of another one too, as re-uploads of the same drive do."""
     generator = np.random.default_rng(seed)
     keys = sorted(data.sequences)

@@ -1,12 +1,12 @@
-"""The judge of the estimator: matches and depths of a street with known truth, with realistic errors (METHOD §1).
+"""Simulated matches and depths of a street with known truth and realistic errors (`docs/method.md`).
 
-No pixels are rendered: a case holds what matcher and depth network would have delivered. Same options and
-seed, same case.
+No pixels are rendered: a case contains what matcher and depth network would have delivered. Same options and seed, same
+case.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,62 +33,65 @@ MAX_DEPTH_M = 60.0
 
 @dataclass(frozen=True)
 class SimulatorOptions:
-    """One cell of the tables. anchors: k; spacing_m: between anchors of the drive; focal_error: relative,
-    random sign; wrong_anchor_share: probability that an anchor is aliased or garbage; repeated_share: probability
-    that it sees the next copy of a repeated façade, the same copy for all such anchors; neighbours_m: where on
-    the drive the images lie that calibrate an anchor's depth; mover_share: part of the matches that sit on
-    one moving vehicle.
-    """
+    """One cell of the tables."""
 
     anchors: int = 3
     spacing_m: float = 3.0
+    """Between the anchors of the drive."""
     focal_error: float = 0.0
+    """Relative, of random sign."""
     wrong_anchor_share: float = 0.0
+    """Probability that an anchor is aliased or garbage."""
     repeated_share: float = 0.0
+    """Probability that it sees the next copy of a repeated façade, the same copy for all such anchors."""
     mover_share: float = 0.0
+    """Part of the matches that lie on one moving vehicle."""
     anchor_position_m: float = 0.02
     anchor_rotation_deg: float = 0.05
+    """Noise of the recorded anchor poses."""
     neighbours_m: tuple[float, ...] = (-3.0, -1.5, 1.5, 3.0)
+    """Where on the drive the images lie that calibrate an anchor's depth."""
     match_noise: MatchNoise = field(default_factory=MatchNoise)
     depth_noise: DepthNoise = field(default_factory=DepthNoise)
 
 
 @dataclass(frozen=True, eq=False)
 class SimulatedMatches:
-    """Pixel pairs of one view (first) with another (second), (N, 2) each, and the depths at the *first*
-    view's pixels.
-
-    correct: (N,) which pairs are true. predicted_m: network z-depth; lidar_m: measured z-depth, nan on 30 %.
-    log_slope: (N,) how much the log depth changes per pixel there, what a depth map's neighbours tell.
-    """
+    """Pixel pairs of one view (first) with another (second), and the depths at the first view's pixels."""
 
     first_px: Float
     second_px: Float
+    """(N, 2) each."""
     correct: Bool
+    """(N,) which pairs are true."""
     predicted_m: Float
+    """(N,) z-depth of a network."""
     lidar_m: Float
+    """(N,) measured z-depth, nan on 30 %."""
     log_slope: Float
+    """(N,) change of the log depth per pixel there, as a depth map shows it."""
 
 
 @dataclass(frozen=True, eq=False)
 class SimulatedAnchor:
-    """One anchor: the pose on record (wrong by trajectory noise; by metres when aliased) and all matches.
-
-    query: pairs (anchor, query). neighbours: (recorded pose, pairs (anchor, neighbour)) along the drive.
-    wrong: aliased or garbage.
-    """
+    """One anchor with all its matches."""
 
     world_from_cam: Pose
+    """As recorded: wrong by trajectory noise, by metres when aliased."""
     query: SimulatedMatches
+    """Pairs (anchor, query)."""
     neighbours: tuple[tuple[Pose, SimulatedMatches], ...]
+    """(recorded pose, pairs (anchor, neighbour)) along the drive."""
     wrong: bool
+    """Aliased or garbage."""
 
 
 @dataclass(frozen=True, eq=False)
 class SimulatedCase:
-    """One query with its anchors. query_camera is the believed one (its focal may be wrong)."""
+    """One query with its anchors."""
 
     query_camera: Camera
+    """As given; its focal length may be wrong."""
     world_from_query: Pose
     reported_m: Float
     anchors: tuple[SimulatedAnchor, ...]
@@ -96,7 +99,7 @@ class SimulatedCase:
 
 @dataclass(frozen=True, eq=False)
 class _View:
-    """A camera really standing in the scene."""
+    """A camera as it really stands in the scene."""
 
     camera: Camera
     pose: Pose
@@ -107,7 +110,7 @@ def simulate(options: SimulatorOptions, seed: int) -> SimulatedCase:
     rng = np.random.default_rng([seed, 20_260_101])
     scene = make_scene(rng)
     lane_x = rng.uniform(-2.0, 2.0)
-    query, believed = _draw_query(scene, rng, options)
+    query, given = _draw_query(scene, rng, options)
     drive = _drive(query.pose, lane_x, rng, options)
     errors = draw_depth_errors(rng, options.depth_noise, len(drive))
     world = _World(scene, rng, options, query)
@@ -115,11 +118,11 @@ def simulate(options: SimulatorOptions, seed: int) -> SimulatedCase:
     bias = rng.normal(0, 1, 2)
     bias *= rng.uniform(3, 10) / np.linalg.norm(bias)
     reported = np.array([*(query.pose.translation_m[:2] + bias), np.nan])
-    return SimulatedCase(believed, query.pose, reported, anchors)
+    return SimulatedCase(given, query.pose, reported, anchors)
 
 
 def _draw_query(scene: Scene, rng: np.random.Generator, options: SimulatorOptions) -> tuple[_View, Camera]:
-    """A query in the middle third that sees enough of the street; its true view and its believed camera."""
+    """A query in the middle third that sees enough of the street; its true view and its camera as given."""
     focal = rng.uniform(290.0, 420.0)
     principal = np.array([255.5, 143.5]) + rng.normal(0, options.match_noise.principal_point_px, 2)
     camera = Camera.pinhole(512, 288, focal, focal, *principal)
@@ -130,16 +133,10 @@ def _draw_query(scene: Scene, rng: np.random.Generator, options: SimulatorOption
         if _free(scene, position):
             break
     sign = rng.choice([-1.0, 1.0])
-    believed_focal = focal * (1 + sign * options.focal_error)
+    given_focal = focal * (1 + sign * options.focal_error)
     sigma = 0.002 if options.focal_error == 0 else float("nan")
-    given = Camera.pinhole(512, 288, believed_focal, believed_focal, 255.5, 143.5)
-    return _View(camera, Pose(rotation, position)), _with_focal_sigma(given, sigma)
-
-
-def _with_focal_sigma(camera: Camera, sigma: float) -> Camera:
-    from dataclasses import replace
-
-    return replace(camera, focal_sigma=sigma)
+    given = Camera.pinhole(512, 288, given_focal, given_focal, 255.5, 143.5)
+    return _View(camera, Pose(rotation, position)), replace(given, focal_sigma=sigma)
 
 
 def _free(scene: Scene, position: Float) -> bool:

@@ -1,6 +1,4 @@
-"""The errors of the simulator: pixel noise that is not white, depth whose error is smooth and shared, wrong
-matches.
-"""
+"""The errors of the simulator: pixel noise that is not white, depth whose error is smooth and shared."""
 
 from __future__ import annotations
 
@@ -16,13 +14,12 @@ WAVES = 48
 
 @dataclass(frozen=True, eq=False)
 class SmoothField:
-    """A random smooth function of unit variance: a sum of random waves [Rahimi & Recht 2007].
-
-    frequencies: (D, WAVES); phases: (C, WAVES) for C independent channels.
-    """
+    """A random smooth function of unit variance: a sum of random waves (Rahimi and Recht 2007)."""
 
     frequencies: Float
+    """(D, WAVES)."""
     phases: Float
+    """(C, WAVES) for C independent channels."""
 
     @classmethod
     def draw(cls, rng: np.random.Generator, dimensions: int, length: float, channels: int) -> SmoothField:
@@ -39,7 +36,7 @@ class SmoothField:
 
 @dataclass(frozen=True)
 class MatchNoise:
-    """Pixel noise of a learned matcher on 512 px images (METHOD §1)."""
+    """Pixel noise of a learned matcher on 512 px images."""
 
     white_px: float = 0.8
     coarse_px: float = 2.0
@@ -60,20 +57,19 @@ class MatchNoise:
 
 @dataclass(frozen=True)
 class DepthNoise:
-    """Log-depth error of a network: b + a·log(d/12) + smooth(shared in the world, own in the image) + white
-    (METHOD §1).
-
-    scale_sigma is METHOD's m: 0.1 excellent, 0.2 good, 0.4 bad. shared: part of the smooth error that neighbouring
-    anchors have in common. lidar: METHOD's oracle, 2 cm + 0.3 %, on 70 % of the pixels.
-    """
+    """Log-depth error of a network: b + a·log(d/12) + smooth(shared in the world, own in the image) + white."""
 
     scale_sigma: float = 0.2
+    """m, the standard deviation of b: 0.1 excellent, 0.2 good, 0.4 bad."""
     shared: float = 0.7
+    """Part of the variance of all but the white noise that neighbouring anchors have in common."""
     white_share: float = 0.12
     smooth_share: float = 0.4
     slope_share: float = 0.4
+    """Standard deviations of white noise, smooth error and a, in units of m."""
     world_length_m: float = 6.0
     image_length_px: float = 80.0
+    """Correlation lengths of the smooth error, shared and own."""
 
 
 @dataclass(frozen=True, eq=False)

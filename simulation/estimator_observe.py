@@ -1,4 +1,4 @@
-"""From simulated matches to what the localize room works on: anchors, verified matches, depth of a chosen kind."""
+"""From simulated matches to the estimator's observations: anchors, verified matches, depth of a chosen kind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from geocorrect.depth.calibration.calibrate import CalibrateOptions, DepthCalibration, calibrate
 from geocorrect.depth.calibration.tracks import NeighbourMatches, TrackOptions
-from geocorrect.localize.observations import Observations, unit_rays
+from geocorrect.geometry.tangent import unit_rays
+from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.localize.verify import verify
 from geocorrect.records import Anchor, Matches
@@ -27,7 +28,7 @@ def observe_case(
 ) -> list[Observations]:
     """Verified observations of every anchor; those without a verified match are left out.
 
-    scale_sigma: what the depth source says of its own common error (METHOD's m).
+    scale_sigma: what the depth source states as its common error.
     """
     return observe_kinds(case, [kind], scale_sigma, options, seed)[kind]
 

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.similarity import Similarity
-from geocorrect.georeference.model import State, geometry_of, reach
+from geocorrect.georeference.joint.model import State, geometry_of, reach
 from geocorrect.georeference.problem import ClickedImage, Mask, Priors, Problem
 
 Float = NDArray[np.float64]

@@ -13,7 +13,7 @@ from geocorrect.anchors.alignment import Alignment
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
 from geocorrect.georeference.diagnose import diagnose_clicks, diagnose_solution
-from geocorrect.georeference.joint import solve_joint
+from geocorrect.georeference.joint.solve import solve_joint
 from simulation.georeference import Clicking, synthetic_drive
 
 Float = NDArray[np.float64]
@@ -88,7 +88,7 @@ def run_trial(clicking: Clicking, seed: int) -> Trial:
         (),
         np.linalg.norm(off, axis=1),
         nees,
-        np.sqrt(np.linalg.eigvalsh(covariance)[:, -1]),
+        alignment.plan_sigma_m(track),
         int((drive.bad & ~solution.outlier).sum()),
         int((~drive.bad & solution.outlier).sum()),
     )

@@ -1,5 +1,5 @@
-"""Sequences with known truth: a drive with bends, a reconstruction that drifts, single-image results of which some are
-wrong. The judge of `localize.sequence`, for its tests and for `benchmarks/sequences.py`.
+"""Simulated sequences with known truth: a drive with bends, a reconstruction that drifts, single-image results of which
+some are wrong. For the tests of `geocorrect.sequences` and for `benchmarks/sequences.py`.
 """
 
 from __future__ import annotations
@@ -21,28 +21,31 @@ Float = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SequenceWorld:
-    """How a simulated sequence is made.
-
-    step_m: mean distance of two photos. rotation_deg, translation_share: noise of the reconstruction per step, white;
-    scale_drift_per_100_m: and its drift. result_m, result_deg: sigma of the single-image results, told truly.
-    anchored: share of photos with a result, wrong: share of these that are wrong, by wrong_m (from, to). clumped:
-    results come in runs of that many photos, so that long stretches have none. told: told sigma of the results over the
-    true one. wrong_run: so many results in a row are wrong in the same way.
-    """
+    """How a simulated sequence is made."""
 
     n_images: int = 60
     step_m: float = 2.5
+    """Mean distance of two photos."""
     rotation_deg: float = 0.1
     translation_share: float = 0.02
+    """White noise of the reconstruction per step; the latter as a share of the step."""
     scale_drift_per_100_m: float = 0.01
+    """Drift of its scale."""
     result_m: float = 0.08
     result_deg: float = 0.2
+    """Standard deviations of the single-image results."""
     anchored: float = 0.3
+    """Share of photos with a result."""
     wrong: float = 0.1
+    """Share of these that are wrong."""
     wrong_m: tuple[float, float] = (1.5, 12.0)
+    """By how much, from and to."""
     clumped: int = 1
-    told: float = 1.0
+    """Results come in runs of that many photos, so that long stretches have none."""
+    stated: float = 1.0
+    """Stated over true standard deviation of the results."""
     wrong_run: int = 1
+    """So many results in a row are wrong in the same way."""
     gps_offset_m: float = 5.0
     compass_offset_deg: float = 6.0
     lag_s: float = 0.0
@@ -51,15 +54,16 @@ class SequenceWorld:
 
 @dataclass(frozen=True, eq=False)
 class SimulatedSequence:
-    """One sequence. truth: world_from_cam; frame_from_cam: the reconstruction in its own frame, nearly ENU; results:
-    with covariance, None where there is none; wrong: which of them are; hints: what the provider says, the
-    reconstruction as `computed` and as `cluster`.
-    """
+    """One sequence."""
 
     truth: tuple[Pose, ...]
+    """world_from_cam."""
     frame_from_cam: tuple[Pose, ...]
+    """The reconstruction in its own frame, nearly ENU."""
     results: tuple[Pose | None, ...]
+    """With covariance, None where there is none."""
     wrong: frozenset[int]
+    """Which of them are wrong."""
     reported_enu_m: Float
     heading_deg: Float
     reported_heading_deg: Float
@@ -116,7 +120,7 @@ def _drive(world: SequenceWorld, rng: np.random.Generator) -> tuple[list[Pose], 
 
 
 def _reconstruction(world: SequenceWorld, truth: list[Pose], rng: np.random.Generator) -> list[Pose]:
-    """Relative poses with white noise per step and a drifting scale, laid roughly over the world as a provider does."""
+    """Relative poses with white noise per step and a drifting scale, aligned to the world as a provider does."""
     sign = float(rng.choice([-1.0, 1.0]))
     scale, chain = float(np.exp(rng.normal(0, 0.02))), [Pose.identity()]
     for first, second in pairwise(truth):
@@ -126,9 +130,9 @@ def _reconstruction(world: SequenceWorld, truth: list[Pose], rng: np.random.Gene
         turn = Rotation.from_rotvec(rng.normal(0, np.radians(world.rotation_deg) / np.sqrt(3), 3))
         noise = rng.normal(0, world.translation_share * length / np.sqrt(3), 3)
         chain.append(chain[-1] @ Pose(step.rotation * turn, step.translation_m * scale + noise))
-    lean = Rotation.from_rotvec(np.radians(rng.normal(0, [0.5, 0.5, 2.0])))
-    laid = Similarity(1.0, lean * truth[0].rotation, rng.normal(0, 3.0, 3))
-    return [laid.apply_pose(pose) for pose in chain]
+    tilt = Rotation.from_rotvec(np.radians(rng.normal(0, [0.5, 0.5, 2.0])))
+    aligned = Similarity(1.0, tilt * truth[0].rotation, rng.normal(0, 3.0, 3))
+    return [aligned.apply_pose(pose) for pose in chain]
 
 
 def _results(world: SequenceWorld, truth: list[Pose], rng: np.random.Generator) -> tuple[list[Pose | None], set[int]]:
@@ -146,7 +150,7 @@ def _results(world: SequenceWorld, truth: list[Pose], rng: np.random.Generator) 
         if i in run_of:
             shared = np.random.default_rng([run_of[i], world.wrong_run]) if world.wrong_run > 1 else rng
             pose = _wrong(pose, world, shared)
-        results[i] = pose.with_covariance(np.diag((world.told * sigma) ** 2))
+        results[i] = pose.with_covariance(np.diag((world.stated * sigma) ** 2))
     return results, set(run_of)
 
 

@@ -1,127 +1,96 @@
-"""The house rules that a machine can check: import direction, light start-up, file length."""
+"""The rules of the house that a machine can check: order of rooms, circles, libraries, sizes, light start-up."""
 
 from __future__ import annotations
 
-import ast
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from support.draw_rooms import PICTURE, draw
+from support.import_graph import ORDER, ImportGraph, level_of, room_of
 
-PACKAGE = Path(__file__).resolve().parents[1] / "geocorrect"
+ROOT = Path(__file__).resolve().parents[1]
+HOUSE = ImportGraph(ROOT / "geocorrect")
 
-# A module may import modules of its own level and below, never above. Rooms on one level that must not know each
-# other are listed in STRANGERS; a contract (`base`) may be named by anybody.
-LEVELS: list[set[str]] = [
-    {"errors", "checksum", "cache"},
-    {"geometry"},
-    {"records"},
-    {"imagery", "masks", "log"},
-    {"networks"},
-    {"match", "depth"},
-    {"localize", "retrieve"},
-    {"anchors", "harvest", "catalog", "export"},
-    {"config", "batch", "report"},
-    {"evaluate", "demo", "starter", "doctor", "console"},
-    {"cli", "__main__"},
-]
-STRANGERS = [{"match", "depth"}, {"harvest", "catalog"}, {"anchors", "harvest"}, {"localize", "retrieve"}]
-FORBIDDEN_IN = {
-    "geometry": {"cv2", "torch", "sqlalchemy", "httpx", "typer"},
-    "records": {"cv2", "torch", "sqlalchemy", "httpx", "typer"},
-    "localize": {"torch", "sqlalchemy", "httpx", "typer"},
+
+def test_every_room_has_its_place() -> None:
+    rooms = {room_of(name) for name in HOUSE.modules if name}
+    assert {room for room in rooms if not any(room in line for line in ORDER)} == set()
+
+
+def test_no_import_goes_up() -> None:
+    assert HOUSE.upward() == []
+
+
+def test_no_circles() -> None:
+    assert HOUSE.circles() == []
+
+
+def test_third_party_names_live_in_one_room() -> None:
+    assert HOUSE.misplaced_libraries() == []
+
+
+def test_folders_and_files_stay_small() -> None:
+    assert HOUSE.crowded_folders() == []
+    assert HOUSE.long_files() == []
+
+
+def test_no_house_metaphors() -> None:
+    """Words that a stranger would have to learn."""
+    private = re.compile(r"\b(crew|seat|shelf|is told|are told|in force|rests on)\b", re.IGNORECASE)
+    files = [path for path in HOUSE.package.rglob("*") if path.suffix in (".py", ".sql", ".js", ".toml", ".j2")]
+    found = {str(path): private.search(path.read_text(encoding="utf-8")) for path in files}
+    assert {path: word[0] for path, word in found.items() if word} == {}
+
+
+def test_the_picture_and_the_page_show_the_house_as_it_is() -> None:
+    """`make rooms` draws the picture anew."""
+    assert PICTURE.read_text(encoding="utf-8") == draw(HOUSE)
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    listed = [re.findall(r"`(\w+)`", line.split("|")[1]) for line in page.splitlines() if line.startswith("| `")]
+    assert [set(rooms) for rooms in listed] == [line - {"serve", "api"} for line in ORDER if line - {"serve", "api"}]
+    way = re.findall(r"^\d+\. `([\w/]+\.py)`", page, re.MULTILINE)
+    assert 10 < len(way) <= 20
+    assert [name for name in way if not (HOUSE.package / name).is_file()] == []
+
+
+PLANTED = {
+    "upward": ("geometry/planted.py", "from geocorrect.catalog.store import Catalog\n"),
+    "same line": ("match/planted.py", "def late() -> None:\n    import geocorrect.retrieve.spatial\n"),
+    "circle": ("geometry/camera.py", "from geocorrect.geometry import remap\n"),
+    "library": ("jobs/planted.py", "def late() -> None:\n    from sqlalchemy import select\n"),
+    "crowd": ("geometry/{}.py", ""),
+    "long": ("io/planted.py", "x = 1\n" * 401),
 }
-CV2_ADAPTERS = {"geometry/remap.py"}
 
 
-def room_of(path: Path) -> str:
-    """The room a file belongs to; a room's own `cli.py` belongs to the command line."""
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return "cli" if parts[-1] == "cli" else parts[0]
+@pytest.mark.parametrize("what", PLANTED)
+def test_what_is_planted_is_found(what: str, tmp_path: Path) -> None:
+    """A copy of the house with one fault each; a rule that cannot fail would be none."""
+    for path in HOUSE.modules.values():
+        copy = tmp_path / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+    name, text = PLANTED[what]
+    for number in range(16 if what == "crowd" else 1):
+        path = tmp_path / "geocorrect" / name.format(f"planted{number}")
+        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        path.write_text(before + text, encoding="utf-8")
+    house = ImportGraph(tmp_path / "geocorrect")
+    found = {
+        "upward": house.upward, "same line": house.upward, "circle": house.circles,
+        "library": house.misplaced_libraries, "crowd": house.crowded_folders, "long": house.long_files,
+    }[what]()  # fmt: skip
+    assert len(found) == 1
+    assert ("planted" in str(found)) or what in ("circle", "crowd")
 
 
-def level_of(room: str) -> int:
-    return next(number for number, rooms in enumerate(LEVELS) if room in rooms)
-
-
-def imported_modules(path: Path) -> set[str]:
-    names: set[str] = set()
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    type_only = {
-        inner
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        for inner in ast.walk(node)
-    }
-    for node in ast.walk(tree):
-        if node in type_only:
-            continue
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names.add(node.module)
-            if node.module == "geocorrect":
-                names |= {f"geocorrect.{alias.name}" for alias in node.names}
-    return names
-
-
-SOURCES = sorted(PACKAGE.rglob("*.py"))
-
-
-@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_never_go_upward(path: Path) -> None:
-    room = room_of(path)
-    if path == PACKAGE / "__init__.py":
-        return
-    for name in imported_modules(path):
-        if not name.startswith("geocorrect."):
-            continue
-        target = PACKAGE.joinpath(*name.split(".")[1:])
-        other = "cli" if name.split(".")[-1] == "cli" else name.split(".")[1]
-        if other == "__version__" or not (target.is_dir() or target.with_suffix(".py").is_file()):
-            continue
-        assert level_of(other) <= level_of(room), f"{room} must not import {name}"
-        if name.endswith(".base"):
-            continue
-        for strangers in STRANGERS:
-            assert other == room or not {room, other} <= strangers, f"{room} must not import {name}"
-
-
-@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_pure_rooms_stay_pure(path: Path) -> None:
-    if str(path.relative_to(PACKAGE)) in CV2_ADAPTERS:
-        return
-    roots = {name.split(".")[0] for name in imported_modules(path)}
-    assert not roots & FORBIDDEN_IN.get(room_of(path), set())
-
-
-@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_files_stay_short(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
-
-
-@pytest.mark.parametrize(
-    ("library", "homes"),
-    [
-        ("poselib", {"localize"}),
-        ("sqlalchemy", {"catalog"}),
-        ("alembic", {"catalog"}),
-        ("psycopg", {"catalog"}),
-        ("httpx", {"harvest"}),
-        ("rasterio", {"anchors"}),
-        ("pyproj", {"geometry"}),
-        ("ray", {"batch"}),
-    ],
-)
-def test_a_third_party_name_lives_in_one_room(library: str, homes: set[str]) -> None:
-    rooms = {
-        room_of(path)
-        for path in SOURCES
-        if library in {name.split(".")[0] for name in imported_modules(path)} and room_of(path) != "cli"
-    }
-    assert rooms <= homes
+def test_an_unknown_room_has_no_place() -> None:
+    with pytest.raises(KeyError, match="no place in the order"):
+        level_of("cellar.wine")
 
 
 @pytest.mark.parametrize("arguments", [["-c", "import geocorrect"], ["-m", "geocorrect", "--help"]])

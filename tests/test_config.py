@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from geocorrect.cli.starter import write_starter
+from geocorrect.cli.app import write_starter
 from geocorrect.config import load_settings
 from geocorrect.errors import ConfigError
 

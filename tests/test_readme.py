@@ -11,10 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.world_cache import cached_world
 
 from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, FakeMapillaryServer
-from geocorrect.demo.world.build import build_world, open_world
-from geocorrect.errors import REASON_TEXT, ExitCode, Reason
+from geocorrect.demo.world.build import open_world
+from geocorrect.errors import ExitCode, Reason
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -29,7 +30,7 @@ def block(name: str) -> str:
 
 
 def reasons_table() -> str:
-    rows = [f"| `{reason.value}` | {REASON_TEXT[reason]} |" for reason in Reason]
+    rows = [f"| `{reason.value}` | {reason.text} |" for reason in Reason]
     return "\n".join(["| reason | meaning |", "|---|---|", *rows])
 
 
@@ -81,7 +82,7 @@ def test_make_targets_exist() -> None:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which `geocorrect demo` has run on the small street."""
     folder = tmp_path_factory.mktemp("readme")
-    build_world(folder / "out" / "demo" / "world", seed=7, size="small", workers=1)
+    cached_world(folder / "out" / "demo" / "world")
     command = [sys.executable, "-m", "geocorrect", "demo", "--size", "small", "--workers", "1"]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     return folder

@@ -1,1 +1,1 @@
-"""Georeferenced reference imagery: readers of data sets, trajectories, LiDAR, landmarks, georeferencing."""
+"""Reference imagery of known pose: readers of data sets, trajectories, laser scans, and adding them to a catalog."""

@@ -1,4 +1,4 @@
-"""One door to the catalog for every kind of anchors: read, bring into the scene's frame, store with their alignment."""
+"""Adding anchors of every kind to a catalog: read, bring into the scene's frame, store with their alignment."""
 
 from __future__ import annotations
 
@@ -76,9 +76,8 @@ class TableSource:
     options: TableOptions = field(default_factory=TableOptions)
 
     def read(self) -> tuple[Alignment, list[Anchor]]:
-        """The alignment (of one that moves nothing) and the anchors in its frame."""
-        table = read_table(self.path, self.options)
-        return table.alignment, list(table.anchors)
+        """An alignment that moves nothing, and the anchors in its frame."""
+        return read_table(self.path, self.options)
 
 
 AnchorFiles = VbrSource | KittiSource | TableSource
@@ -86,21 +85,18 @@ AnchorFiles = VbrSource | KittiSource | TableSource
 
 @dataclass(frozen=True)
 class AddedAnchors:
-    """What was stored. ids in the order of reading."""
+    """What was stored."""
 
     alignment_id: str
     dataset: str
     frame: Frame
     ids: tuple[str, ...]
+    """In the order of reading."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for --json."""
-        return {
-            "alignment_id": self.alignment_id,
-            "dataset": self.dataset,
-            "frame": self.frame.name,
-            "n_anchors": len(self.ids),
-        }
+        ids = {"alignment_id": self.alignment_id, "dataset": self.dataset}
+        return {**ids, "frame": self.frame.name, "n_anchors": len(self.ids)}
 
 
 def add_anchors(sink: AnchorSink, source: AnchorFiles) -> AddedAnchors:
@@ -110,57 +106,58 @@ def add_anchors(sink: AnchorSink, source: AnchorFiles) -> AddedAnchors:
 
 
 def add_anchors_to(
-    sink: AnchorSink,
-    alignment: Alignment,
-    anchors: Sequence[Anchor],
-    details: Mapping[str, Any] | None = None,
+    sink: AnchorSink, alignment: Alignment, anchors: Sequence[Anchor], details: Mapping[str, Any] | None = None
 ) -> AddedAnchors:
-    """Store anchors given in the alignment's frame.
+    """Store anchors given in the alignment's frame, and the alignment with its details (clicks, residuals).
 
-    The first anchors of a catalog fix its frame; later ones are brought into it, rotation by the curvature of the earth
-    included. details: explanations kept with the alignment (clicks, residuals).
+    The first anchors of a catalog fix its frame; later ones are brought into it, with the rotation that the curvature
+    of the earth makes.
     """
     if not anchors:
         raise InputError("no anchors to add")
+    scene_from_world = add_alignment(sink, alignment, anchors[0].dataset, details)
+    # a list: the catalog may go through it again when it must retry
+    moved = [replace(a, path=a.path.resolve(), world_from_cam=scene_from_world @ a.world_from_cam) for a in anchors]
+    sink.upsert_anchors(moved)
+    frame = sink.frame() or alignment.frame
+    return AddedAnchors(alignment.id, anchors[0].dataset, frame, tuple(anchor.id for anchor in anchors))
+
+
+def add_alignment(
+    sink: AnchorSink, alignment: Alignment, dataset: str, details: Mapping[str, Any] | None = None
+) -> Pose:
+    """Store an alignment in the scene's frame, its covariance rotated along; returns scene_from_world.
+
+    The scene's frame becomes that of the alignment when the catalog has none yet.
+    """
     frame = sink.frame()
     if frame is None:
         frame = alignment.frame
         sink.set_frame(frame)
     scene_from_world = frame.this_from(alignment.frame)
-    sink.add_alignment(alignment_record(alignment, anchors[0].dataset, scene_from_world, details or {}))
-    sink.upsert_anchors([_in_scene(anchor, scene_from_world) for anchor in anchors])
-    return AddedAnchors(alignment.id, anchors[0].dataset, frame, tuple(anchor.id for anchor in anchors))
-
-
-def _checked(anchor: Anchor) -> Anchor:
-    """The anchor with the checksum of its image, image and scan read once.
-
-    A damaged file is a matter for the person who adds it, not for the nightly run.
-    """
-    if anchor.lidar is not None:
-        read_scan(anchor.lidar.path, anchor.lidar.format)
-    return replace(anchor, sha256=whole_image_sha256(anchor.path))
-
-
-def _in_scene(anchor: Anchor, scene_from_world: Pose) -> Anchor:
-    return replace(anchor, path=anchor.path.resolve(), world_from_cam=scene_from_world @ anchor.world_from_cam)
-
-
-def alignment_record(
-    alignment: Alignment, dataset: str, scene_from_world: Pose, details: Mapping[str, Any]
-) -> AlignmentRecord:
-    """The catalog's record of an alignment, in the scene's frame; its covariance is turned along."""
     covariance = alignment.covariance
     if covariance is not None:
         turn = np.eye(len(covariance))
         turn[:3, :3] = turn[3:6, 3:6] = scene_from_world.rotation.as_matrix()
         covariance = turn @ covariance @ turn.T
-    return AlignmentRecord(
+    record = AlignmentRecord(
         id=alignment.id,
         dataset=dataset,
         method=alignment.method,
         created_at=datetime.now(UTC),
         world_from_local=Similarity.from_pose(scene_from_world) @ alignment.world_from_local,
         covariance=covariance,
-        details={"frame": alignment.frame.name, **details},
+        details={"frame": alignment.frame.name, **(details or {})},
     )
+    sink.add_alignment(record)
+    return scene_from_world
+
+
+def _checked(anchor: Anchor) -> Anchor:
+    """The anchor with the checksum of its image, image and scan read once.
+
+    A damaged file concerns the person who adds it, not the nightly run.
+    """
+    if anchor.lidar is not None:
+        read_scan(anchor.lidar.path, anchor.lidar.format)
+    return replace(anchor, sha256=whole_image_sha256(anchor.path))

@@ -1,4 +1,4 @@
-"""From what a person says on the command line to a source of anchors. Light to import."""
+"""From the options of a command to the files of anchors. Light to import."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class AnchorFormat(StrEnum):
 
 @dataclass(frozen=True)
 class AnchorChoice:
-    """A path, its format, and the options of all formats; see `geocorrect anchors add --help`."""
+    """A path, its format, and the options of all formats, as `geocorrect anchors add --help` describes them."""
 
     path: Path
     layout: AnchorFormat
@@ -39,7 +39,7 @@ class AnchorChoice:
     dataset: str = "table"
 
     def source(self) -> AnchorFiles:
-        """The source, not read yet; UsageError when an option is missing or unknown."""
+        """The files, not read yet; UsageError when an option is missing or unknown."""
         from geocorrect.anchors.add import KittiSource, TableSource
         from geocorrect.anchors.readers.kitti import KittiOptions
         from geocorrect.anchors.readers.table import TableOptions
@@ -64,9 +64,7 @@ class AnchorChoice:
         ):
             if value not in known:
                 raise UsageError(f"{name} {value!r}: use {', '.join(known)}")
-        calibration = self.calibration
-        if calibration is None:
-            beside = [self.path / "vbr_calib.yaml", self.path.parent / "vbr_calib.yaml"]
-            calibration = next((path for path in beside if path.exists()), beside[0])
+        inside, beside = self.path / "vbr_calib.yaml", self.path.parent / "vbr_calib.yaml"
+        calibration = self.calibration or (beside if beside.exists() and not inside.exists() else inside)
         options = VbrOptions(spacing_m=self.spacing_m, scans=self.scans, uncovered=self.uncovered)  # type: ignore[arg-type]
         return VbrSource(self.path, calibration, self.ground_truth, read_alignment(self.alignment), options)

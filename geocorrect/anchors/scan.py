@@ -9,18 +9,14 @@ organised cloud is known to be rows × columns of the sensor.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geocorrect.errors import InputError
+from geocorrect.geometry.pose import Float
 from geocorrect.io.pixels import read_bytes
-
-Float = NDArray[np.float64]
 
 KITTI_BIN = "kitti_bin"
 VBR_BIN = "vbr_bin"
@@ -43,8 +39,8 @@ NUMPY_OF_ROS = {1: "<i1", 2: "<u1", 3: "<i2", 4: "<u2", 5: "<i4", 6: "<u4", 7: "
 def read_scan(path: Path, layout: str) -> Float:
     """(N, 3) points in metres in the LiDAR's frame, invalid returns dropped.
 
-    layout: one of FORMATS. Raises InputError naming the file when it is missing, of a size that its layout cannot have,
-    or holds non-finite or absurd coordinates.
+    Raises InputError naming the file when it is missing, when its layout is not one of FORMATS or cannot have its size,
+    and when it contains non-finite or absurd coordinates.
     """
     data = read_bytes(path)
     if layout == KITTI_BIN:
@@ -82,22 +78,14 @@ def _four_floats(path: Path, data: bytes) -> Float:
 
 
 def _ouster(path: Path, data: bytes) -> Float:
-    """Reduced or full record, decided by the size; a size that fits both is decided by whether the values make
-    sense.
-    """
+    """Reduced or full record, decided by the size, or by whether the values make sense where the size fits both."""
     fields = _fields(path.parent.parent / ".metadata.json")
     smallest = max(int(f["offset"]) + np.dtype(NUMPY_OF_ROS[int(f["datatype"])]).itemsize for f in fields)
-    steps = [
-        len(data) // points
-        for points in sorted(OUSTER_POINTS)
-        if len(data) % points == 0 and smallest <= len(data) // points <= MAX_POINT_BYTES
-    ]
-    readings: list[Callable[[], Float]] = [partial(_full_record, data, fields, step) for step in sorted(steps)]
-    if len(data) % REDUCED_POINT_BYTES == 0 and len(data) // REDUCED_POINT_BYTES in OUSTER_POINTS:
-        readings.insert(0, partial(_four_floats, path, data))
-    for reading in readings:
-        points = reading()
-        if _looks_like_returns(points):
+    steps = sorted(len(data) // points for points in OUSTER_POINTS if len(data) % points == 0)
+    if REDUCED_POINT_BYTES in steps and _looks_like_returns(points := _four_floats(path, data)):
+        return points
+    for step in steps:
+        if smallest <= step <= MAX_POINT_BYTES and _looks_like_returns(points := _full_record(data, fields, step)):
             return points
     raise InputError(
         f"{path}: {len(data)} bytes is no organised Ouster cloud: neither {REDUCED_POINT_BYTES} bytes a point "
@@ -119,15 +107,11 @@ def _looks_like_returns(points: Float) -> bool:
 
 def _full_record(data: bytes, fields: list[dict[str, Any]], step: int) -> Float:
     by_name = {f["name"]: f for f in fields}
-    record = np.dtype(
-        {
-            "names": list("xyz"),
-            "formats": [NUMPY_OF_ROS[int(by_name[axis]["datatype"])] for axis in "xyz"],
-            "offsets": [int(by_name[axis]["offset"]) for axis in "xyz"],
-            "itemsize": step,
-        }
+    formats = [NUMPY_OF_ROS[int(by_name[axis]["datatype"])] for axis in "xyz"]
+    offsets = [int(by_name[axis]["offset"]) for axis in "xyz"]
+    cloud = np.frombuffer(
+        data, np.dtype({"names": list("xyz"), "formats": formats, "offsets": offsets, "itemsize": step})
     )
-    cloud = np.frombuffer(data, record)
     return np.stack([cloud[axis].astype(np.float64) for axis in "xyz"], axis=1)
 
 

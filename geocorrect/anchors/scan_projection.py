@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import minimum_filter1d
 
 from geocorrect.geometry.camera import Camera
-from geocorrect.geometry.pose import Pose
+from geocorrect.geometry.pose import Float, Pose
 
-Float = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 MIN_DEPTH_M = 0.5
@@ -26,29 +25,26 @@ MIN_DEPTH_M = 0.5
 
 @dataclass(frozen=True)
 class ProjectionOptions:
-    """How a scan becomes samples.
-
-    max_range_m: returns farther from the LiDAR are dropped. window_deg: reach of the occlusion test to either side, a
-    little more than the vertical beam spacing (0.4° Velodyne HDL-64, 0.5–0.7° Ouster). depth_ratio, depth_step_m: how
-    much nearer a surface must be to hide a point.
-    """
+    """How a scan becomes samples."""
 
     max_range_m: float = 120.0
+    """Returns farther from the LiDAR are dropped."""
     window_deg: float = 0.8
+    """Reach of the occlusion test to either side, a little more than the vertical beam spacing (0.4° Velodyne HDL-64,
+    0.5–0.7° Ouster)."""
     depth_ratio: float = 1.06
+    """A surface hides a point whose depth is more than this times its own …"""
     depth_step_m: float = 0.3
+    """… plus this."""
 
 
 def project_scan(
-    points_lidar_m: Float,
-    cam_from_lidar: Pose,
-    camera: Camera,
-    options: ProjectionOptions | None = None,
+    points_lidar_m: Float, cam_from_lidar: Pose, camera: Camera, options: ProjectionOptions | None = None
 ) -> tuple[Float, Float]:
     """Sub-pixel samples of a scan in an image: ((N, 2) float64 pixels, (N,) z-depth in metres).
 
-    points_lidar_m: (M, 3). Distortion applied by the camera; z-buffered to one return a pixel; returns hidden from the
-    camera removed. Empty when nothing is visible.
+    points_lidar_m is (M, 3). The camera applies its distortion; a z-buffer leaves one return per pixel; returns hidden
+    from the camera are removed. Empty when nothing is visible.
     """
     options = options or ProjectionOptions()
     near = np.einsum("ij,ij->i", points_lidar_m, points_lidar_m) <= options.max_range_m**2
@@ -65,8 +61,9 @@ def project_scan(
 def _nearest_per_pixel(px: Float, z_m: Float, camera: Camera) -> tuple[Float, Float]:
     column = np.clip(np.rint(px[:, 0]).astype(np.int64), 0, camera.width - 1)
     row = np.clip(np.rint(px[:, 1]).astype(np.int64), 0, camera.height - 1)
-    order = np.lexsort((z_m, row * camera.width + column))
-    _, first = np.unique((row * camera.width + column)[order], return_index=True)
+    pixel = row * camera.width + column
+    order = np.lexsort((z_m, pixel))
+    _, first = np.unique(pixel[order], return_index=True)
     return px[order[first]], z_m[order[first]]
 
 

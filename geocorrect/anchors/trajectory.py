@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from geocorrect.anchors.readers.timestamps import (
@@ -20,25 +19,26 @@ from geocorrect.anchors.readers.timestamps import (
     seconds_text,
 )
 from geocorrect.errors import InputError
-from geocorrect.geometry.pose import Pose, interpolate
+from geocorrect.geometry.pose import Float, Pose, interpolate
+from geocorrect.io.text_file import read_text
 
-Float = NDArray[np.float64]
 DEFAULT_MAX_GAP_S = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """Poses local_from_base at increasing times.
-
-    name: the file, for messages. time_ns: (N,) int64, strictly increasing. translation_m: (N, 3). rotation: N
-    rotations. max_gap_s: poses further apart in time than this are not interpolated between.
-    """
+    """Poses local_from_base at increasing times."""
 
     name: str
+    """The file, for messages."""
     time_ns: Nanoseconds
+    """(N,) int64, strictly increasing."""
     translation_m: Float
+    """(N, 3)."""
     rotation: Rotation
+    """N rotations."""
     max_gap_s: float = DEFAULT_MAX_GAP_S
+    """Poses further apart in time than this are not interpolated between."""
 
     def __post_init__(self) -> None:
         times = np.asarray(self.time_ns)
@@ -70,11 +70,9 @@ class Trajectory:
 
         Raises InputError naming the trajectory and the time when it is outside the recording or inside a gap.
         """
-        problem = self._problem(time_ns)
-        if problem is not None:
+        if (problem := self._problem(time_ns)) is not None:
             raise InputError(f"{self.name}: {problem}")
-        after = self._row_after(time_ns)
-        start, end = int(self.time_ns[after - 1]), int(self.time_ns[after])
+        after, start, end = self._interval(time_ns)
         return interpolate(self.pose(after - 1), self.pose(after), (time_ns - start) / (end - start))
 
     def pose_at_row(self, row: float) -> Pose:
@@ -89,19 +87,17 @@ class Trajectory:
         step = int(self.time_ns[before + 1] - self.time_ns[before])
         return int(self.time_ns[before]) + round((row - before) * step)
 
-    def _row_after(self, time_ns: int) -> int:
-        after = int(np.searchsorted(self.time_ns, time_ns, side="right"))
-        return min(max(after, 1), len(self) - 1)
+    def _interval(self, time_ns: int) -> tuple[int, int, int]:
+        """(index of the row after a time, the time before, the time after)."""
+        after = int(np.clip(np.searchsorted(self.time_ns, time_ns, side="right"), 1, len(self) - 1))
+        return after, int(self.time_ns[after - 1]), int(self.time_ns[after])
 
     def _problem(self, time_ns: int) -> str | None:
         first, last = int(self.time_ns[0]), int(self.time_ns[-1])
         if not first <= time_ns <= last:
-            return (
-                f"no pose at {seconds_text(time_ns)}; the trajectory covers "
-                f"{seconds_text(first)} … {seconds_text(last)}"
-            )
-        after = self._row_after(time_ns)
-        start, end = int(self.time_ns[after - 1]), int(self.time_ns[after])
+            covered = f"{seconds_text(first)} … {seconds_text(last)}"
+            return f"no pose at {seconds_text(time_ns)}; the trajectory covers {covered}"
+        _, start, end = self._interval(time_ns)
         if end - start > self.max_gap_s * NANOSECONDS_PER_SECOND and time_ns not in (start, end):
             return (
                 f"no pose at {seconds_text(time_ns)}: the recording has a gap of {(end - start) / 1e9:.3f} s "
@@ -116,18 +112,13 @@ def read_tum(path: Path, max_gap_s: float = DEFAULT_MAX_GAP_S) -> Trajectory:
     Raises InputError naming file and line: missing file, wrong number of columns, no numbers, not a unit quaternion,
     times that do not increase.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such trajectory file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({error})") from None
+    lines = read_text(path, "no such trajectory file").splitlines()
     rows = [(number, line.split()) for number, line in enumerate(lines, 1)]
     rows = [(number, fields) for number, fields in rows if fields and not fields[0].startswith("#")]
     if len(rows) < 2:
         raise InputError(f"{path}: {len(rows)} poses; a trajectory needs at least 2")
-    times = np.array([_time(path, number, fields) for number, fields in rows], np.int64)
-    values = np.array([_numbers(path, number, fields) for number, fields in rows])
+    parsed = [_row(f"{path}, line {number}", fields) for number, fields in rows]
+    times, values = np.array([time_ns for time_ns, _ in parsed], np.int64), np.array([pose for _, pose in parsed])
     backwards = np.flatnonzero(np.diff(times) <= 0)
     if len(backwards):
         number = rows[int(backwards[0]) + 1][0]
@@ -135,23 +126,17 @@ def read_tum(path: Path, max_gap_s: float = DEFAULT_MAX_GAP_S) -> Trajectory:
     return Trajectory(str(path), times, values[:, :3], Rotation.from_quat(values[:, 3:]), max_gap_s)
 
 
-def _time(path: Path, number: int, fields: list[str]) -> int:
+def _row(where: str, fields: list[str]) -> tuple[int, list[float]]:
+    """(nanoseconds, tx ty tz qx qy qz qw)."""
     if len(fields) != 8:
-        raise InputError(f"{path}, line {number}: {len(fields)} columns, expected 8 (timestamp tx ty tz qx qy qz qw)")
+        raise InputError(f"{where}: {len(fields)} columns, expected 8 (timestamp tx ty tz qx qy qz qw)")
     try:
-        return nanoseconds_from_seconds(fields[0])
+        time_ns, values = nanoseconds_from_seconds(fields[0]), [float(text) for text in fields[1:]]
     except ValueError as error:
-        raise InputError(f"{path}, line {number}: {error}") from None
-
-
-def _numbers(path: Path, number: int, fields: list[str]) -> list[float]:
-    try:
-        values = [float(text) for text in fields[1:]]
-    except ValueError as error:
-        raise InputError(f"{path}, line {number}: {error}") from None
+        raise InputError(f"{where}: {error}") from None
     if not np.isfinite(values).all():
-        raise InputError(f"{path}, line {number}: a value is not finite; remove the row")
+        raise InputError(f"{where}: a value is not finite; remove the row")
     norm = float(np.linalg.norm(values[3:]))
     if not 0.99 < norm < 1.01:
-        raise InputError(f"{path}, line {number}: quaternion of length {norm:.3g}, expected 1 (order qx qy qz qw)")
-    return values
+        raise InputError(f"{where}: quaternion of length {norm:.3g}, expected 1 (order qx qy qz qw)")
+    return time_ns, values

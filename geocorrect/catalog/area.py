@@ -1,4 +1,4 @@
-"""Which results lie in an area: asked of the spatial indices of both back-ends, then exactly."""
+"""Which results are in an area: first by the spatial index of either back-end, then exactly."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ from shapely.geometry.base import BaseGeometry
 from sqlalchemy import FromClause, Select, and_, column, func, or_, select, table, union_all
 
 from geocorrect.catalog import schema
-from geocorrect.catalog.geometry_type import WGS84_SRID
+from geocorrect.catalog.rows.geometry_type import WGS84_SRID
 from geocorrect.catalog.run import Box
 
 
 def results_within(c: Any, area: Box | BaseGeometry, dialect_name: str) -> Any:
-    """Condition: a result, its columns c of `correction` joined with `image`, lies in the area.
+    """The condition that a result is in an area: corrections by corrected, rejections by reported position.
 
-    area: (west, south, east, north) in degrees, west > east across the antimeridian; of a polygon the bounding box.
-    A correction lies where it is corrected to, a rejection where it was reported.
+    Args:
+        c: columns of `correction`, joined with `image`.
+        area: (west, south, east, north) in degrees, west > east across the antimeridian; of a polygon the bounding box.
+        dialect_name: "postgresql" or "sqlite".
     """
     west, south, east, north = area.bounds if isinstance(area, BaseGeometry) else area
     spans = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
     boxes = [(low, south, high, north) for low, high in spans]
     i = schema.image.c
     lon, lat = func.coalesce(c.lon_deg, i.lon_deg), func.coalesce(c.lat_deg, i.lat_deg)
-    # What the index finds is only near: a GeoPackage's has single precision.
+    # The index finds candidates: that of a GeoPackage has single precision.
     exact = or_(*[and_(lon.between(w, e), lat.between(s, n)) for w, s, e, n in boxes])
     near = [keys for box in boxes for keys in _keys_near(box, dialect_name)]
     return and_(c.fid.in_(union_all(*near)), exact)

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from geocorrect.catalog.geopackage.bulk import insert_into_geopackage
 from geocorrect.catalog.literal_sql import driver_cursor, run_sql
-from geocorrect.catalog.postgis.pg_binary_copy import HEADER, TRAILER, wire_order, wire_rows
+from geocorrect.catalog.postgis.pg_binary_copy import HEADER, TRAILER, binary_rows, field_order
 from geocorrect.catalog.rows.codec import Row
 from geocorrect.catalog.rows.column_types import Json, Numbers, json_text
 
@@ -21,10 +21,11 @@ Columns = Mapping[str, Any]
 coordinates of points, or shapely objects. Lists of numbers: (N, k). JSON: plain values, or bytes that are JSON."""
 
 
-def among(connection: Connection, column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
-    """Condition "column is one of values" that carries any number of them in one parameter."""
-    if connection.dialect.name == "postgresql":
-        return column == any_(literal(list(values), ARRAY(Text if isinstance(values[0], str) else column.type)))
+def among(dialect_name: str, column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
+    """Condition "column is one of values" that passes any number of them in one parameter."""
+    if dialect_name == "postgresql":
+        kind = Text if values and isinstance(values[0], str) else column.type
+        return column == any_(literal(list(values), ARRAY(kind)))
     each = func.json_each(json_text(list(values))).table_valued("value")
     return column.in_(select(each.c.value))
 
@@ -52,7 +53,7 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> No
 def insert_chunks(connection: Connection, table: Table, chunks: Iterable[Columns], count: int) -> None:
     """Insert chunks of columns, `count` rows in all; part of the connection's transaction.
 
-    Every chunk has the same names. The next one is asked for while the server takes the one before.
+    Every chunk has the same names. The next one is made while the server takes the one before.
     """
     if connection.dialect.name != "postgresql":
         with driver_cursor(connection) as cursor:
@@ -60,11 +61,10 @@ def insert_chunks(connection: Connection, table: Table, chunks: Iterable[Columns
         return
     _copy(connection, table, chunks)
     if count >= ANALYZE_ROWS:
-        # Until the server counts again by itself, it would plan for an empty table, and for a full one where there is
-        # next to nothing.
-        # Lists of numbers and JSON, of which nobody asks how they are spread, cost more than everything else.
-        asked = ", ".join(f'"{c.name}"' for c in table.columns if not isinstance(c.type, Json | Numbers))
-        run_sql(connection, f'analyze "{table.name}" ({asked}), run, run_basis, retraction')
+        # Until the server collects statistics by itself, it plans for an empty table, and for a full one where there is
+        # next to nothing. Those of lists of numbers and JSON are never used and cost more than all others.
+        analyzed = ", ".join(f'"{c.name}"' for c in table.columns if not isinstance(c.type, Json | Numbers))
+        run_sql(connection, f'analyze "{table.name}" ({analyzed}), run, run_basis, retraction')
 
 
 def _copy(connection: Connection, table: Table, chunks: Iterable[Columns]) -> None:
@@ -74,11 +74,11 @@ def _copy(connection: Connection, table: Table, chunks: Iterable[Columns]) -> No
     first = next(ahead, None)
     if first is None:
         return
-    names = wire_order(table, list(first))
+    names = field_order(table, list(first))
     listed = ", ".join(f'"{name}"' for name in names)
     statement = f'COPY "{table.name}" ({listed}) FROM STDIN (FORMAT BINARY)'
     with driver_cursor(connection) as cursor, cursor.copy(statement, writer=QueuedLibpqWriter(cursor)) as copy:
         copy.write(HEADER)
         for columns in chain([first], ahead):
-            copy.write(wire_rows(table, names, columns))
+            copy.write(binary_rows(table, names, columns))
         copy.write(TRAILER)

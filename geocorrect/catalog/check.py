@@ -1,4 +1,4 @@
-"""Whether a catalog is whole: what `geocorrect db check` says."""
+"""Whether a catalog is complete and consistent: `geocorrect db check`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from geocorrect.catalog import schema
 from geocorrect.catalog.connect import translated_errors
 from geocorrect.catalog.ddl import table_statements
 from geocorrect.catalog.geopackage.database import check_file
-from geocorrect.catalog.schema import POSTGRES_SCHEMA, tables_of
+from geocorrect.catalog.schema import POSTGRES_SCHEMA, TABLES
 from geocorrect.catalog.views.views import missing_views
 
 _RULES = {
@@ -21,14 +21,14 @@ _RULES = {
     "corrections have no covariance": (
         "select count(*) from correction where status <> 'rejected' and covariance is null"
     ),
-    "results rest on a run that was never begun": (
+    "results belong to a run that was never begun": (
         "select count(*) from correction where run_id not in (select fid from run)"
     ),
 }
 
 
 def faults_of(engine: Engine) -> list[str]:
-    """Everything that is wrong with the catalog, one line each; empty when it is whole."""
+    """Everything that is wrong with the catalog, one line each; empty when nothing is."""
     with translated_errors(engine), engine.connect() as connection:
         faults = _missing_parts(connection)
         if faults:
@@ -41,7 +41,7 @@ def faults_of(engine: Engine) -> list[str]:
 
 
 def server_time(engine: Engine) -> datetime | None:
-    """The database server's clock, None for a GeoPackage, which lives on this machine's."""
+    """The database server's clock, None for a GeoPackage, which has this machine's."""
     if engine.dialect.name == "sqlite":
         return None
     with translated_errors(engine), engine.connect() as connection:
@@ -60,7 +60,7 @@ def newest_moment(engine: Engine) -> datetime | None:
 def _missing_parts(connection: Connection) -> list[str]:
     found = inspect(connection)
     faults = []
-    for table in tables_of(connection.dialect.name):
+    for table in TABLES:
         if not found.has_table(table.name):
             faults.append(f"table {table.name} is missing")
             continue

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 from geocorrect.catalog.geopackage.database import geopackage_engine, refuse_foreign_file
 from geocorrect.catalog.schema import POSTGRES_SCHEMA, VERSION_TABLE
@@ -20,7 +21,7 @@ from geocorrect.errors import DatabaseError
 
 CONNECT_TIMEOUT_S = 10
 RETRY_S = 60.0
-"""A server that went away is waited for that long, counted from when it was first missed."""
+"""How long a server that went away is waited for, counted from when it was first missed."""
 LIVENESS = {
     "connect_timeout": CONNECT_TIMEOUT_S,
     "keepalives": 1,
@@ -29,8 +30,8 @@ LIVENESS = {
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,
 }
-"""A server that vanished without a word (power cut, broken network) is noticed within a minute; libpq's own defaults
-wait for hours. What the catalog's address says of these counts more."""
+"""A server that vanished silently (power cut, broken network) is noticed within a minute; libpq's own defaults wait for
+hours. Values in the catalog's address override these."""
 REFUSED = (
     "authentication",
     "password",
@@ -43,8 +44,8 @@ REFUSED = (
     "does not support ssl",
     "invalid connection option",
 )
-"""What a connection that would fail in a minute, too, is told; everything else may pass: a server that restarts, a name
-that does not resolve while its container is replaced, a route, a timeout, a full house."""
+"""Words of errors that waiting does not fix. All others may pass: a server that restarts, a name that does not resolve
+while its container is replaced, a route, a timeout, too many clients."""
 T = TypeVar("T")
 _PASSWORD = re.compile(r"(?P<head>[a-z+]+://[^:/@\s]*:)[^@/\s]+@|(?P<key>password\s*=\s*)\S+", re.IGNORECASE)
 
@@ -91,14 +92,14 @@ def _postgres_engine(url: str) -> Engine:
     except (ArgumentError, ValueError) as error:
         raise DatabaseError(f"{redacted(url)!r} is not a PostgreSQL URL ({redacted(str(error))})") from None
     arguments = {"application_name": "geocorrect", **LIVENESS}
-    left = {name: value for name, value in arguments.items() if name not in parsed.query}
-    engine = create_engine(parsed, pool_pre_ping=True, connect_args=left)
+    defaults = {name: value for name, value in arguments.items() if name not in parsed.query}
+    engine = create_engine(parsed, pool_pre_ping=True, connect_args=defaults)
     event.listen(engine, "connect", _set_search_path)
     return engine
 
 
 def _set_search_path(connection: Any, _record: object) -> None:
-    # PostGIS may live in any schema; without it on the path the type `geometry` is unknown.
+    # PostGIS may be in any schema; unless that is on the path, the type `geometry` is unknown.
     with connection.cursor() as cursor:
         cursor.execute(
             "select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace "
@@ -116,7 +117,7 @@ def _set_search_path(connection: Any, _record: object) -> None:
 
 
 def make_postgis(engine: Engine) -> None:
-    """Make schema and extension where missing; DatabaseError says who must do it when we may not."""
+    """Make schema and extension where missing; DatabaseError names who can do it when we may not."""
     with translated_errors(engine), engine.begin() as connection:
         present = connection.execute(text("select 1 from pg_extension where extname = 'postgis'")).scalar()
         if not present:
@@ -141,71 +142,81 @@ def describe(engine: Engine) -> str:
 
 
 @contextmanager
-def translated_errors(engine: Engine, passing: tuple[type[SQLAlchemyError], ...] = ()) -> Iterator[None]:
-    """Turn what the driver raises into a DatabaseError that names catalog and way out; let `passing` through."""
+def translated_errors(engine: Engine) -> Iterator[None]:
+    """Turn what the driver raises into a DatabaseError that names the catalog and the remedy."""
     try:
         yield
     except SQLAlchemyError as error:
-        if isinstance(error, passing):
-            raise
-        raise _translated(engine, error) from None
-
-
-def _translated(engine: Engine, error: SQLAlchemyError) -> DatabaseError:
-    remedy = f"; {_remedy(error)}" if isinstance(error, OperationalError) else ""
-    return DatabaseError(f"{describe(engine)}: {_first_line(error)}{remedy}")
+        remedy = f"; {_remedy(error)}" if isinstance(error, OperationalError) else ""
+        raise DatabaseError(f"{describe(engine)}: {_first_line(error)}{remedy}") from None
 
 
 def with_retries(engine: Engine, work: Callable[[Connection], T]) -> T:
-    """Run work on a fresh connection; again, for up to RETRY_S seconds, when the server is away or went away meanwhile.
+    """Run work on a fresh connection; again, for up to RETRY_S seconds, when the server is or goes away meanwhile."""
 
-    Also once more after a unique violation: another writer stored the same rows between our look and our write, and
-    every write here leaves out what is already there.
+    def attempt() -> T:
+        with _connect(engine) as connection:
+            return work(connection)
+
+    # Another writer stored the same rows between our read and our write; every write leaves out what is already there.
+    again_after_collision = Retrying(
+        retry=retry_if_exception(lambda e: isinstance(e, IntegrityError) and "unique" in str(e).lower()),
+        stop=stop_after_attempt(2),
+        reraise=True,
+    )
+    with translated_errors(engine):
+        return _waiting_for_server(engine)(lambda: again_after_collision(attempt))
+
+
+def write_with_retries(engine: Engine, work: Callable[[Connection], T]) -> T:
+    """`with_retries` in one transaction that writes."""
+
+    def transaction(connection: Connection) -> T:
+        writing = connection.execution_options(writes=True)
+        with writing.begin():
+            return work(writing)
+
+    return with_retries(engine, transaction)
+
+
+def connected(engine: Engine) -> Connection:
+    """A connection to a catalog that was open before, so that a server that is away is waited for.
+
+    Raises:
+        DatabaseError: the server is not back in time, or refuses us.
     """
-    outage, collisions = _Outage(engine), 0
-    while True:
-        try:
-            with connected(engine, outage) as connection:
-                return work(connection)
-        except IntegrityError as error:
-            collisions += 1
-            if collisions > 1 or "unique" not in str(error).lower():
-                raise _translated(engine, error) from None
-        except OperationalError as error:
-            outage.wait(error, went_away=error.connection_invalidated)
-        except SQLAlchemyError as error:
-            raise _translated(engine, error) from None
+    with translated_errors(engine):
+        return _waiting_for_server(engine)(lambda: _connect(engine))
 
 
-def connected(engine: Engine, outage: _Outage | None = None) -> Connection:
-    """A connection; a server that is away is waited for. Opening the catalog decided that the address is right.
-
-    DatabaseError when it is not back in time, or refuses us.
-    """
-    outage = outage or _Outage(engine)
-    while True:
-        try:
-            return engine.connect()
-        except OperationalError as error:
-            outage.wait(error, went_away=not any(word in str(error.orig).lower() for word in REFUSED))
-        except SQLAlchemyError as error:
-            raise _translated(engine, error) from None
+def _connect(engine: Engine) -> Connection:
+    try:
+        return engine.connect()
+    except OperationalError as error:
+        # Unless it was refused for good, a connection that cannot be made counts like one that was lost.
+        error.connection_invalidated = not any(word in str(error.orig).lower() for word in REFUSED)
+        raise
 
 
-class _Outage:
-    """One time of waiting for a server, however many steps notice that it is away."""
+def _waiting_for_server(engine: Engine) -> Retrying:
+    """Repeats what fails because a server is away, until RETRY_S seconds after it was first missed."""
+    deadline_s = math.inf
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine, self._deadline_s, self._pause_s = engine, math.inf, 0.25
-
-    def wait(self, error: OperationalError, *, went_away: bool) -> None:
-        """Sleep a little; raise the error as DatabaseError when waiting does not help, or has taken too long."""
+    def is_too_late(state: RetryCallState) -> bool:
+        nonlocal deadline_s
         now_s = time.monotonic()
-        self._deadline_s = min(self._deadline_s, now_s + RETRY_S)
-        if self._engine.dialect.name == "sqlite" or not went_away or now_s + self._pause_s > self._deadline_s:
-            raise _translated(self._engine, error) from None
-        time.sleep(self._pause_s)
-        self._pause_s = min(2 * self._pause_s, 4.0)
+        deadline_s = min(deadline_s, now_s + RETRY_S)
+        return now_s + state.upcoming_sleep > deadline_s
+
+    def is_away(error: BaseException) -> bool:
+        return engine.dialect.name != "sqlite" and isinstance(error, OperationalError) and error.connection_invalidated
+
+    return Retrying(
+        retry=retry_if_exception(is_away),
+        wait=wait_exponential(multiplier=0.25, max=4.0),
+        stop=is_too_late,
+        reraise=True,
+    )
 
 
 def _first_line(error: Exception) -> str:
@@ -220,7 +231,7 @@ def _remedy(error: Exception) -> str:
         "readonly": "the file or its folder is not writable",
         "unable to open": "check that the folder exists and is readable",
         "lock timeout": "somebody has the catalog open in a transaction (QGIS, an export, a run); let them finish",
-        "locked": "another program holds the file; close it and try again",
+        "locked": "another program has the file open; close it and try again",
         "password": "check user and password (PGPASSWORD or ~/.pgpass keep it out of the command line)",
         "does not exist": "create the database first (createdb)",
         "no space left": "make room on the disk of the database server and run again",

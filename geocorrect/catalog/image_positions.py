@@ -1,4 +1,4 @@
-"""What the planning of a run reads: photos as columns, in pieces; whole photos only of those that are due."""
+"""Photos for the planning of a run: as columns, in pieces; whole photos only of those that are due."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ Float = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class ImagePositions:
-    """N photos in the order of their fid, and the newest result of each under one configuration.
-
-    fid (N,) int64; lon_deg, lat_deg (N,) reported, nan when unknown; heading_deg (N,) the best reported heading, nan
-    when unknown; content_hash (N,) text; input_hash (N,) text of the newest result, None where there is none or where
-    it is older than such hashes; run_fid (N,) int64 of the newest result, -1 where there is none.
-    """
+    """N photos in the order of their fid, and the newest result of each under one configuration."""
 
     fid: NDArray[np.int64]
+    """(N,)"""
     lon_deg: Float
+    """(N,) reported, like lat_deg; nan when unknown."""
     lat_deg: Float
     heading_deg: Float
+    """(N,) the best reported heading, nan when unknown."""
     content_hash: tuple[str, ...]
     input_hash: tuple[str | None, ...]
+    """Of the newest result; None where there is none or where it is older than such hashes."""
     run_fid: NDArray[np.int64]
+    """(N,) of the newest result, -1 where there is none."""
 
     def __len__(self) -> int:
         return len(self.fid)
@@ -41,22 +41,23 @@ class ImagePositions:
 
 @dataclass(frozen=True)
 class StoredImage:
-    """A photo with its integer key and the hash of everything that a result takes from it."""
+    """A photo with its integer key."""
 
     fid: int
     image: Image
     content_hash: str
+    """Of everything that a result takes from the photo."""
 
 
 def best_heading_deg(quality: str, reported_deg: Any, computed_deg: Any) -> float:
-    """The provider's reconstructed heading where it is a reconstruction, else the compass (MAPILLARY §5.2)."""
+    """The provider's computed heading where it is reconstructed, else the compass (docs/mapillary_api.md)."""
     if quality == MetadataQuality.SFM.value and computed_deg is not None and np.isfinite(computed_deg):
         return float(computed_deg)
     return float("nan") if reported_deg is None else float(reported_deg)
 
 
-def read_image_sites(connection: Connection, config_key: str, after_fid: int, count: int) -> ImagePositions:
-    """The next `count` photos after a fid; `correction` is asked by its key, once per photo."""
+def read_image_positions(connection: Connection, config_key: str, after_fid: int, count: int) -> ImagePositions:
+    """The next `count` photos after a fid; `correction` is looked up by its key, once per photo."""
     image, result, run = schema.image.c, schema.correction.c, schema.run.c
     newest = (
         select(func.max(result.fid))
@@ -85,7 +86,6 @@ def read_image_sites(connection: Connection, config_key: str, after_fid: int, co
 
 def read_stored_images(connection: Connection, fids: Sequence[int]) -> dict[int, StoredImage]:
     """Whole photos by fid; unknown fids are left out."""
-    if not fids:
-        return {}
-    rows = connection.execute(select(schema.image).where(among(connection, schema.image.c.fid, list(fids)))).mappings()
+    wanted = among(connection.dialect.name, schema.image.c.fid, fids)
+    rows = connection.execute(select(schema.image).where(wanted)).mappings()
     return {row["fid"]: StoredImage(row["fid"], image_from(dict(row)), row["content_hash"]) for row in rows}

@@ -1,49 +1,47 @@
 """One writer per scene: an advisory lock of the server, or a locked file beside a GeoPackage.
 
 Both are released by the operating system or the server when the holder dies, however it dies. A file's lock is free at
-once; a server's, too, unless the holder's machine or network vanished without a word: then within a minute, because the
-server asks after a silent holder (`ASK_AFTER`).
+once; a server's, too, unless the holder's machine or network vanished silently: then within a minute, because the
+server probes a silent holder (`PROBE_SILENT_HOLDER`).
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, ResourceClosedError
+from tenacity import Retrying, retry_if_result, stop_after_attempt, wait_fixed
 
 from geocorrect.catalog.connect import connected, describe, translated_errors
 from geocorrect.errors import OutputError, SceneBusyError
+from geocorrect.io.file_lock import RETRY_INTERVAL_S, FileLockedError, lock_holder, locked_file
 
 ADVISORY_KEY = 0x67656F636F727231
 """The bytes of "geocorr1": the key of the advisory lock, one per database (a database is a scene)."""
-
-
-ASK_AFTER = {"tcp_keepalives_idle": 30, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}
-"""Seconds of silence after which the server asks whether the holder's machine is there, how often, how many times."""
-GLANCE_S = 0.05
-GLANCES = 6
-"""Somebody who looks at a lock file (`holder_of`) has it for a moment, and a server needs a moment to notice that a
-holder was killed; a run looks again before it gives up."""
+PROBE_SILENT_HOLDER = {"tcp_keepalives_idle": 30, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}
+"""Seconds of silence before the server probes whether the holder's machine is there, between probes, and how many."""
+ATTEMPTS = 6
+"""`holder_of` locks a file for a moment, and a server needs a moment to notice that a holder was killed; a run tries
+again before it gives up."""
 SINCE = "%Y-%m-%d %H:%M:%S UTC"
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a scene: process and machine as the holder gave them, and since when (None: it did not say)."""
+    """Who has locked a scene."""
 
     who: str
+    """Process and machine as the holder gave them."""
     since: datetime | None
+    """None: it did not say."""
 
     def __str__(self) -> str:
         return self.who if self.since is None else f"{self.who} since {self.since.astimezone(UTC):{SINCE}}"
@@ -53,58 +51,65 @@ UNKNOWN = Holder("a run that has just started or ended", None)
 
 
 class SceneLock:
-    """A scene that is held. A lock on a file cannot be lost while its holder lives."""
+    """A scene that is locked. The lock on a file cannot be lost while its holder lives."""
 
-    def keep(self) -> None:
-        """Take the scene again when a restarted server has let it go; SceneBusyError when somebody else has it now."""
+    def refresh(self) -> None:
+        """Lock the scene again when a restarted server has dropped the lock; SceneBusyError when another run has it."""
+
+    def release(self) -> None:
+        """Unlock the scene."""
 
 
 @contextmanager
 def lock_scene(engine: Engine) -> Iterator[SceneLock]:
-    """Hold the scene for the length of the block; SceneBusyError names who holds it, and since when."""
-    if engine.dialect.name == "postgresql":
-        hold = _ServerHold(engine)
-        try:
-            yield hold
-        finally:
-            hold.release()
-    else:
-        with _locked_file(engine):
-            yield SceneLock()
+    """Lock the scene for the length of the block; SceneBusyError names who has locked it, and since when."""
+    with ExitStack() as stack:
+        if engine.dialect.name == "postgresql":
+            lock: SceneLock = _ServerLock(engine)
+        else:
+            lock = SceneLock()
+            own = {"process": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).strftime(SINCE)}
+            path = _lock_path(engine)
+            try:
+                stack.enter_context(locked_file(path, json.dumps(own), ATTEMPTS))
+            except FileLockedError as error:
+                raise _busy(engine, _file_holder(error.content)) from None
+            except OSError as error:
+                raise OutputError(f"{path}: the lock file cannot be written ({error.strerror})") from None
+        stack.callback(lock.release)
+        yield lock
 
 
-class _ServerHold(SceneLock):
+class _ServerLock(SceneLock):
     """A session-level advisory lock on a connection of its own; the server drops it with the connection."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._session_id = 0
         with translated_errors(engine):
-            # Not `connected`: nobody has told yet that the address is right, so nothing is waited for.
+            # Not `connected`: the address may still be wrong, so a server that is away is not waited for.
             connection = engine.connect()
-        self._connection = self._taken(connection)
+        self._connection = self._locked(connection)
 
-    def keep(self) -> None:
-        """See `SceneLock.keep`."""
+    def refresh(self) -> None:
+        """See `SceneLock.refresh`."""
         try:
             self._connection.execute(text("select 1"))
         except (DBAPIError, ResourceClosedError):
             self.release()
-            self._connection = self._taken(connected(self._engine))
+            self._connection = self._locked(connected(self._engine))
 
     def release(self) -> None:
-        """Let the scene go."""
+        """See `SceneLock.release`."""
         _end(self._connection)
 
-    def _taken(self, connection: Connection) -> Connection:
-        engine = self._engine
+    def _locked(self, connection: Connection) -> Connection:
         try:
             connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-            with translated_errors(engine):
+            with translated_errors(self._engine):
                 self._introduce(connection)
                 if not _try_lock(connection):
-                    holder = _server_holder(connection) or UNKNOWN
-                    raise SceneBusyError(f"{describe(engine)} is held by {holder}; try again later")
+                    raise _busy(self._engine, _server_holder(connection) or UNKNOWN)
                 self._session_id = connection.execute(text("select pg_backend_pid()")).scalar_one()
                 return connection
         except BaseException:
@@ -112,10 +117,10 @@ class _ServerHold(SceneLock):
             raise
 
     def _introduce(self, connection: Connection) -> None:
-        """Say who we are, and end our own session of before if the server still takes it for alive."""
-        for name, value in {**ASK_AFTER, "application_name": _short_name()}.items():
+        """Name this session, and end the earlier one of this lock if the server still believes it alive."""
+        for name, value in {**PROBE_SILENT_HOLDER, "application_name": _short_name()}.items():
             connection.execute(text("select set_config(:name, :value, false)"), {"name": name, "value": str(value)})
-        # After a broken network the server may hold on to the session that we have lost, and with it to the scene.
+        # After a broken network the server may keep the session that we have lost, and with it the lock.
         end = text(
             "select pg_terminate_backend(pid) from pg_stat_activity "
             "where pid = :lost and application_name = :who and usename = current_user"
@@ -124,13 +129,14 @@ class _ServerHold(SceneLock):
 
 
 def _try_lock(connection: Connection) -> bool:
+    attempts = Retrying(
+        retry=retry_if_result(lambda locked: not locked),
+        stop=stop_after_attempt(ATTEMPTS),
+        wait=wait_fixed(RETRY_INTERVAL_S),
+        retry_error_callback=lambda _: False,
+    )
     lock = text("select pg_try_advisory_lock(:key)")
-    for glance in range(GLANCES):
-        if glance:
-            time.sleep(GLANCE_S)
-        if connection.execute(lock, {"key": ADVISORY_KEY}).scalar_one():
-            return True
-    return False
+    return bool(attempts(lambda: connection.execute(lock, {"key": ADVISORY_KEY}).scalar_one()))
 
 
 def _end(connection: Connection) -> None:
@@ -141,20 +147,12 @@ def _end(connection: Connection) -> None:
 
 
 def holder_of(engine: Engine) -> Holder | None:
-    """Who holds the scene now, None when nobody does."""
+    """Who has locked the scene now, None when it is free."""
     if engine.dialect.name == "postgresql":
         with translated_errors(engine), engine.connect() as connection:
             return _server_holder(connection)
-    try:
-        file = _lock_path(engine).open("r+", encoding="utf-8")
-    except OSError:
-        return None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return _file_holder(file)
-    return None
+    content = lock_holder(_lock_path(engine))
+    return None if content is None else _file_holder(content)
 
 
 def _server_holder(connection: Connection) -> Holder | None:
@@ -164,7 +162,7 @@ def _server_holder(connection: Connection) -> Holder | None:
         "and ((l.classid::bigint << 32) | l.objid::bigint) = :key"
     )
     row = connection.execute(query, {"key": ADVISORY_KEY}).first()
-    # The server tells the start of another user's session only to members of pg_read_all_stats.
+    # The server shows the start of another user's session only to members of pg_read_all_stats.
     return None if row is None else Holder(row[0] or f"database user {row[1]}", row[2])
 
 
@@ -173,46 +171,17 @@ def _lock_path(engine: Engine) -> Path:
     return Path(f"{Path(str(engine.url.database)).resolve()}.lock")
 
 
-@contextmanager
-def _locked_file(engine: Engine) -> Iterator[None]:
-    path = _lock_path(engine)
+def _file_holder(content: str) -> Holder:
     try:
-        file = path.open("a+", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{path}: the lock file cannot be written ({error.strerror})") from None
-    with file:
-        if not _lock(file):
-            raise SceneBusyError(f"{describe(engine)} is held by {_file_holder(file)}; try again later")
-        file.seek(0)
-        file.truncate()
-        json.dump(_who(), file)
-        file.flush()
-        yield
-
-
-def _lock(file: IO[str]) -> bool:
-    for _ in range(GLANCES):
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(GLANCE_S)
-        else:
-            return True
-    return False
-
-
-def _file_holder(file: IO[str]) -> Holder:
-    file.seek(0)
-    try:
-        who = json.loads(file.read())
+        who = json.loads(content)
         since = datetime.strptime(who["since"], SINCE).replace(tzinfo=UTC)
         return Holder(f"process {who['process']} on {who['host']}", since)
     except (ValueError, KeyError, TypeError):
         return UNKNOWN
 
 
-def _who() -> dict[str, Any]:
-    return {"process": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).strftime(SINCE)}
+def _busy(engine: Engine, holder: Holder) -> SceneBusyError:
+    return SceneBusyError(f"{describe(engine)} is held by {holder}; try again later")
 
 
 def _short_name() -> str:

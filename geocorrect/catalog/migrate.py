@@ -1,7 +1,7 @@
 """Brings a catalog's schema up to date: Alembic for the tables, then the views, in one transaction.
 
-The migrations lie inside the package in an installed wheel and at the top of a checkout. A catalog that is up to date
-is only looked at: views that are made anew lose their rights for a moment and make everybody wait who reads them.
+The migrations are inside the package in an installed wheel and at the top of a checkout. A catalog that is up to date
+is only read: views that are made anew lose their rights for a moment, and their readers must wait.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, insert, select, text, update
 
+from geocorrect.catalog import ddl
 from geocorrect.catalog.connect import catalog_path, describe, engine_for, make_postgis, translated_errors
 from geocorrect.catalog.geopackage.database import broken_rtrees, repair_rtrees, settle
 from geocorrect.catalog.literal_sql import run_sql
@@ -21,7 +22,7 @@ from geocorrect.catalog.schema import REVISION, VERSION_TABLE, reason
 from geocorrect.catalog.views.qml import STYLED, qml
 from geocorrect.catalog.views.styles import write_styles
 from geocorrect.catalog.views.views import missing_views, replace_views, views_text
-from geocorrect.errors import REASON_TEXT, DatabaseError
+from geocorrect.errors import DatabaseError, Reason
 
 LOCK_TIMEOUT_MS = 5000
 _UPGRADE_KEY = 0x67656F636F727575
@@ -29,7 +30,7 @@ _UPGRADE_KEY = 0x67656F636F727575
 
 
 def migrations_folder() -> Path:
-    """The folder of the Alembic environment; DatabaseError when the installation lacks it."""
+    """The folder of the Alembic environment; DatabaseError when it is not installed."""
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "migrations", package.parent / "migrations"):
         if (folder / "env.py").is_file():
@@ -40,7 +41,7 @@ def migrations_folder() -> Path:
 
 
 def current_revision(connection: Connection) -> str | None:
-    """The schema revision of a database, None when it holds no catalog."""
+    """The schema revision of a database, None when there is no catalog in it."""
     if connection.dialect.name == "sqlite":
         known = text("select 1 from sqlite_master where name = :name")
     else:
@@ -72,7 +73,7 @@ def require_current(engine: Engine) -> None:
         raise DatabaseError(f"{describe(engine)} is not a geocorrect catalog; create one with `geocorrect init`")
     if found != REVISION:
         _refuse_revision(engine, found)
-    # A result with a reason that the database does not know would only be refused in the middle of a run.
+    # Otherwise a result with a new reason would be refused in the middle of a run.
     if unknown:
         raise DatabaseError(
             f"{describe(engine)} does not know the reason {', '.join(unknown)} yet; run `geocorrect db upgrade`"
@@ -81,11 +82,11 @@ def require_current(engine: Engine) -> None:
 
 def _unknown_reasons(connection: Connection) -> list[str]:
     known = set(connection.execute(select(reason.c.reason)).scalars())
-    return sorted({code.value for code in REASON_TEXT} - known)
+    return sorted({code.value for code in Reason} - known)
 
 
 def upgrade(engine: Engine) -> None:
-    """Bring the catalog to the schema of this version: tables, views, styles, list of reasons, rights. All or nothing.
+    """Bring all of the catalog to this version, or nothing: tables, comments, views, styles, reasons, rights.
 
     One that has them all is only read, so that everybody who may work with it may call this.
     """
@@ -104,9 +105,10 @@ def upgrade(engine: Engine) -> None:
 @cache
 def made_from(dialect_name: str) -> str:
     """Hash of everything that an upgrade makes anew."""
+    comments = ddl.comment_statements() if dialect_name == "postgresql" else []
     styles = [(layer, qml(layer)) for layer in STYLED]
-    reasons = [(code.value, meaning) for code, meaning in REASON_TEXT.items()]
-    return hashlib.sha256(repr((views_text(dialect_name), styles, reasons)).encode()).hexdigest()
+    reasons = [(code.value, code.text) for code in Reason]
+    return hashlib.sha256(repr((views_text(dialect_name), comments, styles, reasons)).encode()).hexdigest()
 
 
 def upgrade_is_due(engine: Engine) -> bool:
@@ -119,7 +121,7 @@ def upgrade_is_due(engine: Engine) -> bool:
             _refuse_revision(engine, found, owned=False)
         if found < REVISION:
             return True
-        # Whoever does not own the views cannot make them anew, and need not: they are the owner's.
+        # Only the owner of the views can make them anew.
         return owns_catalog(connection) and (
             connection.execute(text(f"select made_from from {VERSION_TABLE}")).scalar()
             != made_from(connection.dialect.name)
@@ -132,7 +134,7 @@ def upgrade_is_due(engine: Engine) -> bool:
 def _make_all(engine: Engine, connection: Connection) -> None:
     on_server = connection.dialect.name == "postgresql"
     if on_server:
-        # Whoever asks for a table meanwhile waits behind us: rather none of us waits for long.
+        # Others who want a table meanwhile queue behind this transaction, so it must not wait for long itself.
         run_sql(connection, f"set local lock_timeout = {LOCK_TIMEOUT_MS}")
         run_sql(connection, f"select pg_advisory_xact_lock({_UPGRADE_KEY})")
     found = current_revision(connection)
@@ -142,6 +144,8 @@ def _make_all(engine: Engine, connection: Connection) -> None:
     replace_views(connection, only_drop=True)
     if found != REVISION:
         _run_alembic(connection)
+    for statement in ddl.comment_statements() if on_server else ():
+        run_sql(connection, statement)
     replace_views(connection)
     if not on_server:
         repair_rtrees(connection)
@@ -167,11 +171,11 @@ def _run_alembic(connection: Connection) -> None:
 
 def _synchronise_reasons(connection: Connection) -> None:
     known = {row.reason: row.meaning for row in connection.execute(select(reason.c.reason, reason.c.meaning))}
-    for code, meaning in REASON_TEXT.items():
+    for code in Reason:
         if code.value not in known:
-            connection.execute(insert(reason).values(reason=code.value, meaning=meaning))
-        elif known[code.value] != meaning:
-            connection.execute(update(reason).where(reason.c.reason == code.value).values(meaning=meaning))
+            connection.execute(insert(reason).values(reason=code.value, meaning=code.text))
+        elif known[code.value] != code.text:
+            connection.execute(update(reason).where(reason.c.reason == code.value).values(meaning=code.text))
 
 
 def _refuse_revision(engine: Engine, found: str, *, owned: bool = True) -> None:

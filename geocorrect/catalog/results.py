@@ -1,4 +1,4 @@
-"""Reading results and runs, and taking results out of force; `recording` stores them."""
+"""Reading results and runs, and retracting results; `rows.write_results` stores them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from geocorrect.catalog.area import results_within
 from geocorrect.catalog.bulk import among
 from geocorrect.catalog.rows.codec import Row
 from geocorrect.catalog.rows.result_rows import result_from
-from geocorrect.catalog.run import ResultFilter, StoredResult, StoredRun
+from geocorrect.catalog.run import NUMBERS, ResultFilter, StoredResult, StoredRun
 from geocorrect.errors import DatabaseError, Reason, Status
 from geocorrect.records import NAN, Attribution, Result
 
 # The view of this name has the columns of `correction`, and run_key.
-_IN_FORCE = table(
+_ACTIVE = table(
     "current_result", *[sql_column(c.name, c.type) for c in schema.correction.c], sql_column("run_key", schema.ID)
 )
 _EVERYTHING = (
@@ -48,19 +48,8 @@ def run_fid(connection: Connection, run_key: str) -> int:
     return int(fid)
 
 
-def due_image_ids(connection: Connection, run_key: str) -> list[str]:
-    """Images without a result in this run; sorted."""
-    image, correction, run = schema.image.c, schema.correction.c, schema.run.c
-    done = (
-        select(1)
-        .select_from(schema.correction.join(schema.run, run.fid == correction.run_id))
-        .where(run.run_key == run_key, correction.image_id == image.image_id)
-    )
-    return list(connection.execute(select(image.image_id).where(~exists(done)).order_by(image.image_id)).scalars())
-
-
 def require_active_run(connection: Connection, run_key: str) -> None:
-    """DatabaseError, with the remedy, when a run or one that it rests on was rolled back."""
+    """DatabaseError, with the remedy, when a run or one that it depends on was rolled back."""
     fid, run = run_fid(connection, run_key), schema.run.c
     if connection.execute(select(ACTIVE_RUN.c.fid).where(ACTIVE_RUN.c.fid == fid)).first():
         return
@@ -68,7 +57,9 @@ def require_active_run(connection: Connection, run_key: str) -> None:
         select(run.rolled_back_at, run.rolled_back_because).where(run.fid == fid)
     ).one()
     if instant is None:
-        raise DatabaseError(f"run {run_key[:12]} rests on a run that was rolled back; `geocorrect db runs` shows which")
+        raise DatabaseError(
+            f"run {run_key[:12]} depends on a run that was rolled back; `geocorrect db runs` shows which"
+        )
     raise DatabaseError(
         f"run {run_key[:12]} was rolled back ({because or 'no reason given'}); bring it back with "
         f"`geocorrect db restore {run_key[:12]}`"
@@ -88,13 +79,6 @@ def newest_run(connection: Connection, config_key: str) -> tuple[int, StoredRun]
     query = select(run.fid, *columns).where(run.config_key == config_key).order_by(run.fid.desc()).limit(1)
     row = connection.execute(query).mappings().first()
     return None if row is None else (row["fid"], StoredRun(**{c.name: row[c.name] for c in columns}))
-
-
-def count_since(connection: Connection, run_key: str, moment: datetime) -> int:
-    """Results of the run that were stored at or after the moment."""
-    c, run = schema.correction.c, schema.run.c
-    query = select(func.count()).select_from(schema.correction.join(schema.run, run.fid == c.run_id))
-    return int(connection.execute(query.where(run.run_key == run_key, c.recorded_at >= moment)).scalar_one())
 
 
 def read_results(connection: Connection, wanted: ResultFilter) -> Iterator[StoredResult]:
@@ -121,16 +105,16 @@ def result_query(wanted: ResultFilter, dialect_name: str) -> Select[Any]:
         i.lon_deg.label("reported_lon_deg"), i.lat_deg.label("reported_lat_deg"),
         i.heading_deg.label("reported_heading_deg"),
     ]  # fmt: skip
-    # As text: parsed only when the complete record is asked for.
+    # As text: parsed only when the complete record is needed.
     evidence = cast(c.evidence, Text).label("evidence")
     columns = [x for x in c if x.name not in ("geom", "evidence")]
     return filtered([*columns, evidence, *image_columns, place_lon, place_lat], wanted, dialect_name)
 
 
 def source_of(wanted: ResultFilter) -> FromClause:
-    """Where wanted results stand: columns of `correction` and run_key."""
-    if wanted.in_force:
-        return _IN_FORCE
+    """Where wanted results are: columns of `correction` and run_key."""
+    if wanted.active:
+        return _ACTIVE
     return _EVERYTHING if wanted.withdrawn else _NOT_WITHDRAWN
 
 
@@ -152,11 +136,11 @@ def filtered(columns: Sequence[Any], wanted: ResultFilter, dialect_name: str) ->
 
 
 def read_sequence_lags(connection: Connection) -> dict[str, float]:
-    """Time lag by sequence: what the sequence as a whole found, else what the offsets of its photos tell."""
+    """Time lag by sequence: what the sequence as a whole found, else what the offsets of its photos show."""
     lags: dict[str, float] = {}
     for view in ("sequence_bias", "current_sequence_finding"):
-        told = table(view, sql_column("sequence_id"), sql_column("lag_s"))
-        rows = connection.execute(select(told.c.sequence_id, told.c.lag_s).where(told.c.lag_s.is_not(None))).all()
+        c = table(view, sql_column("sequence_id"), sql_column("lag_s")).c
+        rows = connection.execute(select(c.sequence_id, c.lag_s).where(c.lag_s.is_not(None)))
         lags |= {str(name): float(lag_s) for name, lag_s in rows}
     return lags
 
@@ -167,12 +151,6 @@ def read_licences(connection: Connection, wanted: ResultFilter) -> list[str]:
     return sorted(connection.execute(query).scalars())
 
 
-_NUMBERS = (
-    "lon_deg", "lat_deg", "height_m", "heading_deg", "pitch_deg", "roll_deg", "expected_error_m",
-    "expected_heading_error_deg", "semi_major_m", "semi_minor_m", "ellipse_azimuth_deg", "displacement_m",
-    "displacement_east_m", "displacement_north_m", "heading_change_deg", "reported_lon_deg", "reported_lat_deg",
-    "reported_heading_deg", "median_residual_px",
-)  # fmt: skip
 _PLAIN = (
     "fid", "run_key", "recorded_at", "image_id", "detail", "sequence_id", "captured_at", "matcher", "depth",
     "depth_is_oracle", "scale_source", "n_anchors", "n_inliers", "input_hash",
@@ -183,7 +161,7 @@ _REASONS = {reason.value: reason for reason in Reason}
 
 def _stored(row: Row) -> StoredResult:
     values: Row = {name: row[name] for name in _PLAIN}
-    values |= {name: NAN if row[name] is None else row[name] for name in _NUMBERS}
+    values |= {name: NAN if row[name] is None else row[name] for name in NUMBERS}
     return StoredResult(
         **values,
         status=_STATUSES[row["status"]],
@@ -199,12 +177,12 @@ def _complete(row: Row) -> Result:
 
 
 def count_by(connection: Connection, name: str, run_key: str | None) -> dict[str, int]:
-    """Number of results by a column (status, reason): of one run, or of everything in force."""
+    """Number of results by a column (status, reason): of one run, or of all active results."""
     c = schema.correction.c
     column = c[name]
     query = select(column, func.count()).where(column.is_not(None)).group_by(column).order_by(column)
     if run_key is None:
-        query = query.join(_IN_FORCE, _IN_FORCE.c.fid == c.fid)
+        query = query.join(_ACTIVE, _ACTIVE.c.fid == c.fid)
     else:
         query = query.join(schema.run, schema.run.c.fid == c.run_id).where(schema.run.c.run_key == run_key)
     return {str(value): int(count) for value, count in connection.execute(query)}
@@ -213,16 +191,16 @@ def count_by(connection: Connection, name: str, run_key: str | None) -> dict[str
 def retract_results(
     connection: Connection, image_ids: Sequence[str], because: str, now: datetime, run_key: str | None
 ) -> int:
-    """Take the results in force of some images (or their results of one run) out of force; returns how many."""
+    """Retract the active results of some images (or their results of one run); returns how many."""
+    if not image_ids:
+        return 0
     c = schema.correction.c
     query = select(c.fid).where(c.fid.not_in(select(schema.retraction.c.correction_id)))
     if run_key is None:
-        query = query.join(_IN_FORCE, _IN_FORCE.c.fid == c.fid)
+        query = query.join(_ACTIVE, _ACTIVE.c.fid == c.fid)
     else:
         query = query.where(c.run_id == run_fid(connection, run_key))
-    if not image_ids:
-        return 0
-    fids = connection.execute(query.where(among(connection, c.image_id, sorted(set(image_ids))))).scalars()
+    fids = connection.execute(query.where(among(connection.dialect.name, c.image_id, sorted(set(image_ids))))).scalars()
     rows = [{"correction_id": fid, "retracted_at": now, "because": because} for fid in fids]
     if rows:
         connection.execute(insert(schema.retraction), rows)

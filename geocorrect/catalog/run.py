@@ -1,9 +1,9 @@
-"""What identifies a run, what a stored result looks like, and how results are asked for."""
+"""Runs, stored results, and the filter that selects results."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -16,24 +16,24 @@ from geocorrect.records import NAN, Attribution, Result
 
 @dataclass(frozen=True)
 class RunManifest:
-    """A configuration that computes results.
-
-    config_key: hash of everything that changes a result whatever photo and anchors are: settings, code, weights.
-    run_key: names the results of one generation of it; a new generation begins when a photo that has a result gets
-    another one, because it or its anchors changed, so that a result is never replaced. n_due: photos due at the start.
-    config: the resolved configuration as plain JSON values, without secrets. started_at: timezone-aware.
-    """
+    """A configuration that computes results."""
 
     run_key: str
+    """Names the results of one generation of the configuration. A new generation begins when a photo that has a result
+    gets another one, because it or its anchors changed, so that a result is never replaced."""
     started_at: datetime
+    """Timezone-aware."""
     config: Mapping[str, Any] = field(default_factory=dict)
+    """The resolved configuration as plain JSON values, without secrets."""
     code_version: str = ""
     matcher: str = ""
     depth: str = ""
     alignment_version: str = ""
     config_key: str | None = None
+    """Hash of everything that changes a result whatever photo and anchors are: settings, code, weights."""
     generation: int = 1
     n_due: int | None = None
+    """Photos due at the start."""
 
     def __post_init__(self) -> None:
         if not self.run_key:
@@ -44,10 +44,7 @@ class RunManifest:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run as the catalog knows it. duration_s adds up all finished starts; n_due is of the latest start.
-
-    config_key, generation and n_due are None for runs of before schema 0002.
-    """
+    """A run in the catalog."""
 
     run_key: str
     started_at: datetime
@@ -55,6 +52,7 @@ class StoredRun:
     finished_at: datetime | None
     n_starts: int
     duration_s: float
+    """Sum of all finished starts."""
     config: Mapping[str, Any]
     code_version: str
     matcher: str
@@ -63,19 +61,15 @@ class StoredRun:
     rolled_back_at: datetime | None
     rolled_back_because: str | None
     config_key: str | None = None
+    """None, like generation and n_due, for runs of before schema 0002."""
     generation: int | None = None
     n_due: int | None = None
+    """Photos due at the latest start."""
 
 
 @dataclass(frozen=True)
 class StoredResult:
-    """A result with its place on the map and what its photo's provider says; nan where unknown.
-
-    lon_deg, lat_deg, height_m: corrected camera centre (WGS84, ellipsoidal height), nan for a rejection. semi axes and
-    azimuth: horizontal 95 % error ellipse. displacement_*: corrected minus reported position. input_hash: of photo and
-    candidate anchors that it rests on, None for results of before schema 0002. `result` is the complete record, made
-    when asked for: exports of a million rows need only the plain values.
-    """
+    """A result with its place on the map and the provider's attributes of its photo; nan where unknown."""
 
     fid: int
     run_key: str
@@ -88,18 +82,23 @@ class StoredResult:
     captured_at: datetime | None
     attribution: Attribution
     make_result: Callable[[], Result] = field(repr=False, compare=False)
+    """Makes `result` when it is needed: exports of a million rows need only the plain values."""
     lon_deg: float = NAN
+    """Corrected camera centre, WGS84; nan for a rejection."""
     lat_deg: float = NAN
     height_m: float = NAN
+    """Of the corrected camera centre above the ellipsoid."""
     heading_deg: float = NAN
     pitch_deg: float = NAN
     roll_deg: float = NAN
     expected_error_m: float = NAN
     expected_heading_error_deg: float = NAN
     semi_major_m: float = NAN
+    """Of the horizontal 95 % error ellipse, like semi_minor_m and ellipse_azimuth_deg."""
     semi_minor_m: float = NAN
     ellipse_azimuth_deg: float = NAN
     displacement_m: float = NAN
+    """Corrected minus reported position, like displacement_east_m and displacement_north_m."""
     displacement_east_m: float = NAN
     displacement_north_m: float = NAN
     heading_change_deg: float = NAN
@@ -114,6 +113,7 @@ class StoredResult:
     n_inliers: int = 0
     median_residual_px: float = NAN
     input_hash: str | None = None
+    """Of photo and candidate anchors that the result depends on; None for results of before schema 0002."""
 
     @cached_property
     def result(self) -> Result:
@@ -121,26 +121,27 @@ class StoredResult:
         return self.make_result()
 
 
+NUMBERS = tuple(f.name for f in fields(StoredResult) if f.default is NAN)
+"""Attributes of StoredResult that are numbers with a unit."""
 Box = tuple[float, float, float, float]
+"""West, south, east and north in degrees; west > east when the box crosses the antimeridian."""
 
 
 @dataclass(frozen=True)
 class ResultFilter:
-    """Which results; every condition that is given must hold.
-
-    area: (west, south, east, north) in degrees, west > east when it crosses the antimeridian, or a shapely polygon in
-    lon/lat; compared with the corrected position, for rejections with the reported one. since: recorded at or after.
-    max_expected_error_m: predicted 68 % horizontal error at most this. in_force: only the newest result of each photo
-    that is neither retracted nor rolled back; else everything ever stored, without what was taken back unless
-    withdrawn.
-    """
+    """Which results; every condition that is given must be met."""
 
     area: Box | BaseGeometry | None = None
+    """A box, or a polygon in lon/lat; compared with the corrected position, for rejections with the reported one."""
     run_key: str | None = None
     status: tuple[Status, ...] = ()
     since: datetime | None = None
+    """Recorded at or after."""
     max_expected_error_m: float | None = None
+    """Upper limit of the predicted 68 % horizontal error."""
     image_ids: Sequence[str] | None = None
     sequence_id: str | None = None
-    in_force: bool = True
+    active: bool = True
+    """Only the newest result of each photo that is neither retracted nor rolled back; else everything ever stored."""
     withdrawn: bool = True
+    """Where not only active results are wanted: also those that were retracted or rolled back."""

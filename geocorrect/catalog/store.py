@@ -1,23 +1,30 @@
-"""Catalog: the reads and writes that the pipeline needs, in its own words; PostGIS or GeoPackage behind it."""
+"""Catalog: the reads and writes that the pipeline needs, on PostGIS or GeoPackage."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, func, insert, select, update
 
-from geocorrect.catalog import image_positions as sites
+from geocorrect.catalog import image_positions as positions
 from geocorrect.catalog import migrate, results, schema
-from geocorrect.catalog.connect import connected, describe, engine_for, translated_errors, with_retries
+from geocorrect.catalog.connect import (
+    connected,
+    describe,
+    engine_for,
+    translated_errors,
+    with_retries,
+    write_with_retries,
+)
 from geocorrect.catalog.image_positions import ImagePositions, StoredImage
 from geocorrect.catalog.lock import Holder, holder_of
 from geocorrect.catalog.rows import references
-from geocorrect.catalog.rows import write_results as recording
 from geocorrect.catalog.rows.codec import checked_texts
 from geocorrect.catalog.rows.result_table import ResultTable, read_tables
+from geocorrect.catalog.rows.write_results import ResultInputs, write_results
 from geocorrect.catalog.run import Box, ResultFilter, RunManifest, StoredResult, StoredRun
 from geocorrect.errors import DatabaseError
 from geocorrect.geometry.frame import Frame
@@ -33,21 +40,26 @@ def _utc_now() -> datetime:
 class Catalog:
     """One scene: a frame, its anchors, the photos, the runs and their results.
 
-    Every method is one transaction. Reads see only complete writes; a repeated write changes nothing, so a server that
-    restarts is waited for and the transaction is done again. Errors of the database are DatabaseError and name the
-    catalog without its password.
+    Every method is one transaction. Reads see only complete writes; a repeated write changes nothing, so when a server
+    restarts the transaction is repeated. Errors of the database are DatabaseError and name the catalog without its
+    password.
     """
 
     def __init__(self, engine: Engine, clock: Callable[[], datetime] = _utc_now) -> None:
-        self._engine = engine
-        self._clock = clock
+        self._engine, self._clock = engine, clock
 
     @classmethod
     def open(cls, url: str, *, create: bool = False, clock: Callable[[], datetime] = _utc_now) -> Self:
-        """Open a catalog: "postgresql://user@host/database", "gpkg:///abs/path.gpkg", or a path that ends in .gpkg.
+        """Open a catalog.
 
-        create: make tables and views where missing, and bring an older schema up to date; one that is up to date is
-        only read. Else a catalog that is missing, older, newer or not one of ours is a DatabaseError with the remedy.
+        Args:
+            url: "postgresql://user@host/database", "gpkg:///abs/path.gpkg", or a path that ends in .gpkg.
+            create: make tables and views where missing, and bring an older schema up to date; one that is up to date
+                is only read.
+            clock: the present time, timezone-aware.
+
+        Raises:
+            DatabaseError: with the remedy; without `create` also for a catalog that is missing, older or newer.
         """
         engine = engine_for(url, create=create)
         try:
@@ -69,8 +81,13 @@ class Catalog:
         """The SQLAlchemy engine, for exports and checks inside this room and `export`."""
         return self._engine
 
+    @property
+    def clock(self) -> Callable[[], datetime]:
+        """The present time, timezone-aware."""
+        return self._clock
+
     def holder(self) -> Holder | None:
-        """Who works on this scene now (`lock_scene`), None when nobody does."""
+        """Who has locked this scene (`lock_scene`), None when nobody has."""
         return holder_of(self._engine)
 
     def close(self) -> None:
@@ -80,19 +97,15 @@ class Catalog:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
-
-    # --- frame, alignments, anchors, images -------------------------------------------------------------
 
     def frame(self) -> Frame | None:
         """The scene's local ENU frame, None before it is set."""
         return self._read(references.read_frame)
 
     def set_frame(self, frame: Frame) -> None:
-        """Set the scene's frame; DatabaseError when anchors already stand in another one."""
+        """Set the scene's frame; DatabaseError when there are anchors in another one."""
         self._write(lambda c: references.write_frame(c, frame))
 
     def add_alignment(self, alignment: AlignmentRecord) -> str:
@@ -112,11 +125,11 @@ class Catalog:
         return self._read(lambda c: references.read_anchors(c, ids))
 
     def anchor_index(self) -> AnchorIndex:
-        """Where all anchors stand, as arrays."""
+        """Positions of all anchors, as arrays."""
         return self._read(references.read_anchor_index)
 
     def upsert_images(self, images: Iterable[Image]) -> int:
-        """Insert or replace images, keeping what the provider said before; returns how many are new or different."""
+        """Insert or replace images, keeping earlier values of the provider; returns how many are new or different."""
         now = self._clock()
         return self._write(lambda c: references.write_images(c, images, now))
 
@@ -126,11 +139,13 @@ class Catalog:
 
     def image_ids(self) -> list[str]:
         """All image ids, sorted."""
-        return self._read(references.read_image_ids)
+        image_id = schema.image.c.image_id
+        return self._read(lambda c: list(c.execute(select(image_id).order_by(image_id)).scalars()))
 
     def sizes(self) -> tuple[int, int]:
         """How many anchors and images there are."""
-        return self._read(references.read_sizes)
+        anchors, images = (select(func.count()).select_from(table) for table in (schema.anchor, schema.image))
+        return self._read(lambda c: (c.execute(anchors).scalar_one(), c.execute(images).scalar_one()))
 
     def extent(self) -> Box | None:
         """(west, south, east, north) in degrees around all photos and anchors, None when there are none; across the
@@ -140,23 +155,19 @@ class Catalog:
 
     def photo_licences(self) -> list[str]:
         """The licences of all photos, sorted; "" where a photo names none."""
-        return self._read(references.read_photo_licences)
-
-    # --- runs -------------------------------------------------------------------------------------------
+        return self._read(lambda c: sorted(c.execute(select(schema.image.c.licence).distinct()).scalars()))
 
     def begin_run(self, manifest: RunManifest) -> int:
-        """Start or go on with the run of this key; returns its integer key. A run that was rolled back is refused."""
+        """Start or continue the run of this key; returns its integer key. DatabaseError when it was rolled back."""
         return self._write(lambda c: _begin_run(c, manifest))
 
     def pause_run(self, run_key: str, *, duration_s: float) -> None:
-        """Add the seconds that the run took before it was stopped; it stays open, the next one goes on."""
+        """Add the seconds that the run took before it was stopped; it stays open to be continued."""
         self._change_run(run_key, duration_s=schema.run.c.duration_s + duration_s)
 
     def finish_run(self, run_key: str, *, duration_s: float) -> None:
         """Mark the run as complete, adding the seconds it took."""
-        now = self._clock()
-        total = schema.run.c.duration_s + duration_s
-        self._change_run(run_key, finished_at=now, duration_s=total)
+        self._change_run(run_key, finished_at=self._clock(), duration_s=schema.run.c.duration_s + duration_s)
 
     def runs(self) -> list[StoredRun]:
         """All runs, oldest first."""
@@ -171,24 +182,20 @@ class Catalog:
         raise DatabaseError(f"run {beginning!r}: {found}; `geocorrect db runs` lists them")
 
     def require_active_run(self, run_key: str) -> None:
-        """DatabaseError, with the remedy, when the run or one that it rests on was rolled back."""
+        """DatabaseError, with the remedy, when the run or one that it depends on was rolled back."""
         self._read(lambda c: results.require_active_run(c, run_key))
-
-    def images_due(self, run_key: str) -> list[str]:
-        """Sorted ids of the images without a result in this run."""
-        return self._read(lambda c: results.due_image_ids(c, run_key))
 
     def newest_run(self, config_key: str) -> tuple[int, StoredRun] | None:
         """The newest generation of a configuration with its integer key, None when it never ran."""
         return self._read(lambda c: results.newest_run(c, config_key))
 
     def image_positions(self, config_key: str, after_fid: int = 0, count: int = 20_000) -> ImagePositions:
-        """The next photos after an integer key, as columns, with what their newest result under a key rests on."""
-        return self._read(lambda c: sites.read_image_sites(c, config_key, after_fid, count))
+        """The next photos after an integer key, as columns, with the inputs of their newest result under a key."""
+        return self._read(lambda c: positions.read_image_positions(c, config_key, after_fid, count))
 
     def stored_images(self, fids: Sequence[int]) -> dict[int, StoredImage]:
         """Whole photos by integer key; unknown ones are left out."""
-        return self._read(lambda c: sites.read_stored_images(c, fids))
+        return self._read(lambda c: positions.read_stored_images(c, fids))
 
     def record(
         self,
@@ -197,18 +204,23 @@ class Catalog:
         pairs: Sequence[Pair] = (),
         input_hashes: Mapping[str, str] | None = None,
     ) -> None:
-        """Store results of a begun run in one transaction, with what each anchor contributed.
+        """Store results of a begun run in one transaction; a photo that has a result in this run keeps it.
 
-        input_hashes: by image id, of what each result rests on. A photo that has a result in this run keeps it.
+        Args:
+            run_key: the run.
+            found: the results.
+            pairs: what each anchor contributed.
+            input_hashes: by image id, of what each result depends on.
         """
         now, inputs = self._clock(), input_hashes or {}
-        self._write(lambda c: recording.write_results(c, run_key, found, recording.ResultInputs(pairs, inputs), now))
+        self._write(lambda c: write_results(c, run_key, found, ResultInputs(pairs, inputs), now))
 
     def count_since(self, run_key: str, moment: datetime) -> int:
         """Results of the run stored at or after a moment (timezone-aware)."""
-        return self._read(lambda c: results.count_since(c, run_key, moment))
-
-    # --- results ----------------------------------------------------------------------------------------
+        result, run = schema.correction.c, schema.run.c
+        query = select(func.count()).join_from(schema.correction, schema.run, run.fid == result.run_id)
+        query = query.where(run.run_key == run_key, result.recorded_at >= moment)
+        return self._read(lambda c: int(c.execute(query).scalar_one()))
 
     def results(self, wanted: ResultFilter | None = None) -> Iterator[StoredResult]:
         """Stored results, streamed, sorted by image id."""
@@ -225,28 +237,28 @@ class Catalog:
         return self._read(lambda c: results.read_licences(c, wanted or ResultFilter()))
 
     def sequence_lags(self) -> dict[str, float]:
-        """Seconds by which the reported positions of a sequence are behind its photos, where the motion tells them."""
+        """By sequence, seconds by which the reported positions trail the photos, where the motion shows it."""
         return self._read(results.read_sequence_lags)
 
     def current(self, bbox: Box | None = None) -> Iterator[StoredResult]:
-        """Results in force, corrections and rejections; bbox (west, south, east, north) in degrees."""
+        """Active results, corrections and rejections; bbox (west, south, east, north) in degrees."""
         return self.results(ResultFilter(area=bbox))
 
     def counts(self, run_key: str | None = None) -> dict[str, int]:
-        """Number of results by status: of one run, or of everything in force."""
+        """Number of results by status: of one run, or of all active ones."""
         return self._read(lambda c: results.count_by(c, "status", run_key))
 
     def reasons(self, run_key: str | None = None) -> dict[str, int]:
-        """Number of rejections by reason: of one run, or of everything in force."""
+        """Number of rejections by reason: of one run, or of all active ones."""
         return self._read(lambda c: results.count_by(c, "reason", run_key))
 
     def retract(self, image_ids: Sequence[str], because: str, run_key: str | None = None) -> int:
-        """Take results of some images out of force (those in force, or those of one run); returns how many."""
+        """Retract results of some images (the active ones, or those of one run); returns how many."""
         now = self._clock()
         return self._write(lambda c: results.retract_results(c, image_ids, because, now, run_key))
 
     def rollback(self, run_key: str, because: str = "") -> int:
-        """Take all results of a run out of force, so that what was before comes back; returns how many it has."""
+        """Deactivate all results of a run, so that earlier ones become active again; returns how many it has."""
         checked_texts({"because": because}, "rollback")
         return self._change_run(run_key, rolled_back_at=self._clock(), rolled_back_because=because)
 
@@ -254,18 +266,11 @@ class Catalog:
         """Undo `rollback`."""
         return self._change_run(run_key, rolled_back_at=None, rolled_back_because=None)
 
-    # --- inner ------------------------------------------------------------------------------------------
-
     def _read(self, work: Callable[[Connection], T]) -> T:
         return with_retries(self._engine, work)
 
     def _write(self, work: Callable[[Connection], T]) -> T:
-        def transaction(connection: Connection) -> T:
-            writing = connection.execution_options(writes=True)
-            with writing.begin():
-                return work(writing)
-
-        return with_retries(self._engine, transaction)
+        return write_with_retries(self._engine, work)
 
     def _change_run(self, run_key: str, **values: Any) -> int:
         def change(connection: Connection) -> int:
@@ -281,19 +286,8 @@ def _begin_run(connection: Connection, manifest: RunManifest) -> int:
     run = schema.run
     row = connection.execute(select(run).where(run.c.run_key == manifest.run_key)).mappings().first()
     if row is None:
-        values: dict[str, Any] = {
-            "run_key": manifest.run_key,
-            "started_at": manifest.started_at,
-            "last_started_at": manifest.started_at,
-            "config": dict(manifest.config),
-            "code_version": manifest.code_version,
-            "matcher": manifest.matcher,
-            "depth": manifest.depth,
-            "alignment_version": manifest.alignment_version,
-            "config_key": manifest.config_key,
-            "generation": manifest.generation,
-            "n_due": manifest.n_due,
-        }
+        values = {f.name: getattr(manifest, f.name) for f in fields(manifest)}
+        values |= {"last_started_at": manifest.started_at, "config": dict(manifest.config)}
         inserted = connection.execute(insert(run).values(**checked_texts(values, "run")))
         key = inserted.inserted_primary_key
         assert key is not None
@@ -303,11 +297,10 @@ def _begin_run(connection: Connection, manifest: RunManifest) -> int:
             f"run {manifest.run_key[:12]} was rolled back ({row['rolled_back_because'] or 'no reason given'}); bring "
             f"it back with `geocorrect db restore {manifest.run_key[:12]}` or change the configuration"
         )
-    again = {
-        "last_started_at": manifest.started_at,
-        "n_starts": run.c.n_starts + 1,
-        "n_due": manifest.n_due,
-        "finished_at": None,
-    }
-    connection.execute(update(run).where(run.c.fid == row["fid"]).values(**again))
+    change = update(run).where(run.c.fid == row["fid"])
+    connection.execute(
+        change.values(
+            last_started_at=manifest.started_at, n_starts=run.c.n_starts + 1, n_due=manifest.n_due, finished_at=None
+        )
+    )
     return int(row["fid"])

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from geocorrect.anchors.choice import AnchorChoice, AnchorFormat
-from geocorrect.cli.console import held_catalog, invocation, stderr, write_json
+from geocorrect.cli.console import CatalogOption, JsonOption, invocation, locked_catalog, stderr, write_json
 from geocorrect.cli.depth import calibrate, scale
 
 app = typer.Typer(help="Georeferenced reference imagery.", no_args_is_help=True)
@@ -39,9 +39,9 @@ def add(
         float | None, typer.Option(help="Metres from the ellipsoid up to the geoid (48 in Rome).")
     ] = None,
     dataset: Annotated[str, typer.Option(help="table: name of the dataset.")] = "table",
-    catalog: Annotated[str | None, typer.Option("--catalog", help="PATH.gpkg or postgresql://…")] = None,
+    catalog: CatalogOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check everything, store nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Add the images of a dataset with their poses (and scans) as anchors."""
     from geocorrect.anchors.add import add_anchors
@@ -53,7 +53,7 @@ def add(
     if dry_run:
         stderr().print(f"{len(chosen.read()[1])} anchors could be added")
         return
-    with held_catalog(invocation(context).settings(catalog), create=True) as store:
+    with locked_catalog(invocation(context).settings(catalog), create=True) as store:
         added = add_anchors(store, chosen)
     if as_json:
         write_json(added.as_json())

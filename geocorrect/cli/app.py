@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
 
 from geocorrect import __version__
-from geocorrect.cli.console import Invocation, invocation, open_catalog, progress_bar, stderr, write_json
-
-if TYPE_CHECKING:
-    from geocorrect.config import Settings
-    from geocorrect.jobs.correct import RunLimits
+from geocorrect.cli.console import Invocation, JsonOption, LogChoice, invocation, open_catalog, stderr, write_json
 
 app = typer.Typer(
     name="geocorrect",
@@ -23,15 +18,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-
-CatalogOption = Annotated[
-    str | None, typer.Option("--catalog", help="Catalog instead of the configured one: PATH.gpkg or postgresql://…")
-]
-MaxImagesOption = Annotated[int | None, typer.Option(min=1, help="Correct that many images at most.")]
-MaxRuntimeOption = Annotated[
-    str | None, typer.Option("--max-runtime", help="Finish the image at hand after that long: 90s, 30m, 2h.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -54,8 +40,6 @@ def root(
     ] = False,
 ) -> None:
     """Options that come before the command."""
-    from geocorrect.cli.console import LogChoice
-
     context.obj = Invocation(config, LogChoice.parsed(log_level, "json" if log_json else log_format))
 
 
@@ -65,89 +49,27 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing geocorrect.toml.")] = False,
 ) -> None:
     """Write a commented geocorrect.toml to start from, and an empty catalog beside it."""
-    from geocorrect.cli.starter import write_starter
-
     config = write_starter(folder, force=force)
     settings = Invocation(config).settings()
     with open_catalog(settings, create=True):
         stderr().print(f"wrote {config} and {settings.catalog.url}; next: geocorrect anchors add --help")
 
 
-@app.command()
-def correct(
-    context: typer.Context,
-    catalog: CatalogOption = None,
-    max_images: MaxImagesOption = None,
-    max_runtime: MaxRuntimeOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what is due.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Correct every image of the catalog that is due (no result yet, or it or its anchors changed)."""
-    from geocorrect.jobs.correct import RunLimits, correct_due
+def write_starter(folder: Path, *, force: bool = False) -> Path:
+    """Write geocorrect.toml into a folder (created if needed) and return its path; OutputError when it exists."""
+    from geocorrect.errors import OutputError
+    from geocorrect.io.atomic_file import atomic_file
 
-    allowance, settings = RunLimits.of(max_images, max_runtime), invocation(context).settings(catalog)
-    _work("correct", correct_due, settings, allowance, dry_run=dry_run, as_json=as_json)
-
-
-@app.command()
-def run(
-    context: typer.Context,
-    catalog: CatalogOption = None,
-    max_images: MaxImagesOption = None,
-    max_runtime: MaxRuntimeOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be done; store nothing.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """The scheduled job: harvest the configured area, correct what is due, write the configured exports.
-
-    Without [area] in the configuration nothing is harvested; when the harvest fails, what is there is corrected. The
-    exit code is the gravest failure's. --max-runtime counts from the start; the harvest is not interrupted, and what is
-    there at the end is exported.
-    """
-    from geocorrect.jobs.correct import RunLimits
-    from geocorrect.jobs.pipeline import run_pipeline
-
-    allowance, settings = RunLimits.of(max_images, max_runtime), invocation(context).settings(catalog)
-    _work("run", run_pipeline, settings, allowance, dry_run=dry_run, as_json=as_json)
-
-
-def _work(
-    name: str, job: Callable[..., Any], settings: Settings, allowance: RunLimits, *, dry_run: bool, as_json: bool
-) -> NoReturn:
-    """Do a job, hold the scene and be observed meanwhile, say what came of it and leave with its exit code."""
-    from geocorrect.jobs.context import work_session
-    from geocorrect.jobs.observe import observed
-
-    with (
-        observed(settings, name) as observer,
-        open_catalog(settings) as store,
-        work_session(store, allowance.left_s, dry_run=dry_run) as session,
-        progress_bar("correct") as bar,
-    ):
-        if not dry_run:
-            observer.begin()
-        outcome = job(
-            settings, store, allowance=allowance, dry_run=dry_run, on_progress=observer.following(bar), session=session
-        )
-        observer.ended(outcome)
-    if as_json:
-        write_json(outcome.as_json())
-    else:
-        stderr().print(outcome.sentence(), markup=False)
-    raise typer.Exit(outcome.exit_code)
-
-
-@app.command()
-def status(context: typer.Context, catalog: CatalogOption = None, as_json: JsonOption = False) -> None:
-    """Show what the catalog holds: anchors, images, results, reasons of rejections, last runs."""
-    from geocorrect.jobs.status import catalog_status, status_lines
-
-    with open_catalog(invocation(context).settings(catalog)) as store:
-        facts = catalog_status(store)
-    if as_json:
-        write_json(facts)
-    else:
-        stderr().print("\n".join(status_lines(facts)))
+    path = folder / "geocorrect.toml"
+    if path.exists() and not force:
+        raise OutputError(f"{path}: exists already; edit it, or use --force to start over")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
+    with atomic_file(path) as file:
+        file.write(Path(__file__).with_name("starter.toml").read_bytes())
+    return path
 
 
 @app.command()
@@ -156,7 +78,7 @@ def doctor(
     online: Annotated[bool, typer.Option("--online", help="Also ask the imagery service: token, clock.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check configuration, catalog, disk, token, weights, GPU and clock; say how to mend what is wrong."""
+    """Check configuration, catalog, disk, token, weights, GPU and clock; say how to fix what is wrong."""
     from geocorrect.cli.doctor import examine, examine_online, print_findings
 
     findings = (examine_online if online else examine)(invocation(context))
@@ -182,38 +104,33 @@ def config_show(context: typer.Context, as_json: JsonOption = False) -> None:
         typer.echo(f"{key} = {value!r}  # {origin}")
 
 
-def _mount_rooms() -> None:
-    """Each room brings its own commands; their modules import nothing heavy. The order is that of the help."""
-    from geocorrect.cli.anchors import app as anchors_app
-    from geocorrect.cli.catalog import app as db_app
-    from geocorrect.cli.demo import demo
-    from geocorrect.cli.depth import app as depth_app
-    from geocorrect.cli.evaluate import app as evaluate_app
-    from geocorrect.cli.export import export
-    from geocorrect.cli.georeference import georeference
-    from geocorrect.cli.harvest import harvest, import_photos
-    from geocorrect.cli.localize import localize
-    from geocorrect.cli.match import match
-    from geocorrect.cli.models import app as models_app
-    from geocorrect.cli.models import cache_app
-    from geocorrect.cli.report import report
-    from geocorrect.cli.sequences import sequences
+def _mount() -> None:
+    """The commands of the other files, which import nothing heavy. The order is that of the help."""
+    from geocorrect.cli import (
+        anchors,
+        catalog,
+        demo,
+        depth,
+        evaluate,
+        export,
+        georeference,
+        harvest,
+        localize,
+        models,
+        run,
+    )
 
-    app.command("georeference")(georeference)
-    app.command("harvest")(harvest)
-    app.command("import")(import_photos)
-    app.command("sequences")(sequences)
-    app.command("export")(export)
-    app.command("report")(report)
-    app.command("localize")(localize)
-    app.command("match")(match)
-    app.command("demo")(demo)
-    app.add_typer(anchors_app, name="anchors")
-    app.add_typer(depth_app, name="depth")
-    app.add_typer(models_app, name="models")
-    app.add_typer(evaluate_app, name="evaluate")
-    app.add_typer(db_app, name="db")
-    app.add_typer(cache_app, name="cache")
+    for command in (
+        run.correct, run.run, run.status, georeference.georeference, harvest.harvest, run.sequences, export.export,
+        export.report, localize.localize, localize.match, demo.demo,
+    ):  # fmt: skip
+        app.command(command.__name__)(command)
+    app.command("import")(harvest.import_photos)
+    for name, group in {
+        "anchors": anchors.app, "depth": depth.app, "models": models.app, "evaluate": evaluate.app,
+        "db": catalog.app, "cache": models.cache_app,
+    }.items():  # fmt: skip
+        app.add_typer(group, name=name)
 
 
-_mount_rooms()
+_mount()

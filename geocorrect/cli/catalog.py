@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from geocorrect.cli.console import held_catalog, invocation, open_catalog, stderr, write_json
+from geocorrect.cli.console import (
+    CatalogOption,
+    JsonOption,
+    invocation,
+    locked_catalog,
+    open_catalog,
+    stderr,
+    write_json,
+)
 
 app = typer.Typer(
     name="db",
@@ -14,10 +22,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-CatalogOption = Annotated[
-    str | None, typer.Option("--catalog", help="Catalog instead of the configured one: PATH.gpkg or postgresql://…")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 Because = Annotated[str, typer.Option("--because", help="Why; kept in the catalog.")]
 RunKey = Annotated[str, typer.Argument(help="Key of the run, or its beginning, as `geocorrect db runs` prints it.")]
@@ -33,7 +37,7 @@ def upgrade(context: typer.Context, catalog: CatalogOption = None, dry_run: DryR
     if dry_run:
         stderr().print(f"{migrate.revision_at(settings.catalog.url) or 'no catalog'} → {REVISION}")
         return
-    with held_catalog(settings, create=True) as store:
+    with locked_catalog(settings, create=True) as store:
         stderr().print(f"{store.address} has schema {REVISION}")
 
 
@@ -88,9 +92,9 @@ def runs(context: typer.Context, catalog: CatalogOption = None, as_json: JsonOpt
         )
         return
     for run, counts in listed:
-        said = ", ".join(f"{count} {status}" for status, count in counts.items()) or "no results"
-        state = "in force" if run.rolled_back_at is None else "rolled back"
-        typer.echo(f"{run.run_key[:12]}  {run.started_at:%Y-%m-%d %H:%M}  {run.matcher}  {said}  {state}")
+        summary = ", ".join(f"{count} {status}" for status, count in counts.items()) or "no results"
+        state = "active" if run.rolled_back_at is None else "rolled back"
+        typer.echo(f"{run.run_key[:12]}  {run.started_at:%Y-%m-%d %H:%M}  {run.matcher}  {summary}  {state}")
 
 
 @app.command()
@@ -102,14 +106,14 @@ def retract(
     catalog: CatalogOption = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Take the results of some photos out of force; what was in force before them comes back."""
+    """Withdraw the results of some photos; what was active before them comes back."""
     from geocorrect.catalog import ResultFilter
 
-    opened = open_catalog if dry_run else held_catalog
+    opened = open_catalog if dry_run else locked_catalog
     with opened(invocation(context).settings(catalog)) as store:
         key = None if run_key is None else store.run_key_of(run_key)
         if dry_run:
-            wanted = ResultFilter(image_ids=image_ids, run_key=key, in_force=key is None)
+            wanted = ResultFilter(image_ids=image_ids, run_key=key, active=key is None)
             stderr().print(f"{sum(1 for _ in store.results(wanted))} results would be retracted")
             return
         stderr().print(f"{store.retract(image_ids, because, key)} results retracted")
@@ -123,8 +127,8 @@ def rollback(
     catalog: CatalogOption = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Take all results of a run out of force; what was in force before them comes back."""
-    opened = open_catalog if dry_run else held_catalog
+    """Take all results of a run back; what was active before them comes back."""
+    opened = open_catalog if dry_run else locked_catalog
     with opened(invocation(context).settings(catalog)) as store:
         key = store.run_key_of(run_key)
         if dry_run:
@@ -136,9 +140,9 @@ def rollback(
 @app.command()
 def restore(context: typer.Context, run_key: RunKey, catalog: CatalogOption = None) -> None:
     """Undo a rollback."""
-    with held_catalog(invocation(context).settings(catalog)) as store:
+    with locked_catalog(invocation(context).settings(catalog)) as store:
         key = store.run_key_of(run_key)
-        stderr().print(f"{store.restore(key)} results of run {key[:12]} are in force again")
+        stderr().print(f"{store.restore(key)} results of run {key[:12]} are active again")
 
 
 @app.command()

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol, Self, cast
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, NoReturn, Protocol, Self, cast
+
+import typer
 
 from geocorrect import log
 from geocorrect.errors import UsageError
 
 if TYPE_CHECKING:
-    import typer
     from rich.console import Console
 
     from geocorrect.catalog.store import Catalog
     from geocorrect.config import ResolvedSettings, Settings
+
+CatalogOption = Annotated[
+    str | None, typer.Option("--catalog", help="Catalog instead of the configured one: PATH.gpkg or postgresql://…")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class LogChoice:
 
     @classmethod
     def parsed(cls, level: str | None, form: str | None) -> Self:
-        """From the words on the command line, in force at once; UsageError naming the words that are understood."""
+        """From the words on the command line, applied at once; UsageError naming the words that are understood."""
         for option, word, known in (("level", level, log.LEVELS), ("format", form, log.FORMATS)):
             if word is not None and word.lower() not in known:
                 raise UsageError(f"--log-{option} {word!r}: use {', '.join(known)}")
@@ -91,10 +97,10 @@ def open_catalog(settings: Settings, *, create: bool = False) -> Iterator[Catalo
 
 
 @contextmanager
-def held_catalog(settings: Settings, *, create: bool = False) -> Iterator[Catalog]:
-    """The configured catalog, held by this process alone: for commands that write. Raises SceneBusyError.
+def locked_catalog(settings: Settings, *, create: bool = False) -> Iterator[Catalog]:
+    """The configured catalog, locked for this process: for commands that write. Raises SceneBusyError.
 
-    Held before it is opened, because opening one to create it may change its schema.
+    Locked before it is opened, because opening one to create it may change its schema.
     """
     from geocorrect.catalog.connect import engine_for
     from geocorrect.catalog.lock import lock_scene
@@ -108,7 +114,7 @@ def held_catalog(settings: Settings, *, create: bool = False) -> Iterator[Catalo
 
 
 def stderr() -> Console:
-    """Console for people; plain when stderr is not a terminal, lines of the JSON log when that is asked for."""
+    """Human-readable console; plain when stderr is not a terminal, lines of the JSON log when that is asked for."""
     from rich.console import Console
 
     if log.current_setup().options.format == "json":
@@ -116,7 +122,7 @@ def stderr() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def _for_people() -> bool:
+def _is_terminal() -> bool:
     return sys.stderr.isatty() and log.current_setup().options.format == "text"
 
 
@@ -139,6 +145,47 @@ def write_json(value: Mapping[str, Any] | list[Any]) -> None:
     sys.stdout.flush()
 
 
+def print_table(
+    rows: Sequence[Mapping[str, Any]], headings: Mapping[str, str], wrapped: Mapping[str, int | None]
+) -> None:
+    """A human-readable table on stdout.
+
+    Args:
+        rows: values by key; true and false read yes and no.
+        headings: heading of each key to show, in order.
+        wrapped: keys whose cells may be broken into lines, and the width that they have at least; all other cells are
+            whole on any terminal, because they are what is typed.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for key, heading in headings.items():
+        align: Literal["left", "right"] = "right" if key == "size" else "left"
+        table.add_column(heading, no_wrap=key not in wrapped, min_width=wrapped.get(key), justify=align)
+    words = {True: "yes", False: "no"}
+    for row in rows:
+        table.add_row(*(words[row[key]] if isinstance(row[key], bool) else str(row[key]) for key in headings))
+    Console().print(table)
+
+
+def print_report(report: Any, as_json: bool, lines: Sequence[str] = ()) -> NoReturn:
+    """Print what a job did, as JSON or in words, and leave with its exit code.
+
+    Args:
+        report: has as_json(), sentence() and exit_code.
+        as_json: JSON on stdout instead of words on stderr.
+        lines: data that follows the words, on stdout.
+    """
+    if as_json:
+        write_json(report.as_json())
+    else:
+        stderr().print(report.sentence(), markup=False)
+        for line in lines:
+            typer.echo(line)
+    raise typer.Exit(report.exit_code)
+
+
 class Progress(Protocol):
     """Called with (done, total)."""
 
@@ -152,7 +199,7 @@ def progress_bar(label: str) -> Iterator[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=stderr(), disable=not _for_people()) as bar:
+    with Progress(*columns, console=stderr(), disable=not _is_terminal()) as bar:
         task = bar.add_task(label, total=None)
 
         def update(done: int, total: int) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from geocorrect.cli.console import progress_bar, stderr, write_json
+from geocorrect.cli.console import JsonOption, progress_bar, stderr, write_json
 
 
 def demo(
@@ -24,7 +24,7 @@ def demo(
     catalog: Annotated[
         str | None, typer.Option("--catalog", help="A PostGIS URL instead of the GeoPackage in the folder.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Run the main job on a synthetic street, end to end, and compare with the known truth."""
     from geocorrect.demo.demo import DemoOptions, run_demo

@@ -8,9 +8,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geocorrect.cli.console import invocation, open_catalog, progress_bar, stderr, write_json
+from geocorrect.cli.console import (
+    CatalogOption,
+    JsonOption,
+    invocation,
+    open_catalog,
+    print_table,
+    progress_bar,
+    stderr,
+    write_json,
+)
 
 app = typer.Typer(help="Where the depth of the anchors can come from.", no_args_is_help=True)
+
+LIST_COLUMNS = {
+    "source": "source", "range": "metres", "errors": "error", "licence": "licence", "commercial": "business",
+    "needs": "needs",
+}  # fmt: skip
+"""Key of a row and heading of `geocorrect depth list`."""
 
 if TYPE_CHECKING:
     from geocorrect.config import Settings
@@ -19,28 +34,26 @@ if TYPE_CHECKING:
 
 
 @app.command("list")
-def list_sources(
-    context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False
-) -> None:
+def list_sources(context: typer.Context, as_json: JsonOption = False) -> None:
     """All depth sources as configured: what each needs, how far it sees, how wrong it is, under which licence."""
-    from geocorrect.workers.declarations import depth_rows, print_depth_rows
+    from geocorrect.depth.registry import depth_rows
 
-    rows = depth_rows(invocation(context).settings())
+    rows = depth_rows(invocation(context).settings().depth)
     if as_json:
         write_json(rows)
     else:
-        print_depth_rows(rows)
+        print_table(rows, LIST_COLUMNS, {"needs": 16, "licence": None})
 
 
 def calibrate(
     context: typer.Context,
     depth: Annotated[str | None, typer.Option(help="Depth source to calibrate; default: the configured one.")] = None,
-    catalog: Annotated[str | None, typer.Option("--catalog", help="PATH.gpkg or postgresql://…")] = None,
+    catalog: CatalogOption = None,
     report: Annotated[
         Path | None, typer.Option(help="Table of all anchors, .html or .csv; default: report.html in the folder.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what is to be done.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Correct the anchors' predicted depth against their neighbours of known pose, or triangulate it from them alone.
 
@@ -49,7 +62,7 @@ def calibrate(
     """
     from geocorrect.errors import UsageError
     from geocorrect.jobs.anchors.calibrate import CatalogCalibration
-    from geocorrect.jobs.anchors.source import AnchorSource
+    from geocorrect.jobs.scene import AnchorSource
     from geocorrect.report.calibration_table import write_calibration_table
     from geocorrect.workers.stop import stop_on_signal
 
@@ -75,7 +88,7 @@ def _calibrating(settings: Settings, name: str | None) -> Settings:
 
     if name is not None:
         settings = with_depth(settings, name)
-    if settings.depth.source in ("lidar", "triangulated"):
+    if not settings.depth.is_predicted:
         return settings
     return settings.model_copy(update={"depth": replace(settings.depth, calibrate=True)})
 
@@ -101,9 +114,9 @@ def _lines(outcome: CalibrationOutcome, where: Path) -> list[str]:
 def scale(
     context: typer.Context,
     depth: Annotated[str | None, typer.Option(help="Predicted depth to compare; default: the configured one.")] = None,
-    catalog: Annotated[str | None, typer.Option("--catalog", help="PATH.gpkg or postgresql://…")] = None,
+    catalog: CatalogOption = None,
     drive: Annotated[list[str] | None, typer.Option(help="Only anchors of this drive; may be repeated.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """What predicted depth must be multiplied by to meet the anchors' laser scans: four heuristics, and their medians.
 
@@ -112,7 +125,7 @@ def scale(
     """
     from geocorrect.config import with_depth
     from geocorrect.jobs.anchors.scales import measure_scales
-    from geocorrect.jobs.anchors.source import AnchorSource
+    from geocorrect.jobs.scene import AnchorSource
 
     settings = invocation(context).settings(catalog)
     if depth is not None:

@@ -1,4 +1,4 @@
-"""`geocorrect doctor`: is everything in place for a run? Each check says what it saw, or how to mend what is wrong."""
+"""`geocorrect doctor`: is everything in place for a run? Each check says what it saw, or how to fix what is wrong."""
 
 from __future__ import annotations
 
@@ -23,12 +23,15 @@ WRONG_CLOCK = "set the clock (timedatectl set-ntp true) before the next run: res
 
 @dataclass(frozen=True)
 class Finding:
-    """One check: its name, whether it passed, what was seen, and the exit code that a failure stands for."""
+    """The result of one check."""
 
     check: str
+    """Its name."""
     ok: bool
     text: str
+    """What was seen."""
     exit_code: ExitCode = ExitCode.OK
+    """That of the failure."""
 
     def as_json(self) -> dict[str, object]:
         """Plain values for --json."""
@@ -170,10 +173,10 @@ def _clock(settings: Settings) -> str:
 
 def _service(settings: Settings) -> str:
     """One request, two tries."""
-    from geocorrect.harvest.mapillary.check import ask_service
+    from geocorrect.harvest.mapillary.client import service_time
 
-    answer = ask_service(settings.harvest)
-    clock = "its answer has no date" if answer.date is None else _compared("its clock", answer.date)
+    there = service_time(settings.harvest)
+    clock = "its answer has no date" if there is None else _compared("its clock", there)
     return f"{settings.harvest.graph_url} takes the token; {clock}"
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from geocorrect.cli.console import invocation, open_catalog, stderr, write_json
+from geocorrect.cli.console import JsonOption, invocation, open_catalog, stderr, write_json
 
 app = typer.Typer(help="Measure the pipeline against data sets with known truth.", no_args_is_help=True)
 
@@ -21,7 +21,7 @@ def kitti_raw(
     ] = None,
     anchor_frames: Annotated[str, typer.Option(help="Frames of camera 02 that serve as anchors.")] = "0,4,8",
     seed: Annotated[int, typer.Option(help="Of the reported positions' error.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Some frames of camera 02 become anchors; every other image is a query, judged against the inertial truth."""
     import tempfile

@@ -1,4 +1,4 @@
-"""`geocorrect export`: results to a file or folder."""
+"""`geocorrect export` and `geocorrect report`: results to files for GIS, and to a page that a person looks at."""
 
 from __future__ import annotations
 
@@ -8,17 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geocorrect.cli.console import invocation, open_catalog, stderr, write_json
+from geocorrect.cli.console import CatalogOption, JsonOption, invocation, open_catalog, stderr, write_json
 from geocorrect.errors import InputError, Status, UsageError
 from geocorrect.export.formats import Format, format_of
 
 if TYPE_CHECKING:
-    from geocorrect.catalog import ResultFilter
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the root app."""
-    app.command("export")(export)
+    pass
 
 
 def export(
@@ -36,9 +31,9 @@ def export(
     ] = None,
     since: Annotated[str | None, typer.Option(help="Only results stored since this date or time (UTC).")] = None,
     max_error: Annotated[float | None, typer.Option(help="Only expected errors up to so many metres.")] = None,
-    catalog: Annotated[str | None, typer.Option("--catalog", help="Catalog instead of the configured one.")] = None,
+    catalog: CatalogOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write results for GIS (GeoJSON, GeoPackage, …), OpenSfM, COLMAP, an uploader, or as a QGIS project."""
     from geocorrect.catalog import ResultFilter
@@ -52,12 +47,12 @@ def export(
             status=tuple(status or CORRECTED),
             since=None if since is None else read_instant(since),
             max_expected_error_m=max_error,
-            in_force=run is None,
+            active=run is None,
             withdrawn=False,
         )
         if wanted.run_key is not None:
             store.require_active_run(wanted.run_key)
-        count = _count(store, wanted) if dry_run else export_catalog(store, path, chosen, wanted)
+        count = sum(1 for _ in store.results(wanted)) if dry_run else export_catalog(store, path, chosen, wanted)
     if as_json:
         write_json({"path": str(path), "format": chosen.value, "count": count, "written": not dry_run})
     else:
@@ -110,5 +105,31 @@ def _polygon(path: Path) -> Any:
     return area
 
 
-def _count(store: Any, wanted: ResultFilter) -> int:
-    return sum(1 for _ in store.results(wanted))
+def report(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file to write.")] = Path("report.html"),
+    catalog: CatalogOption = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="True places of the photos (JSON, such as the demo's world/truth.json).")
+    ] = None,
+    run: Annotated[
+        str | None, typer.Option(help="Only this run (key or its beginning); default: the active results.")
+    ] = None,
+    plots: Annotated[Path | None, typer.Option(help="Also write PNG plots into this folder.")] = None,
+    title: Annotated[str | None, typer.Option(help="Heading of the page; default: the scene's name.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be shown; write nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON on stdout.")] = False,
+) -> None:
+    """Write one self-contained HTML page about the results: map, charts, tables, provenance. It needs no network."""
+    from geocorrect.report.page import PageOptions
+    from geocorrect.report.truth import read_truth_file
+    from geocorrect.report.write import ReportRequest, publish
+
+    known = None if truth is None else read_truth_file(truth)
+    page, folder = (None, None) if dry_run else (out, plots)
+    with open_catalog(invocation(context).settings(catalog)) as store:
+        written = publish(store, ReportRequest(page, folder, known, run, PageOptions(title)))
+    if as_json:
+        write_json(written.as_json())
+    else:
+        stderr().print(written.sentence())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geocorrect.cli.console import held_catalog, invocation, stderr, write_json
+from geocorrect.cli.console import JsonOption, invocation, locked_catalog, stderr, write_json
 
 if TYPE_CHECKING:
     from geocorrect.georeference.command import Inputs
@@ -67,7 +67,7 @@ def georeference(
     catalog: Annotated[str | None, typer.Option("--catalog", help="Store here: PATH.gpkg or postgresql://…")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Solve and print, write nothing.")] = False,
     seed: Annotated[int, typer.Option(help="Of the sampling of click pairs.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Place a trajectory on the map by clicked ground marks (or its GNSS) and say how good that is."""
     from geocorrect.anchors.readers.vbr import VbrOptions
@@ -75,7 +75,7 @@ def georeference(
     from geocorrect.georeference.build import ClickNoise
     from geocorrect.georeference.command import Inputs, solve, solve_gnss, store, write_files
     from geocorrect.georeference.gnss import GnssOptions
-    from geocorrect.georeference.landmarks import LandmarkOptions
+    from geocorrect.georeference.landmarks.click import LandmarkOptions
     from geocorrect.georeference.problem import Priors
     from geocorrect.georeference.run import GeoreferenceOptions
 
@@ -111,7 +111,7 @@ def georeference(
     if out is not None and not dry_run:
         write_files(result, out)
     if catalog is not None and not dry_run:
-        with held_catalog(invocation(context).settings(catalog), create=True) as sink:
+        with locked_catalog(invocation(context).settings(catalog), create=True) as sink:
             store(sink, result, inputs, tuple(images or ()), VbrOptions(spacing_m=spacing_m, side=camera))  # type: ignore[arg-type]
     if as_json:
         write_json(result.as_json())
@@ -147,7 +147,6 @@ def _other_method(inputs: Inputs, options: GeoreferenceOptions) -> Georeference 
 def _print_tables(result: Georeference, other: Georeference | str | None) -> None:
     from rich.table import Table
 
-    from geocorrect.georeference.command import summary
     from geocorrect.georeference.result import Georeference as Result
 
     both = [result, other] if isinstance(other, Result) else [result]
@@ -159,9 +158,8 @@ def _print_tables(result: Georeference, other: Georeference | str | None) -> Non
     for rows in zip(*(one.table() for one in both), strict=True):
         clicks.add_row(*rows[0][:3], *(cell for row in rows for cell in row[3:]))
     facts = Table("", *(one.method for one in both), title="Alignment")
-    columns = summary(result, other)
-    for name in next(iter(columns.values())):
-        facts.add_row(name, *(column[name] for column in columns.values()))
+    for name in result.summary():
+        facts.add_row(name, *(one.summary()[name] for one in both))
     out = stderr()
     if result.clicks:
         out.print(clicks)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geocorrect.cli.console import held_catalog, invocation, stderr, write_json
+from geocorrect.cli.console import CatalogOption, JsonOption, invocation, locked_catalog, stderr, write_json
 from geocorrect.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,14 +34,14 @@ def harvest(
         str | None, typer.Option(help="Only images taken at or after this date (2024-05-01, UTC).")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Stop after that many images.")] = None,
-    catalog: Annotated[str | None, typer.Option("--catalog", help="PATH.gpkg or postgresql://…")] = None,
+    catalog: CatalogOption = None,
     clusters: Annotated[
         bool, typer.Option("--clusters", help="Also fetch the provider's relative poses (slow: one call per cluster).")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Count images and expected volume, store nothing.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Harvest the images of an area from Mapillary (token in MAPILLARY_TOKEN). Run again to continue or update.
 
@@ -58,7 +58,7 @@ def harvest(
         if dry_run:
             report = run_harvest(settings.harvest, plan, MemorySink(), progress, lambda: stop.requested)
         else:
-            with held_catalog(settings, create=True) as store:
+            with locked_catalog(settings, create=True) as store:
                 report = run_harvest(settings.harvest, plan, store, progress, lambda: stop.requested)
                 if clusters and not stop.requested:
                     _fetch_clusters(settings, store)
@@ -81,9 +81,9 @@ def import_photos(
     context: typer.Context,
     source: Annotated[Path, typer.Argument(help="photos, opensfm: the folder. mapillary-tools: the JSON file.")],
     layout: Annotated[PhotoSource, typer.Option("--format", help="What lies there.")] = PhotoSource.PHOTOS,
-    catalog: Annotated[str | None, typer.Option("--catalog", help="PATH.gpkg or postgresql://…")] = None,
+    catalog: CatalogOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read everything, store nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Bring photos into the catalog without Mapillary; the files stay where they are."""
     from geocorrect.harvest.local.folder import import_description, import_folder, import_opensfm
@@ -95,7 +95,7 @@ def import_photos(
     }
     imported = readers[layout](source)
     if not dry_run:
-        with held_catalog(invocation(context).settings(catalog), create=True) as store:
+        with locked_catalog(invocation(context).settings(catalog), create=True) as store:
             store.upsert_images(imported.images)
     problems = Counter(str(image.problem) for image in imported.images if image.problem is not None)
     if as_json:
@@ -107,7 +107,7 @@ def import_photos(
 
 
 def _fetch_clusters(settings: Settings, store: Catalog) -> None:
-    """Relative geometry beside the images, in `clusters/`; what cannot be had is said and left."""
+    """Relative geometry beside the images, in `clusters/`; what the service does not give is reported and left."""
     from geocorrect.harvest.mapillary.client import MapillaryClient
     from geocorrect.harvest.mapillary.clusters import harvest_clusters
 

@@ -1,22 +1,24 @@
-"""`geocorrect localize IMAGE`: where one photo was really taken. Nothing is stored."""
+"""`geocorrect localize IMAGE` and `geocorrect match A B`: try the method on single photos. Nothing is stored."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
 from geocorrect.anchors.choice import AnchorChoice, AnchorFormat
-from geocorrect.cli.console import invocation, open_catalog, stderr, write_json
+from geocorrect.cli.console import JsonOption, invocation, open_catalog, stderr, write_json
 from geocorrect.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from geocorrect.catalog.store import Catalog
     from geocorrect.config import Settings
-    from geocorrect.jobs.anchors.source import AnchorSource
+    from geocorrect.jobs.scene import AnchorSource
+    from geocorrect.match.options import MatcherName
     from geocorrect.records import Position
 
 
@@ -43,7 +45,7 @@ def localize(
     heading: Annotated[float | None, typer.Option(help="Roughly which way: degrees from true north.")] = None,
     depth: Annotated[str | None, typer.Option(help="Depth source instead of the configured one.")] = None,
     picture: Annotated[Path | None, typer.Option(help="PNG to write: matches, residuals, map with ellipse.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Localise one photo against anchors: WGS84 position, heading, expected error, status and reason.
 
@@ -71,12 +73,13 @@ def localize(
         )  # fmt: skip
     elif anchors is not None:
         settings = _with_catalog(settings, anchors)
-    with _shelf(settings, choice) as (shelf, catalog):
-        found = localize_photo(settings, shelf, describe_photo(image, options, catalog))
+    with _anchor_source(settings, choice) as (source, catalog):
+        found = localize_photo(settings, source, describe_photo(image, options, catalog))
     if picture is not None:
         from geocorrect.report.pictures.localize_picture import PictureFacts, draw_localization
 
-        draw_localization(PictureFacts(found.query, found.explanation, found.views, tuple(lines(found))), picture)
+        known = found.localization
+        draw_localization(PictureFacts(found.query, known.found, known.views, tuple(lines(found))), picture)
     answer = answer_of(found)
     if as_json:
         write_json(answer | {"picture": None if picture is None else str(picture)})
@@ -87,12 +90,12 @@ def localize(
 
 
 @contextmanager
-def _shelf(settings: Settings, choice: AnchorChoice | None) -> Iterator[tuple[AnchorSource, Catalog | None]]:
+def _anchor_source(settings: Settings, choice: AnchorChoice | None) -> Iterator[tuple[AnchorSource, Catalog | None]]:
     """The anchors, and the catalog that they come from, if they come from one."""
-    from geocorrect.jobs.anchors.source import AnchorSource
+    from geocorrect.jobs.scene import AnchorSource
 
     if choice is not None:
-        yield AnchorSource.of_source(choice.source()), None
+        yield AnchorSource.of_files(choice.source()), None
     else:
         with open_catalog(settings) as catalog:
             yield AnchorSource.of_catalog(catalog), catalog
@@ -123,3 +126,52 @@ def _position(text: str) -> Position:
         return Position(lon_deg, lat_deg)
     except ValueError as error:
         raise UsageError(f"--position: {error}") from None
+
+
+Photo = Annotated[Path, typer.Argument(help="A photo.")]
+
+
+def match(
+    context: typer.Context,
+    query: Photo,
+    anchor: Photo,
+    matcher: Annotated[str, typer.Option(help="sift, mast3r, eloftr, lightglue_disk or lightglue_superpoint.")] = "",
+    depth: Annotated[
+        str, typer.Option(help="Also show the anchor's depth as predicted: depth_anything_v2, depth_pro, …")
+    ] = "",
+    out: Annotated[Path, typer.Option(help="Picture to write, .png or .jpg.")] = Path("matches.png"),
+    focal: Annotated[
+        float, typer.Option(min=0.0, help="Focal length over the long side of both photos; 0: 0.85.")
+    ] = 0.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON on stdout.")] = False,
+) -> None:
+    """Match two photos, draw the matches with the inliers, and the depth of the second photo beside them."""
+    from geocorrect.config import with_depth
+    from geocorrect.report.pictures.match_picture import draw, match_pair, write_picture
+    from geocorrect.workers.backends import build_depth, build_matcher
+
+    settings = invocation(context).settings()
+    if matcher:
+        match_section = replace(settings.match, matcher=_matcher_name(matcher))
+        settings = settings.model_copy(update={"match": match_section})
+    if depth:
+        settings = with_depth(settings, depth)
+        # A photo out of nowhere has no neighbours that could calibrate its depth.
+        settings = settings.model_copy(update={"depth": replace(settings.depth, calibrate=False)})
+    pair = match_pair(query, anchor, build_matcher(settings), build_depth(settings) if depth else None, focal)
+    write_picture(draw(pair), out)
+    summary = pair.summary() | {"picture": str(out)}
+    if as_json:
+        write_json(summary)
+    else:
+        stderr().print(f"{summary['n_inliers']} of {summary['n_matches']} matches agree; picture: {out}")
+
+
+def _matcher_name(name: str) -> MatcherName:
+    """The name, if there is such a matcher; UsageError listing them when not."""
+    from geocorrect.errors import UsageError
+    from geocorrect.match.options import MatcherName
+
+    if name not in get_args(MatcherName):
+        raise UsageError(f"--matcher {name!r}: use one of {', '.join(get_args(MatcherName))}")
+    return name  # type: ignore[return-value]

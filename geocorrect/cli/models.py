@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from geocorrect.cli.console import invocation, stderr, write_json
+from geocorrect.cli.console import invocation, print_table, stderr, write_json
 from geocorrect.networks.weights import ModelAccess, Profile
 
 app = typer.Typer(help="Networks: list, fetch, verify, locate their weights.", no_args_is_help=True)
@@ -32,18 +32,21 @@ Purpose = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
 
+LIST_COLUMNS = {"name": "name", "size": "size", "licence_short": "licence", "commercial": "business", "state": "state"}
+"""Key of a row and heading of `geocorrect models list`."""
+
 
 @app.command("list")
 def list_models(context: typer.Context, folder: Folder = None, as_json: AsJson = False) -> None:
     """All models: size, licence, whether the weights are here."""
     from geocorrect.networks.cards import CARDS
-    from geocorrect.networks.status import model_rows, print_table
+    from geocorrect.networks.status import model_rows
 
     rows = model_rows(CARDS.values(), _access(context, folder).folder)
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     else:
-        print_table(rows)
+        print_table(rows, LIST_COLUMNS, {"licence_short": None})
 
 
 @app.command()

@@ -1,1 +1,1 @@
-"""A synthetic street with known truth, served by a look-alike of the Mapillary API."""
+"""A synthetic street with known truth, served by a fake Mapillary server."""

@@ -1,4 +1,4 @@
-"""The main job on the synthetic street: the ordinary pipeline from anchors and API to catalog and GeoJSON, then judged.
+"""The main job on the synthetic street: the ordinary pipeline from anchors and API to catalog and GeoJSON, then scored.
 
 OUT/world/                  the synthetic data (see demo.world)
 OUT/geocorrect.toml         the configuration, ready for `geocorrect -c`
@@ -11,10 +11,8 @@ OUT/before_after.png        the picture; OUT/summary.json the figures; OUT/repor
 from __future__ import annotations
 
 import json
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,17 +26,17 @@ from geocorrect.catalog.run import StoredResult
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings, load_settings
 from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, FakeMapillaryServer
-from geocorrect.demo.outcome import Outcome
 from geocorrect.demo.picture import before_after
-from geocorrect.demo.summary import summarise
+from geocorrect.demo.summary import Outcome, summarise
 from geocorrect.demo.world.build import DemoWorld, build_world
 from geocorrect.errors import ExitCode, Status, UsageError
 from geocorrect.export.geojson import write_geojson
 from geocorrect.harvest.area import Area
 from geocorrect.harvest.harvest import HarvestPlan, run_harvest
 from geocorrect.harvest.report import HarvestReport
-from geocorrect.io.atomic_file import atomic_file
-from geocorrect.jobs.correct import JobOutcome, correct_due
+from geocorrect.io.atomic_file import write_atomically
+from geocorrect.jobs.report import CorrectReport
+from geocorrect.jobs.run import correct_due
 from geocorrect.records import Correction
 from geocorrect.report.truth import read_truth_file
 from geocorrect.report.write import write_report
@@ -56,7 +54,7 @@ folder = "images"
 
 [harvest]
 image_size = "original"
-requests_per_s = 50.0     # the look-alike runs on this machine; be politer to the real service
+requests_per_s = 50.0     # the fake server runs on this machine; be politer to the real service
 
 [match.sift]
 max_features = 4000       # half the default: a quarter of the matching work, and plenty on these photos
@@ -78,36 +76,35 @@ workers = {workers}
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """Where, which world, and with how many processes.
-
-    catalog_url: GeoPackage in `out` when None, else a database. depth: "lidar" (measured by the anchors' scanner, an
-    oracle) or "triangulated" (from the anchors' neighbours: no scanner, no network).
-    """
+    """Where, which world, and with how many processes."""
 
     out: Path
+    """Folder for everything."""
     seed: int = 7
     size: str = "full"
+    """See `build_world`."""
     workers: int = 2
     catalog_url: str | None = None
+    """A database; None: a GeoPackage in `out`."""
     depth: str = "lidar"
+    """Measured by the anchors' scanner (an oracle), or "triangulated" from their neighbours: no scanner, no network."""
 
 
 @dataclass(frozen=True)
 class DemoOutcome:
-    """What the demo did.
-
-    summary: the figures of summary.json, empty when the run was stopped; recomputed: images that got a new result in
-    this run; exit_code: 130 or 143 when it was stopped.
-    """
+    """What the demo did."""
 
     summary: dict[str, Any]
+    """The figures of summary.json, empty when the run was stopped."""
     recomputed: int
+    """Images that got a new result in this run."""
     harvested: HarvestReport
     exit_code: ExitCode = ExitCode.OK
+    """130 or 143 when it was stopped."""
 
 
 def run_demo(options: DemoOptions, say: Say, progress: Progress) -> DemoOutcome:
-    """Build the world, run the pipeline, judge it. A second call finds nothing to do and changes no file."""
+    """Build the world, run the pipeline, compare with the truth. A second call changes no file."""
     started_s = time.monotonic()
     say("building the street (once; later runs reuse it)")
     world = build_world(options.out / "world", options.seed, options.size, options.workers, progress)
@@ -120,8 +117,8 @@ def run_demo(options: DemoOptions, say: Say, progress: Progress) -> DemoOutcome:
         say("correcting")
         outcome = correct_due(settings, catalog, on_progress=progress)
         if outcome.exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
-            return DemoOutcome({}, outcome.summary.n_computed, report, outcome.exit_code)
-        return _judge(options, world, catalog, outcome, report, time.monotonic() - started_s)
+            return DemoOutcome({}, outcome.n_computed, report, outcome.exit_code)
+        return _score(options, world, catalog, outcome, report, time.monotonic() - started_s)
 
 
 def _configuration(options: DemoOptions) -> Settings:
@@ -147,39 +144,21 @@ def _add_anchors(catalog: Catalog, world: DemoWorld) -> None:
 
 
 def _harvest(settings: Settings, catalog: Catalog, world: DemoWorld) -> HarvestReport:
-    """The ordinary harvester against the look-alike, over real HTTP."""
-    with FakeMapillaryServer(world.metadata, world.photos) as service, _token(FAKE_TOKEN):
-        options = replace(settings.harvest, graph_url=service.graph_url, tiles_url=service.tiles_url)
-        plan = HarvestPlan(_area(world), settings.images.folder)
-        return run_harvest(options, plan, catalog)
-
-
-def _area(world: DemoWorld) -> Area:
+    """The ordinary harvester against the fake server, over real HTTP."""
     positions = [record["geometry"]["coordinates"] for record in world.metadata if record.get("geometry")]
     lon, lat = zip(*positions, strict=True)
     margin = AREA_MARGIN_DEG
-    return Area.from_box(min(lon) - margin, min(lat) - margin, max(lon) + margin, max(lat) + margin)
+    area = Area.from_box(min(lon) - margin, min(lat) - margin, max(lon) + margin, max(lat) + margin)
+    with FakeMapillaryServer(world.metadata, world.photos) as service:
+        options = replace(settings.harvest, graph_url=service.graph_url, tiles_url=service.tiles_url)
+        return run_harvest(options, HarvestPlan(area, settings.images.folder), catalog, token=FAKE_TOKEN)
 
 
-@contextmanager
-def _token(token: str) -> Iterator[None]:
-    """The look-alike's token in the environment, where the harvester looks for it; restored afterwards."""
-    before = os.environ.get("MAPILLARY_TOKEN")
-    os.environ["MAPILLARY_TOKEN"] = token
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["MAPILLARY_TOKEN"]
-        else:
-            os.environ["MAPILLARY_TOKEN"] = before
-
-
-def _judge(
+def _score(
     options: DemoOptions,
     world: DemoWorld,
     catalog: Catalog,
-    outcome: JobOutcome,
+    outcome: CorrectReport,
     report: HarvestReport,
     wall_s: float,
 ) -> DemoOutcome:
@@ -187,7 +166,7 @@ def _judge(
     out = options.out
     names = ("summary.json", "before_after.png", "corrections.geojson", "report.html")
     summary_file, picture_file, geojson_file, report_file = (out / name for name in names)
-    recomputed = outcome.summary.n_computed
+    recomputed = outcome.n_computed
     if recomputed == 0 and all((out / name).is_file() for name in names):
         return DemoOutcome(json.loads(summary_file.read_text(encoding="utf-8")), 0, report)
     results = list(catalog.current())
@@ -211,5 +190,4 @@ def _outcome(stored: StoredResult, world: DemoWorld) -> Outcome:
 
 def _write_if_changed(path: Path, content: bytes) -> None:
     if not path.is_file() or path.read_bytes() != content:
-        with atomic_file(path) as file:
-            file.write(content)
+        write_atomically(path, content)

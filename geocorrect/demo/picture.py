@@ -1,21 +1,20 @@
-"""The picture of a demo run: the street from above, where the photos were said to be and where they were put."""
+"""The picture of a demo run: the street from above, with the reported and the corrected places of the photos."""
 
 from __future__ import annotations
 
-import os
-from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from geocorrect.demo.map_view import MapView, draw_north_and_scale
-from geocorrect.demo.outcome import Outcome
-from geocorrect.demo.render.surfaces import Float
-from geocorrect.demo.summary import corrected_error_m, reported_error_m
+from geocorrect.demo.summary import Outcome, corrected_error_m, reported_error_m
 from geocorrect.demo.world.truth import DemoTruth
 from geocorrect.errors import Status
+from geocorrect.records import Float
+from geocorrect.report.pictures.figure import draw_dots, saved_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,25 +22,40 @@ if TYPE_CHECKING:
 REPORTED, CORRECTED, TRUTH, ANCHOR, INK = "#c2410c", "#1d4ed8", "#15803d", "#64748b", "#1f2937"
 REJECTION_MARKERS = "XsDPv^<>hpd*"
 DPI = 170
+SCALE_BAR_M = 20
 STYLE: Any = {"font.size": 9.5, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 11}
+
+
+@dataclass(frozen=True, eq=False)
+class MapView:
+    """A map turned so that the street runs from left to right."""
+
+    centre_m: Float
+    """(2,) ENU point that becomes the origin."""
+    along: Float
+    """(2,) unit vector that becomes the x axis."""
+
+    @classmethod
+    def fitted_to(cls, points_m: Float) -> MapView:
+        """Turned along the longest extent of (N, 2) points, towards the east."""
+        centre = points_m.mean(axis=0)
+        _, _, axes = np.linalg.svd(points_m - centre, full_matrices=False)
+        return cls(centre, axes[0] if axes[0, 0] >= 0 else -axes[0])
+
+    def turned(self, points_m: ArrayLike) -> Float:
+        """(N, 2) map coordinates of (N, 2) ENU points."""
+        offset = np.asarray(points_m, float).reshape(-1, 2) - self.centre_m
+        across = np.array([-self.along[1], self.along[0]])
+        return np.stack([offset @ self.along, offset @ across], axis=1)
 
 
 def before_after(truth: DemoTruth, outcomes: Sequence[Outcome], path: Path) -> None:
     """Write a PNG: map with arrows reported → corrected, rejected photos by reason, and the errors before and after."""
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(14, 8.6), layout="constrained")
-        FigureCanvasAgg(figure)
+    with saved_figure(path, (14, 8.6), DPI, STYLE) as figure:
         grid = figure.add_gridspec(2, 2, height_ratios=(1.55, 1), width_ratios=(1, 1.1))
         _draw_map(figure.add_subplot(grid[0, :]), truth, outcomes)
         _draw_errors(figure.add_subplot(grid[1, 0]), truth, outcomes)
         _draw_devices(figure.add_subplot(grid[1, 1]), truth, outcomes)
-        partial = path.with_name(f".{path.name}.part")
-        figure.savefig(partial, dpi=DPI, format="png", metadata={"Software": "geocorrect"})
-    os.replace(partial, path)
 
 
 def _draw_map(axes: Axes, truth: DemoTruth, outcomes: Sequence[Outcome]) -> None:
@@ -53,9 +67,9 @@ def _draw_map(axes: Axes, truth: DemoTruth, outcomes: Sequence[Outcome]) -> None
     true_m = view.turned([truth.photos[o.image_id].world_from_cam.translation_m[:2] for o in corrected])
     style: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "scale": 1, "headwidth": 6, "headlength": 7}
     axes.quiver(*start.T, *(end - start).T, color=CORRECTED, alpha=0.7, width=0.0012, zorder=4, **style)
-    _dots(axes, start, s=14, c=REPORTED, zorder=4.2, label="reported position")
-    _dots(axes, end, s=15, c=CORRECTED, zorder=4.4, label="corrected position")
-    _dots(axes, true_m, s=62, c=TRUTH, marker="+", linewidths=1.1, zorder=4.6, label="truth")
+    draw_dots(axes, start, s=14, c=REPORTED, zorder=4.2, label="reported position")
+    draw_dots(axes, end, s=15, c=CORRECTED, zorder=4.4, label="corrected position")
+    draw_dots(axes, true_m, s=62, c=TRUTH, marker="+", linewidths=1.1, zorder=4.6, label="truth")
     _draw_rejected(axes, truth, outcomes, view)
     _frame_map(axes, view, np.concatenate([start, end, view.turned(truth.anchors_m[:, :2])]))
     title = f"{len(corrected)} of {len(outcomes)} photos moved to where they were taken"
@@ -68,41 +82,47 @@ def _draw_street(axes: Axes, truth: DemoTruth, view: MapView) -> None:
         axes.fill(*view.turned(outline).T, facecolor="#e5e1d8", edgecolor="#a8a193", linewidth=0.8, zorder=1)
     for outline in truth.object_outlines_m:
         axes.fill(*view.turned(outline).T, facecolor="#d4d4d8", edgecolor="none", zorder=1.2)
-    _dots(axes, view.turned(truth.anchors_m[:, :2]), s=11, c=ANCHOR, marker="o", zorder=2, label="anchor")
-
-
-def _dots(axes: Axes, places: Float, **style: Any) -> None:
-    """Scatter (N, 2) map points."""
-    axes.scatter(places[:, 0], places[:, 1], **style)
+    draw_dots(axes, view.turned(truth.anchors_m[:, :2]), s=11, c=ANCHOR, marker="o", zorder=2, label="anchor")
 
 
 def _draw_rejected(axes: Axes, truth: DemoTruth, outcomes: Sequence[Outcome], view: MapView) -> None:
     """Rejected photos at their reported place, a marker per reason; a ring marks those that could have been placed."""
-    reasons: dict[str, list[str]] = defaultdict(list)
-    for outcome in outcomes:
-        if outcome.reason is not None:
-            reasons[outcome.reason].append(outcome.image_id)
-    for marker, (reason, ids) in zip(REJECTION_MARKERS * 3, sorted(reasons.items()), strict=False):
+    for marker, reason in zip(REJECTION_MARKERS * 3, sorted({o.reason for o in outcomes if o.reason}), strict=False):
+        ids = [outcome.image_id for outcome in outcomes if outcome.reason == reason]
         places = view.turned([_reported_enu(truth, image_id) for image_id in ids])
         waits = reason == Status.REVIEW
         label = f"waits for a review ({len(ids)})" if waits else f"rejected: {reason.replace('_', ' ')} ({len(ids)})"
-        _dots(axes, places, s=38, c=INK, marker=marker, linewidths=0.4, edgecolors="white", zorder=5, label=label)
+        draw_dots(axes, places, s=38, c=INK, marker=marker, linewidths=0.4, edgecolors="white", zorder=5, label=label)
     missed = [o.image_id for o in outcomes if o.reason is not None and truth.photos[o.image_id].localisable]
     if missed:
         places = view.turned([_reported_enu(truth, image_id) for image_id in missed])
         label = f"rejected though localisable ({len(missed)})"
-        _dots(axes, places, s=130, facecolors="none", edgecolors=REPORTED, zorder=5, label=label)
+        draw_dots(axes, places, s=130, facecolors="none", edgecolors=REPORTED, zorder=5, label=label)
 
 
 def _frame_map(axes: Axes, view: MapView, points: Float) -> None:
     low, high = points.min(axis=0) - 6, points.max(axis=0) + 6
-    axes.set_xlim(low[0], high[0])
-    axes.set_ylim(min(low[1], -18), max(high[1], 18))
-    axes.set_aspect("equal")
-    axes.set_xlabel("metres along the street")
-    axes.set_ylabel("metres across")
-    draw_north_and_scale(axes, view)
+    axes.set(xlim=(low[0], high[0]), ylim=(min(low[1], -18), max(high[1], 18)), aspect="equal")
+    axes.set(xlabel="metres along the street", ylabel="metres across")
+    _draw_north_and_scale(axes, view)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncol=5, frameon=False, fontsize=9)
+
+
+def _draw_north_and_scale(axes: Axes, view: MapView) -> None:
+    """In the lower corners of the map."""
+    north = np.array([view.along[1], view.along[0]])  # the frame's +y axis in map coordinates
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    length = 0.16 * (top - bottom)
+    foot = np.array([right - 1.6 * length, bottom + 0.35 * length])
+    arrow = {"arrowstyle": "-|>", "color": "#1f2937", "linewidth": 1.4, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", tuple(foot + length * north), tuple(foot), arrowprops=arrow, zorder=6)
+    x, y = foot + 1.35 * length * north
+    axes.text(x, y, "N", ha="center", va="center", weight="bold", zorder=6)
+    start, height = left + 0.02 * (right - left), bottom + 0.07 * (top - bottom)
+    bar: dict[str, Any] = {"color": "#1f2937", "linewidth": 3, "solid_capstyle": "butt", "zorder": 6}
+    axes.plot([start, start + SCALE_BAR_M], [height, height], **bar)
+    middle, above = start + SCALE_BAR_M / 2, height + 0.02 * (top - bottom)
+    axes.text(middle, above, f"{SCALE_BAR_M} m", ha="center", va="bottom", zorder=6)
 
 
 def _draw_errors(axes: Axes, truth: DemoTruth, outcomes: Sequence[Outcome]) -> None:
@@ -119,8 +139,7 @@ def _draw_errors(axes: Axes, truth: DemoTruth, outcomes: Sequence[Outcome]) -> N
         text = f"{name}\nmedian {_length(median)}, n = {len(errors)}"
         axes.text(median, 1.02, text, color=colour, transform=axes.get_xaxis_transform(), ha="center", va="bottom")
     _metres_on_log_axis(axes, bins[0], bins[-1])
-    axes.set_xlabel("position error")
-    axes.set_ylabel("photos")
+    axes.set(xlabel="position error", ylabel="photos")
 
 
 def _draw_devices(axes: Axes, truth: DemoTruth, outcomes: Sequence[Outcome]) -> None:
@@ -142,8 +161,7 @@ def _draw_devices(axes: Axes, truth: DemoTruth, outcomes: Sequence[Outcome]) -> 
 
 
 def _metres_on_log_axis(axes: Axes, low_m: float, high_m: float) -> None:
-    axes.set_xscale("log")
-    axes.set_xlim(low_m, high_m)
+    axes.set(xscale="log", xlim=(low_m, high_m))
     ticks = {0.001: "1 mm", 0.01: "1 cm", 0.1: "10 cm", 1.0: "1 m", 10.0: "10 m"}
     shown = [tick for tick in ticks if low_m <= tick <= high_m]
     axes.set_xticks(shown, [ticks[tick] for tick in shown])

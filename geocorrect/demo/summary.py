@@ -1,28 +1,62 @@
-"""Errors before and after, against the truth of the demo world."""
+"""What the system said about the demo's photos, and how far that is from the truth."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from geocorrect.demo.outcome import Outcome
 from geocorrect.demo.world.truth import DemoTruth, PhotoTruth
 from geocorrect.geometry.frame import Frame, angle_difference_deg
+from geocorrect.records import NAN, Correction, Result
+from geocorrect.report.statistics import FALSE_ACCEPT_M, percentile_of
 
-FALSE_ACCEPT_M = 1.0
-"""An accepted pose farther than this from the truth is a false one."""
+
+@dataclass(frozen=True)
+class Outcome:
+    """A corrected place (WGS84), or why there is none."""
+
+    image_id: str
+    lon_deg: float = NAN
+    lat_deg: float = NAN
+    height_m: float = NAN
+    """Above the ellipsoid."""
+    heading_deg: float = NAN
+    """From true north."""
+    reason: str | None = None
+    """None for a corrected photo, else the reason of its rejection."""
+
+    def __post_init__(self) -> None:
+        if self.accepted and not all(map(math.isfinite, (self.lon_deg, self.lat_deg, self.height_m))):
+            raise ValueError(f"outcome of {self.image_id}: a corrected photo needs longitude, latitude and height")
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the photo was given a corrected place."""
+        return self.reason is None
+
+    @classmethod
+    def of(cls, result: Result, frame: Frame) -> Outcome:
+        """From a result of the pipeline whose poses are in `frame`."""
+        if not isinstance(result, Correction):
+            return cls(result.image_id, reason=str(result.reason))
+        lon, lat, height = map(float, frame.wgs84_from_enu(result.world_from_cam.translation_m))
+        return cls(result.image_id, lon, lat, height, frame.heading_deg(result.world_from_cam))
 
 
 def summarise(truth: DemoTruth, outcomes: Sequence[Outcome], wall_s: float) -> dict[str, Any]:
-    """The demo's score.
+    """The demo's score; medians of nothing are nan.
 
-    reported_median_m: horizontal error of the reported positions of the localisable photos (their altitudes are no
-    positions). corrected_median_m, corrected_p90_m: error in three dimensions of the accepted localisable photos.
-    heading_median_deg: of the same. false_accepts: accepted photos, localisable or not, that are more than 1 m off.
-    Medians of nothing are nan. Raises ValueError when the outcomes are not exactly one per photo.
+    reported_median_m is the horizontal error of the reported positions of the localisable photos: their altitudes are
+    no positions. Other errors are in three dimensions, of accepted localisable photos. A false accept is an accepted
+    photo, localisable or not, that is more than 1 m off.
+
+    Raises:
+        ValueError: the outcomes are not exactly one per photo.
     """
     by_id = {outcome.image_id: outcome for outcome in outcomes}
     if len(by_id) != len(outcomes) or by_id.keys() != truth.photos.keys():
@@ -38,10 +72,10 @@ def summarise(truth: DemoTruth, outcomes: Sequence[Outcome], wall_s: float) -> d
         "n_accepted": len(accepted),
         "n_rejected": len(outcomes) - len(accepted),
         "reasons": dict(sorted(Counter(o.reason for o in outcomes if o.reason is not None).items())),
-        "reported_median_m": _percentile([reported_error_m(truth.frame, photo) for photo in localisable], 50),
-        "corrected_median_m": _percentile(good, 50),
-        "corrected_p90_m": _percentile(good, 90),
-        "heading_median_deg": _percentile(turns, 50),
+        "reported_median_m": percentile_of((reported_error_m(truth.frame, photo) for photo in localisable), 50),
+        "corrected_median_m": percentile_of(good, 50),
+        "corrected_p90_m": percentile_of(good, 90),
+        "heading_median_deg": percentile_of(turns, 50),
         "false_accepts": sum(error > FALSE_ACCEPT_M for error in errors_m.values()),
         "wall_s": round(wall_s, 1),
     }
@@ -57,7 +91,3 @@ def corrected_error_m(frame: Frame, photo: PhotoTruth, outcome: Outcome) -> floa
     """Distance in three dimensions of an accepted outcome from the truth."""
     corrected = frame.enu_from_wgs84(outcome.lon_deg, outcome.lat_deg, outcome.height_m)
     return float(np.linalg.norm(corrected - photo.world_from_cam.translation_m))
-
-
-def _percentile(values: Sequence[float], percent: float) -> float:
-    return float(np.percentile(values, percent)) if len(values) else float("nan")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -9,31 +10,35 @@ from geocorrect.networks.cards import Licence, ModelCard
 from geocorrect.records import NAN, Anchor, DepthMap, ImageArray
 
 LOCAL_SHARE = 0.42
-"""Part of a network's log-depth error that varies inside one image, as a share of its scale error (METHOD §1)."""
+"""Part of a network's log-depth error that varies inside one image, as a share of its scale error.
+
+See `docs/networks.md`, section Weights.
+"""
 
 
 @dataclass(frozen=True)
 class DepthDeclaration:
-    """What a depth source is, whatever the anchor.
-
-    needs: what it cannot do without, in words. valid_range_m: nearest and farthest depth that it gives, metres.
-    log_sigma: standard deviation of single log depths, at most; common_log_sigma: of the error that all depths of a
-    picture share; nan: told with each depth map. licence: of the weights, or of what made the maps; None: nothing but
-    this program is at work. weights: name of the network, empty for none.
-    """
+    """What a depth source is, whatever the anchor."""
 
     needs: tuple[str, ...]
+    """What it cannot do without, in words."""
     valid_range_m: tuple[float, float]
+    """Nearest and farthest depth that it gives."""
     log_sigma: float = NAN
+    """Standard deviation of single log depths, at most; nan: each depth map states it."""
     common_log_sigma: float = NAN
+    """Standard deviation of the log-depth error that all depths of a picture share; nan: each depth map states it."""
     licence: Licence | None = None
+    """Of the weights, or of what made the maps; None: nothing but this program is used."""
     weights: str = ""
+    """Name of the network, empty for none."""
     is_oracle: bool = False
+    """Whether depth is measured by the very sensor that a camera-only system lacks."""
 
 
 @runtime_checkable
 class DepthSource(Protocol):
-    """Gives the depth of an anchor image in metres. `fingerprint` names back-end, parameters and weights."""
+    """Gives the depth of an anchor image in metres."""
 
     @property
     def fingerprint(self) -> str:
@@ -48,13 +53,14 @@ class DepthSource(Protocol):
     def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
         """Depth of the anchor's image (H, W, 3) RGB uint8.
 
-        Raises InputError naming the file when what the source needs (a scan, weights) is missing or damaged.
+        Raises:
+            InputError: what the source needs of the anchor (a scan, a map) is missing or damaged; names the file.
         """
         ...
 
 
 def declared_by_card(card: ModelCard, *needs: str) -> DepthDeclaration:
-    """The declaration of a network: range, error and licence are those of its card. needs: beside the weights."""
+    """The declaration of a network by its card; needs: what it cannot do without beside the weights."""
     if card.valid_range_m is None or card.relative_depth_sigma is None:
         raise ValueError(f"{card.name} is not a depth model")
     return DepthDeclaration(
@@ -65,3 +71,8 @@ def declared_by_card(card: ModelCard, *needs: str) -> DepthDeclaration:
         licence=card.licence,
         weights=card.name,
     )
+
+
+def options_digest(*options: object) -> str:
+    """Short name of a set of options, for fingerprints."""
+    return hashlib.sha256(repr(options).encode()).hexdigest()[:12]

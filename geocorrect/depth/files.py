@@ -15,20 +15,20 @@ from geocorrect.records import Anchor, DepthMap, ImageArray
 
 @dataclass(frozen=True)
 class DepthFilesOptions:
-    """Where the files lie and what they are worth.
-
-    folder: holds `<anchor id>.npy`, (H, W) z-depth in metres as floats, nan or 0 = unknown. name: of what made them, a
-    version included; it names the depth in results, and a change makes everything due again. common_log_sigma: relative
-    error shared by a whole picture; log_sigma: of single pixels. is_oracle: they were measured, not predicted. licence:
-    of the weights that made them, for the report; it counts as non-commercial, because only you know.
-    """
+    """Where the files are and how good they are."""
 
     folder: Path | None = None
+    """Contains `<anchor id>.npy`, (H, W) z-depth in metres as floats, nan or 0 = unknown."""
     name: str = "files"
+    """Of what made them, version included: names the depth in results, and a change makes everything due again."""
     common_log_sigma: float = 0.2
+    """Relative error shared by a whole picture."""
     log_sigma: float = 0.1
+    """Relative error of single pixels."""
     is_oracle: bool = False
+    """Whether they were measured instead of predicted."""
     licence: str = "not stated"
+    """Of the weights that made them, for the report; it counts as non-commercial, because only you know it."""
 
     def __post_init__(self) -> None:
         if not self.name or self.common_log_sigma < 0 or not self.log_sigma > 0:
@@ -41,18 +41,9 @@ class FilesDepth:
     def __init__(self, options: DepthFilesOptions) -> None:
         if options.folder is None:
             raise ConfigError('[depth] source = "files" needs [depth.files] folder = "…" with <anchor id>.npy files')
-        self.folder, self.options = options.folder, options
-
-    @property
-    def fingerprint(self) -> str:
-        """What the options say; the folder may move."""
-        o = self.options
-        return f"{o.name}/{o.common_log_sigma:g}/{o.log_sigma:g}"
-
-    @property
-    def declaration(self) -> DepthDeclaration:
-        """See `depth.base.DepthSource.declaration`."""
-        return declare_files(self.options)
+        self.folder, self.options, self.declaration = options.folder, options, declare_files(options)
+        # What the options say; the folder may move.
+        self.fingerprint = f"{options.name}/{options.common_log_sigma:g}/{options.log_sigma:g}"
 
     def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
         """See `depth.base.DepthSource.depth`."""
@@ -65,15 +56,9 @@ class FilesDepth:
             raise InputError(f"{path}: not a readable .npy array ({error})") from None
         if z_m.shape != image.shape[:2]:
             raise InputError(f"{path}: depth has shape {z_m.shape}, the anchor's image {image.shape[:2]}")
-        known = np.isfinite(z_m) & (z_m > 0)
-        o = self.options
-        return DepthMap(
-            o.name,
-            o.is_oracle,
-            z_m=np.where(known, z_m, np.float32(np.nan)),
-            log_sigma=o.log_sigma,
-            common_log_sigma=o.common_log_sigma,
-        )
+        known, o = np.isfinite(z_m) & (z_m > 0), self.options
+        z_m = np.where(known, z_m, np.float32(np.nan))
+        return DepthMap(o.name, o.is_oracle, z_m=z_m, log_sigma=o.log_sigma, common_log_sigma=o.common_log_sigma)
 
 
 def declare_files(options: DepthFilesOptions) -> DepthDeclaration:

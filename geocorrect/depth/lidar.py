@@ -5,35 +5,31 @@ Always labelled `is_oracle`: what a scan measures is not what a camera-only syst
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from geocorrect.anchors.scan import read_scan
 from geocorrect.anchors.scan_projection import MIN_DEPTH_M, ProjectionOptions, project_scan
-from geocorrect.depth.base import DepthDeclaration
+from geocorrect.depth.base import DepthDeclaration, options_digest
 from geocorrect.errors import InputError
 from geocorrect.records import Anchor, DepthMap, Float32, ImageArray
 
 
 @dataclass(frozen=True)
 class LidarDepth:
-    """DepthSource that projects the anchor's scan into its image.
-
-    noise_m, noise_ratio: range noise of the sensor and what calibration and motion add, combined as the root of
-    squares.
-    """
+    """DepthSource that projects the anchor's scan into its image."""
 
     projection: ProjectionOptions = field(default_factory=ProjectionOptions)
     noise_m: float = 0.02
+    """Range noise of the sensor."""
     noise_ratio: float = 0.003
+    """Relative error that calibration and motion add, combined with the noise as the root of squares."""
 
     @property
     def fingerprint(self) -> str:
         """Back-end and parameters in one line; part of the run key."""
-        digest = hashlib.sha256(repr((self.projection, self.noise_m, self.noise_ratio)).encode()).hexdigest()
-        return f"lidar-{digest[:12]}"
+        return f"lidar-{options_digest(self.projection, self.noise_m, self.noise_ratio)}"
 
     @property
     def declaration(self) -> DepthDeclaration:
@@ -47,17 +43,17 @@ class LidarDepth:
         )
 
     def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
-        """Sparse samples of measured depth; the image is not looked at, only its size is checked.
+        """Sparse samples of measured depth; of the image only the size is checked.
 
-        Raises InputError naming the file when the anchor has no scan, the scan is damaged, or the image's size is not
-        the camera's.
+        Raises:
+            InputError: the anchor has no scan, the scan is damaged, or the image's size is not the camera's.
         """
         if anchor.lidar is None:
             raise InputError(f'anchor {anchor.id}: it has no laser scan; [depth] source = "triangulated" needs none')
         if image.shape[:2] != (anchor.camera.height, anchor.camera.width):
             raise InputError(
                 f"{anchor.path}: the image is {image.shape[1]}×{image.shape[0]} pixels, its camera is "
-                f"{anchor.camera.width}×{anchor.camera.height}; mend the calibration's resolution"
+                f"{anchor.camera.width}×{anchor.camera.height}; fix the calibration's resolution"
             )
         options = replace(self.projection, max_range_m=min(self.projection.max_range_m, anchor.lidar.max_range_m))
         points = read_scan(anchor.lidar.path, anchor.lidar.format)

@@ -1,7 +1,7 @@
-"""Depth from MASt3R's point-map head (the thesis' MASt3R-DPT), raw or without its least confident pixels.
+"""Depth from MASt3R's point-map head (Leroy et al. 2024), raw or without its least confident pixels.
 
 The network wants two views. A lone anchor is paired with itself; `points_of_pair` gives the anchor's points as seen
-together with another photo, which is what the thesis evaluates. Shares weights and tokens with the matcher.
+together with another photo. Shares weights and tokens with the matcher.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geocorrect.depth.base import DepthDeclaration, declared_by_card
 from geocorrect.depth.validity import ValidityRules, believable
@@ -27,13 +26,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Mast3rDepthOptions:
-    """dropped_share: share of pixels of least confidence that give no point; 0 keeps all, the thesis used 0.4."""
+    """Which of the network's points count, and how it runs."""
 
     runtime: Runtime = field(default_factory=Runtime)
     dropped_share: float = 0.4
+    """Share of pixels, those of least confidence, that give no point; 0 keeps all."""
     edge_ratio: float = 1.15
     long_side_px: int = 512
+    """Size of the network's input; it was trained at 512."""
     checkpoint: Path | None = None
+    """A weights file of your own."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.dropped_share < 1.0:
@@ -42,32 +44,24 @@ class Mast3rDepthOptions:
 
 @dataclass(frozen=True, eq=False)
 class PointMap:
-    """Points (h, w, 3) in metres in the photo's camera frame, confidence (h, w) > 1, and their place in the photo."""
+    """Points of a photo's network image."""
 
     xyz_m: Float32
+    """(h, w, 3) in the photo's camera frame."""
     confidence: Float32
+    """(h, w) > 1, larger is better."""
     placement: Placement
+    """Where the network image is in the photo."""
 
 
 class Mast3rDepth:
     """DepthSource around MASt3R's first point head."""
 
     def __init__(self, engine: Mast3rEngine, options: Mast3rDepthOptions) -> None:
-        self.engine = engine
-        self.options = options
+        self.engine, self.options, self.declaration = engine, options, declare_mast3r()
         self.rules = ValidityRules(self.declaration.valid_range_m, cap_margin=0.0, edge_ratio=options.edge_ratio)
-
-    @property
-    def declaration(self) -> DepthDeclaration:
-        """See `depth.base.DepthSource.declaration`."""
-        return declare_mast3r()
-
-    @property
-    def fingerprint(self) -> str:
-        """Weights, precision, size and rules."""
-        return (
-            f"{self.engine.fingerprint}/dpt/{self.options.dropped_share}/{self.options.edge_ratio}/{self.rules.range_m}"
-        )
+        # Weights, precision, size and rules.
+        self.fingerprint = f"{engine.fingerprint}/dpt/{options.dropped_share}/{options.edge_ratio}/{self.rules.range_m}"
 
     def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
         """Dense depth of the anchor's image, nan outside the network's crop and where it gives no point."""
@@ -112,7 +106,7 @@ class Mast3rDepth:
 
 
 def declare_mast3r() -> DepthDeclaration:
-    """What MASt3R's point head is as a depth source, whether or not its weights are here."""
+    """What MASt3R's point head is as a depth source; its weights need not be here."""
     return declared_by_card(CARDS["mast3r"])
 
 
@@ -135,16 +129,12 @@ def _at_photo_size(z_m: Float32, placement: Placement) -> Float32:
     """(h, w) network pixels → the photo's raster, bilinear, nan outside the crop and next to nan."""
     import cv2
 
+    # Columns depend on x alone and rows on y alone: both axes are mapped along one diagonal.
     width, height = placement.photo_size
-    x, y = (_network_axis(placement, axis, length) for axis, length in ((0, width), (1, height)))
-    columns, rows = np.meshgrid(x, y)
-    resampled = cv2.remap(
-        z_m, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=float("nan")
+    diagonal = np.repeat(np.arange(max(width, height), dtype=float)[:, None], 2, axis=1)
+    x, y = placement.to_network(diagonal).astype(np.float32).T
+    columns, rows = np.meshgrid(x[:width], y[:height])
+    return np.asarray(
+        cv2.remap(z_m, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=float("nan")),
+        dtype=np.float32,
     )
-    return np.asarray(resampled, dtype=np.float32)
-
-
-def _network_axis(placement: Placement, axis: int, length: int) -> NDArray[np.float32]:
-    photo_px = np.zeros((length, 2))
-    photo_px[:, axis] = np.arange(length)
-    return placement.to_network(photo_px)[:, axis].astype(np.float32)

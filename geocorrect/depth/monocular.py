@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,15 +20,15 @@ from geocorrect.errors import InputError, ModelError
 from geocorrect.geometry.camera import Camera
 from geocorrect.networks.cards import CARDS, ModelCard
 from geocorrect.networks.deferred import deferred
-from geocorrect.networks.runtime import Runtime, open_store, require_libraries
-from geocorrect.networks.weights import Checkpoint, locate
+from geocorrect.networks.pretrained import deferred_pretrained
+from geocorrect.networks.runtime import Runtime, open_store
+from geocorrect.networks.weights import Checkpoint
 from geocorrect.records import NAN, Anchor, DepthMap, ImageArray
 
 if TYPE_CHECKING:
     from geocorrect.networks.store import TensorStore
 
 DEPTH_PRO = "depth_pro"
-
 TRAINED_FOCAL = {"outdoor": 725.0087 / 375.0, "indoor": 886.81 / 768.0}
 """Focal length over short side of the data that Depth Anything V2 was fine-tuned on: Virtual KITTI 2, Hypersim."""
 
@@ -50,25 +50,25 @@ class Scene(StrEnum):
 
 @dataclass(frozen=True)
 class DepthAnythingOptions:
-    """short_side_px: network resolution, the trained one by default.
-
-    rescale_by_focal: multiply depth by the camera's focal length over that of the fine-tuning photos, both in units of
-    the short side. The network knows no intrinsics, so other lenses see scaled depth; but how much of the effect it
-    has learned to undo is not known for each model, hence off. On the one real pair at hand (focal 0.83 short sides,
-    indoor model) measured over predicted depth is 0.78 and 0.87 in the median; the factor would be 0.72.
-    """
+    """Depth Anything V2, fine-tuned for metric depth (Yang et al. 2024)."""
 
     runtime: Runtime = field(default_factory=Runtime)
     size: Size = Size.LARGE
     scene: Scene = Scene.OUTDOOR
     short_side_px: int = 518
+    """Network resolution; the default is the trained one."""
     rescale_by_focal: bool = False
+    """Multiply depth by the camera's focal length over that of the fine-tuning photos, in units of the short side.
+
+    The network knows no intrinsics, so other lenses see scaled depth; how much of the effect it has learned to undo is
+    not known, hence off. See `docs/networks.md`, section Depth and focal length.
+    """
     edge_ratio: float = 1.15
 
 
 @dataclass(frozen=True)
 class DepthProOptions:
-    """Depth Pro takes the focal length from the anchor's camera; its own field-of-view network is not loaded."""
+    """Depth Pro (Bochkovskii et al. 2024) with the anchor's focal length; its field-of-view network is not loaded."""
 
     runtime: Runtime = field(default_factory=Runtime)
     edge_ratio: float = 1.15
@@ -76,10 +76,11 @@ class DepthProOptions:
 
 @dataclass(frozen=True)
 class ZoeDepthOptions:
-    """scene OUTDOOR uses the KITTI head; INDOOR the two-headed model, which decides per image."""
+    """ZoeDepth (Bhat et al. 2023)."""
 
     runtime: Runtime = field(default_factory=Runtime)
     scene: Scene = Scene.OUTDOOR
+    """OUTDOOR uses the KITTI head; INDOOR the two-headed model, which decides per image."""
     edge_ratio: float = 1.15
 
 
@@ -87,9 +88,9 @@ class MonocularDepth:
     """DepthSource around one network."""
 
     def __init__(self, predictor: Predictor, weights: Checkpoint, runtime: Runtime, edge_ratio: float) -> None:
-        self.predictor = predictor
-        self.card: ModelCard = weights.card
-        self.rules = ValidityRules(declared_by_card(self.card).valid_range_m, edge_ratio=edge_ratio)
+        self.predictor, self.card = predictor, weights.card
+        self.declaration = declare_network(self.card)
+        self.rules = ValidityRules(self.declaration.valid_range_m, edge_ratio=edge_ratio)
         self._identity = f"{weights.identity}/{runtime.precision}"
         self._runtime = runtime
 
@@ -100,14 +101,8 @@ class MonocularDepth:
     @property
     def fingerprint(self) -> str:
         """Weights, settings of the network and validity rules."""
-        return (
-            f"{self._identity}/{self.predictor!r}/{self.rules.range_m}/{self.rules.cap_margin}/{self.rules.edge_ratio}"
-        )
-
-    @property
-    def declaration(self) -> DepthDeclaration:
-        """See `depth.base.DepthSource.declaration`."""
-        return declare_network(self.card)
+        rules = self.rules
+        return f"{self._identity}/{self.predictor!r}/{rules.range_m}/{rules.cap_margin}/{rules.edge_ratio}"
 
     def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
         """Dense depth of the anchor's image; nan where it gives no point. InputError when the camera does not fit."""
@@ -168,50 +163,29 @@ def build_depth_anything(options: DepthAnythingOptions) -> MonocularDepth:
 
     Weights that are damaged, or not metric, are refused by the first prediction.
     """
-    name = depth_anything_card(options).name
-    require_libraries("transformers")
-    weights = locate(name, options.runtime.access)
-
-    def load() -> Any:
-        from transformers import DepthAnythingForDepthEstimation
-
-        model = _load(weights, options.runtime, DepthAnythingForDepthEstimation)
-        if model.config.depth_estimation_type != "metric":
-            raise ModelError(f"{weights.folder}: a relative-depth model; metric depth needs the weights of {name}")
-        return model
-
+    card, runtime = depth_anything_card(options), options.runtime
+    model, weights = deferred_pretrained(card.name, "DepthAnythingForDepthEstimation", runtime)
     trained_focal = TRAINED_FOCAL[options.scene] if options.rescale_by_focal else NAN
-    predictor = DepthAnything(deferred(load), options.short_side_px, trained_focal)
-    return MonocularDepth(predictor, weights, options.runtime, options.edge_ratio)
+    predictor = DepthAnything(deferred(partial(_metric, model, weights)), options.short_side_px, trained_focal)
+    return MonocularDepth(predictor, weights, runtime, options.edge_ratio)
+
+
+def _metric(model: Any, weights: Checkpoint) -> Any:
+    if model.config.depth_estimation_type != "metric":
+        raise ModelError(
+            f"{weights.folder}: a relative-depth model; metric depth needs the weights of {weights.card.name}"
+        )
+    return model
 
 
 def build_depth_pro(options: DepthProOptions) -> MonocularDepth:
     """Depth Pro without its field-of-view network; ModelError as above."""
-    require_libraries("transformers")
-    weights = locate(DEPTH_PRO, options.runtime.access)
-
-    def load() -> Any:
-        from transformers import DepthProForDepthEstimation
-
-        return _load(weights, options.runtime, DepthProForDepthEstimation, use_fov_model=False)
-
-    return MonocularDepth(DepthPro(deferred(load)), weights, options.runtime, options.edge_ratio)
+    settings = {"use_fov_model": False}
+    model, weights = deferred_pretrained(DEPTH_PRO, "DepthProForDepthEstimation", options.runtime, **settings)
+    return MonocularDepth(DepthPro(model), weights, options.runtime, options.edge_ratio)
 
 
 def build_zoedepth(options: ZoeDepthOptions) -> MonocularDepth:
     """ZoeDepth; ModelError as above."""
-    require_libraries("transformers")
-    weights = locate(zoedepth_card(options).name, options.runtime.access)
-
-    def load() -> Any:
-        from transformers import ZoeDepthForDepthEstimation
-
-        return _load(weights, options.runtime, ZoeDepthForDepthEstimation)
-
-    return MonocularDepth(ZoeDepth(deferred(load)), weights, options.runtime, options.edge_ratio)
-
-
-def _load(weights: Checkpoint, runtime: Runtime, model_class: Any, **settings: Any) -> Any:
-    from geocorrect.networks.pretrained import load_pretrained
-
-    return load_pretrained(model_class, weights.folder, runtime, **settings)
+    model, weights = deferred_pretrained(zoedepth_card(options).name, "ZoeDepthForDepthEstimation", options.runtime)
+    return MonocularDepth(ZoeDepth(model), weights, options.runtime, options.edge_ratio)

@@ -1,6 +1,7 @@
 """The networks that predict metric depth from one photo: what goes in, and what their output means.
 
-Depth Anything V2, Depth Pro and ZoeDepth, through transformers. `monocular` makes depth sources of them.
+Depth Anything V2, Depth Pro and ZoeDepth, through transformers; `monocular` makes depth sources of them. Units and
+pre-processing of each: `docs/models.md`.
 """
 
 from __future__ import annotations
@@ -21,21 +22,20 @@ ZOEDEPTH_SIZE = (512, 384)
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """z_m (h, w) covers exactly the whole image, in metres as the network counts them.
-
-    cap_m: the farthest depth that could come out for this image, where that is the image's own; inf: it is the card's.
-    """
+    """Depth of one whole image."""
 
     z_m: Float32
+    """(h, w) z-depth in metres as the network counts them; its corners are those of the image."""
     cap_m: float = math.inf
+    """The farthest depth that could come out for this image, where that is the image's own; inf: it is the card's."""
 
 
 class Predictor(Protocol):
-    """A network. `needs` names what else than pixels the prediction depends on, for the cache."""
+    """A network."""
 
     def needs(self, camera: Camera) -> str:
-        """What of the camera the prediction depends on; empty for nothing."""
-        ...
+        """What of the camera the prediction depends on, for the cache; empty: on nothing but pixels."""
+        return ""
 
     def predict(self, image: ImageArray, camera: Camera) -> Prediction:
         """The depth of one photo (H, W, 3), at the network's resolution or any other."""
@@ -43,24 +43,17 @@ class Predictor(Protocol):
 
     def focal_factor(self, camera: Camera) -> float:
         """What the network's metres must be multiplied by for this camera; 1 where the prediction knows the focal."""
-        ...
+        return 1.0
 
 
 @dataclass(frozen=True, eq=False)
-class DepthAnything:
-    """Depth Anything V2 metric: sigmoid times the cap; no intrinsics.
-
-    trained_focal: focal length over short side of the photos that it was fine-tuned on, by which depth is rescaled for
-    other cameras; nan = it is not.
-    """
+class DepthAnything(Predictor):
+    """Depth Anything V2 metric: sigmoid times the cap; no intrinsics."""
 
     model: Any = field(repr=False)
     short_side_px: int = 518
     trained_focal: float = NAN
-
-    def needs(self, camera: Camera) -> str:
-        """Nothing but pixels."""
-        return ""
+    """Focal length over short side of the fine-tuning photos, by which depth is rescaled; nan = it is not."""
 
     def predict(self, image: ImageArray, camera: Camera) -> Prediction:
         """See `Predictor`."""
@@ -77,7 +70,7 @@ class DepthAnything:
 
 
 @dataclass(frozen=True, eq=False)
-class DepthPro:
+class DepthPro(Predictor):
     """Depth Pro: the network's output is inverse depth for a canonical camera; the known focal length scales it."""
 
     model: Any = field(repr=False)
@@ -88,31 +81,24 @@ class DepthPro:
         return f"focal/width={camera.focal_x_px / camera.width!r}"
 
     def predict(self, image: ImageArray, camera: Camera) -> Prediction:
-        """See `Predictor`. depth = 1 / (canonical inverse depth · width / focal) (MODELS §4.4)."""
+        """See `Predictor`. depth = 1 / (canonical inverse depth · width / focal length in pixels)."""
         from geocorrect.networks.image_input import SYMMETRIC, normalised, resized
 
         canonical = _depth_of(_run(self.model, normalised(resized(image, (self.side_px, self.side_px)), SYMMETRIC)))
         inverse = np.clip(canonical * (camera.width / camera.focal_x_px), 1e-4, 1e4)
         return Prediction(np.asarray(1.0 / inverse, dtype=np.float32))
 
-    def focal_factor(self, camera: Camera) -> float:
-        """The formula above holds it."""
-        return 1.0
-
 
 @dataclass(frozen=True, eq=False)
-class ZoeDepth:
+class ZoeDepth(Predictor):
     """ZoeDepth: reflected margins against border artefacts; one image at a time, for its heads vote per batch.
 
-    An indoor head ends at 10 m, an outdoor one at 80 m; the model with both chooses one for each image.
+    An indoor head ends at 10 m, an outdoor one at 80 m; the model with both chooses one for each image. It is not
+    rescaled by the focal length: its error outdoors is not one of scale alone.
     """
 
     model: Any = field(repr=False)
     size: tuple[int, int] = ZOEDEPTH_SIZE
-
-    def needs(self, camera: Camera) -> str:
-        """Nothing but pixels."""
-        return ""
 
     def predict(self, image: ImageArray, camera: Camera) -> Prediction:
         """See `Predictor`."""
@@ -126,10 +112,6 @@ class ZoeDepth:
         whole = resize_depth(_depth_of(output), (padded.shape[1], padded.shape[0]))
         z_m = np.ascontiguousarray(whole[margin_y : margin_y + height, margin_x : margin_x + width])
         return Prediction(z_m, self._cap_m(output))
-
-    def focal_factor(self, camera: Camera) -> float:
-        """Not rescaled: its error outdoors is not one of scale alone."""
-        return 1.0
 
     def network_size(self, padded: ImageArray) -> tuple[int, int]:
         """(width, height) as near to the trained size as one scale for both axes allows, in multiples of 32."""

@@ -1,4 +1,4 @@
-"""Explicit scale correction of predicted depth by measured depth: the four heuristics of the thesis (§III.D.1).
+"""Explicit scale correction of predicted depth by measured depth: four heuristics; see `docs/depth.md`.
 
 All compare the same pixels: predicted and measured points (N, 3) in the anchor's camera frame. A scale is (3,): factors
 for x, y, z, equal for the isotropic heuristics. It comes either from the LiDAR of the very picture that is scaled, an
@@ -14,6 +14,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from geocorrect.depth.validity import nearest_depth
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.similarity import DegenerateError, umeyama
 from geocorrect.records import NAN, DepthMap
@@ -45,24 +46,25 @@ class ScaleError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class DepthScale:
-    """Factors (3,) for x, y, z that take predicted points to true ones, and where they come from.
-
-    name: becomes part of the scaled depth's name. is_oracle: measured in the very picture that is to be scaled. n:
-    pixels (of a picture) or pictures (of a training set) behind it, 0 when it was stated. common_log_sigma: error that
-    all depths of a scaled picture share; nan: nothing is known beyond what the prediction says of itself.
-    """
+    """Factors that take predicted points to true ones, and where they come from."""
 
     factors: Float
+    """(3,) for x, y, z."""
     name: str
+    """Becomes part of the scaled depth's name."""
     is_oracle: bool
+    """Whether it was measured in the very picture that is to be scaled."""
     n: int = 0
+    """Pixels (of a picture) or pictures (of a training set) behind it, 0 when it was stated."""
     common_log_sigma: float = NAN
+    """Error that all depths of a scaled picture share; nan: what the prediction states of itself."""
 
 
 def scale_from_lidar(predicted: DepthMap, lidar: DepthMap, camera: Camera, heuristic: ScaleHeuristic) -> DepthScale:
     """The scale of one picture's dense predicted depth from its own LiDAR samples: an oracle.
 
-    Raises ScaleError where the two share too few pixels or the points are degenerate.
+    Raises:
+        ScaleError: the two share too few pixels, or the points are degenerate.
     """
     predicted_m, measured_m = common_points(predicted, lidar, camera)
     factors = estimate_scale(heuristic, predicted_m, measured_m)
@@ -76,24 +78,20 @@ def train_set_scale(scales: Sequence[DepthScale]) -> DepthScale:
 
     Its sigma is the robust spread of the pictures' z factors, nan where there are fewer than five.
     """
-    factors = median_scale([scale.factors for scale in scales])
-    log_z = np.log([scale.factors[2] for scale in scales])
+    if not scales:
+        raise ScaleError("no training scale to take the median of")
+    each = np.array([scale.factors for scale in scales], float).reshape(-1, 3)
+    factors, log_z = np.median(each, axis=0), np.log(each[:, 2])
     spread = 1.4826 * float(np.median(np.abs(log_z - np.median(log_z))))
     sigma = max(spread, COMMON_FLOOR) if len(scales) >= MIN_SPREAD_PICTURES else NAN
     return DepthScale(factors, f"{factors[2]:.3f}", is_oracle=False, n=len(scales), common_log_sigma=sigma)
 
 
 def common_points(predicted: DepthMap, lidar: DepthMap, camera: Camera) -> tuple[Float, Float]:
-    """(predicted (N, 3), measured (N, 3)) points in metres on common rays: LiDAR samples whose pixel has a prediction.
-
-    The prediction is read at the nearest pixel: interpolation would invent depths across edges.
-    """
+    """(predicted (N, 3), measured (N, 3)) points in metres on common rays: samples whose pixel has a prediction."""
     if predicted.z_m is None or lidar.samples_px is None or lidar.samples_z_m is None:
         raise ScaleError("a scale is read off a dense predicted map and sparse LiDAR samples")
-    height, width = predicted.z_m.shape
-    column = np.clip(np.rint(lidar.samples_px[:, 0]).astype(int), 0, width - 1)
-    row = np.clip(np.rint(lidar.samples_px[:, 1]).astype(int), 0, height - 1)
-    z_m = predicted.z_m[row, column].astype(float)
+    z_m = nearest_depth(predicted.z_m, lidar.samples_px)
     rays = camera.unproject(lidar.samples_px)
     with np.errstate(invalid="ignore"):
         both = (z_m > 0) & (lidar.samples_z_m > 0) & (rays[:, 2] > 0)
@@ -102,9 +100,10 @@ def common_points(predicted: DepthMap, lidar: DepthMap, camera: Camera) -> tuple
 
 
 def estimate_scale(heuristic: ScaleHeuristic, predicted_m: ArrayLike, measured_m: ArrayLike) -> Float:
-    """(3,) factors that take predicted points to measured ones, from the pairs where both are finite.
+    """(3,) factors that take predicted points (N, 3) to measured ones, from the pairs where both are finite.
 
-    Raises ScaleError with fewer than ten pairs, or when an axis or the similarity is degenerate.
+    Raises:
+        ScaleError: fewer than ten pairs, or an axis or the similarity is degenerate.
     """
     predicted, measured = np.asarray(predicted_m, float), np.asarray(measured_m, float)
     if predicted.shape != measured.shape or predicted.ndim != 2 or predicted.shape[1] != 3:
@@ -118,34 +117,22 @@ def estimate_scale(heuristic: ScaleHeuristic, predicted_m: ArrayLike, measured_m
     return scale
 
 
-def median_scale(scales: Sequence[ArrayLike]) -> Float:
-    """(3,) per-axis median of the scales of a training set, for use where nothing is measured."""
-    if not scales:
-        raise ScaleError("no training scale to take the median of")
-    median: Float = np.median(np.asarray(scales, float).reshape(-1, 3), axis=0)
-    return median
-
-
-def scale_points(points_m: ArrayLike, scale: ArrayLike) -> Float:
-    """Points (…, 3) times the scale. Unequal factors take a point off its pixel's ray, as in the thesis."""
-    scaled: Float = np.asarray(points_m, float) * np.asarray(scale, float)
-    return scaled
-
-
 def scale_depth(depth: DepthMap, scale: DepthScale) -> DepthMap:
     """The depth map times the z factor: what a scale means where the pixel's ray is kept. Oracle if either is."""
     factor = float(scale.factors[2])
     sigma = depth.common_log_sigma if np.isnan(scale.common_log_sigma) else scale.common_log_sigma
-    scaled = replace(
-        depth,
-        name=f"{depth.name}*{scale.name}",
-        is_oracle=depth.is_oracle or scale.is_oracle,
-        common_log_sigma=sigma,
-    )
+    name, is_oracle = f"{depth.name}*{scale.name}", depth.is_oracle or scale.is_oracle
+    scaled = replace(depth, name=name, is_oracle=is_oracle, common_log_sigma=sigma)
     if depth.z_m is not None:
         return replace(scaled, z_m=(depth.z_m * factor).astype(np.float32))
     assert depth.samples_z_m is not None
     return replace(scaled, samples_z_m=depth.samples_z_m * factor)
+
+
+def _ratio(measured: ArrayLike, predicted: ArrayLike) -> Float:
+    """(3,) ratio per axis, one number being that of all axes."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.broadcast_to(np.asarray(np.divide(measured, predicted), float), 3).copy()
 
 
 def _per_axis_l1(predicted: Float, measured: Float) -> Float:
@@ -157,8 +144,7 @@ def _per_axis_l2(predicted: Float, measured: Float) -> Float:
 
 
 def _mean_per_axis_l2(predicted: Float, measured: Float) -> Float:
-    norms = np.linalg.norm(measured, axis=0).mean(), np.linalg.norm(predicted, axis=0).mean()
-    return np.repeat(_ratio(np.array(norms[0]), np.array(norms[1])), 3)
+    return _ratio(np.linalg.norm(measured, axis=0).mean(), np.linalg.norm(predicted, axis=0).mean())
 
 
 def _similarity(predicted: Float, measured: Float) -> Float:
@@ -167,12 +153,6 @@ def _similarity(predicted: Float, measured: Float) -> Float:
         return np.repeat(umeyama(measured, predicted).scale, 3)
     except DegenerateError as error:
         raise ScaleError(str(error)) from None
-
-
-def _ratio(measured: Float, predicted: Float) -> Float:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio: Float = np.asarray(measured / predicted)
-    return ratio
 
 
 _ESTIMATORS = {

@@ -14,16 +14,14 @@ from geocorrect.records import NAN, Anchor, DepthMap, ImageArray
 
 @dataclass(frozen=True)
 class ScaleOptions:
-    """What a predicted depth is multiplied by; nothing by default.
-
-    factor: stated, such as the train-set median that `geocorrect anchors scale` prints; common_log_sigma: what is left
-    of the error shared by a picture, by default what the source says without the factor. heuristic: the factor comes
-    from the anchor's own laser scan instead, picture by picture, and results are labelled as an oracle.
-    """
+    """What a predicted depth is multiplied by; nothing by default."""
 
     factor: float = 1.0
+    """Stated, such as the train-set median that `geocorrect anchors scale` prints."""
     common_log_sigma: float | None = None
+    """What is left of the error shared by a picture; None: what the source states without the factor."""
     heuristic: ScaleHeuristic | None = None
+    """Measure the factor in the anchor's own laser scan instead, picture by picture; results are then an oracle."""
 
     def __post_init__(self) -> None:
         if not 0.0 < self.factor < float("inf"):
@@ -39,16 +37,8 @@ class StatedScaleDepth:
 
     def __init__(self, base: DepthSource, factor: float, common_log_sigma: float | None) -> None:
         self.base, self.scale = base, stated_scale(factor, common_log_sigma)
-
-    @property
-    def fingerprint(self) -> str:
-        """Base source and factor in one line."""
-        return f"{self.base.fingerprint}*{self.scale.factors[2]!r}/{self.scale.common_log_sigma!r}"
-
-    @property
-    def declaration(self) -> DepthDeclaration:
-        """See `depth.base.DepthSource.declaration`."""
-        return declare_stated_scale(self.base.declaration, self.scale)
+        self.declaration = declare_stated_scale(base.declaration, self.scale)
+        self.fingerprint = f"{base.fingerprint}*{self.scale.factors[2]!r}/{self.scale.common_log_sigma!r}"
 
     def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
         """See `depth.base.DepthSource.depth`."""
@@ -60,16 +50,8 @@ class LidarScaleDepth:
 
     def __init__(self, base: DepthSource, lidar: DepthSource, heuristic: ScaleHeuristic) -> None:
         self.base, self.lidar, self.heuristic = base, lidar, heuristic
-
-    @property
-    def fingerprint(self) -> str:
-        """Base source, heuristic and scanner's source in one line."""
-        return f"{self.base.fingerprint}*{self.heuristic}/{self.lidar.fingerprint}"
-
-    @property
-    def declaration(self) -> DepthDeclaration:
-        """See `depth.base.DepthSource.declaration`."""
-        return declare_measured_scale(self.base.declaration, self.lidar.declaration)
+        self.declaration = declare_measured_scale(base.declaration, lidar.declaration)
+        self.fingerprint = f"{base.fingerprint}*{heuristic}/{lidar.fingerprint}"
 
     def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
         """See `depth.base.DepthSource.depth`; InputError when there is no scan, or it does not fix the scale."""

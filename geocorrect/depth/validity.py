@@ -1,4 +1,4 @@
-"""Where predicted depth must not be believed: out of range, at the network's cap, sky, across depth edges."""
+"""Which predicted depth is not to be believed: out of range, at the network's cap, sky, across depth edges."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class ValidityRules:
-    """range_m: depths worth believing, from the model card. cap_margin: share below the upper end that counts as cap.
-
-    Bounded networks squash everything far, the sky included, towards their cap. edge_ratio: neighbouring pixels whose
-    depths differ by more than this factor lie on an edge, where the prediction is a blend of two surfaces.
-    """
+    """Which predicted depths are worth believing."""
 
     range_m: tuple[float, float]
+    """From the model card."""
     cap_margin: float = 0.05
+    """Share below the upper end that counts as cap: bounded networks squash everything far, the sky included, there."""
     edge_ratio: float = 1.15
+    """Neighbouring pixels whose depths differ by more than this factor are on an edge, a blend of two surfaces."""
 
 
 def believable(z_m: Float32, image: ImageArray, rules: ValidityRules) -> Float32:
@@ -64,6 +63,13 @@ def sky(image: ImageArray) -> Mask:
 def resize_depth(z_m: Float32, size: tuple[int, int]) -> Float32:
     """z_m (h, w) → (height, width) of `size` = (width, height), bilinear; nan spreads to every pixel it touches."""
     return np.asarray(cv2.resize(z_m, size, interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+
+
+def nearest_depth(z_m: Float32, px: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N,) depth of a dense map (H, W) at the pixels nearest to (N, 2): interpolation would invent it across edges."""
+    height, width = z_m.shape
+    column, row = np.clip(np.rint(px).astype(int), 0, [width - 1, height - 1]).T
+    return z_m[row, column].astype(float)
 
 
 def _at_size(mask: Mask, shape: tuple[int, ...]) -> Mask:

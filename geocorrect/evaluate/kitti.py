@@ -19,9 +19,9 @@ from geocorrect.anchors.readers.kitti import KittiDrive, KittiImage, read_kitti_
 from geocorrect.catalog.run import ResultFilter
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings
-from geocorrect.evaluate.metrics import PoseError, pose_error, summarise_errors
+from geocorrect.evaluate.metrics import pose_error, summarise_errors
 from geocorrect.geometry.frame import Frame
-from geocorrect.geometry.pose import Pose
+from geocorrect.jobs.plan import plan_run
 from geocorrect.jobs.run import run_batch
 from geocorrect.localize.options import JointOptions
 from geocorrect.records import Correction, Image, Position
@@ -30,15 +30,18 @@ from geocorrect.workers.stop import StopRequest
 
 @dataclass(frozen=True)
 class KittiProtocol:
-    """Which frames of camera 02 are anchors, how wrong the reported positions are made, and how good the anchors' poses
-    are relative to each other: inertial, over a second of driving, millimetres.
-    """
+    """What is an anchor, and how wrong the reported positions are made."""
 
     anchor_frames: tuple[int, ...] = (0, 4, 8)
+    """Of camera 02."""
     bias_m: float = 3.0
+    """Length of the first bias of the reported positions."""
     heading_error_deg: float = 10.0
+    """Standard deviation of the reported headings."""
     anchor_position_m: float = 0.005
+    """1 sigma of the anchors' positions relative to each other: inertial, over a second of driving, millimetres."""
     anchor_rotation_deg: float = 0.05
+    """1 sigma of their orientations."""
     seed: int = 0
 
 
@@ -47,7 +50,8 @@ def evaluate_kitti(
 ) -> Mapping[str, Any]:
     """Run the protocol on one drive into an empty catalog; returns the summary and one row per query.
 
-    Raises InputError when the folder is not a KITTI raw drive.
+    Raises:
+        InputError: the folder is not a KITTI raw drive.
     """
     protocol = protocol or KittiProtocol()
     settings = _with_anchor_noise(settings, protocol)
@@ -58,7 +62,7 @@ def evaluate_kitti(
     add_anchors_to(catalog, drive.alignment, anchors)
     images = _reported_images(drive.frame, queries, protocol)
     catalog.upsert_images(images.values())
-    summary = run_batch(settings, catalog, StopRequest())
+    summary = run_batch(plan_run(settings, catalog), catalog, StopRequest())
     results = {row.result.image_id: row.result for row in catalog.results(ResultFilter(run_key=summary.run_key))}
     return _report(drive, queries, images, results, settings)
 
@@ -68,9 +72,8 @@ def _with_anchor_noise(settings: Settings, protocol: KittiProtocol) -> Settings:
     joint, usual = settings.localize.joint, JointOptions()
     if (joint.anchor_position_m, joint.anchor_rotation_deg) != (usual.anchor_position_m, usual.anchor_rotation_deg):
         return settings
-    joint = replace(
-        joint, anchor_position_m=protocol.anchor_position_m, anchor_rotation_deg=protocol.anchor_rotation_deg
-    )
+    position_m, rotation_deg = protocol.anchor_position_m, protocol.anchor_rotation_deg
+    joint = replace(joint, anchor_position_m=position_m, anchor_rotation_deg=rotation_deg)
     return settings.model_copy(update={"localize": replace(settings.localize, joint=joint)})
 
 
@@ -90,7 +93,7 @@ def _reported_images(frame: Frame, queries: list[KittiImage], protocol: KittiPro
             reported=Position(float(lon_deg), float(lat_deg)),
             camera=query.camera,
             path=query.path,
-            sequence_id=f"{query.camera_name}",
+            sequence_id=query.camera_name,
             captured_at=query.captured_at,
             heading_deg=float(heading_deg % 360.0),
         )
@@ -104,13 +107,17 @@ def _report(
     results: Mapping[str, Any],
     settings: Settings,
 ) -> dict[str, Any]:
-    errors: list[PoseError] = []
-    rows: list[dict[str, Any]] = []
+    errors = []
+    rows = []
     for query in queries:
         result = results[query.id]
         row: dict[str, Any] = {"image_id": query.id, "status": "rejected"}
         if isinstance(result, Correction):
-            error = _error_of(drive.frame, query, images[query.id], result)
+            reported = images[query.id].reported
+            assert reported is not None
+            reported_enu_m = drive.frame.enu_from_wgs84(reported.lon_deg, reported.lat_deg, drive.frame.height_m)
+            poses = result.world_from_cam, query.world_from_cam
+            error = pose_error(query.id, *poses, reported_enu_m, result.expected_error_m)
             row |= {
                 "status": result.status.value,
                 "position_error_m": error.position_m,
@@ -132,10 +139,3 @@ def _report(
         **summarise_errors(errors, len(queries)),
         "queries": rows,
     }
-
-
-def _error_of(frame: Frame, query: KittiImage, image: Image, result: Correction) -> PoseError:
-    assert image.reported is not None
-    reported_enu_m = frame.enu_from_wgs84(image.reported.lon_deg, image.reported.lat_deg, frame.height_m)
-    truth: Pose = query.world_from_cam
-    return pose_error(query.id, result.world_from_cam, truth, reported_enu_m, result.expected_error_m)

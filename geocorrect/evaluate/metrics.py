@@ -10,21 +10,25 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from geocorrect.geometry.pose import Pose, rotation_angle_deg
-
-FALSE_ACCEPT_M = 1.0
-"""An accepted pose further than this from the truth is a false accept."""
+from geocorrect.records import NAN
+from geocorrect.report.statistics import FALSE_ACCEPT_M, median_of
 
 
 @dataclass(frozen=True)
 class PoseError:
-    """Error of one image: camera-centre distance (3-D and horizontal) in metres, rotation angle in degrees."""
+    """Error of one image."""
 
     image_id: str
     position_m: float
+    """Distance of the camera centre from the true one, in three dimensions."""
     horizontal_m: float
+    """Its horizontal part."""
     rotation_deg: float
+    """Angle between estimated and true orientation."""
     reported_m: float
+    """Horizontal error of the reported position."""
     expected_error_m: float
+    """Horizontal error (68 %) that the system predicted."""
 
 
 def pose_error(
@@ -47,29 +51,25 @@ def median_interval(values: ArrayLike, seed: int = 0, draws: int = 2000) -> tupl
     """Median and its 95 % bootstrap interval; nan for no values."""
     sample = np.asarray(values, float)
     if not len(sample):
-        return (float("nan"),) * 3
+        return NAN, NAN, NAN
     picks = np.random.default_rng(seed).integers(0, len(sample), (draws, len(sample)))
     low, high = np.percentile(np.median(sample[picks], axis=1), [2.5, 97.5])
     return float(np.median(sample)), float(low), float(high)
 
 
 def summarise_errors(errors: Sequence[PoseError], n_queries: int) -> dict[str, Any]:
-    """Medians, maxima, failures and false accepts over the accepted images of a set of queries."""
+    """Medians, maxima, failures and false accepts; errors: of the accepted images among the queries."""
     position = [error.position_m for error in errors]
     median_m, low_m, high_m = median_interval(position)
     return {
         "n_queries": n_queries,
         "n_accepted": len(errors),
         "n_failed": n_queries - len(errors),
-        "reported_median_m": _median([error.reported_m for error in errors]),
+        "reported_median_m": median_of(error.reported_m for error in errors).value,
         "position_median_m": median_m,
         "position_median_95_m": [low_m, high_m],
-        "position_max_m": max(position, default=float("nan")),
-        "rotation_median_deg": _median([error.rotation_deg for error in errors]),
-        "rotation_max_deg": max((error.rotation_deg for error in errors), default=float("nan")),
+        "position_max_m": max(position, default=NAN),
+        "rotation_median_deg": median_of(error.rotation_deg for error in errors).value,
+        "rotation_max_deg": max((error.rotation_deg for error in errors), default=NAN),
         "false_accepts": sum(error.horizontal_m > FALSE_ACCEPT_M for error in errors),
     }
-
-
-def _median(values: Sequence[float]) -> float:
-    return float(np.median(values)) if values else float("nan")

@@ -1,4 +1,4 @@
-"""What every bundle of poses needs: results with their photos, and a notice of whose they are."""
+"""Common parts of bundles of poses: results with their photos, and a notice of their creators."""
 
 from __future__ import annotations
 
@@ -20,17 +20,15 @@ from geocorrect.records import Correction, Image
 
 @dataclass(frozen=True)
 class Posed:
-    """A correction with its photo.
-
-    file_name: of the photo, unique in the bundle; the id with .jpg before the photo is downloaded. properties: what
-    other exports say of the result.
-    """
+    """A correction with its photo."""
 
     stored: StoredResult
     correction: Correction
     image: Image
     file_name: str
+    """Of the photo, unique in the bundle; the id with .jpg before the photo is downloaded."""
     properties: Mapping[str, Any]
+    """The named values of the result, as in other exports."""
 
 
 def posed_images(catalog: Catalog, stored: Iterable[StoredResult], batch: int = 1000) -> Iterator[Posed]:
@@ -55,14 +53,14 @@ def write_json(path: Path, value: Any) -> None:
 
 @contextmanager
 def notice(folder: Path, more: str = "") -> Iterator[Callable[[Posed], None]]:
-    """ATTRIBUTION.txt: who made each photo, where it is published, under which licence; told photo by photo."""
+    """ATTRIBUTION.txt: creator, address and licence of each photo; yields the function that adds a photo."""
     with (folder / NOTICE).open("w", encoding="utf-8") as file:
         head = [ATTRIBUTION, *([more] if more else []), "", "image_id\tcreator\tlicence\tpage_url"]
         file.write("\n".join(head) + "\n")
 
-        def tell(one: Posed) -> None:
+        def add(one: Posed) -> None:
             a = one.stored.attribution
             values = (one.image.id, a.creator, a.licence, a.page_url)
             file.write("\t".join(" ".join(value.split()) for value in values) + "\n")
 
-        yield tell
+        yield add

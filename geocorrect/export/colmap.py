@@ -28,7 +28,7 @@ def write_colmap(catalog: Catalog, stored: Iterable[StoredResult], path: Path) -
     count = 0
     frame = catalog.frame()
     world = "World: local east-north-up frame of frame.json, WGS84, ellipsoidal height."
-    with atomic_folder(path) as folder, notice(folder, world) as tell, _open(folder / "images.txt") as images:
+    with atomic_folder(path) as folder, notice(folder, world) as add_to_notice, _open(folder / "images.txt") as images:
         images.write("# IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME\n# POINTS2D[] as X Y POINT3D_ID (none)\n")
         for one in posed_images(catalog, stored):
             line = colmap_camera(one.image.camera)
@@ -40,7 +40,7 @@ def write_colmap(catalog: Catalog, stored: Iterable[StoredResult], path: Path) -
             if name != one.file_name:
                 renamed.append(f"{name}\t{one.file_name}")
             images.write(_image_line(one, name, count, cameras.setdefault(line, len(cameras) + 1)) + "\n\n")
-            tell(one)
+            add_to_notice(one)
         _write_lines(folder / "cameras.txt", ["# CAMERA_ID MODEL WIDTH HEIGHT PARAMS[]"],
                      [f"{number} {line}" for line, number in cameras.items()])  # fmt: skip
         _write_lines(folder / "points3D.txt", ["# POINT3D_ID X Y Z R G B ERROR TRACK[]"], [])

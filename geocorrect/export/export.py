@@ -10,34 +10,46 @@ from geocorrect.catalog import Catalog, ResultFilter, StoredResult
 from geocorrect.catalog.rows.result_table import ResultTable
 from geocorrect.errors import Status
 from geocorrect.export.formats import Format, format_of
+from geocorrect.io.atomic_file import atomic_file
 
 CORRECTED = (Status.ACCEPTED, Status.REVIEW)
-
-
 STYLED_BESIDE = (Format.GEOJSON, Format.FLATGEOBUF)
+"""Formats without a place for a style: a .qml file of the same name, which QGIS applies, is written beside."""
 
 
 def export_catalog(
     catalog: Catalog, path: Path, kind: Format | str | None = None, wanted: ResultFilter | None = None
 ) -> int:
-    """Write results of a catalog to a file, or to a folder for opensfm, colmap and sidecar; returns how many.
+    """Write results of a catalog to a file, or to a folder for opensfm, colmap and sidecar.
 
-    A QGIS project shows the whole catalog: the filter does not matter, and the number of layers is returned.
+    Files appear complete or not at all. What a user withdrew (retracted, rolled back) is never exported: a file would
+    not show that it is withdrawn.
 
-    Without a filter: the corrections in force (accepted and review). Rejections appear only when the filter asks for
-    the status. What a person took back (retracted, rolled back) never leaves the catalog: a file would not show it,
-    and a run that was rolled back is a DatabaseError. Files appear complete or not at all. Raises OutputError,
-    UsageError, DatabaseError.
+    Args:
+        catalog: where the results are.
+        path: the file or folder to write.
+        kind: the format; None: by the suffix of `path`.
+        wanted: which results; None: the active corrections (accepted and review). Rejections are exported only when
+            the filter asks for their status. Does not matter for a QGIS project, which shows the whole catalog.
+
+    Returns:
+        Number of results, for a QGIS project the number of layers.
+
+    Raises:
+        OutputError: the file cannot be written.
+        UsageError: the suffix stands for no format.
+        DatabaseError: the catalog cannot be read, or the run that the filter asks for was rolled back.
     """
     chosen = format_of(path) if kind is None else Format(kind)
-    asked = replace(wanted or ResultFilter(status=CORRECTED), withdrawn=False)
-    if asked.run_key is not None and chosen is not Format.QGIS_PROJECT:
-        catalog.require_active_run(asked.run_key)
-    count = _write(catalog, path, chosen, asked)
+    selected = replace(wanted or ResultFilter(status=CORRECTED), withdrawn=False)
+    if selected.run_key is not None and chosen is not Format.QGIS_PROJECT:
+        catalog.require_active_run(selected.run_key)
+    count = _write(catalog, path, chosen, selected)
     if chosen in STYLED_BESIDE:
-        from geocorrect.export.styles import write_qml_beside
+        from geocorrect.catalog.views.qml import qml
 
-        write_qml_beside(path)
+        with atomic_file(path.with_suffix(".qml")) as file:
+            file.write(qml("current_correction").encode())
     return count
 
 

@@ -1,16 +1,16 @@
-"""What a result looks like outside the catalog: a place and named values, the same in every format."""
+"""A result outside the catalog: a place and named values, the same in every format."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geocorrect.catalog.rows.column_types import nullable_list
 from geocorrect.catalog.rows.result_table import ResultTable, shown_at
 
 ATTRIBUTION = (
@@ -35,11 +35,6 @@ COLUMNS = (*PLACE_DIGITS, *PROPERTIES)
 def rounded(value: float, digits: int) -> float | None:
     """The number with so many decimals; None for nan and infinity."""
     return float(np.round(value, digits)) + 0.0 if math.isfinite(value) else None
-
-
-def instant(value: datetime | None) -> str | None:
-    """ISO 8601 in UTC with milliseconds."""
-    return None if value is None else value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def places(table: ResultTable) -> NDArray[np.float64]:
@@ -68,19 +63,14 @@ def property_rows(table: ResultTable) -> Iterator[dict[str, Any]]:
 
 def listed(values: Any) -> Sequence[Any]:
     """A column as a list; nan becomes None."""
-    if not isinstance(values, np.ndarray):
-        return list(values)
-    known: Any = np.isfinite(values)
-    if known.all():
-        return list(values.tolist())
-    return [value if is_known else None for value, is_known in zip(values.tolist(), known.tolist(), strict=True)]
+    return nullable_list(values) if isinstance(values, np.ndarray) else list(values)
 
 
 @dataclass
 class Bounds:
     """The box of many places; west > east when it crosses the antimeridian (RFC 7946, section 5.2).
 
-    With heights as soon as one place has one: a box has as many dimensions as what it holds (section 5).
+    With heights as soon as one place has one: a box has as many dimensions as its contents (section 5).
     """
 
     _lons: list[float] = field(default_factory=lambda: [math.inf, -math.inf, math.inf, -math.inf])
@@ -112,12 +102,12 @@ class Bounds:
 
 @dataclass
 class Licences:
-    """Which licences the exported photos carry."""
+    """Which licences the exported photos have."""
 
     names: set[str] = field(default_factory=set)
 
     def add(self, licences: Iterable[str]) -> None:
-        """Take note of photos' licences."""
+        """Add the licences of some photos."""
         self.names |= set(licences)
 
     def text(self) -> str:

@@ -9,7 +9,7 @@ from geocorrect.errors import UsageError
 
 
 class Format(StrEnum):
-    """What `geocorrect export --format` knows."""
+    """The formats of `geocorrect export --format`."""
 
     GEOJSON = "geojson"
     GPKG = "gpkg"
@@ -40,4 +40,4 @@ def format_of(path: Path) -> Format:
         return SUFFIXES[path.suffix.lower()]
     except KeyError:
         known = ", ".join(Format)
-        raise UsageError(f"{path}: the format cannot be told from the name; give --format, one of {known}") from None
+        raise UsageError(f"{path}: the name does not determine the format; give --format, one of {known}") from None

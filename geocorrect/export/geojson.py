@@ -16,7 +16,7 @@ from geocorrect.io.atomic_file import atomic_file
 def write_geojson(tables: Iterable[ResultTable], path: Path) -> int:
     """Write results as one FeatureCollection of points, one feature per line; returns how many.
 
-    `id` is the photo's id, so that two exports can be compared line by line. bbox, attribution and licence stand at the
+    `id` is the photo's id, so that two exports can be compared line by line. bbox, attribution and licence are at the
     end, because they are known only then. Raises OutputError when the file cannot be written.
     """
     bounds, licences, count = Bounds(), Licences(), 0

@@ -1,4 +1,4 @@
-"""A GeoPackage of results for people who need no catalog: points, lines and ellipses, styled for QGIS.
+"""A GeoPackage of results for GIS users: points, lines and ellipses, styled for QGIS.
 
 The catalog itself, when it is a GeoPackage, can be opened as well.
 """
@@ -19,8 +19,8 @@ import shapely
 
 from geocorrect.catalog.rows.result_table import ResultTable
 from geocorrect.catalog.views.shapes import displacement_lines, ellipse_outlines
+from geocorrect.catalog.views.styles import STATEMENTS, geopackage_style
 from geocorrect.export.features import ATTRIBUTION, Licences
-from geocorrect.export.styles import add_styles_to_geopackage
 from geocorrect.export.tables import gdal_faults, joined_batches, write_points
 from geocorrect.io.atomic_file import atomic_path
 
@@ -28,15 +28,16 @@ _SHAPE_NUMBERS = (
     "lon_deg", "lat_deg", "semi_major_m", "semi_minor_m", "ellipse_azimuth_deg", "reported_lon_deg",
     "reported_lat_deg", "displacement_m", "heading_change_deg",
 )  # fmt: skip
-# The version that the GIS software of 2022 knows; GDAL's newest one makes QGIS 3.22 warn.
+# The version that GIS software of 2022 reads; GDAL's newest one makes QGIS 3.22 warn.
 _OPTIONS: dict[str, Any] = {"description": ATTRIBUTION, "dataset_options": {"VERSION": "1.3"}}
 _FIELDS = ("displacement_m", "heading_change_deg", "semi_major_m", "semi_minor_m")
 
 
 def write_geopackage(tables: Iterable[ResultTable], path: Path) -> int:
-    """The layers corrections, displacement and error_ellipse; memory does not grow with the number of results.
+    """The layers corrections, displacement and error_ellipse; returns the number of results.
 
-    GDAL writes one layer of a file after the other: what lines and ellipses need waits in a temporary file.
+    GDAL writes one layer of a file after the other: what lines and ellipses need is kept in a temporary file, so that
+    memory does not grow with the number of results.
     """
     licences = Licences()
     with (
@@ -49,8 +50,9 @@ def write_geopackage(tables: Iterable[ResultTable], path: Path) -> int:
         count = write_points(points, temporary, "GPKG", _OPTIONS)
         _write_shapes(spool, temporary, "displacement", "LineString")
         _write_shapes(spool, temporary, "error_ellipse", "Polygon")
-        add_styles_to_geopackage(temporary, {"corrections": "current_correction"})
-        _describe(temporary, {"ATTRIBUTION": ATTRIBUTION, "LICENCE": licences.text()})
+        with closing(sqlite3.connect(temporary)) as connection, connection:
+            _add_styles(connection)
+            _describe(connection, {"ATTRIBUTION": ATTRIBUTION, "LICENCE": licences.text()})
     return count
 
 
@@ -58,9 +60,9 @@ def _spooled(tables: Iterable[ResultTable], licences: Licences, spool: IO[bytes]
     for table in tables:
         licences.add(table["licence"])
         placed = np.isfinite(table["lon_deg"])
-        kept = {name: table[name][placed] for name in _SHAPE_NUMBERS}
+        values = {name: table[name][placed] for name in _SHAPE_NUMBERS}
         ids = [name for name, known in zip(table["image_id"], placed.tolist(), strict=True) if known]
-        pickle.dump(kept | {"image_id": ids}, spool)
+        pickle.dump(values | {"image_id": ids}, spool)
         yield table
 
 
@@ -82,10 +84,10 @@ def _write_shapes(spool: IO[bytes], path: Path, layer: str, kind: str) -> None:
     schema = pa.schema([*fields, geometry])
 
     def batches() -> Iterator[Any]:
-        for kept in _unspooled(spool):
-            drawn, shapes = _lines(kept) if kind == "LineString" else _ellipses(kept)
-            ids = [name for name, is_drawn in zip(kept["image_id"], drawn.tolist(), strict=True) if is_drawn]
-            numbers = [pa.array(kept[name][drawn], from_pandas=True) for name in _FIELDS]
+        for values in _unspooled(spool):
+            drawn, shapes = _lines(values) if kind == "LineString" else _ellipses(values)
+            ids = [name for name, is_drawn in zip(values["image_id"], drawn.tolist(), strict=True) if is_drawn]
+            numbers = [pa.array(values[name][drawn], from_pandas=True) for name in _FIELDS]
             columns = [pa.array(ids, pa.string()), *numbers, pa.array(shapely.to_wkb(shapes), pa.binary())]
             yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
@@ -96,20 +98,30 @@ def _write_shapes(spool: IO[bytes], path: Path, layer: str, kind: str) -> None:
     )  # fmt: skip
 
 
-def _lines(kept: dict[str, Any]) -> tuple[Any, Any]:
+def _lines(values: dict[str, Any]) -> tuple[Any, Any]:
     """Which results have a line, and the lines."""
-    drawn = np.isfinite(kept["displacement_m"])
-    ends = [kept[name][drawn] for name in ("reported_lon_deg", "reported_lat_deg", "lon_deg", "lat_deg")]
+    drawn = np.isfinite(values["displacement_m"])
+    ends = [values[name][drawn] for name in ("reported_lon_deg", "reported_lat_deg", "lon_deg", "lat_deg")]
     return drawn, shapely.linestrings(displacement_lines(*ends))
 
 
-def _ellipses(kept: dict[str, Any]) -> tuple[Any, Any]:
-    axes = [kept[name] for name in ("semi_major_m", "semi_minor_m", "ellipse_azimuth_deg")]
-    outlines = ellipse_outlines(kept["lon_deg"], kept["lat_deg"], *axes)
+def _ellipses(values: dict[str, Any]) -> tuple[Any, Any]:
+    axes = [values[name] for name in ("semi_major_m", "semi_minor_m", "ellipse_azimuth_deg")]
+    outlines = ellipse_outlines(values["lon_deg"], values["lat_deg"], *axes)
     return np.ones(len(outlines), bool), shapely.polygons(outlines)
 
 
-# GeoPackage 1.3, annex F.8 (metadata). GDAL and QGIS show what stands under GDAL's own address.
+def _add_styles(connection: sqlite3.Connection) -> None:
+    """Default styles for the layers, each drawn like the one of the catalog of the same name."""
+    geometry = dict(connection.execute("select table_name, column_name from gpkg_geometry_columns").fetchall())
+    connection.execute(STATEMENTS["geopackage_table"])
+    connection.execute(STATEMENTS["geopackage_registration"])
+    for layer, column in geometry.items():
+        like = "current_correction" if layer == "corrections" else layer
+        connection.execute(STATEMENTS["geopackage_insert"], geopackage_style(layer, like, column))
+
+
+# GeoPackage 1.3, annex F.8 (metadata). GDAL and QGIS show the entry of GDAL's own address.
 _METADATA = (
     "CREATE TABLE gpkg_metadata (id INTEGER CONSTRAINT m_pk PRIMARY KEY ASC NOT NULL, "
     "md_scope TEXT NOT NULL DEFAULT 'dataset', md_standard_uri TEXT NOT NULL, "
@@ -127,12 +139,11 @@ _METADATA = (
 )
 
 
-def _describe(path: Path, values: dict[str, str]) -> None:
+def _describe(connection: sqlite3.Connection, values: dict[str, str]) -> None:
     items = "".join(f'<MDI key="{name}">{escape(value)}</MDI>' for name, value in values.items())
     document = f"<GDALMultiDomainMetadata><Metadata>{items}</Metadata></GDALMultiDomainMetadata>"
-    with closing(sqlite3.connect(path)) as connection, connection:
-        for statement in _METADATA[:3]:
-            connection.execute(statement)
-        insert = "INSERT INTO gpkg_metadata VALUES (1, 'dataset', 'http://gdal.org', 'text/xml', ?)"
-        connection.execute(insert, (document,))
-        connection.execute(_METADATA[3])
+    for statement in _METADATA[:3]:
+        connection.execute(statement)
+    insert = "INSERT INTO gpkg_metadata VALUES (1, 'dataset', 'http://gdal.org', 'text/xml', ?)"
+    connection.execute(insert, (document,))
+    connection.execute(_METADATA[3])

@@ -30,7 +30,7 @@ def write_opensfm(catalog: Catalog, stored: Iterable[StoredResult], path: Path) 
     heights = "Heights: above the WGS84 ellipsoid (EPSG:4979)."
     with (
         atomic_folder(path) as folder,
-        notice(folder, heights) as tell,
+        notice(folder, heights) as add_to_notice,
         (folder / "reconstruction.json").open("wb") as file,
     ):
         file.write(b'[{"shots":{')
@@ -38,7 +38,7 @@ def write_opensfm(catalog: Catalog, stored: Iterable[StoredResult], path: Path) 
             if one.image.camera is not None:
                 file.write(b",\n" if count else b"\n")
                 file.write(orjson.dumps(one.file_name) + b":" + orjson.dumps(_shot(one, cameras)))
-                tell(one)
+                add_to_notice(one)
                 count += 1
         models = {name: orjson.loads(model) for model, name in cameras.items()}
         rest = {"cameras": models, "points": {}, "reference_lla": reference}

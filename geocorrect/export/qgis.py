@@ -1,4 +1,4 @@
-"""A QGIS project (.qgz) over a catalog of either kind: all layers, styled, at the right place."""
+"""A QGIS project (.qgz) over a catalog of either kind, from the template `project.qgs.j2`."""
 
 from __future__ import annotations
 
@@ -7,25 +7,13 @@ import zipfile
 from dataclasses import dataclass
 from math import radians
 from pathlib import Path
-from xml.sax.saxutils import escape, quoteattr
 
 from geocorrect.catalog import Catalog
 from geocorrect.catalog.schema import POSTGRES_SCHEMA
-from geocorrect.catalog.views.qml import STYLED, renderer
+from geocorrect.catalog.views.qml import renderer, xml_template
 from geocorrect.export.features import ATTRIBUTION, Licences
 from geocorrect.io.atomic_file import atomic_path
 
-_WGS84 = (
-    "<spatialrefsys><wkt></wkt><proj4>+proj=longlat +datum=WGS84 +no_defs</proj4><srsid>3452</srsid><srid>4326</srid>"
-    "<authid>EPSG:4326</authid><description>WGS 84</description><projectionacronym>longlat</projectionacronym>"
-    "<ellipsoidacronym>EPSG:7030</ellipsoidacronym><geographicflag>true</geographicflag></spatialrefsys>"
-)
-_MERCATOR = (
-    "<spatialrefsys><wkt></wkt><proj4>+proj=merc +a=6378137 +b=6378137 +lat_ts=0 +lon_0=0 +x_0=0 +y_0=0 +k=1 +units=m "
-    "+nadgrids=@null +wktext +no_defs</proj4><srsid>3857</srsid><srid>3857</srid><authid>EPSG:3857</authid>"
-    "<description>WGS 84 / Pseudo-Mercator</description><projectionacronym>merc</projectionacronym>"
-    "<ellipsoidacronym>EPSG:7030</ellipsoidacronym><geographicflag>false</geographicflag></spatialrefsys>"
-)
 _MARGIN_M = 20.0
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
@@ -37,6 +25,11 @@ class _Layer:
     geometry: str
     wkb: str
     shown: bool
+
+    @property
+    def id(self) -> str:
+        """QGIS replaces ids of ten characters or fewer, and the tree would then be empty."""
+        return f"geocorrect_{self.name}"
 
 
 # From top to bottom.
@@ -50,14 +43,13 @@ LAYERS = (
     _Layer("image", "Reported positions", "Point", "Point", True),
     _Layer("anchor", "Anchors", "Point", "PointZ", True),
 )
-assert {layer.name for layer in LAYERS} == set(STYLED)
 
 
 def write_qgis_project(catalog: Catalog, path: Path) -> int:
     """Write the project; returns the number of layers. A GeoPackage is referred to relative to the project's folder.
 
-    A PostGIS project holds neither user nor password, because it is handed on: QGIS asks, or finds them in PGUSER and
-    ~/.pgpass.
+    A PostGIS project contains neither user nor password, because it is passed on: QGIS asks, or finds them in PGUSER
+    and ~/.pgpass.
     """
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         # A fixed date, so that the same catalog gives the same bytes.
@@ -68,65 +60,44 @@ def write_qgis_project(catalog: Catalog, path: Path) -> int:
 
 
 def _project(catalog: Catalog, path: Path) -> str:
-    tree = "".join(
-        f'<layer-tree-layer id="{_id(layer)}" name={quoteattr(layer.title)} expanded="0" '
-        f'checked="{"Qt::Checked" if layer.shown else "Qt::Unchecked"}"/>'
-        for layer in LAYERS
+    is_file = catalog.engine.dialect.name == "sqlite"
+    text: str = xml_template(Path(__file__).with_name("project.qgs.j2")).render(
+        layers=LAYERS,
+        provider="ogr" if is_file else "postgres",
+        source=lambda layer: _file_source(catalog, layer, path) if is_file else _server_source(catalog, layer),
+        renderer=renderer,
+        extent=dict(zip(("xmin", "ymin", "xmax", "ymax"), _extent(catalog), strict=True)),
+        attribution=ATTRIBUTION,
+        licences=Licences(set(catalog.photo_licences())).text(),
     )
-    maps = "".join(_map_layer(catalog, layer, path) for layer in LAYERS)
-    order = "".join(f'<layer id="{_id(layer)}"/>' for layer in LAYERS)
-    x_min, y_min, x_max, y_max = _extent(catalog)
-    licences = Licences(set(catalog.photo_licences()))
-    return (
-        "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
-        '<qgis version="3.22.0" projectname="geocorrect"><title>geocorrect</title>\n'
-        f"<projectCrs>{_MERCATOR}</projectCrs>\n"
-        f"<layer-tree-group>{tree}</layer-tree-group>\n"
-        f'<mapcanvas name="theMapCanvas"><units>meters</units><extent><xmin>{x_min}</xmin><ymin>{y_min}</ymin>'
-        f"<xmax>{x_max}</xmax><ymax>{y_max}</ymax></extent><rotation>0</rotation><destinationsrs>{_MERCATOR}"
-        "</destinationsrs></mapcanvas>\n"
-        f"<projectlayers>{maps}</projectlayers>\n<layerorder>{order}</layerorder>\n"
-        '<properties><SpatialRefSys><ProjectionsEnabled type="int">1</ProjectionsEnabled></SpatialRefSys>'
-        "</properties>\n<projectMetadata><title>geocorrect</title>"
-        f"<abstract>{escape(ATTRIBUTION)}</abstract><rights>{escape(ATTRIBUTION)}</rights>"
-        f"<license>Licences of the photos: {escape(licences.text())}</license></projectMetadata>\n</qgis>\n"
-    )
+    return text
 
 
-def _map_layer(catalog: Catalog, layer: _Layer, path: Path) -> str:
-    provider, source = _source(catalog, layer, path)
-    return (
-        f'<maplayer type="vector" geometry="{layer.geometry}" wkbType="{layer.wkb}" simplifyDrawingHints="0">'
-        f"<id>{_id(layer)}</id><datasource>{escape(source)}</datasource><layername>{escape(layer.title)}</layername>"
-        f'<srs>{_WGS84}</srs><provider encoding="UTF-8">{provider}</provider>{renderer(layer.name)}</maplayer>\n'
-    )
+def _file_source(catalog: Catalog, layer: _Layer, path: Path) -> str:
+    relative = os.path.relpath(Path(str(catalog.engine.url.database)).absolute(), path.absolute().parent)
+    return f"./{Path(relative).as_posix()}|layername={layer.name}"
 
 
-def _id(layer: _Layer) -> str:
-    # QGIS replaces ids of ten characters or fewer, and the tree would then be empty.
-    return f"geocorrect_{layer.name}"
-
-
-def _source(catalog: Catalog, layer: _Layer, path: Path) -> tuple[str, str]:
+def _server_source(catalog: Catalog, layer: _Layer) -> str:
     url = catalog.engine.url
-    if catalog.engine.dialect.name == "sqlite":
-        relative = os.path.relpath(Path(str(url.database)).absolute(), path.absolute().parent)
-        return "ogr", f"./{Path(relative).as_posix()}|layername={layer.name}"
-    # A socket's folder and port stand in the query of the address.
-    host, port = url.host or url.query.get("host"), url.port or url.query.get("port")
     parts = {
         "service": url.query.get("service"),
         "dbname": url.database,
-        "host": host,
-        "port": None if port is None else str(port),
+        # A socket's folder and port are in the query of the address.
+        "host": url.host or url.query.get("host"),
+        "port": url.port or url.query.get("port"),
         "key": "fid",
     }
-    listed = " ".join(f"{name}='{_quoted(value)}'" for name, value in parts.items() if isinstance(value, str) and value)
+    listed = " ".join(f"{name}='{_quoted(str(value))}'" for name, value in parts.items() if _is_given(value))
     secure = url.query.get("sslmode")
-    # Without it QGIS would fall back to an open connection where the owner asked for a sealed one.
+    # Without it QGIS would fall back to an open connection where the owner asked for an encrypted one.
     listed += f" sslmode={secure}" if secure in _SSL_MODES else ""
     kind = f"srid=4326 type={layer.wkb} checkPrimaryKeyUnicity='0'"
-    return "postgres", f'{listed} {kind} table="{POSTGRES_SCHEMA}"."{layer.name}" (geom)'
+    return f'{listed} {kind} table="{POSTGRES_SCHEMA}"."{layer.name}" (geom)'
+
+
+def _is_given(value: object) -> bool:
+    return isinstance(value, str | int) and bool(value)  # not what an address names twice
 
 
 def _quoted(value: str) -> str:
@@ -134,7 +105,7 @@ def _quoted(value: str) -> str:
 
 
 def _extent(catalog: Catalog) -> tuple[float, float, float, float]:
-    """What the map shows first, in EPSG:3857 metres: all photos and anchors."""
+    """West, south, east and north of the first map window, in EPSG:3857 metres: all photos and anchors."""
     from geocorrect.geometry.frame import WGS84_A_M, crs_from_wgs84
 
     box = catalog.extent()

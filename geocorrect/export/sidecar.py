@@ -2,7 +2,7 @@
 
 Mapillary has no interface for corrections; only the uploader can replace his own photos.
 `mapillary_image_description.json` is the file that mapillary_tools reads with `upload --desc_path` (its schema allows
-no further keys); `corrections.jsonl` beside it keeps everything else: full pose, covariance, intrinsics, what was
+no further keys); `corrections.jsonl` beside it contains everything else: full pose, covariance, intrinsics, what was
 reported, method.
 """
 
@@ -37,7 +37,7 @@ def write_sidecar(catalog: Catalog, stored: Iterable[StoredResult], path: Path) 
     described = 0
     with (
         atomic_folder(path) as folder,
-        notice(folder, _NOTICE) as tell,
+        notice(folder, _NOTICE) as add_to_notice,
         (folder / DESCRIPTION).open("wb") as file,
         (folder / "corrections.jsonl").open("wb") as everything,
     ):
@@ -47,7 +47,7 @@ def write_sidecar(catalog: Catalog, stored: Iterable[StoredResult], path: Path) 
             described += "error" not in entry
             file.write(opening + orjson.dumps(entry))
             everything.write(orjson.dumps(_everything(one), option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
-            tell(one)
+            add_to_notice(one)
             opening = b",\n"
         file.write(b"[]\n" if opening == b"[\n" else b"\n]\n")
     return described

@@ -42,9 +42,8 @@ BATCH_ROWS = 20_000
 def write_csv(tables: Iterable[ResultTable], path: Path) -> int:
     """One line per result: lon_deg, lat_deg, height_m, then the properties; UTF-8, empty = unknown.
 
-    A CSV file has no place for anything but rows: attribution and licences of the whole stand in `NAME.license` beside.
-    Names come from strangers, and people open the file in a spreadsheet: a text that would be a formula there begins
-    with an apostrophe.
+    A CSV file contains only rows: attribution and licences are in `NAME.license` beside it. Names come from strangers,
+    and the file may be opened in a spreadsheet: a text that would be a formula there begins with an apostrophe.
     """
     count, licences = 0, Licences()
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as text:
@@ -158,8 +157,8 @@ def joined_batches(chunks: Iterator[Any]) -> Iterator[Any]:
     """The rows of small Arrow batches in batches of BATCH_ROWS and a little more."""
     import pyarrow as pa
 
-    while held := list(_first_rows(chunks, BATCH_ROWS)):
-        yield from pa.Table.from_batches(held).combine_chunks().to_batches()
+    while some := list(_first_rows(chunks, BATCH_ROWS)):
+        yield from pa.Table.from_batches(some).combine_chunks().to_batches()
 
 
 def _first_rows(chunks: Iterator[Any], wanted: int) -> Iterator[Any]:

@@ -22,14 +22,7 @@ from geocorrect.geometry.camera_formats import (
     opencv_distortion,
     opensfm_from_intrinsics,
 )
-from geocorrect.geometry.checks import (
-    checked_distortion,
-    checked_finite,
-    checked_positive,
-    checked_size,
-    finite_rows,
-    rows_of,
-)
+from geocorrect.geometry.checks import checked_distortion, checked_number, checked_size, finite_rows, rows_of
 from geocorrect.geometry.projection import (
     Lens,
     Projection,
@@ -48,59 +41,53 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """Intrinsics of a raster of width × height pixels.
+    """Intrinsics of one raster.
 
-    focal_x_px, focal_y_px: nan for spherical cameras. distortion: coefficients in the order of
-    `projection.COEFFICIENTS`; a missing tail is filled (0; transition 0.5). focal_sigma: relative standard deviation
-    of the focal length, nan when unknown. Raises ValueError naming the field that is wrong.
+    Raises:
+        ValueError: names the field that is wrong.
     """
 
     projection: Projection
+    """Camera model."""
     width: int
+    """Columns of the raster."""
     height: int
+    """Rows of the raster."""
     focal_x_px: float
+    """Horizontal focal length; nan for spherical cameras."""
     focal_y_px: float
+    """Vertical focal length; nan for spherical cameras."""
     principal_x_px: float
+    """Column of the principal point."""
     principal_y_px: float
+    """Row of the principal point."""
     distortion: tuple[float, ...] = ()
+    """Coefficients in the order of `projection.COEFFICIENTS`; a missing tail is filled (0; transition 0.5)."""
     focal_sigma: float = math.nan
+    """Relative standard deviation of the focal length; nan when unknown."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "projection", Projection(self.projection))
-        for name in ("width", "height"):
-            object.__setattr__(self, name, checked_size(name, getattr(self, name)))
-        object.__setattr__(self, "distortion", checked_distortion(self.projection, self.distortion))
         sigma = float(self.focal_sigma)
         if sigma < 0 or math.isinf(sigma):
             raise ValueError(f"camera focal_sigma must be ≥ 0 or nan, got {sigma}")
-        object.__setattr__(self, "focal_sigma", sigma)
-        if self.projection is Projection.SPHERICAL:
-            self._fix_spherical()
-            return
-        for name in ("focal_x_px", "focal_y_px"):
-            object.__setattr__(self, name, checked_positive(name, getattr(self, name)))
-        for name in ("principal_x_px", "principal_y_px"):
-            object.__setattr__(self, name, checked_finite(name, getattr(self, name)))
-
-    def _fix_spherical(self) -> None:
-        if self.width < self.height:
-            raise ValueError(f"a spherical image is wider than high, got {self.width}×{self.height}")
-        object.__setattr__(self, "focal_x_px", math.nan)
-        object.__setattr__(self, "focal_y_px", math.nan)
-        object.__setattr__(self, "principal_x_px", (self.width - 1) / 2)
-        object.__setattr__(self, "principal_y_px", (self.height - 1) / 2)
-
-    # --- making one ------------------------------------------------------------------------------------
+        projection = Projection(self.projection)
+        values: dict[str, Any] = {"projection": projection, "focal_sigma": sigma}
+        values |= {name: checked_size(name, getattr(self, name)) for name in ("width", "height")}
+        values["distortion"] = checked_distortion(projection, self.distortion)
+        if projection is Projection.SPHERICAL:
+            if self.width < self.height:
+                raise ValueError(f"a spherical image is wider than high, got {self.width}×{self.height}")
+            values |= dict.fromkeys(("focal_x_px", "focal_y_px"), math.nan)
+            values |= {"principal_x_px": (self.width - 1) / 2, "principal_y_px": (self.height - 1) / 2}
+        else:
+            for name in ("focal_x_px", "focal_y_px", "principal_x_px", "principal_y_px"):
+                values[name] = checked_number(name, getattr(self, name), positive=name.startswith("focal"))
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def pinhole(
-        cls,
-        width: int,
-        height: int,
-        focal_x_px: float,
-        focal_y_px: float,
-        principal_x_px: float,
-        principal_y_px: float,
+        cls, width: int, height: int, focal_x_px: float, focal_y_px: float, principal_x_px: float, principal_y_px: float
     ) -> Camera:
         """Perspective camera without distortion."""
         return cls(Projection.PERSPECTIVE, width, height, focal_x_px, focal_y_px, principal_x_px, principal_y_px)
@@ -119,43 +106,28 @@ class Camera:
         projection = Projection.BROWN if any(coefficients) else Projection.PERSPECTIVE
         if len(coefficients) > 5:
             raise ValueError(f"OpenCV distortion beyond k1, k2, p1, p2, k3 is not supported: {coefficients}")
-        kept = coefficients if projection is Projection.BROWN else ()
         focal_x, focal_y, principal_x, principal_y = intrinsics
-        return cls(projection, width, height, focal_x, focal_y, principal_x, principal_y, kept)
+        used = coefficients if projection is Projection.BROWN else ()
+        return cls(projection, width, height, focal_x, focal_y, principal_x, principal_y, used)
 
     @classmethod
     def from_opensfm(cls, parameters: Mapping[str, Any], width: int, height: int) -> Camera:
         """From OpenSfM's camera JSON (normalised); width and height of the raster at hand, any size of the picture."""
-        width, height = checked_size("width", width), checked_size("height", height)
-        return cls._from_intrinsics(intrinsics_from_opensfm(parameters, width, height), width, height)
+        values = intrinsics_from_opensfm(parameters, width, height)
+        return cls(values.projection, width, height, *values[1:])
 
     @classmethod
     def from_opensfm_vector(
         cls, projection_type: str, parameters: Sequence[float] | None, width: int, height: int
     ) -> Camera:
         """From Mapillary's `camera_type` and `camera_parameters`; ValueError when type and length do not fit."""
-        width, height = checked_size("width", width), checked_size("height", height)
         values = intrinsics_from_vector(projection_type, parameters, width, height)
-        return cls._from_intrinsics(values, width, height)
-
-    @classmethod
-    def _from_intrinsics(cls, values: Intrinsics, width: int, height: int) -> Camera:
-        projection, focal_x, focal_y, principal_x, principal_y, distortion = values
-        return cls(projection, width, height, focal_x, focal_y, principal_x, principal_y, distortion)
-
-    # --- as others write it ----------------------------------------------------------------------------
+        return cls(values.projection, width, height, *values[1:])
 
     def to_opensfm(self) -> dict[str, Any]:
         """OpenSfM's normalised JSON of an equal camera; ValueError where there is none."""
-        values = Intrinsics(
-            self.projection,
-            self.focal_x_px,
-            self.focal_y_px,
-            self.principal_x_px,
-            self.principal_y_px,
-            self.distortion,
-        )
-        return opensfm_from_intrinsics(values, self.width, self.height)
+        affine = (self.focal_x_px, self.focal_y_px, self.principal_x_px, self.principal_y_px)
+        return opensfm_from_intrinsics(Intrinsics(self.projection, *affine, self.distortion), self.width, self.height)
 
     def to_opencv(self) -> tuple[Float, Float, str]:
         """(K (3, 3), coefficients, "pinhole" | "fisheye") where OpenCV has an equal model, else ValueError."""
@@ -165,16 +137,9 @@ class Camera:
     @property
     def intrinsic_matrix(self) -> Float:
         """(3, 3) K in pixels; ValueError for spherical cameras."""
-        self._refuse_spherical("an intrinsic matrix")
-        return np.array(
-            [
-                [self.focal_x_px, 0.0, self.principal_x_px],
-                [0.0, self.focal_y_px, self.principal_y_px],
-                [0.0, 0.0, 1.0],
-            ]
-        )
-
-    # --- projection ------------------------------------------------------------------------------------
+        self._refuse_spherical("intrinsic matrix")
+        first, second = [self.focal_x_px, 0.0, self.principal_x_px], [0.0, self.focal_y_px, self.principal_y_px]
+        return np.array([first, second, [0.0, 0.0, 1.0]])
 
     def project(self, points_cam_m: ArrayLike) -> tuple[Float, Mask]:
         """Pixels (N, 2) and visible (N,) of camera-frame points (N, 3).
@@ -184,10 +149,8 @@ class Camera:
         """
         points = rows_of("points_cam_m", points_cam_m, 3)
         with np.errstate(all="ignore"):
-            if self.projection is Projection.SPHERICAL:
-                coordinates, visible = spherical_angles(points)
-            else:
-                coordinates, visible = self._lens.project(points)
+            spherical = self.projection is Projection.SPHERICAL
+            coordinates, visible = spherical_angles(points) if spherical else self._lens.project(points)
             return self._pixels(coordinates, visible & finite_rows(points))
 
     def project_with_jacobian(self, points_cam_m: ArrayLike) -> tuple[Float, Mask, Float, Float]:
@@ -198,8 +161,7 @@ class Camera:
         points = rows_of("points_cam_m", points_cam_m, 3)
         with np.errstate(all="ignore"):
             if self.projection is Projection.SPHERICAL:
-                coordinates, visible = spherical_angles(points)
-                jacobian = spherical_jacobian(points)
+                coordinates, visible, jacobian = *spherical_angles(points), spherical_jacobian(points)
             else:
                 coordinates, visible, jacobian = self._lens.project_with_jacobian(points)
             px, visible = self._pixels(coordinates, visible & finite_rows(points))
@@ -225,10 +187,7 @@ class Camera:
         """(N,) whether pixels (N, 2) lie on the raster, −0.5 ≤ u < w − 0.5 and −0.5 ≤ v < h − 0.5; False for nan."""
         pixels = rows_of("px", px, 2)
         u, v = pixels[:, 0], pixels[:, 1]
-        inside: Mask = (u >= -0.5) & (u < self.width - 0.5) & (v >= -0.5) & (v < self.height - 0.5)
-        return inside
-
-    # --- other rasters of the same lens ----------------------------------------------------------------
+        return np.asarray((u >= -0.5) & (u < self.width - 0.5) & (v >= -0.5) & (v < self.height - 0.5))
 
     def resized(self, width: int, height: int) -> Camera:
         """The camera of the picture resized to width × height: u' = (u + 0.5)·s − 0.5."""
@@ -250,7 +209,7 @@ class Camera:
 
     def cropped(self, left: int, top: int, width: int, height: int) -> Camera:
         """The camera of the window [left, left + width) × [top, top + height); it may reach beyond the picture."""
-        self._refuse_spherical("a cropped camera; use panorama_faces")
+        self._refuse_spherical("cropped camera; use panorama_faces")
         return replace(
             self,
             width=width,
@@ -268,39 +227,23 @@ class Camera:
             return self
         camera = self
         for _ in range(turns):
-            camera = camera._turned_once()
+            # With x' = y and y' = −x the focal lengths change places; the distortion turns with the plane.
+            camera = replace(
+                camera,
+                width=camera.height,
+                height=camera.width,
+                focal_x_px=camera.focal_y_px,
+                focal_y_px=camera.focal_x_px,
+                principal_x_px=camera.principal_y_px,
+                principal_y_px=camera.width - 1 - camera.principal_x_px,
+                distortion=turned_coefficients(camera.projection, camera.distortion),
+            )
         return camera
-
-    def _turned_once(self) -> Camera:
-        """With x' = y and y' = −x the focal lengths change places; the distortion turns with the plane."""
-        values: dict[str, Any] = {
-            "width": self.height,
-            "height": self.width,
-            "focal_x_px": self.focal_y_px,
-            "focal_y_px": self.focal_x_px,
-            "principal_x_px": self.principal_y_px,
-            "principal_y_px": self.width - 1 - self.principal_x_px,
-            "distortion": turned_coefficients(self.projection, self.distortion),
-        }
-        return replace(self, **values)
 
     def with_focal_scaled(self, factor: float) -> Camera:
         """The same camera with both focal lengths multiplied by `factor`."""
-        self._refuse_spherical("a focal length")
+        self._refuse_spherical("focal length")
         return replace(self, focal_x_px=self.focal_x_px * factor, focal_y_px=self.focal_y_px * factor)
-
-    def undistorted(self) -> Camera:
-        """Pinhole of the same size, focal lengths and principal point."""
-        self._refuse_spherical("an undistorted camera; use panorama_faces")
-        return replace(self, projection=Projection.PERSPECTIVE, distortion=())
-
-    def panorama_faces(self, count: int = 4, fov_deg: float = 95.0) -> list[tuple[Rotation, Camera]]:
-        """Virtual pinholes of a spherical camera as (face_from_cam, camera); see `remap.panorama_faces`."""
-        from geocorrect.geometry.remap import panorama_faces
-
-        return panorama_faces(self, count, fov_deg)
-
-    # --- inner -----------------------------------------------------------------------------------------
 
     @property
     def _lens(self) -> Lens:
@@ -327,20 +270,11 @@ class Camera:
 
     def _refuse_spherical(self, what: str) -> None:
         if self.projection is Projection.SPHERICAL:
-            raise ValueError(f"a spherical camera has no {what.removeprefix('a ').removeprefix('an ')}")
+            raise ValueError(f"a spherical camera has no {what}")
 
     def _key(self) -> tuple[Any, ...]:
-        """Values with nan made comparable, so that equal cameras are equal after pickling too."""
-        values = (
-            self.width,
-            self.height,
-            self.focal_x_px,
-            self.focal_y_px,
-            self.principal_x_px,
-            self.principal_y_px,
-            self.focal_sigma,
-        )
-        return (self.projection, self.distortion, *(None if math.isnan(v) else v for v in values))
+        """The fields with None for nan, so that equal cameras are equal after pickling too."""
+        return tuple(None if isinstance(v, float) and math.isnan(v) else v for v in vars(self).values())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Camera) and self._key() == other._key()

@@ -15,11 +15,11 @@ import numpy as np
 from geocorrect.geometry.projection import COEFFICIENTS, DEFAULT_TRANSITION, SINGLE_FOCAL, Projection
 
 _AFFINE = ("focal_x", "focal_y", "c_x", "c_y")
-_SAME_AS = {"equirectangular": Projection.SPHERICAL}
+_SAME_AS = {"equirectangular": "spherical"}
 
 
 class Intrinsics(NamedTuple):
-    """What a camera needs besides its size: model, focal lengths and principal point in pixels, coefficients."""
+    """What a camera needs besides its size; the fields are those of `Camera`, in its order."""
 
     projection: Projection
     focal_x_px: float
@@ -32,10 +32,8 @@ class Intrinsics(NamedTuple):
 def projection_named(name: object) -> Projection:
     """The model of an OpenSfM or Mapillary name; ValueError lists the known ones."""
     text = str(name).strip().lower()
-    if text in _SAME_AS:
-        return _SAME_AS[text]
     try:
-        return Projection(text)
+        return Projection(_SAME_AS.get(text, text))
     except ValueError:
         known = ", ".join(projection.value for projection in Projection)
         raise ValueError(f"unknown projection_type {name!r}; known are {known}") from None
@@ -44,8 +42,9 @@ def projection_named(name: object) -> Projection:
 def intrinsics_from_opensfm(parameters: Mapping[str, Any], width: int, height: int) -> Intrinsics:
     """From OpenSfM's normalised JSON keys, with its defaults (coefficient 0, transition 0.5, type perspective)."""
     projection = projection_named(parameters.get("projection_type", Projection.PERSPECTIVE))
+    centre_x, centre_y, size = (width - 1) / 2, (height - 1) / 2, max(width, height)
     if projection is Projection.SPHERICAL:
-        return Intrinsics(projection, np.nan, np.nan, (width - 1) / 2, (height - 1) / 2, ())
+        return Intrinsics(projection, np.nan, np.nan, centre_x, centre_y, ())
     if projection in SINGLE_FOCAL:
         focal_x = focal_y = _number(parameters, "focal", projection)
         c_x = c_y = 0.0
@@ -56,15 +55,8 @@ def intrinsics_from_opensfm(parameters: Mapping[str, Any], width: int, height: i
     coefficients = tuple(
         _number(parameters, name, projection, defaults.get(name, 0.0)) for name in COEFFICIENTS[projection]
     )
-    size = max(width, height)
-    return Intrinsics(
-        projection,
-        focal_x * size,
-        focal_y * size,
-        c_x * size + (width - 1) / 2,
-        c_y * size + (height - 1) / 2,
-        coefficients,
-    )
+    principal = c_x * size + centre_x, c_y * size + centre_y
+    return Intrinsics(projection, focal_x * size, focal_y * size, *principal, coefficients)
 
 
 def intrinsics_from_vector(
@@ -91,7 +83,8 @@ def vector_names(projection: Projection) -> tuple[str, ...]:
 def opensfm_from_intrinsics(intrinsics: Intrinsics, width: int, height: int) -> dict[str, Any]:
     """OpenSfM's JSON. A model with one centred focal is widened to an equal one with two where needed.
 
-    Raises ValueError for a dual camera with two focal lengths or an off-centre principal point: no JSON says that.
+    Raises:
+        ValueError: a dual camera with two focal lengths or an off-centre principal point has no JSON.
     """
     size = max(width, height)
     out: dict[str, Any] = {"projection_type": intrinsics.projection.value, "width": width, "height": height}
@@ -117,9 +110,9 @@ def opensfm_from_intrinsics(intrinsics: Intrinsics, width: int, height: int) -> 
 
 
 def opencv_distortion(projection: Projection, distortion: tuple[float, ...]) -> tuple[tuple[float, ...], str]:
-    """(coefficients, "pinhole" | "fisheye") that OpenCV understands; ValueError where it has no equal model.
+    """OpenCV's coefficients and model: (k1, k2, p1, p2, k3) and "pinhole", or (k1, k2, k3, k4) and "fisheye".
 
-    pinhole: (k1, k2, p1, p2, k3) for cv2.projectPoints; fisheye: (k1, k2, k3, k4) for cv2.fisheye, equal for θ < 90°.
+    The fisheye is equal for θ < 90°. Raises ValueError where OpenCV has no equal model.
     """
     if projection is Projection.SPHERICAL:
         raise ValueError("OpenCV has no spherical camera; use virtual pinholes (panorama_faces)")

@@ -51,17 +51,9 @@ def checked_distortion(projection: Projection, values: Sequence[float]) -> tuple
     return complete
 
 
-def checked_finite(name: str, value: float) -> float:
-    """A finite number, or ValueError naming the field."""
+def checked_number(name: str, value: float, positive: bool) -> float:
+    """A finite number, above zero where it must be positive, or ValueError naming the field."""
     number = float(value)
-    if not math.isfinite(number):
-        raise ValueError(f"camera {name} must be a finite number, got {number}")
-    return number
-
-
-def checked_positive(name: str, value: float) -> float:
-    """A finite number above zero, or ValueError naming the field."""
-    number = float(value)
-    if not (math.isfinite(number) and number > 0):
-        raise ValueError(f"camera {name} must be a positive number, got {number}")
+    if not math.isfinite(number) or (positive and number <= 0):
+        raise ValueError(f"camera {name} must be a {'positive' if positive else 'finite'} number, got {number}")
     return number

@@ -27,11 +27,14 @@ _EPS = float(np.finfo(np.float64).eps)
 
 @dataclass(frozen=True)
 class Distortion:
-    """Coefficients: radial (k1, k2, …), tangential (p1, p2), prism (s0, s1, s2, s3)."""
+    """Coefficients of the distortion and the map that they give."""
 
     radial: tuple[float, ...] = ()
+    """k1, k2, …"""
     tangential: tuple[float, float] = (0.0, 0.0)
+    """p1, p2."""
     prism: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    """s0, s1, s2, s3."""
 
     @cached_property
     def is_identity(self) -> bool:
@@ -66,9 +69,8 @@ class Distortion:
     @cached_property
     def max_distorted_radius(self) -> float:
         """Radial part of the map at `max_radius`; inf when it never folds."""
-        if np.isinf(self.max_radius):
-            return float("inf")
-        return float(self._radial_map(np.array([self.max_radius]))[0][0])
+        limit = self.max_radius
+        return limit if np.isinf(limit) else float(self._radial_map(np.array([limit]))[0][0])
 
     def distort(self, plane: Float) -> Float:
         """D of (N, 2) plane points; not limited to `max_radius`."""

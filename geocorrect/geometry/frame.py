@@ -59,15 +59,16 @@ def wgs84_from_ecef(ecef_m: ArrayLike) -> tuple[Float, Float, Float]:
 
 @dataclass(frozen=True)
 class Frame:
-    """A local east-north-up frame tangent to WGS84 at an origin.
-
-    name: how people call it; lon_deg, lat_deg: origin in degrees; height_m: ellipsoidal height of the origin.
-    """
+    """A local east-north-up frame tangent to WGS84 at an origin."""
 
     name: str
+    """Human-readable name."""
     lon_deg: float
+    """Longitude of the origin."""
     lat_deg: float
+    """Latitude of the origin."""
     height_m: float = 0.0
+    """Ellipsoidal height of the origin."""
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.lon_deg) and -180 <= self.lon_deg <= 180):
@@ -99,14 +100,12 @@ class Frame:
         return self.ecef_from_enu.inverse() @ other.ecef_from_enu
 
     def true_north_turn_deg(self, enu_m: ArrayLike) -> Float:
-        """Clockwise angle from the frame's +y axis to true north at local points (..., 3), degrees.
+        """Clockwise angle in degrees from the frame's +y axis to true north at local points (..., 3).
 
-        Zero at the origin; meridians converge, so that on the northern hemisphere it falls with distance east (about
-        −0.008° per km in Rome).
+        Zero at the origin; on the northern hemisphere it falls with distance east (about −0.008° per km in Rome).
         """
         north = self._enu_from_local_enu(enu_m)[..., :, 1]
-        turn: Float = np.degrees(np.arctan2(north[..., 0], north[..., 1]))
-        return turn
+        return np.asarray(np.degrees(np.arctan2(north[..., 0], north[..., 1])))
 
     def heading_deg(self, world_from_cam: Pose) -> float:
         """Heading of the optical axis, clockwise from *true* north at the camera, 0 ≤ heading < 360.
@@ -123,8 +122,7 @@ class Frame:
     def _enu_from_local_enu(self, enu_m: ArrayLike) -> Float:
         """(..., 3, 3) matrices: columns are true east, north and up at local points, in the axes of this frame."""
         lon, lat, _ = self.wgs84_from_enu(enu_m)
-        axes: Float = _east_north_up(self.lon_deg, self.lat_deg).T @ _east_north_up(lon, lat)
-        return axes
+        return np.asarray(_east_north_up(self.lon_deg, self.lat_deg).T @ _east_north_up(lon, lat))
 
 
 def _east_north_up(lon_deg: ArrayLike, lat_deg: ArrayLike) -> Float:
@@ -138,15 +136,13 @@ def _east_north_up(lon_deg: ArrayLike, lat_deg: ArrayLike) -> Float:
 
 
 def pitch_roll_deg(world_from_cam: Pose) -> tuple[float, float]:
-    """(pitch, roll) in degrees, relative to the frame's z axis: pitch up positive; roll positive when the scene appears
-    turned clockwise in the picture.
+    """(pitch, roll) in degrees against the frame's z axis, pitch up positive.
 
-    Convention of OpenSfM (geometry.py): roll = atan2(up_x, −up_y) with `up` the world's up vector in camera axes:
-    positive when it leans to the picture's right. nan roll for a camera looking straight up or down.
+    Roll is OpenSfM's (geometry.py): atan2(up_x, −up_y) with `up` the world's up vector in camera axes, positive when
+    it leans to the picture's right; nan for a camera looking straight up or down.
     """
-    r = world_from_cam.rotation.as_matrix()
-    pitch = float(np.degrees(np.arcsin(np.clip(r[2, 2], -1.0, 1.0))))
-    up_in_cam = r[2]
+    up_in_cam = world_from_cam.rotation.as_matrix()[2]
+    pitch = float(np.degrees(np.arcsin(np.clip(up_in_cam[2], -1.0, 1.0))))
     if np.hypot(up_in_cam[0], up_in_cam[1]) < 1e-6:
         return pitch, float("nan")
     return pitch, float(np.degrees(np.arctan2(up_in_cam[0], -up_in_cam[1])))
@@ -158,20 +154,15 @@ def rotation_from_heading(heading_deg: float, pitch_deg: float = 0.0, roll_deg: 
     Inverse of `Frame.heading_deg` (at the frame's origin) and `pitch_roll_deg`.
     """
     level_north = Rotation.from_matrix([[1.0, 0, 0], [0, 0, 1.0], [0, -1.0, 0]])
-    turn = Rotation.from_euler("z", -heading_deg, degrees=True)
-    tilt = Rotation.from_euler("x", pitch_deg, degrees=True)
-    lean = Rotation.from_euler("z", -roll_deg, degrees=True)
-    return turn * level_north * tilt * lean
+    turns = (("z", -heading_deg), ("x", pitch_deg), ("z", -roll_deg))
+    heading, pitch, roll = (Rotation.from_euler(axis, angle_deg, degrees=True) for axis, angle_deg in turns)
+    return heading * level_north * pitch * roll
 
 
 def angle_difference_deg(first_deg: ArrayLike, second_deg: ArrayLike) -> Float:
     """Difference first − second wrapped to −180…180 degrees; nan where either is nan."""
-    difference = np.asarray(first_deg, float) - np.asarray(second_deg, float)
-    wrapped: Float = (difference + 180.0) % 360.0 - 180.0
+    wrapped: Float = (np.asarray(first_deg, float) - np.asarray(second_deg, float) + 180.0) % 360.0 - 180.0
     return wrapped
-
-
-# --- projected coordinates (borders only) -------------------------------------------------------------
 
 
 def utm_epsg(lon_deg: float, lat_deg: float) -> int:
@@ -201,13 +192,12 @@ def _transform(source: str, target: str, x: ArrayLike, y: ArrayLike) -> tuple[Fl
     """Transform coordinates; nan stays nan, finite ones outside the CRS's domain (swapped axes) raise ValueError."""
     x_in, y_in = np.broadcast_arrays(np.asarray(x, float), np.asarray(y, float))
     x_out, y_out = (np.asarray(v, float) for v in _transformer(source, target).transform(x_in, y_in))
-    lost = np.isfinite(x_in) & np.isfinite(y_in) & ~(np.isfinite(x_out) & np.isfinite(y_out))
+    known = np.isfinite(x_in) & np.isfinite(y_in)
+    lost = known & ~(np.isfinite(x_out) & np.isfinite(y_out))
     if lost.any():
-        first = np.flatnonzero(lost.ravel())[0]
-        where = f"({x_in.ravel()[first]:g}, {y_in.ravel()[first]:g})"
-        raise ValueError(f"{where} in {source} has no coordinates in {target} (swapped axes?)")
-    unknown = ~(np.isfinite(x_in) & np.isfinite(y_in))
-    return np.where(unknown, np.nan, x_out), np.where(unknown, np.nan, y_out)
+        first_x, first_y = x_in[lost][0], y_in[lost][0]
+        raise ValueError(f"({first_x:g}, {first_y:g}) in {source} has no coordinates in {target} (swapped axes?)")
+    return np.where(known, x_out, np.nan), np.where(known, y_out, np.nan)
 
 
 def grid_convergence_deg(crs: str, lon_deg: float, lat_deg: float) -> float:

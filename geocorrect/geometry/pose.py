@@ -1,4 +1,4 @@
-"""Rigid poses (SE3) and similarities (Sim3) with covariance transport.
+"""Rigid poses (SE3) with covariance transport.
 
 `a_from_b` maps points of frame b into frame a; in a composition neighbours must agree:
 `world_from_cam = world_from_base @ base_from_cam`.
@@ -12,32 +12,27 @@ so the translation block is the position covariance in the axes of frame a, what
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
+from geocorrect.geometry.so3 import skew
+
 Float = NDArray[np.float64]
-
-
-def skew(vector: ArrayLike) -> Float:
-    """Cross-product matrix [v]× of a (3,) vector."""
-    x, y, z = np.asarray(vector, float)
-    return np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
 
 
 @dataclass(frozen=True, eq=False)
 class Pose:
-    """A rigid transform a_from_b: `p_a = R p_b + t`.
-
-    rotation: scipy Rotation; translation_m: (3,) float64 metres in frame a; for `world_from_cam` it is the
-    camera centre. covariance: (6, 6) as in the module docstring, or None when unknown.
-    """
+    """A rigid transform a_from_b: `p_a = R p_b + t`."""
 
     rotation: Rotation
+    """R, one scipy rotation."""
     translation_m: Float
-    covariance: Float | None = field(default=None)
+    """(3,) t in the axes of frame a; of a `world_from_cam` the camera centre."""
+    covariance: Float | None = None
+    """(6, 6) as in the module docstring; None when unknown."""
 
     def __post_init__(self) -> None:
         translation = np.array(self.translation_m, dtype=np.float64)
@@ -93,8 +88,8 @@ class Pose:
     def apply(self, points_m: ArrayLike) -> Float:
         """Map points (..., 3) from frame b to frame a."""
         p = np.asarray(points_m, float)
-        # Not a matrix product: for a single point BLAS rounds otherwise than for the same point among others, and a
-        # photo's result must not depend on how many are stored with it.
+        # Not a matrix product: BLAS rounds a single point differently from the same point among others, and a photo's
+        # result must not depend on how many are stored with it.
         x, y, z = (p[..., axis, None] for axis in range(3))
         r = self.rotation.as_matrix()
         result: Float = x * r[:, 0] + y * r[:, 1] + z * r[:, 2] + self.translation_m
@@ -126,8 +121,7 @@ class Pose:
                 covariance += left @ self.covariance @ left.T
             if other.covariance is not None:
                 right = np.zeros((6, 6))
-                right[:3, :3] = r
-                right[3:, 3:] = r
+                right[:3, :3] = right[3:, 3:] = r
                 covariance += right @ other.covariance @ right.T
         return Pose(self.rotation * other.rotation, moved + self.translation_m, covariance)
 

@@ -59,10 +59,12 @@ _FISHEYES = frozenset({Projection.FISHEYE, Projection.FISHEYE_OPENCV, Projection
 
 @dataclass(frozen=True)
 class Lens:
-    """A model without its affine part. perspective_share: 1 perspective plane, 0 equidistant fisheye, between: dual."""
+    """A camera model without focal length and principal point."""
 
     perspective_share: float
+    """1 perspective plane, 0 equidistant fisheye, between: dual."""
     distortion: Distortion
+    """Distortion of that plane."""
 
     @cached_property
     def max_radius(self) -> float:
@@ -72,13 +74,11 @@ class Lens:
     def project(self, points_cam: Float) -> tuple[Float, Mask]:
         """(N, 2) distorted plane coordinates of (N, 3) camera-frame points, and which of them the model images."""
         plane, valid = self._plane(points_cam)
-        valid &= np.hypot(plane[:, 0], plane[:, 1]) < self.max_radius
         return self.distortion.distort(plane), valid
 
     def project_with_jacobian(self, points_cam: Float) -> tuple[Float, Mask, Float]:
         """As `project`, with the exact (N, 2, 3) derivative by the point."""
         plane, valid = self._plane(points_cam)
-        valid &= np.hypot(plane[:, 0], plane[:, 1]) < self.max_radius
         by_point = self._plane_jacobian(points_cam)
         if self.distortion.is_identity:
             return plane, valid, by_point
@@ -102,14 +102,16 @@ class Lens:
         return rays / np.linalg.norm(rays, axis=1, keepdims=True), valid
 
     def _plane(self, points: Float) -> tuple[Float, Mask]:
+        """Undistorted plane coordinates, and where the model is one-to-one."""
         x, y, z = points[:, 0], points[:, 1], points[:, 2]
         share = self.perspective_share
         if share == 0.0:
-            return points[:, :2] * _theta_over_r(x, y, z)[:, None], (z > 0) | (x != 0) | (y != 0)
-        plane = points[:, :2] / z[:, None]
-        if share < 1.0:
+            plane, valid = points[:, :2] * _theta_over_r(x, y, z)[:, None], (z > 0) | (x != 0) | (y != 0)
+        else:
+            plane, valid = points[:, :2] / z[:, None], z > 0
+        if 0.0 < share < 1.0:
             plane = share * plane + (1 - share) * points[:, :2] * _theta_over_r(x, y, z)[:, None]
-        return plane, z > 0
+        return plane, valid & (np.hypot(plane[:, 0], plane[:, 1]) < self.max_radius)
 
     def _plane_jacobian(self, points: Float) -> Float:
         share = self.perspective_share
@@ -135,14 +137,9 @@ class Lens:
 def lens_of(projection: Projection, coefficients: tuple[float, ...]) -> Lens:
     """The lens of a model; coefficients complete and in the order of `COEFFICIENTS`. Not for spherical cameras."""
     named = dict(zip(COEFFICIENTS[projection], coefficients, strict=True))
-    distortion = Distortion(
-        radial=tuple(named.get(name, 0.0) for name in _K6 if name in named),
-        tangential=(named.get("p1", 0.0), named.get("p2", 0.0)),
-        prism=(named.get("s0", 0.0), named.get("s1", 0.0), named.get("s2", 0.0), named.get("s3", 0.0)),
-    )
-    if projection is Projection.DUAL:
-        return Lens(named["transition"], distortion)
-    return Lens(0.0 if projection in _FISHEYES else 1.0, distortion)
+    p1, p2, s0, s1, s2, s3 = (named.get(name, 0.0) for name in ("p1", "p2", "s0", "s1", "s2", "s3"))
+    distortion = Distortion(tuple(named[name] for name in _K6 if name in named), (p1, p2), (s0, s1, s2, s3))
+    return Lens(named.get("transition", 0.0 if projection in _FISHEYES else 1.0), distortion)
 
 
 def turned_coefficients(projection: Projection, coefficients: tuple[float, ...]) -> tuple[float, ...]:

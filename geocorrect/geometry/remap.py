@@ -1,6 +1,6 @@
 """Resampling a picture of any camera model into a virtual pinhole with the same centre (undistortion, panorama faces).
 
-Every output pixel's ray is turned into the real camera and run through its *forward* model: closed form, no iteration.
+Every output pixel's ray is rotated into the real camera and projected by its forward model: closed form, no iteration.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _ROWS_AT_ONCE = 256
 
 @dataclass(frozen=True, eq=False)
 class PixelMap:
-    """Where each pixel of the virtual picture comes from.
-
-    source_x_px, source_y_px: (H, W) float32 pixels of the real picture, nan where mask is False. wraps: the real
-    picture is a panorama whose left and right edges meet.
-    """
+    """Where each pixel of the virtual picture comes from."""
 
     source_x_px: NDArray[np.float32]
+    """(H, W) columns in the real picture, nan where mask is False."""
     source_y_px: NDArray[np.float32]
+    """(H, W) rows in the real picture, nan where mask is False."""
     mask: NDArray[np.bool_]
+    """(H, W) which pixels have a source."""
     wraps: bool
+    """The real picture is a panorama whose left and right edges meet."""
 
     def apply(self, pixels: NDArray[Any]) -> NDArray[Any]:
         """Resample (H, W) or (H, W, C) pixels bilinearly; 0 where mask is False."""
@@ -69,13 +69,6 @@ def pixel_map(camera: Camera, virtual: Camera, virtual_from_cam: Rotation | None
         x[block] = np.where(inside, px[:, 0].reshape(u.shape), np.nan)
         y[block] = np.where(inside, px[:, 1].reshape(u.shape), np.nan)
     return PixelMap(x, y, mask, camera.projection is Projection.SPHERICAL)
-
-
-def undistort(camera: Camera, pixels: NDArray[Any]) -> tuple[Camera, NDArray[Any], NDArray[np.bool_]]:
-    """The picture as the pinhole `camera.undistorted()` sees it: (pinhole, pixels, mask of pixels with a source)."""
-    pinhole = camera.undistorted()
-    mapping = pixel_map(camera, pinhole)
-    return pinhole, mapping.apply(pixels), mapping.mask
 
 
 def panorama_faces(camera: Camera, count: int = 4, fov_deg: float = 95.0) -> list[tuple[Rotation, Camera]]:

@@ -13,15 +13,20 @@ from geocorrect.geometry.pose import Pose
 
 Float = NDArray[np.float64]
 Freedom = Literal["similarity", "rigid", "yaw"]
+MIN_SPREAD_RATIO = 1e-3
+"""Points whose second largest spread is a smaller share of the largest lie on a line."""
 
 
 @dataclass(frozen=True, eq=False)
 class Similarity:
-    """`p_a = scale · R · p_b + t`."""
+    """A similarity a_from_b: `p_a = scale · R · p_b + t`."""
 
     scale: float
+    """Length in frame a of a unit of frame b, above 0."""
     rotation: Rotation
+    """R, one scipy rotation."""
     translation_m: Float
+    """(3,) t in the axes of frame a."""
 
     def __post_init__(self) -> None:
         translation = np.array(self.translation_m, dtype=np.float64)
@@ -67,18 +72,19 @@ class DegenerateError(ValueError):
 
 
 def umeyama(
-    target_m: ArrayLike,
-    source_m: ArrayLike,
-    freedom: Freedom = "similarity",
-    weights: ArrayLike | None = None,
-    min_spread_ratio: float = 1e-3,
+    target_m: ArrayLike, source_m: ArrayLike, freedom: Freedom = "similarity", weights: ArrayLike | None = None
 ) -> Similarity:
     """Least-squares `target ≈ s R source + t` (Umeyama 1991, eq. 38–43), origin removed first.
 
-    target_m, source_m: (N, 3). `rigid` fixes s = 1, `yaw` allows only a turn about z (points of a street
-    drive: collinear in plan is enough to fix yaw, never roll). Raises DegenerateError when the second
-    largest spread of either cloud is below `min_spread_ratio` of the largest (for `yaw`: when all points
-    coincide in plan).
+    Args:
+        target_m: (N, 3) points.
+        source_m: (N, 3) the same points in the other frame.
+        freedom: `rigid` fixes s = 1; `yaw` also allows only a rotation about z, which a straight drive still fixes.
+        weights: (N,) ≥ 0; all equal by default.
+
+    Raises:
+        DegenerateError: the points do not fix the transform (for `yaw`: all coincide in plan; else: either cloud is as
+            good as a line).
     """
     target, source = np.asarray(target_m, float), np.asarray(source_m, float)
     if target.shape != source.shape or target.ndim != 2 or target.shape[1] != 3:
@@ -88,8 +94,8 @@ def umeyama(
     w = _normalised_weights(weights, len(source))
     target_mean, source_mean = w @ target, w @ source
     t, s = target - target_mean, source - source_mean
-    _refuse_degenerate(s, w, freedom, min_spread_ratio)
-    _refuse_degenerate(t, w, freedom, min_spread_ratio)
+    _refuse_degenerate(s, w, freedom)
+    _refuse_degenerate(t, w, freedom)
     cross = (t * w[:, None]).T @ s
     if freedom == "yaw":
         rotation = Rotation.from_rotvec([0, 0, np.arctan2(cross[1, 0] - cross[0, 1], cross[0, 0] + cross[1, 1])])
@@ -113,7 +119,7 @@ def _normalised_weights(weights: ArrayLike | None, count: int) -> Float:
     return normalised
 
 
-def _refuse_degenerate(centred: Float, weights: Float, freedom: Freedom, ratio: float) -> None:
+def _refuse_degenerate(centred: Float, weights: Float, freedom: Freedom) -> None:
     if freedom == "yaw":
         if len(centred) < 2 or float(np.sum(weights[:, None] * centred[:, :2] ** 2)) < 1e-12:
             raise DegenerateError("a turn about the vertical needs two points apart in plan")
@@ -121,28 +127,8 @@ def _refuse_degenerate(centred: Float, weights: Float, freedom: Freedom, ratio: 
     if len(centred) < 3:
         raise DegenerateError(f"{len(centred)} points; a {freedom} transform needs at least 3")
     spread = np.linalg.svd(centred * np.sqrt(weights)[:, None], compute_uv=False)
-    if spread[0] < 1e-9 or spread[1] < ratio * spread[0]:
+    if spread[0] < 1e-9 or spread[1] < MIN_SPREAD_RATIO * spread[0]:
         raise DegenerateError(
             f"points lie on one line (spreads {spread[0]:.3g} m and {spread[1]:.3g} m): "
             "the turn about that line is free; add a point off the line or use yaw only"
         )
-
-
-def residuals_m(transform: Similarity, target_m: ArrayLike, source_m: ArrayLike) -> Float:
-    """(N,) distances |target − transform(source)| in metres."""
-    distance: Float = np.linalg.norm(np.asarray(target_m, float) - transform.apply(source_m), axis=1)
-    return distance
-
-
-def leave_one_out_m(target_m: ArrayLike, source_m: ArrayLike, freedom: Freedom = "similarity") -> Float:
-    """(N,) residual of every point under the fit that did not see it; nan where the rest is degenerate."""
-    target, source = np.asarray(target_m, float), np.asarray(source_m, float)
-    left_out = np.full(len(source), np.nan)
-    for i in range(len(source)):
-        rest = np.arange(len(source)) != i
-        try:
-            fit = umeyama(target[rest], source[rest], freedom)
-        except DegenerateError:
-            continue
-        left_out[i] = residuals_m(fit, target[i : i + 1], source[i : i + 1])[0]
-    return left_out

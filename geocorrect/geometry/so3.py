@@ -1,31 +1,40 @@
-"""Rotation vectors to matrices and back for stacks of small turns: the solver's inner loop takes thousands of them."""
+"""Rotations as vectors and matrices, in stacks: cross-product matrix, exponential and logarithm of SO(3).
+
+One rotation is scipy's `Rotation`; these serve the solvers' inner loops, which take thousands of small turns.
+"""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Float = NDArray[np.float64]
 
 
-def matrices(vectors: Float) -> Float:
-    """(K, 3, 3) rotation matrices of rotation vectors (K, 3), radians [Rodrigues]."""
+def skew(vectors: ArrayLike) -> Float:
+    """(..., 3, 3) cross-product matrices [v]× of vectors (..., 3)."""
+    v = np.asarray(vectors, float)
+    x, y, z = v[..., 0], v[..., 1], v[..., 2]
+    cross = np.zeros((*v.shape, 3))
+    cross[..., 0, 1], cross[..., 0, 2], cross[..., 1, 2] = -z, y, -x
+    cross[..., 1, 0], cross[..., 2, 0], cross[..., 2, 1] = z, -y, x
+    return cross
+
+
+def exp(vectors: Float) -> Float:
+    """(K, 3, 3) rotation matrices of rotation vectors (K, 3) in radians, by Rodrigues' formula."""
     angle = np.sqrt((vectors**2).sum(axis=1))
     # sin θ/θ and (1 − cos θ)/θ² without dividing by zero: sinc is exact at 0.
     first = np.sinc(angle / np.pi)
     second = 0.5 * np.sinc(angle / (2 * np.pi)) ** 2
-    cross = np.zeros((len(vectors), 3, 3))
-    cross[:, 0, 1], cross[:, 0, 2], cross[:, 1, 2] = -vectors[:, 2], vectors[:, 1], -vectors[:, 0]
-    cross[:, 1, 0], cross[:, 2, 0], cross[:, 2, 1] = vectors[:, 2], -vectors[:, 1], vectors[:, 0]
-    turned: Float = np.eye(3) + first[:, None, None] * cross + second[:, None, None] * (cross @ cross)
-    return turned
+    cross = skew(vectors)
+    return np.asarray(np.eye(3) + first[:, None, None] * cross + second[:, None, None] * (cross @ cross))
 
 
-def vectors(turns: Float) -> Float:
-    """(K, 3) rotation vectors of rotation matrices (K, 3, 3) that turn by less than 90°."""
-    skewed = turns - turns.transpose(0, 2, 1)
+def log(matrices: Float) -> Float:
+    """(K, 3) rotation vectors in radians of rotation matrices (K, 3, 3) that turn by less than 90°."""
+    skewed = matrices - matrices.transpose(0, 2, 1)
     axis = 0.5 * skewed[:, [2, 0, 1], [1, 2, 0]]
     sine = np.minimum(np.sqrt((axis**2).sum(axis=1, keepdims=True)), 1.0)
     angle = np.arcsin(sine)
-    along: Float = axis * np.divide(angle, sine, out=np.ones_like(sine), where=sine > 1e-12)
-    return along
+    return np.asarray(axis * np.divide(angle, sine, out=np.ones_like(sine), where=sine > 1e-12))

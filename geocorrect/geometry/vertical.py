@@ -1,4 +1,4 @@
-"""Heights from whatever they are measured from to the WGS84 ellipsoid, or a refusal; never a guess.
+"""Heights of any vertical reference above the WGS84 ellipsoid, or a refusal; never a guess.
 
 A height above sea level and an ellipsoidal height differ by the geoid undulation: 48 m in Rome, 50 m in the Alps.
 """
@@ -17,17 +17,20 @@ ORTHOMETRIC = "orthometric"
 
 
 def ellipsoidal_height_m(
-    lon_deg: ArrayLike,
-    lat_deg: ArrayLike,
-    height_m: ArrayLike,
-    reference: str,
-    undulation_m: float = float("nan"),
+    lon_deg: ArrayLike, lat_deg: ArrayLike, height_m: ArrayLike, reference: str, undulation_m: float = float("nan")
 ) -> Float:
     """Heights above the WGS84 ellipsoid, metres.
 
-    reference: "ellipsoid"; "orthometric" (above sea level, undulation_m must say how far the geoid lies above the
-    ellipsoid there); or a vertical CRS such as EPSG:5773, converted by PROJ when its geoid grid is installed, or by
-    undulation_m when one is given. Raises ValueError saying the remedy when the conversion is not possible exactly.
+    Args:
+        lon_deg: longitudes of the points.
+        lat_deg: their latitudes.
+        height_m: their heights above `reference`.
+        reference: "ellipsoid"; "orthometric" (above sea level); or a vertical CRS such as EPSG:5773, converted by PROJ
+            when its geoid grid is installed.
+        undulation_m: height of the geoid above the ellipsoid there; used instead of a grid.
+
+    Raises:
+        ValueError: says the remedy where no exact conversion is possible.
     """
     heights = np.asarray(height_m, float)
     if reference == ELLIPSOID:
@@ -55,15 +58,12 @@ def _by_grid(lon_deg: ArrayLike, lat_deg: ArrayLike, height_m: Float, reference:
         transformer = Transformer.from_crs(compound, "EPSG:4979", always_xy=True, allow_ballpark=False, only_best=True)
         lon, lat = np.asarray(lon_deg, float), np.asarray(lat_deg, float)
         heights = np.asarray(transformer.transform(lon, lat, height_m, errcheck=True)[2], float)
+        problem = "" if np.isfinite(heights).all() else "the grid is not installed"
     except (ProjError, CRSError) as error:
-        raise ValueError(_remedy(reference, str(error))) from None
-    if not np.isfinite(heights).all():
-        raise ValueError(_remedy(reference, "the grid is not installed"))
+        problem = str(error)
+    if problem:
+        raise ValueError(
+            f"PROJ cannot convert heights of {reference} to the ellipsoid here ({problem}); "
+            "install the geoid grid (projsync) or give the geoid undulation in metres"
+        )
     return heights
-
-
-def _remedy(reference: str, problem: str) -> str:
-    return (
-        f"PROJ cannot convert heights of {reference} to the ellipsoid here ({problem}); "
-        "install the geoid grid (projsync) or give the geoid undulation in metres"
-    )

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geocorrect.anchors.readers.timestamps import Nanoseconds
 from geocorrect.anchors.readers.vbr_calibration import RigCamera
@@ -17,23 +16,25 @@ from geocorrect.anchors.trajectory import Trajectory
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
-from geocorrect.georeference.landmarks import Click
-from geocorrect.georeference.problem import ClickedImage, Priors, Problem
-
-Float = NDArray[np.float64]
+from geocorrect.georeference.landmarks.click import Click
+from geocorrect.georeference.problem import ClickedImage, Float, Mask, Priors, Problem
 
 
 @dataclass(frozen=True)
 class ClickNoise:
-    """Standard deviations of clicks that do not state their own: in the image, on the map, of given heights, of a DEM.
+    """Standard deviations of clicks that do not state their own.
 
     Defaults: a hand click at full resolution, imagery of about 0.3 m a pixel; the real campus clicks fit them.
     """
 
     sigma_px: float = 5.0
+    """In the image."""
     sigma_map_m: float = 0.25
+    """On the map."""
     sigma_height_m: float = 0.2
+    """Of given heights."""
     sigma_dem_m: float = 0.5
+    """Of heights from a DEM."""
 
 
 class HeightModel(Protocol):
@@ -45,18 +46,16 @@ class HeightModel(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ClickedDrive:
-    """One trajectory with the clicks on its images.
-
-    image_time_ns: (N,) time of image k, or None: then image k was taken at row k + row_offset of the trajectory.
-    shared_from_local: brings this trajectory into the local frame shared by all drives of one solve.
-    """
+    """One trajectory with the clicks on its images."""
 
     trajectory: Trajectory
     rig: RigCamera
     clicks: Sequence[Click]
     image_time_ns: Nanoseconds | None = None
+    """(N,) time of image k, or None: image k was taken at row k + row_offset of the trajectory."""
     row_offset: float = 0.0
     shared_from_local: Pose = field(default_factory=Pose.identity)
+    """Brings this trajectory into the local frame shared by all drives of one solve."""
 
     def pose_of(self, click: Click) -> Pose:
         """local_from_base at the exposure of the clicked image; InputError naming the click's row."""
@@ -74,13 +73,18 @@ class ClickedDrive:
             raise InputError(f"{click.where}: image {click.image!r} is not on the trajectory: {error}") from None
 
 
+def track_of(drives: Sequence[ClickedDrive]) -> Float:
+    """(K, 3) positions of all drives in their shared local frame."""
+    return np.concatenate([drive.shared_from_local.apply(drive.trajectory.translation_m) for drive in drives])
+
+
 def frame_of(drives: Sequence[ClickedDrive], ground_height_m: float | None = None) -> Frame:
     """East-north-up at the middle of the clicks; its height is that of the marks, or of the ground if stated."""
     clicks = [click for drive in drives for click in drive.clicks]
     heights = [click.height_m for click in clicks if np.isfinite(click.height_m)]
     height = float(np.median(heights)) if heights else (ground_height_m or 0.0)
-    lon, lat = (float(np.median([getattr(click, name) for click in clicks])) for name in ("lon_deg", "lat_deg"))
-    return Frame(Path(drives[0].trajectory.name).stem, lon, lat, height)
+    lon, lat = np.median([[click.lon_deg, click.lat_deg] for click in clicks], axis=0)
+    return Frame(Path(drives[0].trajectory.name).stem, float(lon), float(lat), height)
 
 
 def build_problem(
@@ -103,9 +107,10 @@ def build_problem(
     if len(clicks) < 3:
         raise InputError(f"{len(clicks)} clicks; at least 3 are needed (better 4 in each of 3 images)")
     heights, on_ground = _heights(clicks, dem)
+    unknown = np.isnan(heights)
     place = np.array([[c.lon_deg, c.lat_deg] for c in clicks])
-    target = frame.enu_from_wgs84(place[:, 0], place[:, 1], np.where(np.isnan(heights), frame.height_m, heights))
-    target[np.isnan(heights), 2] = np.nan
+    target = frame.enu_from_wgs84(place[:, 0], place[:, 1], np.where(unknown, frame.height_m, heights))
+    target[unknown, 2] = np.nan
     marks = {name: k for k, name in enumerate(dict.fromkeys(c.landmark for c in clicks))}
     height_default = np.where(on_ground, noise.sigma_dem_m, noise.sigma_height_m)
     problem = Problem(
@@ -118,13 +123,13 @@ def build_problem(
         _or_default([c.sigma_height_m for c in clicks], height_default),
         np.array([marks[c.landmark] for c in clicks], np.int64),
         on_ground,
-        vertical_of(drives),
+        _vertical(drives),
         priors,
     )
     return problem, clicks
 
 
-def vertical_of(drives: Sequence[ClickedDrive]) -> Float:
+def _vertical(drives: Sequence[ClickedDrive]) -> Float:
     """(3,) unit vertical in the shared local frame: a car stands upright on average over a drive."""
     axes = [(drive.shared_from_local.rotation * drive.trajectory.rotation).apply([0.0, 0.0, 1.0]) for drive in drives]
     mean = np.concatenate(axes).mean(axis=0)
@@ -132,28 +137,19 @@ def vertical_of(drives: Sequence[ClickedDrive]) -> Float:
     return unit
 
 
-def _heights(clicks: Sequence[Click], dem: HeightModel | None) -> tuple[Float, NDArray[np.bool_]]:
+def _heights(clicks: Sequence[Click], dem: HeightModel | None) -> tuple[Float, Mask]:
     """(N,) ellipsoidal heights, nan unknown, and whether the mark lies on the ground."""
-    own = np.array([click.height_m for click in clicks])
-    on_ground = np.isnan(own)
+    heights = np.array([click.height_m for click in clicks])
+    on_ground = np.isnan(heights)
     if dem is not None:
-        own = np.array(
-            [
-                dem.height_m(c.lon_deg, c.lat_deg) if ground else h
-                for c, h, ground in zip(clicks, own, on_ground, strict=True)
-            ]
-        )
-        for click, height in zip(clicks, own, strict=True):
-            if not np.isfinite(height):
+        for k in map(int, np.flatnonzero(on_ground)):
+            click = clicks[k]
+            heights[k] = dem.height_m(click.lon_deg, click.lat_deg)
+            if not np.isfinite(heights[k]):
                 raise InputError(f"{click.where}: the DEM has no height at {click.lon_deg:g}, {click.lat_deg:g}")
-    return own, on_ground
+    return heights, on_ground
 
 
 def _or_default(values: Sequence[float], default: float | Float) -> Float:
     array = np.array(values, float)
     return np.where(np.isnan(array), default, array)
-
-
-def with_free_scale(priors: Priors) -> Priors:
-    """The same with a scale that clicks alone decide (10 %): a check of the trajectory, not a better solution."""
-    return replace(priors, scale_sigma=0.1)

@@ -1,6 +1,4 @@
-"""What `geocorrect georeference` does: read, solve, compare with the other method, write files, store in the
-catalog.
-"""
+"""What `geocorrect georeference` does: read, solve, write files, store in the catalog."""
 
 from __future__ import annotations
 
@@ -8,12 +6,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from geocorrect.anchors.add import AddedAnchors, AnchorSink, add_anchors_to, alignment_record
-from geocorrect.anchors.alignment import Alignment
+from geocorrect.anchors.add import AddedAnchors, AnchorSink, add_alignment, add_anchors_to
 from geocorrect.anchors.readers.timestamps import Nanoseconds, read_timestamps
 from geocorrect.anchors.readers.vbr import VbrOptions, read_vbr
 from geocorrect.anchors.readers.vbr_calibration import read_vbr_calibration
@@ -22,29 +18,31 @@ from geocorrect.errors import InputError, OutputError, UsageError
 from geocorrect.geometry.pose import Pose
 from geocorrect.georeference.build import ClickedDrive
 from geocorrect.georeference.dem import read_dem
-from geocorrect.georeference.diagnose import diagnose_track_of
 from geocorrect.georeference.gnss import GnssOptions, align_gnss, read_gnss
-from geocorrect.georeference.landmarks import LandmarkOptions, read_landmarks
+from geocorrect.georeference.landmarks.click import LandmarkOptions
+from geocorrect.georeference.landmarks.read import read_landmarks
 from geocorrect.georeference.layer import write_layer
 from geocorrect.georeference.picture import draw_georeference
 from geocorrect.georeference.result import Georeference
 from geocorrect.georeference.run import GeoreferenceOptions, georeference
 from geocorrect.io.atomic_file import atomic_path
+from geocorrect.io.text_file import read_text
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Files of one call. trajectories, landmarks, image_timestamps and links belong together by position; links (JSON
-    4×4, shared_from_local) are needed from the second trajectory on when the drives do not share one local frame.
-    """
+    """Files of one call; the tuples belong together by position."""
 
     trajectories: tuple[Path, ...]
     calibration: Path | None = None
     landmarks: tuple[Path, ...] = ()
     image_timestamps: tuple[Path, ...] = ()
     links: tuple[Path, ...] = ()
+    """JSON 4×4, shared_from_local, from the second trajectory on; none when the drives share one local frame."""
     side: str = "left"
+    """Clicked camera."""
     row_offset: float = 0.0
+    """Without timestamps, image i was taken at trajectory row i + this."""
     landmark_options: LandmarkOptions = field(default_factory=LandmarkOptions)
     dem: Path | None = None
     dem_height_reference: str = "unknown"
@@ -76,10 +74,8 @@ def read_drives(inputs: Inputs) -> list[ClickedDrive]:
 
 def _read_link(path: Path) -> Pose:
     try:
-        return Pose.from_matrix(np.array(json.loads(path.read_text(encoding="utf-8")), float))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError, TypeError) as error:
+        return Pose.from_matrix(np.array(json.loads(read_text(path)), float))
+    except (ValueError, TypeError) as error:
         raise InputError(f"{path}: not a 4×4 rigid transform in JSON ({error})") from None
 
 
@@ -94,12 +90,11 @@ def solve_gnss(trajectory: Path, fixes: Path, options: GnssOptions) -> Georefere
     """The alignment by a trajectory's own GNSS."""
     drive = read_tum(trajectory)
     solution = align_gnss(drive, read_gnss(fixes, options), options)
-    residual_m = float(np.median(solution.residual_m[~solution.outlier]))
-    alignment = Alignment(solution.frame, solution.world_from_local, solution.covariance, "gnss", residual_m=residual_m)
-    n_outliers = int(solution.outlier.sum())
-    facts = {"n_fixes": len(solution.residual_m), "n_outliers": n_outliers, "gnss_median_m": residual_m}
-    track_sigma_m = diagnose_track_of(alignment, drive.translation_m)
-    return Georeference("gnss", alignment, (), {}, (), (), facts=facts, track_sigma_m=track_sigma_m)
+    alignment = solution.alignment
+    counts = {"n_fixes": len(solution.residual_m), "n_outliers": int(solution.outlier.sum())}
+    facts = {**counts, "gnss_median_m": alignment.residual_m}
+    track_sigma_m = float(alignment.plan_sigma_m(drive.translation_m).max())
+    return Georeference(alignment, facts=facts, track_sigma_m=track_sigma_m)
 
 
 def write_files(result: Georeference, folder: Path) -> list[Path]:
@@ -130,46 +125,17 @@ def store(
         raise UsageError(
             f"{len(images)} --images for {len(inputs.trajectories)} trajectories; give one for each or none"
         )
-    told = {k: v for k, v in result.as_json().items() if k not in {"covariance", "world_from_local"}}
-    explained = {"georeference": told}
+    facts = {k: v for k, v in result.as_json().items() if k not in {"covariance", "world_from_local"}}
+    details = {"georeference": facts}
     if not images:
-        frame = sink.frame()
-        if frame is None:
-            frame = result.alignment.frame
-            sink.set_frame(frame)
-        scene_from_world = frame.this_from(result.alignment.frame)
-        sink.add_alignment(alignment_record(result.alignment, "vbr", scene_from_world, explained))
+        add_alignment(sink, result.alignment, "vbr", details)
         return []
     if inputs.calibration is None:
         raise UsageError("--images need --calibration vbr_calib.yaml")
-    if any(not _is_identity(drive.shared_from_local) for drive in result.drives):
+    if any(not np.allclose(drive.shared_from_local.matrix, np.eye(4), 0.0, 1e-12) for drive in result.drives):
         raise UsageError("--images with --link: add each sequence by `anchors add` with its own alignment")
-    return [
-        add_anchors_to(
-            sink, result.alignment, read_vbr(folder, inputs.calibration, trajectory, result.alignment, vbr), explained
-        )
-        for folder, trajectory in zip(images, inputs.trajectories, strict=True)
-    ]
-
-
-def _is_identity(pose: Pose) -> bool:
-    return bool(np.abs(pose.matrix - np.eye(4)).max() < 1e-12)
-
-
-def summary(result: Georeference, other: Georeference | str | None) -> dict[str, Any]:
-    """Numbers of the chosen method and of the other one (or why it failed), for people."""
-    rows = {result.method: result}
-    if isinstance(other, Georeference):
-        rows[other.method] = other
-    return {
-        name: {
-            "median of accepted clicks": f"{r.median_residual_m():.2f} m",
-            "outliers": f"{sum(c.outlier for c in r.clicks)} of {len(r.clicks)}",
-            "largest shift without one image": f"{r.camera_position_shift_m:.2f} m",
-            "scale": f"{r.alignment.world_from_local.scale:.5f}",
-            "yaw": f"{r.yaw_deg:.3f}°",
-            "base above ground": f"{r.base_height_m:.2f} m",
-            "predicted error along the drive (1 sigma)": f"≤ {r.track_sigma_m:.2f} m",
-        }
-        for name, r in rows.items()
-    }
+    added = []
+    for folder, trajectory in zip(images, inputs.trajectories, strict=True):
+        anchors = read_vbr(folder, inputs.calibration, trajectory, result.alignment, vbr)
+        added.append(add_anchors_to(sink, result.alignment, anchors, details))
+    return added

@@ -7,40 +7,38 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
 
+from geocorrect.anchors.readers.place import height_on_ellipsoid_m
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import crs_from_wgs84
-from geocorrect.geometry.vertical import ellipsoidal_height_m
 
 Float = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class ElevationModel:
-    """A raster of heights, read whole. height_reference, undulation_m: as in `geometry.vertical`."""
+    """A raster of heights, read whole."""
 
-    path: Path
     crs: str
     inverse: tuple[float, ...]
+    """(a, b, c, d, e, f): column = a·x + b·y + c, row = d·x + e·y + f, from the corner of the top-left cell."""
     band: Float
+    """(H, W) heights in metres; nan where there is none."""
     height_reference: str
+    """What heights are measured from, as in `geometry.vertical`."""
     undulation_m: float
+    """Of the geoid above the ellipsoid."""
 
     def height_m(self, lon_deg: float, lat_deg: float) -> float:
         """Ellipsoidal height, bilinear between cell centres; nan outside the raster or in a hole."""
-        x, y = crs_from_wgs84(self.crs, lon_deg, lat_deg)
+        x, y = (float(value) for value in crs_from_wgs84(self.crs, lon_deg, lat_deg))
         a, b, c, d, e, f = self.inverse
-        column, row = a * float(x) + b * float(y) + c - 0.5, d * float(x) + e * float(y) + f - 0.5
-        height, width = self.band.shape
-        if not (0 <= column <= width - 1 and 0 <= row <= height - 1):
-            return float("nan")
-        left, top = min(int(column), width - 2), min(int(row), height - 2)
-        u, v = column - left, row - top
-        cell = self.band[top : top + 2, left : left + 2]
-        value = float(np.array([1 - v, v]) @ cell @ np.array([1 - u, u]))
+        column, row = a * x + b * y + c - 0.5, d * x + e * y + f - 0.5
+        value = float(map_coordinates(self.band, [[row], [column]], order=1, cval=np.nan)[0])
         if not np.isfinite(value):
             return float("nan")
-        return float(ellipsoidal_height_m(lon_deg, lat_deg, value, self.height_reference, self.undulation_m))
+        return height_on_ellipsoid_m("DEM", lon_deg, lat_deg, value, self.height_reference, self.undulation_m)
 
 
 def read_dem(path: Path, height_reference: str = "unknown", undulation_m: float = float("nan")) -> ElevationModel:
@@ -60,13 +58,8 @@ def read_dem(path: Path, height_reference: str = "unknown", undulation_m: float 
             if raster.crs is None:
                 raise InputError(f"{path}: the raster has no coordinate system; assign one (gdal_edit -a_srs)")
             band = raster.read(1, masked=True).astype(np.float64).filled(np.nan)
-            model = ElevationModel(
-                path, raster.crs.to_wkt(), tuple((~raster.transform)[:6]), band, height_reference, undulation_m
-            )
+            crs, inverse = raster.crs.to_wkt(), tuple((~raster.transform)[:6])
     except RasterioError as error:
         raise InputError(f"{path}: not a readable raster ({error})") from None
-    try:
-        ellipsoidal_height_m(0.0, 0.0, 0.0, height_reference, undulation_m)
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from None
-    return model
+    height_on_ellipsoid_m(str(path), 0.0, 0.0, 0.0, height_reference, undulation_m)
+    return ElevationModel(crs, inverse, band, height_reference, undulation_m)

@@ -9,64 +9,70 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from geocorrect.anchors.alignment import Alignment, covariance_at_origin, point_jacobian
+from geocorrect.anchors.readers.place import height_on_ellipsoid_m
 from geocorrect.anchors.readers.rows import read_rows
 from geocorrect.anchors.readers.timestamps import Nanoseconds, nanoseconds_from_seconds
 from geocorrect.anchors.trajectory import Trajectory
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
-from geocorrect.geometry.pose import skew
 from geocorrect.geometry.similarity import DegenerateError, Similarity, umeyama
-from geocorrect.geometry.vertical import ellipsoidal_height_m
+from geocorrect.geometry.so3 import skew
 
 Float = NDArray[np.float64]
 
 CAUCHY_SCALE = 2.4
 ITERATIONS = 30
+OUTLIER_D2 = 16.27
+"""99.9 % of χ² with 3 degrees of freedom."""
 
 
 @dataclass(frozen=True)
 class GnssOptions:
-    """antenna_m: position of the antenna on the base. sigma_m: of rows that state none; vertical errors are taken twice
-    as large. correlation_s: GNSS errors stay alike about this long, so n rows are not n independent ones.
-    scale_sigma, tilt_sigma_deg: priors as for clicks. max_sigma_m: rows worse than this are not used.
-    """
+    """How the fixes are meant and weighed."""
 
     height_reference: str = "unknown"
+    """What heights are measured from, as in `geometry.vertical`."""
     undulation_m: float = float("nan")
+    """Of the geoid above the ellipsoid."""
     antenna_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Position of the antenna on the base."""
     sigma_m: float = 0.5
+    """Of rows that state none; vertical errors are taken twice as large."""
     correlation_s: float = 30.0
+    """GNSS errors stay alike about this long, so n rows are not n independent ones."""
     scale_sigma: float = 0.002
+    """Prior, as for clicks; likewise the next."""
     tilt_sigma_deg: float = 1.0
     max_sigma_m: float = 20.0
+    """Rows worse than this are not used."""
 
 
 @dataclass(frozen=True, eq=False)
 class GnssFixes:
-    """Rows of a GNSS file. lon_deg, lat_deg, height_m (ellipsoidal), sigma_m: (N,)."""
+    """Rows of a GNSS file, each attribute (N,)."""
 
     time_ns: Nanoseconds
     lon_deg: Float
     lat_deg: Float
     height_m: Float
+    """Ellipsoidal."""
     sigma_m: Float
 
 
 @dataclass(frozen=True, eq=False)
 class GnssSolution:
-    """world_from_local with (7, 7) covariance; residual_m: (N,) in plan; outlier: (N,); used rows of the file."""
+    """The alignment by GNSS, and how the fixes that lie on the trajectory agree with it."""
 
-    frame: Frame
-    world_from_local: Similarity
-    covariance: Float
+    alignment: Alignment
     residual_m: Float
+    """(N,) in plan."""
     outlier: NDArray[np.bool_]
+    """(N,)."""
 
 
 def read_gnss(path: Path, options: GnssOptions) -> GnssFixes:
-    """CSV with time_s (on the trajectory's clock), lon_deg, lat_deg, height_m [, sigma_m]; InputError naming the
-    row.
-    """
+    """CSV with time_s (on the trajectory's clock), lon_deg, lat_deg, height_m [, sigma_m]; InputError names the row."""
     if options.height_reference == "unknown":
         raise InputError(f"{path}: what the heights are measured from is not declared; add --height-reference")
     times, values = [], []
@@ -76,46 +82,45 @@ def read_gnss(path: Path, options: GnssOptions) -> GnssFixes:
             raise InputError(f"{row.where}: longitude {lon:g}, latitude {lat:g} is no position (swapped, or no fix)")
         try:
             times.append(nanoseconds_from_seconds(row.text("time_s")))
-            height = float(
-                ellipsoidal_height_m(lon, lat, row.number("height_m"), options.height_reference, options.undulation_m)
-            )
         except ValueError as error:
             raise InputError(f"{row.where}: {error}") from None
-        values.append([lon, lat, height, row.number_or("sigma_m", options.sigma_m)])
-    table = np.array(values)
-    return GnssFixes(np.array(times, np.int64), *table.T)
+        height_m = row.number("height_m")
+        height_m = height_on_ellipsoid_m(row.where, lon, lat, height_m, options.height_reference, options.undulation_m)
+        values.append([lon, lat, height_m, row.number_or("sigma_m", options.sigma_m)])
+    return GnssFixes(np.array(times, np.int64), *np.array(values).T)
 
 
 def align_gnss(trajectory: Trajectory, fixes: GnssFixes, options: GnssOptions) -> GnssSolution:
-    """Robust similarity (Cauchy, scale and tilt held by priors) between antenna positions and fixes.
+    """Robust similarity between antenna positions and fixes: Cauchy loss, scale and tilt bound by priors.
 
-    InputError when too few fixes fall on the trajectory or the drive is too short to tell its heading.
+    Raises:
+        InputError: Too few fixes lie on the trajectory, or the drive is too short to tell its heading.
     """
     used = np.array([trajectory.covers(int(t)) for t in fixes.time_ns]) & (fixes.sigma_m < options.max_sigma_m)
-    if used.sum() < 3:
-        raise InputError(f"{trajectory.name}: {int(used.sum())} GNSS fixes lie on it; are the clocks the same?")
+    n_used = int(used.sum())
+    if n_used < 3:
+        raise InputError(f"{trajectory.name}: {n_used} GNSS fixes lie on it; are the clocks the same?")
     local = np.array([trajectory.pose_at(int(t)).apply(np.array(options.antenna_m)) for t in fixes.time_ns[used]])
-    lon, lat, height = fixes.lon_deg[used], fixes.lat_deg[used], fixes.height_m[used]
-    frame = Frame(Path(trajectory.name).stem, float(np.median(lon)), float(np.median(lat)), float(np.median(height)))
-    world = frame.enu_from_wgs84(lon, lat, height)
-    sigma = np.stack([fixes.sigma_m[used], fixes.sigma_m[used], 2 * fixes.sigma_m[used]], axis=1)
+    extent_m, sigma_m = float(np.linalg.norm(np.ptp(local[:, :2], axis=0))), fixes.sigma_m[used]
+    if extent_m < 5 * float(np.median(sigma_m)):
+        raise InputError(
+            f"{trajectory.name}: the drive spans {extent_m:.1f} m, too little against the GNSS error for a heading"
+        )
+    place = (fixes.lon_deg[used], fixes.lat_deg[used], fixes.height_m[used])
+    frame = Frame(Path(trajectory.name).stem, *(float(np.median(values)) for values in place))
+    world = frame.enu_from_wgs84(*place)
     up = trajectory.rotation.apply([0.0, 0.0, 1.0]).mean(axis=0)
+    sigma = sigma_m[:, None] * [1.0, 1.0, 2.0]
     transform, information, d2 = _solve(local, world, sigma, up / np.linalg.norm(up), options)
     seconds = float(np.ptp(fixes.time_ns[used])) / 1e9
-    independent = max(1.0, min(float(used.sum()), seconds / (2 * options.correlation_s) + 1.0))
-    covariance = np.linalg.inv(information) * float(used.sum()) / independent
-    residual = np.linalg.norm((transform.apply(local) - world)[:, :2], axis=1)
-    extent = float(np.linalg.norm(np.ptp(local[:, :2], axis=0)))
-    if extent < 5 * float(np.median(sigma[:, 0])):
-        raise InputError(
-            f"{trajectory.name}: the drive spans {extent:.1f} m, too little against the GNSS error for a heading"
-        )
-    centre = local.mean(axis=0)
-    arm = transform.scale * transform.rotation.apply(centre)
-    jacobian = np.eye(7)
-    jacobian[:3, 3:6] = skew(arm)
-    jacobian[:3, 6] = -arm
-    return GnssSolution(frame, transform, jacobian @ covariance @ jacobian.T, residual, d2 > 16.27)
+    independent = max(1.0, min(float(n_used), seconds / (2 * options.correlation_s) + 1.0))
+    covariance = np.asarray(np.linalg.inv(information) * float(n_used) / independent, np.float64)
+    arm = transform.scale * transform.rotation.apply(local.mean(axis=0))
+    residual_m = np.linalg.norm((transform.apply(local) - world)[:, :2], axis=1)
+    outlier = d2 > OUTLIER_D2
+    covariance, median_m = covariance_at_origin(covariance, arm), float(np.median(residual_m[~outlier]))
+    alignment = Alignment(frame, transform, covariance, "gnss", residual_m=median_m)
+    return GnssSolution(alignment, residual_m, outlier)
 
 
 def _solve(
@@ -133,13 +138,9 @@ def _solve(
         residual = (q + state.translation_m - world) / sigma
         d2 = np.sum(residual**2, axis=1)
         weight = 1.0 / (1.0 + d2 / CAUCHY_SCALE**2)
-        rows = np.zeros((len(local), 3, 7))
-        rows[:, :, :3] = np.eye(3)
-        rows[:, :, 3:6] = [-skew(v) for v in q]
-        rows[:, :, 6] = q
-        rows /= sigma[:, :, None]
-        lean = -skew(state.rotation.apply(up_local))[:2] / np.radians(options.tilt_sigma_deg)
-        tilt = state.rotation.apply(up_local)[:2] / np.radians(options.tilt_sigma_deg)
+        rows = point_jacobian(q) / sigma[:, :, None]
+        up = state.rotation.apply(up_local)
+        lean, tilt = -skew(up)[:2] / np.radians(options.tilt_sigma_deg), up[:2] / np.radians(options.tilt_sigma_deg)
         information = np.einsum("n,nki,nkj->ij", weight, rows, rows)
         gradient = np.einsum("n,nki,nk->i", weight, rows, residual)
         information[3:6, 3:6] += lean.T @ lean

@@ -11,16 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from geocorrect.georeference.diagnose import plan_sigma_m
+from geocorrect.georeference.problem import Float
 from geocorrect.georeference.result import Georeference
 from geocorrect.io.atomic_file import atomic_path
 
-Float = NDArray[np.float64]
-
 MAGNIFICATION = 10.0
 MARGIN_M = 30.0
+TRACK_POINTS = 6000
 GOOD, BAD, CAMERA = "#1b6ca8", "#c8102e", "#222222"
 
 
@@ -36,8 +34,8 @@ def draw_georeference(result: Georeference, path: Path, magnification: float = M
     _draw_bars(bars, result)
     s = result.alignment.world_from_local
     figure.suptitle(
-        f"{result.method}: {sum(c.outlier for c in result.clicks)} of {len(result.clicks)} clicks are outliers, "
-        f"median of the rest {result.median_residual_m():.2f} m, scale {s.scale:.4f}, largest shift without one image "
+        f"{result.method}: {result.n_outliers} of {len(result.clicks)} clicks are outliers, "
+        f"median of the rest {result.median_residual_m:.2f} m, scale {s.scale:.4f}, largest shift without one image "
         f"{result.camera_position_shift_m:.2f} m"
     )
     with atomic_path(path) as unfinished:
@@ -45,7 +43,7 @@ def draw_georeference(result: Georeference, path: Path, magnification: float = M
 
 
 def _draw_plan(figure: Any, axes: Any, result: Georeference, magnification: float) -> None:
-    track, sigma = track_sigma(result, 6000)
+    track, sigma = result.track(TRACK_POINTS)
     dots = axes.scatter(track[:, 0], track[:, 1], c=sigma, s=6, cmap="viridis", zorder=1)
     figure.colorbar(dots, ax=axes, label="predicted position error along the drive, 1 sigma (m)", shrink=0.6)
     assert result.problem is not None
@@ -53,7 +51,7 @@ def _draw_plan(figure: Any, axes: Any, result: Georeference, magnification: floa
     cameras = result.alignment.world_from_local.apply(local)
     axes.plot(cameras[:, 0], cameras[:, 1], "^", color=CAMERA, ms=8, label="clicked image", zorder=4)
     for image, place in zip(result.problem.images, cameras, strict=True):
-        axes.annotate(image.name.lstrip("0") or "0", place[:2], xytext=(7, -12), textcoords="offset points", fontsize=9)
+        axes.annotate(_short(image.name), place[:2], xytext=(7, -12), textcoords="offset points", fontsize=9)
     for outlier, colour, label in ((False, GOOD, "click"), (True, BAD, "outlier")):
         chosen = [c for c in result.clicks if c.outlier is outlier and np.isfinite(c.reached_m).all()]
         if not chosen:
@@ -70,9 +68,7 @@ def _draw_plan(figure: Any, axes: Any, result: Georeference, magnification: floa
 def _frame_clicks(axes: Any, result: Georeference, cameras: Float) -> None:
     places = np.concatenate([cameras[:, :2], [c.mark_m for c in result.clicks]])
     low, high = places.min(axis=0) - MARGIN_M, places.max(axis=0) + MARGIN_M
-    axes.set_xlim(low[0], high[0])
-    axes.set_ylim(low[1], high[1])
-    axes.set_aspect("equal")
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
     axes.set_xlabel(f"east of {result.alignment.frame.lon_deg:.5f}° (m)")
     axes.set_ylabel(f"north of {result.alignment.frame.lat_deg:.5f}° (m)")
     axes.legend(loc="best", framealpha=0.9)
@@ -88,18 +84,16 @@ def _draw_bars(axes: Any, result: Georeference) -> None:
     axes.set_xscale("symlog", linthresh=1.0)
     for row, value in zip(rows, values, strict=True):
         axes.text(max(value, 0.0) if np.isfinite(value) else 0.0, row, f" {value:.2f}", va="center", fontsize=8)
-    axes.set_yticks(rows, [f"{click.image.lstrip('0') or '0'} · {click.index}" for click in clicks], fontsize=8)
+    axes.set_yticks(rows, [f"{_short(click.image)} · {click.index}" for click in clicks], fontsize=8)
     axes.set_xlim(0, max(40.0, 2 * float(np.nanmax(values))))
     axes.invert_yaxis()
     axes.set_xlabel("residual on the map (m; linear to 1 m, then logarithmic)")
-    left_out = ", ".join(f"{image.lstrip('0') or '0'}: {shift:.2f}" for image, shift in result.leave_one_out_m.items())
+    left_out = ", ".join(f"{_short(image)}: {shift:.2f}" for image, shift in result.leave_one_out_m.items())
     title = f"image · click. Largest shift of a camera without the image (m): {left_out or 'not possible'}"
     axes.set_title(textwrap.fill(title, 62), fontsize=9)
     axes.grid(axis="x", alpha=0.3)
 
 
-def track_sigma(result: Georeference, count: int = 800) -> tuple[Float, Float]:
-    """((K, 3) positions along the drives in the alignment's frame, (K,) predicted 1-sigma plan error in m)."""
-    local = np.concatenate([d.shared_from_local.apply(d.trajectory.translation_m) for d in result.drives])
-    local = local[:: max(1, len(local) // count)]
-    return result.alignment.world_from_local.apply(local), plan_sigma_m(result.alignment, local)
+def _short(image: str) -> str:
+    """A frame number without its leading zeros."""
+    return image.lstrip("0") or "0"

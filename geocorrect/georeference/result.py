@@ -1,4 +1,4 @@
-"""What a georeference tells: the alignment, every click's residual, how it moves without each image, what is weak."""
+"""What a georeference reports: the alignment, every click's residual, how it moves without each image, what is weak."""
 
 from __future__ import annotations
 
@@ -7,63 +7,77 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geocorrect.anchors.alignment import Alignment
-from geocorrect.georeference.build import ClickedDrive
-from geocorrect.georeference.problem import Problem
+from geocorrect.georeference.build import ClickedDrive, track_of
+from geocorrect.georeference.problem import Float, Problem
 
-Float = NDArray[np.float64]
+NUMBERS = (
+    "camera_position_shift_m", "median_residual_m", "base_height_m", "base_height_sigma_m", "reduced_chi2",
+    "track_sigma_m",
+)  # fmt: skip
+"""Attributes of a georeference that go into its JSON under their own names."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ClickResidual:
-    """One click's verdict. residual_m: in plan between the map and where the pixel's ray meets the ground, nan above
-    the horizon; residual_px: in the image, nan when the mark is out of view. mark_m, reached_m: in the alignment's
-    frame.
-    """
+    """How one click agrees with the alignment."""
 
     image: str
     index: int
+    """Number of the click in its image."""
     u_px: float
     v_px: float
     residual_px: float
+    """In the image; nan when the mark is out of view."""
     residual_m: float
-    mahalanobis: float
+    """In plan between the map and where the pixel's ray meets the ground; nan above the horizon."""
     outlier: bool
-    mark_m: tuple[float, float]
-    reached_m: tuple[float, float]
+    mark_m: Float
+    """(2,) the mark in the alignment's frame."""
+    reached_m: Float
+    """(2,) where the ray meets the ground, likewise."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something weak about the solution. code: short and stable; text: what, and how to mend it; fatal: refuse."""
+    """Something weak about the solution."""
 
     code: str
+    """Short and stable."""
     text: str
+    """What, and how to fix it."""
     fatal: bool = False
+    """Refuse the solution."""
 
 
 @dataclass(frozen=True, eq=False)
 class Georeference:
-    """The result of one method on one set of clicks. problem is None for GNSS."""
+    """The result of one method; the attributes after the alignment are empty or nan for GNSS."""
 
-    method: str
     alignment: Alignment
-    clicks: tuple[ClickResidual, ...]
-    leave_one_out_m: Mapping[str, float]
-    findings: tuple[Finding, ...]
-    drives: Sequence[ClickedDrive]
+    clicks: tuple[ClickResidual, ...] = ()
+    leave_one_out_m: Mapping[str, float] = field(default_factory=dict)
+    """Per image: how far the cameras move in plan without its clicks; nan where that cannot be solved."""
+    findings: tuple[Finding, ...] = ()
+    drives: Sequence[ClickedDrive] = ()
     problem: Problem | None = None
     base_height_m: float = float("nan")
     base_height_sigma_m: float = float("nan")
     reduced_chi2: float = float("nan")
     track_sigma_m: float = float("nan")
+    """Largest predicted 1-sigma plan error along the drives."""
     facts: Mapping[str, Any] = field(default_factory=dict)
+    """Further plain values for JSON."""
+
+    @property
+    def method(self) -> str:
+        """joint, umeyama or gnss."""
+        return self.alignment.method
 
     @property
     def yaw_deg(self) -> float:
-        """Turn of the local x axis counter-clockwise from east, degrees."""
+        """Rotation of the local x axis counter-clockwise from east, degrees."""
         turn = self.alignment.world_from_local.rotation.as_matrix()
         return float(np.degrees(np.arctan2(turn[1, 0], turn[0, 0])))
 
@@ -72,6 +86,12 @@ class Georeference:
         """Largest move of any clicked camera when one image is left out; nan when that was not possible."""
         return max(self.leave_one_out_m.values(), default=float("nan"))
 
+    @property
+    def n_outliers(self) -> int:
+        """Clicks that the alignment contradicts."""
+        return sum(click.outlier for click in self.clicks)
+
+    @property
     def median_residual_m(self) -> float:
         """Median over the clicks that are not outliers."""
         values = [c.residual_m for c in self.clicks if not c.outlier and np.isfinite(c.residual_m)]
@@ -81,44 +101,51 @@ class Georeference:
         """Plain values; also a file that `anchors add --alignment` reads."""
         return {
             **self.alignment.as_json(),
-            "method": self.method,
-            "scale": self.alignment.world_from_local.scale,
             "yaw_deg": self.yaw_deg,
             "clicks": [
                 {
-                    "image": click.image,
-                    "index": click.index,
-                    "residual_px": _number(click.residual_px),
-                    "residual_m": _number(click.residual_m),
-                    "outlier": click.outlier,
+                    "image": c.image, "index": c.index, "residual_px": _number(c.residual_px),
+                    "residual_m": _number(c.residual_m), "outlier": c.outlier,
                 }
-                for click in self.clicks
+                for c in self.clicks
             ],
             "leave_one_out_m": {image: _number(shift) for image, shift in self.leave_one_out_m.items()},
-            "camera_position_shift_m": _number(self.camera_position_shift_m),
-            "median_residual_m": _number(self.median_residual_m()),
-            "base_height_m": _number(self.base_height_m),
-            "base_height_sigma_m": _number(self.base_height_sigma_m),
-            "reduced_chi2": _number(self.reduced_chi2),
-            "track_sigma_m": _number(self.track_sigma_m),
+            **{name: _number(getattr(self, name)) for name in NUMBERS},
             "findings": [{"code": f.code, "text": f.text} for f in self.findings],
             **self.facts,
-        }
+        }  # fmt: skip
+
+    def track(self, count: int) -> tuple[Float, Float]:
+        """((K, 3) some `count` positions along the drives in the alignment's frame, (K,) their predicted plan error).
+
+        The error is 1 sigma in metres.
+        """
+        local = track_of(self.drives)
+        local = local[:: max(1, len(local) // count)]
+        return self.alignment.world_from_local.apply(local), self.alignment.plan_sigma_m(local)
 
     def table(self) -> list[tuple[str, ...]]:
         """Rows of text: image, click, pixel, residual px, residual m, verdict."""
         return [
             (
-                click.image,
-                str(click.index),
-                f"{click.u_px:.0f}, {click.v_px:.0f}",
-                f"{click.residual_px:.1f}",
-                f"{click.residual_m:.2f}",
-                "OUTLIER" if click.outlier else "",
+                c.image, str(c.index), f"{c.u_px:.0f}, {c.v_px:.0f}", f"{c.residual_px:.1f}",
+                f"{c.residual_m:.2f}", "OUTLIER" if c.outlier else "",
             )
-            for click in self.clicks
-        ]
+            for c in self.clicks
+        ]  # fmt: skip
+
+    def summary(self) -> dict[str, str]:
+        """The main numbers, human-readable."""
+        return {
+            "median of accepted clicks": f"{self.median_residual_m:.2f} m",
+            "outliers": f"{self.n_outliers} of {len(self.clicks)}",
+            "largest shift without one image": f"{self.camera_position_shift_m:.2f} m",
+            "scale": f"{self.alignment.world_from_local.scale:.5f}",
+            "yaw": f"{self.yaw_deg:.3f}°",
+            "base above ground": f"{self.base_height_m:.2f} m",
+            "predicted error along the drive (1 sigma)": f"≤ {self.track_sigma_m:.2f} m",
+        }
 
 
 def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+    return value if np.isfinite(value) else None

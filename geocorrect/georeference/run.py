@@ -3,61 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geocorrect.anchors.alignment import Alignment
 from geocorrect.errors import InputError
-from geocorrect.geometry.frame import Frame
 from geocorrect.georeference.build import ClickedDrive, ClickNoise, HeightModel, build_problem, frame_of
 from geocorrect.georeference.diagnose import diagnose_clicks, diagnose_solution, diagnose_track
-from geocorrect.georeference.joint import JointSolution, solve_joint
-from geocorrect.georeference.landmarks import Click
-from geocorrect.georeference.model import geometry_of, reach
-from geocorrect.georeference.problem import Priors, Problem
+from geocorrect.georeference.joint.model import plan_shift_m
+from geocorrect.georeference.joint.solve import solve_joint
+from geocorrect.georeference.problem import Priors, Problem, Solution
 from geocorrect.georeference.result import ClickResidual, Finding, Georeference
 from geocorrect.georeference.umeyama import solve_umeyama
-
-Float = NDArray[np.float64]
-Method = Literal["joint", "umeyama"]
 
 
 @dataclass(frozen=True)
 class GeoreferenceOptions:
-    """method; noise of clicks; priors; ground_height_m: ellipsoidal, where no click has a height; frame: the scene's,
-    else at the clicks; max_sigma_m: refuse when the predicted error along the drive exceeds it; seed: of the sampling
-    of pairs.
-    """
+    """How clicks become an alignment."""
 
-    method: Method = "joint"
+    method: Literal["joint", "umeyama"] = "joint"
     noise: ClickNoise = field(default_factory=ClickNoise)
     priors: Priors = field(default_factory=Priors)
     ground_height_m: float | None = None
-    frame: Frame | None = None
+    """Ellipsoidal, where no click has a height."""
     max_sigma_m: float = 3.0
+    """Refuse when the predicted error along the drive exceeds it."""
     seed: int = 0
+    """Of the sampling of pairs."""
 
 
 def georeference(
     drives: Sequence[ClickedDrive], options: GeoreferenceOptions | None = None, dem: HeightModel | None = None
 ) -> Georeference:
-    """One alignment for all drives; InputError with the remedy when the clicks cannot carry one."""
+    """One alignment for all drives; InputError with the remedy when the clicks do not determine one.
+
+    The reference method (umeyama) is for comparison: what is weak about it is reported, not refused.
+    """
     options = options or GeoreferenceOptions()
-    frame = options.frame or frame_of(drives, options.ground_height_m)
+    frame = frame_of(drives, options.ground_height_m)
     problem, clicks = build_problem(drives, frame, options.noise, options.priors, dem)
     findings = diagnose_clicks(problem)
     _refuse(findings)
-    solve = _solver(options)
-    solution = solve(problem)
+    solution = _solver(options)(problem)
     if options.method == "joint":
         findings += diagnose_solution(problem, solution)
         _refuse(findings)
-    residuals = _click_residuals(problem, clicks, solution)
-    good = [r.residual_m for r in residuals if not r.outlier and np.isfinite(r.residual_m)]
+    good = solution.residual_m[~solution.outlier & np.isfinite(solution.residual_m)]
     alignment = Alignment(
         frame, solution.world_from_local, solution.covariance, options.method, residual_m=float(np.median(good))
     )
@@ -65,10 +59,16 @@ def georeference(
     findings += weak
     if options.method == "joint":
         _refuse(findings)
+    residuals = [
+        ClickResidual(
+            c.image, c.index, c.u_px, c.v_px, float(solution.residual_px[k]), float(solution.residual_m[k]),
+            bool(solution.outlier[k]), problem.target_m[k, :2], solution.reached_m[k, :2],
+        )
+        for k, c in enumerate(clicks)
+    ]  # fmt: skip
     return Georeference(
-        method=options.method,
         alignment=alignment,
-        clicks=residuals,
+        clicks=tuple(residuals),
         leave_one_out_m=leave_one_out_m(problem, solution, _solver(options, n_starts=2)),
         findings=tuple(findings),
         drives=drives,
@@ -80,28 +80,23 @@ def georeference(
     )
 
 
-def leave_one_out_m(
-    problem: Problem, solution: JointSolution, solve: Callable[[Problem], JointSolution]
-) -> dict[str, float]:
-    """Per image: the largest plan shift of any clicked camera when that image's clicks are left out; nan if
-    unsolvable.
-    """
+def leave_one_out_m(problem: Problem, solution: Solution, solve: Callable[[Problem], Solution]) -> dict[str, float]:
+    """Per image: the largest plan shift of any clicked camera without that image's clicks; nan if unsolvable."""
     if problem.n_images < 3:
         return {}
-    here = solution.camera_positions_m(problem.images)
+    camera_m = np.array([image.local_from_cam.translation_m for image in problem.images])
     shifts: dict[str, float] = {}
     for number in np.unique(problem.image_index):
-        name = problem.images[number].name
         try:
-            there = solve(problem.without_image(int(number))).camera_positions_m(problem.images)
+            without = solve(problem.without_image(int(number))).world_from_local
+            shift_m = plan_shift_m(without, solution.world_from_local, camera_m)
         except InputError:
-            shifts[name] = float("nan")
-            continue
-        shifts[name] = float(np.linalg.norm((there - here)[:, :2], axis=1).max())
+            shift_m = float("nan")
+        shifts[problem.images[number].name] = shift_m
     return shifts
 
 
-def _solver(options: GeoreferenceOptions, n_starts: int = 5) -> Callable[[Problem], JointSolution]:
+def _solver(options: GeoreferenceOptions, n_starts: int = 5) -> Callable[[Problem], Solution]:
     if options.method == "umeyama":
         return solve_umeyama
     return partial(solve_joint, n_starts=n_starts, seed=options.seed)
@@ -111,30 +106,3 @@ def _refuse(findings: Sequence[Finding]) -> None:
     fatal = [finding.text for finding in findings if finding.fatal]
     if fatal:
         raise InputError("georeference refused: " + "; ".join(fatal))
-
-
-def _click_residuals(problem: Problem, clicks: Sequence[Click], solution: JointSolution) -> tuple[ClickResidual, ...]:
-    reached = _reached_m(problem, solution)
-    return tuple(
-        ClickResidual(
-            click.image,
-            click.index,
-            click.u_px,
-            click.v_px,
-            float(solution.residual_px[k]),
-            float(solution.residual_m[k]),
-            float(solution.mahalanobis[k]),
-            bool(solution.outlier[k]),
-            (float(problem.target_m[k, 0]), float(problem.target_m[k, 1])),
-            (float(reached[k, 0]), float(reached[k, 1])),
-        )
-        for k, click in enumerate(clicks)
-    )
-
-
-def _reached_m(problem: Problem, solution: JointSolution) -> Float:
-    """(N, 3) where the pixels' rays meet the undisturbed ground, in the world."""
-    state = replace(
-        solution.state, world_from_local=solution.world_from_local, ground=np.zeros_like(solution.state.ground)
-    )
-    return solution.world_from_local.apply(reach(problem, geometry_of(problem), state).point_m)

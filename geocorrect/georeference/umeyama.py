@@ -1,51 +1,43 @@
-"""The reference method: planar PnP of every image on its own, then a similarity between camera centres.
+"""The reference method: planar PnP of every image on its own, then a similarity between camera centres (Umeyama 1991).
 
-As published for VBR, but with the origin removed before any solver sees a coordinate. Kept for
+As published for VBR, but with the origin removed before any solver sees a coordinate. For
 comparison: four or five ground clicks seen at a grazing angle fix a single camera badly.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from geocorrect.anchors.alignment import covariance_at_origin, point_jacobian
 from geocorrect.errors import InputError
-from geocorrect.geometry.pose import skew
 from geocorrect.geometry.similarity import DegenerateError, Similarity, umeyama
-from geocorrect.georeference.joint import JointSolution
-from geocorrect.georeference.model import State, geometry_of, marks_in_images, reach
-from geocorrect.georeference.problem import Problem
-
-Float = NDArray[np.float64]
+from geocorrect.georeference.joint.model import State
+from geocorrect.georeference.joint.solve import click_errors
+from geocorrect.georeference.joint.starts import level_rotation
+from geocorrect.georeference.problem import Float, Problem, Solution
 
 MIN_CLICKS_PER_IMAGE = 4
 
 
-@dataclass(frozen=True, eq=False)
-class _Centre:
-    image: int
-    world_m: Float
-
-
-def solve_umeyama(problem: Problem) -> JointSolution:
+def solve_umeyama(problem: Problem) -> Solution:
     """PnP per image and a similarity in plan (yaw, shift, scale); InputError when too few images can be solved.
 
     Residuals, like those of the joint method, are those of the final alignment, so that the two tables compare.
     """
     origin = np.append(problem.target_m[:, :2].mean(axis=0), 0.0)
-    centres = [c for image in range(len(problem.images)) if (c := _camera_centre(problem, image, origin)) is not None]
+    found = [(image, _camera_centre(problem, image, origin)) for image in range(len(problem.images))]
+    centres = {image: centre for image, centre in found if centre is not None}
     if len(centres) < 3:
         raise InputError(
             f"{len(centres)} images have the {MIN_CLICKS_PER_IMAGE} clicks that planar PnP needs; the umeyama method "
             "needs 3 such images (the joint method does with less)"
         )
-    level = _level(problem.up_local)
-    local = level.apply(np.array([problem.images[c.image].local_from_cam.translation_m for c in centres]))
-    world = np.array([c.world_m for c in centres])
-    flat = np.array([1.0, 1.0, 0.0])
+    level = level_rotation(problem.up_local)
+    camera_m = np.array([problem.images[image].local_from_cam.translation_m for image in centres])
+    local, world, flat = level.apply(camera_m), np.array(list(centres.values())), np.array([1.0, 1.0, 0.0])
     try:
         plan = umeyama(world * flat, local * flat, "similarity")
     except DegenerateError as error:
@@ -55,10 +47,10 @@ def solve_umeyama(problem: Problem) -> JointSolution:
     lift = float(np.median(world[:, 2] - plan.scale * local[:, 2]))
     shift = plan.translation_m + origin + np.array([0.0, 0.0, lift])
     transform = Similarity(plan.scale, plan.rotation * level, shift)
-    return _as_solution(problem, transform, world[:, :2] + origin[:2], centres)
+    return _as_solution(problem, transform, world[:, :2] + origin[:2], camera_m)
 
 
-def _camera_centre(problem: Problem, image: int, origin: Float) -> _Centre | None:
+def _camera_centre(problem: Problem, image: int, origin: Float) -> Float | None:
     """World position of a camera by planar PnP on its own clicks, relative to origin; None with too few clicks."""
     import cv2
 
@@ -72,55 +64,32 @@ def _camera_centre(problem: Problem, image: int, origin: Float) -> _Centre | Non
         points - middle, rays[:, :2] / rays[:, 2:], np.eye(3), None, flags=cv2.SOLVEPNP_IPPE
     )
     for turn, shift in zip(turns[:found], shifts[:found], strict=True):
-        centre = -Rotation.from_rotvec(turn.ravel()).inv().apply(shift.ravel()) + middle
+        centre: Float = -Rotation.from_rotvec(turn.ravel()).inv().apply(shift.ravel()) + middle
         if np.isfinite(centre).all() and centre[2] > 0:
-            return _Centre(image, centre)
+            return centre
     return None
 
 
-def _level(up_local: Float) -> Rotation:
-    axis = np.cross(up_local, [0.0, 0.0, 1.0])
-    sine = float(np.linalg.norm(axis))
-    return Rotation.identity() if sine < 1e-12 else Rotation.from_rotvec(axis / sine * np.arcsin(min(sine, 1.0)))
-
-
-def _as_solution(problem: Problem, transform: Similarity, world: Float, centres: list[_Centre]) -> JointSolution:
-    local = np.array([problem.images[c.image].local_from_cam.translation_m for c in centres])
+def _as_solution(problem: Problem, transform: Similarity, world: Float, local: Float) -> Solution:
     error = (transform.apply(local)[:, :2] - world).ravel()
     variance = float(error @ error) / max(1, len(error) - 4)
-    covariance = _covariance(problem, transform, local, variance)
     height = float(np.median(transform.apply(local)[:, 2])) - problem.images[0].base_from_cam.translation_m[2]
     state = State(transform, max(height, 0.1), np.zeros((len(problem.images), 3)))
-    geometry = geometry_of(problem)
-    flat = replace(problem, on_ground=np.ones(len(problem), bool))
-    reached = transform.apply(reach(flat, geometry, state).point_m)
-    residual_m = np.linalg.norm((reached - problem.target_m)[:, :2], axis=1)
-    residual_px = np.linalg.norm(marks_in_images(problem, geometry, state) - problem.px, axis=1)
-    return JointSolution(
-        transform, covariance, state.base_height_m, float("nan"), residual_px, residual_m,
-        np.full(len(problem), np.nan), np.zeros(len(problem), bool), float("nan"), 1, float("inf"), float("nan"), state,
-    )  # fmt: skip
+    reached_m, _, residual_px = click_errors(problem, state)
+    _, residual_m, _ = click_errors(replace(problem, on_ground=np.ones(len(problem), bool)), state)
+    covariance = _covariance(problem, transform, local, variance)
+    outlier = np.zeros(len(problem), bool)
+    return Solution(transform, covariance, state.base_height_m, reached_m, residual_m, residual_px, outlier)
 
 
 def _covariance(problem: Problem, transform: Similarity, local: Float, variance: float) -> Float:
     """(7, 7) from the scatter of the camera centres; tilt and height are what the priors say."""
     arms = transform.scale * transform.rotation.apply(local)
     middle = arms.mean(axis=0)
-    rows = np.zeros((len(local), 2, 4))
-    rows[:, 0, 0] = rows[:, 1, 1] = 1.0
-    for k, arm in enumerate(arms - middle):
-        rows[k, :, 2] = -arm[1], arm[0]
-        rows[k, :, 3] = arm[:2]
-    stacked = rows.reshape(-1, 4)
-    four = variance * np.linalg.inv(stacked.T @ stacked)
+    in_plan = [0, 1, 5, 6]
+    rows = point_jacobian(arms - middle)[:, :2][:, :, in_plan].reshape(-1, 4)
     covariance = np.zeros((7, 7))
-    where = np.ix_([0, 1, 5, 6], [0, 1, 5, 6])
-    covariance[where] = four
+    covariance[np.ix_(in_plan, in_plan)] = variance * np.linalg.inv(rows.T @ rows)
     covariance[2, 2] = problem.priors.ground_height_sigma_m**2
     covariance[3, 3] = covariance[4, 4] = np.radians(problem.priors.tilt_sigma_deg) ** 2
-    # from the middle of the cameras to the origin of the local frame
-    jacobian = np.eye(7)
-    jacobian[:3, 3:6] = skew(middle)
-    jacobian[:3, 6] = -middle
-    result: Float = jacobian @ covariance @ jacobian.T
-    return result
+    return covariance_at_origin(covariance, middle)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,22 +12,25 @@ from typing import Any
 import mercantile
 import numpy as np
 import shapely
-from shapely.geometry import MultiPolygon, Polygon, box, shape
+from shapely.geometry import Polygon, box, shape
 from shapely.geometry.base import BaseGeometry
 
 from geocorrect.errors import InputError
+from geocorrect.io.text_file import read_json
 
 MERCATOR_LIMIT_DEG = 85.0511
 TILE_ZOOM = 14
 _METRES_PER_DEGREE = 111_320.0
 Box = tuple[float, float, float, float]
+"""west, south, east, north in degrees."""
 
 
 @dataclass(frozen=True)
 class Area:
-    """Polygons in longitude/latitude degrees, each within −180…180 and −90…90."""
+    """A region of the earth."""
 
     geometry: BaseGeometry
+    """Polygons in longitude/latitude degrees (WGS84), each within −180…180 and −90…90."""
 
     @classmethod
     def from_box(cls, west: float, south: float, east: float, north: float) -> Area:
@@ -55,25 +58,19 @@ class Area:
         polygons = [part for geometry in _geometries(content, name) for part in _polygons(geometry, name)]
         if not polygons:
             raise InputError(f"{name}: holds no polygon; draw the area as Polygon or MultiPolygon")
-        parts = [piece for polygon in polygons for piece in _wrapped(polygon, name)]
-        return cls(shapely.union_all(parts))
+        return cls(shapely.union_all([piece for polygon in polygons for piece in _wrapped(polygon, name)]))
 
     @classmethod
     def from_file(cls, path: Path) -> Area:
         """The area in a GeoJSON file."""
-        try:
-            content = json.loads(path.read_text("utf-8-sig"))
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-        except ValueError as error:
-            raise InputError(f"{path}: not GeoJSON ({error})") from None
+        content = read_json(path)
         if not isinstance(content, dict):
             raise InputError(f"{path}: not GeoJSON (the top level must be an object)")
         return cls.from_geojson(content, str(path))
 
     @classmethod
-    def configured(cls, bbox: tuple[float, float, float, float] | None, file: Path | None) -> Area | None:
-        """The area of a configuration: a box (west, south, east, north), or a GeoJSON file, or None for neither."""
+    def configured(cls, bbox: Box | None, file: Path | None) -> Area | None:
+        """The area of a configuration: a box, or a GeoJSON file, or None for neither."""
         if bbox is not None:
             return cls.from_box(*bbox)
         return None if file is None else cls.from_file(file)
@@ -85,11 +82,11 @@ class Area:
         pieces = []
         for part in _parts(self.geometry):
             latitude = min(max(abs(part.bounds[1]), abs(part.bounds[3])), 89.0)
-            stretch = math.cos(math.radians(latitude))
             # Buffer in a space where a degree is as long in both directions at the part's outermost latitude.
-            squeezed = shapely.transform(part, lambda xy, s=stretch: xy * [s, 1.0])
+            stretch = np.array([math.cos(math.radians(latitude)), 1.0])
+            squeezed = shapely.transform(part, lambda xy, s=stretch: xy * s)
             wide = squeezed.buffer(margin_m / _METRES_PER_DEGREE, join_style="mitre")
-            wide = shapely.transform(wide, lambda xy, s=stretch: xy / [s, 1.0])
+            wide = shapely.transform(wide, lambda xy, s=stretch: xy / s)
             pieces += _wrapped(shapely.clip_by_rect(wide, -540, -90, 540, 90), "area")
         return Area(shapely.union_all(pieces))
 
@@ -103,19 +100,14 @@ class Area:
         for part in _parts(self.geometry):
             west, south, east, north = part.bounds
             south, north = (float(np.clip(value, -MERCATOR_LIMIT_DEG, MERCATOR_LIMIT_DEG)) for value in (south, north))
-            corners = [mercantile.tile(lon, lat, TILE_ZOOM) for lon, lat in ((west, north), (east, south))]
-            columns, rows = (abs(corners[1].x - corners[0].x) + 1, abs(corners[1].y - corners[0].y) + 1)
-            if columns * rows > 4 * limit:
-                raise InputError(_too_large(columns * rows, limit))
-            prepared = part
-            shapely.prepare(prepared)
-            for tile in mercantile.tiles(west, south, east, north, TILE_ZOOM):
-                if prepared.intersects(box(*mercantile.bounds(tile))):
-                    tiles.add(tile)
+            first, last = (mercantile.tile(lon, lat, TILE_ZOOM) for lon, lat in ((west, north), (east, south)))
+            _check_count((abs(last.x - first.x) + 1) * (abs(last.y - first.y) + 1), limit, 4)
+            shapely.prepare(part)
+            candidates = mercantile.tiles(west, south, east, north, TILE_ZOOM)
+            tiles.update(tile for tile in candidates if part.intersects(box(*mercantile.bounds(tile))))
         if not tiles:
             raise InputError(f"the area lies beyond ±{MERCATOR_LIMIT_DEG}° latitude, where the service has no coverage")
-        if len(tiles) > limit:
-            raise InputError(_too_large(len(tiles), limit))
+        _check_count(len(tiles), limit)
         return sorted(tiles)
 
     def cells_in(self, tile: mercantile.Tile, side_deg: float) -> list[Box]:
@@ -123,19 +115,21 @@ class Area:
         bounds = mercantile.bounds(tile)
         columns = math.ceil((bounds.east - bounds.west) / side_deg)
         rows = math.ceil((bounds.north - bounds.south) / side_deg)
-        xs, ys = np.linspace(bounds.west, bounds.east, columns + 1), np.linspace(bounds.south, bounds.north, rows + 1)
+        xs = np.linspace(bounds.west, bounds.east, columns + 1).tolist()
+        ys = np.linspace(bounds.south, bounds.north, rows + 1).tolist()
         cells = [
-            (float(xs[i]), float(ys[j]), float(xs[i + 1]), float(ys[j + 1]))
-            for j in range(rows)
-            for i in range(columns)
+            (west, south, east, north)
+            for south, north in itertools.pairwise(ys)
+            for west, east in itertools.pairwise(xs)
         ]
         return [cell for cell in cells if self.geometry.intersects(box(*cell))]
 
 
-def _too_large(tiles: int, limit: int) -> str:
-    return (
-        f"the area covers about {tiles} tiles of zoom 14, more than max_tiles = {limit}; split it, or raise the limit"
-    )
+def _check_count(tiles: int, limit: int, slack: int = 1) -> None:
+    """Refuse too many tiles; `slack` for those of an enclosing box, most of which may lie outside the area."""
+    if tiles > slack * limit:
+        text = f"the area covers about {tiles} tiles of zoom 14, more than max_tiles = {limit}"
+        raise InputError(f"{text}; split it, or raise the limit")
 
 
 def _geometries(content: Mapping[str, Any], name: str) -> list[BaseGeometry]:
@@ -165,13 +159,11 @@ def _polygons(geometry: BaseGeometry, name: str) -> list[Polygon]:
 
 def _wrapped(geometry: BaseGeometry, name: str) -> list[BaseGeometry]:
     """The polygon's parts moved into −180…180; rings that jump across ±180° are unrolled first."""
-    unrolled = shapely.union_all([_unrolled(part) for part in _parts(geometry)])
-    if not unrolled.is_valid:
-        unrolled = shapely.make_valid(unrolled)
+    unrolled = shapely.make_valid(shapely.union_all([_unrolled(part) for part in _parts(geometry)]))
     pieces = []
-    for turn in (-1, 0, 1):
-        piece = shapely.clip_by_rect(unrolled, 360 * turn - 180, -90, 360 * turn + 180, 90)
-        moved = shapely.transform(piece, lambda xy, t=turn: xy - [360.0 * t, 0.0])
+    for shift_deg in (-360.0, 0.0, 360.0):
+        piece = shapely.clip_by_rect(unrolled, shift_deg - 180, -90, shift_deg + 180, 90)
+        moved = shapely.transform(piece, lambda xy, s=shift_deg: xy - [s, 0.0])
         pieces += [part for part in _parts(moved) if isinstance(part, Polygon) and part.area > 0]
     if not pieces:
         raise InputError(f"{name}: the area is empty")
@@ -182,8 +174,7 @@ def _unrolled(polygon: BaseGeometry) -> BaseGeometry:
     if not isinstance(polygon, Polygon) or polygon.is_empty:
         return polygon
     rings = [_unrolled_ring(ring.coords) for ring in (polygon.exterior, *polygon.interiors)]
-    result = Polygon(rings[0], rings[1:])
-    return result if result.is_valid else shapely.make_valid(result)
+    return shapely.make_valid(Polygon(rings[0], rings[1:]))
 
 
 def _unrolled_ring(coordinates: Sequence[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -196,6 +187,6 @@ def _unrolled_ring(coordinates: Sequence[Any]) -> np.ndarray[Any, np.dtype[np.fl
 
 
 def _parts(geometry: BaseGeometry) -> list[BaseGeometry]:
-    if isinstance(geometry, MultiPolygon) or hasattr(geometry, "geoms"):
+    if hasattr(geometry, "geoms"):
         return [leaf for part in geometry.geoms for leaf in _parts(part)]
     return [] if geometry.is_empty else [geometry]

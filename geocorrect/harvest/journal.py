@@ -1,7 +1,7 @@
-"""The saved cursor of a harvest: what is already known about an area, so that a killed run goes on where it was.
+"""The saved cursor of a harvest: what is already known about an area, so that a killed run continues where it was.
 
-One JSON object per line, appended and fsynced; a line that a kill cut short is ignored. Which images are stored is said
-by the catalog and the files, not by this list.
+One JSON object per line, appended and fsynced; a line that a kill cut short is ignored. Which images are stored is
+for the catalog and the files to say, not for this list.
 """
 
 from __future__ import annotations
@@ -15,22 +15,21 @@ from pathlib import Path
 from typing import Any, Self
 
 from geocorrect.errors import OutputError
-from geocorrect.harvest.mapillary.download import write_atomically
+from geocorrect.harvest.mapillary.download import write_file
 from geocorrect.harvest.mapillary.tiles import Coverage
-
-_FINISHED = '{"finished":true}'
 
 
 class Journal:
-    """Open for one area; `tiles` and `sequences` of an unfinished run are taken up again.
+    """The journal of one area, open for appending; an unfinished run's entries are read back.
 
-    path: the journal file; None keeps everything in memory. coverage: tile name → what it said, of the run in progress.
-    sequence_ids: the ids inside the
-    area of every sequence that was stored completely, by any run. gone: image id → when it was found not
-    to exist.
+    Attributes:
+        coverage: what each tile showed in the run in progress, by tile name.
+        sequence_ids: the ids inside the area of every sequence that was stored completely, by any run.
+        gone: when each image was found not to exist, by id.
     """
 
     def __init__(self, path: Path | None) -> None:
+        """Open or create the file; None keeps everything in memory. OutputError when it cannot be used."""
         self.path = path
         self.coverage: dict[str, Coverage] = {}
         self.sequence_ids: dict[str, list[str]] = {}
@@ -38,9 +37,13 @@ class Journal:
         self._lock = threading.Lock()
         self._stream: Any = None
         if path is not None:
-            if self._read(path):
-                self._compact(path)
-            self._open(path)
+            self._read(path)
+            # Written anew without finished runs' tiles: it grows with the area, not with the number of runs.
+            entries = [*map(_tile, self.coverage, self.coverage.values())]
+            entries += [*map(_sequence, self.sequence_ids, self.sequence_ids.values())]
+            entries += [*map(_gone, self.gone, self.gone.values())]
+            write_file(path, b"".join(map(_line, entries)))
+            self._stream = path.open("ab")
 
     def __enter__(self) -> Self:
         return self
@@ -52,47 +55,38 @@ class Journal:
     def tile_read(self, name: str, coverage: Coverage) -> None:
         """A tile (or the cells in its place) has been read completely."""
         self.coverage[name] = coverage
-        sequences, loose = sorted(coverage.sequences), sorted(coverage.loose_ids)
-        self._append({"tile": name, "sequences": sequences, "loose": loose, "points": coverage.n_points})
+        self._append(_tile(name, coverage))
 
     def sequence_done(self, key: str, image_ids: Sequence[str]) -> None:
         """All images of a sequence that lie in the area are stored: these."""
         if self.sequence_ids.get(key) != list(image_ids):
             self.sequence_ids[key] = list(image_ids)
-            self._append({"sequence": key, "ids": list(image_ids)})
+            self._append(_sequence(key, image_ids))
 
     def image_gone(self, image_id: str, when: datetime) -> None:
         """A tombstone: the service says that this image does not exist."""
         self.gone[image_id] = when
-        self._append({"gone": image_id, "at": when.isoformat()})
+        self._append(_gone(image_id, when))
 
     def finish(self) -> None:
         """The run is complete: the next one reads all tiles again, to see what is new."""
         self.coverage = {}
         self._append({"finished": True})
 
-    def _read(self, path: Path) -> bool:
-        """Take up what is written; True when the last run was finished, so that its tiles are of no more use."""
+    def _read(self, path: Path) -> None:
         try:
             lines = path.read_text("utf-8", "replace").splitlines()
         except FileNotFoundError:
-            return False
+            return
         except OSError as error:
             raise OutputError(f"{path}: cannot be read ({error.strerror})") from None
         for line in lines:
             try:
-                self._take_up(json.loads(line))
+                self._restore(json.loads(line))
             except (ValueError, KeyError, TypeError):
                 continue
-        return bool(lines) and lines[-1] == _FINISHED
 
-    def _compact(self, path: Path) -> None:
-        """Write the journal anew without the past runs' tiles: it grows with the area, not with the number of runs."""
-        entries: list[dict[str, Any]] = [{"sequence": key, "ids": ids} for key, ids in self.sequence_ids.items()]
-        entries += [{"gone": image_id, "at": when.isoformat()} for image_id, when in self.gone.items()]
-        write_atomically(path, b"".join(_line(entry) for entry in entries))
-
-    def _take_up(self, entry: dict[str, Any]) -> None:
+    def _restore(self, entry: dict[str, Any]) -> None:
         if "tile" in entry:
             self.coverage[entry["tile"]] = Coverage(set(entry["sequences"]), set(entry["loose"]), entry["points"])
         elif "sequence" in entry:
@@ -101,15 +95,6 @@ class Journal:
             self.gone[entry["gone"]] = datetime.fromisoformat(entry["at"])
         elif "finished" in entry:
             self.coverage = {}
-
-    def _open(self, path: Path) -> None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._stream = path.open("ab")
-            if self._stream.tell() and not _ends_with_newline(path):
-                self._stream.write(b"\n")
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
 
     def _append(self, entry: dict[str, Any]) -> None:
         if self._stream is None:
@@ -123,11 +108,18 @@ class Journal:
                 raise OutputError(f"{self.path}: cannot be written ({error.strerror})") from None
 
 
+def _tile(name: str, coverage: Coverage) -> dict[str, Any]:
+    sequences, loose = sorted(coverage.sequences), sorted(coverage.loose_ids)
+    return {"tile": name, "sequences": sequences, "loose": loose, "points": coverage.n_points}
+
+
+def _sequence(key: str, image_ids: Sequence[str]) -> dict[str, Any]:
+    return {"sequence": key, "ids": list(image_ids)}
+
+
+def _gone(image_id: str, when: datetime) -> dict[str, Any]:
+    return {"gone": image_id, "at": when.isoformat()}
+
+
 def _line(entry: dict[str, Any]) -> bytes:
     return json.dumps(entry, separators=(",", ":")).encode() + b"\n"
-
-
-def _ends_with_newline(path: Path) -> bool:
-    with path.open("rb") as stream:
-        stream.seek(-1, os.SEEK_END)
-        return stream.read(1) == b"\n"

@@ -1,4 +1,4 @@
-"""What a harvest needs from the catalog, and a stand-in that keeps everything in memory."""
+"""What a harvest needs from the catalog, and a stand-in in memory for dry runs and tests."""
 
 from __future__ import annotations
 
@@ -9,29 +9,25 @@ from geocorrect.records import Image
 
 
 class ImageSink(Protocol):
-    """Where harvested images go. `catalog.Catalog` is one.
-
-    `images` returns the stored images among the ids asked for, by id. `upsert_images` is idempotent and durable when it
-    returns: the harvest then forgets about these images. Keeping what was said before is the sink's business.
-    """
+    """Where harvested images go, for example a `catalog.Catalog`, which also keeps earlier versions of an image."""
 
     def images(self, ids: Sequence[str]) -> Mapping[str, Image]:
-        """The stored images among `ids`."""
+        """The stored images among `ids`, by id."""
         ...
 
     def upsert_images(self, images: Iterable[Image]) -> object:
-        """Insert new images, replace known ones."""
+        """Insert new images, replace known ones; idempotent, and durable when it returns."""
         ...
 
 
 class MemorySink:
-    """A sink for dry runs and tests: a dict by id."""
+    """A sink in memory: `by_id` maps ids to images."""
 
     def __init__(self) -> None:
         self.by_id: dict[str, Image] = {}
 
     def images(self, ids: Sequence[str]) -> Mapping[str, Image]:
-        """The stored images among `ids`."""
+        """The stored images among `ids`, by id."""
         return {image_id: self.by_id[image_id] for image_id in ids if image_id in self.by_id}
 
     def upsert_images(self, images: Iterable[Image]) -> None:

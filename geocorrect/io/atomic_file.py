@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all."""
+"""Files that appear complete or not at all: the one place that writes a temporary file and renames it."""
 
 from __future__ import annotations
 
@@ -20,32 +20,25 @@ from geocorrect.errors import OutputError
 def atomic_path(path: Path, suffix: str | None = None) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well; removed when it does not.
 
-    suffix: of the temporary name, for writers that go by it; default: that of `path`. Raises OutputError naming the
-    file when it cannot be written.
+    What killed writers of this path left behind is deleted first.
+
+    Args:
+        path: the file to write; its folder must exist.
+        suffix: of the temporary name, for writers that go by it; default: that of `path`.
+
+    Raises:
+        OutputError: the file cannot be written; the message names it.
     """
     if path.is_dir():
         raise OutputError(f"{path} is a folder; name a file in it")
     try:
-        for left in left_by_the_dead(path):
-            if left.is_file():
-                left.unlink(missing_ok=True)
-        ending = path.suffix if suffix is None else suffix
-        handle, name = tempfile.mkstemp(prefix=temporary_prefix(path), suffix=ending, dir=path.parent)
-        os.close(handle)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from None
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-        sync_folder(path.parent)
+        for leftover in leftovers_of(path):
+            if leftover.is_file():
+                leftover.unlink(missing_ok=True)
+        with replacement(path, suffix) as temporary:
+            yield temporary
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -55,20 +48,57 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
+@contextmanager
+def replacement(path: Path, suffix: str | None = None, *, durable: bool = True) -> Iterator[Path]:
+    """As `atomic_path`, for callers with their own error message and for one file among many.
+
+    Args:
+        path: the file to write; its folder must exist.
+        suffix: of the temporary name; default: that of `path`.
+        durable: force content and name to the disk, so that a power cut leaves the old file or the new one.
+
+    Raises:
+        OSError: as the system reports it.
+    """
+    ending = path.suffix if suffix is None else suffix
+    handle, name = tempfile.mkstemp(prefix=temporary_prefix(path), suffix=ending, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        if durable:
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+        if durable:
+            sync_folder(path.parent)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: bytes | str, suffix: str | None = None, *, durable: bool = True) -> None:
+    """Write bytes, or text as UTF-8, by a `replacement`; the folder is made when missing. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacement(path, suffix, durable=durable) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
 def temporary_prefix(path: Path) -> str:
-    """How names of unfinished files and folders of this path begin: hidden, and telling whose they are."""
-    return f".{path.name[:40]}.{_place()}-{os.getpid()}."
+    """How names of unfinished files and folders of this path begin: hidden, with machine and process of the writer."""
+    return f".{path.name[:40]}.{_machine()}-{os.getpid()}."
 
 
-def left_by_the_dead(path: Path) -> list[Path]:
+def leftovers_of(path: Path) -> list[Path]:
     """Unfinished files and folders of this path whose writer, a process of this machine, has ended."""
-    own = re.compile(re.escape(f".{path.name[:40]}.{_place()}-") + r"(\d+)\.")
+    own = re.compile(re.escape(f".{path.name[:40]}.{_machine()}-") + r"(\d+)\.")
     matches = [(own.match(entry.name), Path(entry.path)) for entry in os.scandir(path.parent)]
     return [entry for found, entry in matches if found and not _is_alive(int(found[1]))]
 
 
 def sync_folder(folder: Path) -> None:
-    """The names in a folder on disk, so that a power cut does not undo a rename."""
+    """Force the names in a folder to the disk, so that a power cut does not undo a rename."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):  # some network file systems know no such thing
@@ -88,7 +118,7 @@ def _is_alive(process: int) -> bool:
 
 
 @cache
-def _place() -> str:
+def _machine() -> str:
     """Where process numbers mean something: this machine, and on Linux this container."""
     container = os.readlink("/proc/self/ns/pid") if os.path.exists("/proc/self/ns/pid") else ""
     return f"{zlib.crc32(f'{socket.gethostname()} {container}'.encode()):08x}"

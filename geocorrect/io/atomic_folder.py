@@ -10,10 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from geocorrect.errors import OutputError
-from geocorrect.io.atomic_file import left_by_the_dead, sync_folder, temporary_prefix
+from geocorrect.io.atomic_file import leftovers_of, sync_folder, temporary_prefix
 
 NOTICE = "ATTRIBUTION.txt"
-"""In every bundle of ours: how we know a folder that we may replace."""
+"""A file of every bundle of ours: the sign of a folder that may be replaced."""
 _ASIDE = ".aside"
 
 
@@ -21,12 +21,14 @@ _ASIDE = ".aside"
 def atomic_folder(path: Path) -> Iterator[Path]:
     """A temporary folder beside `path` that takes its place when the block ends well.
 
-    An older bundle of ours (it holds ATTRIBUTION.txt) is replaced; any other existing file or folder is an OutputError.
-    Killed at any moment, `path` is the old bundle, the new one, or missing with the old one set aside, which the next
-    export puts back before it starts.
+    An older bundle of ours is replaced. Killed at any moment, `path` is the old bundle, the new one, or missing with
+    the old one set aside, which the next export puts back before it starts.
+
+    Raises:
+        OutputError: the folder cannot be written, or `path` is a file or folder that is no bundle of ours.
     """
     try:
-        _mend_what_the_dead_left(path)
+        _restore_after_kill(path)
         if path.exists() and not _is_ours(path):
             raise OutputError(f"{path} exists and is not a bundle of ours; name another folder or remove it")
         temporary = Path(tempfile.mkdtemp(prefix=temporary_prefix(path), dir=path.parent))
@@ -36,7 +38,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o755)
         _sync_all(temporary)
-        _take_the_place(temporary, path)
+        _swap_in(temporary, path)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None
     finally:
@@ -47,8 +49,8 @@ def _is_ours(path: Path) -> bool:
     return path.is_dir() and (not any(path.iterdir()) or (path / NOTICE).is_file())
 
 
-def _take_the_place(temporary: Path, path: Path) -> None:
-    """Old aside, new in, old away: deleting first would leave half a bundle, which nobody could tell from foreign."""
+def _swap_in(temporary: Path, path: Path) -> None:
+    """Old aside, new in, old away: deleting first could leave half a bundle without the sign that it is ours."""
     aside = temporary.with_name(f"{temporary.name}{_ASIDE}")
     with suppress(FileNotFoundError):
         path.rename(aside)
@@ -65,16 +67,16 @@ def _put_back(aside: Path, path: Path) -> None:
         aside.rename(path)
 
 
-def _mend_what_the_dead_left(path: Path) -> None:
-    left = [entry for entry in left_by_the_dead(path) if entry.is_dir()]
-    for entry in left:
-        if entry.name.endswith(_ASIDE):
-            _put_back(entry, path)
-        shutil.rmtree(entry, ignore_errors=True)
+def _restore_after_kill(path: Path) -> None:
+    for leftover in leftovers_of(path):
+        if leftover.is_dir():
+            if leftover.name.endswith(_ASIDE):
+                _put_back(leftover, path)
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _sync_all(folder: Path) -> None:
-    """Everything on disk before the name is: else a power cut leaves a bundle of empty files."""
+    """Force the files to the disk before their folder gets its name: else a power cut leaves empty files."""
     for entry in folder.iterdir():
         with entry.open("rb") as file:
             os.fsync(file.fileno())

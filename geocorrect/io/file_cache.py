@@ -8,16 +8,17 @@ be written is only read, with one warning. FOLDER/ab/abcd….SUFFIX; the least r
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import threading
 import time
-import uuid
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from geocorrect.io.atomic_file import replacement
+from geocorrect.io.file_lock import FileLockedError, locked_file
 
 log = logging.getLogger(__name__)
 MAGIC = b"gccache1"
@@ -30,19 +31,21 @@ SCANS_PER_LIMIT = 16
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """A file of the cache. used_s: time of last use, seconds since 1970."""
+    """A file of the cache."""
 
     path: Path
     n_bytes: int
     used_s: float
+    """Time of last use, seconds since 1970."""
 
 
 @dataclass(frozen=True)
 class CacheContents:
-    """What a cache folder holds. unfinished: files of writers at work, or killed."""
+    """What a cache folder contains."""
 
     entries: tuple[CacheEntry, ...]
     unfinished: tuple[CacheEntry, ...]
+    """Files of writers at work, or killed."""
 
     @property
     def n_bytes(self) -> int:
@@ -51,9 +54,10 @@ class CacheContents:
 
 
 class FileCache:
-    """Bytes by key. limit_bytes: each further process that writes may exceed it by a sixteenth for a while."""
+    """Bytes by key, in files."""
 
     def __init__(self, folder: Path, limit_bytes: int, suffix: str = ".entry") -> None:
+        """limit_bytes: each further process that writes may exceed it by a sixteenth for a while."""
         self.folder, self.limit_bytes, self.suffix = folder, limit_bytes, suffix
         self._unmeasured_bytes = limit_bytes  # measure the folder at the first write
         self._writable = True
@@ -71,12 +75,12 @@ class FileCache:
             with contextlib.suppress(OSError):
                 path.unlink()
             return None
-        with contextlib.suppress(OSError):  # somebody else's folder, or read-only
+        with contextlib.suppress(OSError):  # the folder of another user, or read-only
             os.utime(path)  # the time of last use decides what is dropped first
         return bytes(payload)
 
     def put(self, key: str, payload: bytes) -> None:
-        """Keep the content. A folder that takes no more is no error: one warning, and the cache forgets."""
+        """Store the content. A folder that takes no more is no error: one warning, and nothing is stored any more."""
         if not self._writable:
             return
         try:
@@ -94,22 +98,15 @@ class FileCache:
 
     def _write(self, path: Path, payload: bytes) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}{UNFINISHED}")
-        try:
-            with unfinished.open("wb") as file:
-                file.write(MAGIC)
-                file.write(zlib.crc32(payload).to_bytes(4, "little"))
-                file.write(payload)
-            unfinished.replace(path)
-        finally:
-            with contextlib.suppress(OSError):
-                unfinished.unlink()
+        with replacement(path, UNFINISHED, durable=False) as unfinished, unfinished.open("wb") as file:
+            file.write(MAGIC)
+            file.write(zlib.crc32(payload).to_bytes(4, "little"))
+            file.write(payload)
         return len(MAGIC) + 4 + len(payload)
 
     def _shrink(self) -> None:
         """Back under the limit, unless another process is at it already."""
-        with contextlib.suppress(OSError), (self.folder / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with contextlib.suppress(OSError, FileLockedError), locked_file(self.folder / ".lock"):
             remove_unused(self.folder, self.limit_bytes - self.limit_bytes // SCANS_PER_LIMIT)
 
     def _path(self, key: str) -> Path:
@@ -117,7 +114,7 @@ class FileCache:
 
 
 def contents(folder: Path) -> CacheContents:
-    """What lies in a cache folder; nothing when it does not exist. Foreign files are not looked at."""
+    """What is in a cache folder; nothing when it does not exist. Foreign files are ignored."""
     found = list(_files(folder))
     unfinished = tuple(entry for entry in found if entry.path.name.endswith(UNFINISHED))
     return CacheContents(tuple(entry for entry in found if entry not in set(unfinished)), unfinished)
@@ -126,7 +123,10 @@ def contents(folder: Path) -> CacheContents:
 def remove_unused(folder: Path, keep_bytes: int) -> CacheContents:
     """Remove the least recently used entries until `keep_bytes` are left, and what killed writers left behind.
 
-    Returns what was removed. An entry that a process is about to read is then absent for it, and computed again.
+    An entry that a process is about to read is then absent for it, and computed again.
+
+    Returns:
+        What was removed.
     """
     found, now_s = contents(folder), time.time()
     dead = tuple(entry for entry in found.unfinished if now_s - entry.used_s > UNFINISHED_S)
@@ -142,14 +142,14 @@ def remove_unused(folder: Path, keep_bytes: int) -> CacheContents:
 
 
 def remove(what: CacheContents) -> None:
-    """Delete these files; those that are gone or cannot be deleted are passed over."""
+    """Delete these files; those that are gone or cannot be deleted are skipped."""
     for entry in what.entries + what.unfinished:
         with contextlib.suppress(OSError):
             entry.path.unlink()
 
 
 def _files(folder: Path) -> Iterator[CacheEntry]:
-    """Entries and unfinished entries, and nothing else that somebody may keep in the folder."""
+    """Entries and unfinished entries, and no other file of the folder."""
     for path in folder.glob("[0-9a-f][0-9a-f]/*"):
         name = path.name.removeprefix(".")
         if name.startswith(path.parent.name) and len(name) > 32 and not path.is_symlink():

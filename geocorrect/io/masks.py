@@ -1,6 +1,6 @@
-"""Masks beside photos: which pixels matching must not trust (sky, vehicles, people, the car that carries the camera).
+"""Masks beside photos: which pixels matching must not trust (sky, vehicles, pedestrians, the car of the camera).
 
-`photo.NAME.png`, where black is left out, or `photo.NAME.json` with polygons, lies beside `photo.jpg`. NAME is the name
+`photo.NAME.png`, where black is left out, or `photo.NAME.json` with polygons, is beside `photo.jpg`. NAME is the name
 of a set of masks, `[localize.verify] masks`: it is part of a run's configuration, so another set makes photos due
 again.
 """
@@ -40,7 +40,7 @@ def mask_beside(photo: Path, name: str, exif_orientation: int = 1) -> Mask | Non
 
 
 def unmasked(pixels: NDArray[np.floating], mask: Mask | None) -> Mask:
-    """(N,) which pixels (N, 2) lie where their picture may be trusted; all where there is no mask.
+    """(N,) which pixels (N, 2) may be trusted; all where there is no mask.
 
     mask: (H, W) True = trusted. Pixels outside the picture are not.
     """

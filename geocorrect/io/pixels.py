@@ -15,9 +15,9 @@ MAX_PIXELS = 400_000_000
 """Larger rasters are refused before decoding: a small file can unpack into all the memory there is."""
 
 COUNTER_CLOCKWISE_TURNS = {1: 0, 3: 2, 6: 1, 8: 3}
-"""Quarter turns that bring an upright picture back to the raw sensor, per EXIF orientation (MAPILLARY §1.4, recipe a).
+"""Quarter turns that bring an upright picture back to the raw sensor, per EXIF orientation (docs/mapillary_api.md).
 
-Mirrored orientations (2, 4, 5, 7) are not listed: nobody knows what the provider did with them.
+Mirrored orientations (2, 4, 5, 7) are not listed: it is unknown what the provider did with them.
 """
 
 

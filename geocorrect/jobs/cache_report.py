@@ -20,28 +20,30 @@ NOT_CONFIGURED = "no cache folder is configured: what networks compute stays in 
 
 @dataclass(frozen=True)
 class CacheReport:
-    """folder: None when nothing is kept on disk. limit_bytes: what entries may take."""
+    """What a cache folder holds."""
 
     folder: Path | None
+    """None when nothing is kept on disk."""
     limit_bytes: int
-    held: CacheContents
+    """What entries may take."""
+    contents: CacheContents
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for --json; times are of the last use."""
-        used = [entry.used_s for entry in self.held.entries]
+        used = [entry.used_s for entry in self.contents.entries]
         return {
             "folder": None if self.folder is None else str(self.folder),
             "writable": self.folder is not None and os.access(_existing(self.folder), os.W_OK),
-            "n_entries": len(self.held.entries),
-            "n_unfinished": len(self.held.unfinished),
-            "n_bytes": self.held.n_bytes,
+            "n_entries": len(self.contents.entries),
+            "n_unfinished": len(self.contents.unfinished),
+            "n_bytes": self.contents.n_bytes,
             "limit_bytes": self.limit_bytes,
             "oldest_use": _moment(min(used)) if used else None,
             "newest_use": _moment(max(used)) if used else None,
         }
 
     def sentence(self) -> str:
-        """For people."""
+        """Human-readable."""
         if self.folder is None:
             return NOT_CONFIGURED
         facts = self.as_json()
@@ -49,8 +51,8 @@ class CacheReport:
             f"{self.folder}: {facts['n_entries']} entries, {facts['n_bytes'] / 1e6:.1f} of "
             f"{self.limit_bytes / 1e6:.0f} MB"
         )
-        text += f", last used between {facts['oldest_use']} and {facts['newest_use']}" if self.held.entries else ""
-        text += f"; {facts['n_unfinished']} unfinished" if self.held.unfinished else ""
+        text += f", last used between {facts['oldest_use']} and {facts['newest_use']}" if self.contents.entries else ""
+        text += f"; {facts['n_unfinished']} unfinished" if self.contents.unfinished else ""
         return text + ("" if facts["writable"] else "; read-only for this user")
 
 

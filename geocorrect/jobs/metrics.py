@@ -1,14 +1,12 @@
 """What a run did as a Prometheus text file, for the textfile collector of the node exporter.
 
-Every sample names its catalog, so that the files of several scenes can lie in one folder. Format: Prometheus text
-exposition format 0.0.4 (https://prometheus.io/docs/instrumenting/exposition_formats/).
+Every sample names its catalog, so that the files of several scenes can lie in one folder.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,27 +32,41 @@ HELP: dict[str, str] = {
     "harvest_holes": "Parts of the area that the service would not answer for.",
     "harvest_received_bytes": "Bytes of pictures received.",
 }
-Samples = Mapping[str, float | Mapping[str, float]]
-"""Value by metric name, or by the value of the metric's one label."""
 LABEL_OF = {"run_images": "status", "run_rejections": "reason", "harvest_images": "change"}
+LAST_SUCCESS = "geocorrect_run_last_success_timestamp_seconds"
 
 
 @dataclass
 class RunMetrics:
-    """The samples of one run. labels: of every sample; info: further labels of `run_info`."""
+    """The samples of one run."""
 
     catalog: str
+    """A label of every sample."""
     info: Mapping[str, str] = field(default_factory=dict)
+    """Further labels of `run_info`."""
     values: dict[str, float | Mapping[str, float]] = field(default_factory=dict)
+    """Value by metric name, or by the value of the metric's one label."""
 
-    def count_results(self, by_status: Mapping[str, float], by_reason: Mapping[str, float]) -> None:
+    def count_results(self, by_status: Mapping[Status, int], by_reason: Mapping[str, int]) -> None:
         """Every status and every reason of the closed lists is there, so that a rate never starts from nothing."""
-        self.values["run_images"] = {status.value: by_status.get(status.value, 0) for status in Status}
+        self.values["run_images"] = {status.value: by_status.get(status, 0) for status in Status}
         self.values["run_rejections"] = {reason.value: by_reason.get(reason.value, 0) for reason in Reason}
 
     def text(self) -> str:
         """The file's content."""
-        return "".join(f"{line}\n" for line in self._lines())
+        from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+        registry = CollectorRegistry()
+        for name, value in {"run_info": 1.0, **self.values}.items():
+            more = self.info if name == "run_info" else {}
+            kinds = {LABEL_OF[name]: value} if isinstance(value, Mapping) else {}
+            gauge = Gauge(f"geocorrect_{name}", HELP[name], ["catalog", *more, *kinds], registry=registry)
+            if isinstance(value, Mapping):
+                for kind, number in value.items():
+                    gauge.labels(self.catalog, kind).set(number)
+            else:
+                gauge.labels(self.catalog, *more.values()).set(value)
+        return generate_latest(registry).decode()
 
     def write(self, path: Path) -> None:
         """Replace the file; OutputError when it cannot be written. The collector never sees a half-written one."""
@@ -62,38 +74,13 @@ class RunMetrics:
         with atomic_path(path, suffix=".part") as unfinished:
             unfinished.write_text(self.text(), encoding="utf-8")
 
-    def _lines(self) -> Iterator[str]:
-        samples: dict[str, float | Mapping[str, float]] = {"run_info": 1.0, **self.values}
-        for name, explanation in HELP.items():
-            if name not in samples:
-                continue
-            yield f"# HELP geocorrect_{name} {explanation}"
-            yield f"# TYPE geocorrect_{name} gauge"
-            yield from self._samples(name, samples[name])
-
-    def _samples(self, name: str, value: float | Mapping[str, float]) -> Iterator[str]:
-        if isinstance(value, Mapping):
-            for kind, number in value.items():
-                yield _sample(name, [("catalog", self.catalog), (LABEL_OF[name], kind)], number)
-        else:
-            more = self.info.items() if name == "run_info" else ()
-            yield _sample(name, [("catalog", self.catalog), *more], value)
-
 
 def last_success_s(path: Path) -> float:
     """When a run last succeeded, by the file of an earlier one; nan when it says nothing."""
+    from prometheus_client.parser import text_string_to_metric_families
+
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        families = list(text_string_to_metric_families(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
         return math.nan
-    found = re.search(r"^geocorrect_run_last_success_timestamp_seconds\{.*\} (\S+)$", text, re.MULTILINE)
-    return float(found[1]) if found else math.nan
-
-
-def _sample(name: str, labels: Iterable[tuple[str, str]], value: float) -> str:
-    text = ",".join(f'{label}="{_escaped(content)}"' for label, content in labels)
-    return f"geocorrect_{name}{{{text}}} {float(value)!r}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    return next((f.samples[0].value for f in families if f.name == LAST_SUCCESS and f.samples), math.nan)

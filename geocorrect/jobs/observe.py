@@ -12,31 +12,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
 
 from geocorrect import __version__
 from geocorrect.config import Settings
 from geocorrect.errors import ExitCode, GeocorrectError, OutputError, SceneBusyError
 from geocorrect.jobs.metrics import RunMetrics, last_success_s
+from geocorrect.jobs.report import CorrectReport, JobReport
 from geocorrect.log import begin_run, redact
 
 log = logging.getLogger(__name__)
 UPDATE_S = 10.0
 """The metrics file is written this often while the run works."""
 Progress = Callable[[int, int], None]
-
-
-class Ended(Protocol):
-    """What a finished job tells: its exit code and, as plain values, what it did."""
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """How the process should end."""
-        ...
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values, as for --json."""
-        ...
 
 
 @dataclass
@@ -52,31 +39,31 @@ class Observer:
     started_s: float = field(default_factory=time.time)
     _metrics: RunMetrics = field(init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _over: threading.Event = field(default_factory=threading.Event)
-    _beating: threading.Thread | None = None
+    _ended: threading.Event = field(default_factory=threading.Event)
+    _updater: threading.Thread | None = None
 
     def __post_init__(self) -> None:
         self._metrics = RunMetrics(redact(self.settings.catalog.url), {"run_id": self.run_id, "version": __version__})
 
     @property
     def has_begun(self) -> bool:
-        """Whether the scene is ours, and with it the metrics file."""
-        return self._beating is not None
+        """Whether this job has the scene, and with it the metrics file."""
+        return self._updater is not None
 
     def begin(self) -> None:
-        """The scene is held: the job begins."""
+        """The scene is locked: the job begins."""
         self.write()
-        self._beating = threading.Thread(target=self._beat, name="metrics", daemon=True)
-        self._beating.start()
+        self._updater = threading.Thread(target=self._update, name="metrics", daemon=True)
+        self._updater.start()
 
-    def rest(self) -> None:
+    def stop_updates(self) -> None:
         """No further writing by itself."""
-        self._over.set()
-        if self._beating is not None:
-            self._beating.join()
+        self._ended.set()
+        if self._updater is not None:
+            self._updater.join()
 
-    def _beat(self) -> None:
-        while not self._over.wait(UPDATE_S):
+    def _update(self) -> None:
+        while not self._ended.wait(UPDATE_S):
             self.write()
 
     def following(self, progress: Progress) -> Progress:
@@ -89,29 +76,29 @@ class Observer:
 
         return follow
 
-    def ended(self, outcome: Ended) -> None:
+    def ended(self, report: CorrectReport | JobReport) -> None:
         """The job has ended by itself: take over what it did."""
-        facts = outcome.as_json()
-        corrected, harvested = facts.get("correct", facts), facts.get("harvest")
-        if corrected["dry_run"]:
+        correct, harvest = (report.correct, report.harvest) if isinstance(report, JobReport) else (report, None)
+        if correct.dry_run:
             return
-        self.rest()
-        self._metrics.info = {**self._metrics.info, "run_key": corrected["run_key"]}
+        self.stop_updates()
+        self._metrics.info = {**self._metrics.info, "run_key": correct.run_key}
         self._metrics.values |= {
-            "run_images_due": corrected["n_due"],
-            "run_images_done": corrected["n_computed"],
-            "run_unusable_anchors": len(corrected["unusable_anchors"]),
+            "run_images_due": correct.n_due,
+            "run_images_done": correct.n_computed,
+            "run_unusable_anchors": len(correct.unusable_anchors),
         }
-        statuses = {status: corrected[f"n_{status}"] for status in ("accepted", "review", "rejected")}
-        self._metrics.count_results(statuses, corrected["reasons"])
-        if harvested:
-            changes = {change: harvested[f"n_{change}"] for change in ("new", "updated", "unchanged", "gone")}
+        self._metrics.count_results(correct.by_status, correct.reasons)
+        if harvest is not None:
             self._metrics.values |= {
-                "harvest_images": changes,
-                "harvest_holes": len(harvested["holes"]),
-                "harvest_received_bytes": harvested["bytes_downloaded"],
-            }
-        self.write(outcome.exit_code)
+                "harvest_images": {
+                    "new": harvest.n_new, "updated": harvest.n_updated, "unchanged": harvest.n_unchanged,
+                    "gone": harvest.n_gone,
+                },
+                "harvest_holes": len(harvest.holes),
+                "harvest_received_bytes": harvest.bytes_downloaded,
+            }  # fmt: skip
+        self.write(report.exit_code)
 
     def write(self, exit_code: ExitCode | None = None) -> None:
         """Write the metrics file, if one is configured. exit_code: None while the run works."""
@@ -156,12 +143,12 @@ def observed(settings: Settings, job: str) -> Iterator[Observer]:
     try:
         yield observer
     except BaseException as error:
-        observer.rest()
+        observer.stop_updates()
         if observer.has_begun or not isinstance(error, SceneBusyError):
             observer.write(_exit_code_of(error))
         raise
     finally:
-        observer.rest()
+        observer.stop_updates()
 
 
 def _exit_code_of(error: BaseException) -> ExitCode:

@@ -1,7 +1,7 @@
-"""What is due, and in which order: found from columns alone, tile by tile afterwards.
+"""What is due, and in which order: found from columns alone, once per job. Whole photos are read later, by tile.
 
-Planning reads every photo once, a few columns in pieces, and remembers sixteen bytes of each that is due. Whole photos
-and anchors are read later, tile by tile (`tiles`).
+Planning reads every photo once, a few columns in pieces, and remembers about fifty bytes of each that is due: its keys
+and its candidate anchors.
 """
 
 from __future__ import annotations
@@ -14,12 +14,9 @@ from numpy.typing import NDArray
 from geocorrect.catalog.image_positions import ImagePositions
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings
-from geocorrect.errors import InputError
-from geocorrect.geometry.frame import Frame
-from geocorrect.jobs.result_inputs import AnchorContents, input_hash
-from geocorrect.jobs.scene_search import SceneSearch
-from geocorrect.records import AnchorIndex
-from geocorrect.retrieve.spatial import AnchorPositions, SpatialRetriever
+from geocorrect.jobs.run_identity import config_key
+from geocorrect.jobs.scene import AnchorSource, Scene
+from geocorrect.workers.backends import Backends
 
 Float = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -32,100 +29,88 @@ GOLDEN_RATIO = 0.6180339887
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
-    """What planning and reading tiles need to know of the anchors; read once per run.
-
-    frame: the scene's; index, retriever: all anchors; contents: what results take from each; search: all anchors as
-    candidates of photos without a position, where that is configured.
-    """
-
-    frame: Frame
-    index: AnchorIndex
-    retriever: SpatialRetriever
-    contents: AnchorContents
-    search: SceneSearch
-
-    @classmethod
-    def of(cls, settings: Settings, catalog: Catalog) -> Scene:
-        """The scene of a catalog; InputError when it holds no anchors."""
-        frame = catalog.frame()
-        if frame is None:
-            raise InputError("the catalog holds no anchors yet; add some with `geocorrect anchors add`")
-        index = catalog.anchor_index()
-        sites = AnchorPositions(index.ids, index.enu_m, index.heading_deg)
-        retriever = SpatialRetriever(sites, settings.retrieve.by_place)
-        search = SceneSearch(settings, index, catalog.anchors)
-        return cls(frame, index, retriever, AnchorContents(settings, index), search)
-
-    def reported_enu_m(self, lon_deg: Float, lat_deg: Float) -> Float:
-        """(N, 3) reported positions, nan when unknown. Heights are not used: their reference is unknown."""
-        enu_m = self.frame.enu_from_wgs84(lon_deg, lat_deg, np.full(len(lon_deg), self.frame.height_m))
-        enu_m[:, 2] = np.nan
-        return enu_m
-
-    def input_hash(self, image_content: str, rows: NDArray[np.intp], enu_m: Float) -> str:
-        """What a result rests on: content of the photo, and candidates as a row of `candidate_rows`.
-
-        enu_m: (3,) reported position, nan when unknown.
-        """
-        if not np.isfinite(enu_m[:2]).all():
-            return input_hash(image_content, self.search.input)
-        ids = self.index.ids
-        return input_hash(image_content, (self.contents[ids[row]] for row in rows.tolist() if row >= 0))
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """Photos that are due, in the order of the work.
-
-    fid: (N,) integer keys; tile: (N,) number of the tile of each, photos of one tile follow each other. run_fid: (N,)
-    the run of each photo's newest result, -1 when it has none.
-    """
+class DuePhotos:
+    """N photos that are due, in the order of the work."""
 
     fid: Integers
+    """(N,) integer keys."""
     tile: Integers
+    """(N,) number of the tile of each; photos of one tile follow each other."""
     run_fid: Integers
+    """(N,) the run of each photo's newest result, -1 when it has none."""
+    candidates: NDArray[np.int32]
+    """(N, K) rows of the scene's anchors, best first, -1 = none."""
 
     def __len__(self) -> int:
         return len(self.fid)
 
-    def first(self, count: int | None) -> Plan:
-        """The first photos of the plan; all when count is None."""
-        return Plan(self.fid[:count], self.tile[:count], self.run_fid[:count])
+    def take(self, rows: NDArray[np.intp] | slice) -> DuePhotos:
+        """Some of them, in that order."""
+        return DuePhotos(self.fid[rows], self.tile[rows], self.run_fid[rows], self.candidates[rows])
 
-    def for_start(self, number: int) -> Plan:
+    def first(self, count: int | None) -> DuePhotos:
+        """The first of them; all when count is None."""
+        return self.take(slice(count))
+
+    def for_start(self, number: int) -> DuePhotos:
         """The same photos, begun at another place at every start of a run (1, 2, …).
 
         A photo with which the whole run dies, or its machine, then never stands in the way of the same others.
         """
         begin = int(len(self) * ((number - 1) * GOLDEN_RATIO % 1.0))
-        return Plan(*(np.roll(column, -begin) for column in (self.fid, self.tile, self.run_fid)))
+        return self.take(np.roll(np.arange(len(self)), -begin))
 
 
-def plan_due(catalog: Catalog, scene: Scene, config_key: str) -> Plan:
-    """The photos whose newest result under this configuration does not rest on their present input."""
-    parts: list[tuple[Integers, Integers, Integers]] = []
-    after = 0
-    while len(sites := catalog.image_positions(config_key, after)):
-        after = int(sites.fid[-1])
-        enu_m = scene.reported_enu_m(sites.lon_deg, sites.lat_deg)
-        due = _due(sites, scene, enu_m)
-        parts.append((sites.fid[due], _cell_numbers(enu_m[due]), sites.run_fid[due]))
-    if not parts:
-        return Plan(*(np.zeros(0, np.int64) for _ in range(3)))
-    fid, cell, run_fid = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    order = np.lexsort((fid, cell))
+@dataclass(frozen=True, eq=False)
+class RunPlan:
+    """What a run would do, found without computing anything; made once per job."""
+
+    settings: Settings
+    backends: Backends
+    scene: Scene
+    config_key: str
+    """Photos with a result under it are due only when their input changes."""
+    due: DuePhotos
+
+
+def plan_run(settings: Settings, catalog: Catalog, backends: Backends | None = None) -> RunPlan:
+    """What is due under these settings. Raises InputError when the catalog holds no anchors, ModelError for weights.
+
+    Args:
+        settings: the configuration.
+        catalog: of the scene; it must stay open while the plan is worked on.
+        backends: matcher and depth source, when the caller has built them already.
+    """
+    scene = Scene(settings, AnchorSource.of_catalog(catalog))
+    backends = backends or Backends(settings)
+    key = config_key(settings, backends.fingerprints)
+    return RunPlan(settings, backends, scene, key, _due_photos(catalog, scene, key))
+
+
+def _due_photos(catalog: Catalog, scene: Scene, key: str) -> DuePhotos:
+    """The photos whose newest result under this configuration does not depend on their present input."""
+    width = scene.retriever.options.max_candidates
+    none = np.zeros(0, np.int64)
+    parts, cells, after = [DuePhotos(none, none, none, np.zeros((0, width), np.int32))], [none], 0
+    while len(photos := catalog.image_positions(key, after)):
+        after = int(photos.fid[-1])
+        enu_m = scene.reported_enu_m(photos.lon_deg, photos.lat_deg)
+        candidates = scene.retriever.candidate_rows(enu_m, photos.heading_deg)
+        due = _due_rows(photos, scene, enu_m, candidates)
+        cells.append(_cell_numbers(enu_m[due]))
+        parts.append(DuePhotos(photos.fid[due], none, photos.run_fid[due], candidates[due].astype(np.int32)))
+    cell = np.concatenate(cells)
     tile = np.where(cell == NOWHERE, NOWHERE, cell // CELLS_PER_TILE**2)
-    return Plan(fid[order], tile[order], run_fid[order])
+    fid, run_fid, rows = (np.concatenate([getattr(p, n) for p in parts]) for n in ("fid", "run_fid", "candidates"))
+    return DuePhotos(fid, tile, run_fid, rows).take(np.lexsort((fid, cell)))
 
 
-def _due(sites: ImagePositions, scene: Scene, enu_m: Float) -> NDArray[np.intp]:
-    candidates = scene.retriever.candidate_rows(enu_m, sites.heading_deg)
+def _due_rows(photos: ImagePositions, scene: Scene, enu_m: Float, candidates: NDArray[np.intp]) -> NDArray[np.intp]:
     return np.array(
         [
-            number
-            for number, (content, present) in enumerate(zip(sites.content_hash, sites.input_hash, strict=True))
-            if present is None or scene.input_hash(content, candidates[number], enu_m[number]) != present
+            row
+            for row, (content, present) in enumerate(zip(photos.content_hash, photos.input_hash, strict=True))
+            if present is None or scene.input_hash(content, candidates[row], enu_m[row]) != present
         ],
         np.intp,
     )

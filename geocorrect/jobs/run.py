@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from datetime import UTC, datetime
 
+import numpy as np
+
+from geocorrect import __version__
+from geocorrect.catalog.run import RunManifest
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings
-from geocorrect.jobs.plan import Plan, Scene, plan_due
-from geocorrect.jobs.run_identity import RunDescription, describe_run, next_manifest, present_run_key
-from geocorrect.jobs.tiles import Tiles
+from geocorrect.jobs.context import JobContext, RunLimits, use_or_create
+from geocorrect.jobs.plan import DuePhotos, RunPlan, plan_run
+from geocorrect.jobs.report import CorrectReport
+from geocorrect.jobs.run_identity import newest_run_key, run_key, run_record
+from geocorrect.jobs.tiles import read_pieces
 from geocorrect.log import note_run_key
-from geocorrect.records import Correction
+from geocorrect.workers.backends import Backends
 from geocorrect.workers.engine import build_engine
-from geocorrect.workers.limits import GuardedWorkers
-from geocorrect.workers.logged_worker import LoggedWorkers
+from geocorrect.workers.limits import WorkerFactory
 from geocorrect.workers.stop import StopRequest
 from geocorrect.workers.worker import Outcome
 
@@ -25,118 +29,128 @@ log = logging.getLogger(__name__)
 SECONDS_PER_TRANSACTION = 5.0
 
 
-@dataclass
-class RunSummary:
-    """What a run did: counts, reasons of rejections, anchors that could not be used.
+def correct_due(
+    settings: Settings,
+    catalog: Catalog,
+    *,
+    limits: RunLimits | None = None,
+    dry_run: bool = False,
+    on_progress: Callable[[int, int], None] = lambda done, due: None,
+    context: JobContext | None = None,
+    backends: Backends | None = None,
+) -> CorrectReport:
+    """Correct what is due; Ctrl-C and SIGTERM finish the images at hand and end with 130 or 143.
 
-    n_due: images that were due when it began, whatever it was allowed to do.
+    Args:
+        settings: the configuration.
+        catalog: of the scene.
+        limits: do no more than that; what is left is no failure, the next run goes on.
+        dry_run: only count.
+        on_progress: called with (done, to do).
+        context: of the job that this is a step of.
+        backends: matcher and depth source, when the caller has built them already.
+
+    Raises:
+        SceneBusyError: another run has the scene.
+        InputError: the catalog holds no anchors.
     """
+    limits = limits or RunLimits()
+    if dry_run:
+        plan = plan_run(settings, catalog, backends)
+        return CorrectReport(newest_run_key(plan.config_key, catalog), len(plan.due), dry_run=True)
+    with use_or_create(context, catalog, limits.left_s) as own:
 
-    run_key: str
-    n_due: int = 0
-    n_accepted: int = 0
-    n_review: int = 0
-    n_rejected: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-    unusable_anchors: set[str] = field(default_factory=set)
+        def stored(done: int, todo: int) -> None:
+            own.lock.refresh()
+            on_progress(done, todo)
 
-    @property
-    def n_computed(self) -> int:
-        """Images that got a result in this run."""
-        return self.n_accepted + self.n_review + self.n_rejected
-
-    @property
-    def rejected_share(self) -> float:
-        """Rejected among computed, 0 when nothing was computed."""
-        return self.n_rejected / self.n_computed if self.n_computed else 0.0
-
-    def add(self, outcome: Outcome) -> None:
-        """Count one outcome."""
-        result = outcome.result
-        if isinstance(result, Correction):
-            self.n_accepted += result.status == "accepted"
-            self.n_review += result.status == "review"
-        else:
-            self.n_rejected += 1
-            self.reasons[result.reason.value] += 1
-        self.unusable_anchors.update(outcome.unusable_anchors)
-
-    def as_json(self) -> Mapping[str, object]:
-        """Plain values for --json."""
-        return {
-            "run_key": self.run_key,
-            "n_due": self.n_due,
-            "n_computed": self.n_computed,
-            "n_accepted": self.n_accepted,
-            "n_review": self.n_review,
-            "n_rejected": self.n_rejected,
-            "reasons": dict(sorted(self.reasons.items())),
-            "unusable_anchors": sorted(self.unusable_anchors),
-        }
-
-
-@dataclass(frozen=True, eq=False)
-class PlannedRun:
-    """What a run would do, found without computing anything."""
-
-    description: RunDescription
-    scene: Scene
-    plan: Plan
-
-
-def plan_run(settings: Settings, catalog: Catalog) -> PlannedRun:
-    """What is due under these settings. Raises InputError when the catalog holds no anchors."""
-    scene, description = Scene.of(settings, catalog), describe_run(settings)
-    return PlannedRun(description, scene, plan_due(catalog, scene, description.config_key))
+        report = run_batch(plan_run(settings, catalog, backends), catalog, own.stop, stored, limits.max_images)
+    report.end(own.stop.exit_code, settings.batch.max_rejected_share)
+    return report
 
 
 def run_batch(
-    settings: Settings,
+    plan: RunPlan,
     catalog: Catalog,
     stop: StopRequest,
-    on_progress: Callable[[int, int], None] = lambda done, due: None,
+    on_progress: Callable[[int, int], None] = lambda done, todo: None,
     max_images: int | None = None,
-) -> RunSummary:
-    """Correct every image that is due, or the first `max_images`, and store the results as they come.
+) -> CorrectReport:
+    """Correct every image of a plan, or the first `max_images`, and store the results as they come.
 
-    stop: checked between images. on_progress: called with (done, to do). Raises InputError when the catalog
-    holds no anchors.
+    Args:
+        plan: what is due.
+        catalog: that it was made for.
+        stop: checked between images.
+        on_progress: called with (done, to do) after every transaction.
+        max_images: do no more; None: all.
     """
-    planned = plan_run(settings, catalog)
-    todo = planned.plan.first(max_images)
-    summary = RunSummary(present_run_key(planned.description, catalog), n_due=len(planned.plan))
-    if not len(todo) or stop.requested:
-        return summary
+    batch, due = plan.settings.batch, plan.due.first(max_images)
+    report = CorrectReport(newest_run_key(plan.config_key, catalog), n_due=len(plan.due))
+    if not len(due) or stop.requested:
+        return report
     started_s = time.monotonic()
-    manifest = next_manifest(planned.description, catalog, todo, planned.scene.index)
-    run_id, summary.run_key = catalog.begin_run(manifest), manifest.run_key
+    manifest = _next_run(plan, due, catalog)
+    run_id, report.run_key = catalog.begin_run(manifest), manifest.run_key
     note_run_key(manifest.run_key)
-    log.info("run %s: %d images due", run_id, len(planned.plan))
-    newest = catalog.newest_run(planned.description.config_key)
-    todo = todo.for_start(newest[1].n_starts if newest else 1)
-    pieces = Tiles.of(settings, catalog, planned.scene).pieces(todo)
-    make_worker = LoggedWorkers(GuardedWorkers(planned.description))
+    log.info("run %s: %d images due", run_id, report.n_due)
+    newest = catalog.newest_run(plan.config_key)
+    pieces = read_pieces(plan, due.for_start(newest[1].n_starts if newest else 1), catalog)
 
     def store(group: list[Outcome]) -> None:
-        _record(catalog, manifest.run_key, group)
+        catalog.record(
+            manifest.run_key,
+            [outcome.result for outcome in group],
+            [pair for outcome in group for pair in outcome.pairs],
+            {outcome.result.image_id: outcome.input_hash for outcome in group},
+        )
         for outcome in group:
-            summary.add(outcome)
-        on_progress(summary.n_computed, len(todo))
+            report.add(outcome)
+        on_progress(report.n_computed, len(due))
 
-    recorder = _Recorder(store, settings.batch.images_per_transaction)
+    recorder = _Recorder(store, batch.images_per_transaction)
+    make_worker = WorkerFactory(plan.settings, plan.backends.fingerprints)
     try:
-        for outcome in build_engine(settings.batch).map(make_worker, pieces, stop, recorder.flush_old):
+        for outcome in build_engine(batch).map(make_worker, pieces, stop, recorder.flush_old):
             recorder.add(outcome)
     finally:
-        recorder.flush()  # what was computed before a failure or a second Ctrl-C is stored before it is told
-    duration_s = time.monotonic() - started_s
-    if summary.n_computed >= summary.n_due or (len(todo) == summary.n_due and not stop.requested):
-        catalog.finish_run(manifest.run_key, duration_s=duration_s)
-    else:
-        catalog.pause_run(manifest.run_key, duration_s=duration_s)
-    for message in sorted(summary.unusable_anchors):
+        recorder.flush()  # what was computed before a failure or a second Ctrl-C is stored before it is reported
+    is_over = report.n_computed >= report.n_due or (len(due) == report.n_due and not stop.requested)
+    (catalog.finish_run if is_over else catalog.pause_run)(manifest.run_key, duration_s=time.monotonic() - started_s)
+    for message in sorted(report.unusable_anchors):
         log.warning("%s", message)
-    return summary
+    return report
+
+
+def _next_run(plan: RunPlan, due: DuePhotos, catalog: Catalog) -> RunManifest:
+    """The run that the results go to: the newest of its configuration, or a new generation.
+
+    A new one begins when a due photo has a result in the newest, because results are never replaced, and when the
+    newest was rolled back and the anchors have changed since. While they have not, the rolled-back run is named, which
+    `Catalog.begin_run` refuses: what was rolled back must not be computed again unasked.
+    """
+    generation, newest = 1, catalog.newest_run(plan.config_key)
+    if newest is not None:
+        fid, run = newest
+        assert run.generation is not None
+        if run.rolled_back_at is not None:
+            begins = run.alignment_version != plan.scene.version
+        else:
+            begins = bool(np.any(due.run_fid == fid))
+        generation = run.generation + begins
+    matcher, depth = plan.backends.fingerprints
+    return RunManifest(
+        run_key=run_key(plan.config_key, generation),
+        started_at=datetime.now(UTC),
+        config=run_record(plan.settings),
+        code_version=__version__,
+        matcher=matcher,
+        depth=depth,
+        alignment_version=plan.scene.version,
+        config_key=plan.config_key,
+        generation=generation,
+        n_due=len(due),
+    )
 
 
 class _Recorder:
@@ -166,12 +180,3 @@ class _Recorder:
         group, self._group = self._group, []
         if group:
             self._store(group)
-
-
-def _record(catalog: Catalog, run_key: str, group: list[Outcome]) -> None:
-    catalog.record(
-        run_key,
-        [outcome.result for outcome in group],
-        [pair for outcome in group for pair in outcome.pairs],
-        {outcome.result.image_id: outcome.input_hash for outcome in group},
-    )

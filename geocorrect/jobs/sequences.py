@@ -1,7 +1,7 @@
 """The sequence step: after the photos on their own, every recording as a whole. Run again, only what changed is done.
 
-Results of photos stay as they are; what a sequence adds is a run of its own that rests on their runs, so that one roll
-back takes it out of force. A sequence is due when the newest finding about it rests on other input than there is now.
+Results of photos stay as they are; what a sequence adds is a run of its own that depends on their runs, so that one
+roll back takes it back. A sequence is due when the newest finding about it depends on other input than there is now.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from geocorrect.config import Settings
 from geocorrect.errors import ExitCode, Reason, Status
 from geocorrect.geometry.frame import Frame
 from geocorrect.jobs.context import JobContext, use_or_create
-from geocorrect.jobs.sequence_report import SequenceOutcome, SequenceSummary
-from geocorrect.records import Rejection, Result
+from geocorrect.jobs.run_identity import run_record
+from geocorrect.jobs.sequence_report import SequenceReport
+from geocorrect.records import SEQUENCE_MATCHER, Rejection, Result
 from geocorrect.sequences.compute import compute_sequence, finding_of
 from geocorrect.sequences.input import ClusterPoses, cluster_poses, input_hash, sequence_photos
-from geocorrect.sequences.options import SEQUENCE_MATCHER, SequenceOptions
-from geocorrect.workers.declarations import run_record
+from geocorrect.sequences.options import SequenceOptions
 
 NO_LONGER = "its sequence placed this photo before and no longer does"
 _USABLE = {Status.ACCEPTED.value, Status.REVIEW.value}
@@ -34,7 +34,7 @@ _USABLE = {Status.ACCEPTED.value, Status.REVIEW.value}
 
 @dataclass(frozen=True)
 class DueSequence:
-    """A sequence to compute, and the hash of everything that its results rest on. Not its photos: a city has many."""
+    """A sequence to compute, and the hash of everything that its results depend on. Not its photos: a city has many."""
 
     sequence_id: str
     n_photos: int
@@ -47,21 +47,24 @@ def adjust_due_sequences(
     *,
     dry_run: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, due: None,
-    session: JobContext | None = None,
-) -> SequenceOutcome:
+    context: JobContext | None = None,
+) -> SequenceReport:
     """Compute every sequence that is due; Ctrl-C and SIGTERM finish the sequence at hand and end with 130 or 143.
 
-    session: of the job that this is a step of. Raises SceneBusyError when another run holds the scene, InputError for a
+    context: of the job that this is a step of. Raises SceneBusyError when another run has the scene, InputError for a
     damaged cluster file.
     """
     step = _Step(settings, catalog)
     if dry_run:
         step.plan()
-        return SequenceOutcome(step.summary, tuple(step.store.current()), dry_run=True)
-    with use_or_create(session, catalog) as work:
-        step.plan()
-        step.run(work, on_progress)
-        return SequenceOutcome(step.summary, tuple(step.store.current()), work.stop.exit_code or ExitCode.OK)
+        step.report.dry_run = True
+    else:
+        with use_or_create(context, catalog) as own:
+            step.plan()
+            step.run(own, on_progress)
+            step.report.exit_code = own.stop.exit_code or ExitCode.OK
+    step.report.findings = tuple(step.store.current())
+    return step.report
 
 
 class _Step:
@@ -71,14 +74,14 @@ class _Step:
         self.settings, self.catalog, self.store = settings, catalog, SequenceStore(catalog)
         self.options: SequenceOptions = settings.sequence
         self.config_key = _config_key(self.options)
-        self.summary = SequenceSummary()
+        self.report = SequenceReport()
         self.due: list[DueSequence] = []
         self.bases: set[str] = set()
         self.frame: Frame | None = catalog.frame()
         self.clusters: ClusterPoses = {}
 
     def plan(self) -> None:
-        """What is due: sequences with enough results of photos whose newest finding rests on other input."""
+        """Find what is due: sequences with enough results of photos whose newest finding depends on other input."""
         if self.frame is None:
             return
         self.clusters = cluster_poses(self.settings.images.folder / "clusters", self.frame)
@@ -86,34 +89,34 @@ class _Step:
         for sequence_id, members in self.store.members():
             usable = sum(member.own_status in _USABLE for member in members)
             known = states.get(sequence_id)
-            if usable < self.options.min_results and (known is None or not known.in_force):
+            if usable < self.options.min_results and (known is None or not known.is_active):
                 continue
-            self.summary.n_sequences += 1
+            self.report.n_sequences += 1
             wanted = input_hash(self.config_key, members, self.clusters)
-            if known is not None and known.input_hash == wanted and (known.rolled_back or known.in_force):
-                self.summary.n_held += known.rolled_back
+            if known is not None and known.input_hash == wanted and (known.rolled_back or known.is_active):
+                self.report.n_held += known.rolled_back
                 continue
             self.due.append(DueSequence(sequence_id, len(members), wanted))
             self.bases.update(member.own_run_key for member in members if member.own_run_key is not None)
-        self.summary.n_due = len(self.due)
+        self.report.n_due = len(self.due)
 
-    def run(self, work: JobContext, on_progress: Callable[[int, int], None]) -> None:
+    def run(self, context: JobContext, on_progress: Callable[[int, int], None]) -> None:
         """Compute and store what is due, sequence by sequence."""
         if not self.due:
             return
         started_s = time.monotonic()
         manifest = self._manifest()
-        self.summary.run_key = manifest.run_key
+        self.report.run_key = manifest.run_key
         self.catalog.begin_run(manifest)
         self.store.depend_on(manifest.run_key, self.bases)
         for due in self.due:
-            if work.stop.requested:
+            if context.stop.requested:
                 self.catalog.pause_run(manifest.run_key, duration_s=time.monotonic() - started_s)
                 return
             self._one(manifest.run_key, due)
-            self.summary.n_done += 1
-            work.hold.keep()
-            on_progress(self.summary.n_done, len(self.due))
+            self.report.n_done += 1
+            context.lock.refresh()
+            on_progress(self.report.n_done, len(self.due))
         self.catalog.finish_run(manifest.run_key, duration_s=time.monotonic() - started_s)
 
     def _manifest(self) -> RunManifest:
@@ -137,9 +140,9 @@ class _Step:
         )
 
     def _fits(self, run_key: str) -> bool:
-        """Whether everything that is due can go on in a run: it is in force, and replaces nothing that is there."""
+        """Whether everything that is due can go on in a run: it is active, and replaces nothing that is there."""
         found = [state for state in self.store.states().values() if state.run_key == run_key]
-        if any(not state.in_force for state in found):
+        if any(not state.is_active for state in found):
             return False
         wanted, recorded = {due.sequence_id: due.input_hash for due in self.due}, self.store.finding_hashes(run_key)
         if any(recorded.get(sequence_id, value) != value for sequence_id, value in wanted.items()):
@@ -164,14 +167,14 @@ class _Step:
         if results:
             self.catalog.record(run_key, results, input_hashes=dict.fromkeys(ids, due.input_hash))
         self.store.record(run_key, finding_of(due.sequence_id, due.input_hash, photos, own, computed))
-        self.summary.changes.update(found.change.value for found in computed.results)
+        self.report.changes.update(found.change.value for found in computed.results)
         if computed.note:
-            self.summary.silent[computed.note] += 1
+            self.report.silent[computed.note] += 1
 
     def _taken_back(
         self, run_key: str, ids: Sequence[str], own: Mapping[str, Result], new: Collection[str]
     ) -> list[Result]:
-        """For photos of which the sequence used to say something and now says nothing: their own results again."""
+        """The own results of photos that the sequence placed before and no longer does."""
         stale = self.store.active_of_others(run_key, ids) - set(new)
         return [own.get(image_id) or Rejection(image_id, Reason.UNCERTAIN, NO_LONGER) for image_id in sorted(stale)]
 

@@ -1,4 +1,4 @@
-"""What a catalog holds and what is being done to it, for `geocorrect status`."""
+"""What a catalog holds and which run works on it, for `geocorrect status`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ RATE_WINDOW = timedelta(minutes=10)
 
 @dataclass(frozen=True)
 class RunningRun:
-    """A run at work. n_due: when it started; n_done: results since; images_per_s: None before the first result."""
+    """A run at work."""
 
     run_key: str
     started_at: datetime
     n_due: int | None
+    """When it started."""
     n_done: int
+    """Results since."""
     images_per_s: float | None
+    """None before the first result."""
 
     @property
     def left_s(self) -> float | None:
@@ -45,7 +48,7 @@ class RunningRun:
 
 
 def catalog_status(catalog: Catalog) -> dict[str, Any]:
-    """Who works on it and how far they are; counts, frame, alignments, results in force by status and reason, runs."""
+    """Who works on it and how far they are; counts, frame, alignments, active results by status and reason, runs."""
     frame, holder, runs = catalog.frame(), catalog.holder(), catalog.runs()
     n_anchors, n_images = catalog.sizes()
     running = None if holder is None else running_run(catalog, runs, datetime.now(UTC))
@@ -64,7 +67,7 @@ def catalog_status(catalog: Catalog) -> dict[str, Any]:
 
 
 def running_run(catalog: Catalog, runs: list[StoredRun], now: datetime) -> RunningRun | None:
-    """The run that was started last and has not ended; call it only while somebody holds the scene."""
+    """The run that was started last and has not ended; call it only while the scene is locked."""
     open_runs = [run for run in runs if run.finished_at is None]
     if not open_runs:
         return None
@@ -81,13 +84,13 @@ def running_run(catalog: Catalog, runs: list[StoredRun], now: datetime) -> Runni
 
 
 def status_lines(facts: Mapping[str, Any]) -> list[str]:
-    """The same for people, a line each."""
+    """The same, human-readable, a line each."""
     lines = [
         facts["catalog"],
         *_work_lines(facts),
         f"{facts['n_anchors']} anchors, {facts['n_images']} images",
         "alignments: " + (", ".join(facts["alignments"]) or "none"),
-        "in force: " + (", ".join(f"{count} {status}" for status, count in facts["results"].items()) or "nothing yet"),
+        "active: " + (", ".join(f"{count} {status}" for status, count in facts["results"].items()) or "nothing yet"),
     ]
     by_count = sorted(facts["reasons"].items(), key=lambda item: -item[1])
     lines += [f"  rejected {reason}: {count}" for reason, count in by_count]

@@ -1,3 +1,1 @@
-"""From matches and depth to a camera pose with an honest covariance, or a reasoned refusal. Pure: no files,
-no network.
-"""
+"""From matches and depth to a camera pose with its covariance, or a rejection with a reason. No files, no network."""

@@ -1,5 +1,6 @@
-"""The method on one screen: one photo, its anchors, a matcher, a depth source → a corrected pose or a
-reason. Pure, no IO.
+"""The method on one screen: one photo, its anchors, a matcher and a depth source → a corrected pose or a reason.
+
+No files, no network. `docs/method.md` explains every step.
 """
 
 from __future__ import annotations
@@ -11,18 +12,31 @@ import numpy as np
 
 from geocorrect.depth.base import DepthSource
 from geocorrect.errors import Reason, Status
+from geocorrect.geometry.tangent import unit_rays
 from geocorrect.io.masks import unmasked
 from geocorrect.localize.evidence import evidence_of
 from geocorrect.localize.gate import decide, gate_statistics
 from geocorrect.localize.joint.estimate import solve_joint
 from geocorrect.localize.lift import lift
-from geocorrect.localize.observations import Observations, unit_rays
+from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.localize.solution import Solution
 from geocorrect.localize.verify import verify
 from geocorrect.match.base import Matcher
 from geocorrect.match.rig import match_photo
 from geocorrect.records import AnchorView, Correction, DepthMap, Matches, Query, Rejection
+
+
+@dataclass(frozen=True, eq=False)
+class LocalizationResult:
+    """A result with what led to it."""
+
+    result: Correction | Rejection
+    """The corrected pose, or why there is none."""
+    observations: tuple[Observations, ...] = ()
+    """The anchors with verified matches."""
+    solution: Solution | None = None
+    """What was judged; its fits belong to the observations, in order. None: no pose was found."""
 
 
 def correct_image(
@@ -34,21 +48,10 @@ def correct_image(
     seed: int,
 ) -> Correction | Rejection:
     """Where the photo was really taken, in the anchors' ENU frame, or why that cannot be said."""
-    return explain_image(query, anchors, matcher, depth, options, seed).result
+    return localize(query, anchors, matcher, depth, options, seed).result
 
 
-@dataclass(frozen=True, eq=False)
-class LocalizationResult:
-    """A result with what led to it: the observations in use, and the solution that was judged (None: none
-    was found).
-    """
-
-    result: Correction | Rejection
-    observations: tuple[Observations, ...] = ()
-    solution: Solution | None = None
-
-
-def explain_image(
+def localize(
     query: Query,
     anchors: Sequence[AnchorView],
     matcher: Matcher,
@@ -58,36 +61,34 @@ def explain_image(
 ) -> LocalizationResult:
     """`correct_image` with its intermediate results, for pictures and reports.
 
-    Deterministic for equal input and seed. What the depth source or matcher raises (a missing scan) is not
-    caught: it is for a person to mend.
+    Deterministic for equal input and seed. What matcher or depth source raise (a missing scan) is not caught: the user
+    must fix it.
     """
     if not anchors:
         return LocalizationResult(Rejection(query.image_id, Reason.NO_ANCHOR_NEARBY))
 
-    # Match the photo with every anchor, keep what two views of a still scene can explain, and give it depth.
+    # Match the photo with every anchor, keep what two views of a static scene can explain, and give it depth.
     matches = match_photo(matcher, query.pixels, query.camera, [view.pixels for view in anchors])
     maps = [depth.depth(view.anchor, view.pixels) for view in anchors]
     observations = [
         observe(query, view, m, z, options, seed) for view, m, z in zip(anchors, matches, maps, strict=True)
     ]
+    used = tuple(o for o in observations if len(o) > 0)
 
-    used = [o for o in observations if len(o) > 0]
-
-    def reject(reason: Reason, detail: str = "") -> LocalizationResult:
+    def rejected(reason: Reason, detail: str) -> LocalizationResult:
         evidence = evidence_of(observations, maps, matcher, None, None)
-        return LocalizationResult(Rejection(query.image_id, reason, detail, evidence), tuple(used))
+        return LocalizationResult(Rejection(query.image_id, reason, detail, evidence), used)
 
     if not used:
         most = max(o.n_matches for o in observations)
-        return reject(
-            Reason.TOO_FEW_MATCHES,
-            f"at most {most} {'match' if most == 1 else 'matches'} with one anchor, none consistent",
-        )
+        found = f"at most {most} {'match' if most == 1 else 'matches'} with one anchor, none consistent"
+        return rejected(Reason.TOO_FEW_MATCHES, found)
 
     # One pose from all anchors together, with its covariance.
     solution = solve_joint(used, query.camera, options, seed, query.reported_enu_m)
     if isinstance(solution, Reason):
-        return reject(solution, f"no pose from {sum(len(o) for o in used)} verified matches with {len(used)} anchors")
+        n_verified = sum(len(o) for o in used)
+        return rejected(solution, f"no pose from {n_verified} verified matches with {len(used)} anchors")
 
     # Judge it.
     statistics = gate_statistics(solution, used, query, options.gate)
@@ -96,7 +97,7 @@ def explain_image(
     if decision.status is Status.REJECTED:
         assert decision.reason is not None
         rejection = Rejection(query.image_id, decision.reason, decision.detail, evidence)
-        return LocalizationResult(rejection, tuple(used), solution)
+        return LocalizationResult(rejection, used, solution)
     correction = Correction(
         image_id=query.image_id,
         world_from_cam=solution.world_from_cam,
@@ -105,19 +106,19 @@ def explain_image(
         expected_heading_error_deg=statistics.expected_heading_error_deg,
         evidence=evidence,
     )
-    return LocalizationResult(correction, tuple(used), solution)
+    return LocalizationResult(correction, used, solution)
 
 
 def observe(
     query: Query, view: AnchorView, matches: Matches, depth: DepthMap, options: LocalizeOptions, seed: int
 ) -> Observations:
-    """Verified and lifted matches with one anchor; empty where the pair does not hold together."""
+    """Verified and lifted matches with one anchor; empty where no relative pose explains them."""
     anchor = view.anchor
     rays = np.hstack([unit_rays(query.camera, matches.query_px), unit_rays(anchor.camera, matches.anchor_px)])
     trusted = unmasked(matches.query_px, query.mask) & unmasked(matches.anchor_px, view.mask)
     imaged = np.flatnonzero(trusted & np.isfinite(rays).all(axis=1))
-    still = verify(matches.subset(imaged), query.camera, anchor.camera, options.verify, seed)
-    kept = matches.subset(imaged[still])
+    inliers = verify(matches.subset(imaged), query.camera, anchor.camera, options.verify, seed)
+    kept = matches.subset(imaged[inliers])
     depth_m, log_sigma = lift(kept.anchor_px, depth, anchor.camera, options.lift)
     return Observations(
         anchor=anchor,

@@ -1,9 +1,8 @@
-"""What a pose is worth: a consider covariance (METHOD §3.4).
+"""What errors that are smooth over an image look like, and what a pose covariance means (`docs/method.md`).
 
-The inverse information assumes white noise and is 5–20 times too small: matcher bias, lens model, principal
-point and depth errors are smooth over the image, so a thousand matches do not average them away. Those
-smooth fields are not estimated but *considered*: each is a small basis with a prior amplitude, pushed
-through the linearised estimator, and adds its variance.
+Matcher bias, lens model, principal point and depth err smoothly, so a thousand matches do not average them away: a
+covariance that takes them for white noise is 5–20 times too small. A smooth error is a short cosine series with a prior
+amplitude per wave.
 """
 
 from __future__ import annotations
@@ -14,17 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geocorrect.geometry.camera import Camera
-from geocorrect.geometry.pose import Pose, skew
+from geocorrect.geometry.so3 import skew
+from geocorrect.localize.observations import Observations
+from geocorrect.localize.solution import AnchorFit
 
 Float = NDArray[np.float64]
 
 FIELD_LENGTH = 0.12
-"""Correlation length of the matcher's smooth errors, as a share of the image's long side (60 px of 512,
-METHOD §1).
-"""
+"""Correlation length of the matcher's smooth errors, as a share of the image's long side (60 px of 512)."""
 
 HORIZONTAL_WAVES = 5
 VERTICAL_WAVES = 4
+PROBABILITY = 0.683
+"""Of the predicted error that results state."""
 
 
 def cosine_basis(pixels: NDArray[np.floating], camera: Camera) -> Float:
@@ -56,59 +57,12 @@ def wave_amplitudes(camera: Camera) -> Float:
     return amplitude
 
 
-def projection_jacobians(world_from_cam: Pose, points_m: Float, focal_px: float) -> tuple[Float, Float]:
-    """Derivatives of (x/z, y/z)·focal of world points (N, 3).
-
-    Returns (by_pose (N, 2, 6) for a world-side perturbation (m, rad), by_point (N, 2, 3) per metre in the
-    world).
-    """
-    r = world_from_cam.rotation.as_matrix()
-    offset = points_m - world_from_cam.translation_m
-    x, y, z = (offset @ r).T
-    by_cam = np.zeros((len(points_m), 2, 3))
-    by_cam[:, 0, 0] = by_cam[:, 1, 1] = focal_px / z
-    by_cam[:, 0, 2] = -focal_px * x / z**2
-    by_cam[:, 1, 2] = -focal_px * y / z**2
-    by_point = by_cam @ r.T
-    cross = np.zeros((len(points_m), 3, 3))
-    cross[:, 0, 1], cross[:, 0, 2], cross[:, 1, 2] = -offset[:, 2], offset[:, 1], -offset[:, 0]
-    cross[:, 1, 0], cross[:, 2, 0], cross[:, 2, 1] = offset[:, 2], -offset[:, 1], offset[:, 0]
-    by_pose = np.concatenate([-by_point, by_point @ cross], axis=2)
-    return by_pose, by_point
-
-
-def consider_covariance(information: Float, weighted_jacobian: Float, nuisances: Sequence[Float]) -> Float | None:
-    """(D, D) covariance H⁻¹ + Σ (H⁻¹ AᵀB)(…)ᵀ; None when the information is singular.
-
-    information: H (D, D). weighted_jacobian: A = W J, (M, D), with W the inverse noise covariance of the residuals.
-    nuisances: matrices B (M, K), the residual's derivative by each considered parameter times that
-    parameter's sigma.
-    """
-    if not np.isfinite(information).all() or np.linalg.cond(information) > 1e14:
-        return None
-    inverse = np.linalg.inv(information)
-    total = inverse.copy()
-    for nuisance in nuisances:
-        shift = inverse @ (weighted_jacobian.T @ nuisance)
-        total += shift @ shift.T
-    symmetric: Float = (total + total.T) / 2.0
-    return symmetric
-
-
 def horizontal_sigma_m(covariance: Float) -> float:
     """68 % radius of the horizontal position error in metres, from a 6×6 covariance with ENU position block.
 
-    For an isotropic error of σ per axis the 68.3 % radius is 1.515 σ; an elongated one tends to 1.0 σ of its
-    long axis.
-    """
-    return horizontal_quantile_m(covariance, 0.683)
-
-
-def horizontal_quantile_m(covariance: Float, probability: float) -> float:
-    """Radius of the circle about the estimate that holds the horizontal error with the given probability.
-
-    Quantile of a weighted sum of two chi-square variables by Gauss–Legendre quadrature over the angle and
-    bisection.
+    The circle about the estimate contains the true place with that probability: 1.515 σ for an isotropic error of σ per
+    axis, tending to 1.0 σ of the long axis for an elongated one. Quantile of a weighted sum of two chi-square
+    variables, by Gauss–Legendre quadrature over the angle and bisection.
     """
     variances = np.maximum(np.linalg.eigvalsh(covariance[:2, :2]), 0.0)
     if variances[1] <= 0.0:
@@ -124,20 +78,31 @@ def horizontal_quantile_m(covariance: Float, probability: float) -> float:
     for _ in range(60):
         middle = (low + high) / 2
         inside = float(np.sum(density * (1 - np.exp(-(middle**2) * precision / 2))))
-        low, high = (middle, high) if inside < probability else (low, middle)
+        low, high = (middle, high) if inside < PROBABILITY else (low, middle)
     return (low + high) / 2
 
 
 def heading_sigma_deg(covariance: Float) -> float:
-    """Standard deviation of the turn about the vertical, degrees."""
+    """Standard deviation of the rotation about the vertical, degrees."""
     return float(np.degrees(np.sqrt(max(covariance[5, 5], 0.0))))
 
 
-def at_query(anchor_pose: Pose, anchor_covariance: Float, query_position_m: Float) -> Float:
-    """(6, 6) what an anchor's pose covariance means for a camera held rigidly to it at the query's
-    position.
+def georeference_covariance(
+    observations: Sequence[Observations], fits: Sequence[AnchorFit], position_m: Float
+) -> Float:
+    """(6, 6) the anchors' own pose covariance for a camera held rigidly to them at position_m (3,).
+
+    Common to neighbouring anchors, so averaged by their inliers, not divided. Zero where no anchor carries a covariance
+    (the catalog then says so by the alignment's missing covariance).
     """
-    lever = np.eye(6)
-    lever[:3, 3:] = -skew(query_position_m - anchor_pose.translation_m)
-    moved: Float = lever @ anchor_covariance @ lever.T
-    return moved
+    total, weight = np.zeros((6, 6)), 0.0
+    for o, fit in zip(observations, fits, strict=True):
+        anchor_pose = o.anchor.world_from_cam
+        if anchor_pose.covariance is None:
+            continue
+        lever = np.eye(6)
+        lever[:3, 3:] = -skew(position_m - anchor_pose.translation_m)
+        share = float(fit.inliers.sum())
+        total += share * (lever @ anchor_pose.covariance @ lever.T)
+        weight += share
+    return total / weight if weight > 0 else total

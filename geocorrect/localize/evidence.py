@@ -1,4 +1,4 @@
-"""What a result rests on, as the record that is stored with it, for corrections and rejections alike."""
+"""The evidence of a result as the record that is stored with it, for corrections and rejections alike."""
 
 from __future__ import annotations
 
@@ -24,7 +24,12 @@ def evidence_of(
 ) -> Evidence:
     """As much evidence as there is; anchors without a verified match are listed with zero counts.
 
-    The solution's fits belong to the observations that are not empty, in order.
+    Args:
+        observations: of every anchor, empty ones included.
+        maps: the depth of every anchor.
+        matcher: named by its fingerprint.
+        solution: its fits belong to the observations that are not empty, in order; None: there is none.
+        statistics: what the gate judged; None: it did not.
     """
     fits = iter(solution.fits if solution is not None else ())
     per_anchor = tuple(_of_anchor(o, next(fits, None) if len(o) else None) for o in observations)

@@ -1,7 +1,7 @@
 """Rays in every direction as a rig of six pinholes (the faces of a cube) with one centre.
 
 Solvers that work on the plane z = 1 see only what is ahead of a camera. A panorama looks everywhere: each of its rays
-is handed to the face that looks its way.
+belongs to the face that looks its way.
 """
 
 from __future__ import annotations
@@ -17,31 +17,32 @@ Float = NDArray[np.float64]
 CUBE = Rotation.from_euler("yx", [[0, 0], [-90, 0], [180, 0], [90, 0], [0, -90], [0, 90]], degrees=True)
 """face_from_cam of the six faces: ahead, right, behind, left, and the two along the vertical axis."""
 NEAR_DIRECTION_COS = np.cos(np.radians(60.0))
+"""Rays within 60° of a direction count as near it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Faces:
-    """index: (N,) face of each ray; in_face: (N, 3) the rays in their face's axes."""
+    """Rays, each in the face of the cube that sees it most directly."""
 
     index: NDArray[np.intp]
+    """(N,) face of each ray, an index of `CUBE`."""
     in_face: Float
+    """(N, 3) the rays in the axes of their faces."""
 
     @classmethod
     def of(cls, rays: Float) -> Faces:
-        """Give every ray (N, 3) to the face that sees it most directly."""
+        """The faces of unit rays (N, 3) of the camera frame."""
         turned = np.einsum("fij,nj->fni", CUBE.as_matrix(), rays)
         index = np.argmax(turned[:, :, 2], axis=0)
         return cls(index, turned[index, np.arange(len(rays))])
 
     def turned(self, vectors: Float) -> Float:
         """(N, 3) other vectors of the camera frame, each in the axes of the same ray's face."""
-        matrices = CUBE.as_matrix()[self.index]
-        result: Float = np.einsum("nij,nj->ni", matrices, vectors)
-        return result
+        return np.asarray(np.einsum("nij,nj->ni", CUBE.as_matrix()[self.index], vectors))
 
 
 def ahead_from_cam(rays: Float) -> Rotation:
-    """A turn that brings the direction where most of the rays (N, 3) point to the optical axis."""
+    """The rotation that brings the direction where most of the rays (N, 3) point to the optical axis."""
     known = rays[np.isfinite(rays).all(axis=1)]
     if not len(known):
         return Rotation.identity()

@@ -1,7 +1,7 @@
-"""Accept, review or reject, with a reason: the one place that judges a solution.
+"""Accept, review or reject, with a reason: the one place that judges a solution (`docs/method.md`).
 
-The reported position is only asked whether the answer is on this street at all; it never pulls the pose and
-never replaces it. A rejected query has no pose.
+The reported position only tells whether the answer is on this street at all; it never pulls the pose and never replaces
+it. A rejected query has no pose.
 """
 
 from __future__ import annotations
@@ -29,9 +29,8 @@ SUPPORTING_INLIERS = 15
 """An anchor with fewer inliers than this supports nothing."""
 
 SUPPORTING_SHARE = 0.5
-"""Nor does one with a smaller share of inliers among its matches. Simulator: anchors that agree hold 0.66 and more,
-also with half of their matches on a vehicle; wrong ones up to 0.44, as their far points fit any pose along the street.
-"""
+"""Nor does one with a smaller share of inliers among its matches. Simulator: anchors that agree have over 0.65, even
+with half of their matches on a vehicle; wrong ones up to 0.44, as their far points fit any pose along the street."""
 
 CONFIRMED_COVERAGE = 0.45
 """Several anchors that agree confirm each other: a photo whose features lie on a smaller part (SIFT on a bare street:
@@ -43,42 +42,51 @@ ABLE_MATCHES = 40
 
 @dataclass(frozen=True)
 class GateStatistics:
-    """Everything the decision looks at; stored with the result. nan = does not apply.
-
-    supporting_anchors: how many anchors hold SUPPORTING_INLIERS; support_share: out of those with
-    ABLE_MATCHES verified matches. reported_sigmas: Mahalanobis distance from the reported position under its bias
-    model and the pose's own covariance. scale_sigmas, leave_one_out_m: see `Solution`.
-    """
+    """Everything that the decision depends on; stored with the result. nan = does not apply."""
 
     n_inliers: float
+    """Over all anchors."""
     inlier_share: float
+    """Inliers among the matches of the anchors in use."""
     coverage: float
+    """Share of the photo's cells that hold an inlier."""
     displacement_m: float
+    """Horizontal, from the reported position."""
     height_difference_m: float
+    """Above the anchors' cameras, weighted by inliers."""
     anchor_spread_m: float
+    """As in `Solution`, and so are `alternative_share`, `scale_sigmas` and `leave_one_out_m`."""
     alternative_share: float
     supporting_anchors: float
+    """How many anchors have SUPPORTING_INLIERS and SUPPORTING_SHARE."""
     support_share: float
+    """Their share among those and the anchors with ABLE_MATCHES verified matches."""
     expected_error_m: float
+    """Predicted 68 % horizontal error."""
     expected_heading_error_deg: float
+    """Predicted standard deviation of the heading."""
     reported_sigmas: float
+    """Mahalanobis distance from the reported position under its bias model and the pose's own covariance."""
     scale_sigmas: float
     leave_one_out_m: float
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What was decided and why; reason is None when accepted."""
+    """What was decided and why."""
 
     status: Status
+    """Accepted, review or rejected."""
     reason: Reason | None = None
+    """None unless rejected."""
     detail: str = ""
+    """Human-readable, with the figure that decided."""
 
 
 def gate_statistics(
     solution: Solution, observations: Sequence[Observations], query: Query, options: GateOptions
 ) -> GateStatistics:
-    """The figures that the gate judges."""
+    """The figures that the gate judges; observations: those of the solution's fits, in order."""
     pose = solution.world_from_cam
     assert pose.covariance is not None
     inlier_px = np.concatenate([o.query_px[f.inliers] for o, f in zip(observations, solution.fits, strict=True)])
@@ -86,6 +94,8 @@ def gate_statistics(
     centres = np.array([o.anchor.world_from_cam.translation_m for o in observations])
     counts = np.array([float(f.inliers.sum()) for f in solution.fits])
     anchor_height = float(np.average(centres[:, 2], weights=np.maximum(counts, 1e-9)))
+    supporting = _supporting(solution, counts)
+    able = np.array([len(o) >= ABLE_MATCHES for o in observations])
     return GateStatistics(
         n_inliers=float(solution.n_inliers),
         inlier_share=solution.n_inliers / max(candidates, 1),
@@ -94,8 +104,8 @@ def gate_statistics(
         height_difference_m=float(pose.translation_m[2] - anchor_height),
         anchor_spread_m=solution.anchor_spread_m,
         alternative_share=solution.alternative_share,
-        supporting_anchors=float(_supporting(solution, counts).sum()),
-        support_share=_support_share(observations, _supporting(solution, counts)),
+        supporting_anchors=float(supporting.sum()),
+        support_share=float(supporting.sum() / max(int((supporting | able).sum()), 1)),
         expected_error_m=horizontal_sigma_m(pose.covariance),
         expected_heading_error_deg=heading_sigma_deg(pose.covariance),
         reported_sigmas=_reported_sigmas(pose, query, options),
@@ -113,19 +123,9 @@ def _reported_sigmas(pose: Pose, query: Query, options: GateOptions) -> float:
 
 
 def _supporting(solution: Solution, counts: Float) -> NDArray[np.bool_]:
-    """(K,) anchors with enough inliers, in number and among their own matches: a few agree with any pose by
-    chance.
-    """
+    """(K,) anchors with enough inliers, in number and among their own matches: a few agree with any pose by chance."""
     used = np.array([max(int(np.isfinite(f.residual_px).sum()), 1) for f in solution.fits])
     return (counts >= SUPPORTING_INLIERS) & (counts >= SUPPORTING_SHARE * used)
-
-
-def _support_share(observations: Sequence[Observations], supporting: NDArray[np.bool_]) -> float:
-    """Supporting anchors over those that had enough verified matches to support or contradict; 0 when there
-    are none.
-    """
-    able = np.array([len(o) >= ABLE_MATCHES for o in observations])
-    return float(supporting.sum() / max(int((supporting | able).sum()), 1))
 
 
 def probability_wrong(statistics: GateStatistics) -> float:
@@ -137,7 +137,7 @@ def probability_wrong(statistics: GateStatistics) -> float:
 
 
 def gate_features(statistics: Mapping[str, float]) -> tuple[float, ...]:
-    """What the error model looks at, from the names of GateStatistics; all finite, comparable in size."""
+    """The error model's features from the fields of GateStatistics by name; all finite, comparable in size."""
     s = {name: float(value) for name, value in statistics.items()}
     spread = s["anchor_spread_m"]
     return (
@@ -157,12 +157,12 @@ def gate_features(statistics: Mapping[str, float]) -> tuple[float, ...]:
 
 
 def _capped(value: float, limit: float, unknown: float) -> float:
-    """log(1 + value) of a statistic that has no upper end; `unknown` stands for one that does not apply."""
+    """log(1 + value) of an unbounded statistic; `unknown` stands for one that does not apply."""
     return float(np.log1p(min(value, limit) if np.isfinite(value) else limit if value > 0 else unknown))
 
 
 def decide(statistics: GateStatistics, options: GateOptions) -> Decision:
-    """First rule that is broken names the reason; the rules run from hard facts to predicted error."""
+    """The first broken rule names the reason; the rules run from hard facts to predicted error."""
     s = statistics
     rules: list[tuple[bool, Reason, str]] = [
         (
@@ -170,11 +170,7 @@ def decide(statistics: GateStatistics, options: GateOptions) -> Decision:
             Reason.TOO_FEW_INLIERS,
             f"{s.n_inliers:.0f} inliers, {s.inlier_share:.0%} of the lifted matches",
         ),
-        (
-            s.coverage < options.min_coverage,
-            Reason.DEGENERATE_GEOMETRY,
-            f"inliers cover {s.coverage:.1%} of the photo",
-        ),
+        (s.coverage < options.min_coverage, Reason.DEGENERATE_GEOMETRY, f"inliers cover {s.coverage:.1%} of the photo"),
         (
             s.displacement_m > options.max_displacement_m,
             Reason.IMPLAUSIBLE_DISPLACEMENT,

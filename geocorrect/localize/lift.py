@@ -1,9 +1,9 @@
 """Matches + depth → depth at each match, with its sigma; ambiguous places give nan instead of a guess.
 
-Sparse samples (LiDAR, triangulated tracks): the nearest sample within 2 px gives the depth, the match's own
-ray gives the direction, so the sample's pixel offset costs nothing. Where the samples around a match lie on
-two surfaces (occlusion, parallax between scanner and camera, object edges) the match is not lifted. Dense
-maps: bilinear in inverse depth, which is linear on planes; where it is not, there is an edge.
+Sparse samples (LiDAR, triangulated tracks): the nearest sample within 2 px gives the depth, the match's own ray gives
+the direction, so the sample's pixel offset costs nothing. Where the samples around a match lie on two surfaces
+(occlusion, parallax between scanner and camera, object edges) the match is not lifted. Dense maps: bilinear in inverse
+depth, which is linear on planes; where it is not, there is an edge.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from geocorrect.records import DepthMap
 Float = NDArray[np.float64]
 
 NEIGHBOURS = 6
-"""Sparse samples looked at around a match: two scan lines of a 64-beam scanner."""
+"""Sparse samples examined around a match: two scan lines of a 64-beam scanner."""
 
 
 def lift(pixels: NDArray[np.floating], depth: DepthMap, camera: Camera, options: LiftOptions) -> tuple[Float, Float]:
@@ -68,17 +68,10 @@ def _from_map(px: Float, depth: DepthMap, options: LiftOptions) -> tuple[Float, 
     inside = (px[:, 0] >= 0) & (px[:, 1] >= 0) & (px[:, 0] <= width - 1) & (px[:, 1] <= height - 1)
     base = np.clip(np.floor(px).astype(int), 0, [max(width - 2, 0), max(height - 2, 0)])
     part = px - base
-    corners = [(dy, dx) for dy in (0, 1) for dx in (0, 1)]
-    z_corner = np.stack(
-        [
-            depth.z_m[np.minimum(base[:, 1] + dy, height - 1), np.minimum(base[:, 0] + dx, width - 1)]
-            for dy, dx in corners
-        ],
-        axis=1,
-    ).astype(float)
-    weight = np.stack(
-        [(part[:, 1] if dy else 1 - part[:, 1]) * (part[:, 0] if dx else 1 - part[:, 0]) for dy, dx in corners], axis=1
-    )
+    down, across = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])  # the four pixels around
+    row, column = np.minimum(base[:, 1:] + down, height - 1), np.minimum(base[:, :1] + across, width - 1)
+    z_corner = depth.z_m[row, column].astype(float)
+    weight = np.where(down, part[:, 1:], 1 - part[:, 1:]) * np.where(across, part[:, :1], 1 - part[:, :1])
     good = np.isfinite(z_corner) & (z_corner > 0)
     used = good | (weight < 1e-9)
     low = np.where(good, z_corner, np.inf).min(axis=1)
@@ -102,23 +95,19 @@ def _on_edge(px: Float, z_m: NDArray[np.float32] | None, radius: int, max_bend: 
 
     def inverse(dx: int, dy: int) -> Float:
         z = z_m[np.clip(row + dy, 0, height - 1), np.clip(column + dx, 0, width - 1)].astype(float)
-        inverse_z: Float = np.divide(1.0, z, out=np.full_like(z, np.nan), where=z > 0)
-        return inverse_z
+        return np.asarray(np.divide(1.0, z, out=np.full_like(z, np.nan), where=z > 0))
 
     centre = inverse(0, 0)
     bends = [
         np.abs(inverse(radius * dx, radius * dy) + inverse(-radius * dx, -radius * dy) - 2 * centre) / centre
         for dx, dy in ((1, 0), (0, 1), (1, 1), (1, -1))
     ]
-    bent: NDArray[np.bool_] = np.nan_to_num(np.stack(bends), nan=0.0).max(axis=0) > max_bend
-    return bent
+    return np.asarray(np.nan_to_num(np.stack(bends), nan=0.0).max(axis=0) > max_bend)
 
 
 def _sigma_at(px: Float, depth: DepthMap) -> Float:
     sigma = np.asarray(depth.log_sigma, float)
     if sigma.ndim == 0:
         return np.full(len(px), float(sigma))
-    row = np.clip(np.rint(px[:, 1]).astype(int), 0, sigma.shape[0] - 1)
-    column = np.clip(np.rint(px[:, 0]).astype(int), 0, sigma.shape[1] - 1)
-    at: Float = sigma[row, column]
-    return at
+    column, row = np.clip(np.rint(px).astype(int), 0, [sigma.shape[1] - 1, sigma.shape[0] - 1]).T
+    return np.asarray(sigma[row, column])

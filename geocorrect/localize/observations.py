@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geocorrect.geometry.camera import Camera
-from geocorrect.geometry.pose import Pose
-from geocorrect.geometry.tangent import unit_rays as unit_rays
+from geocorrect.geometry.tangent import unit_rays
 from geocorrect.records import Anchor
 
 Float = NDArray[np.float64]
@@ -17,23 +16,26 @@ Float = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Observations:
-    """Verified matches of the query with one anchor.
-
-    query_px, anchor_px: (N, 2) pixels of the full images. query_rays, anchor_rays: (N, 3) unit rays in the two camera
-    frames. depth_m: (N,) z-depth in the anchor, nan = unknown; log_sigma: (N,) its standard deviation in log depth.
-    common_log_sigma: the part of the depth error shared by the whole anchor (unknown scale of a network).
-    n_matches counts what the matcher delivered, before verification.
-    """
+    """Verified matches of the query with one anchor."""
 
     anchor: Anchor
+    """The anchor."""
     query_px: Float
+    """(N, 2) pixels of the full query image."""
     anchor_px: Float
+    """(N, 2) pixels of the full anchor image."""
     query_rays: Float
+    """(N, 3) unit rays in the query's camera frame."""
     anchor_rays: Float
+    """(N, 3) unit rays in the anchor's camera frame."""
     depth_m: Float
+    """(N,) z-depth in the anchor, nan where unknown."""
     log_sigma: Float
+    """(N,) standard deviation of the log depth."""
     common_log_sigma: float = 0.0
+    """The part of the depth error that the whole anchor shares (unknown scale of a network)."""
     n_matches: int = 0
+    """What the matcher delivered, before verification."""
 
     def __len__(self) -> int:
         return len(self.query_px)
@@ -45,7 +47,7 @@ class Observations:
 
     @property
     def has_depth(self) -> NDArray[np.bool_]:
-        """(N,) bool: which matches have a known depth."""
+        """(N,) which matches have a known depth."""
         return np.isfinite(self.depth_m)
 
     @property
@@ -56,19 +58,10 @@ class Observations:
 
 
 def focal_px(camera: Camera) -> float:
-    """Pixels per radian at the image centre: one number that turns pixel tolerances into angles, for any
-    projection.
-    """
+    """Pixels per radian at the image centre, which turns pixel tolerances into angles for any projection."""
     centre = np.array([(camera.width - 1) / 2.0, (camera.height - 1) / 2.0])
     step_px = max(camera.width, camera.height) / 16.0
     step = np.array([step_px, 0.0])
-    ends = np.stack([centre - step, centre + step])
-    rays = camera.unproject(ends)
-    rays = rays / np.linalg.norm(rays, axis=1, keepdims=True)
-    angle = np.arctan2(np.linalg.norm(np.cross(rays[0], rays[1])), rays[0] @ rays[1])
+    first, second = unit_rays(camera, np.stack([centre - step, centre + step]))
+    angle = np.arctan2(np.linalg.norm(np.cross(first, second)), first @ second)
     return float(2.0 * step_px / angle)
-
-
-def shifted(pose: Pose, origin_m: Float) -> Pose:
-    """The pose with `origin_m` as the new origin: keeps the numbers small inside the solvers."""
-    return Pose(pose.rotation, pose.translation_m - origin_m, pose.covariance)

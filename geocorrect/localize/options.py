@@ -1,8 +1,8 @@
-"""Every number of the localize room, with its unit and where it comes from.
+"""Every number of the estimator and its gate, with its unit and where it comes from.
 
-Pixel tolerances are given for an image 512 px long (the size learned matchers work at) and grow with the square
-root of the image's length: a feature in a larger photo is located more coarsely in its own pixels (lens blur,
-demosaicing, compression), but not in proportion. KITTI (1242 px, SIFT) and the simulator (512 px) are both served.
+Pixel tolerances are for an image 512 px long (the size learned matchers work at) and grow with the square root of the
+image's length: a feature in a larger photo is located more coarsely in its own pixels (lens blur, demosaicing,
+compression), but not in proportion. This suits KITTI (1242 px, SIFT) and the simulator (512 px) alike.
 """
 
 from __future__ import annotations
@@ -40,8 +40,7 @@ class LiftOptions:
     """Matches to 3-D points."""
 
     sample_radius_px: float = 2.0
-    """A sparse depth sample further than this from the match belongs to another surface (KITTI, reference
-    association radius)."""
+    """A sparse depth sample further than this from the match belongs to another surface."""
     edge_radius_px: float = 3.0
     """Samples within this radius decide whether the match sits on a depth edge."""
     max_edge_ratio: float = 1.12
@@ -65,17 +64,19 @@ class PnpOptions:
     refine_loss_px: float = 1.0
     """Cauchy scale of the refinement: about the noise of a good match."""
     min_iterations: int = 200
+    """RANSAC draws, whatever the inliers; and at most."""
     max_iterations: int = 10_000
     min_points: int = 10
+    """Fewer points with depth, or fewer inliers, and there is no pose."""
 
 
 MIN_REPORTED_SIGMA_M = 3.0
-"""A report that is believed more than this would pull poses: the answer would be the prior in disguise."""
+"""A reported position that is believed more than this would pull poses: the answer would be the prior in disguise."""
 
 
 @dataclass(frozen=True)
 class PosePriorOptions:
-    """Weak knowledge about the photo's pose beside the matches, each by its sigma; None: it is not used.
+    """Weak knowledge about the photo's pose beside the matches, each by its sigma; None: not used.
 
     For phones in streets reported_m = 10, height_m = 1, roll_deg = 3 and pitch_deg = 8 are cautious.
     """
@@ -101,7 +102,7 @@ class PosePriorOptions:
 
 @dataclass(frozen=True)
 class JointOptions:
-    """Ray bundle adjustment (METHOD §3.2–3.3)."""
+    """Initialisation and ray bundle adjustment (`docs/method.md`)."""
 
     sigma_px: float = 1.3
     """Noise of a match in the anchor image at the start; re-estimated from the residuals within sigma_range."""
@@ -116,7 +117,7 @@ class JointOptions:
     """The same once more with all matches, from the adjusted hypothesis."""
     iterations_per_level: int = 2
     final_iterations: int = 4
-    """Iterations of the last level of all; what competes needs no more than the others (it moves by < 0.5 mm)."""
+    """Iterations of the very last level; hypotheses that compete need no more than the others (they move < 0.5 mm)."""
     converged_m: float = 2e-4
     """A step that moves the camera by less (metres plus radians) ends a level; results are good to centimetres."""
     min_anchor_support: float = 0.15
@@ -139,8 +140,7 @@ class JointOptions:
     focal_sigma: float = 0.03
     """Prior of the relative focal error where the camera does not state its own (crowd metadata)."""
     principal_px: float = 1.5
-    """Prior of the principal point of a camera that no target has calibrated: the image centre is a guess (OpenSfM does
-    not estimate it)."""
+    """Prior of the principal point of a camera not calibrated with a target: a guess (OpenSfM does not estimate it)."""
     calibrated_focal_sigma: float = 1e-3
     """Relative focal error up to which a camera counts as calibrated with a target (KITTI 0.03 %, VBR 0.1 %); its
     principal point is then known to as many pixels as its focal length."""
@@ -154,28 +154,31 @@ class JointOptions:
 
 @dataclass(frozen=True)
 class CovarianceOptions:
-    """Noise model of METHOD §3.4: white pixel noise plus smooth fields that are considered, not estimated."""
+    """Errors that are smooth over an image, as standard deviations at 512 px (`docs/method.md`)."""
 
     white_px: float = 0.8
+    """White part of a match's error; the joint estimator finds it from the residuals."""
     query_field_px: float = 0.6
+    """Smooth shift of the query's pixels, the same for all anchors."""
     principal_point_px: float = 1.5
+    """Its constant part; the joint estimator has `JointOptions.principal_px`."""
     anchor_field_px: float = 0.9
+    """Smooth shift of one anchor's pixels."""
     depth_field_share: float = 0.8
     """Part of a point's depth sigma that is smooth over the image."""
     depth_shared: float = 0.7
-    """Part of the smooth depth error that neighbouring anchors have in common (METHOD §1)."""
+    """Part of the smooth depth error's variance that neighbouring anchors have in common."""
     anchor_position_m: float = 0.02
     anchor_rotation_deg: float = 0.05
-    """Local trajectory noise between anchors, used where an anchor's pose carries no covariance."""
+    """Local trajectory noise between anchors; the joint estimator has its own in `JointOptions`."""
 
 
 @dataclass(frozen=True)
 class GateOptions:
-    """Accept, review or reject. The reported position may be tens of metres off: only a generous gate on
-    it.
-    """
+    """Accept, review or reject. The reported position may be tens of metres off: its limit is generous."""
 
     min_inliers: int = 30
+    """Over all anchors."""
     min_coverage: float = 0.06
     """Share of the cells of a 16×12 grid over the photo that hold an inlier."""
     min_lone_coverage: float = MIN_LONE_COVERAGE
@@ -183,9 +186,7 @@ class GateOptions:
     min_inlier_share: float = 0.15
     """Inliers among the lifted matches of the anchors in use."""
     max_displacement_m: float = 60.0
-    """Consumer GNSS in streets: p90 7 m, urban canyon outliers 25 m; beyond this the match is with another
-    place.
-    """
+    """Consumer GNSS in streets: p90 7 m, urban canyon outliers 25 m; beyond this the match is with another place."""
     reported_sigma_m: float = 8.0
     """Bias model of the reported position, per axis: what a distance from it is measured in (`reported_sigmas`)."""
     max_scale_sigmas: float = MAX_SCALE_SIGMAS
@@ -209,7 +210,7 @@ class GateOptions:
 
 @dataclass(frozen=True)
 class LocalizeOptions:
-    """Everything `correct_image` can be told."""
+    """Everything that `correct_image` can be configured with."""
 
     verify: VerifyOptions = field(default_factory=VerifyOptions)
     lift: LiftOptions = field(default_factory=LiftOptions)

@@ -1,13 +1,13 @@
 """Robust camera poses from correspondences: the only file that knows PoseLib and OpenCV's PnP.
 
-Everything here works on rays of the query in normalised coordinates (x/z, y/z), so lens distortion is
-already gone, and on world points shifted to a local origin by the caller: OpenCV computes in float32 inside,
-and UTM magnitudes would cost decimetres to metres. Poses leave as `world_from_cam`.
+Input are rays of the query, free of lens distortion, and world points that the caller has shifted to a local origin:
+OpenCV computes in float32 inside, and UTM magnitudes would cost decimetres to metres. Poses are `world_from_cam`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,10 +28,12 @@ MIN_FORWARD = 0.05
 
 @dataclass(frozen=True, eq=False)
 class RobustPose:
-    """A pose and which correspondences agree with it: inliers (N,) bool."""
+    """A pose and its support."""
 
     world_from_cam: Pose
+    """In the shifted world."""
     inliers: Bool
+    """(N,) which correspondences agree with it."""
 
 
 def normalised(rays: Float) -> Float:
@@ -45,9 +47,15 @@ def normalised(rays: Float) -> Float:
 def absolute_pose(
     query_rays: Float, points_m: Float, focal_px: float, tolerance_px: float, options: PnpOptions, seed: int
 ) -> RobustPose | None:
-    """LO-RANSAC (P3P) and Cauchy refinement over all points [PoseLib]; None when no finite pose was found.
+    """LO-RANSAC (P3P) and Cauchy refinement over all points, by PoseLib; None when no finite pose was found.
 
-    query_rays: (N, 3), points_m: (N, 3) near the origin. focal_px turns the tolerance into an angle.
+    Args:
+        query_rays: (N, 3) rays in the query's camera frame, nan where there is none.
+        points_m: (N, 3) world points near the origin, nan where unknown.
+        focal_px: turns the tolerance into an angle.
+        tolerance_px: largest reprojection error of an inlier.
+        options: iterations, smallest number of points, scale of the refinement's loss.
+        seed: of the RANSAC.
     """
     usable = np.isfinite(query_rays).all(axis=1) & np.isfinite(points_m).all(axis=1)
     everywhere = looks_everywhere(query_rays[usable])
@@ -55,22 +63,18 @@ def absolute_pose(
         usable &= np.isfinite(normalised(query_rays)).all(axis=1)
     if usable.sum() < max(4, options.min_points):
         return None
-    camera = {"model": "SIMPLE_PINHOLE", "width": 1, "height": 1, "params": [focal_px, 0.0, 0.0]}
-    ransac = {
-        "max_reproj_error": tolerance_px,
-        "min_iterations": options.min_iterations,
-        "max_iterations": options.max_iterations,
-        "seed": seed,
-    }
+    iterations = {"min_iterations": options.min_iterations, "max_iterations": options.max_iterations}
+    ransac = {"max_reproj_error": tolerance_px, "seed": seed} | iterations
     loss = {"loss_type": "CAUCHY", "loss_scale": options.refine_loss_px * tolerance_px / options.max_reprojection_px}
     if everywhere:
         found, report = _rig_pose(query_rays[usable], points_m[usable], focal_px, ransac, loss)
     else:
         plane = normalised(query_rays[usable]) * focal_px
-        found, report = poselib.estimate_absolute_pose(plane, points_m[usable], camera, ransac, loss)
-    pose = _world_from_cam(found)
-    if pose is None or report["num_inliers"] < options.min_points:
+        found, report = poselib.estimate_absolute_pose(plane, points_m[usable], _pinhole(focal_px), ransac, loss)
+    cam_from_world = _pose_of(found)
+    if cam_from_world is None or report["num_inliers"] < options.min_points:
         return None
+    pose = cam_from_world.inverse()
     inliers = reprojection_px(pose, query_rays, points_m, focal_px) < tolerance_px
     # A refinement that diverged has lost the inliers that RANSAC had: such a pose is never kept.
     return RobustPose(pose, inliers) if inliers.sum() >= max(options.min_points, report["num_inliers"] // 2) else None
@@ -84,30 +88,24 @@ def looks_everywhere(rays: Float) -> bool:
 def _rig_pose(
     rays: Float, points_m: Float, focal_px: float, ransac: dict[str, float], loss: dict[str, object]
 ) -> tuple[poselib.CameraPose, dict[str, int]]:
-    """The same for rays in every direction: generalised pose of a rig of cube faces [PoseLib]."""
+    """The same for rays in every direction: generalised pose of a rig of cube faces, by PoseLib."""
     faces = Faces.of(rays)
-    used = np.unique(faces.index)
     plane = normalised(faces.in_face) * focal_px
-    extrinsics = []
-    for face in used:
-        extrinsic = poselib.CameraPose()
-        extrinsic.R = CUBE[int(face)].as_matrix()
-        extrinsics.append(extrinsic)
-    camera = {"model": "SIMPLE_PINHOLE", "width": 1, "height": 1, "params": [focal_px, 0.0, 0.0]}
-    found, report = poselib.estimate_generalized_absolute_pose(
-        [plane[faces.index == face] for face in used],
-        [points_m[faces.index == face] for face in used],
-        extrinsics,
-        [camera] * len(used),
-        ransac,
-        loss,
-    )
+    planes, points, extrinsics = [], [], []
+    for face in np.unique(faces.index):
+        planes.append(plane[faces.index == face])
+        points.append(points_m[faces.index == face])
+        extrinsics.append(poselib.CameraPose())
+        extrinsics[-1].R = CUBE[int(face)].as_matrix()
+    cameras = [_pinhole(focal_px)] * len(planes)
+    found, report = poselib.estimate_generalized_absolute_pose(planes, points, extrinsics, cameras, ransac, loss)
     return found, report
 
 
 def reprojection_px(world_from_cam: Pose, query_rays: Float, points_m: Float, focal_px: float) -> Float:
-    """(N,) distance on the plane z = 1 (of the ray's cube face, for rays in every direction) times focal_px; inf
-    behind the camera or where a point is unknown.
+    """(N,) distance on the plane z = 1 (of the ray's cube face, for rays in every direction) times focal_px.
+
+    inf behind the camera and where a point is unknown.
     """
     in_cam = world_from_cam.inverse().apply(points_m)
     if looks_everywhere(query_rays[np.isfinite(query_rays).all(axis=1)]):
@@ -125,8 +123,17 @@ def reprojection_px(world_from_cam: Pose, query_rays: Float, points_m: Float, fo
 def relative_pose(
     query_rays: Float, anchor_rays: Float, focal_px: float, tolerance_px: float, iterations: int, seed: int
 ) -> tuple[Pose, Bool] | None:
-    """(query_from_anchor with unit translation, inliers) from rays alone (5-point LO-RANSAC); None if there
-    is none.
+    """(query_from_anchor with unit translation, inliers (N,)) from rays alone, by PoseLib's 5-point LO-RANSAC.
+
+    None when there is none.
+
+    Args:
+        query_rays: (N, 3) rays in the query's camera frame, nan where there is none.
+        anchor_rays: (N, 3) the same in the anchor's; only those that look forward are used.
+        focal_px: turns the tolerance into an angle.
+        tolerance_px: largest Sampson error of an inlier.
+        iterations: at most so many draws.
+        seed: of the RANSAC.
     """
     ahead = ahead_from_cam(query_rays) if looks_everywhere(query_rays) else Rotation.identity()
     query = normalised(query_rays @ ahead.as_matrix().T) * focal_px
@@ -134,23 +141,21 @@ def relative_pose(
     usable = np.isfinite(query).all(axis=1) & np.isfinite(anchor).all(axis=1)
     if usable.sum() < 6:
         return None
-    camera = {"model": "SIMPLE_PINHOLE", "width": 1, "height": 1, "params": [focal_px, 0.0, 0.0]}
+    camera = _pinhole(focal_px)
     ransac = {"max_epipolar_error": tolerance_px, "max_iterations": iterations, "min_iterations": 100, "seed": seed}
     found, report = poselib.estimate_relative_pose(anchor[usable], query[usable], camera, camera, ransac, {})
-    matrix = np.asarray(found.Rt, float)
-    if not np.isfinite(matrix).all() or report["num_inliers"] < 6:
+    turned_from_anchor = _pose_of(found)
+    if turned_from_anchor is None or report["num_inliers"] < 6:
         return None
     inliers = np.zeros(len(query), bool)
     inliers[usable] = np.asarray(report["inliers"], bool)
-    return Pose(ahead.inv(), np.zeros(3)) @ Pose(Rotation.from_matrix(matrix[:, :3]), matrix[:, 3]), inliers
+    return Pose(ahead.inv(), np.zeros(3)) @ turned_from_anchor, inliers
 
 
 def opencv_pose(
     query_rays: Float, points_m: Float, focal_px: float, tolerance_px: float, seed: int
 ) -> RobustPose | None:
-    """The thesis' estimator: `solvePnPRansac` (SQPnP, 10,000 iterations, 0.9999); the named baseline of the
-    benchmarks.
-    """
+    """A named baseline: OpenCV's `solvePnPRansac` (SQPnP, 10,000 iterations, 0.9999); arguments as `absolute_pose`."""
     plane = normalised(query_rays) * focal_px
     usable = np.isfinite(plane).all(axis=1) & np.isfinite(points_m).all(axis=1)
     if usable.sum() < 6:
@@ -176,9 +181,12 @@ def opencv_pose(
     return RobustPose(pose, reprojection_px(pose, query_rays, points_m, focal_px) < tolerance_px)
 
 
-def _world_from_cam(found: poselib.CameraPose) -> Pose | None:
-    """PoseLib's cam_from_world inverted; None unless finite."""
+def _pinhole(focal_px: float) -> dict[str, Any]:
+    """PoseLib's camera for coordinates on the plane z = 1 times focal_px."""
+    return {"model": "SIMPLE_PINHOLE", "width": 1, "height": 1, "params": [focal_px, 0.0, 0.0]}
+
+
+def _pose_of(found: poselib.CameraPose) -> Pose | None:
+    """PoseLib's transform (cam_from_world, second_from_first); None unless finite."""
     matrix = np.asarray(found.Rt, float)
-    if not np.isfinite(matrix).all():
-        return None
-    return Pose(Rotation.from_matrix(matrix[:, :3]), matrix[:, 3]).inverse()
+    return Pose(Rotation.from_matrix(matrix[:, :3]), matrix[:, 3]) if np.isfinite(matrix).all() else None

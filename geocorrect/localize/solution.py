@@ -1,4 +1,4 @@
-"""What an estimator hands to the gate."""
+"""What an estimator returns and the gate judges."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ Float = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class AnchorFit:
-    """How one anchor fares under the solution.
-
-    inliers: (N,) bool over the anchor's observations; residual_px: (N,), nan where there is none;
-    single_shift_m: distance between the pose from this anchor alone and the solution, nan when it has none;
-    weight: 0…1, 0 = switched off.
-    """
+    """How one anchor fares under the solution."""
 
     inliers: NDArray[np.bool_]
+    """(N,) which of the anchor's observations support it."""
     residual_px: Float
+    """(N,) in pixels of the anchor, nan where there is none."""
     single_shift_m: float = NAN
+    """Distance of the pose from this anchor alone; nan when there is none."""
     weight: float = 1.0
+    """0…1, 0 = switched off as a whole."""
 
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """A pose with covariance (6×6, anchors' georeference included) and the evidence for it, anchor by anchor.
-
-    alternative_share: support of the best pose that lies far from this one, relative to this one's; 0 when
-    there is none. scale_ratio: scale from depth over scale from anchor baselines, nan when only one of them
-    is known; scale_sigmas: how far the two are apart in sigmas of their difference. leave_one_out_m: largest
-    horizontal shift of the pose when one anchor is left out, nan with fewer than two. focal_ratio: estimated over
-    given focal length, nan when it was held fixed. query_camera: the photo's camera as estimated, None when it was
-    taken as given.
-    """
+    """A pose and the evidence for it."""
 
     world_from_cam: Pose
+    """With 6×6 covariance, the anchors' georeference included."""
     fits: tuple[AnchorFit, ...]
+    """Anchor by anchor, in the order of the observations."""
     alternative_share: float
+    """Support of the best pose that lies far from this one, relative to this one's; 0 when there is none."""
     scale_source: ScaleSource
+    """Which signal fixed the scale."""
     scale_ratio: float = NAN
+    """Scale from depth over scale from the anchors' baselines; nan when only one of them is known."""
     scale_sigmas: float = NAN
+    """How far the two are apart, in sigmas of their difference."""
     leave_one_out_m: float = NAN
+    """Largest horizontal shift of the pose when one anchor is left out; nan with fewer than two."""
     focal_ratio: float = NAN
+    """Estimated over given focal length; nan when it was fixed."""
     query_camera: Camera | None = None
+    """The photo's camera as estimated; None when it was taken as given."""
 
     @property
     def n_inliers(self) -> int:
@@ -58,9 +58,7 @@ class Solution:
 
     @property
     def anchor_spread_m(self) -> float:
-        """Median distance of the single-anchor poses from this one, weighted by their inliers; nan with
-        fewer than two.
-        """
+        """Median distance of the single-anchor poses, weighted by their inliers; nan with fewer than two."""
         shifts = np.array([fit.single_shift_m for fit in self.fits])
         counts = np.array([float(fit.inliers.sum()) for fit in self.fits])
         known = np.isfinite(shifts) & (counts > 0)

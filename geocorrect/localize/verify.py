@@ -1,7 +1,7 @@
-"""Epipolar verification: which matches of a pair can come from two views of a still scene.
+"""Epipolar verification: which matches of a pair can come from two views of a static scene.
 
-Calibrated and on rays, so distortion and different focal lengths play no part. Moving vehicles and mismatches go;
-what stays is what depth and pose may be judged by.
+Calibrated and on rays, so that distortion and different focal lengths play no part. It removes moving vehicles and
+mismatches; depth and pose are judged by the rest.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geocorrect.geometry.camera import Camera
+from geocorrect.geometry.tangent import unit_rays
 from geocorrect.localize import pnp
-from geocorrect.localize.observations import focal_px, unit_rays
+from geocorrect.localize.observations import focal_px
 from geocorrect.localize.options import VerifyOptions, pixel_scale
 from geocorrect.records import Matches
 
@@ -22,23 +23,33 @@ Bool = NDArray[np.bool_]
 def verify(matches: Matches, query: Camera, anchor: Camera, options: VerifyOptions, seed: int) -> Bool:
     """(N,) mask of the matches consistent with one relative pose (5-point RANSAC); all False where too few.
 
-    query, anchor: the cameras that describe the two images' pixels.
+    Args:
+        matches: of the pair.
+        query: describes the pixels of the query.
+        anchor: describes the pixels of the anchor.
+        options: tolerances, for an image 512 px long.
+        seed: of the RANSAC.
     """
-    rejected = np.zeros(len(matches), bool)
+    none = np.zeros(len(matches), bool)
     if len(matches) < options.min_matches:
-        return rejected
+        return none
     query_rays, anchor_rays = unit_rays(query, matches.query_px), unit_rays(anchor, matches.anchor_px)
     # One common focal keeps the two images' pixels comparable; the coarser camera sets the tolerance.
     focal = min(focal_px(query) / pixel_scale(query), focal_px(anchor) / pixel_scale(anchor))
     found = pnp.relative_pose(query_rays, anchor_rays, focal, options.max_epipolar_px, options.max_iterations, seed)
-    return rejected if found is None else found[1]
+    return none if found is None else found[1]
 
 
 def sampson_rad(query_rays: Float, anchor_rays: Float, query_from_anchor_rotation: Float, direction: Float) -> Float:
     """(N,) first-order angular distance of ray pairs to the epipolar constraint, radians.
 
-    query_from_anchor_rotation: (3, 3); direction: (3,) of the anchor's centre in the query frame, any length > 0.
-    [Sampson error on the sphere: eᵀ = q·(t × R a), gradients taken in the tangent planes of both rays]
+    Sampson error on the sphere: e = q·(t × R a), gradients taken in the tangent planes of both rays.
+
+    Args:
+        query_rays: (N, 3) unit rays q.
+        anchor_rays: (N, 3) unit rays a.
+        query_from_anchor_rotation: (3, 3) R.
+        direction: (3,) t, of the anchor's centre in the query frame, of any length above 0.
     """
     t = direction / np.linalg.norm(direction)
     turned = anchor_rays @ query_from_anchor_rotation.T

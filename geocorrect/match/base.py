@@ -10,21 +10,21 @@ from geocorrect.records import ImageArray, Matches
 
 @runtime_checkable
 class Matcher(Protocol):
-    """Finds pixel correspondences.
-
-    `fingerprint` names the back-end, its parameters and its weights: it is part of the run key, and with the
-    sha256 of the pixels it is the key of any per-image feature cache.
-    """
+    """Finds pixel correspondences."""
 
     @property
     def fingerprint(self) -> str:
-        """Back-end, parameters and weights in one line, e.g. `sift/8000/0.8`."""
+        """Back-end, parameters and weights in one line, e.g. `sift/8000/0.8`; part of the run key."""
         ...
 
     def match(self, query: ImageArray, anchors: Sequence[ImageArray]) -> list[Matches]:
         """Match one query with each anchor.
 
-        query, anchors: (H, W, 3) RGB uint8, in the raw orientation that the cameras describe.
-        Returns one `Matches` per anchor, in order, in pixels of the full images; empty where nothing matched.
+        Args:
+            query: (H, W, 3) RGB uint8, in the raw orientation that its camera describes.
+            anchors: The same of each anchor.
+
+        Returns:
+            One `Matches` per anchor, in order, in pixels of the full images; empty where nothing matched.
         """
         ...

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from geocorrect.match.network_pixels import NetworkMatches, to_photos
-from geocorrect.networks.deferred import deferred
+from geocorrect.match.network_pixels import to_photos
 from geocorrect.networks.eloftr import published_eloftr_class
-from geocorrect.networks.runtime import Runtime, require_libraries
-from geocorrect.networks.weights import Checkpoint, locate
+from geocorrect.networks.pretrained import deferred_pretrained
+from geocorrect.networks.runtime import Runtime
+from geocorrect.networks.weights import Checkpoint
 from geocorrect.records import ImageArray, Matches
 
 if TYPE_CHECKING:
@@ -22,20 +22,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EloftrOptions:
-    """long_side_px: size of both images in the network, which was trained at 832. min_score: of the coarse match."""
+    """EfficientLoFTR (Wang et al. 2024)."""
 
     runtime: Runtime = field(default_factory=Runtime)
     long_side_px: int = 832
+    """Size of both images in the network, which was trained at 832."""
     min_score: float = 0.2
+    """Of the coarse match."""
 
 
 @dataclass(frozen=True)
 class LightGlueOptions:
-    """long_side_px: size of the images for the detector. min_score: LightGlue's matching score, its own default."""
+    """LightGlue (Lindenberger et al. 2023)."""
 
     runtime: Runtime = field(default_factory=Runtime)
     long_side_px: int = 1024
+    """Size of the images for the detector."""
     min_score: float = 0.1
+    """LightGlue's matching score, its own default."""
 
 
 Selector = Callable[[Any], tuple["Tensor", "Tensor", "Tensor"]]
@@ -46,16 +50,10 @@ class PairMatcher:
     """Matcher around a transformers model that takes both images of a pair at one size."""
 
     def __init__(self, model: Any, weights: Checkpoint, settings: EloftrOptions | LightGlueOptions) -> None:
-        self.model = model
-        self.settings = settings
-        self._identity = weights.identity
+        self.model, self.settings = model, settings
         self._select: Selector = select_eloftr if isinstance(settings, EloftrOptions) else select_lightglue
-
-    @property
-    def fingerprint(self) -> str:
-        """Weights, precision, size and threshold."""
-        precision, size = self.settings.runtime.precision, self.settings.long_side_px
-        return f"{self._identity}/{precision}/{size}/{self.settings.min_score}"
+        precision, size = settings.runtime.precision, settings.long_side_px
+        self.fingerprint = f"{weights.identity}/{precision}/{size}/{settings.min_score}"
 
     def match(self, query: ImageArray, anchors: Sequence[ImageArray]) -> list[Matches]:
         """See `match.base.Matcher`."""
@@ -74,8 +72,8 @@ class PairMatcher:
             output = self.model(pixel_values=pair[None].to(self.model.device, self.model.dtype))
         query_at, anchor_at, score = (part.double().cpu().numpy() for part in self._select(output))
         keep = score >= self.settings.min_score
-        found = NetworkMatches(query_at[keep] * size, anchor_at[keep] * size, score[keep])
-        return to_photos(found, (query, anchor), (size, size))
+        network_px = query_at[keep] * size, anchor_at[keep] * size
+        return to_photos(network_px, score[keep], (query, anchor), (size, size))
 
 
 def select_eloftr(output: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -86,7 +84,7 @@ def select_eloftr(output: Any) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def select_lightglue(output: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """`matches[0]` holds for each keypoint of the query the index of its partner, −1 for none; padding is masked."""
+    """`matches[0]` gives for each keypoint of the query the index of its partner, −1 for none; padding is masked."""
     keypoints, matches, mask = output.keypoints[0], output.matches[0, 0], output.mask[0] > 0
     matched = mask[0] & (matches > -1) & (matches < int(mask[1].sum()))
     return keypoints[0][matched], keypoints[1][matches[matched].long()], output.matching_scores[0, 0][matched]
@@ -94,30 +92,13 @@ def select_lightglue(output: Any) -> tuple[Tensor, Tensor, Tensor]:
 
 def build_eloftr(options: EloftrOptions) -> PairMatcher:
     """EfficientLoFTR; ModelError when libraries or weights are missing."""
-    return _build("eloftr", published_eloftr_class, options, coarse_matching_threshold=options.min_score)
+    threshold, runtime = options.min_score, options.runtime
+    model, weights = deferred_pretrained("eloftr", published_eloftr_class, runtime, coarse_matching_threshold=threshold)
+    return PairMatcher(model, weights, options)
 
 
 def build_lightglue_superpoint(options: LightGlueOptions) -> PairMatcher:
-    """LightGlue on SuperPoint, whose licence is non-commercial; ModelError as above."""
-
-    def lightglue_class() -> Any:
-        from transformers import LightGlueForKeypointMatching
-
-        return LightGlueForKeypointMatching
-
-    return _build("lightglue_superpoint", lightglue_class, options, filter_threshold=options.min_score)
-
-
-def _build(
-    name: str, model_class: Callable[[], Any], options: EloftrOptions | LightGlueOptions, **settings: float
-) -> PairMatcher:
-    """The matcher around weights that are there; they are loaded with the first pair."""
-    require_libraries("transformers")
-    weights = locate(name, options.runtime.access)
-
-    def load() -> Any:
-        from geocorrect.networks.pretrained import load_pretrained
-
-        return load_pretrained(model_class(), weights.folder, options.runtime, **settings)
-
-    return PairMatcher(deferred(load), weights, options)
+    """LightGlue on SuperPoint (DeTone et al. 2018), whose licence is non-commercial; ModelError as above."""
+    name, model_class = "lightglue_superpoint", "LightGlueForKeypointMatching"
+    model, weights = deferred_pretrained(name, model_class, options.runtime, filter_threshold=options.min_score)
+    return PairMatcher(model, weights, options)

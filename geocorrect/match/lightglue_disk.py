@@ -1,4 +1,4 @@
-"""LightGlue on DISK features through kornia, with the authors' weights: all Apache-2.0.
+"""LightGlue (Lindenberger et al. 2023) on DISK features (Tyszkiewicz et al. 2020) through kornia: all Apache-2.0.
 
 transformers has no DISK of its own; its hub entry would run code fetched from the hub, which we do not do. Features of
 each photo are computed once and cached. Torch and weights are touched by the first match only.
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geocorrect.errors import ModelError
-from geocorrect.match.network_pixels import NetworkMatches, to_photos
+from geocorrect.match.network_pixels import to_photos
 from geocorrect.networks.deferred import deferred
 from geocorrect.networks.runtime import Runtime, open_store, require_libraries, torch_device
 from geocorrect.networks.weights import Checkpoint, locate
@@ -32,28 +32,25 @@ MULTIPLE_PX = 16
 
 @dataclass(frozen=True)
 class DiskLightGlueOptions:
-    """long_side_px: size of the images for the detector. min_score: LightGlue's matching score, its own default."""
+    """Sizes and threshold."""
 
     runtime: Runtime = field(default_factory=Runtime)
     long_side_px: int = 1024
+    """Size of the images for the detector."""
     min_score: float = 0.1
+    """LightGlue's matching score, its own default."""
 
 
 class DiskLightGlue:
     """Matcher of DISK keypoints with LightGlue."""
 
     def __init__(self, disk: Any, lightglue: Any, identity: str, options: DiskLightGlueOptions) -> None:
-        self.disk, self.lightglue, self.options = disk, lightglue, options
-        self._identity = identity
+        self.disk, self.lightglue, self.options, self._identity = disk, lightglue, options, identity
+        self.fingerprint = f"{identity}/{options.long_side_px}/{MAX_KEYPOINTS}/{options.min_score}"
 
     @cached_property
     def _store(self) -> TensorStore:
         return open_store(self.options.runtime)
-
-    @property
-    def fingerprint(self) -> str:
-        """Weights, size, number of keypoints and threshold."""
-        return f"{self._identity}/{self.options.long_side_px}/{MAX_KEYPOINTS}/{self.options.min_score}"
 
     def match(self, query: ImageArray, anchors: Sequence[ImageArray]) -> list[Matches]:
         """See `match.base.Matcher`."""
@@ -77,13 +74,10 @@ class DiskLightGlue:
             output = self.lightglue({"image0": sides[0], "image1": sides[1]})
         pairs, score = output["matches"][0].cpu(), output["scores"][0].double().cpu()
         keep = score >= self.options.min_score
-        pairs, score = pairs[keep], score[keep]
-        found = NetworkMatches(
-            query["keypoints"].cpu().double()[pairs[:, 0]].numpy(),
-            anchor["keypoints"].cpu().double()[pairs[:, 1]].numpy(),
-            score.numpy(),
+        at_query, at_anchor = (
+            side["keypoints"].cpu().double()[pairs[keep, index]].numpy() for index, side in enumerate((query, anchor))
         )
-        return to_photos(found, photos, (_size(query), _size(anchor)))
+        return to_photos((at_query, at_anchor), score[keep].numpy(), photos, (_size(query), _size(anchor)))
 
     def _features(self, photo: ImageArray) -> Mapping[str, Tensor]:
         """Keypoints (N, 2) float32 and descriptors (N, 128) in the network image, and its size (width, height)."""

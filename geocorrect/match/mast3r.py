@@ -17,26 +17,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Mast3rOptions:
-    """long_side_px: size of the network's input (trained at 512). checkpoint: a weights file of your own."""
+    """How the network runs, and how its descriptors become matches."""
 
     runtime: Runtime = field(default_factory=Runtime)
     rules: MatchingRules = field(default_factory=MatchingRules)
     long_side_px: int = 512
+    """Size of the network's input; it was trained at 512."""
     checkpoint: Path | None = None
+    """A weights file of your own."""
 
 
 class Mast3rMatcher:
     """Each photo is encoded once and its tokens are cached; the anchors are decoded against the query in batches."""
 
     def __init__(self, engine: Mast3rEngine, rules: MatchingRules) -> None:
-        self.engine = engine
-        self.rules = rules
-
-    @property
-    def fingerprint(self) -> str:
-        """Weights, precision, size and rules."""
-        rules = ",".join(f"{name}={value}" for name, value in sorted(vars(self.rules).items()) if name != "batch")
-        return f"{self.engine.fingerprint}/{rules}"
+        self.engine, self.rules = engine, rules
+        named = ",".join(f"{name}={value}" for name, value in sorted(vars(rules).items()) if name != "batch")
+        self.fingerprint = f"{engine.fingerprint}/{named}"
 
     def match(self, query: ImageArray, anchors: Sequence[ImageArray]) -> list[Matches]:
         """See `match.base.Matcher`. The score is the smaller descriptor confidence of the two pixels."""

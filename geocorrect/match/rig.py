@@ -19,7 +19,11 @@ from geocorrect.records import ImageArray, Matches
 def match_photo(matcher: Matcher, pixels: ImageArray, camera: Camera, anchors: Sequence[ImageArray]) -> list[Matches]:
     """Matches of a photo with each anchor, in pixels of the full photo, whatever its camera.
 
-    pixels: (H, W, 3) RGB uint8. See `match.base.Matcher.match`; a spherical photo is cut into faces first.
+    Args:
+        matcher: Matches perspective pictures.
+        pixels: (H, W, 3) RGB uint8; a spherical photo is cut into faces first.
+        camera: Of the photo.
+        anchors: (H, W, 3) RGB uint8 each.
     """
     if camera.projection is not Projection.SPHERICAL:
         return matcher.match(pixels, anchors)
@@ -30,15 +34,6 @@ def match_photo(matcher: Matcher, pixels: ImageArray, camera: Camera, anchors: S
             rays = face.unproject(np.asarray(matches.query_px, float)) @ face_from_cam.as_matrix()
             panorama_px, _ = camera.project(rays)
             collected.append(Matches(panorama_px.astype(np.float32), matches.anchor_px, matches.score))
-    return [_best_per_anchor_pixel(parts) for parts in found]
-
-
-def _best_per_anchor_pixel(parts: Sequence[Matches]) -> Matches:
-    """Faces overlap and are matched apart: of the matches that claim one anchor pixel the best is kept."""
-    anchor_px = np.concatenate([part.anchor_px for part in parts])
-    score = np.concatenate([part.score for part in parts])
-    query_px = np.concatenate([part.query_px for part in parts])
-    best_first = np.argsort(-score, kind="stable")
-    _, first = np.unique(anchor_px[best_first], axis=0, return_index=True)
-    keep = np.sort(best_first[first])
-    return Matches(query_px[keep], anchor_px[keep], score[keep])
+    # Faces overlap and are matched apart: of the matches that claim one anchor pixel the best is kept.
+    joined = [Matches.joined(parts) for parts in found]
+    return [matches.best_of_each(matches.anchor_px) for matches in joined]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,21 +10,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from geocorrect.io.bounded_cache import BoundedCache
 from geocorrect.records import ImageArray, Matches
 
 
 @dataclass(frozen=True)
 class SiftOptions:
-    """Parameters of the detector and of the matching.
-
-    max_features and contrast_threshold: 8000 and 0.01, measured on KITTI raw. ratio: Lowe's test, best over
-    second best distance. cached_images: features of that many images stay in memory (about 4 MB each).
-    """
+    """Parameters of the detector and of the matching."""
 
     max_features: int = 8000
+    """Measured on KITTI raw, as is the threshold."""
     contrast_threshold: float = 0.01
     ratio: float = 0.8
+    """Lowe's test: best over second best distance."""
     cached_images: int = 64
+    """Features of that many images stay in memory (about 4 MB each)."""
 
     def __post_init__(self) -> None:
         if self.max_features < 1 or not 0 < self.ratio <= 1 or self.contrast_threshold < 0 or self.cached_images < 1:
@@ -36,27 +35,22 @@ class SiftOptions:
 
 @dataclass(frozen=True, eq=False)
 class SiftFeatures:
-    """Keypoints (N, 2) float32 px and unit RootSIFT descriptors (N, 128) float32."""
+    """Features of one image."""
 
     keypoints_px: NDArray[np.float32]
+    """(N, 2)."""
     descriptors: NDArray[np.float32]
+    """(N, 128) unit RootSIFT vectors."""
 
 
 class SiftMatcher:
     """Mutual nearest neighbours in RootSIFT space that pass the ratio test in both directions."""
 
     def __init__(self, options: SiftOptions | None = None) -> None:
-        self.options = options or SiftOptions()
-        self._detector = cv2.SIFT.create(
-            nfeatures=self.options.max_features, contrastThreshold=self.options.contrast_threshold
-        )
-        self._features: OrderedDict[bytes, SiftFeatures] = OrderedDict()
-
-    @property
-    def fingerprint(self) -> str:
-        """Back-end and parameters in one line."""
-        o = self.options
-        return f"sift/opencv-{cv2.__version__}/{o.max_features}/{o.contrast_threshold:g}/{o.ratio:g}"
+        self.options = o = options or SiftOptions()
+        self.fingerprint = f"sift/opencv-{cv2.__version__}/{o.max_features}/{o.contrast_threshold:g}/{o.ratio:g}"
+        self._detector = cv2.SIFT.create(nfeatures=o.max_features, contrastThreshold=o.contrast_threshold)
+        self._features: BoundedCache[bytes, SiftFeatures] = BoundedCache(o.cached_images)
 
     def match(self, query: ImageArray, anchors: Sequence[ImageArray]) -> list[Matches]:
         """See `match.base.Matcher.match`; score is 1 − distance ratio."""
@@ -66,14 +60,7 @@ class SiftMatcher:
     def features(self, image: ImageArray) -> SiftFeatures:
         """Features of an (H, W, 3) RGB image, from memory when its content was seen lately."""
         key = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
-        if key in self._features:
-            self._features.move_to_end(key)
-            return self._features[key]
-        features = self._detect(image)
-        self._features[key] = features
-        if len(self._features) > self.options.cached_images:
-            self._features.popitem(last=False)
-        return features
+        return self._features.get_or_make(key, lambda: self._detect(image))
 
     def _detect(self, image: ImageArray) -> SiftFeatures:
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
@@ -97,17 +84,13 @@ class SiftMatcher:
         rows = np.arange(len(forward))
         ratio = np.maximum(forward_ratio, backward_ratio[forward])
         keep = (backward[forward] == rows) & (ratio < self.options.ratio)
-        found = Matches(
-            query.keypoints_px[rows[keep]],
-            anchor.keypoints_px[forward[keep]],
-            1.0 - ratio[keep].astype(np.float32),
-        )
-        return _without_repeated_positions(found)
+        score = 1.0 - ratio[keep].astype(np.float32)
+        found = Matches(query.keypoints_px[rows[keep]], anchor.keypoints_px[forward[keep]], score)
+        # One corner, several orientations: of the matches that join the same two pixels the best is kept.
+        return found.best_of_each(np.hstack([found.query_px, found.anchor_px]))
 
 
-def _nearest_and_ratio(
-    similarity: NDArray[np.float32],
-) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+def _nearest_and_ratio(similarity: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
     """Per row: the nearest column, and the ratio of nearest to second nearest distance.
 
     For unit vectors distance² = 2 − 2·similarity. Two passes of max are 15 times faster than a partition.
@@ -120,13 +103,3 @@ def _nearest_and_ratio(
     similarity[rows, best] = first
     distance = np.sqrt(np.maximum(2 - 2 * np.stack([first, second]), 1e-12))
     return best, distance[0] / distance[1]
-
-
-def _without_repeated_positions(matches: Matches) -> Matches:
-    """Keep the best of the matches that join the same two pixels (one corner, several orientations)."""
-    if not len(matches):
-        return matches
-    order = np.argsort(-matches.score, kind="stable")
-    both = np.hstack([matches.query_px, matches.anchor_px])[order]
-    _, first = np.unique(both, axis=0, return_index=True)
-    return matches.subset(np.sort(order[first]))

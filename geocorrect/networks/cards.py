@@ -1,6 +1,7 @@
 """What each model is, where it comes from, what it may be used for: one card per model, no code.
 
-Licences are those of the *weights*. Where hub page and authors disagree the stricter reading counts (MODELS §4.2).
+Licences are those of the *weights*. Where hub page and authors disagree the stricter reading counts; architectures and
+sources are in `docs/models.md`.
 """
 
 from __future__ import annotations
@@ -8,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-
-MEGABYTE = 1_000_000
 
 
 class Task(StrEnum):
@@ -21,46 +20,57 @@ class Task(StrEnum):
 
 @dataclass(frozen=True)
 class Licence:
-    """`commercial`: may be used by or for a company. short: for tables."""
+    """A licence of weights."""
 
     name: str
     url: str
     commercial: bool
+    """Whether a company may use them."""
     short: str = ""
+    """For tables; empty: the name is short enough."""
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One file of a model. url None: the file of this name in the card's hub repository. sha256 None: not published."""
+    """One file of a model."""
 
     name: str
     url: str | None = None
+    """None: the file of this name in the card's hub repository."""
     sha256: str | None = None
+    """None: not published."""
 
 
-@dataclass(frozen=True)
+HUB_MODEL = (RemoteFile("config.json"), RemoteFile("model.safetensors"))
+TRANSFORMERS = "transformers (Apache-2.0)"
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """A model. size_mb: download in megabytes; memory_mb: resident with float32 weights, roughly.
-
-    alternative: the model to use instead where the licence forbids this one; depth_alternative: where it is a depth
-    source beside its main task. valid_range_m: depths worth believing.
-    relative_depth_sigma: standard deviation of the log scale of one image's depth outdoors.
-    """
+    """A model."""
 
     name: str
     title: str
     task: Task
-    hub_id: str | None
-    files: tuple[RemoteFile, ...]
+    hub_id: str | None = None
+    """Repository on https://huggingface.co; None: every file has a URL of its own."""
+    files: tuple[RemoteFile, ...] = HUB_MODEL
     size_mb: int
+    """Download in megabytes (10⁶ bytes)."""
     memory_mb: int
+    """Memory with float32 weights loaded, roughly."""
     licence: Licence
-    code: str
+    code: str = TRANSFORMERS
+    """What runs it, and the licence of that."""
     alternative: str | None = None
+    """The model to use instead where the licence forbids this one."""
     depth_alternative: str | None = None
+    """The same where it serves as a depth source beside its main task."""
     revision: str = "main"
     valid_range_m: tuple[float, float] | None = None
+    """Depths worth believing."""
     relative_depth_sigma: float | None = None
+    """Standard deviation of the log scale of one image's depth outdoors."""
 
 
 APACHE = Licence("Apache-2.0", "https://www.apache.org/licenses/LICENSE-2.0", commercial=True)
@@ -85,9 +95,6 @@ APPLE_LICENCE = Licence(
     short="Apple, research",
 )
 
-HUB_MODEL = (RemoteFile("config.json"), RemoteFile("model.safetensors"))
-TRANSFORMERS = "transformers (Apache-2.0)"
-
 
 def _depth_anything(scene: str, size: str, megabytes: int, sigma: float) -> ModelCard:
     outdoor = scene == "outdoor"
@@ -98,14 +105,26 @@ def _depth_anything(scene: str, size: str, megabytes: int, sigma: float) -> Mode
         title=f"Depth Anything V2 metric, {scene}, {size}",
         task=Task.DEPTH,
         hub_id=f"depth-anything/Depth-Anything-V2-Metric-{scene.title()}-{size.title()}-hf",
-        files=HUB_MODEL,
         size_mb=megabytes,
         memory_mb=megabytes + 400,
         licence=APACHE if small else CC_BY_NC,
-        code=TRANSFORMERS,
         alternative=None if small else f"depth_anything_v2_{scene}_small",
         valid_range_m=(0.5, 80.0) if outdoor else (0.2, 20.0),
         relative_depth_sigma=sigma,
+    )
+
+
+def _zoedepth(heads: str, described: str, megabytes: int, nearest_m: float) -> ModelCard:
+    return ModelCard(
+        name=f"zoedepth_{heads}",
+        title=f"ZoeDepth, {described}",
+        task=Task.DEPTH,
+        hub_id=f"Intel/zoedepth-{heads.replace('_', '-')}",
+        size_mb=megabytes,
+        memory_mb=round(megabytes + 850, -2),
+        licence=MIT,
+        valid_range_m=(nearest_m, 80.0),
+        relative_depth_sigma=0.8,
     )
 
 
@@ -130,17 +149,14 @@ _CARDS = (
         title="EfficientLoFTR",
         task=Task.MATCHING,
         hub_id="zju-community/efficientloftr",
-        files=HUB_MODEL,
         size_mb=64,
         memory_mb=1500,
         licence=APACHE,
-        code=TRANSFORMERS,
     ),
     ModelCard(
         name="lightglue_disk",
         title="LightGlue on DISK features",
         task=Task.MATCHING,
-        hub_id=None,
         files=(
             RemoteFile("disk.pth", "https://raw.githubusercontent.com/cvlab-epfl/disk/master/depth-save.pth"),
             RemoteFile(
@@ -157,11 +173,9 @@ _CARDS = (
         title="LightGlue on SuperPoint features",
         task=Task.MATCHING,
         hub_id="ETH-CVG/lightglue_superpoint",
-        files=HUB_MODEL,
         size_mb=53,
         memory_mb=1500,
         licence=SUPERPOINT_LICENCE,
-        code=TRANSFORMERS,
         alternative="lightglue_disk",
     ),
     _depth_anything("outdoor", "small", 99, sigma=0.25),
@@ -175,46 +189,20 @@ _CARDS = (
         title="Depth Pro",
         task=Task.DEPTH,
         hub_id="apple/DepthPro-hf",
-        files=HUB_MODEL,
         size_mb=3810,
         memory_mb=6000,
         licence=APPLE_LICENCE,
-        code=TRANSFORMERS,
         alternative="depth_anything_v2_outdoor_small",
         valid_range_m=(0.3, 100.0),
         relative_depth_sigma=0.3,
     ),
-    ModelCard(
-        name="zoedepth_kitti",
-        title="ZoeDepth, KITTI head (outdoor)",
-        task=Task.DEPTH,
-        hub_id="Intel/zoedepth-kitti",
-        files=HUB_MODEL,
-        size_mb=1380,
-        memory_mb=2200,
-        licence=MIT,
-        code=TRANSFORMERS,
-        valid_range_m=(0.5, 80.0),
-        relative_depth_sigma=0.8,
-    ),
-    ModelCard(
-        name="zoedepth_nyu_kitti",
-        title="ZoeDepth, NYU and KITTI heads (indoor or outdoor, chosen per image)",
-        task=Task.DEPTH,
-        hub_id="Intel/zoedepth-nyu-kitti",
-        files=HUB_MODEL,
-        size_mb=1410,
-        memory_mb=2300,
-        licence=MIT,
-        code=TRANSFORMERS,
-        valid_range_m=(0.2, 80.0),
-        relative_depth_sigma=0.8,
-    ),
+    _zoedepth("kitti", "KITTI head (outdoor)", 1380, nearest_m=0.5),
+    _zoedepth("nyu_kitti", "NYU and KITTI heads (indoor or outdoor, chosen per image)", 1410, nearest_m=0.2),
 )
 
 
 def size_text(megabytes: int) -> str:
-    """A size for people: 64 MB, 2.8 GB."""
+    """A human-readable size: 64 MB, 2.8 GB."""
     return f"{megabytes} MB" if megabytes < 1000 else f"{megabytes / 1000:.1f} GB"
 
 

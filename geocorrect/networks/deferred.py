@@ -13,25 +13,23 @@ Network = TypeVar("Network")
 
 
 def deferred(load: Callable[[], Network]) -> Network:
-    """Stands for the network that `load` gives; it is loaded, once, by the first look at it or call of it.
+    """A stand-in for the network that `load` gives; the first look at it or call of it loads it, once.
 
     Errors of `load` are raised there. Everything that can be checked without loading belongs before this call.
     """
     return cast(Network, _Deferred(load))
 
 
-def loaded(network: Network) -> Network:
-    """The network itself, loaded now if it was deferred."""
-    return network.resolve() if isinstance(network, _Deferred) else network
-
-
 class _Deferred(Generic[Network]):
+    """Passes every look and call on to the network."""
+
     def __init__(self, load: Callable[[], Network]) -> None:
         self._load = load
         self._lock = threading.Lock()
         self._network: Network | None = None
 
     def resolve(self) -> Network:
+        """The network itself, loaded now if it was not yet."""
         with self._lock:
             if self._network is None:
                 self._network = self._load()

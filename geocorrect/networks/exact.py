@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def full_float32() -> Iterator[None]:
     """Float32 means float32 inside, also in convolutions on CUDA, where torch's default is TF32 with 10-bit mantissas.
 
-    The process's own settings are back afterwards. Half precision is not touched.
+    The process's own settings are restored afterwards. Half precision is not touched.
     """
     import torch
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -17,6 +16,7 @@ from urllib.request import Request, urlopen
 
 from geocorrect.errors import ModelError
 from geocorrect.io.checksum import sha256_of
+from geocorrect.io.file_lock import try_lock
 from geocorrect.networks.cards import ModelCard, RemoteFile
 from geocorrect.networks.weights import (
     Checkpoint,
@@ -40,8 +40,14 @@ TIMEOUT_S = 60.0
 def fetch(name: str, access: ModelAccess, accept_licence: bool = False) -> Checkpoint:
     """Bring a model to this machine, continuing where an earlier attempt stopped, and verify it.
 
-    accept_licence: the user agrees to the licence of the weights; without it a restricted model is refused before
-    anything is downloaded. Raises ModelError.
+    Args:
+        name: Of the model's card.
+        access: Where the weights belong, and for which profile.
+        accept_licence: The user agrees to the licence of the weights.
+
+    Raises:
+        ModelError: the licence forbids the profile or was not accepted (before anything is downloaded), or the weights
+            cannot be fetched, written or verified.
     """
     card = card_of(name)
     require_permitted(card, access.profile)
@@ -114,10 +120,8 @@ def _download_url(file: RemoteFile, folder: Path) -> None:
     if target.is_file():
         return
     with partial.open("ab") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ModelError(f"{partial}: another process is fetching this file; wait for it") from None
+        if not try_lock(stream):
+            raise ModelError(f"{partial}: another process is fetching this file; wait for it")
         if target.is_file():  # another process finished it between the first line and the lock
             return
         _receive(file, stream, folder)
@@ -158,7 +162,7 @@ def _continuation(partial: Path) -> dict[str, str]:
         version = _version_file(partial).read_text(encoding="utf-8")
     except OSError:
         version = ""
-    # A weak tag promises no equal bytes. Without a strong one the sha256, if published, has to tell.
+    # A weak tag promises no equal bytes. Without a strong one the sha256, if published, decides.
     known = {"If-Range": version} if version.startswith('"') else {}
     return {"Range": f"bytes={start}-", **known}
 

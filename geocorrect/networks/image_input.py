@@ -5,8 +5,6 @@ The processors need torchvision, round coordinates and read their settings from 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from PIL import Image as PillowImage
@@ -15,21 +13,11 @@ from torch import Tensor
 from geocorrect.records import ImageArray
 
 Triple = tuple[float, float, float]
-IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
-IMAGENET_DEVIATION: Triple = (0.229, 0.224, 0.225)
-HALF: Triple = (0.5, 0.5, 0.5)
+Normalisation = tuple[Triple, Triple]
+"""Per-channel mean and standard deviation of pixel values in [0, 1]."""
 
-
-@dataclass(frozen=True)
-class Normalisation:
-    """Per-channel mean and deviation of pixel values in [0, 1]."""
-
-    mean: Triple
-    deviation: Triple
-
-
-IMAGENET = Normalisation(IMAGENET_MEAN, IMAGENET_DEVIATION)
-SYMMETRIC = Normalisation(HALF, HALF)
+IMAGENET: Normalisation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+SYMMETRIC: Normalisation = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 
 
 def resized(photo: ImageArray, size: tuple[int, int], bicubic: bool = False) -> ImageArray:
@@ -40,7 +28,7 @@ def resized(photo: ImageArray, size: tuple[int, int], bicubic: bool = False) -> 
 
 def normalised(photo: ImageArray, normalisation: Normalisation) -> Tensor:
     """(H, W, 3) uint8 → (3, H, W) float32."""
-    mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in (normalisation.mean, normalisation.deviation))
+    mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in normalisation)
     return (torch.from_numpy(np.array(photo)).permute(2, 0, 1).float() / 255.0 - mean) / deviation
 
 

@@ -16,7 +16,12 @@ from geocorrect.errors import ModelError
 def load_pickled_tensors(path: Path, *harmless: type) -> Any:
     """What torch saved, on the CPU; memory-mapped where the format allows (the one of torch before 1.6 does not).
 
-    harmless: classes beside tensors and plain values that the file may hold. Raises ModelError without the path.
+    Args:
+        path: The file.
+        harmless: Classes beside tensors and plain values that the file may contain.
+
+    Raises:
+        ModelError: the file is damaged or holds other objects; the message does not name it.
     """
     try:
         with torch.serialization.safe_globals(list(harmless)), warnings.catch_warnings():

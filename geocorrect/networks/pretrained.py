@@ -3,23 +3,55 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from geocorrect.errors import ModelError
 from geocorrect.networks.compilation import require_compiler, require_working_compiler
-from geocorrect.networks.runtime import Runtime, torch_device, torch_dtype
+from geocorrect.networks.deferred import deferred
+from geocorrect.networks.runtime import Runtime, require_libraries, torch_device, torch_dtype
+from geocorrect.networks.weights import Checkpoint, locate
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+
+def deferred_pretrained(
+    name: str, model_class: str | Callable[[], Any], runtime: Runtime, **settings: Any
+) -> tuple[Any, Checkpoint]:
+    """A transformers model that is loaded when it is first used, and its weights, which must be there now.
+
+    Args:
+        name: Of the model's card.
+        model_class: Name of the class in transformers, or what gives the class.
+        runtime: Where it runs.
+        settings: See `load_pretrained`, which refuses damaged weights when the model is first used.
+
+    Raises:
+        ModelError: transformers or the weights are missing, or not licensed for the profile.
+    """
+    require_libraries("transformers")
+    weights = locate(name, runtime.access)
+
+    def load() -> Any:
+        import transformers
+
+        found = getattr(transformers, model_class) if isinstance(model_class, str) else model_class()
+        return load_pretrained(found, weights.folder, runtime, **settings)
+
+    return deferred(load), weights
 
 
 def load_pretrained(model_class: Any, folder: Path, runtime: Runtime, **settings: Any) -> Any:
     """A transformers model for inference, on the runtime's device in its precision.
 
-    settings: configuration values that replace those of the folder. The library fills tensors that a file lacks with
-    random numbers and merely says so; here that is a ModelError naming folder and tensor.
+    Args:
+        model_class: A model class of transformers.
+        folder: Contains `config.json` and the weights.
+        runtime: Where it runs.
+        settings: Configuration values that replace those of the folder.
+
+    Raises:
+        ModelError: the files cannot be loaded, or lack a tensor, which the library would fill with random numbers.
     """
     try:
         with _quiet():

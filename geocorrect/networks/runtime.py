@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from geocorrect.errors import ConfigError, ModelError
 from geocorrect.networks.weights import ModelAccess
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from geocorrect.networks.store import TensorStore
 
 MIB = 1 << 20
+Options = TypeVar("Options", bound=Any)
 
 
 class Precision(StrEnum):
@@ -29,19 +30,32 @@ class Precision(StrEnum):
 
 @dataclass(frozen=True)
 class Runtime:
-    """`device`: "auto" (CUDA if any), "cpu", "cuda", "cuda:1" …; cache_folder None: features stay in memory.
-
-    compile: let torch compile the networks, which needs a C++ compiler and takes minutes once per machine and image
-    size; worth it for long runs. Results change in the last digits only.
-    """
+    """Where and how all networks run."""
 
     device: str = "auto"
+    """`auto` (CUDA if any), `cpu`, `cuda`, `cuda:1` …"""
     precision: Precision = Precision.FLOAT32
     compile: bool = False
+    """Let torch compile the networks, which needs a C++ compiler and takes minutes once per machine and image size;
+    worth it for long runs. Results change in the last digits only.
+    """
     cache_folder: Path | None = None
+    """Where features and depth are kept between runs; None: they stay in memory."""
     cache_memory_mib: int = 1024
     cache_disk_mib: int = 20 * 1024
     access: ModelAccess = field(default_factory=ModelAccess)
+
+
+def with_runtime(options: Options, runtime: Runtime) -> Options:
+    """A back-end's options, running where [models] says; ConfigError when they name a second place themselves.
+
+    Options without a `runtime` belong to a back-end without a network and are returned as they are.
+    """
+    if not hasattr(options, "runtime"):
+        return options
+    if options.runtime != Runtime():
+        raise ConfigError("device, precision, cache and licences are set in [models], not per back-end")
+    return replace(options, runtime=runtime)
 
 
 def require_libraries(*others: str) -> None:

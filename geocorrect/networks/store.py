@@ -7,8 +7,6 @@ Any number of processes may share the folder (see `geocorrect.io.file_cache`).
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from geocorrect.io.bounded_cache import BoundedCache
 from geocorrect.io.file_cache import FileCache
 from geocorrect.records import ImageArray
 
@@ -33,32 +32,26 @@ def content_key(pixels: ImageArray, *dependencies: str) -> str:
 
 @dataclass(frozen=True)
 class StoreLimits:
-    """How much a store may hold, in bytes. Each further writing process may exceed the disk limit by a sixteenth."""
+    """How much a store may hold."""
 
     memory_bytes: int = 1 << 30
     disk_bytes: int = 20 << 30
+    """Each further writing process may exceed it by a sixteenth."""
 
 
 class TensorStore:
     """Named tensors by key, for threads and processes. Values are shared, not copied: treat them as read-only."""
 
     def __init__(self, folder: Path | None = None, limits: StoreLimits | None = None) -> None:
-        """`folder`: where to keep entries between processes; None keeps them in memory only."""
-        self.folder = folder
-        self.limits = limits or StoreLimits()
-        self._memory: OrderedDict[str, Mapping[str, Tensor]] = OrderedDict()
-        self._memory_bytes = 0
-        self._disk = None if folder is None else FileCache(folder, self.limits.disk_bytes, SUFFIX)
-        self._lock = threading.Lock()
+        """folder: where entries are kept between processes; None: they are kept in memory only."""
+        limits = limits or StoreLimits()
+        self._memory: BoundedCache[str, Mapping[str, Tensor]] = BoundedCache(limits.memory_bytes, _bytes_of)
+        self._disk = None if folder is None else FileCache(folder, limits.disk_bytes, SUFFIX)
 
     def get(self, key: str) -> Mapping[str, Tensor] | None:
         """The tensors stored under the key, on the device where they were put or else on the CPU; None when absent."""
-        with self._lock:
-            if key in self._memory:
-                self._memory.move_to_end(key)
-                return self._memory[key]
-        found = self._read(key)
-        if found is not None:
+        found = self._memory.get(key)
+        if found is None and (found := self._read(key)) is not None:
             self.remember(key, found)
         return found
 
@@ -70,17 +63,7 @@ class TensorStore:
 
     def remember(self, key: str, tensors: Mapping[str, Tensor]) -> None:
         """Keep the tensors in memory only: what no later process will ask for."""
-        size = _bytes_of(tensors)
-        if size > self.limits.memory_bytes:
-            return
-        with self._lock:
-            if key in self._memory:
-                self._memory_bytes -= _bytes_of(self._memory.pop(key))
-            self._memory[key] = tensors
-            self._memory_bytes += size
-            while self._memory_bytes > self.limits.memory_bytes:
-                _, oldest = self._memory.popitem(last=False)
-                self._memory_bytes -= _bytes_of(oldest)
+        self._memory.put(key, tensors)
 
     def _read(self, key: str) -> Mapping[str, Tensor] | None:
         content = None if self._disk is None else self._disk.get(key)

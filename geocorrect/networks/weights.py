@@ -1,4 +1,4 @@
-"""Where weights lie, whether they are whole, and whether they may be used; the fetch is in `fetch`.
+"""Where weights are, whether they are whole, and whether they may be used; `fetch` fetches them.
 
 A model lives in `<folder>/<name>/`: its files and `geocorrect-weights.json`, which records the sha256 of every file,
 the source and the accepted licence. The folder is `ModelAccess.folder`, else $GEOCORRECT_WEIGHTS, else the user's
@@ -16,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from geocorrect.errors import ModelError, UsageError
+from geocorrect.io.atomic_file import write_atomically
 from geocorrect.io.checksum import sha256_of
 from geocorrect.networks.cards import CARDS, ModelCard, Task, size_text
 
@@ -37,27 +38,32 @@ class ModelAccess:
     """Where to look for weights and under which licences."""
 
     folder: Path | None = None
+    """Contains one folder per model; None: see the top of this module."""
     profile: Profile = Profile.RESEARCH
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is known about a fetched model: sha256 per file, where it came from, the licence that was accepted."""
+    """What is known about a fetched model."""
 
     files: dict[str, str]
+    """sha256 per file."""
     source: str
+    """Where it came from."""
     licence: str | None = None
+    """The licence that was accepted."""
     seen: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Size in bytes and modification time in ns of each file when its sha256 was taken."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model that is there and may be used. `identity` is short, unique to the exact files, part of run keys."""
+    """A model that is there and may be used."""
 
     card: ModelCard
     folder: Path
     identity: str
+    """Short, unique to the exact files, part of run keys."""
 
     def file(self, name: str) -> Path:
         """The path of one of the model's files."""
@@ -72,7 +78,7 @@ def card_of(name: str) -> ModelCard:
 
 
 def weights_folder(access: ModelAccess) -> Path:
-    """The folder that holds one folder per model."""
+    """The folder that contains one folder per model."""
     if access.folder is not None:
         return access.folder
     if chosen := os.environ.get(FOLDER_VARIABLE):
@@ -87,17 +93,13 @@ def model_folder(name: str, access: ModelAccess) -> Path:
 
 
 def locate(name: str, access: ModelAccess) -> Checkpoint:
-    """The model's files, ready to load. Reads no network.
+    """The model's files, ready to load; nothing is fetched.
 
-    Raises ModelError: licence forbids the profile, weights missing (what, how big, which licence, which command),
-    licence not accepted, or files changed since they were verified.
+    Raises:
+        ModelError: the licence forbids the profile, weights are missing (what, how big, which licence, which command),
+            the licence was not accepted, or files changed since they were verified.
     """
-    card = card_of(name)
-    require_permitted(card, access.profile)
-    folder = model_folder(name, access)
-    missing = [file.name for file in card.files if not (folder / file.name).is_file()]
-    if missing:
-        raise ModelError(_missing_text(card, access, missing))
+    card, folder = _present(name, access)
     manifest = read_manifest(folder)
     accepted = not needs_acceptance(card) or is_accepted(card, access)
     if manifest is None or not accepted or any(file.name not in manifest.files for file in card.files):
@@ -109,6 +111,15 @@ def locate(name: str, access: ModelAccess) -> Checkpoint:
             )
     digest = hashlib.sha256(json.dumps(sorted(manifest.files.items())).encode()).hexdigest()
     return Checkpoint(card, folder, f"{name}-{digest[:16]}")
+
+
+def _present(name: str, access: ModelAccess) -> tuple[ModelCard, Path]:
+    """Card and folder of a model whose files are there and may be used under the profile; ModelError if not."""
+    card, folder = card_of(name), model_folder(name, access)
+    require_permitted(card, access.profile)
+    if missing := [file.name for file in card.files if not (folder / file.name).is_file()]:
+        raise ModelError(_missing_text(card, access, missing))
+    return card, folder
 
 
 def require_permitted(card: ModelCard, profile: Profile) -> None:
@@ -143,7 +154,7 @@ def accept(name: str, access: ModelAccess) -> None:
 
 
 def require_usable_elsewhere(name: str, access: ModelAccess, file: Path) -> None:
-    """For a model's weights in a file of the user's own: ModelError unless the licence permits it and was accepted."""
+    """For weights in a file of the user's own: ModelError unless their licence permits it and was accepted."""
     card = card_of(name)
     require_permitted(card, access.profile)
     if needs_acceptance(card) and not is_accepted(card, access):
@@ -156,13 +167,10 @@ def require_usable_elsewhere(name: str, access: ModelAccess, file: Path) -> None
 def verify(name: str, access: ModelAccess, accept_licence: bool = False) -> Checkpoint:
     """Read every file, compare with the recorded sha256, record what was not yet recorded; then `locate`.
 
-    ModelError naming a file that is missing or differs.
+    Raises:
+        ModelError: a file is missing or differs; the message names it.
     """
-    card, folder = card_of(name), model_folder(name, access)
-    require_permitted(card, access.profile)
-    missing = [file.name for file in card.files if not (folder / file.name).is_file()]
-    if missing:
-        raise ModelError(_missing_text(card, access, missing))
+    card, folder = _present(name, access)
     known = read_manifest(folder)
     digests = {file.name: sha256_of(folder / file.name) for file in card.files}
     published = {file.name: file.sha256 for file in card.files if file.sha256}
@@ -193,7 +201,7 @@ def fetch_command(card: ModelCard, access: ModelAccess) -> str:
 
 
 def verify_command(card: ModelCard, access: ModelAccess) -> str:
-    """The one command that takes files which were copied by hand into use."""
+    """The one command after which files that were copied by hand are used."""
     return _command("verify", card, access, accept=needs_acceptance(card))
 
 
@@ -222,11 +230,8 @@ def read_manifest(folder: Path) -> Manifest | None:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Record what is known about a model's folder, atomically; ModelError when the folder is read-only."""
     text = json.dumps(vars(manifest), indent=2, sort_keys=True) + "\n"
-    unfinished = folder / f".{MANIFEST}.{os.getpid()}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(folder / MANIFEST)
+        write_atomically(folder / MANIFEST, text)
     except OSError as error:
         raise ModelError(f"{folder / MANIFEST}: cannot be written ({error.strerror})") from None
 

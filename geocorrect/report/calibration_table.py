@@ -1,4 +1,4 @@
-"""What a depth calibration did, anchor by anchor: a CSV table for machines, an HTML page for people."""
+"""What a depth calibration did, anchor by anchor: a CSV table, or an HTML page."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
@@ -14,26 +14,21 @@ import numpy as np
 from geocorrect.depth.calibration.stored import CalibrationReport
 from geocorrect.errors import UsageError
 from geocorrect.io.atomic_file import atomic_file
+from geocorrect.report.page import filled_template
+from geocorrect.report.wording import UNKNOWN
 
 HEADINGS = (
     "anchor", "neighbours", "points", "scale before", "scale after", "spread before", "spread after", "note",
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _TableRow:
-    cells: tuple[str, ...]
-    poor: bool
-
-
 def write_calibration_table(rows: Sequence[CalibrationReport], depth: str, path: Path) -> None:
     """Write .csv or .html, whole or not at all. depth: fingerprint of the source; UsageError for another ending."""
-    writers = {".csv": lambda: _csv(rows), ".html": lambda: _html(rows, depth)}
-    writer = writers.get(path.suffix.lower())
-    if writer is None:
+    ending = path.suffix.lower()
+    if ending not in (".csv", ".html"):
         raise UsageError(f"--report {path}: name a .csv or .html file")
     with atomic_file(path) as file:
-        file.write(writer().encode())
+        file.write((_csv(rows) if ending == ".csv" else _html(rows, depth)).encode())
 
 
 def calibration_sentences(rows: Sequence[CalibrationReport]) -> list[str]:
@@ -73,29 +68,23 @@ def _csv(rows: Sequence[CalibrationReport]) -> str:
 
 
 def _html(rows: Sequence[CalibrationReport], depth: str) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("geocorrect.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template("calibration.html.j2").render(
-        depth=depth,
-        sentences=calibration_sentences(rows),
-        headings=HEADINGS,
-        rows=[_table_row(row) for row in rows],
-    )
+    cells = [_cells(row) for row in rows]
+    sentences = calibration_sentences(rows)
+    return filled_template("calibration.html.j2", depth=depth, sentences=sentences, headings=HEADINGS, rows=cells)
 
 
-def _table_row(row: CalibrationReport) -> _TableRow:
+def _cells(row: CalibrationReport) -> tuple[str, ...]:
+    """Under HEADINGS; a note marks a row without calibrated depth."""
     note = "no neighbour" if row.n_neighbours == 0 else "neighbours do not suffice" if row.n_tracks == 0 else ""
     numbers = (row.scale_before, row.scale_after, row.spread_before, row.spread_after)
-    shown = tuple("–" if math.isnan(value) else f"{value:.3f}" for value in numbers)
-    return _TableRow((row.anchor_id, str(row.n_neighbours), str(row.n_tracks), *shown, note), bool(note))
+    shown = (UNKNOWN if math.isnan(value) else f"{value:.3f}" for value in numbers)
+    return (row.anchor_id, str(row.n_neighbours), str(row.n_tracks), *shown, note)
 
 
 def _spread(values: Sequence[float], digits: int = 0) -> str:
+    """Median and quartiles."""
     if not values:
-        return "–"
+        return UNKNOWN
     low, middle, high = np.percentile(values, [25, 50, 75])
     return f"{middle:.{digits}f} [{low:.{digits}f}–{high:.{digits}f}]"
 

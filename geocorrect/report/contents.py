@@ -1,7 +1,9 @@
-"""What a report shows, read from the catalog once; everything else in this room only looks at it."""
+"""What a report shows, read from the catalog once; the rest of this package only reads from it."""
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,7 +13,7 @@ import numpy as np
 from geocorrect.catalog.run import ResultFilter, StoredResult, StoredRun
 from geocorrect.catalog.store import Catalog
 from geocorrect.errors import Status
-from geocorrect.geometry.frame import Frame, angle_difference_deg
+from geocorrect.geometry.frame import Frame
 from geocorrect.records import NAN, Anchor, Attribution, Image
 from geocorrect.report.truth import LonLat, TruePlace, Truth
 from geocorrect.report.wording import shortened
@@ -26,19 +28,18 @@ ROUTE_GAP_M = 40.0
 
 @dataclass(frozen=True)
 class Photo:
-    """One photo with its result. true_error_m: horizontal, nan without truth.
-
-    tail: probability that the predicted error ellipse gives to lying further out than the truth does, 0 to 1; it is
-    uniform where predictions are calibrated.
-    """
+    """One photo with its result."""
 
     stored: StoredResult
     device: str
     truth: TruePlace | None = None
     true_error_m: float = NAN
+    """Horizontal error of the corrected position, nan without truth."""
     reported_error_m: float = NAN
-    true_heading_error_deg: float = NAN
+    """Horizontal error of the reported position."""
     tail: float = NAN
+    """Probability that the predicted error ellipse gives to lying further out than the truth does, 0 to 1; it is
+    uniform where predictions are calibrated."""
 
     @property
     def status(self) -> Status:
@@ -55,25 +56,36 @@ class Photo:
         """Predicted 68 % horizontal error in metres, nan for a rejection."""
         return self.stored.expected_error_m
 
+    @property
+    def place(self) -> LonLat:
+        """Corrected longitude and latitude, nan for a rejection."""
+        return self.stored.lon_deg, self.stored.lat_deg
+
+    @property
+    def reported_place(self) -> LonLat:
+        """Reported longitude and latitude, nan when there is none."""
+        return self.stored.reported_lon_deg, self.stored.reported_lat_deg
+
 
 @dataclass(frozen=True)
 class Contents:
-    """Everything that the page and the plots show, in a fixed order.
-
-    routes: lines of lon, lat along which the anchors were driven. n_pending: photos without a result. runs: those that
-    produced a result shown here, oldest first. lags_s: by sequence, seconds by which reported positions are behind the
-    photos; only sequences whose motion tells it.
-    """
+    """Everything that the page and the plots show, in a fixed order."""
 
     frame: Frame
     photos: tuple[Photo, ...]
     anchors: tuple[LonLat, ...]
     routes: tuple[tuple[LonLat, ...], ...]
+    """Lines along which the anchors were driven."""
     outlines: tuple[tuple[LonLat, ...], ...]
+    """Buildings."""
     runs: tuple[StoredRun, ...]
+    """Those that produced a result shown here, oldest first."""
     anchor_sources: tuple[tuple[Attribution, int], ...]
+    """With the number of anchors of each."""
     lags_s: Mapping[str, float]
+    """By sequence, how far reported positions are behind the photos in time; only where the motion tells it."""
     n_pending: int
+    """Photos without a result."""
     has_truth: bool
 
     def of_status(self, *wanted: Status) -> list[Photo]:
@@ -87,7 +99,7 @@ class Contents:
 
 
 def read_contents(catalog: Catalog, truth: Truth | None = None, wanted: ResultFilter | None = None) -> Contents:
-    """Read the results in force (or those that `wanted` describes), their photos, anchors and runs."""
+    """Read the active results (or those that `wanted` describes), their photos, anchors and runs."""
     stored = list(catalog.results(wanted))
     images, anchors = catalog.images(), catalog.anchors()
     places = {} if truth is None else truth.places
@@ -97,7 +109,7 @@ def read_contents(catalog: Catalog, truth: Truth | None = None, wanted: ResultFi
     centres = _centres(anchors.values(), frame)
     return Contents(
         frame=frame,
-        photos=tuple(sorted(photos, key=_in_order)),
+        photos=tuple(sorted(photos, key=lambda p: (p.sequence, _timestamp_s(p.stored), p.stored.image_id))),
         anchors=tuple(centres[name] for name in sorted(centres)),
         routes=_routes(anchors.values(), centres),
         outlines=() if truth is None else truth.outlines,
@@ -109,9 +121,8 @@ def read_contents(catalog: Catalog, truth: Truth | None = None, wanted: ResultFi
     )
 
 
-def _in_order(photo: Photo) -> tuple[str, float, str]:
-    taken = photo.stored.captured_at
-    return photo.sequence, 0.0 if taken is None else taken.timestamp(), photo.stored.image_id
+def _timestamp_s(stored: StoredResult) -> float:
+    return 0.0 if stored.captured_at is None else stored.captured_at.timestamp()
 
 
 def _photo(stored: StoredResult, image: Image | None, places: Mapping[str, TruePlace]) -> Photo:
@@ -121,15 +132,8 @@ def _photo(stored: StoredResult, image: Image | None, places: Mapping[str, TrueP
     if place is None:
         return Photo(stored, device)
     offset = _offset_m(place, stored.lon_deg, stored.lat_deg)
-    return Photo(
-        stored,
-        device,
-        place,
-        true_error_m=float(np.hypot(*offset)),
-        reported_error_m=float(np.hypot(*_offset_m(place, stored.reported_lon_deg, stored.reported_lat_deg))),
-        true_heading_error_deg=abs(float(angle_difference_deg(stored.heading_deg, place.heading_deg))),
-        tail=_tail(stored, offset),
-    )
+    reported = _offset_m(place, stored.reported_lon_deg, stored.reported_lat_deg)
+    return Photo(stored, device, place, math.hypot(*offset), math.hypot(*reported), _tail(stored, offset))
 
 
 def _offset_m(place: TruePlace, lon_deg: float, lat_deg: float) -> tuple[float, float]:
@@ -151,10 +155,9 @@ def _tail(stored: StoredResult, offset: tuple[float, float]) -> float:
 
 
 def _frame_around(stored: Iterable[StoredResult]) -> Frame:
-    for result in stored:
-        if np.isfinite(result.reported_lon_deg):
-            return Frame("scene", result.reported_lon_deg, result.reported_lat_deg)
-    return Frame("scene", 0.0, 0.0)
+    """At the first reported position."""
+    known = ((r.reported_lon_deg, r.reported_lat_deg) for r in stored if np.isfinite(r.reported_lon_deg))
+    return Frame("scene", *next(known, (0.0, 0.0)))
 
 
 def _centres(anchors: Iterable[Anchor], frame: Frame) -> dict[str, LonLat]:
@@ -182,7 +185,5 @@ def _routes(anchors: Iterable[Anchor], centres: Mapping[str, LonLat]) -> tuple[t
 
 
 def _sources(anchors: Iterable[Anchor]) -> tuple[tuple[Attribution, int], ...]:
-    counts: dict[Attribution, int] = {}
-    for anchor in anchors:
-        counts[anchor.attribution] = counts.get(anchor.attribution, 0) + 1
+    counts = Counter(anchor.attribution for anchor in anchors)
     return tuple(sorted(counts.items(), key=lambda item: (item[0].creator, item[0].licence, item[0].page_url)))

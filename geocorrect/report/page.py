@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import orjson
 
@@ -24,28 +25,26 @@ STYLES = ("leaflet.css", "report.css")
 
 @dataclass(frozen=True)
 class PageOptions:
-    """title: heading of the page, default the scene's name. generated_at: shown when given; text of the caller."""
+    """What the caller may choose."""
 
     title: str | None = None
+    """Heading of the page; None: the scene's name."""
     generated_at: str | None = None
+    """When the page was written, in words; None: not shown."""
 
 
 def render_page(contents: Contents, options: PageOptions | None = None) -> str:
     """The HTML text. The same contents give the same text, byte for byte."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     options = options or PageOptions()
-    environment = Environment(
-        loader=PackageLoader("geocorrect.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    scripts = [_script(name) for name in SCRIPTS]
-    return environment.get_template("report.html.j2").render(
+    # Without the source map's address, and without the pictures of controls that the page does not have.
+    scripts = [re.sub(r"^//# sourceMappingURL=.*$", "", _asset(name), flags=re.M).strip() for name in SCRIPTS]
+    return filled_template(
+        "report.html.j2",
         title=options.title or contents.frame.name,
         generated_at=options.generated_at,
         version=__version__,
         policy=_policy(scripts),
-        styles=[_style(name) for name in STYLES],
+        styles=[re.sub(r"url\([^)]*\)", "none", _asset(name)) for name in STYLES],
         scripts=scripts,
         data=_json_in_html(payload(contents)),
         contents=contents,
@@ -61,6 +60,17 @@ def render_page(contents: Contents, options: PageOptions | None = None) -> str:
         anchor_sources=anchor_sources(contents),
         leaflet_licence=_asset("leaflet.LICENSE.txt"),
     )
+
+
+def filled_template(name: str, **values: Any) -> str:
+    """A template of this package with values in it."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("geocorrect.report")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template(name).render(values)
 
 
 def _json_in_html(value: object) -> str:
@@ -79,12 +89,3 @@ def _policy(scripts: list[str]) -> str:
 @cache
 def _asset(name: str) -> str:
     return (files("geocorrect.report") / "static" / name).read_text(encoding="utf-8").strip()
-
-
-def _script(name: str) -> str:
-    return re.sub(r"^//# sourceMappingURL=.*$", "", _asset(name), flags=re.MULTILINE).strip()
-
-
-def _style(name: str) -> str:
-    """Without the pictures of controls that the page does not have."""
-    return re.sub(r"url\([^)]*\)", "none", _asset(name))

@@ -11,8 +11,11 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from geocorrect.errors import REASON_TEXT, Status
+import numpy as np
+
+from geocorrect.errors import Reason, Status
 from geocorrect.geometry.frame import Frame
+from geocorrect.records import NAN, Float
 from geocorrect.report.contents import Contents, Photo
 from geocorrect.report.provenance import safe_url
 from geocorrect.report.truth import LonLat
@@ -22,6 +25,7 @@ DEGREE_UNIT = 1e-8
 MAX_ANCHORS = 4000
 """More are thinned out evenly on the map; the legend says so."""
 DETAIL_LENGTH = 140
+Column = list[int | None] | None
 STATUSES = tuple(status.value for status in Status)
 
 
@@ -29,17 +33,16 @@ def payload(contents: Contents) -> dict[str, Any]:
     """Plain values for JSON."""
     origin = contents.frame
     east, north = metres_per_degree(origin)
-    anchors = _thinned(contents.anchors)
     return {
         "origin": [origin.lon_deg, origin.lat_deg],
         "metresPerDegree": [round(east, 3), round(north, 3)],
         "statuses": STATUSES,
-        "reasonTexts": {str(reason): text for reason, text in REASON_TEXT.items()},
+        "reasonTexts": {str(reason): reason.text for reason in Reason},
         "hasTruth": contents.has_truth,
         "nAnchors": len(contents.anchors),
-        "anchors": [_from_origin(origin, *place) for place in anchors],
-        "routes": [[_from_origin(origin, *place) for place in line] for line in map(_thinned, contents.routes)],
-        "outlines": [[_from_origin(origin, *place) for place in ring] for ring in contents.outlines],
+        "anchors": _line(origin, contents.anchors),
+        "routes": [_line(origin, line) for line in contents.routes],
+        "outlines": [_from_origin(origin, ring).astype(int).tolist() for ring in contents.outlines],
         **_photo_columns(contents.photos, origin),
     }
 
@@ -55,92 +58,72 @@ def metres_per_degree(origin: Frame) -> tuple[float, float]:
 
 
 def _photo_columns(photos: Sequence[Photo], origin: Frame) -> dict[str, Any]:
+    def numbers(value: Callable[[Photo], float], unit: float) -> Column:
+        return _column((value(photo) for photo in photos), unit)
+
+    def texts(value: Callable[[Photo], str]) -> dict[str, Any]:
+        """Distinct texts, sorted, and per photo the index of its own; an empty text is null."""
+        listed = [value(photo) for photo in photos]
+        names = sorted({text for text in listed if text})
+        place = {name: index for index, name in enumerate(names)}
+        return {"names": names, "index": [place.get(text) for text in listed]}
+
+    taken = [None if (moment := photo.stored.captured_at) is None else int(moment.timestamp()) for photo in photos]
+    first = min((seconds for seconds in taken if seconds is not None), default=0)
     return {
         "id": [photo.stored.image_id for photo in photos],
         "status": [STATUSES.index(photo.status) for photo in photos],
-        "sequence": _indexed(photos, lambda photo: photo.sequence),
-        "device": _indexed(photos, lambda photo: photo.device),
-        "reason": _indexed(photos, lambda photo: photo.stored.reason or ""),
-        "detail": _indexed(photos, lambda photo: shortened(photo.stored.detail, DETAIL_LENGTH)),
-        "creator": _indexed(photos, lambda photo: shortened(photo.stored.attribution.creator)),
-        "licence": _indexed(photos, lambda photo: shortened(photo.stored.attribution.licence)),
-        "page": _indexed(photos, _page_pattern),
-        **_times(photos),
+        "sequence": texts(lambda p: p.sequence),
+        "device": texts(lambda p: p.device),
+        "reason": texts(lambda p: p.stored.reason or ""),
+        "detail": texts(lambda p: shortened(p.stored.detail, DETAIL_LENGTH)),
+        "creator": texts(lambda p: shortened(p.stored.attribution.creator)),
+        "licence": texts(lambda p: shortened(p.stored.attribution.licence)),
+        # The page's address with {} for the photo's id: thousands of addresses become one.
+        "page": texts(lambda p: safe_url(p.stored.attribution.page_url).replace(p.stored.image_id, "{}")),
+        "firstTime": first,
+        "time": [None if seconds is None else seconds - first for seconds in taken],
         **_places(photos, origin),
-        **_measures(photos),
-    }
-
-
-def _times(photos: Sequence[Photo]) -> dict[str, Any]:
-    """Whole seconds since the first photo."""
-    taken = [None if (moment := photo.stored.captured_at) is None else int(moment.timestamp()) for photo in photos]
-    first = min((seconds for seconds in taken if seconds is not None), default=0)
-    return {"firstTime": first, "time": [None if seconds is None else seconds - first for seconds in taken]}
-
-
-def _places(photos: Sequence[Photo], origin: Frame) -> dict[str, Any]:
-    columns: dict[str, list[int | None]] = {name: [] for name in ("rLon", "rLat", "cLon", "cLat", "tLon", "tLat")}
-    for photo in photos:
-        reported = _from_origin(origin, photo.stored.reported_lon_deg, photo.stored.reported_lat_deg)
-        corrected = _from_origin(origin, photo.stored.lon_deg, photo.stored.lat_deg)
-        truth = photo.truth
-        true = [None, None] if truth is None else _from_origin(origin, truth.lon_deg, truth.lat_deg)
-        for prefix, pair in (("r", reported), ("c", _minus(corrected, reported)), ("t", _minus(true, reported))):
-            columns[f"{prefix}Lon"].append(pair[0])
-            columns[f"{prefix}Lat"].append(pair[1])
-    return {name: _or_none(column) for name, column in columns.items()}
-
-
-def _measures(photos: Sequence[Photo]) -> dict[str, Any]:
-    def column(value: Callable[[Photo], float], unit: float) -> list[int | None] | None:
-        return _or_none([_whole(value(photo), unit) for photo in photos])
-
-    return {
-        "rHeading": column(lambda p: p.stored.reported_heading_deg, 0.1),
-        "cHeading": column(lambda p: p.stored.heading_deg, 0.1),
-        "height": column(lambda p: p.stored.height_m, 0.01),
-        "moved": column(lambda p: p.stored.displacement_m, 0.01),
-        "expected": column(lambda p: p.expected_error_m, 0.001),
-        "semiMajor": column(lambda p: p.stored.semi_major_m, 0.001),
-        "semiMinor": column(lambda p: p.stored.semi_minor_m, 0.001),
-        "azimuth": column(lambda p: p.stored.ellipse_azimuth_deg, 1.0),
+        "rHeading": numbers(lambda p: p.stored.reported_heading_deg, 0.1),
+        "cHeading": numbers(lambda p: p.stored.heading_deg, 0.1),
+        "height": numbers(lambda p: p.stored.height_m, 0.01),
+        "moved": numbers(lambda p: p.stored.displacement_m, 0.01),
+        "expected": numbers(lambda p: p.expected_error_m, 0.001),
+        "semiMajor": numbers(lambda p: p.stored.semi_major_m, 0.001),
+        "semiMinor": numbers(lambda p: p.stored.semi_minor_m, 0.001),
+        "azimuth": numbers(lambda p: p.stored.ellipse_azimuth_deg, 1.0),
         "inliers": [photo.stored.n_inliers for photo in photos],
         "views": [photo.stored.n_anchors for photo in photos],
-        "trueError": column(lambda p: p.true_error_m, 0.001),
-        "tail": column(lambda p: p.tail, 0.001),
+        "trueError": numbers(lambda p: p.true_error_m, 0.001),
+        "tail": numbers(lambda p: p.tail, 0.001),
     }
 
 
-def _or_none(column: list[int | None]) -> list[int | None] | None:
-    """None for a column in which nothing is known."""
+def _places(photos: Sequence[Photo], origin: Frame) -> dict[str, Column]:
+    """Reported places from the origin, corrected and true ones from the reported."""
+    reported = _from_origin(origin, [photo.reported_place for photo in photos])
+    base = np.nan_to_num(reported)
+    corrected = _from_origin(origin, [photo.place for photo in photos]) - base
+    true = [(NAN, NAN) if p.truth is None else (p.truth.lon_deg, p.truth.lat_deg) for p in photos]
+    places = {"r": reported, "c": corrected, "t": _from_origin(origin, true) - base}
+    return {f"{k}{axis}": _column(at[:, i]) for k, at in places.items() for i, axis in enumerate(("Lon", "Lat"))}
+
+
+def _column(values: Iterable[float], unit: float = 1.0) -> Column:
+    """Whole units, null where unknown; null for a column in which nothing is known."""
+    column = [round(value / unit) if math.isfinite(value) else None for value in values]
     return None if all(value is None for value in column) else column
 
 
-def _indexed(photos: Sequence[Photo], value: Callable[[Photo], str]) -> dict[str, Any]:
-    """Distinct texts, sorted, and per photo the index of its own; an empty text is null."""
-    texts = [value(photo) for photo in photos]
-    names = sorted({text for text in texts if text})
-    place = {name: index for index, name in enumerate(names)}
-    return {"names": names, "index": [place.get(text) for text in texts]}
+def _line(origin: Frame, places: Sequence[LonLat]) -> list[list[int]]:
+    """At most MAX_ANCHORS of the places, in units from the origin."""
+    thinned = places[:: -(-len(places) // MAX_ANCHORS)] if places else places
+    line: list[list[int]] = _from_origin(origin, thinned).astype(int).tolist()
+    return line
 
 
-def _page_pattern(photo: Photo) -> str:
-    """The page's address with {} for the photo's id: thousands of addresses become one."""
-    return safe_url(photo.stored.attribution.page_url).replace(photo.stored.image_id, "{}")
-
-
-def _from_origin(origin: Frame, lon_deg: float, lat_deg: float) -> list[int | None]:
-    around = (lon_deg - origin.lon_deg + 180.0) % 360.0 - 180.0
-    return [_whole(around, DEGREE_UNIT), _whole(lat_deg - origin.lat_deg, DEGREE_UNIT)]
-
-
-def _minus(place: Iterable[int | None], base: Iterable[int | None]) -> list[int | None]:
-    return [None if a is None else a - (b or 0) for a, b in zip(place, base, strict=True)]
-
-
-def _whole(value: float, unit: float) -> int | None:
-    return round(value / unit) if math.isfinite(value) else None
-
-
-def _thinned(places: Sequence[LonLat]) -> Sequence[LonLat]:
-    return places[:: -(-len(places) // MAX_ANCHORS)] if places else places
+def _from_origin(origin: Frame, places: Sequence[LonLat]) -> Float:
+    """(N, 2) whole DEGREE_UNITs east and north of the origin, the short way round; nan where unknown."""
+    offset_deg = np.array(places, float).reshape(-1, 2) - [origin.lon_deg, origin.lat_deg]
+    offset_deg[:, 0] = (offset_deg[:, 0] + 180.0) % 360.0 - 180.0
+    return np.round(offset_deg / DEGREE_UNIT)

@@ -10,6 +10,7 @@ from typing import Any
 
 from geocorrect.catalog.run import StoredRun
 from geocorrect.report.contents import Contents
+from geocorrect.report.statistics import by_frequency
 from geocorrect.report.wording import count, moment, shortened
 
 WHERE_NOT_WHAT = {"catalog", "images", "export", "area"}
@@ -17,27 +18,31 @@ WHERE_NOT_WHAT = {"catalog", "images", "export", "area"}
 WEIGHTS = "weights"
 """Section of a run's record that says which networks were at work: facts, not settings."""
 BINDING = "; not for commercial use, and neither are the results"
+NO_LICENCE, NO_CREATOR = "licence unknown", "unknown creator"
 CREATORS_NAMED = 60
 LONGEST_URL = 1000
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """One run: pairs of what and value for people, and its settings as dotted keys."""
+    """One run."""
 
     title: str
     facts: tuple[tuple[str, str], ...]
+    """Pairs of what and value, human-readable."""
     settings: tuple[tuple[str, str], ...]
+    """Dotted keys and values."""
 
 
 @dataclass(frozen=True)
 class SourceFacts:
-    """Photos or anchors under one licence and who made them; url is a page of theirs, or empty."""
+    """Photos or anchors under one licence and who made them."""
 
     licence: str
     n: str
     creators: str
     url: str
+    """A page of theirs, or empty."""
 
 
 def run_facts(contents: Contents) -> list[RunFacts]:
@@ -51,13 +56,10 @@ def photo_sources(contents: Contents) -> list[SourceFacts]:
     creators: dict[str, Counter[str]] = {}
     for photo in contents.photos:
         source = photo.stored.attribution
-        licence, creator = (
-            shortened(source.licence or "licence unknown"),
-            shortened(source.creator or "unknown creator"),
-        )
-        creators.setdefault(licence, Counter())[creator] += 1
+        names = creators.setdefault(shortened(source.licence or NO_LICENCE), Counter())
+        names[shortened(source.creator or NO_CREATOR)] += 1
     return [
-        SourceFacts(licence, count(sum(names.values()), "photo"), _names(names), "")
+        SourceFacts(licence, count(names.total(), "photo"), _names(names), "")
         for licence, names in sorted(creators.items())
     ]
 
@@ -65,19 +67,9 @@ def photo_sources(contents: Contents) -> list[SourceFacts]:
 def anchor_sources(contents: Contents) -> list[SourceFacts]:
     """Anchors by source and licence."""
     return [
-        SourceFacts(
-            a.licence or "licence unknown", count(n, "anchor"), a.creator or "unknown creator", safe_url(a.page_url)
-        )
+        SourceFacts(a.licence or NO_LICENCE, count(n, "anchor"), a.creator or NO_CREATOR, safe_url(a.page_url))
         for a, n in contents.anchor_sources
     ]
-
-
-def depth_label(contents: Contents, run_key: str) -> str:
-    """Whether the depth of a run was measured or predicted."""
-    oracle = {photo.stored.depth_is_oracle for photo in contents.photos if photo.stored.run_key == run_key}
-    if oracle == {True}:
-        return "measured (LiDAR): an oracle, not available in ordinary operation"
-    return "predicted" if oracle == {False} else "measured (oracle) for some photos, predicted for others"
 
 
 def safe_url(url: str) -> str:
@@ -94,13 +86,21 @@ def _run(run: StoredRun, shown: int, contents: Contents) -> RunFacts:
         ("geocorrect", run.code_version),
         ("Matcher", run.matcher),
         ("Depth", run.depth),
-        ("Depth of the anchors", depth_label(contents, run.run_key)),
+        ("Depth of the anchors", _depth_label(contents, run.run_key)),
         ("Georeference of the anchors", run.alignment_version),
         *_weights(run.config),
         ("Run key", run.run_key),
     )
     settings = tuple((key, without_password(value)) for key, value in _flat(run.config))
     return RunFacts(f"Run {run.run_key[:12]}", facts, settings)
+
+
+def _depth_label(contents: Contents, run_key: str) -> str:
+    """Whether the depth of a run was measured or predicted."""
+    oracle = {photo.stored.depth_is_oracle for photo in contents.photos if photo.stored.run_key == run_key}
+    if oracle == {True}:
+        return "measured (LiDAR): an oracle, not available in ordinary operation"
+    return "predicted" if oracle == {False} else "measured (oracle) for some photos, predicted for others"
 
 
 def _weights(config: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -131,7 +131,6 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
 
 
 def _names(names: Counter[str]) -> str:
-    ordered = sorted(names.items(), key=lambda item: (-item[1], item[0]))
-    text = ", ".join(f"{name} ({n:,})" for name, n in ordered[:CREATORS_NAMED])
-    rest = len(ordered) - CREATORS_NAMED
+    text = ", ".join(f"{name} ({n:,})" for name, n in by_frequency(names)[:CREATORS_NAMED])
+    rest = len(names) - CREATORS_NAMED
     return f"{text} and {rest:,} more (each photo names its creator on the map)" if rest > 0 else text

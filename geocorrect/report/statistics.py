@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,14 +13,19 @@ from geocorrect.records import NAN
 TWO_SIDED_95 = 1.959963984540054
 """Quantile 0.975 of the normal distribution."""
 
+FALSE_ACCEPT_M = 1.0
+"""An accepted position further than this from the truth is a false one."""
+
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95 % interval (nan when the sample is too small for one) and its sample size."""
+    """A number with its 95 % interval and its sample size."""
 
     value: float
     low: float
+    """Lower end of the interval; nan when the sample is too small for one."""
     high: float
+    """Upper end of the interval."""
     n: int
 
 
@@ -66,6 +71,11 @@ def mean_angle_deg(values: Iterable[float]) -> float:
     """Mean of angles by their unit vectors, −180 to 180; nan for none."""
     angles = np.radians(finite(values))
     return float(np.degrees(np.arctan2(np.sin(angles).sum(), np.cos(angles).sum()))) if len(angles) else NAN
+
+
+def by_frequency(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Names with their counts, the most frequent first, then by name."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
 def _lower_rank(n: int) -> int:

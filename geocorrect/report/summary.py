@@ -8,28 +8,33 @@ from dataclasses import dataclass
 
 from geocorrect.errors import Status
 from geocorrect.report.contents import Contents, Photo
-from geocorrect.report.statistics import Estimate, finite, median_of, percentile_of, share_of
+from geocorrect.report.statistics import (
+    FALSE_ACCEPT_M,
+    by_frequency,
+    finite,
+    median_of,
+    percentile_of,
+    share_of,
+)
 from geocorrect.report.wording import count, days, degrees, length, length_with_interval, listed, place, share
-
-FALSE_ACCEPT_M = 1.0
-"""An accepted position further than this from the truth is a false one."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One of the large numbers: value, what it is, and interval with sample size."""
+    """One of the large numbers."""
 
     value: str
     label: str
     note: str
+    """Interval and sample size."""
 
 
 def summary_sentences(contents: Contents) -> list[str]:
     """Whole sentences with unit, 95 % interval and n; together the paragraph at the top of the page."""
     if not contents.photos:
         return ["The catalog holds no result yet: nothing was corrected and nothing was rejected.", *_pending(contents)]
-    judged = _true(contents) or _predicted(contents)
-    return [_scope(contents), _decided(contents), *_moved(contents), *judged, *_pending(contents)]
+    errors = _true(contents) or _predicted(contents)
+    return [_scope(contents), _decided(contents), *_moved(contents), *errors, *_pending(contents)]
 
 
 def note_sentences(contents: Contents) -> list[str]:
@@ -42,26 +47,22 @@ def note_sentences(contents: Contents) -> list[str]:
 
 def key_figures(contents: Contents) -> list[Figure]:
     """The large numbers under the paragraph."""
-    accepted, corrected = contents.of_status(Status.ACCEPTED), contents.corrected
-    figures = [Figure(f"{len(contents.photos):,}", "photos with a result", _sequences(contents))]
-    figures.append(Figure(f"{len(accepted):,}", "accepted", share(share_of(len(accepted), len(contents.photos)))))
-    moved = median_of(photo.stored.displacement_m for photo in corrected)
-    figures.append(Figure(length(moved.value), "median displacement", _interval(moved)))
-    if contents.has_truth:
-        error = median_of(photo.true_error_m for photo in accepted)
-        figures.append(Figure(length(error.value), "median true error", _interval(error)))
-    predicted = median_of(photo.expected_error_m for photo in corrected)
-    figures.append(Figure(length(predicted.value), "median predicted error", _interval(predicted)))
-    rejected = contents.of_status(Status.REJECTED)
-    review = contents.of_status(Status.REVIEW)
-    figures.append(Figure(f"{len(rejected):,}", "rejected", f"{len(review):,} more wait for a review"))
-    return figures
+    n, corrected = len(contents.photos), contents.corrected
+    accepted, review, rejected = (contents.of_status(status) for status in Status)
+    true_errors = [_median_figure("true error", (p.true_error_m for p in accepted))] if contents.has_truth else []
+    return [
+        Figure(f"{n:,}", "photos with a result", _sequences(contents)),
+        Figure(f"{len(accepted):,}", "accepted", share(share_of(len(accepted), n))),
+        _median_figure("displacement", (photo.stored.displacement_m for photo in corrected)),
+        *true_errors,
+        _median_figure("predicted error", (photo.expected_error_m for photo in corrected)),
+        Figure(f"{len(rejected):,}", "rejected", f"{len(review):,} more wait for a review"),
+    ]
 
 
 def reason_counts(photos: Iterable[Photo]) -> list[tuple[str, int]]:
     """Rejections by reason, most frequent first."""
-    reasons = [photo.stored.reason.value for photo in photos if photo.stored.reason is not None]
-    return sorted(Counter(reasons).items(), key=lambda item: (-item[1], item[0]))
+    return by_frequency(Counter(photo.stored.reason.value for photo in photos if photo.stored.reason is not None))
 
 
 def _sequences(contents: Contents) -> str:
@@ -69,10 +70,11 @@ def _sequences(contents: Contents) -> str:
     return f"in {count(n, 'sequence')}"
 
 
-def _interval(estimate: Estimate) -> str:
-    shown = length_with_interval(estimate)
+def _median_figure(what: str, lengths_m: Iterable[float]) -> Figure:
+    median = median_of(lengths_m)
+    shown = length_with_interval(median)
     bracket = shown[shown.index("[") :] + ", " if "[" in shown else ""
-    return f"{bracket}n = {estimate.n:,}"
+    return Figure(length(median.value), f"median {what}", f"{bracket}n = {median.n:,}")
 
 
 def _scope(contents: Contents) -> str:
@@ -90,12 +92,9 @@ def _scope(contents: Contents) -> str:
 def _decided(contents: Contents) -> str:
     n = len(contents.photos)
     accepted, review = (len(contents.of_status(status)) for status in (Status.ACCEPTED, Status.REVIEW))
-    waiting = (
-        f"{review:,} more got a position that a person should review first" if review else "none waits for a review"
-    )
-    return (
-        f"{accepted:,} of the photos, {share(share_of(accepted, n))}, were put back where they were taken; {waiting}."
-    )
+    waiting = f"{review:,} more got a position that a person should review first"
+    done = f"{accepted:,} of the photos, {share(share_of(accepted, n))}, were put back where they were taken"
+    return f"{done}; {waiting if review else 'none waits for a review'}."
 
 
 def _rejected(contents: Contents) -> list[str]:

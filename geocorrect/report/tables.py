@@ -2,45 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from geocorrect.errors import REASON_TEXT, Reason, Status
+from geocorrect.errors import Reason, Status
+from geocorrect.records import NAN
 from geocorrect.report.contents import Contents, Photo
 from geocorrect.report.statistics import finite, mean_angle_deg, median_of
 from geocorrect.report.summary import reason_counts
-from geocorrect.report.wording import length, seconds, shortened, signed
+from geocorrect.report.wording import count, length, shortened, signed
 
 DEVICES_NAMED = 3
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What a table shows, and the number that sorts it (nan = unknown, last)."""
+    """A cell of a table."""
 
     text: str
     sort: float
+    """The number that sorts it; nan = unknown, last."""
 
 
 @dataclass(frozen=True)
 class GroupRow:
-    """A sequence or a kind of device; `about` says what else it is."""
+    """A sequence or a kind of device."""
 
     name: str
     about: str
+    """The devices of a sequence, or where a device was used."""
     cells: tuple[Cell, ...]
+    """Under `group_headings`."""
 
 
 @dataclass(frozen=True)
 class ReasonRow:
-    """Why photos were rejected: code, meaning, how many, and one example of the detail."""
+    """A reason of rejection."""
 
     code: str
     meaning: str
     n: int
     example: str
+    """Detail of one of these rejections."""
 
 
 def group_headings(has_truth: bool) -> tuple[tuple[str, str], ...]:
@@ -64,22 +69,21 @@ def group_headings(has_truth: bool) -> tuple[tuple[str, str], ...]:
 
 
 def sequence_rows(contents: Contents) -> list[GroupRow]:
-    """Per sequence; `about` names its devices."""
+    """Per sequence."""
 
-    def about(photos: Sequence[Photo]) -> list[str]:
+    def about(photos: Sequence[Photo]) -> str:
         devices = sorted({photo.device for photo in photos})
         rest = len(devices) - DEVICES_NAMED
-        return [*devices[:DEVICES_NAMED], f"{rest} more"] if rest > 0 else devices
+        return ", ".join([*devices[:DEVICES_NAMED], f"{rest} more"] if rest > 0 else devices)
 
     return _grouped(contents, lambda photo: photo.sequence, about)
 
 
 def device_rows(contents: Contents) -> list[GroupRow]:
-    """Per kind of device; `about` says in how many sequences it was used."""
+    """Per kind of device."""
 
-    def about(photos: Sequence[Photo]) -> list[str]:
-        n = len({photo.sequence for photo in photos})
-        return [f"{n} {'sequence' if n == 1 else 'sequences'}"]
+    def about(photos: Sequence[Photo]) -> str:
+        return count(len({photo.sequence for photo in photos}), "sequence")
 
     return _grouped(contents, lambda photo: photo.device, about)
 
@@ -91,50 +95,46 @@ def reason_rows(contents: Contents) -> list[ReasonRow]:
         if photo.stored.reason is not None and photo.stored.detail:
             examples.setdefault(photo.stored.reason.value, photo.stored.detail)
     return [
-        ReasonRow(code, REASON_TEXT[Reason(code)], n, shortened(examples.get(code, ""), 200))
+        ReasonRow(code, Reason(code).text, n, shortened(examples.get(code, ""), 200))
         for code, n in reason_counts(contents.photos)
     ]
 
 
 def _grouped(
-    contents: Contents, key: Callable[[Photo], str], about: Callable[[Sequence[Photo]], Sequence[str]]
+    contents: Contents, key: Callable[[Photo], str], about: Callable[[Sequence[Photo]], str]
 ) -> list[GroupRow]:
     groups: dict[str, list[Photo]] = {}
     for photo in contents.photos:
         groups.setdefault(key(photo), []).append(photo)
-    return [
-        GroupRow(name, ", ".join(about(photos)), _cells(photos, contents)) for name, photos in sorted(groups.items())
-    ]
+    return [GroupRow(name, about(photos), _cells(photos, contents)) for name, photos in sorted(groups.items())]
 
 
 def _cells(photos: Sequence[Photo], contents: Contents) -> tuple[Cell, ...]:
     counts = [sum(photo.status is status for photo in photos) for status in Status]
     accepted = [photo for photo in photos if photo.status is Status.ACCEPTED]
-    east, north = (
-        _mean([getattr(photo.stored, name) for photo in accepted])
-        for name in ("displacement_east_m", "displacement_north_m")
-    )
+    east = _mean(photo.stored.displacement_east_m for photo in accepted)
+    north = _mean(photo.stored.displacement_north_m for photo in accepted)
     turn = mean_angle_deg(photo.stored.heading_change_deg for photo in accepted)
-    lag = _mean([contents.lags_s.get(photo.sequence, float("nan")) for photo in accepted])
+    lag = _mean(contents.lags_s.get(photo.sequence, NAN) for photo in accepted)
     cells = [
         *[Cell(f"{n:,}", n) for n in (len(photos), *counts)],
-        _length_cell([photo.stored.displacement_m for photo in accepted]),
+        _length_cell(photo.stored.displacement_m for photo in accepted),
         Cell(signed(east, "m"), east),
         Cell(signed(north, "m"), north),
         Cell(signed(turn, "°"), turn),
-        Cell(seconds(lag), lag),
-        _length_cell([photo.expected_error_m for photo in accepted]),
+        Cell(signed(lag, "s", 2), lag),
+        _length_cell(photo.expected_error_m for photo in accepted),
     ]
     if contents.has_truth:
-        cells.append(_length_cell([photo.true_error_m for photo in accepted]))
+        cells.append(_length_cell(photo.true_error_m for photo in accepted))
     return tuple(cells)
 
 
-def _length_cell(values_m: Sequence[float]) -> Cell:
+def _length_cell(values_m: Iterable[float]) -> Cell:
     median = median_of(values_m).value
     return Cell(length(median), median)
 
 
-def _mean(values: Sequence[float]) -> float:
+def _mean(values: Iterable[float]) -> float:
     known = finite(values)
-    return float(np.mean(known)) if len(known) else float("nan")
+    return float(np.mean(known)) if len(known) else NAN

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,16 @@ LonLat = tuple[float, float]
 
 @dataclass(frozen=True)
 class TruePlace:
-    """Where one photo was taken: degrees WGS84, ellipsoidal metres, heading from true north (nan = unknown).
-
-    localisable: whether anchors see what the photo shows; None when nobody says.
-    """
+    """Where one photo was taken (WGS84)."""
 
     lon_deg: float
     lat_deg: float
     height_m: float = NAN
+    """Above the ellipsoid."""
     heading_deg: float = NAN
+    """From true north."""
     localisable: bool | None = None
+    """Whether anchors see what the photo shows; None when nobody says."""
 
     def __post_init__(self) -> None:
         if not (-180.0 <= self.lon_deg <= 180.0 and -90.0 <= self.lat_deg <= 90.0):
@@ -36,10 +36,12 @@ class TruePlace:
 
 @dataclass(frozen=True)
 class Truth:
-    """True places by image id, and outlines of buildings (closed rings of lon, lat) to draw under the photos."""
+    """What is known of an area."""
 
     places: Mapping[str, TruePlace]
-    outlines: tuple[tuple[LonLat, ...], ...] = field(default=())
+    """By image id."""
+    outlines: tuple[tuple[LonLat, ...], ...] = ()
+    """Of buildings (closed rings of lon, lat), drawn under the photos."""
 
 
 def read_truth_file(path: Path) -> Truth:
@@ -62,13 +64,9 @@ def read_truth_file(path: Path) -> Truth:
 def _place(path: Path, image_id: str, value: Mapping[str, Any]) -> TruePlace:
     try:
         localisable = value.get("localisable")
-        return TruePlace(
-            float(value["lon_deg"]),
-            float(value["lat_deg"]),
-            _number(value.get("height_m")),
-            _number(value.get("heading_deg")),
-            None if localisable is None else bool(localisable),
-        )
+        height_m, heading_deg = _number(value.get("height_m")), _number(value.get("heading_deg"))
+        localisable = None if localisable is None else bool(localisable)
+        return TruePlace(float(value["lon_deg"]), float(value["lat_deg"]), height_m, heading_deg, localisable)
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: photo {image_id}: {error} (lon_deg and lat_deg are needed)") from None
 

@@ -1,4 +1,4 @@
-"""Numbers as people read them: a unit, an interval and a sample size."""
+"""Human-readable numbers: with a unit, an interval and a sample size."""
 
 from __future__ import annotations
 
@@ -40,22 +40,13 @@ def degrees(value: float) -> str:
     return f"{_digits(value)}°" if math.isfinite(value) else UNKNOWN
 
 
-def signed(value: float, unit: str) -> str:
-    """+2.4 m, −0.3 m, +17.0°; one decimal, so that a column compares; – when unknown."""
+def signed(value: float, unit: str, decimals: int = 1) -> str:
+    """+2.4 m, −0.3 m, +17.0°; equal decimals, so that a column compares; – when unknown."""
     if not math.isfinite(value):
         return UNKNOWN
-    text = f"{abs(value):.1f}"
+    text = f"{abs(value):.{decimals}f}"
     sign = "" if float(text) == 0.0 else "−" if value < 0 else "+"
     return f"{sign}{text}{'' if unit == '°' else TIED}{unit}"
-
-
-def seconds(value_s: float) -> str:
-    """+0.50 s, −0.03 s; – when unknown."""
-    if not math.isfinite(value_s):
-        return UNKNOWN
-    text = f"{abs(value_s):.2f}"
-    sign = "" if float(text) == 0.0 else "−" if value_s < 0 else "+"
-    return f"{sign}{text}{TIED}s"
 
 
 def share(estimate: Estimate) -> str:

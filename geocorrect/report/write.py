@@ -1,4 +1,4 @@
-"""What the rest of the system calls: a report page, and plots, from a catalog."""
+"""A report page and plots from a catalog: what the rest of the system calls."""
 
 from __future__ import annotations
 
@@ -18,32 +18,33 @@ from geocorrect.report.truth import Truth
 
 @dataclass(frozen=True)
 class ReportRequest:
-    """What is wanted: the page at `page`, plots in the folder `plots`, either None for not.
-
-    run: key of a run, or its beginning; None for the results in force.
-    """
+    """What is wanted."""
 
     page: Path | None
+    """The HTML file; None: no page."""
     plots: Path | None = None
+    """A folder, made when missing; None: no plots."""
     truth: Truth | None = None
     run: str | None = None
+    """Key of a run, or its beginning; None: the active results."""
     options: PageOptions = field(default_factory=PageOptions)
 
 
 @dataclass(frozen=True)
 class Written:
-    """What a report shows, and the files that were written (none on a dry run)."""
+    """What a report shows, and what was written."""
 
     n_photos: int
     n_bytes: int
     files: tuple[Path, ...]
+    """None on a dry run."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for --json."""
         return {"n_photos": self.n_photos, "n_bytes": self.n_bytes, "files": [str(path) for path in self.files]}
 
     def sentence(self) -> str:
-        """For people."""
+        """The same in words."""
         if not self.files:
             return f"{self.n_photos:,} photos would be shown; nothing was written"
         names = ", ".join(str(path) for path in self.files)
@@ -57,7 +58,7 @@ def write_report(
     wanted: ResultFilter | None = None,
     options: PageOptions | None = None,
 ) -> int:
-    """Write one self-contained HTML file about the results in force (or those wanted); returns how many it shows.
+    """Write one self-contained HTML file about the active results (or those wanted); returns how many it shows.
 
     The same catalog gives the same bytes. Raises OutputError when the file cannot be written; then nothing is left
     behind.
@@ -67,17 +68,13 @@ def write_report(
     return len(contents.photos)
 
 
-def write_plots(
-    catalog: Catalog, folder: Path, truth: Truth | None = None, wanted: ResultFilter | None = None
-) -> list[Path]:
-    """Write the charts of the report as PNG files into a folder, made when missing; returns their paths."""
-    return _write_plots(read_contents(catalog, truth, wanted), folder)
-
-
 def publish(catalog: Catalog, request: ReportRequest) -> Written:
-    """Page and plots of one reading of the catalog; UsageError for a run that does not exist.
+    """Page and plots of one reading of the catalog.
 
-    DatabaseError for one that was rolled back: its numbers would look as if they were in force.
+    Raises:
+        UsageError: the run does not exist.
+        DatabaseError: it was rolled back: its numbers would look as if they were active.
+        OutputError: a file cannot be written.
     """
     contents = read_contents(catalog, request.truth, _filter(catalog, request.run))
     files: list[Path] = []
@@ -85,7 +82,11 @@ def publish(catalog: Catalog, request: ReportRequest) -> Written:
         _write_page(contents, request.page, request.options)
         files.append(request.page)
     if request.plots is not None:
-        files += _write_plots(contents, request.plots)
+        try:
+            request.plots.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{request.plots}: cannot be made ({error.strerror})") from None
+        files += draw_plots(contents, request.plots)
     return Written(len(contents.photos), sum(path.stat().st_size for path in files), tuple(files))
 
 
@@ -93,14 +94,6 @@ def _write_page(contents: Contents, path: Path, options: PageOptions | None) -> 
     text = render_page(contents, options)
     with atomic_file(path) as file:
         file.write(text.encode())
-
-
-def _write_plots(contents: Contents, folder: Path) -> list[Path]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({error.strerror})") from None
-    return draw_plots(contents, folder)
 
 
 def _filter(catalog: Catalog, run: str | None) -> ResultFilter | None:
@@ -111,4 +104,4 @@ def _filter(catalog: Catalog, run: str | None) -> ResultFilter | None:
         known = ", ".join(stored.run_key[:12] for stored in catalog.runs()) or "none"
         raise UsageError(f"--run {run!r} names {len(keys)} runs of {catalog.address}; its runs: {known}")
     catalog.require_active_run(keys[0])
-    return ResultFilter(run_key=keys[0], in_force=False, withdrawn=False)
+    return ResultFilter(run_key=keys[0], active=False, withdrawn=False)

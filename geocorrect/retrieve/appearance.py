@@ -1,8 +1,8 @@
 """Places that look alike: one global descriptor per photo from the matcher's own encoder tokens, ranked by cosine.
 
-Attention-weighted sum of tokens (SPoC, Babenko & Lempitsky 2015; attention = length of the whitened token, MODELS
-§1.14). Serves to re-rank spatial candidates and to find candidates among anchors without positions. Free once the
-matcher has encoded the photos. Without whitening weights the descriptor still ranks, less sharply.
+Sum of tokens (SPoC, Babenko & Lempitsky 2015), each weighted by the length of its whitened vector, which stands for
+attention (HOW, Tolias et al. 2020); see `docs/models.md`. Re-ranks spatial candidates, and finds candidates among
+anchors for photos without a position. It costs nothing once the matcher has encoded the photos.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ Float = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Whitening:
-    """Mean (D,) to subtract and matrix (D, D') to multiply each token with."""
+    """What is done to each token before the sum."""
 
     mean: Float
+    """(D,), subtracted first."""
     matrix: Float
+    """(D, D'), multiplied from the right."""
 
     def __post_init__(self) -> None:
         mean, matrix = np.asarray(self.mean, float).reshape(-1), np.asarray(self.matrix, float)
@@ -40,7 +42,7 @@ class Whitening:
 
 
 def read_whitening(path: Path) -> Whitening:
-    """Whitening of a retrieval checkpoint: `prewhiten.m` (1, D) and `prewhiten.p` (D, D'); ModelError if none."""
+    """Whitening of a retrieval checkpoint, `prewhiten.m` (1, D) and `prewhiten.p` (D, D'); ModelError if none."""
     from geocorrect.networks.mast3r.checkpoint import read_tensors
 
     try:
@@ -90,16 +92,18 @@ class AppearanceIndex:
     def similar(self, descriptor: ArrayLike, count: int) -> list[tuple[str, float]]:
         """The `count` most similar anchors, (id, cosine), best first; ties by id.
 
-        descriptor: (D,), or (F, D) for a photo in F parts, of which the most similar one counts.
+        Args:
+            descriptor: (D,), or (F, D) for a photo in F parts, of which the most similar one counts.
+            count: How many at most.
         """
         cosine = self._cosine(descriptor)
         order = sorted(range(len(self._ids)), key=lambda row: (-cosine[row], self._ids[row]))[:count]
         return [(self._ids[row], float(cosine[row])) for row in order]
 
-    def reranked(self, descriptor: ArrayLike, pairs: Iterable[Pair], count: int | None = None) -> list[Pair]:
-        """Spatial candidates in order of similarity, ranks renewed, cut to `count`.
+    def reranked(self, descriptor: ArrayLike, pairs: Iterable[Pair]) -> list[Pair]:
+        """Spatial candidates in order of similarity, ranks renewed; descriptor: as in `similar`.
 
-        descriptor: as in `similar`. Candidates that are not in the index keep their order behind those that are.
+        Candidates that are not in the index keep their order behind those that are.
         """
         cosine = self._cosine(descriptor)
 
@@ -107,8 +111,7 @@ class AppearanceIndex:
             row = self._row.get(pair.anchor_id)
             return (np.inf if row is None else -float(cosine[row]), pair.rank)
 
-        ordered = sorted(pairs, key=position)[:count]
-        return [replace(pair, rank=rank) for rank, pair in enumerate(ordered)]
+        return [replace(pair, rank=rank) for rank, pair in enumerate(sorted(pairs, key=position))]
 
     def _cosine(self, descriptor: ArrayLike) -> Float:
         """(M,) similarity of every anchor."""

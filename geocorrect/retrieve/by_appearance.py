@@ -1,14 +1,14 @@
 """Choosing among anchors by what they show: re-ranking those that are near, or searching all of them.
 
-Descriptors of anchors are kept on disk under the content of the picture, the network and the whitening, so that each
-anchor is encoded for retrieval once, whatever becomes of the run.
+Descriptors of anchors are stored on disk under the content of the picture, the network and the whitening, so that each
+anchor is encoded for retrieval once, even when the run is killed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from geocorrect.geometry.remap import panorama_faces, pixel_map
 from geocorrect.io.checksum import sha256_of
 from geocorrect.io.pixels import whole_image_sha256
 from geocorrect.records import Anchor, ImageArray, Pair, Query
-from geocorrect.retrieve.appearance import AppearanceIndex, Whitening, describe, read_whitening
+from geocorrect.retrieve.appearance import AppearanceIndex, describe, read_whitening
 from geocorrect.retrieve.options import RetrieveOptions
 
 if TYPE_CHECKING:
@@ -40,15 +40,17 @@ DISK_BYTES = 4 << 30
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """Candidates of one photo, best first, with their records; and a message per anchor whose picture is unusable."""
+    """Candidates of one photo, best first."""
 
     pairs: tuple[Pair, ...]
     anchors: tuple[Anchor, ...]
+    """The record of each pair's anchor."""
     unusable: tuple[str, ...] = ()
+    """A message per anchor whose picture cannot be used."""
 
 
 class AppearanceRetriever:
-    """Ranks anchors for photos. The engine is the matcher's own: what it encodes here it finds in its cache there."""
+    """Ranks anchors for photos, by the matcher's own network: what it encodes here the matcher finds in its cache."""
 
     def __init__(
         self, engine: Mast3rEngine, options: RetrieveOptions, read_pixels: Callable[[Anchor], ImageArray]
@@ -56,11 +58,9 @@ class AppearanceRetriever:
         """read_pixels: of an anchor; InputError naming the file. ModelError when the whitening cannot be read."""
         from geocorrect.networks.store import StoreLimits, TensorStore
 
-        self.options = options
-        self._engine = engine
-        self._read = read_pixels
+        self.options, self._engine, self._read = options, engine, read_pixels
         whitening = options.appearance.whitening
-        self._whitening: Whitening | None = None if whitening is None else read_whitening(whitening)
+        self._whitening = None if whitening is None else read_whitening(whitening)
         self._maker = f"{engine.fingerprint}/{'plain' if whitening is None else sha256_of(whitening)}"
         self._store: TensorStore = TensorStore(options.appearance.folder, StoreLimits(disk_bytes=DISK_BYTES))
         self._scene: tuple[tuple[tuple[str, str | None], ...], AppearanceIndex] | None = None
@@ -83,11 +83,11 @@ class AppearanceRetriever:
         return self._choice(ranked, unusable)
 
     def prepare(self, scene: Sequence[Anchor]) -> None:
-        """Describe the anchors that are not described yet; unreadable pictures are left to whoever needs them."""
+        """Describe the anchors that are not described yet; unreadable pictures are reported when they are needed."""
         self._index(scene)
 
     def _choice(self, ranked: Sequence[tuple[Pair, Anchor]], unusable: tuple[str, ...]) -> Choice:
-        """Cut to size; of near-duplicates only the better one, while there are others: k anchors span a baseline."""
+        """Cut to size; near-duplicates of better ones come last, so that k anchors span a baseline."""
         kept: list[tuple[Pair, Anchor]] = []
         spare: list[tuple[Pair, Anchor]] = []
         for entry in ranked:
@@ -118,7 +118,7 @@ class AppearanceRetriever:
         return is_too_thin(pixels, self._engine.long_side_px)
 
     def _scene_index(self, scene: Sequence[Anchor]) -> tuple[AppearanceIndex, tuple[str, ...]]:
-        """The index of a whole scene, put together once while the scene stays the same and all of it is readable."""
+        """The index of a whole scene, built once while the scene stays the same and all of it is readable."""
         contents = tuple((anchor.id, anchor.sha256) for anchor in scene)
         if self._scene is not None and self._scene[0] == contents:
             return self._scene[1], ()
@@ -129,9 +129,7 @@ class AppearanceRetriever:
 
     def _index(self, anchors: Sequence[Anchor]) -> tuple[AppearanceIndex, tuple[str, ...]]:
         """The anchors that can be described, and a message for each of the others."""
-        found: dict[str, Float] = {}
-        missing: list[tuple[Anchor, str]] = []
-        unusable: list[str] = []
+        found, unusable, missing = dict[str, Float](), list[str](), list[tuple[Anchor, str]]()
         for anchor in anchors:
             try:
                 key = self._key(anchor)
@@ -143,34 +141,30 @@ class AppearanceRetriever:
                 missing.append((anchor, key))
             else:
                 found[anchor.id] = cached[DESCRIPTOR].numpy().astype(np.float64)
-        for (anchor, key), described in zip(missing, self._describe([a for a, _ in missing]), strict=True):
-            if isinstance(described, str):
-                unusable.append(described)
-            else:
-                found[anchor.id] = self._remember(key, described)
+        if len(missing) > AT_ONCE:
+            log.info("describing %d anchors by appearance, once", len(missing))
+        for start in range(0, len(missing), AT_ONCE):
+            readable: list[tuple[str, str, ImageArray]] = []
+            for anchor, key in missing[start : start + AT_ONCE]:
+                try:
+                    readable.append((anchor.id, key, self._pixels(anchor)))
+                except InputError as error:
+                    unusable.append(f"anchor {anchor.id}: {error}")
+            if readable:
+                described = describe(self._engine, [pixels for _, _, pixels in readable], self._whitening)
+                for (name, key, _), descriptor in zip(readable, described, strict=True):
+                    found[name] = self._remember(key, descriptor)
         ids = [anchor.id for anchor in anchors if anchor.id in found]
         return AppearanceIndex(ids, np.array([found[name] for name in ids])), tuple(unusable)
 
-    def _describe(self, anchors: Sequence[Anchor]) -> Iterator[Float | str]:
-        """Descriptor (D,) of each anchor, in order, or why it has none."""
-        if len(anchors) > AT_ONCE:
-            log.info("describing %d anchors by appearance, once", len(anchors))
-        for start in range(0, len(anchors), AT_ONCE):
-            pictures = [self._pixels_or_problem(anchor) for anchor in anchors[start : start + AT_ONCE]]
-            readable = [picture for picture in pictures if not isinstance(picture, str)]
-            described = iter(describe(self._engine, readable, self._whitening) if readable else ())
-            yield from (picture if isinstance(picture, str) else next(described) for picture in pictures)
-
-    def _pixels_or_problem(self, anchor: Anchor) -> ImageArray | str:
-        try:
-            pixels = self._read(anchor)
-        except InputError as error:
-            return f"anchor {anchor.id}: {error}"
-        too_thin = f"anchor {anchor.id}: {pixels.shape[1]}×{pixels.shape[0]} pixels are too thin for the network"
-        return too_thin if self._too_thin(pixels) else pixels
+    def _pixels(self, anchor: Anchor) -> ImageArray:
+        pixels = self._read(anchor)
+        if self._too_thin(pixels):
+            raise InputError(f"{pixels.shape[1]}×{pixels.shape[0]} pixels are too thin for the network")
+        return pixels
 
     def _remember(self, key: str, descriptor: Float) -> Float:
-        """Keep a descriptor in single precision, and use it as it will be read again."""
+        """Store a descriptor in single precision, and use it as it will be read again."""
         import torch
 
         single = torch.from_numpy(descriptor.astype(np.float32))
@@ -182,8 +176,32 @@ class AppearanceRetriever:
         return hashlib.sha256(f"{self._maker}/{content}".encode()).hexdigest()
 
 
+def build_appearance(
+    options: RetrieveOptions,
+    matcher: str,
+    engine: Mast3rEngine | None,
+    read_pixels: Callable[[Anchor], ImageArray],
+) -> AppearanceRetriever | None:
+    """Retrieval by appearance with the matcher's own encoder; None when it is off.
+
+    Args:
+        options: How candidates are found.
+        matcher: Name of the configured matcher.
+        engine: Its network, None when it has no tokens.
+        read_pixels: Reads an anchor's pixels; raises InputError naming the file.
+
+    Raises:
+        ConfigError: the matcher has no tokens to compare.
+    """
+    if options.appearance.mode == "off":
+        return None
+    options.appearance.require_tokens(matcher, engine is not None)
+    assert engine is not None
+    return AppearanceRetriever(engine, options, read_pixels)
+
+
 def _alike(first: Anchor, second: Anchor, min_separation_m: float) -> bool:
-    """Whether two anchors stand in one place and look in one direction."""
+    """Whether two anchors are in one place and look in one direction."""
     one, other = first.world_from_cam, second.world_from_cam
     apart_m = float(np.linalg.norm(one.translation_m - other.translation_m))
     if apart_m >= min_separation_m:

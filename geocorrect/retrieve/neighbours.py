@@ -17,17 +17,18 @@ Float = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class NeighbourOptions:
-    """Which anchors serve as neighbours of one.
-
-    baselines_m: wished distances along the viewing direction, one neighbour each; of what there is, the nearest to
-    each wish is taken (METHOD §3.1: two before and two behind). min_baseline_m: nearer ones see the same.
-    max_baseline_m: farther ones match too little. max_turn_deg: difference of heading.
-    """
+    """Which anchors serve as neighbours of one."""
 
     baselines_m: tuple[float, ...] = (1.5, -1.5, 3.0, -3.0)
+    """Wished distances along the viewing direction, one neighbour each: of the anchors there are, the nearest to each
+    wish is taken.
+    """
     min_baseline_m: float = 0.3
+    """Nearer ones see the same."""
     max_baseline_m: float = 20.0
+    """Farther ones match too little."""
     max_turn_deg: float = 40.0
+    """Difference of heading."""
 
     def __post_init__(self) -> None:
         if not self.baselines_m or not 0 < self.min_baseline_m < self.max_baseline_m:
@@ -35,30 +36,30 @@ class NeighbourOptions:
 
 
 class NeighbourFinder:
-    """Finds neighbours by place and heading, among anchors under the same georeference.
+    """Finds neighbours by place and heading, among anchors under one georeference.
 
     Only those are known relative to each other as well as the estimator assumes.
     """
 
-    def __init__(self, sites: AnchorPositions, alignment_ids: Sequence[str], options: NeighbourOptions) -> None:
+    def __init__(self, anchors: AnchorPositions, alignment_ids: Sequence[str], options: NeighbourOptions) -> None:
         self.options = options
-        self._sites = sites
+        self._anchors = anchors
         self._alignments = np.asarray(alignment_ids, dtype=object)
-        self._row = {anchor_id: row for row, anchor_id in enumerate(sites.ids)}
-        self._tree = cKDTree(sites.enu_m[:, :2]) if len(sites.ids) else None
+        self._row = {anchor_id: row for row, anchor_id in enumerate(anchors.ids)}
+        self._tree = cKDTree(anchors.enu_m[:, :2]) if len(anchors.ids) else None
 
     def of(self, anchor_id: str) -> tuple[str, ...]:
         """Ids of the neighbours, best first; empty when there are none. KeyError for an unknown anchor."""
         row = self._row[anchor_id]
         assert self._tree is not None
-        o, here = self.options, self._sites.enu_m[row]
+        o, here = self.options, self._anchors.enu_m[row]
         near = np.array(sorted(self._tree.query_ball_point(here[:2], o.max_baseline_m)), np.intp)
-        offset = self._sites.enu_m[near] - here
+        offset = self._anchors.enu_m[near] - here
         distance = np.linalg.norm(offset, axis=1)
-        turn = np.abs(angle_difference_deg(self._sites.heading_deg[near], self._sites.heading_deg[row]))
+        turn = np.abs(angle_difference_deg(self._anchors.heading_deg[near], self._anchors.heading_deg[row]))
         usable = (near != row) & (self._alignments[near] == self._alignments[row]) & ~(turn > o.max_turn_deg)
         usable &= (distance >= o.min_baseline_m) & (distance <= o.max_baseline_m)
-        return self._chosen(near[usable], offset[usable], float(self._sites.heading_deg[row]))
+        return self._chosen(near[usable], offset[usable], float(self._anchors.heading_deg[row]))
 
     def _chosen(self, near: NDArray[np.intp], offset: Float, heading_deg: float) -> tuple[str, ...]:
         """One neighbour per wished baseline, greedily; without a heading only the distance counts."""
@@ -76,5 +77,5 @@ class NeighbourFinder:
             wished = along if np.isfinite(heading_deg) else np.copysign(along, wish)
             best = int(np.argmin(np.where(free, np.abs(wished - wish) + aside, np.inf)))
             free[best] = False
-            chosen.append(self._sites.ids[near[best]])
+            chosen.append(self._anchors.ids[near[best]])
         return tuple(chosen)

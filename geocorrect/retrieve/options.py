@@ -9,33 +9,32 @@ from typing import Literal
 from geocorrect.errors import ConfigError
 from geocorrect.retrieve.spatial import SpatialOptions
 
-MATCHERS_WITH_TOKENS = ("mast3r",)
-
 
 @dataclass(frozen=True)
 class AppearanceOptions:
-    """Comparing photos by the tokens of the matcher's own encoder, which has to encode them anyway.
-
-    mode: "rerank" looks at `candidates` anchors found by place and keeps the `retrieve.max_candidates` most alike;
-    "search" also finds anchors for photos without a usable position, among all of the scene, unless it holds more than
-    `max_scene_anchors`. folder: where the anchors' descriptors are kept (4 kB each); each anchor is encoded for them
-    once. whitening: file with `prewhiten.m` and `prewhiten.p`, such as the retrieval checkpoint of the matcher's
-    authors; sharper, not necessary.
-    """
+    """Comparing photos by the tokens of the matcher's own encoder, which has to encode them anyway."""
 
     mode: Literal["off", "rerank", "search"] = "off"
+    """`rerank` looks at `candidates` anchors found by place and matches the `retrieve.max_candidates` most alike;
+    `search` also finds anchors for photos without a usable position, among all of the scene.
+    """
     candidates: int = 32
     max_scene_anchors: int = 20_000
+    """Larger scenes are not searched."""
     whitening: Path | None = None
+    """File with `prewhiten.m` and `prewhiten.p`, such as the retrieval checkpoint of the matcher's authors, which makes
+    the comparison sharper; not necessary.
+    """
     folder: Path = Path("appearance")
+    """Where the anchors' descriptors (4 kB each) are stored; each anchor is encoded for them once."""
 
     def __post_init__(self) -> None:
         if self.candidates < 1 or self.max_scene_anchors < 1:
             raise ValueError("retrieve.appearance: candidates and max_scene_anchors must be at least 1")
 
-    def require_tokens(self, matcher: str) -> None:
-        """ConfigError when this matcher has no tokens to compare."""
-        if self.mode != "off" and matcher not in MATCHERS_WITH_TOKENS:
+    def require_tokens(self, matcher: str, has_tokens: bool) -> None:
+        """ConfigError when photos are to be compared and the named matcher has no tokens to compare them by."""
+        if self.mode != "off" and not has_tokens:
             raise ConfigError(
                 f'[retrieve.appearance] mode = "{self.mode}" compares photos by the tokens of the matcher\'s encoder, '
                 f'and "{matcher}" has none; set [match] matcher = "mast3r", or mode = "off"'
@@ -50,11 +49,10 @@ class RetrieveOptions(SpatialOptions):
 
     @property
     def by_place(self) -> SpatialOptions:
-        """What the search by place is asked for: more candidates where appearance decides among them."""
-        wanted = self.max_candidates
-        if self.appearance.mode != "off":
-            wanted = max(wanted, self.appearance.candidates)
-        return replace(self, max_candidates=wanted)
+        """Options of the search by place: more candidates where appearance decides among them."""
+        if self.appearance.mode == "off":
+            return self
+        return replace(self, max_candidates=max(self.max_candidates, self.appearance.candidates))
 
     def searches_scene(self, n_anchors: int) -> bool:
         """Whether photos without a position are compared with all anchors of a scene of this size."""

@@ -19,22 +19,22 @@ Rows = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class SpatialOptions:
-    """What counts as near and as looking the same way.
-
-    radius_m: GPS error plus the range at which street photos still match. max_candidates: anchors kept per image.
-    view_distance_m: views are compared by the spot they look at, this far in front of the camera.
-    min_separation_m: of two candidates closer than this that look the same way the farther goes to the end of
-    the list, so that k anchors span a baseline. trust_heading_deg: assumed 1-sigma error of the reported heading;
-    nan = do not use headings at all (phones are wrong by tens of degrees). max_heading_difference_deg: anchors
-    turned further away than this are left out, when the heading is used.
-    """
+    """What counts as near, and as looking the same way."""
 
     radius_m: float = 50.0
+    """GPS error plus the range at which street photos still match."""
     max_candidates: int = 8
+    """Anchors kept per image."""
     view_distance_m: float = 12.0
+    """Views are compared by the spot they look at, this far in front of the camera."""
     min_separation_m: float = 1.0
+    """Of two candidates closer than this that look the same way the farther goes to the end of the list, so that k
+    anchors span a baseline.
+    """
     trust_heading_deg: float = 30.0
+    """Assumed 1-sigma error of the reported heading; nan: do not use headings (phones are wrong by tens of degrees)."""
     max_heading_difference_deg: float = 100.0
+    """Anchors turned further away than this are left out, when the heading is used."""
 
     def __post_init__(self) -> None:
         if not self.radius_m > 0 or self.max_candidates < 1:
@@ -43,11 +43,13 @@ class SpatialOptions:
 
 @dataclass(frozen=True, eq=False)
 class AnchorPositions:
-    """Where anchors stand and look: ids (N), enu_m (N, 3), heading_deg (N,) clockwise from true north."""
+    """Where N anchors are and where they look."""
 
     ids: Sequence[str]
     enu_m: Float
+    """(N, 3)."""
     heading_deg: Float
+    """(N,) clockwise from true north, nan = unknown."""
 
     def __post_init__(self) -> None:
         if self.enu_m.shape != (len(self.ids), 3) or self.heading_deg.shape != (len(self.ids),):
@@ -55,23 +57,26 @@ class AnchorPositions:
 
 
 IMAGES_AT_ONCE = 1000
-"""Ranked together: enough to be fast, few enough that a dense drive (hundreds of anchors each) stays in megabytes."""
+"""Ranked together: enough to be fast, few enough that a dense drive (hundreds of anchors each) takes megabytes."""
 ALIKE_TURN_DEG = 10.0
 
 
 class SpatialRetriever:
     """Ranks anchors around reported positions; the index is built once per scene."""
 
-    def __init__(self, sites: AnchorPositions, options: SpatialOptions | None = None) -> None:
+    def __init__(self, anchors: AnchorPositions, options: SpatialOptions | None = None) -> None:
         self.options = options or SpatialOptions()
-        self.sites = sites
-        self._tree = cKDTree(sites.enu_m[:, :2]) if len(sites.ids) else None
-        self._looked_at = _ahead(sites.enu_m[:, :2], sites.heading_deg, self.options.view_distance_m)
+        self.anchors = anchors
+        self._tree = cKDTree(anchors.enu_m[:, :2]) if len(anchors.ids) else None
+        self._looked_at = _ahead(anchors.enu_m[:, :2], anchors.heading_deg, self.options.view_distance_m)
 
     def candidates(self, image_id: str, reported_enu_m: Float, heading_deg: float = NAN) -> list[Pair]:
         """Ranked pairs for one image; empty when no anchor is within the radius or the position is unknown.
 
-        reported_enu_m: (3,) metres, only east and north are used. heading_deg: clockwise from true north, or nan.
+        Args:
+            image_id: Of the image.
+            reported_enu_m: (3,); only east and north are used.
+            heading_deg: Clockwise from true north, nan = unknown.
         """
         rows = self.candidate_rows(reported_enu_m[None], np.array([heading_deg]))[0]
         return self.pairs(image_id, reported_enu_m, heading_deg, rows)
@@ -79,18 +84,21 @@ class SpatialRetriever:
     def pairs(self, image_id: str, reported_enu_m: Float, heading_deg: float, rows: Rows) -> list[Pair]:
         """The pairs of one image with its candidates, given as a row of `candidate_rows`."""
         rows = rows[rows >= 0]
-        distance_m = _length(self.sites.enu_m[rows, :2] - reported_enu_m[:2])
-        turn_deg = np.abs(angle_difference_deg(self.sites.heading_deg[rows], heading_deg))
+        distance_m = _length(self.anchors.enu_m[rows, :2] - reported_enu_m[:2])
+        turn_deg = np.abs(angle_difference_deg(self.anchors.heading_deg[rows], heading_deg))
         return [
-            Pair(image_id, self.sites.ids[row], rank, float(distance_m[rank]), float(turn_deg[rank]))
+            Pair(image_id, self.anchors.ids[row], rank, float(distance_m[rank]), float(turn_deg[rank]))
             for rank, row in enumerate(rows.tolist())
         ]
 
     def candidate_rows(self, reported_enu_m: Float, heading_deg: Float) -> Rows:
-        """(N, max_candidates) rows of the sites, best first, filled up with -1, for N images at once.
+        """(N, max_candidates) rows of the anchors, best first, filled up with -1, for N images at once.
 
-        reported_enu_m: (N, 2 or 3) metres; heading_deg (N,); nan = unknown. What an image gets does not depend on the
-        other images.
+        What an image gets does not depend on the other images.
+
+        Args:
+            reported_enu_m: (N, 2 or 3), nan = unknown.
+            heading_deg: (N,), nan = unknown.
         """
         found = np.full((len(heading_deg), self.options.max_candidates), -1, np.intp)
         for start in range(0, len(found), IMAGES_AT_ONCE):
@@ -114,10 +122,10 @@ class SpatialRetriever:
         """Positions in `near`: by image, best first. Views are alike when they look at the same spot from one side."""
         o = self.options
         here, seen_deg = reported_en_m[near.image], heading_deg[near.image]
-        distance = _length(self.sites.enu_m[near.anchor, :2] - here)
+        distance = _length(self.anchors.enu_m[near.anchor, :2] - here)
         if not np.isfinite(o.trust_heading_deg):
             return np.lexsort((distance, near.image))
-        turn = np.abs(angle_difference_deg(self.sites.heading_deg[near.anchor], seen_deg))
+        turn = np.abs(angle_difference_deg(self.anchors.heading_deg[near.anchor], seen_deg))
         gap = _length(self._looked_at[near.anchor] - _ahead(here, seen_deg, o.view_distance_m))
         cost = distance + gap + o.view_distance_m * np.nan_to_num(turn) / o.trust_heading_deg
         order = np.lexsort((np.where(np.isfinite(cost), cost, distance), near.image))
@@ -149,7 +157,7 @@ class SpatialRetriever:
 
     def _alike(self, first: Rows, second: Rows) -> NDArray[np.bool_]:
         """Whether anchors stand at the same place and look the same way; false where `second` is -1."""
-        enu, heading = self.sites.enu_m, self.sites.heading_deg
+        enu, heading = self.anchors.enu_m, self.anchors.heading_deg
         near = _length(enu[first] - enu[second]) < self.options.min_separation_m
         turn = np.abs(angle_difference_deg(heading[first], heading[second]))
         return (second >= 0) & near & ~(turn > ALIKE_TURN_DEG)

@@ -1,8 +1,7 @@
-"""Least squares along a chain: every unknown block meets only its neighbours, so that solution and all marginals cost
-time and memory in proportion to the length.
+"""Least squares along a chain: solution and all marginals in time and memory proportional to its length.
 
 Block-tridiagonal normal equations are eliminated from both ends; where the two eliminations meet, the marginal of one
-block, or of two neighbours together, is left (the information form of the Kalman and Rauch–Tung–Striebel smoothers).
+block, or of two neighbours together, remains (the information form of the Kalman and Rauch–Tung–Striebel smoothers).
 """
 
 from __future__ import annotations
@@ -17,11 +16,14 @@ Float = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Chain:
-    """Normal equations: diagonal (N, B, B), upper (N − 1, B, B) off-diagonal blocks, gradient (N, B)."""
+    """Normal equations of N blocks of B unknowns, each coupled with its neighbours alone."""
 
     diagonal: Float
+    """(N, B, B) blocks."""
     upper: Float
+    """(N − 1, B, B) off-diagonal blocks."""
     gradient: Float
+    """(N, B)."""
 
     def solve(self) -> Float:
         """(N, B) minimiser of ½ xᵀHx + gᵀx."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
@@ -15,44 +15,46 @@ from geocorrect.records import NAN, Correction, Result
 from geocorrect.sequences.adjust import SequenceSolution, adjust_sequence
 from geocorrect.sequences.decide import Change, Member, SequenceResult, sequence_results
 from geocorrect.sequences.findings import SequenceFindings, sequence_findings
-from geocorrect.sequences.input import SequencePhotos, motion_name
+from geocorrect.sequences.input import SequencePhotos
 from geocorrect.sequences.motion import Motion, motion_of
 from geocorrect.sequences.options import SequenceOptions
-
-TOO_FEW = "too few results agree"
-NO_MOTION = "nothing is known of the way between its photos"
 
 
 @dataclass(frozen=True, eq=False)
 class ComputedSequence:
-    """What came of a sequence. note: why nothing could be said, empty otherwise."""
+    """What came of a sequence."""
 
     note: str = ""
+    """Why nothing could be said, empty otherwise."""
     motion: str = ""
+    """Where its motion comes from."""
     solution: SequenceSolution | None = None
+    """The adjusted sequence."""
     results: tuple[SequenceResult, ...] = ()
-    findings: SequenceFindings = field(default_factory=lambda: SequenceFindings(0))
+    """What it changes."""
+    findings: SequenceFindings = field(default_factory=SequenceFindings)
+    """About the device."""
 
 
 def compute_sequence(
     photos: SequencePhotos, own: Mapping[str, Result], frame: Frame, options: SequenceOptions
 ) -> ComputedSequence:
-    """A sequence from its photos and their own results by image id; no catalog, no files."""
+    """A sequence from its photos and their own results by image id; frame: of the scene."""
     motion = motion_of(photos.hints, options)
     if motion is None:
-        return ComputedSequence(NO_MOTION)
+        return ComputedSequence("nothing is known of the way between its photos")
     ids = [photos.ids[i] for i in motion.members]
     poses = [r.world_from_cam if isinstance(r := own.get(image_id), Correction) else None for image_id in ids]
     solution = adjust_sequence(motion, poses, options)
     if solution is None:
-        return ComputedSequence(TOO_FEW, motion_name(motion))
+        return ComputedSequence("too few results agree", motion.source_name)
     members = [
         Member(image_id, own.get(image_id), photos.reported_enu_m[i])
         for image_id, i in zip(ids, motion.members, strict=True)
     ]
-    results = sequence_results(members, solution, motion_name(motion), options)
-    found = _device_findings(photos, motion, solution, results, frame)
-    return ComputedSequence("", motion_name(motion), solution, tuple(results), found)
+    results = tuple(sequence_results(members, solution, motion.source_name, options))
+    findings = _device_findings(photos, motion, solution, results, frame)
+    return ComputedSequence("", motion.source_name, solution, results, findings)
 
 
 def _device_findings(
@@ -62,9 +64,8 @@ def _device_findings(
     placed = {
         found.result.image_id
         for found in results
-        if found.change is Change.PLACED and isinstance(found.result, Correction)
-        and found.result.status is Status.ACCEPTED
-    }  # fmt: skip
+        if found.change is Change.PLACED and getattr(found.result, "status", None) is Status.ACCEPTED
+    }
     use = [
         k
         for k, (i, pose) in enumerate(zip(motion.members, solution.poses, strict=True))
@@ -83,9 +84,9 @@ def _device_findings(
 def finding_of(
     sequence_id: str, input_hash: str, photos: SequencePhotos, own: Mapping[str, Result], computed: ComputedSequence
 ) -> SequenceFinding:
-    """The row about a sequence."""
+    """The catalog's row about a sequence."""
     counts = Counter(found.change for found in computed.results)
-    solution, found = computed.solution, computed.findings
+    solution = computed.solution
     factors = solution.noise_factors if solution is not None else (NAN, NAN)
     return SequenceFinding(
         sequence_id,
@@ -101,11 +102,7 @@ def finding_of(
         n_sharpened=counts[Change.SHARPENED] + counts[Change.CONFIRMED],
         device_make=photos.device_make,
         device_model=photos.device_model,
-        median_east_m=found.median_east_m,
-        median_north_m=found.median_north_m,
-        spread_m=found.spread_m,
-        heading_bias_deg=found.heading_bias_deg,
-        lag_s=found.lag_s,
+        **asdict(computed.findings),
         translation_noise=factors[0],
         rotation_noise=factors[1],
     )

@@ -1,8 +1,8 @@
 """From an adjusted sequence to results: photos without a result are placed, good results sharpened, wrong ones flagged.
 
 One rule for every photo, on what the *others* predict for it: predicted 68 % horizontal error and rotation error up to
-the first limits are accepted, up to the second wait for review, beyond them nothing is said. The reported position
-takes no part in it.
+the first limits are accepted, up to the second left for review, beyond them nothing is said. The reported position
+plays no part in it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from geocorrect.errors import Reason, Status
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize.covariance import heading_sigma_deg, horizontal_sigma_m
-from geocorrect.records import Correction, Evidence, Rejection, Result, ScaleSource
+from geocorrect.records import NAN, SEQUENCE_MATCHER, Correction, Evidence, Rejection, Result, ScaleSource
 from geocorrect.sequences.adjust import SequencePose, SequenceSolution
-from geocorrect.sequences.options import SEQUENCE_MATCHER, SequenceOptions
+from geocorrect.sequences.options import SequenceOptions
 
 Float = NDArray[np.float64]
 
@@ -28,37 +28,43 @@ class Change(StrEnum):
     """What the sequence does to a photo."""
 
     PLACED = "placed"
+    """It had no result, now it has a correction."""
     SHARPENED = "sharpened"
+    """Its predicted error is smaller."""
     CONFIRMED = "confirmed"
+    """It was left for review, and the others alone would accept a pose there."""
     DOUBTED = "doubted"
+    """It contradicts the others, which are not sure of its place themselves: for review."""
     FLAGGED = "flagged"
+    """It contradicts the others, which are sure of its place: a rejection."""
 
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """A photo of the motion: its own result, and its reported position (3,) in the scene's ENU, nan where unknown."""
+    """A photo of the motion."""
 
     image_id: str
     own: Result | None
+    """Its result from single-image localisation."""
     reported_enu_m: Float
+    """(3,) reported position in the scene's ENU, nan where unknown."""
 
 
 @dataclass(frozen=True, eq=False)
 class SequenceResult:
-    """A result that the sequence brings, and what it changes."""
+    """A new result of a photo from its sequence."""
 
     result: Result
     change: Change
+    """What is new about it."""
 
 
 def sequence_results(
     members: Sequence[Member], solution: SequenceSolution, motion_name: str, options: SequenceOptions
 ) -> list[SequenceResult]:
-    """What changes; photos that the sequence has nothing new to say about are left out.
+    """What changes; photos about which the sequence has nothing new to say are left out.
 
-    PLACED: no result of its own, now a correction. SHARPENED: a smaller predicted error. CONFIRMED: waited for review,
-    and the others alone would have put it there. DOUBTED, FLAGGED: contradicts the others; a rejection when they alone
-    are sure where it was taken, else for review. motion_name: where the motion comes from, kept as provenance.
+    motion_name: where the motion comes from, stored as provenance.
     """
     oracle = any(
         isinstance(m.own, Correction) and not p.is_outlier and m.own.evidence.depth_is_oracle
@@ -93,10 +99,10 @@ class _Judge:
         return None
 
     def _placed(self, member: Member, adjusted: SequencePose) -> SequenceResult | None:
-        status = self.status(_covariance(adjusted.world_from_cam))
+        pose = adjusted.world_from_cam
+        status = self.status(_covariance(pose))
         if status is None:
             return None
-        pose = adjusted.world_from_cam
         evidence = Evidence(
             matcher=SEQUENCE_MATCHER,
             depth=self.motion_name,
@@ -145,15 +151,14 @@ def _extended(evidence: Evidence, adjusted: SequencePose) -> Evidence:
 
 
 def _statistics(adjusted: SequencePose) -> dict[str, float]:
-    """What the decision rests on, for the evidence record; nan where it does not apply."""
+    """What the decision depends on, for the evidence record; nan where it does not apply."""
     apart = adjusted.innovation
+    own = (apart.distance, apart.apart_m, apart.apart_deg) if apart else (NAN, NAN, NAN)
     return {
         "sequence_weight": adjusted.weight,
         "sequence_images_to_result": float(adjusted.images_to_result),
         "sequence_metres_to_result": adjusted.metres_to_result,
-        "sequence_distance": apart.distance if apart else float("nan"),
-        "sequence_apart_m": apart.apart_m if apart else float("nan"),
-        "sequence_apart_deg": apart.apart_deg if apart else float("nan"),
+        **dict(zip(("sequence_distance", "sequence_apart_m", "sequence_apart_deg"), own, strict=True)),
     }
 
 

@@ -1,7 +1,4 @@
-"""What a sequence's corrected poses say about the device that took it: constant offset, heading bias, time lag.
-
-Signs as everywhere in the catalog: corrected minus reported.
-"""
+"""What a sequence's corrected poses say about the device that took it: constant offset, heading bias, time lag."""
 
 from __future__ import annotations
 
@@ -21,17 +18,20 @@ MIN_SPEED_M_S = 1.0
 
 @dataclass(frozen=True)
 class SequenceFindings:
-    """n_images: photos that tell. median_east_m, median_north_m: median of corrected minus reported position; spread_m:
-    1.48 × median absolute deviation; heading_bias_deg: median of corrected minus reported heading; lag_s: by how much
-    the reported positions trail the images (positive: the position is old). nan where too few images tell.
+    """Signs: corrected minus reported. nan where too few images say something.
+
+    The fields are columns of the catalog's `SequenceFinding`.
     """
 
-    n_images: int
     median_east_m: float = NAN
     median_north_m: float = NAN
+    """Median of the position's offset."""
     spread_m: float = NAN
+    """1.48 × median absolute deviation from it."""
     heading_bias_deg: float = NAN
+    """Median of the heading's offset."""
     lag_s: float = NAN
+    """By how much the reported positions trail the images (positive: the position is old)."""
 
 
 def sequence_findings(
@@ -42,7 +42,8 @@ def sequence_findings(
     time_s: Float,
 ) -> SequenceFindings:
     """Findings from (N, 2 or 3) positions, (N,) headings and (N,) capture times in seconds; nan = unknown."""
-    off = np.asarray(corrected_enu_m, float)[:, :2] - np.asarray(reported_enu_m, float)[:, :2]
+    corrected_m = np.asarray(corrected_enu_m, float)[:, :2]
+    off = corrected_m - np.asarray(reported_enu_m, float)[:, :2]
     known = np.isfinite(off).all(axis=1)
     turns = angle_difference_deg(corrected_heading_deg, reported_heading_deg)
     turns = turns[np.isfinite(turns)]
@@ -51,18 +52,17 @@ def sequence_findings(
         centre = float(np.degrees(np.angle(np.exp(1j * np.radians(turns)).sum())))
         bias = float(angle_difference_deg(centre + float(np.median(angle_difference_deg(turns, centre))), 0.0))
     if known.sum() < MIN_IMAGES:
-        return SequenceFindings(int(known.sum()), heading_bias_deg=bias)
+        return SequenceFindings(heading_bias_deg=bias)
     median = np.median(off[known], axis=0)
     spread = 1.4826 * float(np.median(np.linalg.norm(off[known] - median, axis=1)))
-    lag = _lag_s(off, np.asarray(corrected_enu_m, float)[:, :2], np.asarray(time_s, float), known)
-    return SequenceFindings(int(known.sum()), float(median[0]), float(median[1]), spread, bias, lag)
+    lag = _lag_s(off, corrected_m, np.asarray(time_s, float), known)
+    return SequenceFindings(float(median[0]), float(median[1]), spread, bias, lag)
 
 
 def _lag_s(off: Float, corrected: Float, time_s: Float, known: NDArray[np.bool_]) -> float:
-    """Slope of the offset along the velocity: a late position lies behind by speed × lag, whatever the
-    constant offset.
+    """Slope of the offset along the velocity: a late position lies behind by speed × lag, whatever the constant offset.
 
-    Needs the speed or direction to vary: along one straight line at one speed a lag and an offset look the same.
+    Speed or direction must vary: along one straight line at one speed a lag and an offset look the same.
     """
     use = known & np.isfinite(time_s)
     if use.sum() < 2 * MIN_IMAGES:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from geocorrect.geometry.pose import Pose
+from geocorrect.geometry.so3 import skew
 from geocorrect.sequences.chain import Chain
 from geocorrect.sequences.motion import Motion
 from geocorrect.sequences.options import SequenceOptions
@@ -18,16 +20,41 @@ Float = NDArray[np.float64]
 RESULT_FLOOR = np.diag([0.01**2] * 3 + [np.radians(0.02) ** 2] * 3)
 """Added to every result's covariance: what the frame of the anchors and the exposure time leave."""
 FIXED_SCALE_SIGMA = 1e-4
+"""Of the log-scale of a metric step: practically 0."""
 PRIOR_FREEDOM = 4.0
 """The noise figures of the options count as much as that many residuals of the sequence itself."""
 FACTOR_RANGE = (0.25, 20.0)
+"""Of the noise factors."""
 NOTHING_KNOWN = 1e-9
+"""Information of every unknown that nothing measures."""
 MEDIAN_CHI2 = 5.348
 """Median of chi-square with 6 degrees of freedom."""
 
 
+@dataclass(frozen=True, eq=False)
+class Innovation:
+    """A result against what all others predict for its image."""
+
+    distance: float
+    """Mahalanobis distance, 6 degrees of freedom."""
+    apart_m: float
+    """Distance of the positions."""
+    apart_deg: float
+    """Angle between the orientations."""
+    predicted_covariance: Float
+    """(6, 6) of the prediction."""
+
+
 class SequenceGraph:
-    """Current poses, scales and weights of a sequence, and Gauss–Newton steps on them."""
+    """Current poses, scales and weights of a sequence, and Gauss–Newton steps on them.
+
+    Args:
+        motion: of the N photos.
+        results: N results of single images with covariance, None where there is none.
+        start: N start poses.
+        scale: (N − 1,) start scale of every step, 1 for metric ones.
+        options: noise figures and robust scales.
+    """
 
     def __init__(
         self,
@@ -58,13 +85,10 @@ class SequenceGraph:
         """Current pose of an image."""
         return Pose(self.rotation[i], self.centre_m[i])
 
-    def steps_m(self) -> list[tuple[Float, Float]]:
-        """Centres at both ends of every step."""
-        return list(zip(self.centre_m, self.centre_m[1:], strict=False))
-
     def misfit(self, noise_factors: tuple[float, float] | None = None) -> Float:
-        """(N − 1,) squared whitened residual of every step and of the change of scale that leads to it, 7 degrees of
-        freedom, by the present noise or another one; 0 for reported positions.
+        """(N − 1,) squared whitened residual of every step and of the change of scale before it; 0 where metric.
+
+        7 degrees of freedom; by the current noise factors unless others are given.
         """
         residual = self._steps()[1].copy()
         if noise_factors is not None:
@@ -73,42 +97,41 @@ class SequenceGraph:
         walks = np.concatenate([[False], self.motion.group[1:] == self.motion.group[:-1]])
         change = np.diff(np.log(self.scale), prepend=np.log(self.scale[0]))
         squared += np.where(walks, change / self._scale_walk(), 0.0) ** 2
-        inside: Float = np.where(self.motion.group >= 0, squared, 0.0)
-        return inside
+        return np.asarray(np.where(self.motion.group >= 0, squared, 0.0))
 
     def _scale_walk(self) -> Float:
-        """(N − 1,) standard deviation of the change of log-scale that leads to a step."""
+        """(N − 1,) standard deviation of the change of log-scale before a step."""
         way_m = np.maximum(np.linalg.norm(self.motion.shift, axis=1) * self.scale, 0.1)
-        walk: Float = self.options.scale_walk_per_100_m * np.sqrt(way_m / 100.0)
-        return walk
+        return np.asarray(self.options.scale_walk_per_100_m * np.sqrt(way_m / 100.0))
 
     def weigh_by_residual(self, slack_m: float, slack_deg: float) -> None:
         """Geman–McClure on each result's distance from the graph, its covariance widened by the slack."""
         slack = np.diag([slack_m**2] * 3 + [np.radians(slack_deg) ** 2] * 3)
         residual = self._result_residual()
-        squared = _squared(residual, self.result_covariance + slack)
-        self.weight = np.where(self.has_result, self._geman(squared), np.nan)
+        whitened = np.linalg.solve(self.result_covariance + slack, residual[:, :, None])[:, :, 0]
+        squared = np.einsum("ni,ni->n", residual, whitened)
+        self.weight = np.where(self.has_result, self._geman_mcclure(squared), np.nan)
 
     def weigh_by_innovation(self) -> None:
         """Geman–McClure on how far each result is from what all others predict for it."""
-        weights = self.weight.copy()
-        for i in np.flatnonzero(self.has_result):
-            found = self.innovation(int(i))
-            weights[i] = 1.0 if found is None else float(self._geman(np.array(found[2] ** 2)))
-        self.weight = weights
+        squared = np.zeros(len(self))
+        for i, found in self.innovations().items():
+            squared[i] = found.distance**2
+        self.weight = np.where(self.has_result, self._geman_mcclure(squared), np.nan)
         self._single = None
 
-    def set_weights(self, weights: Mapping[int, float]) -> None:
-        """Give some results another weight; 0 takes them out."""
-        for i, weight in weights.items():
-            self.weight[i] = weight
+    def set_weights(self, images: Iterable[int], weight: float) -> None:
+        """Give the results of some images another weight; 0 takes them out."""
+        self.weight[list(images)] = weight
         self._single = None
 
-    def innovation(self, i: int) -> tuple[Float, Float, float] | None:
-        """Result minus prediction by all others (6,), covariance (6, 6) of that prediction, Mahalanobis distance.
+    def innovations(self) -> dict[int, Innovation]:
+        """By image, of every result that others predict."""
+        found = {int(i): self._innovation(int(i)) for i in np.flatnonzero(self.has_result)}
+        return {i: innovation for i, innovation in found.items() if innovation is not None}
 
-        None where the others do not fix the image: nothing can be said about its result then.
-        """
+    def _innovation(self, i: int) -> Innovation | None:
+        """The result of an image against the prediction by all others; None where these do not fix the image."""
         own = self.weight[i] * np.linalg.inv(self.result_covariance[i])
         information = np.linalg.inv(self.covariances()[i])
         others = information - own
@@ -119,7 +142,8 @@ class SequenceGraph:
         # The posterior lies between prediction and result: undo the pull of the result.
         apart = apart + predicted @ (own @ apart)
         distance = float(apart @ np.linalg.solve(predicted + self.result_covariance[i], apart)) ** 0.5
-        return apart, (predicted + predicted.T) / 2, distance
+        apart_m, apart_deg = float(np.linalg.norm(apart[:3])), float(np.degrees(np.linalg.norm(apart[3:])))
+        return Innovation(distance, apart_m, apart_deg, (predicted + predicted.T) / 2)
 
     def step(self) -> None:
         """One Gauss–Newton step."""
@@ -137,8 +161,7 @@ class SequenceGraph:
 
     def guess_noise(self) -> None:
         """One factor for both noises from the median innovation, which a third of wrong results does not move much."""
-        found = [self.innovation(int(i)) for i in np.flatnonzero(self.has_result)]
-        squared = [innovation[2] ** 2 for innovation in found if innovation is not None]
+        squared = [found.distance**2 for found in self.innovations().values()]
         if squared:
             change = float(np.sqrt(np.median(squared) / MEDIAN_CHI2))
             factor = float(np.clip(self.noise_factors[0] * change, 1.0, FACTOR_RANGE[1]))
@@ -146,12 +169,12 @@ class SequenceGraph:
             self._single = None
 
     def estimate_noise(self) -> None:
-        """Factors on the noise of translation and rotation, from residuals and their redundancy (Förstner)."""
+        """Factors on the noise of translation and rotation, from residuals and their redundancy (Förstner 1979)."""
         self.noise_factors = self.noise_without(0, 0)
         self._single = None
 
     def noise_without(self, first: int, end: int) -> tuple[float, float]:
-        """The factors as all steps but first…end − 1 say."""
+        """The factors by all steps but first…end − 1."""
         chain, jacobian, residual = self._normal()
         covariance = chain.marginals()[1]
         spread = np.einsum("nij,njk,nik->ni", jacobian, covariance, jacobian)
@@ -165,10 +188,9 @@ class SequenceGraph:
             factors.append(float(np.clip(mean**0.5, *FACTOR_RANGE)))
         return factors[0], factors[1]
 
-    def _geman(self, squared: Float) -> Float:
+    def _geman_mcclure(self, squared: Float) -> Float:
         gamma2 = self.options.robust_distance**2
-        weight: Float = (gamma2 / (gamma2 + squared)) ** 2
-        return weight
+        return np.asarray((gamma2 / (gamma2 + squared)) ** 2)
 
     def _result_residual(self) -> Float:
         """(N, 6) result minus current pose, world side."""
@@ -217,37 +239,33 @@ class SequenceGraph:
         sigma = self._sigmas()
         jacobian = np.zeros((len(between), 6, 14))
         jacobian[:, :3, :3], jacobian[:, :3, 7:10] = -back, back
-        jacobian[:, :3, 3:6] = np.where(inside, back @ _skew(between), 0.0)
+        jacobian[:, :3, 3:6] = np.where(inside, back @ skew(between), 0.0)
         jacobian[:, :3, 6] = np.where(inside[:, 0], -shift, 0.0)
         jacobian[:, 3:, 3:6], jacobian[:, 3:, 10:13] = -before, after
         residual = np.concatenate([moved, turned], axis=1) / sigma
         return jacobian / sigma[:, :, None], residual
 
     def _sigmas(self) -> Float:
-        """(N − 1, 6) noise of every step; the factors are about reconstructions only."""
+        """(N − 1, 6) noise of every step; the factors apply to reconstructions only."""
         inside = (self.motion.group >= 0)[:, None]
         factors = np.where(inside, np.array(self.noise_factors), 1.0)
         return np.concatenate([self._base_sigma_m * factors[:, :1], self.motion.sigma_rad * factors[:, 1:]], axis=1)
 
     def _add_scales(self, diagonal: Float, upper: Float, gradient: Float) -> None:
-        """Priors of the log-scales: about metric where a reconstruction begins, a random walk along it."""
-        group = self.motion.group
+        """Priors of the log-scales: nearly metric where a reconstruction begins, a random walk along it."""
+        group, value = self.motion.group, np.log(self.scale)
+        begins = np.concatenate([[True], group[1:] != group[:-1]]) | (group < 0)
+        start_sigma = np.where(group < 0, FIXED_SCALE_SIGMA, self.motion.scale_sigma)
+        variance = np.where(begins, start_sigma, self._scale_walk()) ** 2
+        before = np.where(begins, 0.0, np.concatenate([[0.0], value[:-1]]))
+        information, pull = 1.0 / variance, (value - before) / variance
+        diagonal[:-1, 6, 6] += information
+        gradient[:-1, 6] += pull
+        walks = np.flatnonzero(~begins)
+        diagonal[walks - 1, 6, 6] += information[walks]
+        upper[walks - 1, 6, 6] -= information[walks]
+        gradient[walks - 1, 6] -= pull[walks]
         diagonal[-1, 6, 6] += 1.0 / FIXED_SCALE_SIGMA**2
-        walk = self._scale_walk()
-        for i, g in enumerate(group):
-            value = np.log(self.scale[i])
-            if i == 0 or g != group[i - 1] or g < 0:
-                sigma = FIXED_SCALE_SIGMA if g < 0 else float(self.motion.scale_sigma[i])
-                diagonal[i, 6, 6] += 1.0 / sigma**2
-                gradient[i, 6] += value / sigma**2
-                continue
-            sigma = float(walk[i])
-            change = (value - np.log(self.scale[i - 1])) / sigma**2
-            diagonal[i, 6, 6] += 1.0 / sigma**2
-            diagonal[i - 1, 6, 6] += 1.0 / sigma**2
-            upper[i - 1, 6, 6] -= 1.0 / sigma**2
-            gradient[i, 6] += change
-            gradient[i - 1, 6] -= change
 
 
 def _covariance(result: Pose | None) -> Float:
@@ -256,19 +274,4 @@ def _covariance(result: Pose | None) -> Float:
         return np.eye(6)
     if result.covariance is None:
         raise ValueError("a single-image result needs its covariance to be weighed against the sequence")
-    floored: Float = result.covariance + RESULT_FLOOR
-    return floored
-
-
-def _squared(residual: Float, covariance: Float) -> Float:
-    """(N,) squared Mahalanobis distances."""
-    squared: Float = np.einsum("ni,ni->n", residual, np.linalg.solve(covariance, residual[:, :, None])[:, :, 0])
-    return squared
-
-
-def _skew(v: Float) -> Float:
-    """(N, 3, 3) cross-product matrices."""
-    out = np.zeros((len(v), 3, 3))
-    out[:, 0, 1], out[:, 0, 2], out[:, 1, 2] = -v[:, 2], v[:, 1], -v[:, 0]
-    out[:, 1, 0], out[:, 2, 0], out[:, 2, 1] = v[:, 2], -v[:, 1], v[:, 0]
-    return out
+    return np.asarray(result.covariance + RESULT_FLOOR)

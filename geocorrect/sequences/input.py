@@ -16,50 +16,49 @@ from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
 from geocorrect.harvest.mapillary.clusters import read_clusters
 from geocorrect.records import Image, MetadataQuality
-from geocorrect.sequences.motion import Motion, MotionHints, MotionSource
+from geocorrect.sequences.motion import MotionHints
 
 Float = NDArray[np.float64]
 ClusterPoses = Mapping[str, tuple[str, Pose]]
 """(cluster id, pose in the scene's frame by the cluster's own reference) by photo id."""
 
-MOTION_NAMES = {
-    MotionSource.CLUSTER: "sfm_cluster",
-    MotionSource.COMPUTED: "computed",
-    MotionSource.GPS: "gps",
-}
-
 
 @dataclass(frozen=True, eq=False)
 class SequencePhotos:
-    """The photos of one sequence in order of capture, as columns. reported_enu_m: (N, 3), z nan."""
+    """The N photos of one sequence in order of capture, as columns."""
 
     ids: tuple[str, ...]
+    """N image ids."""
     hints: tuple[MotionHints, ...]
+    """What the provider says about each."""
     reported_enu_m: Float
+    """(N, 3) z nan, all nan where unknown."""
     reported_heading_deg: Float
+    """(N,) nan where unknown."""
     time_s: Float
+    """(N,) since the first photo, nan where unknown."""
     device_make: str | None
     device_model: str | None
+    """The most common ones, None when no photo names any."""
 
 
 def cluster_poses(folder: Path, frame: Frame) -> ClusterPoses:
     """Poses of all harvested clusters that say where they are; of clusters that share a photo the larger one counts.
 
-    InputError naming a file that is not one of ours.
+    Raises:
+        InputError: names a file that is not a cluster as harvested.
     """
     chosen: dict[str, tuple[str, Pose]] = {}
     for cluster in sorted(read_clusters(folder), key=lambda c: (len(c.world_from_cam), c.id)):
         if cluster.reference is not None:
             scene_from_cluster = frame.this_from(cluster.reference)
-            poses = {
-                image_id: (cluster.id, scene_from_cluster @ pose) for image_id, pose in cluster.world_from_cam.items()
-            }
-            chosen.update(poses)
+            for image_id, pose in cluster.world_from_cam.items():
+                chosen[image_id] = (cluster.id, scene_from_cluster @ pose)
     return chosen
 
 
 def input_hash(config_key: str, members: Sequence[SequenceMember], clusters: ClusterPoses) -> str:
-    """Hash of everything that the results of a sequence rest on."""
+    """Hash of everything that the results of a sequence depend on."""
     photos = [[m.image_id, m.content_hash, m.own_run_key] for m in members]
     posed = [
         [m.image_id, found[0], *found[1].quaternion_xyzw.tolist(), *found[1].translation_m.tolist()]
@@ -83,11 +82,6 @@ def sequence_photos(images: Sequence[Image], clusters: ClusterPoses, frame: Fram
         tuple(image.id for image in images), tuple(hints), reported, headings,
         np.array(moments) - min(moments), _most_common(makes), _most_common(models),
     )  # fmt: skip
-
-
-def motion_name(motion: Motion) -> str:
-    """Where the motion comes from, best source first, joined by +."""
-    return "+".join(MOTION_NAMES[source] for source in MotionSource if (motion.source == source).any())
 
 
 def _reported_enu_m(image: Image, frame: Frame) -> Float:

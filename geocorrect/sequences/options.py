@@ -1,24 +1,20 @@
-"""Options of the sequence step: how far relative motion is believed, and what is published. Stdlib only."""
+"""Options of the sequence step: noise of the relative motion, and what is published. Stdlib only."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-SEQUENCE_MATCHER = "sequence"
-"""What runs and results of this step call their matcher: no photo was matched for them."""
 
 
 @dataclass(frozen=True)
 class SequenceOptions:
     """`[sequence]` of the configuration.
 
-    Noise figures are the start; every sequence re-estimates a common factor of its own from how well the motion
-    between its results fits (METHOD §3.6).
+    Noise figures are the start; every sequence re-estimates common factors of its own from how well the motion between
+    its results fits.
     """
 
     enabled: bool = True
     """Whether `geocorrect run` does the step after correcting."""
-
     cluster_rotation_deg: float = 0.15
     cluster_share: float = 0.02
     cluster_floor_m: float = 0.02
@@ -27,19 +23,18 @@ class SequenceOptions:
     computed_rotation_deg: float = 0.3
     computed_share: float = 0.03
     computed_floor_m: float = 0.15
-    """The same for poses put together from `computed_geometry` and `computed_rotation`."""
+    """The same for poses composed of `computed_geometry` and `computed_rotation`."""
     gps_floor_m: float = 1.0
     gps_share: float = 0.1
     gps_height_m: float = 0.5
     gps_tilt_deg: float = 40.0
     compass_deg: float = 20.0
     no_compass_deg: float = 60.0
-    """Noise of the difference of two reported positions (horizontal), of the height between them, of the tilt
-    between two photos, and of their turn about the vertical with and without a compass."""
+    """Noise of the difference of two reported positions (horizontal), of the height between them, of the tilt between
+    two photos, and of the rotation about the vertical with and without a compass."""
     scale_walk_per_100_m: float = 0.02
     scale_sigma: float = 0.05
     """Random walk of the log-scale of a reconstruction, and how far a long one may be from metric at its start."""
-
     robust_distance: float = 4.0
     """Mahalanobis distance (6 degrees of freedom) at which a result loses three quarters of its weight."""
     outlier_distance: float = 5.5
@@ -50,7 +45,6 @@ class SequenceOptions:
     min_results: int = 3
     max_outlier_share: float = 0.34
     """Fewer results that agree, or more that do not, and nothing is said about the sequence."""
-
     accept_error_m: float = 0.5
     review_error_m: float = 2.0
     accept_rotation_deg: float = 3.0

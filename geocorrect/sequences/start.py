@@ -1,4 +1,4 @@
-"""Where the photos of a sequence stand before the adjustment: each reconstruction laid over the results within it."""
+"""Where the photos of a sequence start before the adjustment: each reconstruction aligned to the results within it."""
 
 from __future__ import annotations
 
@@ -19,47 +19,48 @@ TOLERANCE_M = 2.0
 TOLERANCE_SHARE = 0.02
 """A result supports a hypothesis within this distance, plus this share of the distance from its middle (drift)."""
 TOLERANCE_DEG = 5.0
-MOST_PAIRS = 400
-"""Hypotheses tried; at a third of wrong results one in two is of two right ones."""
+MAX_PAIRS = 400
+"""Hypotheses tried; with a third of the results wrong, nearly every second one is of two right ones."""
 
 
 def start_poses(motion: Motion, results: Sequence[Pose | None]) -> tuple[list[Pose], Float]:
     """Start pose of every photo and (N − 1,) start scale of every step (1 for metric ones).
 
-    A part with results is laid over them; the others are hung on their neighbours by the steps between.
+    A part with results is aligned to them; the others follow from their neighbours by the steps between.
     """
     poses: list[Pose | None] = [None] * len(motion)
     scale = np.ones(len(motion) - 1)
     for first, end in _parts(motion):
-        laid = _laid_over(motion.frame_pose[first:end], results[first:end])
-        if laid is None:
+        similarity = _alignment(motion.frame_pose[first:end], results[first:end])
+        if similarity is None:
             continue
-        poses[first:end] = [laid.apply_pose(pose) for pose in motion.frame_pose[first:end]]
-        scale[first : end - 1] = np.where(motion.group[first : end - 1] >= 0, laid.scale, 1.0)
-    _hang(motion, poses)
+        poses[first:end] = [similarity.apply_pose(pose) for pose in motion.frame_pose[first:end]]
+        scale[first : end - 1] = np.where(motion.group[first : end - 1] >= 0, similarity.scale, 1.0)
+    _place_free(motion, poses)
     return [pose for pose in poses if pose is not None], scale
 
 
-def robust_similarity(frame_from_cam: Sequence[Pose], results: Sequence[Pose | None]) -> Similarity | None:
-    """world_from_frame that most results agree with; hypotheses from pairs of results, turned by their own rotations.
+def _alignment(frame_from_cam: Sequence[Pose], results: Sequence[Pose | None]) -> Similarity | None:
+    """world_from_frame that most results of a part agree with; a lone one shifts and rotates it.
 
-    Rotations make it well conditioned on straight streets, where positions alone leave the roll free.
+    Hypotheses come from pairs of results. Their own rotations make them well conditioned on straight streets, where
+    positions alone leave the roll free.
     """
     known = [(frame, world) for frame, world in zip(frame_from_cam, results, strict=True) if world is not None]
-    if len(known) < 2:
+    if not known:
         return None
     local, world = (np.array([pair[side].translation_m for pair in known]) for side in (0, 1))
-    turns = Rotation.concatenate([world_pose.rotation * frame.rotation.inv() for frame, world_pose in known])
-    best: Similarity | None = None
-    best_cost = np.inf
+    turns = [world_pose.rotation * frame.rotation.inv() for frame, world_pose in known]
+    stacked = Rotation.concatenate(turns)
+    best, best_cost = Similarity(1.0, turns[0], world[0] - turns[0].as_matrix() @ local[0]), np.inf
     for a, b in _pairs(len(known)):
         length, wanted = np.linalg.norm(local[b] - local[a]), np.linalg.norm(world[b] - world[a])
         if length < 1e-6 or wanted < 1e-6:
             continue
-        scale, rotation = float(wanted / length), turns[[a, b]].mean()
+        scale, rotation = float(wanted / length), stacked[[a, b]].mean()
         middle = (world[a] + world[b]) / 2
         candidate = Similarity(scale, rotation, middle - scale * rotation.apply((local[a] + local[b]) / 2))
-        cost = _cost(candidate, local, world, turns, middle)
+        cost = _cost(candidate, local, world, stacked, middle)
         if cost < best_cost:
             best, best_cost = candidate, cost
     return best
@@ -74,9 +75,9 @@ def _cost(candidate: Similarity, local: Float, world: Float, turns: Rotation, mi
 
 
 def _pairs(count: int) -> list[tuple[int, int]]:
-    """Pairs of results; of many an evenly spread choice, always the same, distant ones first (their scale is good)."""
+    """Pairs of results, distant ones first (their scale is good); of many an evenly spread choice, always the same."""
     pairs = sorted(((a, b) for a in range(count) for b in range(a + 1, count)), key=lambda p: p[0] - p[1])
-    return pairs[:: max(1, -(-len(pairs) // MOST_PAIRS))]
+    return pairs[:: max(1, -(-len(pairs) // MAX_PAIRS))]
 
 
 def _parts(motion: Motion) -> list[tuple[int, int]]:
@@ -86,19 +87,7 @@ def _parts(motion: Motion) -> list[tuple[int, int]]:
     return list(pairwise(cuts))
 
 
-def _laid_over(frame_from_cam: Sequence[Pose], results: Sequence[Pose | None]) -> Similarity | None:
-    """world_from_frame by the results of a part: two and more fix it, one shifts and turns it."""
-    similarity = robust_similarity(frame_from_cam, results)
-    if similarity is not None:
-        return similarity
-    for frame, result in zip(frame_from_cam, results, strict=True):
-        if result is not None:
-            rotation = result.rotation * frame.rotation.inv()
-            return Similarity(1.0, rotation, result.translation_m - rotation.as_matrix() @ frame.translation_m)
-    return None
-
-
-def _hang(motion: Motion, poses: list[Pose | None]) -> None:
+def _place_free(motion: Motion, poses: list[Pose | None]) -> None:
     """Give every photo without a start one from its neighbour, outward from those that have one.
 
     Within a reconstruction the provider's own frame says how (it is about ENU); between two, the reported way.

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from geocorrect.config import BatchOptions
 from geocorrect.errors import ConfigError
-from geocorrect.jobs.options import BatchOptions
-from geocorrect.workers.pool import Limits, WorkerHandle, WorkerPool
-from geocorrect.workers.process import ProcessWorker, WorkerFactory
+from geocorrect.workers.pool import Limits, WorkerHandle, WorkerPool, WorkItem
+from geocorrect.workers.process import MakeWorker, ProcessWorker
 from geocorrect.workers.stop import StopRequest
-from geocorrect.workers.worker import Outcome, Task
+
+R = TypeVar("R")
 
 
 class Engine(Protocol):
@@ -22,16 +23,19 @@ class Engine(Protocol):
 
     def map(
         self,
-        make_worker: WorkerFactory,
-        pieces: Iterable[list[Task]],
+        make_worker: MakeWorker,
+        pieces: Iterable[Sequence[WorkItem[R]]],
         stop: StopRequest,
         while_waiting: Callable[[], None] = lambda: None,
-    ) -> Iterator[Outcome]:
-        """Outcomes in any order; every task gives exactly one, also when a worker dies.
+    ) -> Iterator[R]:
+        """Results in any order; every task gives exactly one, also when a worker dies.
 
-        pieces: tasks that share anchors, drawn as they are needed. After a stop is requested only what is being
-        computed is finished. while_waiting: called in this thread several times a second while workers compute, by an
-        engine that computes in this thread before every task.
+        Args:
+            make_worker: called once wherever a worker works.
+            pieces: tasks that share anchors, drawn as they are needed.
+            stop: once it is requested, only what is being computed is finished.
+            while_waiting: called in this thread several times a second while workers compute; by an engine that
+                computes in this thread, before every task.
         """
         ...
 
@@ -44,11 +48,11 @@ class InProcessEngine:
 
     def map(
         self,
-        make_worker: WorkerFactory,
-        pieces: Iterable[list[Task]],
+        make_worker: MakeWorker,
+        pieces: Iterable[Sequence[WorkItem[R]]],
         stop: StopRequest,
         while_waiting: Callable[[], None] = lambda: None,
-    ) -> Iterator[Outcome]:
+    ) -> Iterator[R]:
         """See `Engine.map`; in order."""
         worker = make_worker()
         for piece in pieces:
@@ -61,22 +65,23 @@ class InProcessEngine:
 
 @dataclass(frozen=True)
 class PoolEngine:
-    """Several workers that can die and be replaced. start_worker: given what makes a worker, starts one."""
+    """Several workers that can die and be replaced."""
 
-    start_worker: Callable[[WorkerFactory], WorkerHandle]
+    start_worker: Callable[[MakeWorker], WorkerHandle]
+    """Given what makes a worker, starts one."""
     workers: int
     limits: Limits
 
     def map(
         self,
-        make_worker: WorkerFactory,
-        pieces: Iterable[list[Task]],
+        make_worker: MakeWorker,
+        pieces: Iterable[Sequence[WorkItem[R]]],
         stop: StopRequest,
         while_waiting: Callable[[], None] = lambda: None,
-    ) -> Iterator[Outcome]:
+    ) -> Iterator[R]:
         """See `Engine.map`."""
-        crew = WorkerPool(partial(self.start_worker, make_worker), self.workers, self.limits, stop)
-        return crew.outcomes(pieces, while_waiting)
+        pool: WorkerPool[R] = WorkerPool(partial(self.start_worker, make_worker), self.workers, self.limits, stop)
+        return pool.results(pieces, while_waiting)
 
 
 def build_engine(options: BatchOptions) -> Engine:

@@ -12,11 +12,9 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from geocorrect.workers.orphan import end_with_parent
-from geocorrect.workers.worker import Outcome, Task
-
-WorkerFactory = Callable[[], Callable[[Task], Outcome]]
+MakeWorker = Callable[[], Callable[[Any], Any]]
 """Makes a worker: called once per process, so that models are loaded once. Must be picklable."""
 _STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 
@@ -24,25 +22,25 @@ _STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 class ProcessWorker:
     """See `pool.WorkerHandle`. A pool of one process: which task killed it is then never in doubt."""
 
-    def __init__(self, make_worker: WorkerFactory) -> None:
+    def __init__(self, make_worker: MakeWorker) -> None:
         # Read by numpy's BLAS when the child imports it: N processes times N threads is slower than N processes.
         for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ.setdefault(variable, "1")
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(1, context, initializer=_start_worker, initargs=(make_worker,))
-        with _held_back_signals():
-            self._ready = self._pool.submit(_process_id)
+        self._pool = ProcessPoolExecutor(1, context, initializer=_start, initargs=(make_worker,))
+        with _stop_signals_blocked():
+            self._ready: Future[Any] = self._pool.submit(_process_id)
 
     def ready(self) -> Future[object]:
         """See `pool.WorkerHandle.ready`."""
-        return self._ready  # type: ignore[return-value]  # a future of anything
+        return self._ready
 
-    def submit(self, task: Task) -> Future[Outcome]:
+    def submit(self, task: Any) -> Future[Any]:
         """See `pool.WorkerHandle.submit`."""
         try:
-            return self._pool.submit(_run_task, task)
+            return self._pool.submit(_work, task)
         except BrokenProcessPool as error:
-            failed: Future[Outcome] = Future()
+            failed: Future[Any] = Future()
             failed.set_exception(error)
             return failed
 
@@ -82,7 +80,7 @@ def resident_mb(process_id: int) -> float:
 
 
 @contextmanager
-def _held_back_signals() -> Iterator[None]:
+def _stop_signals_blocked() -> Iterator[None]:
     """Signals that ask for a stop wait while the block starts a process, which inherits that.
 
     A service manager signals the whole group; the parent alone decides what that means, also while children start.
@@ -97,10 +95,10 @@ def _held_back_signals() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-_worker: Callable[[Task], Outcome] | Exception | None = None
+_worker: Callable[[Any], Any] | Exception | None = None
 
 
-def _start_worker(make_worker: WorkerFactory) -> None:
+def _start(make_worker: MakeWorker) -> None:
     """Runs once in every worker process.
 
     An exception is kept for the first task to raise: thrown here it would look like a death of the process.
@@ -108,7 +106,7 @@ def _start_worker(make_worker: WorkerFactory) -> None:
     import cv2
 
     global _worker
-    end_with_parent()
+    _end_with_parent()
     for number in _STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     cv2.setNumThreads(1)
@@ -118,12 +116,27 @@ def _start_worker(make_worker: WorkerFactory) -> None:
         _worker = error
 
 
+def _end_with_parent() -> None:
+    """End this process as soon as its parent has ended, even killed, even in the middle of an image.
+
+    A pool's workers wait for work on a pipe whose other end they hold themselves, so they would wait for ever.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end with parent", daemon=True).start()
+
+
 def _process_id() -> int:
     if isinstance(_worker, Exception):
         raise _worker
     return os.getpid()
 
 
-def _run_task(task: Task) -> Outcome:
+def _work(task: Any) -> Any:
     assert callable(_worker)
     return _worker(task)

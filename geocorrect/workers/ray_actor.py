@@ -18,18 +18,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from geocorrect.config import BatchOptions
 from geocorrect.errors import ConfigError, GeocorrectError, RemoteError
-from geocorrect.jobs.options import BatchOptions
 from geocorrect.log import collected_lines, relay
-from geocorrect.workers.process import WorkerFactory, resident_mb
-from geocorrect.workers.worker import Outcome, Task
+from geocorrect.workers.process import MakeWorker, resident_mb
 
 POLL_INTERVAL_S = 0.25
 CONNECT_S = 10.0
 GO_ON = "what is done is stored, run the same command again to go on"
 
 
-def ray_workers(options: BatchOptions) -> Callable[[WorkerFactory], RayWorker]:
+def ray_workers(options: BatchOptions) -> Callable[[MakeWorker], RayWorker]:
     """Connects to the cluster, or starts one of this machine alone, and returns what starts an actor there.
 
     ConfigError when the extra is missing, the cluster does not answer, or no machine of it has room for a worker.
@@ -43,7 +42,7 @@ def ray_workers(options: BatchOptions) -> Callable[[WorkerFactory], RayWorker]:
         with _own_signals():
             _connect(there, options)
     _require_room([node["Resources"] for node in there.nodes() if node["Alive"]], options)
-    # Restarts are ours: a task that kills its actor must be told from one that was merely there.
+    # Restarts are ours: a task that kills its actor must be distinguished from one that was merely there.
     demands: dict[str, Any] = {
         "num_cpus": options.cpus_per_worker,
         "num_gpus": options.gpus_per_worker,
@@ -120,7 +119,7 @@ class RayWorker:
         """See `pool.WorkerHandle.ready`; waits as long as the cluster has no room."""
         return self._ready
 
-    def submit(self, task: Task) -> Future[Outcome]:
+    def submit(self, task: Any) -> Future[Any]:
         """See `pool.WorkerHandle.submit`."""
         return self._result(self._actor.work.remote(task))
 
@@ -163,14 +162,14 @@ class RayWorker:
             elif self.died(error) or not isinstance(error, self._ray.exceptions.RayError):
                 found.set_exception(error)
             else:
-                found.set_exception(_for_a_human(error))
+                found.set_exception(_ray_failure(error))
 
         reference.future().add_done_callback(take)
         return found
 
 
-def _for_a_human(error: BaseException) -> GeocorrectError:
-    """What Ray itself has to complain about: how its cluster is set up, or that it fails under the run."""
+def _ray_failure(error: BaseException) -> GeocorrectError:
+    """Ray's own errors: how its cluster is set up, or that it fails under the run."""
     name = type(error).__name__
     text = f"Ray: {name}: {' '.join(str(error).split())[:500]}"
     if name in ("ActorUnschedulableError", "TaskUnschedulableError", "RuntimeEnvSetupError"):
@@ -180,7 +179,7 @@ def _for_a_human(error: BaseException) -> GeocorrectError:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What an actor found, and what it said meanwhile: its own stderr is a file of its machine that nobody reads."""
+    """A result with the log lines that came with it: an actor's own stderr is a file that nobody reads."""
 
     value: Any
     log_lines: tuple[str, ...]
@@ -189,13 +188,13 @@ class _Answer:
 class _Actor:
     """Runs in a process of the cluster."""
 
-    def __init__(self, make_worker: WorkerFactory, memory_limit_mb: float) -> None:
+    def __init__(self, make_worker: MakeWorker, memory_limit_mb: float) -> None:
         import cv2
 
         cv2.setNumThreads(1)
         if math.isfinite(memory_limit_mb):
             threading.Thread(target=_leave_when_too_large, args=(memory_limit_mb,), daemon=True).start()
-        self._worker: Callable[[Task], Outcome] | Exception
+        self._worker: Callable[[Any], Any] | Exception
         with collected_lines() as self._first_lines:
             try:
                 self._worker = make_worker()
@@ -207,7 +206,7 @@ class _Actor:
             raise self._worker
         return _Answer(True, tuple(self._first_lines))
 
-    def work(self, task: Task) -> _Answer:
+    def work(self, task: Any) -> _Answer:
         assert callable(self._worker)
         with collected_lines() as lines:
             outcome = self._worker(task)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
-from support.vbr_world import Shelf, VbrWorld
+from support.vbr_world import MemoryCatalog, VbrWorld
 
 from geocorrect.anchors.add import KittiSource, VbrSource, add_anchors, add_anchors_to
 from geocorrect.anchors.alignment import Alignment, read_alignment
@@ -18,47 +18,47 @@ from geocorrect.geometry.similarity import Similarity
 
 
 def test_the_first_anchors_fix_the_frame(vbr: VbrWorld) -> None:
-    shelf = Shelf()
-    added = add_anchors(shelf, VbrSource(vbr.folder, vbr.calibration, vbr.ground_truth, vbr.alignment))
-    assert shelf.scene == vbr.alignment.frame
+    catalog = MemoryCatalog()
+    added = add_anchors(catalog, VbrSource(vbr.folder, vbr.calibration, vbr.ground_truth, vbr.alignment))
+    assert catalog.scene == vbr.alignment.frame
     assert added.as_json() == {"alignment_id": vbr.alignment.id, "dataset": "vbr", "frame": "Rome", "n_anchors": 15}
-    assert [record.id for record in shelf.alignments] == [vbr.alignment.id]
-    assert {anchor.alignment_id for anchor in shelf.anchors} == {vbr.alignment.id}
+    assert [record.id for record in catalog.alignments] == [vbr.alignment.id]
+    assert {anchor.alignment_id for anchor in catalog.anchors} == {vbr.alignment.id}
 
 
 def test_later_anchors_are_brought_into_the_scene_frame(vbr: VbrWorld) -> None:
     """The same places on earth, whatever frame the catalog has."""
-    shelf = Shelf(Frame("Milan", 9.19, 45.46, 120.0))
-    add_anchors(shelf, VbrSource(vbr.folder, vbr.calibration, vbr.ground_truth, vbr.alignment))
+    catalog = MemoryCatalog(Frame("Milan", 9.19, 45.46, 120.0))
+    add_anchors(catalog, VbrSource(vbr.folder, vbr.calibration, vbr.ground_truth, vbr.alignment))
     direct = read_vbr(vbr.folder, vbr.calibration, vbr.ground_truth, vbr.alignment)
-    assert shelf.scene is not None
-    for stored, anchor in zip(shelf.anchors, direct, strict=True):
-        there = shelf.scene.wgs84_from_enu(stored.world_from_cam.translation_m)
+    assert catalog.scene is not None
+    for stored, anchor in zip(catalog.anchors, direct, strict=True):
+        there = catalog.scene.wgs84_from_enu(stored.world_from_cam.translation_m)
         here = vbr.alignment.frame.wgs84_from_enu(anchor.world_from_cam.translation_m)
         assert np.array(there) == pytest.approx(np.array(here), abs=1e-8)
-        assert shelf.scene.heading_deg(stored.world_from_cam) == pytest.approx(
+        assert catalog.scene.heading_deg(stored.world_from_cam) == pytest.approx(
             vbr.alignment.frame.heading_deg(anchor.world_from_cam), abs=0.05
         )
 
 
 def test_damage_stores_nothing(vbr: VbrWorld) -> None:
-    shelf = Shelf()
+    catalog = MemoryCatalog()
     (vbr.folder / "camera_left/data/0000000009.png").write_bytes(b"")
     with pytest.raises(InputError, match="0000000009.png"):
-        add_anchors(shelf, VbrSource(vbr.folder, vbr.calibration, vbr.ground_truth, vbr.alignment))
-    assert (shelf.scene, shelf.alignments, shelf.anchors) == (None, [], [])
+        add_anchors(catalog, VbrSource(vbr.folder, vbr.calibration, vbr.ground_truth, vbr.alignment))
+    assert (catalog.scene, catalog.alignments, catalog.anchors) == (None, [], [])
     with pytest.raises(InputError, match="no anchors"):
-        add_anchors_to(shelf, vbr.alignment, [])
+        add_anchors_to(catalog, vbr.alignment, [])
 
 
 @pytest.mark.data
 def test_gnss_and_click_anchors_share_one_door(shared_data: Path, vbr: VbrWorld) -> None:
-    shelf = Shelf()
-    add_anchors(shelf, VbrSource(vbr.folder, vbr.calibration, vbr.ground_truth, vbr.alignment))
-    add_anchors(shelf, KittiSource(shared_data / "kitti_raw"))
-    assert [record.method for record in shelf.alignments] == ["known", "gnss"]
-    assert shelf.scene is not None
-    lon, lat, _ = shelf.scene.wgs84_from_enu(shelf.anchors[-1].world_from_cam.translation_m)
+    catalog = MemoryCatalog()
+    add_anchors(catalog, VbrSource(vbr.folder, vbr.calibration, vbr.ground_truth, vbr.alignment))
+    add_anchors(catalog, KittiSource(shared_data / "kitti_raw"))
+    assert [record.method for record in catalog.alignments] == ["known", "gnss"]
+    assert catalog.scene is not None
+    lon, lat, _ = catalog.scene.wgs84_from_enu(catalog.anchors[-1].world_from_cam.translation_m)
     assert (float(lon), float(lat)) == pytest.approx((8.4323, 49.0145), abs=2e-4)
 
 

@@ -172,7 +172,7 @@ def test_a_missing_folder_is_named(vbr: VbrWorld) -> None:
         ("intrinsics: [60.0, 61.0, 31.0, 23.5]", "intrinsics: [60.0, .nan, 31.0, 23.5]", "intrinsics must be 4 finite"),
         ("intrinsics: [60.0, 61.0, 31.0, 23.5]", "intrinsics: [60.0, 61.0, 31.0]", "intrinsics must be 4 finite"),
         ("intrinsics: [60.0, 61.0, 31.0, 23.5]", "intrinsics: [60.0, 61.0, 649.0, 349.0]", "do not belong to 64×48"),
-        ("resolution: [64, 48]", "resolution: none", "resolution must be 2 numbers"),
+        ("resolution: [64, 48]", "resolution: none", "resolution must be 2 finite numbers"),
         ("cam_l:", "camera:", "neither cam_l nor cam_r"),
         ("lidar:", "laser:", "key 'lidar' is missing"),
         ("[[1,0,0,0],", "[[2,0,0,0],", "lidar.T_b: .*not a rotation"),

@@ -1,4 +1,4 @@
-"""`geocorrect localize` met with wrong input: what is wrong, where, how to mend it; nothing is written."""
+"""`geocorrect localize` met with wrong input: what is wrong, where, how to fix it; nothing is written."""
 
 from __future__ import annotations
 

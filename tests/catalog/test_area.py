@@ -38,17 +38,17 @@ def area_around(first: int, last: int) -> tuple[float, float, float, float]:
     return float(lon[0]), float(lat[0]), float(lon[1]), float(lat[1])
 
 
-@pytest.mark.parametrize("in_force", [True, False])
-def test_the_spatial_index_answers(catalog: Catalog, in_force: bool) -> None:
+@pytest.mark.parametrize("active", [True, False])
+def test_the_spatial_index_answers(catalog: Catalog, active: bool) -> None:
     world.fill(catalog)
-    plan = plan_of(catalog, ResultFilter(area=area_around(3, 5), in_force=in_force))
+    plan = plan_of(catalog, ResultFilter(area=area_around(3, 5), active=active))
     if catalog.engine.dialect.name == "postgresql":
         assert "ix_correction_geom" in plan
         assert "ix_image_geom" in plan
     else:
         assert "VIRTUAL TABLE INDEX" in plan
         assert "SCAN c " not in plan
-    without = plan_of(catalog, ResultFilter(in_force=in_force))
+    without = plan_of(catalog, ResultFilter(active=active))
     assert "_geom" not in without
     assert "VIRTUAL TABLE INDEX" not in without
 

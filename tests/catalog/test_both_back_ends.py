@@ -13,8 +13,8 @@ from sqlalchemy import Column
 from support import catalog_world as world
 
 from geocorrect.catalog import Catalog
-from geocorrect.catalog.geometry_type import Outlines, geometry_from_blob
-from geocorrect.catalog.schema import tables_of
+from geocorrect.catalog.rows.geometry_type import Outlines, geometry_from_blob
+from geocorrect.catalog.schema import TABLES
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123000, tzinfo=UTC)
 
@@ -38,7 +38,7 @@ def contents(url: str) -> dict[str, list[Any]]:
                     [plain(value, column) for value, column in zip(row, table.columns, strict=True)]
                     for row in connection.execute(table.select().order_by(table.c.fid))
                 ]
-                for table in tables_of("postgresql")
+                for table in TABLES
             }
 
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from geocorrect.catalog import Catalog
 from geocorrect.cli.catalog import app as db
 from geocorrect.cli.console import Invocation
-from geocorrect.cli.export import register
+from geocorrect.cli.export import export
 from geocorrect.export.formats import Format
 
 PAGE = (Path(__file__).parents[2] / "docs" / "catalog.md").read_text(encoding="utf-8")
@@ -29,7 +29,7 @@ def commands(name: str) -> list[str]:
 def call(arguments: list[str]) -> Result:
     app = typer.Typer(pretty_exceptions_enable=False)
     app.add_typer(db, name="db")
-    register(app)
+    app.command("export")(export)
 
     @app.callback()
     def root(context: typer.Context) -> None:

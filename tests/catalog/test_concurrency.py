@@ -1,4 +1,4 @@
-"""Readers never fail while a writer is killed; a shared server takes two writers; roles hold."""
+"""Readers never fail while a writer is killed; a shared server takes two writers; roles limit what they allow."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from support import catalog_world as world
 from geocorrect.catalog import Catalog
 with Catalog.open(sys.argv[1]) as catalog:
     catalog.begin_run(world.manifest())
-    while due := catalog.images_due("run-a"):
+    while due := world.without_result(catalog, "run-a"):
         some = due[:5]
         catalog.record("run-a", [world.correction(int(i) - 1000) for i in some])
         print(len(some), flush=True)

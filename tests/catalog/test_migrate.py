@@ -18,9 +18,9 @@ from support.old_catalog import make_old
 
 from geocorrect.catalog import Catalog, migrate
 from geocorrect.catalog.check import faults_of
-from geocorrect.catalog.ddl import table_statements
+from geocorrect.catalog.ddl import comment_statements, table_statements
 from geocorrect.catalog.literal_sql import run_sql
-from geocorrect.catalog.schema import POSTGRES_SCHEMA, REVISION, tables_of
+from geocorrect.catalog.schema import POSTGRES_SCHEMA, REVISION, TABLES
 from geocorrect.catalog.sequences import SequenceStore
 from geocorrect.errors import DatabaseError
 
@@ -55,7 +55,7 @@ def assert_like_the_model(catalog: Catalog) -> None:
             fresh.exec_driver_sql("create schema model")
             fresh.exec_driver_sql("set local search_path to model, public")
         with fresh:
-            for statement in table_statements(dialect):
+            for statement in table_statements(dialect) + (comment_statements() if dialect == "postgresql" else []):
                 run_sql(fresh, statement)
             assert structure(fresh, "model") == migrated
 
@@ -66,7 +66,7 @@ def structure(connection: Connection, schema_name: str = POSTGRES_SCHEMA) -> dic
     found = inspect(connection)
     where = {"schema": schema_name} if on_server else {}
     facts: dict[str, object] = {}
-    for table in tables_of(connection.dialect.name):
+    for table in TABLES:
         name = table.name
         facts[name] = (
             [(c["name"], str(c["type"]), c["nullable"], c.get("comment")) for c in columns(connection, name, where)],
@@ -122,7 +122,7 @@ def test_an_older_catalog_is_brought_up_to_date_and_loses_nothing(
         assert again.upsert_anchors(world.anchor(i) for i in range(6)) == 0
         assert faults_of(again.engine) == []
         if revision == "0001":
-            # Nobody knows which anchors those results rest on: they are due once.
+            # It is unknown which anchors those results depend on: they are due once.
             assert again.image_positions("any").input_hash == (None,) * 5
             assert [run.config_key for run in again.runs()] == [None]
         else:
@@ -222,7 +222,7 @@ def test_an_upgrade_names_the_views_of_others_that_rest_on_ours(postgis_url: str
         connection.execute(text("create view public.worst as select * from geocorrect.displacement"))
         connection.execute(text("create materialized view public.kept as select image_id from public.worst"))
         connection.execute(text("update geocorrect.geocorrect_version set made_from = 'older views'"))
-    expected = r"others rest .*: public.worst; keep their text \(select pg_get_viewdef\('public.worst'\)\), drop them"
+    expected = r"others depend .*: public.worst; save their text \(select pg_get_viewdef\('public.worst'\)\), drop them"
     with pytest.raises(DatabaseError, match=expected):
         Catalog.open(postgis_url, create=True)
     with create_engine(postgis_url.replace("postgresql:", "postgresql+psycopg:")).begin() as connection:
@@ -233,10 +233,9 @@ def test_an_upgrade_names_the_views_of_others_that_rest_on_ours(postgis_url: str
 
 
 def test_every_table_and_column_is_explained() -> None:
-    for dialect in ("postgresql", "sqlite"):
-        for table in tables_of(dialect):
-            assert table.comment, table.name
-            assert all(column.comment for column in table.columns), table.name
+    for table in TABLES:
+        assert table.comment, table.name
+        assert all(column.comment for column in table.columns), table.name
 
 
 @pytest.mark.postgis

@@ -107,7 +107,7 @@ def test_a_restarting_server_is_waited_for(postgis_url: str, postgis_cluster: An
         restart.start()
         catalog.upsert_images([world.image(7)])
         restart.join()
-        assert catalog.images_due("run-a") == ["1007"]
+        assert world.without_result(catalog, "run-a") == ["1007"]
 
 
 @pytest.mark.postgis
@@ -185,7 +185,7 @@ def test_changes_that_cannot_be_read_there_are_not_passed_over(read_only_folder:
         shutil.copy(f"{path}-wal", f"{copy}-wal")
     Path(f"{copy}-wal").chmod(0o444)
     said = read_as_nobody(copy)
-    assert "its latest changes lie in c.gpkg-wal" in said
+    assert "its latest changes are in c.gpkg-wal" in said
     assert "copy both files to a folder of your own" in said
 
 
@@ -206,14 +206,14 @@ def test_a_locked_file_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with Catalog.open(str(path), create=True) as catalog:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("begin immediate")
-        with pytest.raises(DatabaseError, match="another program holds the file"):
+        with pytest.raises(DatabaseError, match="another program has the file open"):
             catalog.set_frame(world.ROME)
         other.execute("rollback")
         other.close()
         catalog.set_frame(world.ROME)
 
 
-# --- what people put into names -------------------------------------------------------------------------
+# --- names as users give them ----------------------------------------------------------------------------
 
 NASTY = [
     "'; drop table image; --", '"quoted"', "back\\slash", "per%cent %s %(x)s", "colon :name", "emoji 🙂👩‍👩‍👧",
@@ -240,7 +240,7 @@ def test_any_text_is_stored_as_it_is(catalog: Catalog) -> None:
         assert (found.id, found.sequence_id, found.device_model) == (key, key, key)
         assert found.attribution.creator == name
         assert found.provider == {"note": name, key: 1}
-        assert catalog.images_due(name[:100]) == sorted(n[:200] for n in NASTY)
+        assert world.without_result(catalog, name[:100]) == sorted(n[:200] for n in NASTY)
 
 
 @pytest.mark.parametrize("bad", ["nul\0byte", "lone \ud800 surrogate"])

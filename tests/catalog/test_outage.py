@@ -85,7 +85,7 @@ def test_a_server_that_will_be_back_is_waited_for(
 
 
 @pytest.mark.parametrize("message", LASTING)
-def test_what_waiting_does_not_mend_is_told_at_once(
+def test_what_waiting_does_not_fix_is_reported_at_once(
     message: str, quick: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert reach(message, 4, monkeypatch).tries == 1
@@ -99,15 +99,14 @@ def test_it_is_waited_for_a_minute_from_when_it_was_missed(quick: list[float], m
     monkeypatch.setattr(connect.time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
     engine = engine_for("postgresql://somebody@nowhere/rome", create=False)
     error = OperationalError("select 1", {}, psycopg.OperationalError("terminating connection"))
-    outage = connect._Outage(engine)
-    now[0] = 1000.0
+    error.connection_invalidated = True
 
-    def wait_for_ever() -> None:
-        while True:
-            outage.wait(error, went_away=True)
+    def goes_away_after_a_while() -> None:
+        now[0] = max(now[0], 1000.0)
+        raise error
 
-    with pytest.raises(DatabaseError):
-        wait_for_ever()
+    with pytest.raises(OperationalError):
+        connect._waiting_for_server(engine)(goes_away_after_a_while)
     assert 55.0 < now[0] - 1000.0 <= 60.0
 
 
@@ -132,11 +131,11 @@ def over_tcp(postgis_url: str, postgis_cluster: Any) -> str:
 @pytest.mark.postgis
 def test_silence_is_noticed_on_both_sides(over_tcp: str) -> None:
     """Without this a run waits for hours for a server whose machine vanished, and the server keeps its lock."""
-    with Catalog.open(over_tcp, create=True) as catalog, lock_scene(catalog.engine) as hold:
-        connection = hold._connection  # type: ignore[attr-defined]
-        told = {name: connection.execute(text(f"show tcp_keepalives_{name}")).scalar()
-                for name in ("idle", "interval", "count")}  # fmt: skip
-        assert told == {"idle": "30", "interval": "10", "count": "3"}
+    with Catalog.open(over_tcp, create=True) as catalog, lock_scene(catalog.engine) as lock:
+        connection = lock._connection  # type: ignore[attr-defined]
+        reported = {name: connection.execute(text(f"show tcp_keepalives_{name}")).scalar()
+                    for name in ("idle", "interval", "count")}  # fmt: skip
+        assert reported == {"idle": "30", "interval": "10", "count": "3"}
         # dup: the socket object must not close the connection's own descriptor
         with socket.socket(fileno=socket.dup(connection.connection.driver_connection.fileno())) as ours:  # type: ignore[attr-defined]
             assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
@@ -150,13 +149,13 @@ def test_silence_is_noticed_on_both_sides(over_tcp: str) -> None:
 
 @pytest.mark.postgis
 def test_a_session_that_only_the_server_takes_for_alive_does_not_keep_us_out(postgis_url: str) -> None:
-    """After a broken network our own old session may still hold the scene; nobody else's is ended."""
-    with Catalog.open(postgis_url, create=True) as catalog, lock_scene(catalog.engine) as hold:
-        lost = hold._connection  # type: ignore[attr-defined]
+    """After a broken network our own old session may still have the lock; nobody else's is ended."""
+    with Catalog.open(postgis_url, create=True) as catalog, lock_scene(catalog.engine) as lock:
+        lost = lock._connection  # type: ignore[attr-defined]
         unreachable = catalog.engine.connect()
         unreachable.close()
-        hold._connection = unreachable  # type: ignore[attr-defined]
-        hold.keep()
+        lock._connection = unreachable  # type: ignore[attr-defined]
+        lock.refresh()
         with pytest.raises(OperationalError):
             lost.execute(text("select 1"))
         lost.invalidate()

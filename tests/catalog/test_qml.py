@@ -1,4 +1,4 @@
-"""What a person can tell apart on the map."""
+"""Colours that users can distinguish on the map."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sequence step's reads and writes: own results without those of sequences, findings, runs that rest on runs."""
+"""The sequence step's reads and writes: own results without those of sequences, findings, runs that depend on runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from geocorrect.errors import Status
 
 @pytest.fixture
 def filled(catalog: Catalog) -> Catalog:
-    """Ten photos of one sequence with results, a run of the sequence step that rests on theirs."""
+    """Ten photos of one sequence with results, a run of the sequence step that depends on theirs."""
     world.fill(catalog, 10)
     catalog.begin_run(replace(world.manifest("run-s"), matcher="sequence", depth="sequence"))
     SequenceStore(catalog).depend_on("run-s", ["run-a", "run-a"])
@@ -24,7 +24,7 @@ def filled(catalog: Catalog) -> Catalog:
     return catalog
 
 
-def in_force(catalog: Catalog) -> tuple[str, str]:
+def active(catalog: Catalog) -> tuple[str, str]:
     """Status and run of photo 1004."""
     stored = next(s for s in catalog.current() if s.image_id == "1004")
     return stored.status.value, stored.run_key
@@ -36,7 +36,7 @@ def test_own_results_are_those_that_no_sequence_made(filled: Catalog) -> None:
     assert [m.image_id for m in members["seq-0"]] == [f"{1000 + i}" for i in range(10)]
     photo = members["seq-0"][4]
     assert (photo.own_run_key, photo.own_status) == ("run-a", "rejected")
-    assert in_force(filled) == ("accepted", "run-s")
+    assert active(filled) == ("accepted", "run-s")
     assert photo.own_fid is not None
     own = SequenceStore(filled).own_results([photo.own_fid])
     assert repr(own["1004"]) == repr(world.rejection(4))
@@ -55,23 +55,23 @@ def test_retracted_and_rolled_back_results_do_not_count(filled: Catalog) -> None
     assert all(m.own_fid is None for m in dict(SequenceStore(filled).members())["seq-0"])
 
 
-def test_a_run_that_rests_on_a_rolled_back_one_is_not_in_force(filled: Catalog) -> None:
+def test_a_run_that_depends_on_a_rolled_back_one_is_not_active(filled: Catalog) -> None:
     filled.rollback("run-a", "bad anchors")
     assert [s.image_id for s in filled.current()] == []
     assert SequenceStore(filled).current() == []
     state = SequenceStore(filled).states()["seq-0"]
-    assert (state.rolled_back, state.in_force) == (False, False)
+    assert (state.rolled_back, state.is_active) == (False, False)
     filled.restore("run-a")
-    assert in_force(filled) == ("accepted", "run-s")
+    assert active(filled) == ("accepted", "run-s")
 
 
 def test_rolling_back_the_sequences_brings_the_own_results_back(filled: Catalog) -> None:
     filled.rollback("run-s")
-    assert in_force(filled) == ("rejected", "run-a")
+    assert active(filled) == ("rejected", "run-a")
     assert SequenceStore(filled).states()["seq-0"].rolled_back
 
 
-def test_findings_are_kept_and_the_newest_is_in_force(filled: Catalog) -> None:
+def test_findings_are_kept_and_the_newest_is_active(filled: Catalog) -> None:
     store = SequenceStore(filled)
     store.record("run-s", replace(world.finding(), lag_s=9.0))
     assert [f.lag_s for f in store.current()] == [0.5]
@@ -84,15 +84,15 @@ def test_findings_are_kept_and_the_newest_is_in_force(filled: Catalog) -> None:
 
 
 def test_sequences_are_read_some_at_a_time(filled: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The photos of a city never lie in memory together; what is found does not depend on how many are read at once."""
+    """The photos of a city are never in memory together; what is found does not depend on how many are read at once."""
     filled.upsert_images([replace(world.image(i), id=f"x{i}", sequence_id=f"seq-{i}") for i in range(1, 6)])
     whole = list(SequenceStore(filled).members())
     assert [name for name, _ in whole] == [f"seq-{i}" for i in range(6)]
     monkeypatch.setattr(sequences, "SEQUENCES_PER_READ", 2)
     few = SequenceStore(filled).members()
     reads: list[int] = []
-    read = sequences._read_members
-    monkeypatch.setattr(sequences, "_read_members", lambda c, ids: reads.append(len(ids)) or read(c, ids))
+    query = sequences._members_query
+    monkeypatch.setattr(sequences, "_members_query", lambda name, ids: reads.append(len(ids)) or query(name, ids))
     assert next(few) == whole[0]
     assert reads == [2], "the others have not been looked at yet"
     assert [whole[0], *few] == whole

@@ -15,8 +15,8 @@ from sqlalchemy import text
 from support import catalog_world as world
 
 from geocorrect.catalog import Catalog
-from geocorrect.catalog.geometry_type import geometry_from_blob
-from geocorrect.catalog.schema import tables_of
+from geocorrect.catalog.rows.geometry_type import geometry_from_blob
+from geocorrect.catalog.schema import TABLES
 from geocorrect.catalog.sequences import SequenceStore
 from geocorrect.catalog.views.views import views_of
 from geocorrect.geometry.camera import Camera
@@ -246,7 +246,7 @@ def test_gdal_sees_every_layer_with_its_types(tmp_path: Path) -> None:
     listed = {str(name): kind for name, kind in pyogrio.list_layers(path)}
     views = {view.name: view for view in views_of("sqlite")}
     hidden = {"correction_shape"}
-    assert listed.keys() == (views.keys() | {t.name for t in tables_of("sqlite")} | {"layer_styles"}) - hidden
+    assert listed.keys() == (views.keys() | {t.name for t in TABLES} | {"layer_styles"}) - hidden
     for name, view in views.items():
         info = pyogrio.read_info(path, layer=name)
         assert info["fid_column"] == "fid", name

@@ -14,7 +14,7 @@ from geocorrect.catalog import Catalog, ResultFilter
 from geocorrect.catalog.sequences import SequenceStore
 from geocorrect.cli.catalog import app as db
 from geocorrect.cli.console import Invocation
-from geocorrect.cli.export import register
+from geocorrect.cli.export import export
 from geocorrect.errors import DatabaseError, InputError, UsageError
 from geocorrect.export.export import export_catalog
 
@@ -34,7 +34,7 @@ def path(empty_geopackage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def call(*arguments: str) -> Result:
     app = typer.Typer(pretty_exceptions_enable=False)
     app.add_typer(db, name="db")
-    register(app)
+    app.command("export")(export)
 
     @app.callback()
     def root(context: typer.Context) -> None:
@@ -118,11 +118,11 @@ def test_what_was_taken_back_is_not_exported(path: str, tmp_path: Path, name: st
     with Catalog.open(path) as catalog:
         SequenceStore(catalog).depend_on("run-b", ["run-a"])
         catalog.rollback("run-a", "wrong weights")
-        with pytest.raises(DatabaseError, match="run-b rests on a run that was rolled back"):
+        with pytest.raises(DatabaseError, match="run-b depends on a run that was rolled back"):
             catalog.require_active_run("run-b")
         with pytest.raises(DatabaseError, match="wrong weights"):
-            export_catalog(catalog, Path("new.csv"), wanted=ResultFilter(run_key="run-a", in_force=False))
-        assert export_catalog(catalog, Path("all.csv"), wanted=ResultFilter(in_force=False)) == 0
+            export_catalog(catalog, Path("new.csv"), wanted=ResultFilter(run_key="run-a", active=False))
+        assert export_catalog(catalog, Path("all.csv"), wanted=ResultFilter(active=False)) == 0
     before = (tmp_path / name).stat().st_mtime_ns
     for more in ((), ("--dry-run",)):
         with pytest.raises(DatabaseError, match="run-a was rolled back.*wrong weights.*geocorrect db restore run-a"):

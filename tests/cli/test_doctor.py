@@ -22,7 +22,7 @@ from geocorrect.errors import ExitCode
 
 @pytest.fixture
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A fresh scene; the token is the look-alike's."""
+    """A fresh scene; the token is the fake server's."""
     assert run(["init", str(tmp_path)]) == 0
     monkeypatch.setenv("MAPILLARY_TOKEN", FAKE_TOKEN)
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""`geocorrect harvest` and `geocorrect import` as a user runs them, against the look-alike."""
+"""`geocorrect harvest` and `geocorrect import` as a user runs them, against the fake server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from support.harvest_support import SiteFactory, jpeg
 
 from geocorrect.__main__ import run
 from geocorrect.catalog.store import Catalog
-from geocorrect.demo.mapillary_server.server import LookalikeReply
+from geocorrect.demo.mapillary_server.server import FakeReply
 from geocorrect.harvest.mapillary.metadata import ASSUMED_FOCAL_SIGMA, DEFAULT_FOCAL_SIGMA, SFM_FOCAL_SIGMA
 from geocorrect.harvest.options import HarvestOptions
 
@@ -69,7 +69,7 @@ def test_area_from_a_file(scene, tmp_path: Path, capfdbinary) -> None:  # type: 
 
 
 def test_holes_give_exit_code_9(scene, capfdbinary) -> None:  # type: ignore[no-untyped-def]
-    scene.script.rule = lambda r: LookalikeReply(404) if r.path.startswith("1000000000000003/") else None
+    scene.script.rule = lambda r: FakeReply(404) if r.path.startswith("1000000000000003/") else None
     assert run(["harvest", *BOX]) == 9
     assert b"holes: 1" in capfdbinary.readouterr().err
     scene.script.rule = None
@@ -148,7 +148,7 @@ def test_documentation_says_what_the_options_are() -> None:
 
 
 def test_clusters_are_fetched_on_request(scene, tmp_path: Path, capfdbinary) -> None:  # type: ignore[no-untyped-def]
-    scene.script.rule = lambda r: LookalikeReply(500) if r.query.get("fields") == "sfm_cluster" else None
+    scene.script.rule = lambda r: FakeReply(500) if r.query.get("fields") == "sfm_cluster" else None
     assert run(["harvest", *BOX, "--clusters"]) == 0
     err = capfdbinary.readouterr().err
     assert b"0 new clusters" in err

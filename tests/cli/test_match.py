@@ -12,7 +12,7 @@ from PIL import Image as PillowImage
 from typer.testing import CliRunner
 
 from geocorrect.cli.console import Invocation
-from geocorrect.cli.match import match
+from geocorrect.cli.localize import match
 from geocorrect.errors import InputError, ModelError, UsageError
 
 

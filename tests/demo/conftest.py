@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from support.world_cache import cached_world
 
-from geocorrect.demo.world.build import DemoWorld, build_world
+from geocorrect.demo.world.build import DemoWorld
 
 
 @pytest.fixture(scope="session")
 def small_world(tmp_path_factory: pytest.TempPathFactory) -> DemoWorld:
-    return build_world(tmp_path_factory.mktemp("demo") / "world", seed=7, size="small", workers=1)
+    return cached_world(tmp_path_factory.mktemp("demo") / "world")

@@ -18,8 +18,8 @@ from support.depth_world import write_depth_world
 from geocorrect.__main__ import run
 from geocorrect.config import Settings, load_settings
 from geocorrect.demo.world.build import DemoWorld
+from geocorrect.depth.registry import depth_rows
 from geocorrect.io.masks import mask_beside
-from geocorrect.workers.declarations import depth_rows
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 DEPTH, LOCALIZE = ((DOCS / name).read_text(encoding="utf-8") for name in ("depth.md", "localize.md"))
@@ -100,7 +100,7 @@ def test_the_mask_is_a_mask(tmp_path: Path) -> None:
 def sources_table() -> str:
     lines = ["| `source` | needs | depths, m | error: one / shared | licence | for companies | label |"]
     lines.append("|---|---|---|---|---|---|---|")
-    for row in depth_rows(Settings()):
+    for row in depth_rows(Settings().depth):
         needs = re.sub(r"(?<=weights of )\w+|<anchor id>.npy", r"`\g<0>`", row["needs"])
         errors = row["errors"].replace("/", " / ")
         label = "oracle" if row["is_oracle"] else ""

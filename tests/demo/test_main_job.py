@@ -1,4 +1,4 @@
-"""The main job end to end on the small street: anchors and HTTP in, judged corrections out, on both back-ends."""
+"""The main job end to end on the small street: anchors and HTTP in, scored corrections out, on both back-ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from geocorrect.__main__ import run
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import load_settings
 from geocorrect.demo.world.build import DemoWorld
-from geocorrect.jobs.run import plan_run
+from geocorrect.jobs.plan import plan_run
 from geocorrect.records import Correction
 
 SUMMARY_KEYS = [
@@ -122,9 +122,9 @@ def test_a_changed_photo_is_due_again_and_only_it(finished: Path, tmp_path: Path
     settings = load_settings(out / "geocorrect.toml").settings
     with Catalog.open(str(out / "corrections.gpkg")) as catalog:
         image = catalog.images()[catalog.image_ids()[0]]
-        assert len(plan_run(settings, catalog).plan) == 0
+        assert len(plan_run(settings, catalog).due) == 0
         catalog.upsert_images([dataclasses.replace(image, sha256="0" * 64)])
-        due = plan_run(settings, catalog).plan.fid.tolist()
+        due = plan_run(settings, catalog).due.fid.tolist()
         assert [found.image.id for found in catalog.stored_images(due).values()] == [image.id]
 
 

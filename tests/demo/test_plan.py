@@ -13,7 +13,7 @@ from shapely import Point, Polygon
 
 from geocorrect.demo.summary import reported_error_m
 from geocorrect.demo.world.place import ENU_FROM_STREET, FRAME
-from geocorrect.demo.world.plan import SIZES, WorldPlan, plan_world, street_from_raw
+from geocorrect.demo.world.plan import SIZES, WorldPlan, street_from_raw
 from geocorrect.demo.world.truth import DemoTruth, read_truth
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import angle_difference_deg, pitch_roll_deg
@@ -21,7 +21,7 @@ from geocorrect.geometry.frame import angle_difference_deg, pitch_roll_deg
 
 @pytest.fixture(scope="module")
 def plan() -> WorldPlan:
-    return plan_world(7, SIZES["full"])
+    return WorldPlan(7, SIZES["full"])
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_upright_phones_turn_the_sensor_and_not_the_view(plan: WorldPlan) -> Non
 
 
 def test_seeds_decide(plan: WorldPlan) -> None:
-    again, other = plan_world(7, SIZES["full"]), plan_world(8, SIZES["full"])
+    again, other = WorldPlan(7, SIZES["full"]), WorldPlan(8, SIZES["full"])
     assert json.dumps(again.metadata) == json.dumps(plan.metadata)
     assert json.dumps(again.truth.as_json()) == json.dumps(plan.truth.as_json())
     assert json.dumps(other.metadata) != json.dumps(plan.metadata)

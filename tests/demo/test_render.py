@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import cv2
@@ -12,12 +13,13 @@ from scipy.spatial.transform import Rotation
 from geocorrect.demo.render.rays import RayGrid
 from geocorrect.demo.render.render import render
 from geocorrect.demo.render.sky import Sky
-from geocorrect.demo.render.surfaces import Quad, Scene, moved
-from geocorrect.demo.render.textures import ImageArray, Texture
+from geocorrect.demo.render.surfaces import Quad, Scene
+from geocorrect.demo.render.textures import Texture
 from geocorrect.demo.street.solids import panel
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import rotation_from_heading
 from geocorrect.geometry.pose import Pose
+from geocorrect.records import ImageArray
 
 BLACK_SKY = Sky(np.zeros((8, 8), np.float32), 0.0)
 CAMERAS = {
@@ -35,6 +37,14 @@ def flat(value: int, width: int = 64, height: int = 64) -> Texture:
 def facing_north(distance_m: float, size_m: tuple[float, float], texture: Texture, east_m: float = 0.0) -> Quad:
     """A wall north of the origin that faces south, centred at the origin's height."""
     return panel((east_m, distance_m, -size_m[1] / 2), (0, -1, 0), size_m, texture)
+
+
+def moved(quads: list[Quad], a_from_b: Pose) -> list[Quad]:
+    """The same quads in another frame."""
+    turn = a_from_b.rotation.as_matrix()
+    return [
+        replace(q, corner_m=a_from_b.apply(q.corner_m), right_m=turn @ q.right_m, down_m=turn @ q.down_m) for q in quads
+    ]
 
 
 def dotted(spacing: int, count: tuple[int, int]) -> tuple[Texture, np.ndarray]:

@@ -9,10 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from geocorrect.demo.map_view import MapView
-from geocorrect.demo.outcome import Outcome
-from geocorrect.demo.picture import before_after
-from geocorrect.demo.summary import summarise
+from geocorrect.demo.picture import MapView, before_after
+from geocorrect.demo.summary import Outcome, summarise
 from geocorrect.demo.world.place import FRAME
 from geocorrect.demo.world.truth import DemoTruth, PhotoTruth
 from geocorrect.errors import Reason, Status

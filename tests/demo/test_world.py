@@ -15,8 +15,7 @@ from geocorrect.anchors.readers.vbr import read_vbr
 from geocorrect.demo.render.rays import RayGrid
 from geocorrect.demo.render.surfaces import Scene
 from geocorrect.demo.render.visibility import SKY, visible_quads
-from geocorrect.demo.world.build import DemoWorld, build_world, open_world
-from geocorrect.demo.world.manifest import content_hash
+from geocorrect.demo.world.build import MANIFEST, DemoWorld, build_world, open_world
 from geocorrect.demo.world.place import ENU_FROM_STREET
 from geocorrect.demo.world.plan import SIZES
 from geocorrect.demo.world.take import Studio, Task, take_all
@@ -26,6 +25,11 @@ from geocorrect.io.pixels import image_size, read_image
 from geocorrect.records import Anchor, MetadataQuality
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def content_hash(folder: Path) -> str:
+    """Hash of the whole world as its manifest has it: equal for equal seeds, versions and libraries."""
+    return str(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["content"])
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ import yaml
 from support.chaos import Scene, make_scene, serving
 from support.small_city import build_city
 
-from geocorrect.jobs.options import BatchOptions
+from geocorrect.config import BatchOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKER, DEPLOY = ROOT / "docker", ROOT / "docs" / "deploy"

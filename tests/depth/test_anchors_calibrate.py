@@ -206,7 +206,7 @@ def test_anchors_that_cannot_be_calibrated_are_named(
     assert [line.split(",")[0] for line in lines[1:]] == ["a0", "a1", "a2", "a4"]
 
 
-def test_a_lone_anchor_is_told_so(
+def test_a_lone_anchor_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = write_depth_world(tmp_path / "lone", n_anchors=1)

@@ -12,8 +12,9 @@ from geocorrect.depth.calibration.calibrate import calibrated_map
 from geocorrect.depth.calibration.neighbours import NeighbourCache
 from geocorrect.depth.calibration.store import CalibrationStore
 from geocorrect.depth.calibration.stored import StoredCalibratedDepth, StoredTriangulatedDepth
-from geocorrect.depth.calibration.track_adjustment import NeighbourMatches, TrackOptions, adjust_tracks
-from geocorrect.depth.triangulated import CalibratedDepth, TriangulatedDepth
+from geocorrect.depth.calibration.track_adjustment import adjust_tracks
+from geocorrect.depth.calibration.tracks import NeighbourMatches, TrackOptions
+from geocorrect.depth.triangulated import TriangulatedDepth
 from geocorrect.errors import ConfigError, InputError
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize.options import LocalizeOptions
@@ -106,7 +107,7 @@ class FlatDepth:
 
 
 def scene_with_neighbours() -> tuple[AnchorView, list[NeighbourMatches], NeighbourCache]:
-    """An anchor at the origin, exact matches with two neighbours, and the book that knows them."""
+    """An anchor at the origin, exact matches with two neighbours, and the cache that knows them."""
     _, pairs = exact_pairs(street_points(2), [1.5, 3.0])
     image = np.zeros((ANCHOR_CAMERA.height, ANCHOR_CAMERA.width, 3), np.uint8)
     anchor = Anchor("0", "t", Path("none"), ANCHOR_CAMERA, Pose.identity(), "x")
@@ -114,22 +115,22 @@ def scene_with_neighbours() -> tuple[AnchorView, list[NeighbourMatches], Neighbo
         Anchor(str(i), "t", Path("none"), ANCHOR_CAMERA, p.neighbour_from_anchor.inverse(), "x")
         for i, p in enumerate(pairs, 1)
     )
-    book = NeighbourCache(lambda a: AnchorView(a, image))
-    book.learn({"0": others}, (anchor,))
-    return AnchorView(anchor, image), pairs, book
+    neighbours_of = NeighbourCache(lambda a: AnchorView(a, image))
+    neighbours_of.add({"0": others}, (anchor,))
+    return AnchorView(anchor, image), pairs, neighbours_of
 
 
 def no_reading(anchor: Anchor) -> AnchorView:
     raise AssertionError(f"{anchor.id} was read again")
 
 
-def calibrated(pairs: list[NeighbourMatches], book: NeighbourCache, folder: Path) -> StoredCalibratedDepth:
-    return StoredCalibratedDepth(CalibratedDepth(FlatDepth(), Scripted(pairs), book), book, CalibrationStore(folder))
+def calibrated(pairs: list[NeighbourMatches], neighbours_of: NeighbourCache, folder: Path) -> StoredCalibratedDepth:
+    return StoredCalibratedDepth(FlatDepth(), Scripted(pairs), neighbours_of, CalibrationStore(folder))
 
 
 def test_calibration_is_stored_and_resumed(tmp_path: Path) -> None:
-    view, pairs, book = scene_with_neighbours()
-    first = calibrated(pairs, book, tmp_path / "calibrations")
+    view, pairs, neighbours_of = scene_with_neighbours()
+    first = calibrated(pairs, neighbours_of, tmp_path / "calibrations")
     with pytest.raises(ConfigError, match="geocorrect anchors calibrate"):
         first.depth(view.anchor, view.pixels)
     report = first.prepare(view.anchor, lambda a: view)
@@ -137,9 +138,11 @@ def test_calibration_is_stored_and_resumed(tmp_path: Path) -> None:
     assert report.n_neighbours == 2
     assert not report.reused
     assert report.spread_after < report.spread_before
-    direct = first.source.depth(view.anchor, view.pixels)
+    calibration = first.calibrate(view.anchor, view.pixels)
+    assert calibration is not None
+    direct = calibrated_map(FlatDepth().depth(view.anchor, view.pixels), calibration)
 
-    again = calibrated([], book, tmp_path / "calibrations")
+    again = calibrated([], neighbours_of, tmp_path / "calibrations")
     resumed = again.prepare(view.anchor, no_reading)
     assert resumed.reused
     assert dataclasses.replace(resumed, reused=False) == report
@@ -154,20 +157,20 @@ def test_calibration_is_stored_and_resumed(tmp_path: Path) -> None:
 
 
 def test_a_moved_anchor_or_neighbour_is_not_calibrated(tmp_path: Path) -> None:
-    view, pairs, book = scene_with_neighbours()
-    source = calibrated(pairs, book, tmp_path)
+    view, pairs, neighbours_of = scene_with_neighbours()
+    source = calibrated(pairs, neighbours_of, tmp_path)
     source.prepare(view.anchor, lambda a: view)
-    neighbours = book.records(view.anchor)
+    neighbours = neighbours_of.records(view.anchor)
     moved = dataclasses.replace(neighbours[0], world_from_cam=Pose(Pose.identity().rotation, np.array([0.0, 0.1, 2.0])))
-    book.learn({"0": (moved, neighbours[1])}, (view.anchor,))
+    neighbours_of.add({"0": (moved, neighbours[1])}, (view.anchor,))
     with pytest.raises(ConfigError):
         source.depth(view.anchor, view.pixels)
 
 
 def test_an_anchor_without_neighbours_keeps_its_prediction_and_is_reported(tmp_path: Path) -> None:
-    view, _, book = scene_with_neighbours()
-    book.learn({"0": ()}, (view.anchor,))
-    source = calibrated([], book, tmp_path)
+    view, _, neighbours_of = scene_with_neighbours()
+    neighbours_of.add({"0": ()}, (view.anchor,))
+    source = calibrated([], neighbours_of, tmp_path)
     report = source.prepare(view.anchor, lambda a: view)
     assert (report.n_tracks, report.n_neighbours) == (0, 0)
     assert source.depth(view.anchor, view.pixels).name == "flat"
@@ -175,16 +178,16 @@ def test_an_anchor_without_neighbours_keeps_its_prediction_and_is_reported(tmp_p
 
 
 def test_triangulated_depth_is_kept_where_there_is_a_folder(tmp_path: Path) -> None:
-    view, pairs, book = scene_with_neighbours()
+    view, pairs, neighbours_of = scene_with_neighbours()
     store = CalibrationStore(tmp_path / "calibrations")
-    source = StoredTriangulatedDepth(TriangulatedDepth(Scripted(pairs), book), book, store)
+    source = StoredTriangulatedDepth(Scripted(pairs), neighbours_of, store)
     computed = source.depth(view.anchor, view.pixels)
     assert not store.exists
     report = source.prepare(view.anchor, lambda a: view)
     assert computed.samples_z_m is not None
     assert report.n_tracks == len(computed.samples_z_m) > 100
     assert 0 < report.spread_after < 0.1
-    again = StoredTriangulatedDepth(TriangulatedDepth(Scripted([]), book), book, store)
+    again = StoredTriangulatedDepth(Scripted([]), neighbours_of, store)
     kept = again.depth(view.anchor, view.pixels)
     np.testing.assert_array_equal(kept.samples_px, computed.samples_px)
     np.testing.assert_array_equal(kept.log_sigma, computed.log_sigma)

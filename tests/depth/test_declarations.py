@@ -1,4 +1,4 @@
-"""What depth sources declare: complete, the same with and without weights, told to users, stored with runs."""
+"""What depth sources declare: complete, the same with and without weights, shown to users, stored with runs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ from support import weights_world
 from support.mast3r_world import seeded_engine
 
 from geocorrect.__main__ import run
-from geocorrect.config import DepthName, MatchSection, Settings, load_settings, with_depth
+from geocorrect.config import Settings, load_settings, with_depth
 from geocorrect.depth.base import DepthSource
 from geocorrect.depth.mast3r import Mast3rDepth, Mast3rDepthOptions
+from geocorrect.depth.options import DepthName
+from geocorrect.depth.registry import SOURCES, declare_depth
 from geocorrect.depth.scale import ScaleHeuristic
 from geocorrect.depth.scaled import ScaleOptions
+from geocorrect.jobs.run_identity import run_record, weights_used
+from geocorrect.match.options import MatcherName, MatchSection
+from geocorrect.match.registry import MATCHERS
 from geocorrect.networks.cards import CARDS
 from geocorrect.workers.backends import build_depth
-from geocorrect.workers.declarations import declare_depth, run_record, weights_used
 
 NETWORKS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "depth_anything_v2": ("depth_anything_v2_outdoor_large", weights_world.depth_anything),
@@ -42,6 +46,11 @@ def settings_for(source: str, folder: Path) -> Settings:
 
 def with_section(settings: Settings, **changes: Any) -> Settings:
     return settings.model_copy(update={"depth": replace(settings.depth, **changes)})
+
+
+def test_the_names_of_the_configuration_are_those_of_the_registries() -> None:
+    assert get_args(DepthName) == tuple(SOURCES)
+    assert get_args(MatcherName) == tuple(MATCHERS)
 
 
 @pytest.mark.parametrize("source", sorted(set(get_args(DepthName)) - {"mast3r"}))

@@ -80,7 +80,7 @@ def library_depth(predicted: torch.Tensor, fov_deg: float, size: tuple[int, int]
 
 
 @pytest.mark.parametrize("focal_px", [30.0, 70.0, 250.0])
-def test_depth_pro_told_the_focal_length_is_the_library_told_the_field_of_view(
+def test_depth_pro_with_the_focal_length_is_the_library_with_the_field_of_view(
     depth_pro: DepthPro, focal_px: float
 ) -> None:
     photo = random_photo(100, 75)
@@ -173,5 +173,5 @@ def test_zoedepth_is_the_library_to_the_last_pixel_where_nothing_is_resized(
 
 
 def margin(side_px: int) -> int:
-    """MODELS' formula of the reflected margin."""
+    """The reflected margin of docs/models.md."""
     return int(math.sqrt(side_px / 2) * 3)

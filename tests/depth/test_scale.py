@@ -12,10 +12,8 @@ from geocorrect.depth.scale import (
     ScaleError,
     ScaleHeuristic,
     estimate_scale,
-    median_scale,
     scale_depth,
     scale_from_lidar,
-    scale_points,
     train_set_scale,
 )
 from geocorrect.depth.scaled import ScaleOptions
@@ -79,14 +77,10 @@ def test_a_flat_axis_is_refused(predicted: np.ndarray) -> None:
 
 
 def test_training_median() -> None:
-    np.testing.assert_allclose(median_scale([[1, 1, 1], [2, 3, 9], [1.5, 2, 2]]), [1.5, 2.0, 2.0])
+    scales = [stated(1, 1, 1), stated(2, 3, 9), stated(1.5, 2, 2)]
+    np.testing.assert_allclose(train_set_scale(scales).factors, [1.5, 2.0, 2.0])
     with pytest.raises(ScaleError, match="no training scale"):
-        median_scale([])
-
-
-def test_scaled_points_and_depth() -> None:
-    points = np.ones((2, 2, 3))
-    np.testing.assert_array_equal(scale_points(points, [1, 2, 3])[0, 0], [1, 2, 3])
+        train_set_scale([])
 
 
 def stated(*factors: float) -> DepthScale:

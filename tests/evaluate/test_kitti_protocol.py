@@ -1,4 +1,4 @@
-"""The pipeline on a real street, judged against the inertial truth."""
+"""The pipeline on a real street, measured against the inertial truth."""
 
 from __future__ import annotations
 

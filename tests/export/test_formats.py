@@ -348,6 +348,7 @@ def test_the_project_lists_every_layer_relative_to_itself(catalog: Catalog, tmp_
     path = tmp_path / "map" / "project.qgz"
     path.parent.mkdir()
     assert export_catalog(catalog, path) == len(LAYERS)
+    assert {layer.name for layer in LAYERS} == set(STYLED)
     with zipfile.ZipFile(path) as archive:
         (name,) = archive.namelist()
         assert name == "project.qgs"

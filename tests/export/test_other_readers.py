@@ -16,7 +16,7 @@ from geocorrect.export.export import export_catalog
 from geocorrect.export.formats import Format
 from geocorrect.geometry.camera import Camera
 
-# Cameras of several models, and names as people give them.
+# Cameras of several models, and names as users give them.
 CAMERAS = {
     0: Camera.pinhole(640, 480, 500, 501, 320, 240),
     1: Camera.from_opencv(640, 480, [500, 500, 320, 240], [0.1, 0, 0, 0, 0.01]),

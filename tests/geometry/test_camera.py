@@ -16,6 +16,7 @@ from scipy.spatial.transform import Rotation
 
 from geocorrect.geometry.camera import Camera, Projection, turned_from_cam
 from geocorrect.geometry.projection import COEFFICIENTS
+from geocorrect.geometry.remap import panorama_faces
 from geocorrect.io.pixels import COUNTER_CLOCKWISE_TURNS
 
 BROWN = Camera("brown", 640, 480, 500, 510, 322.5, 236.25, (-0.2, 0.05, 0.003, -0.002, 0.01))
@@ -173,10 +174,9 @@ def test_what_a_spherical_camera_cannot_do_is_refused() -> None:
         lambda: camera.resized(400, 300),
         lambda: camera.cropped(0, 0, 10, 10),
         lambda: camera.with_focal_scaled(2),
-        lambda: camera.undistorted(),
         lambda: camera.intrinsic_matrix,
         lambda: Camera.spherical(400, 800),
-        lambda: BROWN.panorama_faces(),
+        lambda: panorama_faces(BROWN),
     ):
         with pytest.raises(ValueError, match="spherical"):
             action()
@@ -192,7 +192,7 @@ def test_resizing_and_cropping_compose(width: int, height: int, left: int, top: 
 
 
 def upright_normalised(x: np.ndarray, y: np.ndarray, exif_orientation: int) -> tuple[np.ndarray, np.ndarray]:
-    """Raw → upright position in 0…1 from the top-left corner (MAPILLARY reference §1.4)."""
+    """Raw → upright position in 0…1 from the top-left corner (`docs/mapillary_api.md`)."""
     return {1: (x, y), 3: (1 - x, 1 - y), 6: (1 - y, x), 8: (y, 1 - x)}[exif_orientation]
 
 
@@ -217,7 +217,7 @@ def test_both_recipes_for_orientation_agree(camera: Camera, exif_orientation: in
 
 
 def test_sideways_coefficients_are_the_documented_ones() -> None:
-    """Orientation 6: fx and fy change places, p1' = p2, p2' = −p1 (MAPILLARY reference §1.4 b)."""
+    """Orientation 6: fx and fy change places, p1' = p2, p2' = −p1 (`docs/mapillary_api.md`)."""
     upright = BROWN.turned(-COUNTER_CLOCKWISE_TURNS[6])
     raw = dict(zip(COEFFICIENTS[Projection.BROWN], BROWN.distortion, strict=True))
     turned = dict(zip(COEFFICIENTS[Projection.BROWN], upright.distortion, strict=True))

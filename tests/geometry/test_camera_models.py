@@ -63,7 +63,7 @@ def wild_cameras(draw: st.DrawFn) -> Camera:
 
 
 def printed_formula(camera: Camera, point: np.ndarray) -> tuple[float, float]:
-    """MAPILLARY reference §3.2, one point, plain arithmetic; no visibility test."""
+    """The equations of `docs/mapillary_api.md` for one point, plain arithmetic; no visibility test."""
     x, y, z = (float(v) for v in point)
     k = dict.fromkeys(("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2", "s0", "s1", "s2", "s3"), 0.0)
     k |= dict(zip(COEFFICIENTS[camera.projection], camera.distortion, strict=True))
@@ -285,7 +285,7 @@ def test_jacobians_are_nan_where_nothing_is_visible() -> None:
 
 
 def test_spherical_landmarks() -> None:
-    """Forward → centre, right → a quarter to the right, up → top row (MAPILLARY reference §3.2)."""
+    """Forward → centre, right → a quarter to the right, up → top row (`docs/mapillary_api.md`)."""
     camera = Camera.spherical(4000, 2000)
     px, _ = camera.project([[0, 0, 1.0], [1.0, 0, 0], [0, -1.0, 0], [0, 1.0, 0]])
     np.testing.assert_allclose(px[0], [1999.5, 999.5])

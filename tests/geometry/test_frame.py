@@ -182,7 +182,7 @@ def test_signs_of_heading_pitch_and_roll_by_construction() -> None:
 @ANY
 @given(st.floats(-180, 180), st.floats(-80, 80), st.floats(-170, 170))
 def test_opensfm_pan_tilt_roll(pan: float, tilt: float, roll: float) -> None:
-    """R = Rz(roll)·Rx(tilt + 90°)·Rz(pan) is cam_from_world, tilt positive downwards (MAPILLARY reference §3.6)."""
+    """R = Rz(roll)·Rx(tilt + 90°)·Rz(pan) is cam_from_world, tilt positive downwards (OpenSfM `geometry.py`)."""
     turn = Rotation.from_euler
     cam_from_world = turn("z", roll, degrees=True) * turn("x", tilt + 90, degrees=True) * turn("z", pan, degrees=True)
     pose = Pose(cam_from_world.inv(), np.zeros(3))
@@ -296,7 +296,7 @@ def test_bad_origins_are_refused(lon: float, lat: float, height: float, message:
 
 @pytest.mark.data
 def test_real_rotations_give_the_providers_heading(shared_data: Path) -> None:
-    """`computed_compass_angle` is the azimuth of the optical axis of `computed_rotation` (MAPILLARY reference §1.3)."""
+    """`computed_compass_angle` is the azimuth of the optical axis of `computed_rotation` (`docs/mapillary_api.md`)."""
     seen = 0
     for path in sorted((shared_data / "mapillary" / "api" / "graph").glob("*.json")):
         answer = json.loads(path.read_text())

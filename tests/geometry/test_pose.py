@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from geocorrect.geometry.pose import Pose, interpolate, rotation_angle_deg, skew
+from geocorrect.geometry.pose import Pose, interpolate, rotation_angle_deg
 
 ANY = settings(max_examples=100, deadline=None, derandomize=True)
 SAMPLES = 200_000
@@ -144,11 +144,6 @@ def test_no_extrapolation() -> None:
     for fraction in (-0.01, 1.01, math.nan):
         with pytest.raises(ValueError, match="extrapolate"):
             interpolate(Pose.identity(), Pose.identity(), fraction)
-
-
-def test_skew_is_the_cross_product() -> None:
-    a, b = np.array([1.0, -2.0, 3.0]), np.array([0.5, 4.0, -1.0])
-    np.testing.assert_allclose(skew(a) @ b, np.cross(a, b))
 
 
 def test_a_pose_cannot_be_changed_in_place() -> None:

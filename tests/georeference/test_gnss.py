@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.trajectory import Trajectory
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
@@ -55,7 +54,8 @@ def test_a_drive_is_placed_and_blunders_are_flagged(tmp_path: Path) -> None:
     options = GnssOptions("ellipsoid", sigma_m=0.4)
     found = align_gnss(trajectory, read_gnss(write_fixes(tmp_path / "fix.csv", trajectory, 0, bad=6), options), options)
     assert found.outlier.sum() == 6
-    places = found.frame.wgs84_from_enu(found.world_from_local.apply(trajectory.translation_m))
+    alignment = found.alignment
+    places = alignment.frame.wgs84_from_enu(alignment.world_from_local.apply(trajectory.translation_m))
     enu = FRAME.enu_from_wgs84(*places)
     assert (
         np.linalg.norm(enu - WORLD_FROM_LOCAL.apply(trajectory.translation_m), axis=1).max() < 1.5
@@ -68,9 +68,10 @@ def test_the_promise_holds_although_gnss_errors_are_correlated(tmp_path: Path) -
     covered = []
     for seed in range(40):
         found = align_gnss(trajectory, read_gnss(write_fixes(tmp_path / "fix.csv", trajectory, seed), options), options)
-        alignment = Alignment(found.frame, found.world_from_local, found.covariance)
+        alignment = found.alignment
         track = trajectory.translation_m[::60]
-        back = FRAME.enu_from_wgs84(*found.frame.wgs84_from_enu(found.world_from_local.apply(track)))
+        there = alignment.world_from_local.apply(track)
+        back = FRAME.enu_from_wgs84(*alignment.frame.wgs84_from_enu(there))
         off = (back - WORLD_FROM_LOCAL.apply(track))[:, :2]
         plan = alignment.position_covariance(track)[:, :2, :2]
         nees = np.einsum("ki,ki->k", off, np.linalg.solve(plan, off[:, :, None])[:, :, 0])

@@ -12,10 +12,10 @@ from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.similarity import Similarity
 from geocorrect.georeference.diagnose import diagnose_clicks, diagnose_solution
-from geocorrect.georeference.joint import solve_joint
-from geocorrect.georeference.model import State, evaluate, geometry_of, marks_in_images
+from geocorrect.georeference.joint.model import State, evaluate, geometry_of, marks_in_images, reach
+from geocorrect.georeference.joint.refine import settled
+from geocorrect.georeference.joint.solve import solve_joint
 from geocorrect.georeference.problem import ClickedImage, Priors, Problem
-from geocorrect.georeference.solver import settled
 from geocorrect.georeference.umeyama import solve_umeyama
 from simulation.georeference import Clicking, SyntheticDrive, synthetic_drive
 from simulation.georeference_trial import random_clicking, run_trial
@@ -25,18 +25,12 @@ def with_heights(drive: SyntheticDrive, on_ground: bool) -> Problem:
     """The same clicks, the marks' true heights known."""
     problem = drive.problem
     state = State(drive.world_from_local, drive.base_height_m, np.zeros((len(problem.images), 3)))
-    reached = drive.world_from_local.apply(_ground(problem, state))
+    reached = drive.world_from_local.apply(reach(problem, geometry_of(problem), state).point_m)
     target = problem.target_m.copy()
     target[:, 2] = reached[:, 2]
     return replace(
         problem, target_m=target, on_ground=np.full(len(problem), on_ground), sigma_height_m=np.full(len(problem), 0.1)
     )
-
-
-def _ground(problem: Problem, state: State):  # type: ignore[no-untyped-def]
-    from geocorrect.georeference.model import reach
-
-    return reach(problem, geometry_of(problem), state).point_m
 
 
 def track_error_m(drive: SyntheticDrive, found: Similarity) -> float:
@@ -166,39 +160,38 @@ def test_one_mark_in_several_images_counts_once() -> None:
         found = solve_joint(of, n_starts=1)
         return float(np.sqrt(found.covariance[5, 5] / max(1.0, found.reduced_chi2)))
 
-    repeated = replace(
-        problem,
-        image_index=np.repeat(problem.image_index, 4),
-        px=np.repeat(problem.px, 4, axis=0),
-        target_m=np.repeat(problem.target_m, 4, axis=0),
-        sigma_px=np.repeat(problem.sigma_px, 4),
-        sigma_map_m=np.repeat(problem.sigma_map_m, 4),
-        sigma_height_m=np.repeat(problem.sigma_height_m, 4),
-        landmark=np.repeat(problem.landmark, 4),
-        on_ground=np.repeat(problem.on_ground, 4),
-    )
+    repeated = problem.subset(np.repeat(np.arange(len(problem)), 4))
     assert yaw_sigma(repeated) > 0.85 * yaw_sigma(problem)
     assert yaw_sigma(replace(repeated, landmark=np.arange(len(repeated)))) < 0.7 * yaw_sigma(problem)
 
 
-def test_one_image_is_refused_and_two_are_told() -> None:
+def test_one_image_is_refused_and_two_are_reported() -> None:
     drive = synthetic_drive(Clicking(n_images=3), 0)
     one = drive.problem.subset(drive.problem.image_index == 0)
     assert [(f.code, f.fatal) for f in diagnose_clicks(one)] == [("one_image", True)]
     assert [(f.code, f.fatal) for f in diagnose_clicks(drive.problem.without_image(0))] == [("two_images", False)]
 
 
-def test_clicks_of_nonsense_are_refused() -> None:
-    drive = synthetic_drive(Clicking(n_images=4), 9)
-    random = np.random.default_rng(0)
-    target = drive.problem.target_m.copy()
-    target[:, :2] = random.uniform(-300, 300, (len(target), 2))
-    problem = replace(drive.problem, target_m=target)
-    try:
-        codes = {f.code for f in diagnose_solution(problem, solve_joint(problem)) if f.fatal}
-    except InputError as error:
-        codes = {"no_start"} if "no two clicks" in str(error) else set()
-    assert codes
+def with_random_marks(extent_m: float, seed: int) -> Problem:
+    """Good clicks whose marks were replaced by random places on the map."""
+    problem = synthetic_drive(Clicking(n_images=4), 9).problem
+    target = problem.target_m.copy()
+    target[:, :2] = np.random.default_rng(seed).uniform(-extent_m, extent_m, (len(target), 2))
+    return replace(problem, target_m=target)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_random_marks_near_the_drive_are_refused_for_both_reasons(seed: int) -> None:
+    """Some pair always fits by chance, in more places than one, and no third click agrees."""
+    problem = with_random_marks(300.0, seed)
+    findings = {f.code: f for f in diagnose_solution(problem, solve_joint(problem))}
+    assert {code for code, finding in findings.items() if finding.fatal} == {"few_agree", "ambiguous"}
+    assert "only 2 of 20 clicks, in 2 images, agree" in findings["few_agree"].text
+
+
+def test_random_marks_far_apart_give_nothing_to_start_from() -> None:
+    with pytest.raises(InputError, match="no two clicks lie on the ground far enough apart"):
+        solve_joint(with_random_marks(2000.0, 0))
 
 
 def test_uncertainty_grows_away_from_the_clicks() -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import crs_from_wgs84
-from geocorrect.georeference.landmarks import LandmarkOptions, read_landmarks
+from geocorrect.georeference.landmarks.click import LandmarkOptions
+from geocorrect.georeference.landmarks.read import read_landmarks
 
 PLACES = [(12.5160, 41.9030), (12.5161, 41.9031), (12.5163, 41.9029)]
 PIXELS = [(100.0, 500.0), (640.5, 512.25), (900.0, 480.0)]
@@ -148,7 +149,7 @@ def test_a_pixel_outside_the_frame_names_its_row(tmp_path: Path) -> None:
         (
             "a.json",
             '{"image_indices": [1], "pixel_locations": [[[1]]], "locations": [[[1, 2]]]}',
-            "click 0: expected two",
+            "click 0: pixel must be 2 finite",
         ),
         ("a.json", '{"image_indices": [1], "pixel_locations": [[[1,2]]], "locations": [[[91, 2]]]}', "latitude 91"),
         ("a.json", '{"points": [{"id": "p", "position": {}, "observations": []}]}', "point p: not an OpenSfM"),

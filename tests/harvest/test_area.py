@@ -131,7 +131,13 @@ def test_margin_reaches_at_least_so_far(lon: float, lat: float, width: float, he
         assert wide.contains((x + 180) % 360 - 180, y)
 
 
-@given(st.floats(-179, 179), st.floats(-84, 84), st.floats(0.0005, 0.03), st.floats(0.0005, 0.03))
+# Subnormal longitudes make GEOS's own intersection areas wrong.
+@given(
+    st.floats(-179, 179, allow_subnormal=False),
+    st.floats(-84, 84, allow_subnormal=False),
+    st.floats(0.0005, 0.03),
+    st.floats(0.0005, 0.03),
+)
 def test_tiles_and_cells_cover_the_area(lon: float, lat: float, width: float, height: float) -> None:
     area = Area.from_box(lon, lat, lon + width, lat + height)
     tiles = area.tiles(1000)

@@ -83,9 +83,9 @@ def test_town_without_tiles_is_complete_by_sampled_searches(site: SiteFactory) -
 
 
 def here_forbidden() -> Any:
-    from geocorrect.demo.mapillary_server.server import LookalikeReply
+    from geocorrect.demo.mapillary_server.server import FakeReply
 
-    return LookalikeReply(403, b"Forbidden")
+    return FakeReply(403, b"Forbidden")
 
 
 @pytest.mark.slow

@@ -9,18 +9,18 @@ import mercantile
 import pytest
 from support.harvest_support import SOUTH, WEST, SiteFactory, first, graph_error, street_image, town
 
-from geocorrect.demo.mapillary_server.server import LookalikeReply, LookalikeRequest, json_reply
+from geocorrect.demo.mapillary_server.server import FakeReply, FakeRequest, json_reply
 from geocorrect.errors import ExitCode
 from geocorrect.harvest.area import Area
 from geocorrect.harvest.journal import Journal
 from geocorrect.harvest.mapillary.discover import Discovery
-from geocorrect.harvest.mapillary.faults import RequestError
+from geocorrect.harvest.mapillary.responses import RequestError
 from geocorrect.harvest.mapillary.tiles import LAYERS, read_tile
 
-NO_TILES = LookalikeReply(500, b"down")
+NO_TILES = FakeReply(500, b"down")
 
 
-def without_tiles(request: LookalikeRequest) -> LookalikeReply | None:
+def without_tiles(request: FakeRequest) -> FakeReply | None:
     return NO_TILES if request.role == "tiles" else None
 
 
@@ -53,7 +53,7 @@ def test_search_that_is_full_is_subdivided(site: SiteFactory) -> None:
 def test_empty_search_is_asked_twice_before_it_is_believed(site: SiteFactory) -> None:
     boxes: dict[str, int] = {}
 
-    def rule(request: LookalikeRequest) -> LookalikeReply | None:
+    def rule(request: FakeRequest) -> FakeReply | None:
         if request.role == "tiles":
             return NO_TILES
         if "bbox" in request.query:
@@ -70,11 +70,11 @@ def test_empty_search_is_asked_twice_before_it_is_believed(site: SiteFactory) ->
 # --- row 13: tiles ---
 
 
-def damage(kind: str) -> LookalikeReply:
+def damage(kind: str) -> FakeReply:
     return {
-        "empty": LookalikeReply(200, b""),
-        "204": LookalikeReply(204),
-        "404": LookalikeReply(404, b"<html>no such tile</html>"),
+        "empty": FakeReply(200, b""),
+        "204": FakeReply(204),
+        "404": FakeReply(404, b"<html>no such tile</html>"),
     }[kind]
 
 
@@ -89,7 +89,7 @@ def test_tiles_without_coverage(site: SiteFactory, kind: str) -> None:
 
 @pytest.mark.parametrize("body", [b"\x1a\xff\xff\xff\x7f", b"garbage" * 50, b"\x1f\x8b\x08broken", bytes(1000)])
 def test_corrupt_tile_is_asked_again_then_replaced_by_searches(site: SiteFactory, body: bytes) -> None:
-    here = site(rule=lambda r: LookalikeReply(200, body) if r.role == "tiles" else None)
+    here = site(rule=lambda r: FakeReply(200, body) if r.role == "tiles" else None)
     report = here.harvest()
     assert set(here.sink.by_id) == here.ids
     assert report.requests["bbox"] > 0
@@ -106,11 +106,11 @@ def test_gzip_tiles_with_and_without_the_header(site: SiteFactory) -> None:
             for tile in here.area.widened(50).tiles(100)
         }
 
-        def rule(r: LookalikeRequest, packed: Any = packed, headers: Any = headers) -> LookalikeReply | None:
+        def rule(r: FakeRequest, packed: Any = packed, headers: Any = headers) -> FakeReply | None:
             if r.role != "tiles":
                 return None
             _, _, layer, _, _, x, y = r.path.split("/")
-            return LookalikeReply(200, packed[f"{layer}/{x}/{y}"], headers)
+            return FakeReply(200, packed[f"{layer}/{x}/{y}"], headers)
 
         here.script.rule = rule
         report = here.harvest()
@@ -123,11 +123,11 @@ def test_gzip_tiles_with_and_without_the_header(site: SiteFactory) -> None:
     "reply",
     [
         graph_error(403, 4, "Application request limit reached"),
-        LookalikeReply(429, b"", {"Retry-After": "0"}),
-        LookalikeReply(403, b"Forbidden"),
+        FakeReply(429, b"", {"Retry-After": "0"}),
+        FakeReply(403, b"Forbidden"),
     ],
 )
-def test_tile_quota_switches_to_searches_for_the_rest_of_the_run(site: SiteFactory, reply: LookalikeReply) -> None:
+def test_tile_quota_switches_to_searches_for_the_rest_of_the_run(site: SiteFactory, reply: FakeReply) -> None:
     here = site(rule=lambda r: reply if r.role == "tiles" else None)
     here.area = Area.from_box(WEST - 0.02, SOUTH - 0.02, WEST + 0.06, SOUTH + 0.03)
     report = here.harvest(max_tries=2, graph_workers=1)
@@ -138,7 +138,7 @@ def test_tile_quota_switches_to_searches_for_the_rest_of_the_run(site: SiteFacto
 
 def test_a_ten_megabyte_tile_and_the_cap(site: SiteFactory) -> None:
     images = town(1, 3)
-    here = site(images, rule=lambda r: LookalikeReply(200, bytes(10_000_000)) if r.role == "tiles" else None)
+    here = site(images, rule=lambda r: FakeReply(200, bytes(10_000_000)) if r.role == "tiles" else None)
     report = here.harvest(max_answer_mb=5.0)
     assert set(here.sink.by_id) == here.ids
     assert not report.holes
@@ -173,7 +173,7 @@ def test_tile_coordinates_agree_with_positions(site: SiteFactory) -> None:
 
 
 def test_same_image_in_two_sequences_and_ids_as_numbers(site: SiteFactory) -> None:
-    def rule(request: LookalikeRequest) -> LookalikeReply | None:
+    def rule(request: FakeRequest) -> FakeReply | None:
         if request.role == "graph" and request.path == "image_ids":
             listed = here.service.data.sequence(request.query["sequence_id"])
             return json_reply({"data": [{"id": int(entry["id"])} for entry in listed]})
@@ -195,7 +195,7 @@ def test_images_without_a_sequence_are_found(site: SiteFactory) -> None:
 
 
 def test_sequence_that_nobody_lists_is_a_hole_and_filled_later(site: SiteFactory) -> None:
-    here = site(rule=lambda r: LookalikeReply(500) if r.query.get("sequence_id") == "sequence-001" else None)
+    here = site(rule=lambda r: FakeReply(500) if r.query.get("sequence_id") == "sequence-001" else None)
     report = here.harvest(max_tries=2)
     assert [(hole.kind, hole.name) for hole in report.holes] == [("sequence", "sequence-001")]
     assert len(here.sink.by_id) == 40
@@ -204,7 +204,7 @@ def test_sequence_that_nobody_lists_is_a_hole_and_filled_later(site: SiteFactory
 
 
 def test_sequence_that_fails_once_is_listed_in_the_second_pass(site: SiteFactory) -> None:
-    failing = first(2, LookalikeReply(500), lambda r: r.query.get("sequence_id") == "sequence-001")
+    failing = first(2, FakeReply(500), lambda r: r.query.get("sequence_id") == "sequence-001")
     here = site(rule=failing)
     report = here.harvest(max_tries=2)
     assert not report.holes
@@ -218,7 +218,7 @@ def test_box_that_is_full_at_the_smallest_size_is_a_hole(site: SiteFactory) -> N
     assert report.exit_code is ExitCode.INCOMPLETE_HARVEST
 
 
-def full_box(request: LookalikeRequest) -> LookalikeReply | None:
+def full_box(request: FakeRequest) -> FakeReply | None:
     if "bbox" not in request.query:
         return None
     alone = {"id": "1000000000000001"}
@@ -228,7 +228,7 @@ def full_box(request: LookalikeRequest) -> LookalikeReply | None:
 def test_images_that_fail_once_keep_their_sequence_together(site: SiteFactory) -> None:
     """A compass without data writes zeros; the run is seen even when one of its images comes in the second pass."""
     images = [street_image(index, compass_angle=0) for index in range(4)]
-    failing = first(2, LookalikeReply(500), lambda r: r.role == "cdn" and r.path.startswith(images[2]["id"]))
+    failing = first(2, FakeReply(500), lambda r: r.role == "cdn" and r.path.startswith(images[2]["id"]))
     here = site(images, rule=failing)
     report = here.harvest(max_tries=2)
     assert not report.holes

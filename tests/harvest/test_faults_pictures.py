@@ -14,10 +14,10 @@ import pytest
 from PIL import Image as PillowImage
 from support.harvest_support import Site, SiteFactory, first, jpeg, street_image
 
-from geocorrect.demo.mapillary_server.server import LookalikeReply, LookalikeRequest
+from geocorrect.demo.mapillary_server.server import FakeReply, FakeRequest
 from geocorrect.errors import ExitCode, OutputError, Reason, RemoteError
 from geocorrect.harvest.mapillary.download import best_url, picture_path, verified
-from geocorrect.harvest.mapillary.faults import RequestError
+from geocorrect.harvest.mapillary.responses import RequestError
 from geocorrect.io.pixels import read_image
 
 WHOLE = jpeg(640, 480)
@@ -25,7 +25,7 @@ FEW = [street_image(index) for index in range(6)]
 VICTIM = FEW[3]["id"]
 
 
-def is_victim(request: LookalikeRequest) -> bool:
+def is_victim(request: FakeRequest) -> bool:
     return request.role == "cdn" and request.path.startswith(VICTIM)
 
 
@@ -39,15 +39,15 @@ def no_leftovers(here: Site) -> bool:
 @pytest.mark.parametrize(
     "reply",
     [
-        LookalikeReply(200, WHOLE, stall_s=1.5),
-        LookalikeReply(200, WHOLE, byte_interval_s=0.05),
-        LookalikeReply(200, WHOLE, cut_after=2000),
-        LookalikeReply(200, WHOLE, cut_after=0),
-        LookalikeReply(200, WHOLE, content_length=len(WHOLE) + 500),
+        FakeReply(200, WHOLE, stall_s=1.5),
+        FakeReply(200, WHOLE, byte_interval_s=0.05),
+        FakeReply(200, WHOLE, cut_after=2000),
+        FakeReply(200, WHOLE, cut_after=0),
+        FakeReply(200, WHOLE, content_length=len(WHOLE) + 500),
     ],
     ids=["stall", "trickle", "reset", "nothing", "short read"],
 )
-def test_broken_transfer_is_tried_again(site: SiteFactory, reply: LookalikeReply) -> None:
+def test_broken_transfer_is_tried_again(site: SiteFactory, reply: FakeReply) -> None:
     here = site(FEW, rule=first(1, reply, is_victim))
     started = time.monotonic()
     report = here.harvest(idle_timeout_s=0.5, download_deadline_s=0.7)
@@ -58,7 +58,7 @@ def test_broken_transfer_is_tried_again(site: SiteFactory, reply: LookalikeReply
 
 
 def test_endless_trickle_ends_at_the_deadline_and_is_left_for_later(site: SiteFactory) -> None:
-    trickle = LookalikeReply(200, WHOLE, byte_interval_s=0.1)
+    trickle = FakeReply(200, WHOLE, byte_interval_s=0.1)
     here = site(FEW, rule=lambda r: trickle if is_victim(r) else None)
     report = here.harvest(download_deadline_s=0.3, max_tries=2)
     assert [(hole.kind, hole.name) for hole in report.holes] == [("picture", VICTIM)]
@@ -75,7 +75,7 @@ def test_endless_trickle_ends_at_the_deadline_and_is_left_for_later(site: SiteFa
 def test_many_broken_pictures_do_not_stop_the_run(site: SiteFactory) -> None:
     images = [street_image(index) for index in range(30)]
     broken = {image["id"] for image in images[::3]}
-    rule = lambda r: LookalikeReply(500) if r.role == "cdn" and r.path.split("/")[0] in broken else None  # noqa: E731
+    rule = lambda r: FakeReply(500) if r.role == "cdn" and r.path.split("/")[0] in broken else None  # noqa: E731
     here = site(images, rule=rule)
     report = here.harvest(max_tries=2, download_workers=1)
     assert {hole.name for hole in report.holes} == broken
@@ -106,7 +106,7 @@ def progressive_without_end() -> bytes:
     ids=["half", "no end", "progressive", "empty", "html", "json", "no jpeg", "placeholder"],
 )
 def test_bad_picture_is_refused_and_asked_for_afresh(site: SiteFactory, body: bytes) -> None:
-    here = site(FEW, rule=first(1, LookalikeReply(200, body), is_victim))
+    here = site(FEW, rule=first(1, FakeReply(200, body), is_victim))
     report = here.harvest()
     assert here.files() == here.ids
     assert not report.holes
@@ -117,7 +117,7 @@ def test_bad_picture_is_refused_and_asked_for_afresh(site: SiteFactory, body: by
 
 
 def test_picture_that_stays_bad_is_a_hole_and_no_file(site: SiteFactory) -> None:
-    here = site(FEW, rule=lambda r: LookalikeReply(200, WHOLE[:3000]) if is_victim(r) else None)
+    here = site(FEW, rule=lambda r: FakeReply(200, WHOLE[:3000]) if is_victim(r) else None)
     report = here.harvest()
     assert [hole.name for hole in report.holes] == [VICTIM]
     assert here.files() == here.ids - {VICTIM}
@@ -129,7 +129,7 @@ def test_picture_that_stays_bad_is_a_hole_and_no_file(site: SiteFactory) -> None
 
 @pytest.mark.parametrize("status", [403, 404, 410])
 def test_expired_url_is_renewed_once(site: SiteFactory, status: int) -> None:
-    here = site(FEW, rule=first(1, LookalikeReply(status, b"URL signature expired"), is_victim))
+    here = site(FEW, rule=first(1, FakeReply(status, b"URL signature expired"), is_victim))
     report = here.harvest()
     assert here.files() == here.ids
     assert report.requests["entity"] == 1
@@ -147,7 +147,7 @@ def test_urls_that_really_expire(site: SiteFactory) -> None:
 
 def test_host_that_refuses_everybody_ends_the_run(site: SiteFactory) -> None:
     images = [street_image(index) for index in range(90)]
-    here = site(images, rule=lambda r: LookalikeReply(403, b"blocked") if r.role == "cdn" else None)
+    here = site(images, rule=lambda r: FakeReply(403, b"blocked") if r.role == "cdn" else None)
     with pytest.raises(RemoteError, match="refused 40 fresh addresses"):
         here.harvest()
     assert len(here.script.to("cdn")) < 2 * 40 + 20
@@ -288,7 +288,7 @@ def test_pixel_bomb_is_refused_before_decoding() -> None:
 
 
 def test_picture_above_the_size_cap_is_refused(site: SiteFactory) -> None:
-    here = site(FEW, rule=lambda r: LookalikeReply(200, b"\xff\xd8" + bytes(3_000_000)) if is_victim(r) else None)
+    here = site(FEW, rule=lambda r: FakeReply(200, b"\xff\xd8" + bytes(3_000_000)) if is_victim(r) else None)
     report = here.harvest(max_image_mb=1.0)
     assert [hole.name for hole in report.holes] == [VICTIM]
     assert "larger than" in report.holes[0].why

@@ -16,8 +16,8 @@ from support.harvest_support import jpeg
 
 from geocorrect.errors import InputError, Reason
 from geocorrect.geometry.frame import Frame
-from geocorrect.harvest.local.exif import read_exif
-from geocorrect.harvest.local.folder import EXIF_FOCAL_SIGMA, import_description, import_folder, import_opensfm
+from geocorrect.harvest.local.exif import EXIF_FOCAL_SIGMA, read_photo
+from geocorrect.harvest.local.folder import import_description, import_folder, import_opensfm
 from geocorrect.harvest.mapillary.metadata import ASSUMED_FOCAL_SIGMA
 from geocorrect.io.pixels import read_image
 from geocorrect.records import MetadataQuality
@@ -68,7 +68,7 @@ def test_folder_with_exif(tmp_path: Path) -> None:
 )
 def test_positions(tmp_path: Path, gps: dict[int, Any], lon_lat_height: tuple[float, ...] | None) -> None:
     clean = {key: value for key, value in gps.items() if value is not None}
-    position = read_exif(photo(tmp_path / "a.jpg", clean)).position
+    position = read_photo(photo(tmp_path / "a.jpg", clean), "a").reported
     if lon_lat_height is None:
         assert position is None
         assert import_folder(tmp_path).images[0].problem is Reason.POSITION_MISSING
@@ -97,7 +97,7 @@ def test_positions(tmp_path: Path, gps: dict[int, Any], lon_lat_height: tuple[fl
     ],
 )
 def test_times(tmp_path: Path, detail: dict[int, Any], gps: dict[int, Any], expected: datetime | None) -> None:
-    assert read_exif(photo(tmp_path / "a.jpg", {**GPS, **gps}, detail)).captured_at == expected
+    assert read_photo(photo(tmp_path / "a.jpg", {**GPS, **gps}, detail), "a").captured_at == expected
 
 
 def test_unreadable_and_missing_photos_are_images_with_a_problem(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,9 @@ from geocorrect.catalog import schema
 from geocorrect.catalog.store import Catalog
 from geocorrect.errors import ConfigError, ExitCode, OutputError, Reason, SceneBusyError
 from geocorrect.harvest.area import Area
-from geocorrect.harvest.exclusive import exclusive
-from geocorrect.harvest.harvest import harvest_area, run_harvest
+from geocorrect.harvest.harvest import run_harvest
 from geocorrect.io.checksum import sha256_of
+from geocorrect.io.file_lock import locked_file
 from geocorrect.io.pixels import read_image
 from geocorrect.records import MetadataQuality
 
@@ -90,16 +91,16 @@ def test_late_computed_fields_are_picked_up(site: SiteFactory) -> None:
 
 def test_what_the_provider_said_before_is_kept_in_the_catalog(site: SiteFactory, tmp_path: Path) -> None:
     here = site([street_image(0, computed_geometry=..., computed_rotation=...)])
-    with (
-        Catalog.open(str(tmp_path / "history.gpkg"), create=True) as catalog,
-        here.client(refresh_after_h=0.0) as client,
-    ):
-        harvest_area(here.plan(), client, catalog)
+    with Catalog.open(str(tmp_path / "history.gpkg"), create=True) as catalog:
+        harvest = partial(
+            run_harvest, here.options(refresh_after_h=0.0), here.plan(), catalog, token=here.service.token
+        )
+        harvest()
         here.service.data.__init__([street_image(0)])  # type: ignore[misc]
-        harvest_area(here.plan(), client, catalog)
+        harvest()
         moved = {"type": "Point", "coordinates": [12.50001, 41.9]}
         here.service.data.__init__([street_image(0, computed_geometry=moved)])  # type: ignore[misc]
-        harvest_area(here.plan(), client, catalog)
+        harvest()
         (image,) = catalog.images().values()
         with catalog.engine.connect() as connection:
             query = select(schema.image_history.c.quality).order_by(schema.image_history.c.fid)
@@ -228,7 +229,9 @@ def test_unwritable_folder_is_an_output_error(site: SiteFactory) -> None:
 
 def test_two_harvests_into_one_folder_do_not_meet(site: SiteFactory) -> None:
     here = site()
-    with exclusive(here.plan().state_folder), pytest.raises(SceneBusyError, match=str(os.getpid())):
+    lock = here.plan().lock_path
+    lock.parent.mkdir(parents=True)
+    with locked_file(lock, str(os.getpid())), pytest.raises(SceneBusyError, match=str(os.getpid())):
         here.harvest()
     assert here.harvest().n_new == len(here.ids)
 

@@ -23,11 +23,10 @@ from support.harvest_support import Site, SiteFactory, jpeg, street_image, town
 
 from geocorrect.catalog import schema
 from geocorrect.catalog.store import Catalog
-from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, LookalikeReply, LookalikeRequest
+from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, FakeReply, FakeRequest
 from geocorrect.errors import OutputError, RemoteError
-from geocorrect.harvest.harvest import harvest_area
+from geocorrect.harvest.harvest import run_harvest
 from geocorrect.harvest.journal import Journal
-from geocorrect.harvest.mapillary.client import MapillaryClient
 from geocorrect.harvest.mapillary.tiles import Coverage
 from geocorrect.harvest.sink import MemorySink
 
@@ -171,13 +170,12 @@ def test_token_renewed_after_it_expired_in_the_middle(site: SiteFactory) -> None
     here.script.rule = expire_after(here, 12)
     with pytest.raises(RemoteError, match="renew MAPILLARY_TOKEN"):
         here.harvest(graph_workers=1)
-    with MapillaryClient(here.options(), "MLY|2|renewed") as client:
-        harvest_area(here.plan(), client, here.sink)
+    run_harvest(here.options(), here.plan(), here.sink, token="MLY|2|renewed")
     assert set(here.sink.by_id) == here.ids
 
 
 def expire_after(here: Site, number: int) -> Any:
-    def rule(request: LookalikeRequest) -> LookalikeReply | None:
+    def rule(request: FakeRequest) -> FakeReply | None:
         if request.number == number:
             here.service.token = "MLY|2|renewed"
         return None

@@ -13,7 +13,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 from support.harvest_support import SiteFactory, graph_error, street_image
 
-from geocorrect.demo.mapillary_server.server import LookalikeReply, LookalikeRequest, json_reply
+from geocorrect.demo.mapillary_server.server import FakeReply, FakeRequest, json_reply
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose, rotation_angle_deg
@@ -70,7 +70,6 @@ def test_everything_optional_may_be_absent() -> None:
     assert list(part.shots) == ["shot0"]
     assert part.reference is None
     assert part.camera(part.shots["shot0"], 640, 480) is None
-    assert part.points_m.shape == (0, 3)
 
 
 def test_rigs_are_composed() -> None:
@@ -147,13 +146,13 @@ def test_shots_are_matched_by_time_then_by_sequence(site: SiteFactory) -> None:
 # --- over HTTP ---
 
 
-def cluster_rule(body: bytes | LookalikeReply) -> Any:
-    def rule(request: LookalikeRequest) -> LookalikeReply | None:
+def cluster_rule(body: bytes | FakeReply) -> Any:
+    def rule(request: FakeRequest) -> FakeReply | None:
         if request.query.get("fields") == "sfm_cluster":
             url = f"{request.headers['Host']}/cdn/cluster"
             return json_reply({"id": request.path, "sfm_cluster": {"id": "777", "url": f"http://{url}"}})
         if request.path == "cluster":
-            return body if isinstance(body, LookalikeReply) else LookalikeReply(200, body)
+            return body if isinstance(body, FakeReply) else FakeReply(200, body)
         return None
 
     return rule
@@ -178,7 +177,7 @@ def test_cluster_is_fetched_once_and_read_back(site: SiteFactory, tmp_path: Path
 @pytest.mark.parametrize(
     "body",
     [
-        LookalikeReply(500, b"Service temporarily unavailable"),
+        FakeReply(500, b"Service temporarily unavailable"),
         packed(cluster_file())[:-9],
         b"[]",
         packed(cluster_file(shots={})),
@@ -187,7 +186,7 @@ def test_cluster_is_fetched_once_and_read_back(site: SiteFactory, tmp_path: Path
     ],
 )
 def test_cluster_that_cannot_be_had_leaves_the_images_usable(
-    site: SiteFactory, tmp_path: Path, body: bytes | LookalikeReply
+    site: SiteFactory, tmp_path: Path, body: bytes | FakeReply
 ) -> None:
     here = site([street_image(index) for index in range(2)], rule=cluster_rule(body))
     here.harvest()

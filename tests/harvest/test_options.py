@@ -10,8 +10,8 @@ import pytest
 
 from geocorrect.errors import ExitCode, InputError
 from geocorrect.harvest.area import Area
+from geocorrect.harvest.harvest import HarvestPlan
 from geocorrect.harvest.options import HarvestOptions
-from geocorrect.harvest.plan import HarvestPlan
 from geocorrect.harvest.report import HarvestReport, Hole
 
 SQUARE = Area.from_box(12.5, 41.9, 12.51, 41.91)
@@ -56,7 +56,7 @@ def test_areas(content: dict[str, Any], message: str) -> None:
         Area.from_geojson(content, "area.geojson")
 
 
-def test_self_crossing_polygon_is_mended() -> None:
+def test_self_crossing_polygon_is_repaired() -> None:
     bow_tie = [[12.5, 41.9], [12.52, 41.92], [12.52, 41.9], [12.5, 41.92], [12.5, 41.9]]
     area = Area.from_geojson({"type": "Polygon", "coordinates": [bow_tie]})
     assert area.contains(12.502, 41.91)

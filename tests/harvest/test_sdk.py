@@ -1,4 +1,4 @@
-"""Our end points, fields, tile URLs and authorisation against those of the `mapillary` SDK.
+"""Our endpoints, fields, tile URLs and authorisation against those of the `mapillary` SDK.
 
 The SDK is an independent statement of the same API. It is never imported at run time (importing it writes log files
 into site-packages and prints the token); here a copy of it runs in a process of its own.
@@ -20,7 +20,7 @@ import pytest
 from support.harvest_support import SiteFactory
 
 from geocorrect.demo.mapillary_server.answers import KNOWN_FIELDS
-from geocorrect.harvest.mapillary.batches import ALL_FIELDS
+from geocorrect.harvest.mapillary.metadata import ALL_FIELDS
 from geocorrect.harvest.mapillary.tiles import LAYERS
 from geocorrect.harvest.options import HarvestOptions
 
@@ -88,7 +88,7 @@ def test_fields(sdk: dict[str, Any]) -> None:
     theirs = set(sdk["fields"])
     assert set(ALL_FIELDS) - theirs == set(FIELDS_ONLY_WE_ASK)
     assert theirs - set(ALL_FIELDS) == set(FIELDS_WE_NEVER_ASK)
-    assert theirs <= KNOWN_FIELDS, "the look-alike serves everything the SDK knows"
+    assert theirs <= KNOWN_FIELDS, "the fake server serves everything the SDK knows"
 
 
 def test_roots(sdk: dict[str, Any]) -> None:

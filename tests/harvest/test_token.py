@@ -14,8 +14,8 @@ from support.harvest_support import SiteFactory, first, town
 from geocorrect.demo.mapillary_server.server import (
     FAKE_TOKEN,
     FakeMapillaryServer,
-    LookalikeReply,
-    LookalikeRequest,
+    FakeReply,
+    FakeRequest,
 )
 from geocorrect.errors import ConfigError, RemoteError
 from geocorrect.harvest.mapillary.client import MapillaryClient, token_from_environment
@@ -49,14 +49,14 @@ def assert_nowhere(folder: Path, *texts: bytes) -> None:
 
 
 def test_a_whole_noisy_run_leaks_nothing(site: SiteFactory, tmp_path: Path) -> None:
-    broken = LookalikeReply(500, b"broken")
+    broken = FakeReply(500, b"broken")
 
-    def rule(request: LookalikeRequest) -> LookalikeReply | None:
+    def rule(request: FakeRequest) -> FakeReply | None:
         # ErrorKind of every kind, so that every message is written: tiles, batches, a picture, a cut connection.
         if request.role == "tiles" and request.path.endswith("6"):
             return broken
         if request.number % 11 == 0:
-            return LookalikeReply(200, b"x" * 50, cut_after=3)
+            return FakeReply(200, b"x" * 50, cut_after=3)
         return broken if request.number % 7 == 0 else None
 
     here = site(town(3, 10), rule=rule)
@@ -71,7 +71,7 @@ def test_a_whole_noisy_run_leaks_nothing(site: SiteFactory, tmp_path: Path) -> N
 
 def test_a_refused_token_is_not_repeated_in_the_message(site: SiteFactory, tmp_path: Path) -> None:
     body = f'{{"error":{{"code":190,"message":"Invalid token {FAKE_TOKEN}"}}}}'.encode()
-    here = site(rule=lambda r: LookalikeReply(500, body) if r.role == "graph" else None)
+    here = site(rule=lambda r: FakeReply(500, body) if r.role == "graph" else None)
     done = run_command(here.service, tmp_path / "scene")
     assert done.returncode == 8
     assert b"MAPILLARY_TOKEN" in done.stderr
@@ -81,7 +81,7 @@ def test_a_refused_token_is_not_repeated_in_the_message(site: SiteFactory, tmp_p
 
 
 def test_connection_errors_do_not_carry_the_url(site: SiteFactory) -> None:
-    here = site(rule=first(50, LookalikeReply(200, b"", cut_after=0, content_length=9), lambda r: True))
+    here = site(rule=first(50, FakeReply(200, b"", cut_after=0, content_length=9), lambda r: True))
     with here.client(max_tries=1) as client, pytest.raises(Exception) as caught:
         client.tile("mly1_public", 14, 1, 2)
     error: BaseException | None = caught.value

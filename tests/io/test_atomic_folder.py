@@ -62,23 +62,23 @@ def test_the_unfinished_of_the_living_and_of_others_stay(tmp_path: Path) -> None
 
 
 def test_everything_is_on_disk_before_the_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
+    events: list[str] = []
     fsync, rename = os.fsync, Path.rename
 
     def syncing(handle: int) -> None:
-        told.append(f"sync {Path(os.readlink(f'/proc/self/fd/{handle}')).name[:4]}")
+        events.append(f"sync {Path(os.readlink(f'/proc/self/fd/{handle}')).name[:4]}")
         fsync(handle)
 
     def renaming(self: Path, target: Path) -> Path:
-        told.append(f"rename to {Path(target).name}")
+        events.append(f"rename to {Path(target).name}")
         return rename(self, target)
 
     monkeypatch.setattr(os, "fsync", syncing)
     monkeypatch.setattr(Path, "rename", renaming)
     write(tmp_path / "sfm", "new")
-    moved = told.index("rename to sfm")
-    assert {"sync ATTR", "sync .sfm"} <= set(told[:moved])
-    assert told[-1] == f"sync {tmp_path.name[:4]}"
+    moved = events.index("rename to sfm")
+    assert {"sync ATTR", "sync .sfm"} <= set(events[:moved])
+    assert events[-1] == f"sync {tmp_path.name[:4]}"
 
 
 def write(path: Path, what: str) -> None:

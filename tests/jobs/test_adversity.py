@@ -22,7 +22,7 @@ from geocorrect.catalog.check import faults_of
 from geocorrect.catalog.lock import lock_scene
 from geocorrect.config import Settings
 from geocorrect.errors import ExitCode, SceneBusyError
-from geocorrect.jobs.correct import correct_due
+from geocorrect.jobs.run import correct_due
 
 SETTINGS = in_process(Settings())
 OUTAGE_S = 20.0
@@ -54,7 +54,7 @@ def test_a_run_goes_on_when_the_database_was_away(on_server: Catalog, postgis_cl
 
     outcome = correct_due(SETTINGS, on_server, on_progress=progress)
     restarts[0].join()
-    assert (outcome.exit_code, outcome.summary.n_computed) == (ExitCode.OK, 300)
+    assert (outcome.exit_code, outcome.n_computed) == (ExitCode.OK, 300)
     assert on_server.counts() == {"rejected": 300}
     assert due(on_server, SETTINGS) == set()
     assert str(os.getpid()) in holders[0]
@@ -62,12 +62,12 @@ def test_a_run_goes_on_when_the_database_was_away(on_server: Catalog, postgis_cl
 
 @pytest.mark.postgis
 def test_a_scene_that_somebody_else_took_meanwhile_is_left(on_server: Catalog, postgis_cluster: Any) -> None:
-    with lock_scene(on_server.engine) as hold:
+    with lock_scene(on_server.engine) as lock:
         postgis_cluster.suspend()
         postgis_cluster.resume()
         with lock_scene(on_server.engine), pytest.raises(SceneBusyError, match=str(os.getpid())):
-            hold.keep()
-        hold.keep()
+            lock.refresh()
+        lock.refresh()
         with pytest.raises(SceneBusyError), lock_scene(on_server.engine):
             pass
 
@@ -104,7 +104,7 @@ def test_a_full_disk_is_named_and_the_next_run_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_clock_that_was_set_back_changes_nothing(tmp_path: Path) -> None:
-    """What is in force and what is due follow the order of writing, never the clock."""
+    """What is active and what is due follow the order of writing, never the clock."""
     now = [datetime(2026, 3, 1, tzinfo=UTC)]
     with Catalog.open(str(tmp_path / "c.gpkg"), create=True, clock=lambda: now[0]) as catalog:
         street(catalog, 5, 5)
@@ -113,8 +113,8 @@ def test_a_clock_that_was_set_back_changes_nothing(tmp_path: Path) -> None:
         catalog.upsert_images([photo("p000002", 11.0)])
         second = correct_all(catalog, SETTINGS)
         assert second != first
-        in_force = {found.image_id: found.run_key for found in catalog.current()}
-        assert in_force["p000002"] == second
+        active = {found.image_id: found.run_key for found in catalog.current()}
+        assert active["p000002"] == second
         assert due(catalog, SETTINGS) == set()
 
 

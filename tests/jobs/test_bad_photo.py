@@ -14,7 +14,7 @@ from geocorrect.catalog import Catalog
 from geocorrect.config import Settings
 from geocorrect.errors import ExitCode, Reason
 from geocorrect.jobs import run as batch_run
-from geocorrect.jobs.correct import correct_due
+from geocorrect.jobs.run import correct_due
 from geocorrect.log import LogOptions, set_up_logging
 from geocorrect.records import Rejection
 from geocorrect.workers.stop import StopRequest
@@ -27,7 +27,7 @@ def test_a_bad_photo_stops_no_night(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     set_up_logging(LogOptions(format="json"))
-    monkeypatch.setattr(batch_run, "GuardedWorkers", FaultyWorkers)
+    monkeypatch.setattr(batch_run, "WorkerFactory", FaultyWorkers)
     with Catalog.open(str(tmp_path / "c.gpkg"), create=True) as catalog:
         street(catalog, 60, 20)
         outcome = correct_due(SETTINGS, catalog)
@@ -52,7 +52,7 @@ def test_a_bad_photo_stops_no_night(
 def test_a_systematic_bug_ends_the_run_and_what_was_computed_is_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch_run, "GuardedWorkers", FaultyWorkers)
+    monkeypatch.setattr(batch_run, "WorkerFactory", FaultyWorkers)
     settings = SETTINGS.model_copy(update={"batch": replace(SETTINGS.batch, engine="in-process", seed=Faulty.ALL_SEED)})
     with Catalog.open(str(tmp_path / "c.gpkg"), create=True) as catalog:
         street(catalog, 20, 20)

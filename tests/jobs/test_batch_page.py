@@ -11,8 +11,7 @@ from pathlib import Path
 from support.chaos import make_scene, serving
 from support.small_city import build_city
 
-from geocorrect.config import load_settings
-from geocorrect.jobs.options import BatchOptions
+from geocorrect.config import BatchOptions, load_settings
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "batch.md").read_text(encoding="utf-8")
 

@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from support.world_cache import cached_world
 
 from geocorrect.__main__ import run
 from geocorrect.catalog.lock import lock_scene
 from geocorrect.catalog.store import Catalog
-from geocorrect.demo.world.build import build_world
 from geocorrect.errors import ExitCode
 
 MORE = {"GEOCORRECT__BATCH__SEED": "1", "GEOCORRECT__BATCH__IMAGES_PER_TRANSACTION": "1"}
@@ -26,7 +26,7 @@ MORE = {"GEOCORRECT__BATCH__SEED": "1", "GEOCORRECT__BATCH__IMAGES_PER_TRANSACTI
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the demo has run on the small street."""
     out = tmp_path_factory.mktemp("disturbed")
-    build_world(out / "world", seed=7, size="small", workers=1)
+    cached_world(out / "world")
     assert run(["demo", "--out", str(out), "--size", "small", "--workers", "1"]) == 0
     return out
 

@@ -12,11 +12,13 @@ from support import catalog_world as world
 from support.batch_scene import anchor, correct_all, due, ids_between, in_process, photo, street
 
 from geocorrect.catalog import Catalog, ResultFilter
-from geocorrect.config import DepthSection, Settings
+from geocorrect.config import Settings
+from geocorrect.depth.options import DepthSection
 from geocorrect.errors import DatabaseError, InputError
-from geocorrect.jobs.plan import Scene
-from geocorrect.jobs.run import plan_run, run_batch
-from geocorrect.jobs.tiles import Tiles
+from geocorrect.jobs.plan import plan_run
+from geocorrect.jobs.run import run_batch
+from geocorrect.jobs.scene import AnchorSource, Scene
+from geocorrect.jobs.tiles import read_pieces
 from geocorrect.records import Position
 from geocorrect.retrieve.options import RetrieveOptions
 from geocorrect.workers.stop import StopRequest
@@ -37,14 +39,16 @@ def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Catalog]
 
 def candidates(catalog: Catalog, settings: Settings = SETTINGS) -> dict[str, tuple[str, ...]]:
     """Photo → its candidate anchors, in order."""
-    scene = Scene.of(settings, catalog)
-    tasks = Tiles.of(settings, catalog, scene).read(list(range(1, N + 1)))
-    return {task.image.id: tuple(pair.anchor_id for pair in task.pairs) for task in tasks}
+    scene = Scene(settings, AnchorSource.of_catalog(catalog))
+    return {
+        image_id: tuple(pair.anchor_id for pair in scene.retriever.candidates(image_id, *scene.place_of(image)))
+        for image_id, image in catalog.images().items()
+    }
 
 
 def test_unchanged_input_is_never_due_again(catalog: Catalog) -> None:
     assert due(catalog, SETTINGS) == set()
-    summary = run_batch(SETTINGS, catalog, StopRequest())
+    summary = run_batch(plan_run(SETTINGS, catalog), catalog, StopRequest())
     (run,) = catalog.runs()
     assert (summary.n_due, summary.run_key, run.n_starts, run.generation) == (0, run.run_key, 1, 1)
     assert catalog.counts() == {"rejected": N}
@@ -59,7 +63,7 @@ def test_new_and_changed_photos_are_due_and_only_they(catalog: Catalog) -> None:
     assert due(catalog, SETTINGS) == set()
     # A photo that had a result got another one: a new generation, and the old result is still there.
     assert [run.generation for run in catalog.runs()] == [1, 2]
-    history = catalog.results(ResultFilter(image_ids=["p000003"], in_force=False))
+    history = catalog.results(ResultFilter(image_ids=["p000003"], active=False))
     assert [found.run_key for found in history] == [run.run_key for run in catalog.runs()]
 
 
@@ -151,9 +155,9 @@ def test_going_back_to_earlier_anchors_is_a_change_too(catalog: Catalog) -> None
 def test_a_killed_generation_is_gone_on_with(catalog: Catalog) -> None:
     catalog.upsert_anchors([anchor("new", 100.0, 4.0, "near-1")])
     n_due = len(due(catalog, SETTINGS))
-    first = run_batch(SETTINGS, catalog, StopRequest(), max_images=2)
+    first = run_batch(plan_run(SETTINGS, catalog), catalog, StopRequest(), max_images=2)
     assert (first.n_due, first.n_computed) == (n_due, 2)
-    second = run_batch(SETTINGS, catalog, StopRequest())
+    second = run_batch(plan_run(SETTINGS, catalog), catalog, StopRequest())
     assert (second.run_key, second.n_computed) == (first.run_key, n_due - 2)
     runs = catalog.runs()
     assert [(run.generation, run.n_starts, run.finished_at is not None) for run in runs] == [(1, 1, True), (2, 2, True)]
@@ -182,14 +186,12 @@ def test_tiles_hold_together_and_order_depends_on_places_only(tmp_path: Path) ->
             catalog.upsert_images(photo(f"p{i:06}", *places[i]) for i in numbers)
             catalog.upsert_images([replace(photo("nowhere", 0.0), reported=None)])
             planned = plan_run(SETTINGS, catalog)
-            pieces = list(Tiles.of(SETTINGS, catalog, planned.scene).pieces(planned.plan))
+            pieces = list(read_pieces(planned, planned.due, catalog))
             orders.append([task.image.id for piece in pieces for task in piece])
             for piece in pieces:
                 tiles = {tuple(np.floor(task.reported_enu_m[:2] / 200.0)) for task in piece[:1] + piece[-1:]}
                 assert len(tiles) == 1 or piece[0].image.id == "nowhere"
-            assert planned.plan.fid.tolist() == sorted(
-                set(planned.plan.fid.tolist()), key=planned.plan.fid.tolist().index
-            )
+            assert planned.due.fid.tolist() == sorted(set(planned.due.fid.tolist()), key=planned.due.fid.tolist().index)
     assert orders[0] == orders[1]
     assert orders[0][-1] == "nowhere"
     assert len(orders[0]) == 301

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from support.world_cache import cached_world
 
 from geocorrect.__main__ import run
 from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, FakeMapillaryServer
-from geocorrect.demo.world.build import build_world
 from geocorrect.errors import ExitCode
 
 CONFIGURATION = """
@@ -25,7 +25,7 @@ requests_per_s = 50.0
 
 
 def test_the_scheduled_job(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    world = build_world(tmp_path / "world", seed=7, size="small", workers=1)
+    world = cached_world(tmp_path / "world")
     config = tmp_path / "scene" / "geocorrect.toml"
     config.parent.mkdir()
     monkeypatch.setenv("MAPILLARY_TOKEN", FAKE_TOKEN)

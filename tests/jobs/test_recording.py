@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.batch_scene import street
-from support.fake_seat import FakeWorker, done
+from support.fake_worker import FakeWorker, done
 
 from geocorrect.catalog import Catalog
 from geocorrect.config import Settings
 from geocorrect.jobs import run
+from geocorrect.jobs.plan import plan_run
 from geocorrect.records import Image
-from geocorrect.workers import pool as crew
+from geocorrect.workers import pool
 from geocorrect.workers.engine import InProcessEngine, PoolEngine
 from geocorrect.workers.pool import Limits
 from geocorrect.workers.stop import StopRequest
@@ -47,11 +48,11 @@ def test_what_is_in_hand_is_stored_before_the_end(
     with Catalog.open(str(tmp_path / "c.gpkg"), create=True) as catalog:
         street(catalog, 10, 10)
         with pytest.raises(error):
-            run.run_batch(Settings(), catalog, StopRequest())
+            run.run_batch(plan_run(Settings(), catalog), catalog, StopRequest())
         assert catalog.counts() == {"rejected": 3}
 
 
-class SlowSeat(FakeWorker):
+class SlowWorker(FakeWorker):
     """Gives the fourth outcome when it is told to."""
 
     def __init__(self, release: threading.Event) -> None:
@@ -71,8 +72,8 @@ def test_results_do_not_wait_for_a_slow_photo(tmp_path: Path, monkeypatch: pytes
     """Three results and a fourth photo that goes on until somebody has seen the three in the catalog."""
     release, stored = threading.Event(), []
     monkeypatch.setattr(run, "SECONDS_PER_TRANSACTION", 0.2)
-    monkeypatch.setattr(crew, "POLL_INTERVAL_S", 0.05)
-    engine = PoolEngine(lambda _make: SlowSeat(release), 1, Limits())
+    monkeypatch.setattr(pool, "POLL_INTERVAL_S", 0.05)
+    engine = PoolEngine(lambda _make: SlowWorker(release), 1, Limits())
     monkeypatch.setattr(run, "build_engine", lambda _options: engine)
 
     def progress(count: int, _todo: int) -> None:
@@ -81,7 +82,7 @@ def test_results_do_not_wait_for_a_slow_photo(tmp_path: Path, monkeypatch: pytes
 
     with Catalog.open(str(tmp_path / "c.gpkg"), create=True) as catalog:
         street(catalog, 5, 5)
-        run.run_batch(Settings(), catalog, StopRequest(max_runtime_s=30.0), progress)
+        run.run_batch(plan_run(Settings(), catalog), catalog, StopRequest(max_runtime_s=30.0), progress)
         assert catalog.counts() == {"rejected": 5}
     assert stored[0] == 3
     assert stored[-1] == 5

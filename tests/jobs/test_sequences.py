@@ -63,7 +63,7 @@ def call(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Call:
 
 def rows(url: str) -> list[str]:
     with Catalog.open(url) as catalog:
-        stored = catalog.results(ResultFilter(in_force=False))
+        stored = catalog.results(ResultFilter(active=False))
         return [f"{s.fid} {s.run_key} {_sorted(s.result)!r}" for s in stored]
 
 
@@ -81,7 +81,7 @@ def test_places_sharpens_and_flags(scene: tuple[str, dict[str, SimulatedSequence
     assert (code, done["n_due"], done["n_done"]) == (0, 2, 2)
     assert set(own) <= set(rows(url)), "results of photos are never touched"
     with Catalog.open(url) as catalog:
-        current = world.in_force(catalog)
+        current = world.active_results(catalog)
         for name, sequence in simulated.items():
             for i in sequence.wrong:
                 flagged = current[world.image_id(name, i)]
@@ -142,17 +142,17 @@ def test_only_the_sequence_that_changed_is_done_again(
     call("sequences", "--catalog", url)
     names = [world.image_id("seq-b", i) for i, r in enumerate(simulated["seq-b"].results) if r is not None]
     with Catalog.open(url) as catalog:
-        first = world.in_force(catalog)
+        first = world.active_results(catalog)
         catalog.retract(names, "wrong drive", "run-a")
     code, again = call("sequences", "--catalog", url)
     assert (code, again["n_due"], again["silent"]) == (0, 1, {"too few results agree": 1})
     with Catalog.open(url) as catalog:
-        current = world.in_force(catalog)
+        current = world.active_results(catalog)
         assert not any(isinstance(r, Correction) for name, r in current.items() if name.startswith("seq-b"))
         assert all(repr(current[n]) == repr(r) for n, r in first.items() if n.startswith("seq-a"))
         assert [r.generation for r in catalog.runs() if r.matcher == "sequence"] == [1, 2]
         catalog.rollback(again["run_key"])
-        back = world.in_force(catalog)
+        back = world.active_results(catalog)
         placed = {n for n, r in first.items() if r.evidence.matcher == "sequence"}
         assert all(repr(back[n]) == repr(first[n]) for n in placed), "rolling back brings back what was before"
     assert call("sequences", "--catalog", url)[1]["n_due"] == 0
@@ -172,24 +172,24 @@ def test_roll_back_restore_and_the_runs_it_rests_on(
 ) -> None:
     url, _ = scene
     with Catalog.open(url) as catalog:
-        own = world.in_force(catalog)
+        own = world.active_results(catalog)
     _, done = call("sequences", "--catalog", url)
     with Catalog.open(url) as catalog:
-        all_in = world.in_force(catalog)
+        all_in = world.active_results(catalog)
     assert run(["db", "rollback", done["run_key"][:12], "--catalog", url]) == 0
     with Catalog.open(url) as catalog:
-        assert repr(world.in_force(catalog)) == repr(own)
+        assert repr(world.active_results(catalog)) == repr(own)
     _, held = call("sequences", "--catalog", url)
     assert (held["n_due"], held["n_held"], held["sequences"]) == (0, 2, [])
     assert run(["db", "restore", done["run_key"][:12], "--catalog", url]) == 0
     with Catalog.open(url) as catalog:
-        assert repr(world.in_force(catalog)) == repr(all_in)
+        assert repr(world.active_results(catalog)) == repr(all_in)
         catalog.rollback("run-a", "bad anchors")
-        assert world.in_force(catalog) == {}, "what rests on rolled back results goes with them"
+        assert world.active_results(catalog) == {}, "what rests on rolled back results goes with them"
     assert call("sequences", "--catalog", url)[1]["n_due"] == 0
     with Catalog.open(url) as catalog:
         catalog.restore("run-a")
-        assert repr(world.in_force(catalog)) == repr(all_in)
+        assert repr(world.active_results(catalog)) == repr(all_in)
 
 
 def test_a_stopped_run_goes_on(
@@ -209,7 +209,7 @@ def test_a_stopped_run_goes_on(
     assert (code, done["n_due"], done["n_done"]) == (0, 2, 2)
     with Catalog.open(url) as catalog:
         assert len([r for r in catalog.runs() if r.matcher == "sequence"]) == 1
-        stored = [s.image_id for s in catalog.results(ResultFilter(in_force=False)) if s.run_key == done["run_key"]]
+        stored = [s.image_id for s in catalog.results(ResultFilter(active=False)) if s.run_key == done["run_key"]]
     assert len(stored) == len(set(stored)) > 0
 
 
@@ -225,11 +225,11 @@ def test_a_signal_finishes_the_sequence_at_hand(
 
     with Catalog.open(url) as catalog:
         first = adjust_due_sequences(settings, catalog, on_progress=stop)
-        assert (first.summary.n_done, first.exit_code) == (1, ExitCode.TERMINATED)
+        assert (first.n_done, first.exit_code) == (1, ExitCode.TERMINATED)
         assert [f.sequence_id for f in first.findings] == ["seq-a"]
         second = adjust_due_sequences(settings, catalog)
-        assert (second.summary.n_due, second.summary.n_done, second.exit_code) == (1, 1, ExitCode.OK)
-        assert second.summary.run_key == first.summary.run_key
+        assert (second.n_due, second.n_done, second.exit_code) == (1, 1, ExitCode.OK)
+        assert second.run_key == first.run_key
 
 
 def test_one_writer_per_scene(scene: tuple[str, dict[str, SimulatedSequence]]) -> None:
@@ -271,7 +271,7 @@ def test_reported_positions_alone_place_nothing(tmp_path: Path, call: Call) -> N
     _, done = call("sequences", "--catalog", url)
     assert (done["n_placed"], done["n_doubted"] + done["n_flagged"]) == (0, 1)
     with Catalog.open(url) as catalog:
-        now = world.in_force(catalog)[world.image_id("seq-a", wrong)]
+        now = world.active_results(catalog)[world.image_id("seq-a", wrong)]
         assert isinstance(now, Correction)
         assert now.status is Status.REVIEW
 
@@ -291,7 +291,7 @@ def test_a_result_that_waited_for_review_is_confirmed_by_its_neighbours(tmp_path
     _, done = call("sequences", "--catalog", url)
     assert done["n_confirmed"] == 1
     with Catalog.open(url) as catalog:
-        confirmed = world.in_force(catalog)[name]
+        confirmed = world.active_results(catalog)[name]
         assert isinstance(confirmed, Correction)
         assert confirmed.status is Status.ACCEPTED
 

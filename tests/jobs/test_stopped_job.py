@@ -17,14 +17,13 @@ from support.postgis_fixture import execute
 from geocorrect.__main__ import run
 from geocorrect.catalog import Catalog
 from geocorrect.catalog.lock import lock_scene
-from geocorrect.config import ExportSection, ImagesSection, Settings
+from geocorrect.config import BatchOptions, ExportSection, ImagesSection, Settings
 from geocorrect.errors import DatabaseError, ExitCode, Status
 from geocorrect.export.export import export_catalog
 from geocorrect.jobs import pipeline
-from geocorrect.jobs.context import JobContext, work_session
-from geocorrect.jobs.correct import RunLimits, correct_due
-from geocorrect.jobs.options import BatchOptions
+from geocorrect.jobs.context import JobContext, RunLimits, use_or_create
 from geocorrect.jobs.pipeline import run_pipeline
+from geocorrect.jobs.run import correct_due
 from geocorrect.jobs.sequences import adjust_due_sequences
 from simulation.sequences import SequenceWorld, simulate_sequence
 
@@ -57,8 +56,8 @@ def test_a_signal_between_two_photos(catalog: Catalog, tmp_path: Path, number: i
 
     stopped = run_pipeline(settings(tmp_path), catalog, on_progress=progress)
     assert (stopped.exit_code, stopped.sequences, stopped.exported) == (code, None, {})
-    assert 10 <= stopped.corrected.summary.n_computed <= 20
-    assert catalog.counts() == {"rejected": stopped.corrected.summary.n_computed}
+    assert 10 <= stopped.correct.n_computed <= 20
+    assert catalog.counts() == {"rejected": stopped.correct.n_computed}
     assert catalog.holder() is None
     finished = run_pipeline(settings(tmp_path), catalog)
     assert (finished.exit_code, catalog.counts(), len(finished.exported)) == (ExitCode.OK, {"rejected": 30}, 2)
@@ -76,7 +75,7 @@ def test_a_signal_between_two_exports(
     stopped = run_pipeline(settings(tmp_path), catalog)
     assert (stopped.exit_code, list(stopped.exported)) == (code, [tmp_path / "one.csv"])
     assert (tmp_path / "one.csv").exists()
-    assert stopped.corrected.summary.n_computed == 30
+    assert stopped.correct.n_computed == 30
 
 
 def test_the_scene_is_held_from_the_first_step_to_the_last(
@@ -108,18 +107,18 @@ def test_time_that_is_up_leaves_the_sequences_to_the_next_run(tmp_path: Path) ->
     options = Settings(images=ImagesSection(tmp_path))
     with Catalog.open(str(tmp_path / "c.gpkg"), create=True) as catalog:
         sequence_catalog.fill(catalog, {"seq-a": simulate_sequence(SequenceWorld(), 4)})
-        with work_session(catalog, 0.0) as session:
-            late = adjust_due_sequences(options, catalog, session=session)
-        assert (late.summary.n_due, late.summary.n_done, late.exit_code) == (1, 0, ExitCode.OK)
+        with use_or_create(None, catalog, 0.0) as context:
+            late = adjust_due_sequences(options, catalog, context=context)
+        assert (late.n_due, late.n_done, late.exit_code) == (1, 0, ExitCode.OK)
         assert "1 are left" in late.sentence()
-        with work_session(catalog) as session:
-            assert adjust_due_sequences(options, catalog, session=session).summary.n_done == 1
+        with use_or_create(None, catalog) as context:
+            assert adjust_due_sequences(options, catalog, context=context).n_done == 1
 
 
 def test_a_step_of_a_job_does_not_take_the_scene_again(catalog: Catalog) -> None:
-    with work_session(catalog) as session:
-        assert isinstance(session, JobContext)
-        assert correct_due(Settings(), catalog, allowance=RunLimits(), session=session).exit_code is ExitCode.OK
+    with use_or_create(None, catalog) as context:
+        assert isinstance(context, JobContext)
+        assert correct_due(Settings(), catalog, limits=RunLimits(), context=context).exit_code is ExitCode.OK
         with pytest.raises(Exception, match="is held by"), lock_scene(catalog.engine):
             pass
 
@@ -179,7 +178,7 @@ def test_a_disk_that_fills_at_the_database_server(postgis_url: str, tmp_path: Pa
             correct_due(settings(tmp_path), catalog)
         assert catalog.counts() == {"rejected": 20}
         execute(postgis_url, "drop trigger full_disk on geocorrect.correction")
-        assert correct_due(settings(tmp_path), catalog).summary.n_computed == 10
+        assert correct_due(settings(tmp_path), catalog).n_computed == 10
         assert len(catalog.runs()) == 1
 
 

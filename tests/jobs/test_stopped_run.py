@@ -16,18 +16,15 @@ from geocorrect import __main__
 from geocorrect.__main__ import run
 from geocorrect.catalog import Catalog
 from geocorrect.catalog.lock import lock_scene
-from geocorrect.config import Settings
+from geocorrect.config import BatchOptions, Settings
 from geocorrect.demo.mapillary_server.server import FakeMapillaryServer
 from geocorrect.errors import ConfigError, ExitCode, GeocorrectError, RemoteError, SceneBusyError
 from geocorrect.harvest.report import HarvestReport, Hole
 from geocorrect.io.atomic_file import atomic_path
 from geocorrect.jobs import observe
-from geocorrect.jobs.correct import JobOutcome
 from geocorrect.jobs.observe import observed
-from geocorrect.jobs.options import BatchOptions
-from geocorrect.jobs.pipeline import PipelineOutcome
-from geocorrect.jobs.run import RunSummary
-from geocorrect.jobs.sequence_report import SequenceOutcome, SequenceSummary
+from geocorrect.jobs.report import CorrectReport, JobReport
+from geocorrect.jobs.sequence_report import SequenceReport
 from geocorrect.workers.stop import stop_on_signal
 
 N_PHOTOS = 12
@@ -141,26 +138,28 @@ def test_without_the_service_what_is_there_is_corrected(scene: Scene) -> None:
     assert "not harvested: " in scene.last_words()
 
 
+def after(code: ExitCode = ExitCode.OK) -> CorrectReport:
+    return CorrectReport("k", exit_code=code)
+
+
 HOLES = HarvestReport(holes=[Hole("cell", "x", "y")])
-OK = JobOutcome(RunSummary("k"), ExitCode.OK)
 
 
 @pytest.mark.parametrize(
-    ("outcome", "code"),
+    ("report", "code"),
     [
-        (PipelineOutcome(None, OK, None, {}), 0),
-        (PipelineOutcome(HOLES, OK, None, {}), 9),
-        (PipelineOutcome(HOLES, JobOutcome(RunSummary("k"), ExitCode.TERMINATED), None, {}), 143),
-        (PipelineOutcome(HOLES, OK, None, {}, ExitCode.INTERRUPTED), 130),
-        (PipelineOutcome(HOLES, JobOutcome(RunSummary("k"), ExitCode.INPUT), None, {}), 3),
-        (PipelineOutcome(HOLES, OK, SequenceOutcome(SequenceSummary(), (), ExitCode.TERMINATED), {}), 143),
-        (PipelineOutcome(None, OK, None, {}, None, RemoteError("down")), 8),
-        (PipelineOutcome(None, JobOutcome(RunSummary("k"), ExitCode.TOO_MANY_REJECTED), None, {}, None,
-                         ConfigError("no token")), 7),
+        (JobReport(after()), 0),
+        (JobReport(after(), HOLES), 9),
+        (JobReport(after(ExitCode.TERMINATED), HOLES), 143),
+        (JobReport(after(), HOLES, stopped=ExitCode.INTERRUPTED), 130),
+        (JobReport(after(ExitCode.INPUT), HOLES), 3),
+        (JobReport(after(), HOLES, sequences=SequenceReport(exit_code=ExitCode.TERMINATED)), 143),
+        (JobReport(after(), harvest_error=RemoteError("down")), 8),
+        (JobReport(after(ExitCode.TOO_MANY_REJECTED), harvest_error=ConfigError("no token")), 7),
     ],
-)  # fmt: skip
-def test_the_gravest_exit_code_wins(outcome: PipelineOutcome, code: int) -> None:
-    assert outcome.exit_code == outcome.as_json()["exit_code"] == code
+)
+def test_the_gravest_exit_code_wins(report: JobReport, code: int) -> None:
+    assert report.exit_code == report.as_json()["exit_code"] == code
 
 
 def test_the_first_interrupt_after_the_time_is_up_is_a_request() -> None:
@@ -209,7 +208,7 @@ def test_metrics_stay_fresh_while_nothing_comes(tmp_path: Path, monkeypatch: pyt
         first_s = metrics(tmp_path)["updated_timestamp_seconds"]
         wait_until(lambda: metrics(tmp_path)["updated_timestamp_seconds"] > first_s)
         assert metrics(tmp_path)["active"] == 1.0
-        observer.rest()
+        observer.stop_updates()
         ended_s = metrics(tmp_path)["updated_timestamp_seconds"]
         time.sleep(0.2)
         assert metrics(tmp_path)["updated_timestamp_seconds"] == ended_s

@@ -1,4 +1,4 @@
-"""correct_image on a synthetic street with known truth: right, honest, deterministic."""
+"""correct_image on a synthetic street with known truth: right, with a covariance, deterministic."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_same_input_and_seed_give_identical_numbers() -> None:
 
 
 def test_map_magnitude_coordinates_do_not_move_the_camera() -> None:
-    """Reference trap D: UTM coordinates cost a float32 solver decimetres; here the world is shifted first."""
+    """UTM coordinates cost a float32 solver decimetres; here the world is shifted first."""
     near, far = (world(2, offset_m=m) for m in (0.0, 4.6e6))
     here, there = (correct_image(q, v, k, k, LocalizeOptions(), seed=0) for k, q, v in (near, far))
     assert isinstance(here, Correction)

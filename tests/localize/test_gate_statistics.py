@@ -1,4 +1,4 @@
-"""What the gate is told about a solution: how far it moves without an anchor, whether depth and baselines agree on
+"""What the gate learns about a solution: how far it moves without an anchor, whether depth and baselines agree on
 the scale, how far it is from the report.
 """
 
@@ -38,17 +38,17 @@ def observed(seed: int, kind: str = "lidar", anchors: int = 2) -> list[Observati
 
 def test_an_anchor_on_record_in_another_place_pulls_when_it_is_there() -> None:
     """Moved by 0.6 m along the street, less than any other rule sees."""
-    still, moved = [], []
+    unmoved, moved = [], []
     for seed in range(5):
         right = observed(seed, anchors=3)
-        still.append(solved(right, seed, 3)[0].leave_one_out_m)
+        unmoved.append(solved(right, seed, 3)[0].leave_one_out_m)
         pose = right[-1].anchor.world_from_cam
         wrong = replace(
             right[-1].anchor, world_from_cam=Pose(pose.rotation, pose.translation_m + np.array([0.0, 0.6, 0.0]))
         )
         moved.append(solved([*right[:-1], replace(right[-1], anchor=wrong)], seed, 3)[0].leave_one_out_m)
-    assert np.median(still) < 0.1
-    assert np.median(moved) > 2 * np.median(still)
+    assert np.median(unmoved) < 0.1
+    assert np.median(moved) > 2 * np.median(unmoved)
 
 
 def test_leaving_one_out_predicts_what_solving_without_it_gives() -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from support.world_cache import cached_world
 
 from geocorrect.anchors.alignment import read_alignment
 from geocorrect.anchors.readers.vbr import VbrOptions, read_vbr
 from geocorrect.demo.render.photography import photograph
 from geocorrect.demo.render.render import render
 from geocorrect.demo.render.surfaces import Scene
-from geocorrect.demo.world.build import build_world
 from geocorrect.demo.world.place import ENU_FROM_STREET
 from geocorrect.demo.world.plan import SIZES
 from geocorrect.demo.world.take import ANCHOR_EXPOSURE, Studio
@@ -34,7 +34,7 @@ PANORAMA = Camera.spherical(1600, 800)
 
 @pytest.fixture(scope="module")
 def anchors(tmp_path_factory: pytest.TempPathFactory) -> list[AnchorView]:
-    world = build_world(tmp_path_factory.mktemp("panorama") / "world", seed=SEED, size=SIZE, workers=1)
+    world = cached_world(tmp_path_factory.mktemp("panorama") / "world", SEED, SIZE)
     alignment = read_alignment(world.alignment)
     found = []
     for drive in world.drives:

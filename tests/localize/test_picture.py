@@ -43,17 +43,17 @@ def test_picture_is_written(facts: PictureFacts, tmp_path: Path) -> None:
 
 
 def test_without_a_pose_or_a_match_it_is_still_a_picture(facts: PictureFacts, tmp_path: Path) -> None:
-    rejection, used = facts.explanation.result, facts.explanation.observations
+    rejection, used = facts.localization.result, facts.localization.observations
     for number, observations in enumerate((used, ())):
-        less = replace(facts, explanation=LocalizationResult(rejection, observations, None))
+        less = replace(facts, localization=LocalizationResult(rejection, observations, None))
         draw_localization(less, tmp_path / f"{number}.png")
         assert read_image(tmp_path / f"{number}.png").std() > 5
 
 
 def test_residuals_of_inliers_are_small_and_in_pixels(facts: PictureFacts) -> None:
-    solution = facts.explanation.solution
+    solution = facts.localization.solution
     assert solution is not None
-    px, residual = _residuals(facts.query, facts.explanation.observations, solution)
+    px, residual = _residuals(facts.query, facts.localization.observations, solution)
     inlier = np.concatenate([fit.inliers for fit in solution.fits])
     assert len(px) == len(residual) == len(inlier)
     assert 0.05 < np.median(residual[inlier]) < 2.0

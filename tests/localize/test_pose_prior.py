@@ -23,7 +23,7 @@ OPTIONS = LocalizeOptions()
 ALL = PosePriorOptions(reported_m=10.0, height_m=0.5, roll_deg=2.0, pitch_deg=4.0)
 
 
-def told(prior: PosePriorOptions) -> LocalizeOptions:
+def with_prior(prior: PosePriorOptions) -> LocalizeOptions:
     return replace(OPTIONS, joint=replace(OPTIONS.joint, prior=prior))
 
 
@@ -57,7 +57,7 @@ def test_a_lone_anchor_with_raw_depth_gains() -> None:
         observations = observe_case(case, "predicted", 0.2, OPTIONS, 0)
         found = [
             solve_joint(observations, case.query_camera, options, 0, case.reported_m)
-            for options in (OPTIONS, told(PosePriorOptions(height_m=0.5, roll_deg=2.0)))
+            for options in (OPTIONS, with_prior(PosePriorOptions(height_m=0.5, roll_deg=2.0)))
         ]
         assert all(isinstance(f, Solution) for f in found)
         errors.append([np.linalg.norm(f.world_from_cam.minus(case.world_from_query)[:3]) for f in found])
@@ -73,7 +73,7 @@ def test_a_pose_that_is_known_is_not_pulled_to_the_report() -> None:
         observations = observe_case(case, "lidar", 0.2, OPTIONS, 0)
         alone = solve_joint(observations, case.query_camera, OPTIONS, 0, case.reported_m)
         pulled = solve_joint(
-            observations, case.query_camera, told(PosePriorOptions(reported_m=10.0)), 0, case.reported_m
+            observations, case.query_camera, with_prior(PosePriorOptions(reported_m=10.0)), 0, case.reported_m
         )
         assert isinstance(alone, Solution)
         assert isinstance(pulled, Solution)
@@ -83,7 +83,7 @@ def test_a_pose_that_is_known_is_not_pulled_to_the_report() -> None:
 def test_a_photo_without_a_report_is_solved_with_the_other_priors() -> None:
     case = simulate(SimulatorOptions(anchors=2, neighbours_m=()), 2)
     observations = observe_case(case, "lidar", 0.2, OPTIONS, 0)
-    assert isinstance(solve_joint(observations, case.query_camera, told(ALL), 0), Solution)
+    assert isinstance(solve_joint(observations, case.query_camera, with_prior(ALL), 0), Solution)
 
 
 @pytest.mark.parametrize(

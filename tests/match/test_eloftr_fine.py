@@ -12,7 +12,6 @@ from torch import Tensor
 
 from geocorrect.match import huggingface
 from geocorrect.match.huggingface import EloftrOptions
-from geocorrect.networks.deferred import loaded
 
 SIDE, PADDED, CHANNELS, SLICE, KEYPOINTS = 8, 10, 64, 8, 100
 
@@ -20,7 +19,7 @@ SIDE, PADDED, CHANNELS, SLICE, KEYPOINTS = 8, 10, 64, 8, 100
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Any:
     runtime = weights_world.runtime_with(tmp_path_factory.mktemp("weights"), "eloftr", weights_world.eloftr)
-    return loaded(huggingface.build_eloftr(EloftrOptions(runtime, long_side_px=160, min_score=0.0)).model)
+    return huggingface.build_eloftr(EloftrOptions(runtime, long_side_px=160, min_score=0.0)).model.resolve()
 
 
 def _random(*shape: int) -> Tensor:

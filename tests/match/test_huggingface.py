@@ -18,9 +18,8 @@ from geocorrect.match import huggingface, lightglue_disk
 from geocorrect.match.base import Matcher
 from geocorrect.match.huggingface import EloftrOptions, LightGlueOptions, PairMatcher, select_eloftr, select_lightglue
 from geocorrect.match.lightglue_disk import DiskLightGlue, DiskLightGlueOptions
-from geocorrect.match.network_pixels import NetworkMatches, to_photos
+from geocorrect.match.network_pixels import to_photos
 from geocorrect.networks.cards import CARDS
-from geocorrect.networks.deferred import loaded
 from geocorrect.networks.runtime import Runtime
 from geocorrect.networks.weights import Checkpoint, ModelAccess
 
@@ -76,7 +75,7 @@ def test_a_photo_matches_itself(name: str, request: pytest.FixtureRequest) -> No
 
 def test_eloftr_matches_a_photo_with_itself(eloftr: PairMatcher, monkeypatch: pytest.MonkeyPatch) -> None:
     """Random weights tell no cells apart and give faint features: each cell is given itself, and contrast."""
-    network = loaded(eloftr.model)
+    network = eloftr.model.resolve()
     honest, refine = network._get_matches_from_scores, network._fine_matching
 
     def same(scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -141,7 +140,7 @@ def test_eloftr_keeps_fractions_of_pixels() -> None:
 
 def test_eloftr_pairs_cells_that_match_each_other(eloftr: PairMatcher, monkeypatch: pytest.MonkeyPatch) -> None:
     """A permutation that does not keep the order of cells: cell (row, column) matches (row, 9 − column)."""
-    network = loaded(eloftr.model)
+    network = eloftr.model.resolve()
     honest = network._get_matches_from_scores
 
     def mirrored(scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -185,13 +184,13 @@ def test_eloftr_without_matches() -> None:
 def test_matches_outside_a_photo_are_dropped() -> None:
     photo = np.zeros((10, 20, 3), np.uint8)
     inside, outside = [19.4, 9.4], [19.6, 5.0]
-    found = NetworkMatches(np.array([inside, inside]), np.array([inside, outside]), np.ones(2))
-    assert len(to_photos(found, (photo, photo), ((20, 10), (20, 10)))) == 1
+    network_px = np.array([inside, inside]), np.array([inside, outside])
+    assert len(to_photos(network_px, np.ones(2), (photo, photo), ((20, 10), (20, 10)))) == 1
 
 
 def test_disk_features_are_computed_once(disk: DiskLightGlue, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    detector = loaded(disk.disk)
+    detector = disk.disk.resolve()
     detect = detector.forward
 
     def counting(*arguments: object, **keywords: object) -> object:

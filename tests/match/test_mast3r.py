@@ -1,4 +1,4 @@
-"""MASt3R as a matcher: pixels of the photos, agreement, borders, crops; weight-less machines are told what to do."""
+"""MASt3R as a matcher: pixels of the photos, agreement, borders, crops; messages of machines without weights."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from geocorrect.networks.mast3r.engine import Mast3rEngine
 from geocorrect.networks.mast3r.model import Descriptors, Mast3r
 from geocorrect.networks.mast3r.nearest import (
     coarse_admissible,
-    epipolar_admissible,
     most_similar,
     most_similar_in_patches,
 )
-from geocorrect.networks.mast3r.preprocess import Placement, is_too_thin, network_image, place
+from geocorrect.networks.mast3r.preprocess import is_too_thin, network_image, place
 from geocorrect.networks.mast3r.reciprocal import DescriptorPair, reciprocal_matches
 from geocorrect.networks.mast3r.rules import MatchingRules, Orders
 from geocorrect.networks.runtime import Runtime
@@ -178,11 +177,14 @@ def test_crops_give_each_match_once_and_leave_nothing_on_disk(engine: Mast3rEngi
     assert len(list(tmp_path.rglob("*.tensors"))) == 1, "the photo, not its crops"
 
 
-def test_the_most_confident_of_repeated_matches_stays() -> None:
-    here = Placement((200, 100), (100, 50), (0, 0), (100, 50))
-    px = np.array([[10, 10], [10.4, 10.3], [40, 10]], np.float32)
-    found = matching._best_of_repeated(Matches(px, px, np.array([1.0, 3.0, 2.0], np.float32)), here, here)
-    np.testing.assert_array_equal(found.score, [3.0, 2.0])
+def test_the_best_of_repeated_matches_stays_where_it_was() -> None:
+    px = np.array([[10, 10], [40, 10], [10.4, 10.3], [9.9, 10]], np.float32)
+    found = Matches(px, px, np.array([1.0, 2.0, 3.0, 3.0], np.float32)).best_of_each(np.rint(px))
+    np.testing.assert_array_equal(found.query_px, px[1:3])
+    np.testing.assert_array_equal(found.score, [2.0, 3.0])
+    assert len(Matches.empty().best_of_each(np.zeros((0, 4)))) == 0
+    np.testing.assert_array_equal(Matches.joined([found, found]).score, [2.0, 3.0, 2.0, 3.0])
+    assert len(Matches.joined([])) == 0
 
 
 def test_crops_are_not_used_for_photos_of_the_network_size(engine: Mast3rEngine) -> None:
@@ -264,27 +266,13 @@ def test_restricted_search_equals_brute_force_in_the_allowed_patches(density: fl
     assert torch.equal(most_similar_in_patches(queries, targets.unflatten(0, (40, 256)), allowed), expected)
 
 
-def test_pose_prior_restriction_keeps_the_epipolar_band() -> None:
-    """A sideways step: lines are rows, so only patches of about the same row are admissible."""
-    fundamental = torch.tensor([[0.0, 0, 0], [0, 0, -1], [0, 1, 0]])
-    admissible = epipolar_admissible((64, 96), (64, 96), fundamental, tolerance_px=4.0)
-    rows = torch.arange(24) // 6
-    assert torch.equal(admissible, (rows[:, None] - rows[None, :]).abs() <= 1)
-    a = _field(64, 96)
-    b = a.roll(16, 1)
-    found = reciprocal_matches(DescriptorPair(a, b, admissible), 4)
-    inside = found.a_xy[:, 0] < 80
-    assert torch.equal(found.b_xy[inside, 1], found.a_xy[inside, 1])
-    assert inside.sum() > 300
-
-
 def test_nothing_admissible_gives_no_match() -> None:
     a = _field(32, 32)
     nothing = torch.zeros(4, 4, dtype=torch.bool)
     assert len(reciprocal_matches(DescriptorPair(a, a, nothing), 4).a_xy) == 0
 
 
-def test_weightless_machine_is_told_the_command(tmp_path: Path) -> None:
+def test_without_weights_the_message_has_the_command(tmp_path: Path) -> None:
     options = Mast3rOptions(Runtime(device="cpu", access=ModelAccess(tmp_path)))
     with pytest.raises(ModelError) as error:
         build(options)

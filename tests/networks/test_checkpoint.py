@@ -18,7 +18,7 @@ from geocorrect.errors import ModelError
 from geocorrect.match.lightglue_disk import _state_dict
 from geocorrect.networks.mast3r.checkpoint import ALIASES, load_mast3r, read_tensors
 from geocorrect.networks.mast3r.model import Mast3r
-from geocorrect.networks.mast3r.sizes import METRIC_512, sizes_from_shapes
+from geocorrect.networks.mast3r.sizes import Mast3rSizes, sizes_from_shapes
 
 Tensors = dict[str, Tensor]
 
@@ -64,8 +64,8 @@ def test_a_bare_state_dict_and_the_other_names_of_shared_tensors_load(tensors: T
 
 def test_shapes_alone_give_the_official_sizes() -> None:
     with torch.device("meta"):
-        shapes = {key: tensor.shape for key, tensor in Mast3r(METRIC_512).state_dict().items()}
-    assert sizes_from_shapes(shapes) == METRIC_512
+        shapes = {key: tensor.shape for key, tensor in Mast3r(Mast3rSizes()).state_dict().items()}
+    assert sizes_from_shapes(shapes) == Mast3rSizes()
     assert len({**shapes, **ALIASES}) == 1017
 
 

@@ -84,7 +84,7 @@ def test_compiled_depth_equals_the_plain_one(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
-def test_a_machine_without_a_compiler_is_told_before_anything_is_loaded(
+def test_a_missing_compiler_is_reported_before_anything_is_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -95,7 +95,7 @@ def test_a_machine_without_a_compiler_is_told_before_anything_is_loaded(
         load_engine(COMPILED, 64, tmp_path / "some.pth")
 
 
-def test_a_compiler_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiler_that_fails_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(*arguments: object, **settings: object) -> object:
         raise RuntimeError("g++: internal error\nmore")
 

@@ -1,4 +1,4 @@
-"""The checkpoint at its real size: every key and shape of both layouts, as MODELS.md §1.8 lists them.
+"""The checkpoint at its real size: every key and shape of both layouts, as published.
 
 The list is written out from that description, not from our network. Tensors are zeros that share one number, so that
 the file is small; the network that comes of them has all 688,638,856 parameters.
@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from geocorrect.networks.mast3r.checkpoint import load_mast3r
-from geocorrect.networks.mast3r.sizes import METRIC_512
+from geocorrect.networks.mast3r.sizes import Mast3rSizes
 
 Shape = tuple[int, ...]
 LAYER_DIMS = (96, 192, 384, 768)
@@ -100,6 +100,6 @@ def test_both_layouts_load_at_full_size(n_keys: int, tmp_path: Path) -> None:
     torch.save({"model": {key: zero.expand(shape) for key, shape in stored.items()}}, tmp_path / "full.pth")
     assert (tmp_path / "full.pth").stat().st_size < 1_000_000
     model = load_mast3r(tmp_path / "full.pth")
-    assert model.sizes == METRIC_512
+    assert model.sizes == Mast3rSizes()
     assert {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()} == described
     assert sum(parameter.numel() for parameter in model.parameters()) == 688_638_856

@@ -12,7 +12,7 @@ from support.mast3r_world import encode, random_photo, seeded_engine
 from geocorrect.networks.mast3r.engine import Mast3rEngine
 from geocorrect.networks.mast3r.model import Encoded, Mast3r
 from geocorrect.networks.mast3r.preprocess import to_tensor
-from geocorrect.networks.mast3r.sizes import METRIC_512
+from geocorrect.networks.mast3r.sizes import Mast3rSizes
 from geocorrect.networks.store import TensorStore
 
 
@@ -125,7 +125,7 @@ def test_image_sides_must_be_multiples_of_the_patch(seeded: Mast3r) -> None:
 
 def test_full_size_has_the_published_parameters() -> None:
     with torch.device("meta"):
-        model = Mast3r(METRIC_512)
+        model = Mast3r(Mast3rSizes())
     assert sum(parameter.numel() for parameter in model.parameters()) == 688_638_856
     shapes = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
     assert len(shapes) == 1009
@@ -153,8 +153,8 @@ def test_full_size_has_the_published_parameters() -> None:
 
 
 def test_hooks_follow_the_depth() -> None:
-    assert METRIC_512.hooks == (0, 6, 9, 12)
-    assert replace(METRIC_512, decoder_depth=4).hooks == (0, 2, 3, 4)
+    assert Mast3rSizes().hooks == (0, 6, 9, 12)
+    assert replace(Mast3rSizes(), decoder_depth=4).hooks == (0, 2, 3, 4)
 
 
 def test_the_same_pair_may_be_asked_for_twice(engine: Mast3rEngine) -> None:

@@ -8,16 +8,15 @@ import torch
 from support.mast3r_world import assert_equal_to, encode
 
 from geocorrect.networks.mast3r.coarse_to_fine import crop_pairs
-from geocorrect.networks.mast3r.model import Encoded, Mast3r
+from geocorrect.networks.mast3r.model import Descriptors, Encoded, Mast3r
 from geocorrect.networks.mast3r.preprocess import network_image, place, trained_size
 from geocorrect.networks.mast3r.reciprocal import (
     DescriptorPair,
     PixelMatches,
-    matches_of_points,
-    nonsymmetric_matches,
     reciprocal_matches,
+    smaller_confidence,
 )
-from geocorrect.networks.mast3r.vit import rotary_table, rotate
+from geocorrect.networks.mast3r.transformer import rotary_table, rotate
 
 pytestmark = pytest.mark.data
 
@@ -54,9 +53,9 @@ def test_tokens_after_every_decoder_layer(tiny: Mast3r, official: dict[str, np.n
             assert_equal_to(tokens[view - 1][0], official[f"A_dec{view}_{number}"])
 
 
-def _descriptor_pair(model: Mast3r, official: dict[str, np.ndarray], case: str) -> DescriptorPair:
+def _described(model: Mast3r, official: dict[str, np.ndarray], case: str) -> tuple[Descriptors, Descriptors]:
     view1, view2 = model.decode(*_views(model, official, case))
-    return DescriptorPair(model.descriptors(view1, 1).descriptor[0], model.descriptors(view2, 2).descriptor[0])
+    return model.descriptors(view1, 1), model.descriptors(view2, 2)
 
 
 def _assert_same_list(found: PixelMatches, expected_a: np.ndarray, expected_b: np.ndarray) -> None:
@@ -69,28 +68,43 @@ def _assert_same_list(found: PixelMatches, expected_a: np.ndarray, expected_b: n
 def test_match_lists_in_both_directions(
     tiny: Mast3r, official: dict[str, np.ndarray], case: str, subsample_px: int
 ) -> None:
-    pair = _descriptor_pair(tiny, official, case)
-    for direction, seen in (("fwd", pair), ("bwd", pair.swapped())):
+    a, b = (one.descriptor[0] for one in _described(tiny, official, case))
+    for direction, seen in (("fwd", DescriptorPair(a, b)), ("bwd", DescriptorPair(b, a))):
         name = f"{case}_match_S{subsample_px}_{direction}_xy"
         _assert_same_list(reciprocal_matches(seen, subsample_px), official[f"{name}1"], official[f"{name}2"])
+
+
+def _returning(pair: DescriptorPair, seeds_xy: torch.Tensor, tolerance_px: float) -> PixelMatches:
+    """Pixels of a from which a → b → a comes back closer than the tolerance, as the official code takes them."""
+    (a_height, a_width), (_, b_width) = pair.a_size, pair.b_size
+    seeds = (seeds_xy[:, 1] * a_width + seeds_xy[:, 0]).unique()
+    at_b = pair.b_of_a(seeds)
+    a_xy, b_xy, back_xy = (
+        torch.stack([at % width, at // width], dim=1)
+        for at, width in ((seeds, a_width), (at_b, b_width), (pair.a_of_b(at_b), a_width))
+    )
+    assert a_xy[:, 1].max() < a_height
+    kept = (back_xy - a_xy).double().norm(dim=1) < tolerance_px
+    return PixelMatches(a_xy[kept], b_xy[kept])
 
 
 @pytest.mark.parametrize("case", ["A", "B"])
 def test_given_points(tiny: Mast3r, official: dict[str, np.ndarray], case: str) -> None:
     seeds = np.stack([official[f"{case}_tol5_seed_{axis}"] for axis in "xy"], axis=1).astype(np.int64)
-    seeds_xy = torch.from_numpy(seeds)
-    found, index = matches_of_points(_descriptor_pair(tiny, official, case), seeds_xy, tolerance_px=5.0)
+    pair = DescriptorPair(*(one.descriptor[0] for one in _described(tiny, official, case)))
+    found = _returning(pair, torch.from_numpy(seeds), tolerance_px=5.0)
     _assert_same_list(found, official[f"{case}_tol5_xy1"], official[f"{case}_tol5_xy2"])
-    assert torch.equal(seeds_xy[index], found.a_xy)
 
 
-def test_nonsymmetric_matching(tiny: Mast3r, official: dict[str, np.ndarray]) -> None:
-    view1, view2 = tiny.decode(*_views(tiny, official, "A"))
-    first, second = tiny.descriptors(view1, 1), tiny.descriptors(view2, 2)
-    pair = DescriptorPair(first.descriptor[0], second.descriptor[0])
-    found, score = nonsymmetric_matches(pair, first.confidence[0], second.confidence[0], subsample_px=4)
-    _assert_same_list(found, official["A_nonsym_S4_xy1"], official["A_nonsym_S4_xy2"])
-    assert_equal_to(score, official["A_nonsym_S4_conf"])
+def test_matches_seeded_on_both_views(tiny: Mast3r, official: dict[str, np.ndarray]) -> None:
+    first, second = _described(tiny, official, "A")
+    a, b = first.descriptor[0], second.descriptor[0]
+    forward, backward = (reciprocal_matches(DescriptorPair(*fields), 4) for fields in ((a, b), (b, a)))
+    rows = torch.cat([torch.cat([forward.a_xy, forward.b_xy], 1), torch.cat([backward.b_xy, backward.a_xy], 1)])
+    ax, ay, bx, by = torch.tensor(sorted({(ay, ax, by, bx) for ax, ay, bx, by in rows.tolist()}))[:, [1, 0, 3, 2]].T
+    united = PixelMatches(torch.stack([ax, ay], 1), torch.stack([bx, by], 1))
+    _assert_same_list(united, official["A_nonsym_S4_xy1"], official["A_nonsym_S4_xy2"])
+    assert_equal_to(smaller_confidence(united, first.confidence[0], second.confidence[0]), official["A_nonsym_S4_conf"])
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +130,7 @@ def test_reciprocal_matching_of_synthetic_fields(
 def test_given_points_of_synthetic_fields(synthetic: DescriptorPair, operations: dict[str, np.ndarray]) -> None:
     rows, columns = torch.meshgrid(torch.arange(60), torch.arange(80), indexing="ij")
     everything = torch.stack([columns.flatten(), rows.flatten()], dim=1)
-    found, _ = matches_of_points(synthetic, everything, tolerance_px=5.0)
+    found = _returning(synthetic, everything, tolerance_px=5.0)
     _assert_same_list(found, operations["tol5_all_xy1"], operations["tol5_all_xy2"])
 
 

@@ -62,7 +62,7 @@ def test_the_scheduled_job_says_what_is_missing_before_it_harvests(
     ]
 
 
-def test_a_business_is_told_the_permitted_alternative(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_business_gets_the_permitted_alternative(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config.write_text(CONFIGURATION.format(profile="commercial"))
     assert run(["-c", str(config), "run"]) == ExitCode.MODEL
     assert (

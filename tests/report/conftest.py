@@ -37,5 +37,5 @@ def contents(catalog: Catalog) -> Contents:
 
 
 @pytest.fixture
-def judged(catalog: Catalog, truth: Truth) -> Contents:
+def with_truth(catalog: Catalog, truth: Truth) -> Contents:
     return read_contents(catalog, truth)

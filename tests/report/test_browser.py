@@ -144,8 +144,8 @@ def test_a_click_on_a_photo_tells_its_story_and_runs_nothing(page: Browser) -> N
         "layer.fire('click', {latlng: layer.getLatLng(), originalEvent: new MouseEvent('click')});"
     )
     text = page.run("return document.querySelector('.leaflet-popup-content').textContent")
-    for told in ("Photo 1003", CREATOR, SEQUENCE, DEVICE, "True error10 cm", "Moved by5.0 m"):
-        assert told in text
+    for shown in ("Photo 1003", CREATOR, SEQUENCE, DEVICE, "True error10 cm", "Moved by5.0 m"):
+        assert shown in text
     assert page.run("return document.querySelectorAll('.leaflet-popup-content a').length") == 0
     assert page.run("return document.title").startswith(TITLE)
     assert page.run("return document.querySelectorAll('script').length") == 7

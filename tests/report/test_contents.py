@@ -37,13 +37,12 @@ def test_tables_show_the_lag_of_sequences_and_devices(contents: Contents) -> Non
     assert all(len(row.cells) == len(titles) for row in sequence_rows(contents))
 
 
-def test_truth_gives_horizontal_errors(judged: Contents) -> None:
-    assert judged.has_truth
-    for photo in judged.corrected:
+def test_truth_gives_horizontal_errors(with_truth: Contents) -> None:
+    assert with_truth.has_truth
+    for photo in with_truth.corrected:
         assert photo.true_error_m == pytest.approx(0.1, abs=1e-6)
         assert photo.reported_error_m == pytest.approx(math.hypot(4.1, 3.0), abs=1e-3)
-        assert photo.true_heading_error_deg == pytest.approx(1.0, abs=1e-3)
-    for photo in judged.of_status(Status.REJECTED):
+    for photo in with_truth.of_status(Status.REJECTED):
         assert math.isnan(photo.true_error_m)
         assert math.isnan(photo.tail)
         assert photo.reported_error_m > 4.0
@@ -102,14 +101,14 @@ def test_tables_agree_with_the_views_of_the_catalog(catalog: Catalog, contents: 
         assert found[5:8] == pytest.approx([east, north, heading], abs=1e-6)
 
 
-def test_rows_add_up_to_all_photos(judged: Contents) -> None:
-    for rows in (sequence_rows(judged), device_rows(judged)):
+def test_rows_add_up_to_all_photos(with_truth: Contents) -> None:
+    for rows in (sequence_rows(with_truth), device_rows(with_truth)):
         assert sum(row.cells[0].sort for row in rows) == COUNT
         assert [sum(row.cells[k].sort for row in rows) for k in (1, 2, 3)] == [
-            len(judged.of_status(status)) for status in Status
+            len(with_truth.of_status(status)) for status in Status
         ]
         assert all(len(row.cells) == 11 for row in rows)
-    (reason,) = reason_rows(judged)
+    (reason,) = reason_rows(with_truth)
     assert (reason.code, reason.n) == ("too_few_matches", COUNT // 5)
     assert "20 needed" in reason.example
 

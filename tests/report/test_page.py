@@ -48,8 +48,8 @@ def plain(text: str) -> str:
     return text.replace(TIED, " ")
 
 
-def test_nothing_is_fetched(judged: Contents) -> None:
-    page = render_page(judged)
+def test_nothing_is_fetched(with_truth: Contents) -> None:
+    page = render_page(with_truth)
     for tag, attributes in Elements(page).tags:
         assert tag not in {"iframe", "object", "embed", "audio", "video", "base"}
         assert "src" not in attributes
@@ -98,9 +98,9 @@ def test_the_same_contents_give_the_same_bytes(contents: Contents) -> None:
     assert "Written 1 March" in render_page(contents, PageOptions(generated_at="1 March"))
 
 
-def test_the_summary_says_what_happened_in_numbers(judged: Contents) -> None:
-    text = plain(" ".join(summary_sentences(judged)))
-    accepted = sum(photo.status == "accepted" for photo in judged.photos)
+def test_the_summary_says_what_happened_in_numbers(with_truth: Contents) -> None:
+    text = plain(" ".join(summary_sentences(with_truth)))
+    accepted = sum(photo.status == "accepted" for photo in with_truth.photos)
     assert "covers 20 street photos in 3 sequences from 3 kinds of device" in text
     assert "matched against 21 anchor images" in text
     assert f"{accepted} of the photos" in text
@@ -108,7 +108,7 @@ def test_the_summary_says_what_happened_in_numbers(judged: Contents) -> None:
     assert "none of them is wrong by more than 1 m" in text
     assert "median of 5.0 m [5.0–5.0] (90th percentile 5.0 m, n = 16), and turned by 8.0° (median, n = 16)" in text
     assert "1 photo of the catalog has no result yet." in text
-    notes = plain(" ".join(note_sentences(judged)))
+    notes = plain(" ".join(note_sentences(with_truth)))
     assert "4 photos were rejected rather than guessed: too few matches (4)" in notes
     assert "Of the 20 photos that anchors can see, 4 were rejected." in notes
     assert "Of the true errors of accepted photos, 100 % [" in notes
@@ -228,7 +228,7 @@ def test_ten_thousand_photos_fit_in_two_megabytes(contents: Contents) -> None:
                 expected_error_m=float(rng.lognormal(-2, 1)),
                 semi_major_m=float(rng.lognormal(-2, 1)),
             )
-        return Photo(stored, f"Maker Model {k % 30}", TruePlace(lon, lat), float(rng.lognormal(-2, 1)), 5.0, 1.0, 0.5)
+        return Photo(stored, f"Maker Model {k % 30}", TruePlace(lon, lat), float(rng.lognormal(-2, 1)), 5.0, 0.5)
 
     many = replace(contents, photos=tuple(photo(k) for k in range(10_000)), has_truth=True)
     size = len(render_page(many).encode())

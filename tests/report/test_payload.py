@@ -22,12 +22,12 @@ def places(data: dict[str, Any], prefix: str) -> np.ndarray:
     return found
 
 
-def test_places_come_back_to_the_millimetre(judged: Contents) -> None:
-    data = payload(judged)
+def test_places_come_back_to_the_millimetre(with_truth: Contents) -> None:
+    data = payload(with_truth)
     for prefix, names in (("r", ("reported_lon_deg", "reported_lat_deg")), ("c", ("lon_deg", "lat_deg"))):
-        expected = np.array([[getattr(photo.stored, name) for name in names] for photo in judged.photos])
+        expected = np.array([[getattr(photo.stored, name) for name in names] for photo in with_truth.photos])
         np.testing.assert_allclose(places(data, prefix), expected, atol=1.1e-8)
-    true = np.array([[photo.truth.lon_deg, photo.truth.lat_deg] for photo in judged.photos if photo.truth])
+    true = np.array([[photo.truth.lon_deg, photo.truth.lat_deg] for photo in with_truth.photos if photo.truth])
     np.testing.assert_allclose(places(data, "t"), true, atol=1.1e-8)
 
 
@@ -83,6 +83,6 @@ def test_many_anchors_are_thinned_and_counted(contents: Contents) -> None:
     assert data["nAnchors"] == 3 * MAX_ANCHORS - 1
 
 
-def test_the_payload_is_plain_json(judged: Contents) -> None:
-    data = payload(judged)
+def test_the_payload_is_plain_json(with_truth: Contents) -> None:
+    data = payload(with_truth)
     assert json.loads(json.dumps(data, allow_nan=False))["origin"] == [world.ROME.lon_deg, world.ROME.lat_deg]

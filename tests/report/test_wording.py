@@ -62,5 +62,5 @@ def test_counts_lists_places_and_days() -> None:
 
 
 def test_seconds_have_a_sign_and_two_decimals() -> None:
-    shown = [wording.seconds(value).replace(wording.TIED, " ") for value in (0.5, -0.034, -0.001, math.nan)]
+    shown = [wording.signed(value, "s", 2).replace(wording.TIED, " ") for value in (0.5, -0.034, -0.001, math.nan)]
     assert shown == ["+0.50 s", "−0.03 s", "0.00 s", "–"]

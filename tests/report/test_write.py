@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 from geocorrect.catalog import Catalog, ResultFilter
 from geocorrect.cli.console import Invocation
-from geocorrect.cli.report import report
+from geocorrect.cli.export import report
 from geocorrect.errors import DatabaseError, InputError, OutputError, Status, UsageError
 from geocorrect.report.truth import Truth
-from geocorrect.report.write import ReportRequest, publish, write_plots, write_report
+from geocorrect.report.write import ReportRequest, publish, write_report
 
 
 def command() -> typer.Typer:
@@ -75,11 +75,11 @@ def test_a_place_that_cannot_be_written_is_named(catalog: Catalog, tmp_path: Pat
         write_report(catalog, tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="file"):
-        write_plots(catalog, tmp_path / "file")
+        publish(catalog, ReportRequest(None, tmp_path / "file"))
 
 
 def test_plots_are_pictures_with_something_on_them(catalog: Catalog, truth: Truth, tmp_path: Path) -> None:
-    paths = write_plots(catalog, tmp_path / "plots", truth)
+    paths = publish(catalog, ReportRequest(None, tmp_path / "plots", truth)).files
     names = ["map", "displacement", "predicted_error", "reasons", "calibration"]
     assert [path.stem for path in paths] == names
     for path in paths:
@@ -91,7 +91,7 @@ def test_plots_are_pictures_with_something_on_them(catalog: Catalog, truth: Trut
 
 def test_plots_of_nothing_are_drawn_without_a_warning(tmp_path: Path) -> None:
     with Catalog.open(str(tmp_path / "empty.gpkg"), create=True) as empty:
-        assert len(write_plots(empty, tmp_path)) == 4
+        assert len(publish(empty, ReportRequest(None, tmp_path)).files) == 4
         assert write_report(empty, tmp_path / "empty.html") == 0
 
 
@@ -142,6 +142,6 @@ def test_a_wrong_truth_file_is_an_input_error(catalog_path: Path, tmp_path: Path
 
 
 def test_the_command_line_loads_nothing_heavy() -> None:
-    code = "import sys, geocorrect.cli.report; print(*sorted(sys.modules))"
+    code = "import sys, geocorrect.cli.export; print(*sorted(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"numpy", "matplotlib", "sqlalchemy", "jinja2", "scipy"} & set(run.stdout.split())

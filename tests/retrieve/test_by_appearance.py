@@ -16,8 +16,13 @@ from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.io.checksum import sha256_of
 from geocorrect.io.pixels import read_image
+from geocorrect.match.mast3r import Mast3rMatcher
+from geocorrect.match.registry import MATCHERS, token_engine
+from geocorrect.match.sift import SiftMatcher
+from geocorrect.match.symmetric import SymmetricMatcher
+from geocorrect.networks.mast3r.rules import MatchingRules
 from geocorrect.records import Anchor, ImageArray, Pair, Query
-from geocorrect.retrieve.by_appearance import AppearanceRetriever
+from geocorrect.retrieve.by_appearance import AppearanceRetriever, build_appearance
 from geocorrect.retrieve.options import AppearanceOptions, RetrieveOptions
 
 CAMERA = Camera.pinhole(64, 48, 60.0, 60.0, 31.5, 23.5)
@@ -162,10 +167,24 @@ def test_place_gives_more_candidates_when_appearance_decides() -> None:
 
 @pytest.mark.parametrize("matcher", ["sift", "eloftr", "lightglue_disk", "lightglue_superpoint"])
 def test_matchers_without_tokens_are_refused(matcher: str) -> None:
-    AppearanceOptions().require_tokens(matcher)
-    AppearanceOptions("rerank").require_tokens("mast3r")
+    assert MATCHERS["mast3r"].has_tokens
+    assert not MATCHERS[matcher].has_tokens  # type: ignore[index]
     with pytest.raises(ConfigError, match=rf'"rerank" compares photos by the tokens .* "{matcher}" has none'):
-        AppearanceOptions("rerank").require_tokens(matcher)
+        AppearanceOptions("rerank").require_tokens(matcher, has_tokens=False)
+
+
+def test_retrieval_is_built_around_the_matchers_network(street: Street) -> None:
+    rerank = RetrieveOptions(appearance=AppearanceOptions("rerank", folder=street.folder / "descriptors"))
+    engine = seeded_engine()
+    matcher = SymmetricMatcher(Mast3rMatcher(engine, MatchingRules()), 1.0)
+    assert token_engine(matcher) is engine
+    assert token_engine(SiftMatcher()) is None
+    assert build_appearance(RetrieveOptions(), "sift", None, street.read) is None
+    retriever = build_appearance(rerank, "mast3r", token_engine(matcher), street.read)
+    assert retriever is not None
+    assert retriever.options is rerank
+    with pytest.raises(ConfigError, match=r'"rerank" .* "sift" has none'):
+        build_appearance(rerank, "sift", None, street.read)
 
 
 def test_thin_pictures_change_nothing_and_stop_nobody(street: Street) -> None:

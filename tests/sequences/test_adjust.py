@@ -1,5 +1,5 @@
-"""Sequences with known truth: outliers flagged, un-anchored images placed, sigmas that grow and hold; what happens with
-little, with several reconstructions, and with reported positions alone.
+"""Sequences with known truth: outliers flagged, photos without a result placed, sigmas that grow and are right; what
+happens with little, with several reconstructions, and with reported positions alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from geocorrect.geometry.similarity import Similarity
 from geocorrect.sequences.adjust import SequenceSolution, adjust_sequence
 from geocorrect.sequences.chain import Chain
 from geocorrect.sequences.findings import sequence_findings
-from geocorrect.sequences.motion import MotionHints, MotionSource, motion_of, motion_of_reconstruction
+from geocorrect.sequences.motion import MotionHints, MotionSource, motion_of
 from geocorrect.sequences.options import SequenceOptions
 from simulation.sequences import SequenceWorld, SimulatedSequence, simulate_sequence
 
@@ -76,8 +76,11 @@ def test_sigma_grows_with_the_distance_from_the_last_result() -> None:
 def test_any_frame_and_scale_of_the_reconstruction_will_do() -> None:
     simulated = simulate_sequence(WORLD, 2)
     frame = Similarity(0.31, Rotation.from_rotvec([0.3, -1.2, 0.7]), np.array([40.0, -3.0, 9.0]))
-    motion = motion_of_reconstruction([frame.apply_pose(p) for p in simulated.frame_from_cam], OPTIONS)
-    solution = adjust_sequence(motion, simulated.results, OPTIONS)
+    clusters = [("one", frame.apply_pose(pose)) for pose in simulated.frame_from_cam]
+    motion = motion_of([MotionHints(np.full(3, np.nan), cluster=cluster) for cluster in clusters], OPTIONS)
+    assert motion is not None
+    unknown_scale = replace(motion, scale_sigma=np.full(len(motion) - 1, 10.0))
+    solution = adjust_sequence(unknown_scale, simulated.results, OPTIONS)
     assert solution is not None
     assert np.median(errors_m(solution, simulated)) < 0.15
 
@@ -131,7 +134,7 @@ def test_reported_positions_alone_flag_what_is_far_off_and_nothing_that_is_right
     assert {i for i, p in enumerate(solution.poses) if p.is_outlier} == {20}
 
 
-def test_nothing_to_hold_on_to_is_none() -> None:
+def test_without_results_or_positions_there_is_none() -> None:
     simulated = simulate_sequence(WORLD, 0)
     motion = motion_of(simulated.hints(), OPTIONS)
     assert motion is not None
@@ -189,8 +192,8 @@ def test_device_offset_heading_bias_and_lag_are_found() -> None:
     found = sequence_findings(reported, position, (heading + 356.0) % 360, heading, time_s)
     assert found.lag_s == pytest.approx(0.8, abs=0.05)
     assert found.heading_bias_deg == pytest.approx(4.0, abs=1e-6)
-    still = sequence_findings(position + np.array([3.0, -2.0]), position, heading, heading, time_s)
-    assert (still.median_east_m, still.median_north_m) == pytest.approx((-3.0, 2.0))
+    parked = sequence_findings(position + np.array([3.0, -2.0]), position, heading, heading, time_s)
+    assert (parked.median_east_m, parked.median_north_m) == pytest.approx((-3.0, 2.0))
 
 
 def test_wrong_results_in_a_row_that_agree_with_each_other_are_found() -> None:

@@ -12,7 +12,8 @@ from geocorrect.catalog import Catalog
 from geocorrect.config import Settings
 from geocorrect.geometry.frame import rotation_from_heading
 from geocorrect.geometry.pose import Pose
-from geocorrect.jobs.run import plan_run, run_batch
+from geocorrect.jobs.plan import plan_run
+from geocorrect.jobs.run import run_batch
 from geocorrect.records import Anchor, Image, Position
 from geocorrect.workers.stop import StopRequest
 from support import catalog_world as world
@@ -43,13 +44,13 @@ def street(catalog: Catalog, n_photos: int, n_anchors: int, step_m: float = 5.0)
 
 def due(catalog: Catalog, settings: Settings) -> set[str]:
     """Ids of the photos that are due."""
-    fids = plan_run(settings, catalog).plan.fid.tolist()
+    fids = plan_run(settings, catalog).due.fid.tolist()
     return {found.image.id for found in catalog.stored_images(fids).values()}
 
 
 def correct_all(catalog: Catalog, settings: Settings) -> str:
     """Run until nothing is due; the key of the run."""
-    return run_batch(in_process(settings), catalog, StopRequest()).run_key
+    return run_batch(plan_run(in_process(settings), catalog), catalog, StopRequest()).run_key
 
 
 def in_process(settings: Settings) -> Settings:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from geocorrect.catalog import Catalog, RunManifest
+from geocorrect.catalog import Catalog, ResultFilter, RunManifest
 from geocorrect.catalog.sequences import SequenceFinding
 from geocorrect.errors import Reason, Status
 from geocorrect.geometry.camera import Camera
@@ -124,6 +124,12 @@ def finding(sequence_id: str = "seq-0", input_hash: str = "inputs") -> SequenceF
         1.1,
         0.9,
     )
+
+
+def without_result(catalog: Catalog, run_key: str) -> list[str]:
+    """Sorted ids of the photos without a result in a run."""
+    done = {stored.image_id for stored in catalog.results(ResultFilter(run_key=run_key, active=False))}
+    return [image_id for image_id in catalog.image_ids() if image_id not in done]
 
 
 def fill(catalog: Catalog, count: int = 20, run_key: str = "run-a") -> None:

@@ -31,7 +31,7 @@ def snapshot(url: str, folder: Path) -> dict[str, list[Row]]:
         image_of = {row.fid: row.image_id for row in connection.execute(select(schema.correction))}
         found: dict[str, list[Row]] = {}
         for name, key in TABLES.items():
-            table = next(t for t in schema.tables_of(connection.dialect.name) if t.name == name)
+            table = next(t for t in schema.TABLES if t.name == name)
             rows = []
             for row in connection.execute(select(table)).mappings():
                 plain = {column: str(value).replace(str(folder), "") for column, value in row.items()}

@@ -7,8 +7,8 @@ import shutil
 import sqlite3
 from pathlib import Path
 
-from geocorrect.__main__ import run
 from geocorrect.catalog import Catalog
+from support.world_cache import cached_demo
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -16,12 +16,11 @@ ROOT = Path(__file__).resolve().parents[2]
 def demo_output(folder: Path) -> Path:
     """A copy of catalog, truth and summary, to do with as one likes.
 
-    From the folder GEOCORRECT_DEMO, else from out/demo, else of a small demo that runs now (half a minute).
+    From the folder GEOCORRECT_DEMO, else from out/demo, else of the small demo that tests keep.
     """
     given = Path(os.environ.get("GEOCORRECT_DEMO") or ROOT / "out" / "demo")
     if not (given / "summary.json").exists():
-        given = folder / "made"
-        assert run(["demo", "--out", str(given), "--size", "small", "--workers", "1"]) == 0
+        given = cached_demo()
     copy = folder / "demo"
     (copy / "world").mkdir(parents=True)
     shutil.copy(given / "world" / "truth.json", copy / "world" / "truth.json")

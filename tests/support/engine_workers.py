@@ -7,13 +7,14 @@ import logging
 import os
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from geocorrect.config import Settings
 from geocorrect.errors import ModelError, Reason
-from geocorrect.jobs.run_identity import RunDescription
+from geocorrect.log import LogSetup, current_setup, resume
 from geocorrect.records import Rejection
-from geocorrect.workers.limits import GuardedWorker
+from geocorrect.workers.limits import LimitedWorker
 from geocorrect.workers.worker import Outcome, Task
 
 
@@ -59,10 +60,17 @@ class Telltale:
         return Outcome(Rejection(item.image.id, Reason.TOO_FEW_MATCHES, str(os.getpid())), ())
 
 
-class Talker:
-    """Logs a line about every photo."""
+@dataclass(frozen=True)
+class Talkers:
+    """Makes workers that log a line about every photo."""
 
-    def __call__(self, item: Task) -> Outcome:
+    log_setup: LogSetup = field(default_factory=current_setup)
+
+    def __call__(self) -> LimitedWorker:
+        resume(self.log_setup)
+        return LimitedWorker(self.talk, 60.0)
+
+    def talk(self, item: Task) -> Outcome:
         logging.getLogger("geocorrect.talker").warning("about %s", item.image.id)
         return Outcome(Rejection(item.image.id, Reason.UNCERTAIN), ())
 
@@ -81,22 +89,25 @@ class Faulty:
 
     KILLS, BUG, ALL_SEED = "p000030", "p000040", 13
 
-    def __init__(self, description: RunDescription) -> None:
-        self.all = description.settings.batch.seed == self.ALL_SEED
+    def __init__(self, settings: Settings) -> None:
+        self.all = settings.batch.seed == self.ALL_SEED
 
     def __call__(self, item: Task) -> Outcome:
         if item.image.id == self.KILLS:
             ctypes.string_at(0)
         if item.image.id == self.BUG or self.all:
             raise FloatingPointError("of this photo alone")
-        return Outcome(Rejection(item.image.id, Reason.UNCERTAIN), item.pairs)
+        return Outcome(Rejection(item.image.id, Reason.UNCERTAIN), item.pairs, (), item.input_hash)
 
 
 @dataclass(frozen=True)
 class FaultyWorkers:
-    """Stands in for `GuardedWorkers`; in a module that spawned processes can import."""
+    """Stands in for `WorkerFactory`; in a module that spawned processes can import."""
 
-    description: RunDescription
+    settings: Settings
+    fingerprints: tuple[str, str]
+    log_setup: LogSetup = field(default_factory=current_setup)
 
-    def __call__(self) -> GuardedWorker:
-        return GuardedWorker(Faulty(self.description), 60.0)  # type: ignore[arg-type]
+    def __call__(self) -> LimitedWorker:
+        resume(self.log_setup)
+        return LimitedWorker(Faulty(self.settings), 60.0)

@@ -1,4 +1,4 @@
-"""A small town on the look-alike service, faults to put in its way, and a harvest of it over real HTTP."""
+"""A small town on the fake server, faults to put in its way, and a harvest of it over real HTTP."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 from PIL import Image as PillowImage
 
-from geocorrect.demo.mapillary_server.server import FakeMapillaryServer, LookalikeReply, LookalikeRequest, json_reply
+from geocorrect.demo.mapillary_server.server import FakeMapillaryServer, FakeReply, FakeRequest, json_reply
 from geocorrect.harvest.area import Area
-from geocorrect.harvest.harvest import harvest_area
+from geocorrect.harvest.harvest import HarvestPlan, run_harvest
 from geocorrect.harvest.mapillary.client import MapillaryClient
 from geocorrect.harvest.options import HarvestOptions
-from geocorrect.harvest.plan import HarvestPlan
 from geocorrect.harvest.report import HarvestReport
 from geocorrect.harvest.sink import MemorySink
 
@@ -89,25 +88,25 @@ class Script:
     seen: every request with its arrival time, so that tests can ask who called when.
     """
 
-    rule: Callable[[LookalikeRequest], LookalikeReply | None] | None = None
-    seen: list[tuple[float, LookalikeRequest]] = field(default_factory=list)
+    rule: Callable[[FakeRequest], FakeReply | None] | None = None
+    seen: list[tuple[float, FakeRequest]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def __call__(self, request: LookalikeRequest) -> LookalikeReply | None:
+    def __call__(self, request: FakeRequest) -> FakeReply | None:
         with self.lock:
             self.seen.append((time.monotonic(), request))
         return self.rule(request) if self.rule else None
 
-    def to(self, role: str, text: str = "") -> list[LookalikeRequest]:
+    def to(self, role: str, text: str = "") -> list[FakeRequest]:
         """The requests of a role whose path or query holds a text."""
         return [r for _, r in self.seen if r.role == role and text in f"{r.path}?{r.query}"]
 
 
-def first(count: int, reply: LookalikeReply, matches: Callable[[LookalikeRequest], bool]) -> Any:
+def first(count: int, reply: FakeReply, matches: Callable[[FakeRequest], bool]) -> Any:
     """A rule that answers the first `count` matching requests with `reply`."""
     lock, left = threading.Lock(), [count]
 
-    def rule(request: LookalikeRequest) -> LookalikeReply | None:
+    def rule(request: FakeRequest) -> FakeReply | None:
         if not matches(request):
             return None
         with lock:
@@ -117,7 +116,7 @@ def first(count: int, reply: LookalikeReply, matches: Callable[[LookalikeRequest
     return rule
 
 
-def graph_error(status: int, code: int, message: str, subcode: int | None = None) -> LookalikeReply:
+def graph_error(status: int, code: int, message: str, subcode: int | None = None) -> FakeReply:
     """An error envelope."""
     error: dict[str, Any] = {"message": message, "type": "OAuthException", "code": code, "fbtrace_id": "x"}
     if subcode is not None:
@@ -151,8 +150,8 @@ class Site:
 
     def harvest(self, plan: Mapping[str, Any] | None = None, **options: Any) -> HarvestReport:
         """One run."""
-        with self.client(**options) as client:
-            return harvest_area(self.plan(**(plan or {})), client, self.sink)
+        token = self.service.token
+        return run_harvest(self.options(**options), self.plan(**(plan or {})), self.sink, token=token)
 
     @property
     def ids(self) -> set[str]:

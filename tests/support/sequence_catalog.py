@@ -88,13 +88,13 @@ def write_cluster(folder: Path, name: str, poses: Mapping[str, Pose]) -> None:
     (folder / f"{name}.json").write_text(json.dumps(content))
 
 
-def in_force(catalog: Catalog) -> dict[str, Result]:
+def active_results(catalog: Catalog) -> dict[str, Result]:
     return {stored.image_id: stored.result for stored in catalog.current()}
 
 
 def errors_m(catalog: Catalog, sequence_id: str, simulated: SimulatedSequence) -> dict[int, float]:
-    """Horizontal error of what is in force, by place in the sequence; photos without a correction are left out."""
-    current = in_force(catalog)
+    """Horizontal error of active results, by place in the sequence; photos without a correction are left out."""
+    current = active_results(catalog)
     found = {i: current.get(image_id(sequence_id, i)) for i in range(len(simulated.truth))}
     return {
         i: float(np.linalg.norm((r.world_from_cam.translation_m - simulated.truth[i].translation_m)[:2]))

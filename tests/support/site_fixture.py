@@ -1,4 +1,4 @@
-"""The `site` fixture: a running look-alike service with a town to harvest."""
+"""The `site` fixture: a running fake server with a town to harvest."""
 
 from __future__ import annotations
 

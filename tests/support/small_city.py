@@ -1,6 +1,6 @@
 """A city that costs next to nothing: hundreds of tiny photos of a street of stepped façades, with known truth.
 
-Everything is a real file and goes through the real program: photos served by the look-alike, anchors from a table,
+Everything is a real file and goes through the real program: photos served by the fake server, anchors from a table,
 depth from .npy files. FOLDER/anchors/anchors.csv, FOLDER/depth/<anchor>.npy; photos stay in memory.
 """
 
@@ -55,7 +55,7 @@ images_per_transaction = 5
 
 @dataclass(frozen=True)
 class SmallCity:
-    """folder: anchors and depth on disk. records, photos: what the look-alike serves. truth: world_from_cam by id."""
+    """folder: anchors and depth on disk. records, photos: what the fake server serves. truth: world_from_cam by id."""
 
     folder: Path
     records: list[dict[str, Any]]

@@ -99,8 +99,8 @@ def vbr(tmp_path: Path) -> VbrWorld:
     return VbrWorld(tmp_path / "seq", calibration, truth, image_times)
 
 
-class Shelf:
-    """A catalog that remembers."""
+class MemoryCatalog:
+    """A catalog in memory: what adding anchors needs of one."""
 
     def __init__(self, frame: Frame | None = None) -> None:
         self.scene = frame

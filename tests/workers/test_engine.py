@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from support.engine_workers import Echo, Telltale, cannot_start, dies_at_start
 
+from geocorrect.config import BatchOptions
 from geocorrect.errors import ExitCode, ModelError, Reason
-from geocorrect.jobs.options import BatchOptions
 from geocorrect.records import Image, Rejection
 from geocorrect.workers.engine import Engine, InProcessEngine, PoolEngine, build_engine
 from geocorrect.workers.pool import MAX_DEATHS_PER_TASK, Limits

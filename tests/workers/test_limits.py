@@ -13,16 +13,15 @@ import pytest
 
 from geocorrect.config import Settings
 from geocorrect.errors import InputError, ModelError, Reason, UsageError
-from geocorrect.jobs.correct import RunLimits
-from geocorrect.jobs.duration import seconds
-from geocorrect.jobs.run_identity import RunDescription, describe_run
+from geocorrect.jobs.context import RunLimits, seconds
 from geocorrect.log import LogOptions, set_up_logging
 from geocorrect.records import Image, Rejection
-from geocorrect.workers.limits import GuardedWorker, GuardedWorkers
+from geocorrect.workers.backends import Backends
+from geocorrect.workers.limits import LimitedWorker, WorkerFactory
 from geocorrect.workers.stop import StopRequest
-from geocorrect.workers.worker import Outcome, Task
+from geocorrect.workers.worker import Outcome, Task, Worker
 
-TASK = Task(Image("p1", None, None, None), np.full(3, np.nan), float("nan"), (), (), input_hash="rests on this")
+TASK = Task(Image("p1", None, None, None), np.full(3, np.nan), float("nan"), (), (), input_hash="depends on this")
 
 
 class OutOfMemoryError(RuntimeError):
@@ -32,10 +31,10 @@ class OutOfMemoryError(RuntimeError):
 def guarded(work: Callable[[], object], limit_s: float = 60.0) -> Rejection:
     def worker(task: Task) -> Outcome:
         work()
-        return Outcome(Rejection(task.image.id, Reason.UNCERTAIN), task.pairs)
+        return Outcome(Rejection(task.image.id, Reason.UNCERTAIN), task.pairs, (), task.input_hash)
 
-    outcome = GuardedWorker(worker, limit_s)(TASK)  # type: ignore[arg-type]
-    assert outcome.input_hash == "rests on this"
+    outcome = LimitedWorker(worker, limit_s)(TASK)
+    assert outcome.input_hash == "depends on this"
     assert isinstance(outcome.result, Rejection)
     return outcome.result
 
@@ -114,7 +113,7 @@ def test_many_bugs_in_a_row_end_the_run_with_the_last_one() -> None:
             raise ZeroDivisionError
         return Outcome(Rejection(task.image.id, Reason.UNCERTAIN), task.pairs)
 
-    work = GuardedWorker(worker, 60.0)  # type: ignore[arg-type]
+    work = LimitedWorker(worker, 60.0)
     found = [work(TASK).result for _ in range(9)]
     assert Counter(result.reason for result in found if isinstance(result, Rejection)) == {
         Reason.INTERNAL_ERROR: 8,
@@ -133,13 +132,15 @@ def test_without_a_main_thread_there_is_no_alarm() -> None:
 
 
 def test_replaced_weights_are_refused() -> None:
-    description = describe_run(Settings())
-    assert GuardedWorkers(description)().worker.fingerprints == (description.matcher, description.depth)
-    other = RunDescription(description.settings, "sift/other weights", description.depth)
+    settings = Settings()
+    matcher, depth = Backends(settings).fingerprints
+    worker = WorkerFactory(settings, (matcher, depth))()
+    assert isinstance(worker.work, Worker)
+    assert worker.work.fingerprints == (matcher, depth)
     with pytest.raises(
         ModelError, match=r"weights were replaced while the run worked: it began with sift/other weights"
     ):
-        GuardedWorkers(other)()
+        WorkerFactory(settings, ("sift/other weights", depth))()
 
 
 @pytest.mark.parametrize(

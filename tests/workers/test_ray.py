@@ -15,16 +15,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from support.engine_workers import Echo, Talker, cannot_start
+from support.engine_workers import Echo, Talkers, cannot_start
 from support.ray_fixture import ray_or_skip
 
+from geocorrect.config import BatchOptions
 from geocorrect.errors import ConfigError, ExitCode, GeocorrectError, ModelError, Reason
-from geocorrect.jobs.options import BatchOptions
 from geocorrect.log import LogOptions, begin_run, end_run, set_up_logging
 from geocorrect.records import Image
-from geocorrect.workers import ray_actor as ray_seat
+from geocorrect.workers import ray_actor
 from geocorrect.workers.engine import InProcessEngine, build_engine
-from geocorrect.workers.logged_worker import LoggedWorkers
 from geocorrect.workers.pool import MAX_DEATHS_PER_TASK
 from geocorrect.workers.ray_actor import RayWorker
 from geocorrect.workers.stop import StopRequest
@@ -128,7 +127,7 @@ def test_what_actors_log_arrives_with_run_and_image(tmp_path: Path, capsys: pyte
     set_up_logging(LogOptions("info", "json"))
     run_id = begin_run()
     try:
-        make_worker = LoggedWorkers(Talker)
+        make_worker = Talkers()
         engine = build_engine(BatchOptions(engine="ray", workers=2))
         assert len(list(engine.map(make_worker, in_pieces("abcd"), StopRequest()))) == 4
     finally:
@@ -156,12 +155,12 @@ def test_what_ray_itself_complains_about_has_an_exit_code() -> None:
         errors.RaySystemError("broken"): ExitCode.REMOTE,
     }
     for error, code in cases.items():
-        assert told_of(error).exit_code is code
-        assert type(error).__name__ in str(told_of(error))
+        assert reported_of(error).exit_code is code
+        assert type(error).__name__ in str(reported_of(error))
 
 
-def told_of(error: BaseException) -> GeocorrectError:
-    """What a seat says about an error of Ray."""
+def reported_of(error: BaseException) -> GeocorrectError:
+    """What a worker says about an error of Ray."""
     failed: Future[object] = Future()
     failed.set_exception(error)
     ready = SimpleNamespace(future=lambda: failed)
@@ -181,10 +180,10 @@ def test_sigterm_stays_with_the_run() -> None:
 
 def test_a_worker_that_fits_nowhere_is_refused_and_not_waited_for() -> None:
     four_small = [{"CPU": 2.0}, {"CPU": 2.0, "GPU": 1.0}, {"CPU": 2.0}, {"CPU": 8.0}]
-    ray_seat._require_room(four_small, BatchOptions(engine="ray", cpus_per_worker=8.0))
+    ray_actor._require_room(four_small, BatchOptions(engine="ray", cpus_per_worker=8.0))
     for wrong in ({"cpus_per_worker": 9.0}, {"cpus_per_worker": 4.0, "gpus_per_worker": 1.0}):
         with pytest.raises(ConfigError, match=r"machines with 2 CPU, 0 GPU; 2 CPU, 1 GPU; 8 CPU, 0 GPU; change"):
-            ray_seat._require_room(four_small, BatchOptions(engine="ray", **wrong))  # type: ignore[arg-type]
+            ray_actor._require_room(four_small, BatchOptions(engine="ray", **wrong))  # type: ignore[arg-type]
     with pytest.raises(
         ConfigError, match=r"one worker needs 1 CPU, 1000 GPU on one machine, the Ray cluster has machines"
     ):

@@ -12,8 +12,8 @@ import pytest
 from support.engine_workers import Echo
 from support.ray_fixture import ray_or_skip
 
+from geocorrect.config import BatchOptions
 from geocorrect.errors import ConfigError, Reason
-from geocorrect.jobs.options import BatchOptions
 from geocorrect.records import Image, Rejection
 from geocorrect.workers.engine import build_engine
 from geocorrect.workers.stop import StopRequest

@@ -19,13 +19,13 @@ from pathlib import Path
 from support.chaos import ray_processes
 from support.engine_workers import Echo
 from test_ray_cluster import pieces
-from geocorrect.workers import pool as crew
+from geocorrect.workers import pool
 from geocorrect.workers.engine import build_engine
-from geocorrect.jobs.options import BatchOptions
+from geocorrect.config import BatchOptions
 from geocorrect.workers.stop import StopRequest
 from geocorrect.errors import RemoteError
 
-crew.STARTUP_WARNING_S = 4.0
+pool.STARTUP_WARNING_S = 4.0
 engine = build_engine(BatchOptions(engine="ray", workers=1))
 stream = engine.map(partial(Echo, Path(sys.argv[1])), pieces(4000), StopRequest())
 next(stream)
@@ -41,7 +41,7 @@ except RemoteError as error:
 
 def test_a_run_does_not_wait_for_a_node_that_nobody_starts_again(tmp_path: Path) -> None:
     tests = Path(__file__).parents[1]
-    paths = os.pathsep.join([str(tests), str(tests / "batch"), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
+    paths = os.pathsep.join([str(tests), str(tests / "workers"), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
     run = subprocess.Popen(
         [sys.executable, "-c", RUN, str(tmp_path)],
         stdout=subprocess.PIPE,

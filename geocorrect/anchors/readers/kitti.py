@@ -10,22 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
 from geocorrect.anchors.alignment import Alignment
-from geocorrect.anchors.lidar import ScanSeries
 from geocorrect.anchors.readers.kitti_calibration import KittiCalibration, read_kitti_calibration
 from geocorrect.anchors.readers.oxts import ALT, LAT, LON, Oxts, oxts_in_frame, read_packets
 from geocorrect.anchors.readers.sensor_folder import SensorFolder, read_sensor_folder
 from geocorrect.anchors.readers.timestamps import utc_from_nanoseconds
 from geocorrect.anchors.scan import KITTI_BIN
 from geocorrect.errors import InputError
-from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import Frame
-from geocorrect.geometry.pose import Pose
+from geocorrect.geometry.pose import Float, Pose
 from geocorrect.geometry.similarity import Similarity
 from geocorrect.io.pixels import image_size
 from geocorrect.records import Anchor, Attribution, LidarScan
@@ -37,33 +34,26 @@ KITTI_ATTRIBUTION = Attribution(
 
 @dataclass(frozen=True)
 class KittiOptions:
-    """What to take from a drive.
-
-    drive: name such as 2011_09_26_drive_0002_sync when the folder holds several. cameras: rectified colour cameras.
-    geoid_undulation_m: added to OXTS altitudes; they agree with heights above sea level (116 m in Karlsruhe, where the
-    geoid lies 48 m above the ellipsoid), so 0 leaves the scene 48 m low in absolute height and exact in plan.
-    rotation_sigma_deg: of the inertial unit, for the anchors' covariance.
-    """
+    """What to take from a drive."""
 
     drive: str | None = None
+    """Name such as 2011_09_26_drive_0002_sync when the folder contains several."""
     cameras: tuple[str, ...] = ("02", "03")
+    """Rectified colour cameras."""
     geoid_undulation_m: float = 0.0
+    """Added to OXTS altitudes, which are above sea level: 0 leaves a scene in Karlsruhe 48 m low and exact in plan."""
     rotation_sigma_deg: float = 0.05
+    """Of the inertial unit, for the anchors' covariance."""
     max_scan_offset_s: float = 0.06
+    """A scan farther in time from an image than this does not belong to it."""
 
 
-@dataclass(frozen=True, eq=False)
-class KittiImage:
-    """One rectified image with its true pose at the time of exposure. lidar is None where no scan is near in time."""
+@dataclass(frozen=True)
+class KittiImage(Anchor):
+    """One rectified image with its true pose at exposure; lidar is None where no scan is near in time."""
 
-    id: str
-    camera_name: str
-    frame_number: int
-    path: Path
-    camera: Camera
-    captured_at: datetime | None
-    world_from_cam: Pose
-    lidar: LidarScan | None
+    camera_name: str = ""
+    frame_number: int = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,30 +69,10 @@ class KittiDrive:
         """The ENU frame of every pose of this drive."""
         return self.alignment.frame
 
-    def anchors(
-        self, cameras: Collection[str] | None = None, frame_numbers: Collection[int] | None = None
-    ) -> list[Anchor]:
-        """Images as anchors, optionally only of some cameras and frame numbers."""
-        return [
-            self._anchor(image)
-            for image in self.images
-            if (cameras is None or image.camera_name in cameras)
-            and (frame_numbers is None or image.frame_number in frame_numbers)
-        ]
-
-    def _anchor(self, image: KittiImage) -> Anchor:
-        return Anchor(
-            id=image.id,
-            dataset="kitti-raw",
-            path=image.path,
-            camera=image.camera,
-            world_from_cam=image.world_from_cam,
-            alignment_id=self.alignment.id,
-            captured_at=image.captured_at,
-            lidar=image.lidar,
-            drive_id=self.name,
-            attribution=KITTI_ATTRIBUTION,
-        )
+    def anchors(self, cameras: Collection[str] | None = None, frames: Collection[int] | None = None) -> list[Anchor]:
+        """The images, optionally only those of some cameras and frame numbers."""
+        chosen = [image for image in self.images if cameras is None or image.camera_name in cameras]
+        return [image for image in chosen if frames is None or image.frame_number in frames]
 
 
 def read_kitti_raw(folder: Path, options: KittiOptions | None = None) -> KittiDrive:
@@ -114,37 +84,36 @@ def read_kitti_raw(folder: Path, options: KittiOptions | None = None) -> KittiDr
     drive = _find_drive(folder, options.drive)
     packets = read_sensor_folder(drive / "oxts", ".txt")
     values = read_packets(packets)
-    first = values[0]
-    height_m = float(first[ALT]) + options.geoid_undulation_m
-    frame = Frame(drive.name, float(first[LON]), float(first[LAT]), height_m)
+    lon_deg, lat_deg, altitude_m = (float(values[0][column]) for column in (LON, LAT, ALT))
+    frame = Frame(drive.name, lon_deg, lat_deg, altitude_m + options.geoid_undulation_m)
+    alignment = Alignment(frame, Similarity.identity(), method="gnss")
     oxts = oxts_in_frame(packets, values, frame, options.geoid_undulation_m)
-    scans = None
-    if (drive / "velodyne_points").is_dir():
-        clouds = read_sensor_folder(drive / "velodyne_points", ".bin")
-        scans = ScanSeries(clouds.paths, clouds.time_ns, KITTI_BIN)
+    has_scans = (drive / "velodyne_points").is_dir()
+    scans = read_sensor_folder(drive / "velodyne_points", ".bin") if has_scans else None
     images: list[KittiImage] = []
     for name in options.cameras:
         calibration = read_kitti_calibration(drive.parent, name)
-        folder_of_camera = read_sensor_folder(drive / f"image_{name}", ".png")
-        camera_drive = _CameraDrive(drive.name, name, calibration, folder_of_camera, scans, oxts, options)
-        images += [camera_drive.image(index) for index in range(len(folder_of_camera))]
-    return KittiDrive(drive.name, Alignment(frame, Similarity.identity(), method="gnss"), tuple(images))
+        files = read_sensor_folder(drive / f"image_{name}", ".png")
+        camera = _DriveCamera(drive.name, name, calibration, files, scans, oxts, alignment.id, options)
+        images += [camera.image(index) for index in range(len(files))]
+    return KittiDrive(drive.name, alignment, tuple(images))
 
 
 @dataclass(frozen=True, eq=False)
-class _CameraDrive:
+class _DriveCamera:
     """One camera of a drive: makes its images."""
 
     drive: str
     name: str
     calibration: KittiCalibration
-    images: SensorFolder
-    scans: ScanSeries | None
+    files: SensorFolder
+    scans: SensorFolder | None
     oxts: Oxts
+    alignment_id: str
     options: KittiOptions
 
     def image(self, index: int) -> KittiImage:
-        path, time_ns = self.images.paths[index], int(self.images.time_ns[index])
+        path, time_ns, number = self.files.paths[index], int(self.files.time_ns[index]), int(self.files.number[index])
         camera = self.calibration.camera
         if image_size(path) != (camera.width, camera.height):
             raise InputError(
@@ -152,40 +121,42 @@ class _CameraDrive:
                 f"{camera.width}×{camera.height}; use the synced and rectified drive of the same date"
             )
         try:
-            world_from_imu = self.oxts.pose_at(time_ns)
+            world_from_cam = self.oxts.pose_at(time_ns) @ self.calibration.imu_from_cam
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
-        world_from_cam = (world_from_imu @ self.calibration.imu_from_cam).with_covariance(self._covariance(time_ns))
         return KittiImage(
-            id=f"{self.drive}/image_{self.name}/{int(self.images.number[index]):010d}",
-            camera_name=self.name,
-            frame_number=int(self.images.number[index]),
+            id=f"{self.drive}/image_{self.name}/{number:010d}",
+            dataset="kitti-raw",
             path=path.resolve(),
             camera=camera,
+            world_from_cam=world_from_cam.with_covariance(self._covariance(time_ns)),
+            alignment_id=self.alignment_id,
             captured_at=utc_from_nanoseconds(time_ns),
-            world_from_cam=world_from_cam,
-            lidar=self._scan(time_ns),
+            lidar=self._scan(time_ns, world_from_cam),
+            drive_id=self.drive,
+            attribution=KITTI_ATTRIBUTION,
+            camera_name=self.name,
+            frame_number=number,
         )
 
-    def _covariance(self, time_ns: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    def _covariance(self, time_ns: int) -> Float:
         nearest = int(np.argmin(np.abs(self.oxts.trajectory.time_ns - time_ns)))
         position = float(self.oxts.position_sigma_m[nearest])
         rotation = np.radians(self.options.rotation_sigma_deg)
         return np.diag([position**2] * 3 + [rotation**2] * 3)
 
-    def _scan(self, time_ns: int) -> LidarScan | None:
+    def _scan(self, time_ns: int, world_from_cam: Pose) -> LidarScan | None:
         """The scan of this image, carried to its exposure: stamps are 10 ms apart, and the motion in them is real.
 
         Measured on drive 0002 by PnP on SIFT matches (4 frames, 3.6 m): ignoring it biases depth by 8 cm at 9 m/s and
         pose by 1.2 cm forward; with it 0.6 cm.
         """
-        nearest = None if self.scans is None else self.scans.nearest(time_ns, self.options.max_scan_offset_s)
-        if self.scans is None or nearest is None:
+        reach_s = self.options.max_scan_offset_s
+        if self.scans is None or (nearest := self.scans.nearest(time_ns, reach_s)) is None:
             return None
-        world_from_cam = self.oxts.pose_at(time_ns) @ self.calibration.imu_from_cam
         imu_from_velo = self.calibration.velo_from_imu.inverse()
         world_from_lidar = self.oxts.pose_at(int(self.scans.time_ns[nearest])) @ imu_from_velo
-        return self.scans.scan(nearest, world_from_cam.inverse() @ world_from_lidar)
+        return LidarScan(self.scans.paths[nearest].resolve(), KITTI_BIN, world_from_cam.inverse() @ world_from_lidar)
 
 
 def _find_drive(folder: Path, wanted: str | None) -> Path:

@@ -9,13 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Camera
-from geocorrect.geometry.pose import Pose
-
-Float = NDArray[np.float64]
+from geocorrect.geometry.pose import Float, Pose
+from geocorrect.io.text_file import finite_numbers, read_text
 
 FOCAL_SIGMA = 3e-4
 """Relative focal error left by the checkerboard calibration (0.2 px of 721 px)."""
@@ -23,7 +21,7 @@ FOCAL_SIGMA = 3e-4
 
 @dataclass(frozen=True, eq=False)
 class KittiCalibration:
-    """One rectified camera of the rig with its rigid ties."""
+    """One rectified camera of the rig and its fixed transforms to the LiDAR and the IMU."""
 
     camera: Camera
     cam_from_velo: Pose
@@ -47,13 +45,10 @@ def read_kitti_calibration(folder: Path, camera: str) -> KittiCalibration:
     offset = Pose.from_matrix(np.column_stack([np.eye(3), np.linalg.solve(matrix, projection[:, 3])]))
     rect0_from_cam0 = Pose.from_matrix(np.column_stack([rectify, np.zeros(3)]))
     cam0_from_velo = _rigid(folder / "calib_velo_to_cam.txt", velo)
+    pinhole = Camera.pinhole(int(size[0]), int(size[1]), matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2])
+    velo_from_imu = _rigid(folder / "calib_imu_to_velo.txt", imu)
     return KittiCalibration(
-        replace(
-            Camera.pinhole(int(size[0]), int(size[1]), matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]),
-            focal_sigma=FOCAL_SIGMA,
-        ),
-        offset @ rect0_from_cam0 @ cam0_from_velo,
-        _rigid(folder / "calib_imu_to_velo.txt", imu),
+        replace(pinhole, focal_sigma=FOCAL_SIGMA), offset @ rect0_from_cam0 @ cam0_from_velo, velo_from_imu
     )
 
 
@@ -66,22 +61,11 @@ def _rigid(path: Path, table: dict[str, str]) -> Pose:
 
 
 def _read(path: Path) -> dict[str, str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such calibration file; download the calibration of this date") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({error})") from None
+    lines = read_text(path, "no such calibration file; download the calibration of this date").splitlines()
     return {key.strip(): value for key, _, value in (line.partition(":") for line in lines)}
 
 
 def _values(path: Path, table: dict[str, str], key: str, count: int) -> Float:
     if key not in table:
         raise InputError(f"{path}: key {key} is missing")
-    try:
-        values = np.array([float(text) for text in table[key].split()])
-    except ValueError as error:
-        raise InputError(f"{path}: {key}: {error}") from None
-    if len(values) != count or not np.isfinite(values).all():
-        raise InputError(f"{path}: {key} must be {count} finite numbers, got {table[key].strip()!r}")
-    return values
+    return np.array(finite_numbers(f"{path}: {key}", table[key].split(), count))

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from geocorrect.anchors.readers.sensor_folder import SensorFolder
@@ -17,9 +16,8 @@ from geocorrect.anchors.readers.timestamps import NANOSECONDS_PER_SECOND, second
 from geocorrect.anchors.trajectory import DEFAULT_MAX_GAP_S, Trajectory
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
-from geocorrect.geometry.pose import Pose
+from geocorrect.geometry.pose import Float, Pose
 
-Float = NDArray[np.float64]
 COLUMNS = 30
 LAT, LON, ALT, ROLL, PITCH, YAW, VN, VE, VU = 0, 1, 2, 3, 4, 5, 6, 7, 10
 RATES = slice(17, 20)
@@ -28,14 +26,16 @@ POSITION_ACCURACY = 23
 
 @dataclass(frozen=True, eq=False)
 class Oxts:
-    """Packets of one drive in a frame. velocity_m_s: (N, 3) ENU; rate_rad_s: (N, 3) about the body axes;
-    position_sigma_m: (N,) as the receiver states it.
-    """
+    """Packets of one drive in an ENU frame."""
 
     trajectory: Trajectory
+    """frame_from_imu of every packet."""
     velocity_m_s: Float
+    """(N, 3) ENU."""
     rate_rad_s: Float
+    """(N, 3) about the body axes."""
     position_sigma_m: Float
+    """(N,) as the receiver states it."""
 
     def pose_at(self, time_ns: int) -> Pose:
         """frame_from_imu at a time: interpolated between packets, or carried from the first or last one.

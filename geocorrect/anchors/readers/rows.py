@@ -12,18 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from geocorrect.errors import InputError
-from geocorrect.io.pixels import read_bytes
+from geocorrect.io.text_file import read_text
 
 GEOJSON_SUFFIXES = {".geojson", ".json"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row: where it stands and its fields as text (empty fields are absent)."""
+    """One row of a table."""
 
     table: Path
     where: str
+    """File and row, for messages."""
     fields: Mapping[str, str]
+    """Text by column; empty fields are absent."""
 
     def has(self, column: str) -> bool:
         """Whether the row has a value in the column."""
@@ -60,10 +62,7 @@ def read_rows(path: Path) -> list[Row]:
 
     GeoJSON coordinates become lon_deg, lat_deg and, where a third is given, height_m. InputError naming file and row.
     """
-    try:
-        text = read_bytes(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text ({error.reason})") from None
+    text = read_text(path)
     rows = _geojson(path, text) if path.suffix.lower() in GEOJSON_SUFFIXES else _csv(path, text)
     if not rows:
         raise InputError(f"{path}: no rows")

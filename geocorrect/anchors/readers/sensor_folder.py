@@ -1,5 +1,4 @@
-"""One sensor's folder in the KITTI layout: data/<ten digits>.<suffix>, and timestamps.txt with one row per frame
-number.
+"""One sensor's folder in the KITTI layout: data/<ten digits>.<suffix>, and timestamps.txt with a row per frame number.
 
 A partial copy (some data files deleted) is fine, because the file's number, not its position in the listing, picks the
 timestamp. A file without a timestamp, or times that run backwards, are refused.
@@ -12,27 +11,37 @@ from pathlib import Path
 
 import numpy as np
 
-from geocorrect.anchors.readers.timestamps import Nanoseconds, read_timestamps
+from geocorrect.anchors.readers.timestamps import NANOSECONDS_PER_SECOND, Nanoseconds, read_timestamps
 from geocorrect.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
 class SensorFolder:
-    """Frames of one sensor in time order. number: (N,) frame numbers; time_ns: (N,) int64; paths: N files."""
+    """Frames of one sensor in time order."""
 
     folder: Path
     number: Nanoseconds
+    """(N,) frame numbers."""
     time_ns: Nanoseconds
+    """(N,) int64."""
     paths: tuple[Path, ...]
+    """N files."""
 
     def __len__(self) -> int:
         return len(self.paths)
 
+    def nearest(self, time_ns: int, max_offset_s: float) -> int | None:
+        """Index of the frame nearest in time; None when it is farther than max_offset_s."""
+        offset = np.abs(self.time_ns - time_ns)
+        index = int(np.argmin(offset))
+        return index if offset[index] <= max_offset_s * NANOSECONDS_PER_SECOND else None
+
 
 def read_sensor_folder(folder: Path, suffix: str) -> SensorFolder:
-    """List a sensor's frames; frames that repeat the time of the one before are dropped (the recorder's duplicates).
+    """A sensor's frames, at least one; suffix is that of the data files, such as ".png".
 
-    suffix: ".png" or ".bin". Raises InputError naming the folder or file.
+    Frames that repeat the time of the one before (the recorder's duplicates) are dropped. InputError names the folder
+    or file that is missing or damaged.
     """
     data = folder / "data"
     if not data.is_dir():
@@ -49,9 +58,8 @@ def read_sensor_folder(folder: Path, suffix: str) -> SensorFolder:
     numbers = np.array([_number(path, len(times)) for path in paths], np.int64)
     order = np.argsort(numbers, kind="stable")
     numbers = numbers[order]
-    kept = np.ones(len(numbers), bool)
-    kept[1:] = np.diff(times[numbers]) > 0
-    ordered = tuple(paths[i] for i, keep in zip(order, kept, strict=True) if keep)
+    kept = np.diff(times[numbers], prepend=times[numbers[0]] - 1) > 0
+    ordered = tuple(paths[i] for i in order[kept])
     return SensorFolder(folder, numbers[kept], times[numbers[kept]], ordered)
 
 

@@ -11,57 +11,54 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from geocorrect.anchors.alignment import Alignment
-from geocorrect.anchors.readers.rows import Row, read_rows
+from geocorrect.anchors.readers.place import WGS84_NAMES, height_on_ellipsoid_m, wgs84_place
+from geocorrect.anchors.readers.rows import GEOJSON_SUFFIXES, Row, read_rows
 from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Camera
-from geocorrect.geometry.frame import Frame, grid_convergence_deg, rotation_from_heading, wgs84_from_crs
-from geocorrect.geometry.pose import Pose
+from geocorrect.geometry.frame import Frame, grid_convergence_deg, rotation_from_heading
+from geocorrect.geometry.pose import Float, Pose
 from geocorrect.geometry.similarity import Similarity
-from geocorrect.geometry.vertical import ellipsoidal_height_m
 from geocorrect.io.pixels import image_size
 from geocorrect.records import Anchor
-
-Float = NDArray[np.float64]
-WGS84_NAMES = {"EPSG:4326", "EPSG:4979", "OGC:CRS84"}
 
 
 @dataclass(frozen=True)
 class TableOptions:
-    """How the table's numbers are meant.
-
-    crs: of the coordinates, e.g. EPSG:4326 or EPSG:32633; None only for GeoJSON (which is WGS84 by its standard).
-    height_reference, undulation_m: see `geometry.vertical`. heading_reference: "true" or "grid" north of crs.
-    dataset: name in the catalog. frame: the scene's frame; None puts the origin at the first row.
-    """
+    """How the table's numbers are meant."""
 
     crs: str | None = None
+    """Of the coordinates, e.g. EPSG:4326 or EPSG:32633; None only for GeoJSON (which is WGS84 by its standard)."""
     height_reference: str = "unknown"
+    """What heights are measured from, as in `geometry.vertical`."""
     undulation_m: float = float("nan")
+    """Of the geoid above the ellipsoid."""
     heading_reference: Literal["true", "grid"] = "true"
+    """Headings are from true north or from the grid north of crs."""
     dataset: str = "table"
+    """Name in the catalog."""
     frame: Frame | None = None
+    """The scene's frame; None puts the origin at the first row."""
 
 
-@dataclass(frozen=True, eq=False)
-class TableAnchors:
-    """The anchors of a table and the frame that their poses are in (an alignment that moves nothing)."""
+class TableAnchors(NamedTuple):
+    """The anchors of a table and the frame that their poses are in."""
 
     alignment: Alignment
-    anchors: tuple[Anchor, ...]
+    """Moves nothing."""
+    anchors: list[Anchor]
 
 
 def read_table(path: Path, options: TableOptions | None = None) -> TableAnchors:
-    """Read anchors from a .csv, .geojson or .json table; InputError naming file, row and column."""
+    """Anchors of a .csv, .geojson or .json table; InputError naming file, row and column."""
     options = options or TableOptions()
     rows = read_rows(path)
-    crs = options.crs or ("EPSG:4326" if path.suffix.lower() in {".geojson", ".json"} else None)
+    crs = options.crs or ("EPSG:4326" if path.suffix.lower() in GEOJSON_SUFFIXES else None)
     if crs is None:
         raise InputError(f"{path}: the coordinate system is not declared; add --crs EPSG:4326 (or what it is)")
     if options.height_reference == "unknown":
@@ -75,31 +72,21 @@ def read_table(path: Path, options: TableOptions | None = None) -> TableAnchors:
     anchors = [_anchor(row, place, crs, alignment, options) for row, place in zip(rows, places, strict=True)]
     seen: dict[str, str] = {}
     for row, anchor in zip(rows, anchors, strict=True):
-        if anchor.id in seen:
+        if seen.setdefault(anchor.id, row.where) != row.where:
             raise InputError(f"{row.where}: id {anchor.id!r} was already used in {seen[anchor.id]}")
-        seen[anchor.id] = row.where
-    return TableAnchors(alignment, tuple(anchors))
+    return TableAnchors(alignment, anchors)
 
 
 def _place(row: Row, crs: str, options: TableOptions) -> tuple[float, float, float]:
     """(lon deg, lat deg, ellipsoidal height m)."""
     geographic = row.has("lon_deg")
-    x, y = (row.number("lon_deg"), row.number("lat_deg")) if geographic else (row.number("x"), row.number("y"))
     if geographic and crs.upper() not in WGS84_NAMES:
         raise InputError(f"{row.where}: lon_deg, lat_deg are WGS84, but the declared CRS is {crs}; name them x, y")
-    if not geographic or crs.upper() not in WGS84_NAMES:
-        try:
-            lon_arr, lat_arr = wgs84_from_crs(crs, x, y)
-        except ValueError as error:
-            raise InputError(f"{row.where}: {error}") from None
-        x, y = float(lon_arr), float(lat_arr)
-    if not (-180 <= x <= 180 and -90 <= y <= 90):
-        raise InputError(f"{row.where}: longitude {x:g}, latitude {y:g} is not on earth; swapped, or not {crs}?")
-    try:
-        height = ellipsoidal_height_m(x, y, row.number("height_m"), options.height_reference, options.undulation_m)
-    except ValueError as error:
-        raise InputError(f"{row.where}: height_m: {error}") from None
-    return x, y, float(height)
+    x, y = (row.number(name) for name in (("lon_deg", "lat_deg") if geographic else ("x", "y")))
+    lon, lat = wgs84_place(row.where, crs, x, y)
+    where, height_m = f"{row.where}: height_m", row.number("height_m")
+    height_m = height_on_ellipsoid_m(where, lon, lat, height_m, options.height_reference, options.undulation_m)
+    return lon, lat, height_m
 
 
 def _anchor(
@@ -107,8 +94,8 @@ def _anchor(
 ) -> Anchor:
     image = (row.table.parent / row.text("file")).resolve()
     camera = _camera(row)
-    if image_size(image) != (camera.width, camera.height):
-        width, height = image_size(image)
+    width, height = image_size(image)
+    if (width, height) != (camera.width, camera.height):
         raise InputError(
             f"{row.where}: {image} is {width}×{height} pixels, the row says {camera.width}×{camera.height}"
         )

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geocorrect.errors import InputError
+from geocorrect.io.text_file import read_text
 
 Nanoseconds = NDArray[np.int64]
 NANOSECONDS_PER_SECOND = 1_000_000_000
@@ -26,12 +27,7 @@ def read_timestamps(path: Path) -> Nanoseconds:
 
     Raises InputError naming file and line when a line is no date-time; empty lines at the end are allowed.
     """
-    try:
-        lines = path.read_text(encoding="ascii").rstrip().split("\n")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; every sensor folder needs its timestamps.txt") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from None
+    lines = read_text(path, "no such file; every sensor folder needs its timestamps.txt").rstrip().split("\n")
     if lines == [""]:
         raise InputError(f"{path}: the file is empty; export the sequence again")
     return np.array([_nanoseconds(line.strip(), path, row) for row, line in enumerate(lines, 1)], np.int64)

@@ -19,7 +19,6 @@ from typing import Literal
 import numpy as np
 
 from geocorrect.anchors.alignment import Alignment
-from geocorrect.anchors.lidar import ScanSeries, cam_from_lidar_at
 from geocorrect.anchors.readers.sensor_folder import SensorFolder, read_sensor_folder
 from geocorrect.anchors.readers.timestamps import NANOSECONDS_PER_SECOND, seconds_text, utc_from_nanoseconds
 from geocorrect.anchors.readers.vbr_calibration import RigCamera, VbrCalibration, read_vbr_calibration
@@ -39,24 +38,25 @@ VBR_ATTRIBUTION = Attribution(
 
 @dataclass(frozen=True)
 class VbrOptions:
-    """What to take from a sequence.
-
-    sequence: name in the anchors' ids; None takes the ground truth's file name without _gt. side: left or right camera.
-    spacing_m: take an image whenever the drive has gone this far (or turned by spacing_deg); 0 takes every image.
-    scans: "required" refuses an image without a scan within max_scan_offset_s, "if_present" leaves its LiDAR out,
-    "none" reads no scans. uncovered: what to do with images outside the trajectory's time, "refuse" or "skip".
-    image_delay_s: image stamp minus exposure; subtracted from every image stamp.
-    """
+    """What to take from a sequence."""
 
     sequence: str | None = None
+    """Name in the anchors' ids; None takes the ground truth's file name without _gt."""
     side: Literal["left", "right"] = "left"
+    """Camera."""
     spacing_m: float = 0.0
+    """Take an image whenever the drive has gone this far (or turned by spacing_deg); 0 takes every image."""
     spacing_deg: float = 20.0
     scans: Literal["required", "if_present", "none"] = "required"
+    """"required" refuses an image without a scan within max_scan_offset_s, "if_present" leaves its LiDAR out, "none"
+    reads no scans."""
     uncovered: Literal["refuse", "skip"] = "refuse"
+    """What to do with images outside the trajectory's time."""
     max_scan_offset_s: float = 0.06
     max_gap_s: float = DEFAULT_MAX_GAP_S
+    """The trajectory is not interpolated across longer gaps."""
     image_delay_s: float = 0.0
+    """Image stamp minus exposure; subtracted from every image stamp."""
     attribution: Attribution = VBR_ATTRIBUTION
 
 
@@ -66,7 +66,7 @@ class _Drive:
 
     name: str
     images: SensorFolder
-    scans: ScanSeries | None
+    scans: SensorFolder | None
     trajectory: Trajectory
     calibration: VbrCalibration
     rig: RigCamera
@@ -74,17 +74,15 @@ class _Drive:
 
 
 def read_vbr(
-    folder: Path,
-    calibration: Path,
-    ground_truth: Path,
-    alignment: Alignment,
-    options: VbrOptions | None = None,
+    folder: Path, calibration: Path, ground_truth: Path, alignment: Alignment, options: VbrOptions | None = None
 ) -> list[Anchor]:
     """Anchors of one exported sequence, in time order, with stable ids `<sequence>/camera_<side>/<frame number>`.
 
-    alignment places the ground truth's local frame on the map; its covariance goes into every anchor. Raises InputError
-    naming the file: anything missing or damaged, an image outside the trajectory's time or of another size than its
-    camera, an image without a scan.
+    The alignment places the ground truth's local frame on the map; its covariance goes into every anchor.
+
+    Raises:
+        InputError: Something is missing or damaged, or an image is outside the trajectory's time, of another size than
+            its camera or without a scan; the message names the file.
     """
     drive = _open(folder, calibration, ground_truth, options or VbrOptions())
     anchors = [_anchor(drive, index, local_from_cam, alignment) for index, local_from_cam in _spaced(drive)]
@@ -99,10 +97,9 @@ def _open(folder: Path, calibration: Path, ground_truth: Path, options: VbrOptio
     rig = read_vbr_calibration(calibration)
     trajectory = read_tum(ground_truth, options.max_gap_s)
     images = read_sensor_folder(folder / f"camera_{options.side}", ".png")
-    scans = None
-    if options.scans != "none" and not (options.scans == "if_present" and not (folder / "ouster_points").exists()):
-        clouds = read_sensor_folder(folder / "ouster_points", ".bin")
-        scans = ScanSeries(clouds.paths, clouds.time_ns, VBR_BIN)
+    clouds = folder / "ouster_points"
+    wanted = options.scans == "required" or (options.scans == "if_present" and clouds.exists())
+    scans = read_sensor_folder(clouds, ".bin") if wanted else None
     name = options.sequence or ground_truth.stem.removesuffix("_gt")
     return _Drive(name, images, scans, trajectory, rig, rig.camera(options.side), options)
 
@@ -134,17 +131,14 @@ def _spaced(drive: _Drive) -> Iterator[tuple[int, Pose]]:
 
 def _moved(last: Pose, now: Pose, options: VbrOptions) -> bool:
     step = last.inverse() @ now
-    return bool(
-        np.linalg.norm(step.translation_m) >= options.spacing_m
-        or np.degrees(step.rotation.magnitude()) >= options.spacing_deg
-    )
+    moved_m, turned_deg = np.linalg.norm(step.translation_m), np.degrees(step.rotation.magnitude())
+    return bool(moved_m >= options.spacing_m or turned_deg >= options.spacing_deg)
 
 
 def _anchor(drive: _Drive, index: int, local_from_cam: Pose, alignment: Alignment) -> Anchor:
-    path = drive.images.paths[index]
-    camera = drive.rig.camera
-    if image_size(path) != (camera.width, camera.height):
-        width, height = image_size(path)
+    path, camera = drive.images.paths[index], drive.rig.camera
+    width, height = image_size(path)
+    if (width, height) != (camera.width, camera.height):
         raise InputError(
             f"{path}: the image is {width}×{height} pixels, {drive.calibration.path} says "
             f"{camera.width}×{camera.height}; use the calibration of this sequence"
@@ -157,27 +151,24 @@ def _anchor(drive: _Drive, index: int, local_from_cam: Pose, alignment: Alignmen
         world_from_cam=alignment.apply(local_from_cam),
         alignment_id=alignment.id,
         captured_at=utc_from_nanoseconds(int(drive.images.time_ns[index])),
-        lidar=_scan(drive, index),
+        lidar=_scan(drive, index, local_from_cam),
         drive_id=drive.name,
         attribution=drive.options.attribution,
     )
 
 
-def _scan(drive: _Drive, index: int) -> LidarScan | None:
+def _scan(drive: _Drive, index: int, local_from_cam: Pose) -> LidarScan | None:
+    """The scan nearest to an image, tied to the camera at its exposure: the drive's motion in between is in it."""
     if drive.scans is None:
         return None
     time_ns = _exposure_ns(drive, index)
     nearest = drive.scans.nearest(time_ns, drive.options.max_scan_offset_s)
-    covered = nearest is not None and drive.trajectory.covers(int(drive.scans.time_ns[nearest]))
-    if nearest is None or not covered:
+    if nearest is None or not drive.trajectory.covers(scan_ns := int(drive.scans.time_ns[nearest])):
         if drive.options.scans == "if_present":
             return None
         raise InputError(
             f"{drive.images.paths[index]}: no laser scan within {drive.options.max_scan_offset_s:g} s of "
             f"{seconds_text(time_ns)} that the trajectory covers; use --scans if_present to go without"
         )
-    cam_from_lidar = cam_from_lidar_at(
-        drive.trajectory, drive.rig.base_from_cam, drive.calibration.base_from_lidar,
-        time_ns, int(drive.scans.time_ns[nearest]),
-    )  # fmt: skip
-    return drive.scans.scan(nearest, cam_from_lidar)
+    local_from_lidar = drive.trajectory.pose_at(scan_ns) @ drive.calibration.base_from_lidar
+    return LidarScan(drive.scans.paths[nearest].resolve(), VBR_BIN, local_from_cam.inverse() @ local_from_lidar)

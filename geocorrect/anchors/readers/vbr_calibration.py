@@ -16,6 +16,7 @@ import numpy as np
 from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
+from geocorrect.io.text_file import finite_numbers, read_text
 
 CAMERA_KEYS = {"left": "cam_l", "right": "cam_r"}
 
@@ -33,10 +34,12 @@ class RigCamera:
 
 @dataclass(frozen=True, eq=False)
 class VbrCalibration:
-    """The rig: cameras by side ("left", "right") and base_from_lidar."""
+    """The rig of a sequence."""
 
     path: Path
+    """The file, for messages."""
     cameras: Mapping[str, RigCamera]
+    """By side, "left" or "right"."""
     base_from_lidar: Pose
 
     def camera(self, side: str) -> RigCamera:
@@ -48,14 +51,12 @@ class VbrCalibration:
 
 
 def read_vbr_calibration(path: Path) -> VbrCalibration:
-    """Read a vbr_calib.yaml; InputError naming file and field when something is missing or impossible."""
+    """The rig of a vbr_calib.yaml; InputError naming file and field when something is missing or impossible."""
     import yaml
 
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such calibration file (vbr_calib.yaml of the sequence)") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        data = yaml.safe_load(read_text(path, "no such calibration file (vbr_calib.yaml of the sequence)"))
+    except yaml.YAMLError as error:
         raise InputError(f"{path}: not a readable YAML file ({error})") from None
     if not isinstance(data, dict):
         raise InputError(f"{path}: not a calibration; expected the keys cam_l, cam_r and lidar")
@@ -71,9 +72,9 @@ def _camera(path: Path, key: str, block: Mapping[str, Any]) -> RigCamera:
     model = block.get("distortion_model", "radtan")
     if model != "radtan":
         raise InputError(f"{path}: {key}.distortion_model is {model!r}; only radtan (k1 k2 p1 p2) is known")
-    width, height = _numbers(path, f"{key}.resolution", block.get("resolution"), 2)
-    fx, fy, cx, cy = _numbers(path, f"{key}.intrinsics", block.get("intrinsics"), 4)
-    distortion = _numbers(path, f"{key}.distortion_coeffs", block.get("distortion_coeffs"), 4)
+    width, height = finite_numbers(f"{path}: {key}.resolution", block.get("resolution"), 2)
+    fx, fy, cx, cy = finite_numbers(f"{path}: {key}.intrinsics", block.get("intrinsics"), 4)
+    distortion = finite_numbers(f"{path}: {key}.distortion_coeffs", block.get("distortion_coeffs"), 4)
     if not (fx > 0 and fy > 0 and 0 < cx < width and 0 < cy < height):
         raise InputError(
             f"{path}: {key}.intrinsics {[fx, fy, cx, cy]} do not belong to {width:g}×{height:g} pixels "
@@ -90,13 +91,3 @@ def _base_from_sensor(path: Path, key: str, block: Any) -> Pose:
         return Pose.from_matrix(np.array(block["T_b"], dtype=float))
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: {key}.T_b: {error}") from None
-
-
-def _numbers(path: Path, name: str, values: Any, count: int) -> list[float]:
-    try:
-        numbers = [float(value) for value in values]
-    except (TypeError, ValueError):
-        raise InputError(f"{path}: {name} must be {count} numbers, got {values!r}") from None
-    if len(numbers) != count or not np.isfinite(numbers).all():
-        raise InputError(f"{path}: {name} must be {count} finite numbers, got {values!r}")
-    return numbers

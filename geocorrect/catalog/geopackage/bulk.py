@@ -12,9 +12,9 @@ import shapely
 from numpy.typing import NDArray
 from sqlalchemy import Table
 
-from geocorrect.catalog.geometry_type import Geometry, Outlines, geopackage_blob, geopackage_point_blobs
 from geocorrect.catalog.geopackage.database import rtree_statements
-from geocorrect.catalog.rows.column_types import Instant, Json, Numbers, instant_text, json_bytes
+from geocorrect.catalog.rows.column_types import Instant, Json, Numbers, instant_text, json_bytes, nullable_list
+from geocorrect.catalog.rows.geometry_type import Geometry, Outlines, geopackage_blob, geopackage_point_blobs
 
 # From so many rows on it pays to fill the R-tree apart from its trigger.
 BULK_RTREE_ROWS = 2000
@@ -58,25 +58,19 @@ def _stored(kind: Any, values: Any) -> Sequence[Any]:
     if isinstance(kind, Instant):
         written = {value: None if value is None else instant_text(value) for value in set(values)}
         return [written[value] for value in values]
-    if isinstance(values, np.ndarray):
-        numbers: list[Any] = values.tolist()
-        known: Any = np.isfinite(values)
-        if not known.all():
-            return [number if finite else None for number, finite in zip(numbers, known.tolist(), strict=True)]
-        return numbers
-    return values  # type: ignore[no-any-return]
+    return nullable_list(values) if isinstance(values, np.ndarray) else values
 
 
 def _blobs(kind: Geometry, values: Any) -> list[bytes | None]:
     if not isinstance(values, np.ndarray):
         return [None if value is None else geopackage_blob(value) for value in values]
-    blobs = geopackage_point_blobs(values[:, 0], values[:, 1], values[:, 2] if kind.with_z else None)
+    blobs = geopackage_point_blobs(values[:, : 3 if kind.with_z else 2])
     present: Any = np.isfinite(values[:, :2]).all(axis=1)
     return [blob if known else None for blob, known in zip(blobs, present.tolist(), strict=True)]
 
 
 def _number_lists(values: Any) -> list[str | None]:
-    """JSON lists. All rows are written in one go and taken apart again: no list of numbers holds another bracket."""
+    """JSON lists. All rows are written in one go and taken apart again: no list of numbers contains another bracket."""
     if not isinstance(values, np.ndarray):
         return [None if value is None else json_bytes(value).decode() for value in values]
     written = orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY).decode()

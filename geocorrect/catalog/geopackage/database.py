@@ -1,6 +1,6 @@
 """The GeoPackage side: a plain SQLite file that GIS software opens, without any spatial extension.
 
-Written by the GeoPackage 1.3 standard: bootstrap tables, registered layers, R-trees kept by triggers. The triggers call
+Written by the GeoPackage 1.3 standard: bootstrap tables, registered layers, R-trees maintained by triggers. These call
 ST_MinX, ST_MaxX, ST_MinY, ST_MaxY and ST_IsEmpty, which are registered here on every connection (GDAL and QGIS bring
 their own; the plain `sqlite3` shell can read, and change tables without geometry).
 """
@@ -14,15 +14,15 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event
 
-from geocorrect.catalog.geometry_type import WGS84_SRID, blob_bound, blob_is_empty
 from geocorrect.catalog.literal_sql import run_sql
+from geocorrect.catalog.rows.geometry_type import WGS84_SRID, blob_bound, blob_is_empty
 from geocorrect.errors import DatabaseError
 
 APPLICATION_ID = 0x47504B47  # "GPKG"
 USER_VERSION = 10300
 BUSY_TIMEOUT_MS = 30_000
 IMMUTABLE = "immutable=1"
-"""SQLite's way to open a file that nobody changes and beside which nothing can be written."""
+"""SQLite's way to open a file that does not change and beside which nothing can be written."""
 
 _FOLDER = Path(__file__).resolve().parent
 _BOX = "ST_MinX(NEW.geom), ST_MaxX(NEW.geom), ST_MinY(NEW.geom), ST_MaxY(NEW.geom)"
@@ -33,7 +33,7 @@ def geopackage_engine(path: Path) -> Engine:
     timeout_s = BUSY_TIMEOUT_MS / 1000
     engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": timeout_s})
     if path.exists() and path.stat().st_size and _mode_to_read(path) == IMMUTABLE:
-        # Whoever may not write beside the file cannot share it with a writer either: it is read as it lies there.
+        # Without the right to write beside the file it cannot be shared with a writer: it is read as it is.
         uri = f"{path.absolute().as_uri()}?{IMMUTABLE}"
         engine = create_engine(
             f"sqlite:///{path}",
@@ -219,9 +219,9 @@ def refuse_foreign_file(path: Path, version_table: str) -> None:
 
 
 def _mode_to_read(path: Path) -> str:
-    """How SQLite can open the file here; DatabaseError with the way out when it cannot.
+    """How SQLite can open the file here; DatabaseError with the remedy when it cannot.
 
-    Read-only and before anything else: somebody else's file must not even change its journal mode.
+    Read-only and before anything else: a foreign file must not even change its journal mode.
     """
     try:
         return _tried(path, "mode=ro")
@@ -236,8 +236,8 @@ def _mode_to_read(path: Path) -> str:
     left = [p for p in (Path(f"{path}-wal"), Path(f"{path}-journal")) if p.exists() and p.stat().st_size]
     if left:
         raise DatabaseError(
-            f"{path}: its latest changes lie in {left[0].name}, and you may not write in {path.parent}; copy both "
-            "files to a folder of your own and open the copy, or let somebody who may write there open it once"
+            f"{path}: its latest changes are in {left[0].name}, and you may not write in {path.parent}; copy both "
+            "files to a folder of your own and open the copy, or let a user who may write there open it once"
         )
     try:
         return _tried(path, IMMUTABLE)
@@ -262,7 +262,7 @@ def _table_names(path: Path, mode: str) -> set[str]:
 
 
 def settle(connection: Connection) -> None:
-    """Move the write-ahead log into the file: GDAL tells a GeoPackage by the first bytes of the file."""
+    """Move the write-ahead log into the file: GDAL recognises a GeoPackage by the first bytes of the file."""
     driver_connection = connection.connection.driver_connection
     assert isinstance(driver_connection, sqlite3.Connection)
     driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # not possible inside a transaction

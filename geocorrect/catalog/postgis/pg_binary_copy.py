@@ -19,8 +19,8 @@ import shapely
 from numpy.typing import NDArray
 from sqlalchemy import Boolean, Double, Integer, Table
 
-from geocorrect.catalog.geometry_type import WGS84_SRID, Geometry, Outlines, ewkb_points
 from geocorrect.catalog.rows.column_types import Instant, Json, Numbers, json_bytes
+from geocorrect.catalog.rows.geometry_type import WGS84_SRID, Geometry, Outlines, ewkb_points
 
 HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 TRAILER = b"\xff\xff"
@@ -33,19 +33,21 @@ _VARIABLE = (Geometry, Json, Outlines)
 
 @dataclass(frozen=True)
 class _Field:
-    """A column on the wire: present (N,) bool; values (N,) of a fixed-width dtype, or a list of bytes."""
+    """A column in binary form."""
 
     present: NDArray[np.bool_]
+    """(N,) False: NULL."""
     values: Any
+    """(N,) of a fixed-width dtype, or a list of bytes."""
 
 
-def wire_order(table: Table, names: Sequence[str]) -> list[str]:
+def field_order(table: Table, names: Sequence[str]) -> list[str]:
     """The columns with those of fixed width first, so that they form one block."""
     return sorted(names, key=lambda name: _is_text(table.c[name].type))
 
 
-def wire_rows(table: Table, names: Sequence[str], columns: Columns) -> bytes:
-    """Rows of a table, without HEADER and TRAILER; names: the order of the fields, see `wire_order`."""
+def binary_rows(table: Table, names: Sequence[str], columns: Columns) -> bytes:
+    """Rows of a table, without HEADER and TRAILER; names: the order of the fields, see `field_order`."""
     fields = [_field(table.c[name].type, columns[name]) for name in names]
     groups = _alike([field.present for field in fields])
     if len(groups) == 1:
@@ -96,7 +98,7 @@ def _field(kind: Any, values: Any) -> _Field:
 def _geometry_field(kind: Geometry, values: Any) -> _Field:
     if isinstance(values, np.ndarray):
         present: Any = np.isfinite(values[:, :2]).all(axis=1)
-        blobs = ewkb_points(values[:, 0], values[:, 1], values[:, 2] if kind.with_z else None)
+        blobs = ewkb_points(values[:, : 3 if kind.with_z else 2])
         return _Field(present, np.array(blobs, dtype=f"V{len(blobs[0])}"))
     geometries = np.array(values, dtype=object)
     present = np.array([value is not None for value in values], dtype=bool)
@@ -110,7 +112,7 @@ def _instant_field(values: Sequence[datetime | None]) -> _Field:
 
 
 def _microseconds(value: datetime) -> int:
-    """Microseconds since 2000, at whole milliseconds (what both back-ends can keep)."""
+    """Microseconds since 2000, at whole milliseconds (the precision of both back-ends)."""
     apart = value - _EPOCH
     return (apart.days * 86_400_000 + apart.seconds * 1000 + apart.microseconds // 1000) * 1000
 

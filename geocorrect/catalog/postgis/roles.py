@@ -1,4 +1,4 @@
-"""Least privilege on a server: a role that computes and a role that looks; rights outlive an upgrade."""
+"""Least privilege on a server: a role that computes and a role that reads; rights outlive an upgrade."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STYLES = "public.layer_styles"
 
 
 def grant_roles(engine: Engine, writer: str = WRITER, reader: str = READER) -> None:
-    """Make the two group roles where missing and give them exactly their rights; people are then made members."""
+    """Make the two group roles where missing and give them exactly their rights; users are then made members."""
     if engine.dialect.name != "postgresql":
         raise DatabaseError(f"{describe(engine)}: roles belong to a PostGIS catalog; protect the file instead")
     quote = engine.dialect.identifier_preparer.quote_identifier
@@ -39,7 +39,7 @@ def grant_roles(engine: Engine, writer: str = WRITER, reader: str = READER) -> N
 
 
 def _grant(connection: Connection, role: str, *, writes: bool) -> None:
-    """Give a role, quoted, its rights on everything that there is now, our styles included."""
+    """Give a role, quoted, its rights on all present tables and views, our styles included."""
     run_sql(connection, f"grant usage on schema {POSTGRES_SCHEMA} to {role}")
     run_sql(connection, f"grant select on all tables in schema {POSTGRES_SCHEMA} to {role}")
     if _owns(connection, STYLES):
@@ -56,13 +56,12 @@ def _grant(connection: Connection, role: str, *, writes: bool) -> None:
 
 @dataclass(frozen=True)
 class Rights:
-    """What others than the owner may do in a catalog; roles and names are quoted for SQL.
-
-    roles: those that may read everything, and whether they store results too. of_views: GRANT statements.
-    """
+    """What others than the owner may do in a catalog; roles and names are quoted for SQL."""
 
     roles: dict[str, bool]
+    """Those that may read everything, and whether they store results too."""
     of_views: tuple[str, ...]
+    """GRANT statements."""
 
 
 def owns_catalog(connection: Connection) -> bool:
@@ -78,7 +77,7 @@ def _owns(connection: Connection, table: str) -> bool:
 
 
 def present_rights(connection: Connection) -> Rights:
-    """The rights before the views are dropped, which theirs go with."""
+    """The rights before the views are dropped, and their rights with them."""
     query = text(
         "select c.relname, c.relkind::text, a.privilege_type, a.is_grantable, "
         "coalesce(quote_ident(r.rolname), 'public') as role, quote_ident(c.relname) as quoted "
@@ -86,7 +85,7 @@ def present_rights(connection: Connection) -> Rights:
         "where c.relnamespace = to_regnamespace(:schema) and c.relkind in ('r', 'v') and a.grantee <> c.relowner"
     )
     rows = connection.execute(query, {"schema": POSTGRES_SCHEMA}).all()
-    # `grant_roles` lets nobody but its roles read the version.
+    # Only the roles of `grant_roles` may read the version.
     readers = [row.role for row in rows if row.relname == VERSION_TABLE and row.privilege_type == "SELECT"]
     writers = {row.role for row in rows if row.relname == "correction" and row.privilege_type == "INSERT"}
     ours = {view.name for view in views_of("postgresql")}
@@ -99,7 +98,7 @@ def present_rights(connection: Connection) -> Rights:
 
 
 def grant_again(connection: Connection, rights: Rights) -> None:
-    """Give the rights of before on what there is now."""
+    """Give earlier rights on the present tables and views."""
     for statement in rights.of_views:
         run_sql(connection, statement)
     for role, writes in rights.roles.items():

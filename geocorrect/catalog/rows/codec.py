@@ -63,21 +63,15 @@ def _check_json(value: Row, where: str) -> None:
         raise InputError(f"{where} contains a NUL character")
 
 
-# --- cameras and poses ----------------------------------------------------------------------------------
-
-
 def camera_row(camera: Camera | None) -> Row | None:
     """JSON values of a camera; exact, in pixels."""
     if camera is None:
         return None
-    return {
+    exact = ("width", "height", "principal_x_px", "principal_y_px")
+    return {name: getattr(camera, name) for name in exact} | {
         "projection": camera.projection.value,
-        "width": camera.width,
-        "height": camera.height,
         "focal_x_px": known(camera.focal_x_px),
         "focal_y_px": known(camera.focal_y_px),
-        "principal_x_px": camera.principal_x_px,
-        "principal_y_px": camera.principal_y_px,
         "distortion": list(camera.distortion),
         "focal_sigma": known(camera.focal_sigma),
     }
@@ -122,7 +116,7 @@ def pose_from(row: Mapping[str, Any] | None) -> Pose | None:
 
 
 def pose_from_columns(row: Mapping[str, Any]) -> Pose:
-    """The pose of `placement.pose_columns`."""
+    """The pose of `pose_columns.pose_columns`, of one row."""
     covariance = row["covariance"]
     return Pose(
         Rotation.from_quat([row["qx"], row["qy"], row["qz"], row["qw"]]),
@@ -131,31 +125,26 @@ def pose_from_columns(row: Mapping[str, Any]) -> Pose:
     )
 
 
-# --- images ---------------------------------------------------------------------------------------------
+# Attributes that are stored as they are.
+_SAME = (
+    "sequence_id", "captured_at", "device_make", "device_model", "exif_orientation", "sha256", "harvested_at",
+)  # fmt: skip
 
 
 def image_row(image: Image) -> Row:
     """Columns of the table `image`."""
-    reported = _position_columns(image.reported)
-    computed = {f"computed_{name}": value for name, value in _position_columns(image.computed).items()}
     row = {
         "image_id": image.id,
-        "sequence_id": image.sequence_id,
-        "captured_at": image.captured_at,
-        **reported,
+        **{name: getattr(image, name) for name in _SAME},
+        **_position_columns(image.reported, ""),
         "heading_deg": known(image.heading_deg),
-        **computed,
+        **_position_columns(image.computed, "computed_"),
         "computed_heading_deg": known(image.computed_heading_deg),
         "computed_pose": pose_json(image.computed_enu_from_cam),
         "quality": image.quality.value,
-        "device_make": image.device_make,
-        "device_model": image.device_model,
         "camera": camera_row(image.camera),
         "horizontal_fov_deg": horizontal_fov_deg(image.camera),
-        "exif_orientation": image.exif_orientation,
         "path": None if image.path is None else str(image.path),
-        "sha256": image.sha256,
-        "harvested_at": image.harvested_at,
         "problem": None if image.problem is None else image.problem.value,
         **_attribution_columns(image.attribution),
         "provider": dict(image.provider),
@@ -172,25 +161,19 @@ def image_from(row: Mapping[str, Any]) -> Image:
         reported=_position(row, ""),
         camera=camera_from(row["camera"]),
         path=None if row["path"] is None else Path(row["path"]),
-        sequence_id=row["sequence_id"],
-        captured_at=row["captured_at"],
         heading_deg=number(row["heading_deg"]),
         computed=_position(row, "computed_"),
         computed_heading_deg=number(row["computed_heading_deg"]),
         computed_enu_from_cam=pose_from(row["computed_pose"]),
         quality=MetadataQuality(row["quality"]),
-        exif_orientation=row["exif_orientation"],
-        device_make=row["device_make"],
-        device_model=row["device_model"],
         attribution=_attribution(row),
-        sha256=row["sha256"],
-        harvested_at=row["harvested_at"],
         problem=None if row["problem"] is None else Reason(row["problem"]),
         provider=row["provider"],
+        **{name: row[name] for name in _SAME},
     )
 
 
-# What a result depends on. Where the file lies, attribution and the provider's raw record do not matter.
+# What a result depends on. The path of the file, attribution and the provider's raw record do not matter.
 _CONTENT = (
     "sequence_id", "captured_at", "lon_deg", "lat_deg", "height_m", "height_reference", "heading_deg",
     "computed_lon_deg", "computed_lat_deg", "computed_height_m", "computed_height_reference", "computed_heading_deg",
@@ -203,9 +186,6 @@ def _content_hash(row: Row) -> str:
     return hashlib.sha256(json_text(content).encode()).hexdigest()
 
 
-# --- anchors and alignments -----------------------------------------------------------------------------
-
-
 def anchor_rows(anchors: Sequence[Anchor], frame: Frame) -> list[Row]:
     """Columns of the table `anchor`."""
     if not anchors:
@@ -214,8 +194,8 @@ def anchor_rows(anchors: Sequence[Anchor], frame: Frame) -> list[Row]:
     places = as_rows(pose_columns([anchor.world_from_cam for anchor in anchors], frame, names)[0])
     rows = [_anchor_row(anchor) | place for anchor, place in zip(anchors, places, strict=True)]
     return [
-        checked_texts(row | {"content_hash": anchor_content_hash(row)}, f"anchor {row['anchor_id'][:60]}")
-        for row in rows
+        checked_texts(row | {"content_hash": anchor_content_hash(row)}, name)
+        for row, name in zip(rows, names, strict=True)
     ]
 
 
@@ -297,12 +277,8 @@ def alignment_from(row: Mapping[str, Any]) -> AlignmentRecord:
 def _lidar_json(scan: LidarScan | None) -> Row | None:
     if scan is None:
         return None
-    return {
-        "path": str(scan.path),
-        "format": scan.format,
-        "cam_from_lidar": pose_json(scan.cam_from_lidar),
-        "max_range_m": scan.max_range_m,
-    }
+    pose = pose_json(scan.cam_from_lidar)
+    return {"path": str(scan.path), "format": scan.format, "cam_from_lidar": pose, "max_range_m": scan.max_range_m}
 
 
 def _lidar(row: Mapping[str, Any] | None) -> LidarScan | None:
@@ -320,15 +296,10 @@ def _attribution(row: Mapping[str, Any]) -> Attribution:
     return Attribution(row["creator"], row["page_url"], row["licence"])
 
 
-def _position_columns(position: Position | None) -> Row:
-    if position is None:
-        return {"lon_deg": None, "lat_deg": None, "height_m": None, "height_reference": None}
-    return {
-        "lon_deg": position.lon_deg,
-        "lat_deg": position.lat_deg,
-        "height_m": known(position.height_m),
-        "height_reference": position.height_reference,
-    }
+def _position_columns(position: Position | None, prefix: str) -> Row:
+    names = ("lon_deg", "lat_deg", "height_m", "height_reference")
+    row = {f"{prefix}{name}": None if position is None else getattr(position, name) for name in names}
+    return row | {f"{prefix}height_m": None if position is None else known(position.height_m)}
 
 
 def _position(row: Mapping[str, Any], prefix: str) -> Position | None:

@@ -1,15 +1,17 @@
 """Column types that mean the same on PostGIS and in a GeoPackage.
 
-GeoPackage knows only a few column types and shows no others in a view (VARCHAR(n), JSON and FLOAT columns vanish), so
+GeoPackage has only a few column types and shows no others in a view (VARCHAR(n), JSON and FLOAT columns vanish), so
 every type here compiles to one of them: TEXT, DOUBLE, INTEGER, BOOLEAN, DATETIME.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 from sqlalchemy import ARRAY, Double, Text
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.engine import Dialect
@@ -30,6 +32,15 @@ def json_bytes(value: Any) -> bytes:
     return orjson.dumps(value, option=options)
 
 
+def nullable_list(values: NDArray[Any]) -> list[Any]:
+    """The rows of an array (N, …) as a list; None where a number of the row is nan or infinite."""
+    known: Any = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
+    rows: list[Any] = values.tolist()
+    if known.all():
+        return rows
+    return [row if is_known else None for row, is_known in zip(rows, known.tolist(), strict=True)]
+
+
 class _DateTimeText(UserDefinedType[str]):
     """DATETIME of the GeoPackage standard."""
 
@@ -45,53 +56,58 @@ def instant_text(value: datetime) -> str:
     return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z"
 
 
-class Instant(TypeDecorator[datetime]):
-    """A moment in UTC with milliseconds (what both back-ends can keep); always timezone-aware in Python."""
-
-    impl = TIMESTAMP(timezone=True)
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """The column type of a back-end."""
-        return dialect.type_descriptor(_DateTimeText() if dialect.name == "sqlite" else TIMESTAMP(timezone=True))
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        """What the driver takes."""
-        if value is None:
-            return None
-        if dialect.name == "sqlite":
-            return instant_text(value)
-        utc = value.astimezone(UTC)
-        return utc.replace(microsecond=utc.microsecond // 1000 * 1000)
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """What the driver gave, as Python."""
-        if value is None:
-            return None
-        return datetime.fromisoformat(value) if isinstance(value, str) else value.astimezone(UTC)
-
-
-class Json(TypeDecorator[Any]):
-    """Plain JSON values: jsonb on PostgreSQL, TEXT in a GeoPackage."""
+class _PerBackEnd(TypeDecorator[Any]):
+    """A column that a GeoPackage stores in another way than PostgreSQL."""
 
     impl = Text
-    cache_ok = True
+    in_file: ClassVar[TypeEngine[Any]] = Text()
+    on_server: ClassVar[TypeEngine[Any]]
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """The column type of a back-end."""
-        # The driver's own JSON codec is bypassed, so that both back-ends store the same canonical text.
-        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else _PlainJsonb())
+        return dialect.type_descriptor(self.in_file if dialect.name == "sqlite" else self.on_server)
 
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         """What the driver takes."""
-        return None if value is None else json_text(value)
+        if value is None:
+            return None
+        return self._to_file(value) if dialect.name == "sqlite" else self._to_server(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         """What the driver gave, as Python."""
+        return None if value is None else self._to_python(value)
+
+    def _to_file(self, value: Any) -> Any:
+        return json_text(value)
+
+    def _to_server(self, value: Any) -> Any:
+        return value
+
+    def _to_python(self, value: Any) -> Any:
         return orjson.loads(value) if isinstance(value, str | bytes) else value
 
 
+class Instant(_PerBackEnd):
+    """A moment in UTC with milliseconds (the precision of both back-ends); always timezone-aware in Python."""
+
+    cache_ok = True
+    in_file = _DateTimeText()
+    on_server = TIMESTAMP(timezone=True)
+
+    def _to_file(self, value: datetime) -> str:
+        return instant_text(value)
+
+    def _to_server(self, value: datetime) -> datetime:
+        utc = value.astimezone(UTC)
+        return utc.replace(microsecond=utc.microsecond // 1000 * 1000)
+
+    def _to_python(self, value: Any) -> datetime:
+        return datetime.fromisoformat(value) if isinstance(value, str) else value.astimezone(UTC)
+
+
 class _PlainJsonb(JSONB):
+    """Without the driver's own JSON codec, so that both back-ends store the same canonical text."""
+
     def bind_processor(self, dialect: Dialect) -> None:
         return None
 
@@ -99,26 +115,21 @@ class _PlainJsonb(JSONB):
         return None
 
 
-class Numbers(TypeDecorator[list[float]]):
-    """A list of numbers: double precision[] on PostgreSQL, a JSON list in a GeoPackage."""
+class Json(_PerBackEnd):
+    """Plain JSON values: jsonb on PostgreSQL, TEXT in a GeoPackage."""
 
-    impl = Text
     cache_ok = True
+    on_server = _PlainJsonb()
 
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """The column type of a back-end."""
-        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else ARRAY(Double()))
-
-    def process_bind_param(self, value: list[float] | None, dialect: Dialect) -> Any:
-        """What the driver takes."""
-        if value is None or dialect.name != "sqlite":
-            return value
+    def _to_server(self, value: Any) -> str:
         return json_text(value)
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> list[float] | None:
-        """What the driver gave, as Python."""
-        numbers: list[float] | None = orjson.loads(value) if isinstance(value, str) else value
-        return numbers
+
+class Numbers(_PerBackEnd):
+    """A list of numbers: double precision[] on PostgreSQL, a JSON list in a GeoPackage."""
+
+    cache_ok = True
+    on_server = ARRAY(Double())
 
 
 @compiles(Double, "sqlite")

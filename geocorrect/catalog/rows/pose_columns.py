@@ -1,4 +1,4 @@
-"""Where cameras stand and look, as columns: whole batches at once."""
+"""Positions and orientations of cameras as columns: whole batches at once."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import shapely
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from geocorrect.catalog.rows.column_types import nullable_list
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
@@ -29,7 +30,7 @@ def pose_columns(poses: Sequence[Pose], frame: Frame, names: Sequence[str]) -> t
     enu = np.array([pose.translation_m for pose in poses])
     for k in np.flatnonzero(np.abs(enu).max(axis=1) > MAX_DISTANCE_M)[:1]:
         raise InputError(
-            f"{names[k]}: {enu[k].tolist()} m lies more than {MAX_DISTANCE_M / 1000:g} km from the origin of the frame "
+            f"{names[k]}: {enu[k].tolist()} m is more than {MAX_DISTANCE_M / 1000:g} km from the origin of the frame "
             f"{frame.name!r}; give it in metres east, north and up of there"
         )
     quaternions = np.array([pose.quaternion_xyzw for pose in poses])
@@ -52,7 +53,7 @@ def pose_columns(poses: Sequence[Pose], frame: Frame, names: Sequence[str]) -> t
 def as_rows(columns: dict[str, Any]) -> list[dict[str, Any]]:
     """Columns of `pose_columns` turned into one dict per row: nan becomes None, geom a point."""
     points = list(shapely.points(columns["geom"]))
-    lists = [points if name == "geom" else _nullable(values) for name, values in columns.items()]
+    lists = [points if name == "geom" else nullable_list(values) for name, values in columns.items()]
     names = list(columns)
     return [dict(zip(names, values, strict=True)) for values in zip(*lists, strict=True)]
 
@@ -66,11 +67,6 @@ def error_ellipses(covariances: Float, north_turn_deg: Float) -> tuple[Float, Fl
     semi = np.sqrt(np.maximum(variances, 0.0) * CHI2_95_2DOF)
     azimuth = np.degrees(np.arctan2(axes[:, 0, 1], axes[:, 1, 1])) - north_turn_deg
     return semi[:, 1], semi[:, 0], azimuth % 180.0
-
-
-def _nullable(values: Float) -> list[Any]:
-    known: Any = np.isfinite(values).reshape(len(values), -1).all(axis=1)
-    return [value if is_known else None for value, is_known in zip(values.tolist(), known.tolist(), strict=True)]
 
 
 def _angles(quaternions: Float, north_turn_deg: Float) -> tuple[Float, Float, Float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -28,8 +29,6 @@ from geocorrect.errors import DatabaseError
 from geocorrect.geometry.frame import Frame
 from geocorrect.records import AlignmentRecord, Anchor, AnchorIndex, Image
 
-# --- frame ----------------------------------------------------------------------------------------------
-
 
 def read_frame(connection: Connection) -> Frame | None:
     """The scene's frame, None before it is set."""
@@ -50,14 +49,7 @@ def write_frame(connection: Connection, frame: Frame) -> None:
                 f"{used} anchors; frame {frame.name!r} needs a catalog of its own"
             )
         connection.execute(delete(schema.frame))
-    values = {
-        "fid": 1,
-        "name": frame.name,
-        "lon_deg": frame.lon_deg,
-        "lat_deg": frame.lat_deg,
-        "height_m": frame.height_m,
-    }
-    connection.execute(insert(schema.frame).values(**values, geom=Point(frame.lon_deg, frame.lat_deg)))
+    connection.execute(insert(schema.frame).values(**asdict(frame), fid=1, geom=Point(frame.lon_deg, frame.lat_deg)))
 
 
 def require_frame(connection: Connection) -> Frame:
@@ -66,9 +58,6 @@ def require_frame(connection: Connection) -> Frame:
     if frame is None:
         raise DatabaseError("the catalog has no frame yet; add anchors first (`geocorrect anchors add`)")
     return frame
-
-
-# --- alignments and anchors -----------------------------------------------------------------------------
 
 
 def write_alignment(connection: Connection, alignment: AlignmentRecord) -> str:
@@ -100,7 +89,7 @@ def read_anchors(connection: Connection, ids: Sequence[str] | None) -> dict[str,
 
 
 def read_anchor_index(connection: Connection) -> AnchorIndex:
-    """Where every anchor stands, sorted by id."""
+    """Positions of all anchors, sorted by id."""
     c = schema.anchor.c
     columns = (c.anchor_id, c.enu_x_m, c.enu_y_m, c.enu_z_m, c.heading_deg, c.alignment_id, c.content_hash)
     rows = connection.execute(select(*columns).order_by(c.anchor_id)).all()
@@ -112,11 +101,8 @@ def read_anchor_index(connection: Connection) -> AnchorIndex:
     return AnchorIndex(*names, tuple(r.content_hash or "" for r in rows))
 
 
-# --- images ---------------------------------------------------------------------------------------------
-
-
 def write_images(connection: Connection, images: Iterable[Image], now: datetime) -> int:
-    """Insert or replace images, keeping what their provider said before; returns how many are new or different."""
+    """Insert or replace images, keeping earlier values of their provider; returns how many are new or different."""
     rows = list({image.id: image_row(image) for image in images}.values())
     replaced = _upsert(connection, schema.image, "image_id", rows)
     history = []
@@ -134,22 +120,11 @@ def read_images(connection: Connection, ids: Sequence[str] | None) -> dict[str, 
     return {row["image_id"]: image_from(row) for row in _rows(connection, schema.image, "image_id", ids)}
 
 
-def read_image_ids(connection: Connection) -> list[str]:
-    """All image ids, sorted."""
-    return list(connection.execute(select(schema.image.c.image_id).order_by(schema.image.c.image_id)).scalars())
-
-
-def read_sizes(connection: Connection) -> tuple[int, int]:
-    """How many anchors and images there are."""
-    anchors, images = (select(func.count()).select_from(table) for table in (schema.anchor, schema.image))
-    return int(connection.execute(anchors).scalar_one()), int(connection.execute(images).scalar_one())
-
-
 def read_image_facts(connection: Connection, ids: Sequence[str]) -> ImageFacts:
     """What storing results needs to know of their photos, in the order of ids; DatabaseError when one is missing."""
     c = schema.image.c
     columns = (c.image_id, c.content_hash, c.lon_deg, c.lat_deg, c.heading_deg, c.horizontal_fov_deg)
-    rows = connection.execute(select(*columns).where(among(connection, c.image_id, ids))).all()
+    rows = connection.execute(select(*columns).where(among(connection.dialect.name, c.image_id, ids))).all()
     found = {row[0]: row for row in rows}
     missing = sorted(set(ids) - found.keys())
     if missing:
@@ -158,39 +133,31 @@ def read_image_facts(connection: Connection, ids: Sequence[str]) -> ImageFacts:
     return ImageFacts(hashes, *(np.array(values, dtype=np.float64) for values in numbers))
 
 
-# --- inner ----------------------------------------------------------------------------------------------
-
-
 def _rows(connection: Connection, table: Table, key: str, ids: Sequence[str] | None) -> Iterator[Any]:
     column = table.c[key]
     query = select(table).order_by(column)
     if ids is None:
         yield from connection.execute(query).mappings()
     elif ids:
-        yield from connection.execute(query.where(among(connection, column, sorted(set(ids))))).mappings()
+        yield from connection.execute(query.where(among(connection.dialect.name, column, sorted(set(ids))))).mappings()
 
 
 def read_extent(connection: Connection) -> tuple[float, float, float, float] | None:
     """(west, south, east, north) in degrees around all photos and anchors; None when there are none. East is beyond 180
-    where the smaller box lies across the antimeridian.
+    where the smaller box crosses the antimeridian.
     """
     places = union_all(
         *(select(table.c.lon_deg, table.c.lat_deg) for table in (schema.image, schema.anchor))
     ).subquery()
     lon, lat = places.c.lon_deg, places.c.lat_deg
     eastward = lon + case((lon < 0.0, 360.0), else_=0.0)
-    asked = (func.min(lon), func.max(lon), func.min(eastward), func.max(eastward), func.min(lat), func.max(lat))
-    west, east, west_of_180, east_of_180, south, north = connection.execute(select(*asked)).one()
+    limits = (func.min(lon), func.max(lon), func.min(eastward), func.max(eastward), func.min(lat), func.max(lat))
+    west, east, west_of_180, east_of_180, south, north = connection.execute(select(*limits)).one()
     if west is None:
         return None
     if east_of_180 - west_of_180 < east - west:
         west, east = west_of_180, east_of_180
     return west, south, east, north
-
-
-def read_photo_licences(connection: Connection) -> list[str]:
-    """The licences of all photos, sorted, whether they have a result or not."""
-    return sorted(connection.execute(select(schema.image.c.licence).distinct()).scalars())
 
 
 def _upsert(connection: Connection, table: Table, key: str, rows: Sequence[Row]) -> list[tuple[Row, Row | None]]:

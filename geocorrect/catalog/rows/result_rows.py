@@ -51,8 +51,7 @@ def _evidence_from(values: Mapping[str, Any]) -> Evidence:
     fields["gate"] = {name: number(value) for name, value in fields["gate"].items()}
     source = fields["scale_source"]
     fields["scale_source"] = None if source is None else ScaleSource(source)
-    kept = {name: value for name, value in fields.items() if name in Evidence.__dataclass_fields__}
-    return Evidence(**kept)
+    return Evidence(**{name: value for name, value in fields.items() if name in Evidence.__dataclass_fields__})
 
 
 def _pair_row(pair: Pair, evidence: AnchorEvidence | None) -> Row:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
@@ -15,25 +14,20 @@ from sqlalchemy import Connection, Select, Text, func, type_coerce
 from geocorrect.catalog import schema
 from geocorrect.catalog.literal_sql import driver_cursor
 from geocorrect.catalog.results import filtered, source_of
-from geocorrect.catalog.run import ResultFilter, StoredResult
+from geocorrect.catalog.rows.column_types import instant_text
+from geocorrect.catalog.run import NUMBERS, ResultFilter, StoredResult
 from geocorrect.errors import Status
 
 CHUNK = 1000
 ResultTable = Mapping[str, Any]
 """Equally long columns, named like the attributes of StoredResult, with creator, page_url and licence. Numbers with a
 unit: (N,) float64, nan unknown. Everything else: lists; moments as ISO 8601 text in UTC with milliseconds."""
-
-NUMBERS = (
-    "lon_deg", "lat_deg", "height_m", "heading_deg", "pitch_deg", "roll_deg", "expected_error_m",
-    "expected_heading_error_deg", "semi_major_m", "semi_minor_m", "ellipse_azimuth_deg", "displacement_m",
-    "displacement_east_m", "displacement_north_m", "heading_change_deg", "reported_lon_deg", "reported_lat_deg",
-    "reported_heading_deg", "median_residual_px",
-)  # fmt: skip
 _ATTRIBUTION = ("creator", "page_url", "licence")
 _VALUES = (
     "image_id", "sequence_id", "captured_at", "status", "reason", "detail", "matcher", "depth", "depth_is_oracle",
     "scale_source", "n_anchors", "n_inliers", "run_key", "recorded_at",
 )  # fmt: skip
+_INSTANTS = ("captured_at", "recorded_at")
 _OF_IMAGE = (
     "reported_lon_deg", "reported_lat_deg", "reported_heading_deg", "sequence_id", "captured_at", *_ATTRIBUTION,
 )  # fmt: skip
@@ -69,12 +63,12 @@ def _streamed(connection: Connection, query: Select[Any]) -> Iterator[Any]:
 
 
 def table_of(stored: Sequence[StoredResult]) -> ResultTable:
-    """The same of results at hand."""
+    """The table of results that are in memory."""
     table: dict[str, Any] = {name: [getattr(one, name) for one in stored] for name in (*NUMBERS, *_VALUES)}
     table["status"] = [one.status.value for one in stored]
     table["reason"] = [None if one.reason is None else one.reason.value for one in stored]
-    for name in ("captured_at", "recorded_at"):
-        table[name] = [_instant(value) for value in table[name]]
+    for name in _INSTANTS:
+        table[name] = [None if value is None else instant_text(value) for value in table[name]]
     return _table(table | {name: [getattr(one.attribution, name) for one in stored] for name in _ATTRIBUTION})
 
 
@@ -83,13 +77,12 @@ def _columns(wanted: ResultFilter, dialect: str) -> dict[str, Any]:
     columns: dict[str, Any] = {}
     for name in (*NUMBERS, *_VALUES, *_ATTRIBUTION):
         column: Any = i[name.removeprefix("reported_")] if name in _OF_IMAGE else c[name]
-        written = _written_instant(column, dialect) if name in ("captured_at", "recorded_at") else column
-        columns[name] = written.label(name)
+        columns[name] = (_instant_text(column, dialect) if name in _INSTANTS else column).label(name)
     return columns
 
 
-def _written_instant(column: Any, dialect: str) -> Any:
-    """A GeoPackage keeps the text that we want, and connections to a server are in UTC."""
+def _instant_text(column: Any, dialect: str) -> Any:
+    """A GeoPackage stores the text that we want, and connections to a server are in UTC."""
     if dialect == "sqlite":
         return type_coerce(column, Text)
     return func.to_char(column, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
@@ -97,10 +90,6 @@ def _written_instant(column: Any, dialect: str) -> Any:
 
 def _table(values: Mapping[str, Any]) -> ResultTable:
     return {n: np.array(v, dtype=np.float64) if n in NUMBERS else list(v) for n, v in values.items()}
-
-
-def _instant(value: datetime | None) -> str | None:
-    return None if value is None else value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _inside(table: ResultTable, polygon: BaseGeometry) -> ResultTable:

@@ -27,10 +27,12 @@ CHUNK = 5000
 
 @dataclass(frozen=True)
 class ResultInputs:
-    """What results rest on: the candidates that were tried, and a hash of all input by image id."""
+    """What results depend on."""
 
     pairs: Sequence[Pair]
+    """The candidates that were tried."""
     input_hashes: Mapping[str, str]
+    """Of all input, by image id."""
 
 
 @dataclass(frozen=True)
@@ -46,27 +48,27 @@ class _Fresh:
 
 
 def write_results(
-    connection: Connection, run_key: str, results: Sequence[Result], grounds: ResultInputs, now: datetime
+    connection: Connection, run_key: str, results: Sequence[Result], inputs: ResultInputs, now: datetime
 ) -> None:
     """Store results with what each anchor contributed; a photo that has a result in this run keeps it."""
     if not results:
         return
     run_id = run_fid(connection, run_key)
-    kept = _images_done(connection, run_id, [result.image_id for result in results])
-    by_id = {result.image_id: result for result in results if result.image_id not in kept}
+    done = _images_done(connection, run_id, [result.image_id for result in results])
+    by_id = {result.image_id: result for result in results if result.image_id not in done}
     if not by_id:
         return
     facts, frame = read_image_facts(connection, list(by_id)), require_frame(connection)
     fids = reserve_fids(connection, schema.correction, len(by_id))
     fresh = _Fresh(run_id, now, frame, list(by_id.values()), fids, facts)
     placed: list[tuple[Columns, ImageFacts]] = []
-    insert_chunks(connection, schema.correction, _chunks(fresh, grounds, placed), len(fids))
-    insert_rows(connection, schema.pair, _pairs_of(fresh, grounds.pairs))
+    insert_chunks(connection, schema.correction, _chunks(fresh, inputs, placed), len(fids))
+    insert_rows(connection, schema.pair, _pairs_of(fresh, inputs.pairs))
     shapes = (shape_columns(columns, some) for columns, some in placed)
     insert_chunks(connection, schema.correction_shape, shapes, len(fids))
 
 
-def _chunks(fresh: _Fresh, grounds: ResultInputs, placed: list[tuple[Columns, ImageFacts]]) -> Iterator[Columns]:
+def _chunks(fresh: _Fresh, inputs: ResultInputs, placed: list[tuple[Columns, ImageFacts]]) -> Iterator[Columns]:
     """Columns of `correction`; what their shapes are made of is added to placed."""
     for start in range(0, len(fresh.results), CHUNK):
         part = slice(start, start + CHUNK)
@@ -75,7 +77,7 @@ def _chunks(fresh: _Fresh, grounds: ResultInputs, placed: list[tuple[Columns, Im
             "fid": np.array(fresh.fids[part]),
             "run_id": np.full(len(some), fresh.run_id),
             "recorded_at": [fresh.recorded_at] * len(some),
-            "input_hash": [grounds.input_hashes.get(result.image_id) for result in some],
+            "input_hash": [inputs.input_hashes.get(result.image_id) for result in some],
         }
         placed.append(({name: columns[name] for name in NEEDED}, facts))
         yield columns
@@ -83,7 +85,7 @@ def _chunks(fresh: _Fresh, grounds: ResultInputs, placed: list[tuple[Columns, Im
 
 def _images_done(connection: Connection, run_id: int, image_ids: Sequence[str]) -> set[str]:
     c = schema.correction.c
-    done = select(c.image_id).where(c.run_id == run_id, among(connection, c.image_id, image_ids))
+    done = select(c.image_id).where(c.run_id == run_id, among(connection.dialect.name, c.image_id, image_ids))
     return set(connection.execute(done).scalars())
 
 

@@ -1,1 +1,1 @@
-"""Views for people: tables, map layers and their styles."""
+"""Human-readable views: tables, map layers and their styles."""

@@ -25,12 +25,7 @@ def shape_columns(columns: Mapping[str, Any], facts: ImageFacts) -> dict[str, An
     ellipses = ellipse_outlines(lon, lat, value["semi_major_m"], value["semi_minor_m"], value["ellipse_azimuth_deg"])
     wedges = _projected(lon, lat, *_wedge_offsets(value["heading_deg"], known.horizontal_fov_deg))
     lines = displacement_lines(known.lon_deg, known.lat_deg, lon, lat)
-    return {
-        "fid": value["fid"],
-        "displacement": lines,
-        "ellipse": ellipses,
-        "wedge": wedges,
-    }
+    return {"fid": value["fid"], "displacement": lines, "ellipse": ellipses, "wedge": wedges}
 
 
 NEEDED = ("fid", "lon_deg", "lat_deg", "semi_major_m", "semi_minor_m", "ellipse_azimuth_deg", "heading_deg")
@@ -45,7 +40,7 @@ def ellipse_outlines(
 
 
 def displacement_lines(reported_lon_deg: Float, reported_lat_deg: Float, lon_deg: Float, lat_deg: Float) -> Float:
-    """(N, 2, 2) lines from the reported to the corrected places; the end lies on the start's side of ±180."""
+    """(N, 2, 2) lines from the reported to the corrected places; the end is on the start's side of ±180."""
     start = np.stack([reported_lon_deg, reported_lat_deg], axis=1)
     return np.stack([start, np.stack([_beside(lon_deg, reported_lon_deg), lat_deg], axis=1)], axis=1)
 
@@ -77,21 +72,15 @@ def _projected(lon_deg: Float, lat_deg: Float, east_m: Float, north_m: Float) ->
     """
     lon, lat = np.radians(lon_deg)[:, None], np.radians(lat_deg)[:, None]
     sin_lon, cos_lon, sin_lat, cos_lat = np.sin(lon), np.cos(lon), np.sin(lat), np.cos(lat)
-    offset = np.stack(
-        [
-            -sin_lon * east_m - sin_lat * cos_lon * north_m,
-            cos_lon * east_m - sin_lat * sin_lon * north_m,
-            cos_lat * north_m,
-        ],
-        axis=-1,
-    )
+    x_m, y_m = -sin_lon * east_m - sin_lat * cos_lon * north_m, cos_lon * east_m - sin_lat * sin_lon * north_m
+    offset = np.stack([x_m, y_m, cos_lat * north_m], axis=-1)
     centre = ecef_from_wgs84(lon_deg, lat_deg, np.zeros_like(lon_deg))
     lons, lats = _near_the_ellipsoid(centre[:, None, :] + offset)
     return _cut_open_at_poles(np.stack([_beside(lons, lon_deg[:, None]), lats], axis=-1))
 
 
 def _cut_open_at_poles(outlines: Float) -> Float:
-    """On a map of longitude and latitude, what holds a pole is the strip between its outline and the map's edge."""
+    """On a map of longitude and latitude, a shape around a pole is the strip between its outline and the map's edge."""
     steps = (np.diff(outlines[:, :, 0], axis=1) + 180.0) % 360.0 - 180.0
     for row in np.flatnonzero(np.abs(steps.sum(axis=1)) > 180.0):
         lon, lat = outlines[row].T

@@ -1,4 +1,4 @@
-"""The views for people: read from the `views*.sql` files, made anew when an upgrade changes them, registered as layers.
+"""The views: read from the `views*.sql` files, made anew when an upgrade changes them, registered as layers.
 
 In the files a line `-- view: NAME [GEOMETRY [Z]] | description` starts a view; its SELECT follows. Later views may use
 earlier ones.
@@ -17,7 +17,7 @@ from geocorrect.catalog.geopackage.database import SpatialColumn, register_layer
 from geocorrect.catalog.literal_sql import run_sql
 from geocorrect.errors import DatabaseError
 
-# What `epoch_seconds(` of the files becomes: the only words on which the two SQL dialects differ in them.
+# What `epoch_seconds(` of the files becomes: the only words in them on which the two SQL dialects differ.
 _EPOCH_SECONDS = {"postgresql": "extract(epoch from ", "sqlite": "86400.0 * julianday("}
 _FOLDER = Path(__file__).resolve().parent
 _HEADER = re.compile(
@@ -56,14 +56,14 @@ def missing_views(connection: Connection) -> list[str]:
 
 
 def replace_views(connection: Connection, *, only_drop: bool = False) -> None:
-    """Drop our views and make them again from the files; DatabaseError when views of others rest on them."""
+    """Drop our views and make them again from the files; DatabaseError when views of others use them."""
     dialect = connection.dialect.name
     views = views_of(dialect)
-    if dialect == "postgresql" and (resting := _views_of_others(connection, views)):
-        names = ", ".join(resting)
+    if dialect == "postgresql" and (dependent := _views_of_others(connection, views)):
+        names = ", ".join(dependent)
         raise DatabaseError(
-            f"views of others rest on those of the catalog, which an upgrade makes anew: {names}; keep their text "
-            f"(select pg_get_viewdef('{resting[0]}')), drop them, upgrade, and make them again"
+            f"views of others depend on those of the catalog, which an upgrade makes anew: {names}; save their text "
+            f"(select pg_get_viewdef('{dependent[0]}')), drop them, upgrade, and make them again"
         )
     for view in reversed(views):
         run_sql(connection, f"drop view if exists {view.name}")
@@ -101,13 +101,9 @@ def _views_of_others(connection: Connection, views: tuple[View, ...]) -> list[st
 
 # A column of `correction` for every type that a GeoPackage may declare.
 _SAMPLES = {
-    "TEXT": "image_id",
-    "DOUBLE": "lon_deg",
-    "INTEGER": "fid",
-    "BOOLEAN": "depth_is_oracle",
-    "DATETIME": "recorded_at",
-    "POINT": "geom",
-}
+    "TEXT": "image_id", "DOUBLE": "lon_deg", "INTEGER": "fid", "BOOLEAN": "depth_is_oracle",
+    "DATETIME": "recorded_at", "POINT": "geom",
+}  # fmt: skip
 
 
 def typed_select(connection: Connection, select: str) -> str:
@@ -136,7 +132,7 @@ def typed_select(connection: Connection, select: str) -> str:
 
 
 def _guessed_type(column: str) -> str:
-    """Our names tell the type: counts begin with n_, measures end with their unit."""
+    """Our names show the type: counts begin with n_, measures end with their unit."""
     if column == "geom":
         return "POINT"
     if column == "fid" or column.startswith("n_"):

@@ -1,7 +1,7 @@
--- Views that PostGIS and SQLite understand alike. A result is in force when neither its run nor one that this rests on is
--- rolled back, it is not retracted, and no newer result in force exists for the same photo.
+-- Views that PostGIS and SQLite understand alike. A result is active when neither its run nor a run that this depends on
+-- is rolled back, it is not retracted, and no newer active result exists for the same photo.
 
--- view: run_in_force | Runs that are not rolled back, nor rest on one that is.
+-- view: run_in_force | Runs that are not rolled back, nor depend on one that is.
 select r.fid, r.run_key
 from run r
 where r.rolled_back_at is null
@@ -9,7 +9,7 @@ where r.rolled_back_at is null
     select 1 from run_basis b join run basis on basis.fid = b.basis_id where b.run_id = r.fid and basis.rolled_back_at is not null
   );
 
--- view: current_result POINT Z | The result in force of every photo, corrected or rejected.
+-- view: current_result POINT Z | The active result of every photo, corrected or rejected.
 select c.*, r.run_key
 from correction c
 join run_in_force r on r.fid = c.run_id
@@ -22,7 +22,7 @@ where not exists (select 1 from retraction t where t.correction_id = c.fid)
       and not exists (select 1 from retraction t where t.correction_id = newer.fid)
   );
 
--- view: current_correction POINT Z | Corrected photos in force, at their corrected positions.
+-- view: current_correction POINT Z | Corrected photos (active results), at their corrected positions.
 select c.fid, c.image_id, i.sequence_id, i.captured_at, c.run_key, c.status, c.lon_deg, c.lat_deg, c.height_m, c.heading_deg,
   c.pitch_deg, c.roll_deg, c.expected_error_m, c.expected_heading_error_deg, c.semi_major_m, c.semi_minor_m,
   c.ellipse_azimuth_deg, c.sigma_height_m, c.displacement_m, c.displacement_east_m, c.displacement_north_m,

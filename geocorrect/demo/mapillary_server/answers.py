@@ -1,7 +1,6 @@
 """What a Mapillary-like service answers: image search, sequences, entities and vector tiles of a known world.
 
-Pure functions of the data; `demo.server` puts them on the wire. Shapes, limits and error bodies follow the public Graph
-API v4 documentation and recorded answers.
+Pure functions of the data; `server` puts them on the wire. Shapes, limits and error bodies: docs/mapillary_api.md.
 """
 
 from __future__ import annotations
@@ -41,15 +40,11 @@ class GraphRefusalError(Exception):
         error: Json = {"message": message, "type": "MLYApiException", "code": code}
         if subcode is not None:
             error["error_subcode"] = subcode
-        self.body: Json = {"error": {**error, "fbtrace_id": "lookalike"}}
+        self.body: Json = {"error": {**error, "fbtrace_id": "fake"}}
 
 
-class LookalikeData:
-    """The images of the service, indexed as its end points need them.
-
-    images: metadata in the shape of API v4, without the thumbnail URLs (the server signs those).
-    bbox_share: the part of the true result that a bbox search returns, because the real one is a sample.
-    """
+class FakeMapillaryData:
+    """The images of the service, indexed as its endpoints need them; arguments as those of the server."""
 
     def __init__(self, images: Sequence[Mapping[str, Any]], bbox_share: float = 1.0) -> None:
         self.images: dict[str, Json] = {str(image["id"]): dict(image) for image in images}
@@ -120,8 +115,7 @@ class LookalikeData:
     def _ids_by_tile(self, key: str) -> dict[tuple[int, int], list[str]]:
         tiles: dict[tuple[int, int], list[str]] = defaultdict(list)
         for image_id, image in self.images.items():
-            coordinates = (image.get(key) or {}).get("coordinates")
-            if coordinates:
+            if coordinates := (image.get(key) or {}).get("coordinates"):
                 tile = mercantile.tile(*coordinates, TILE_ZOOM)
                 tiles[tile.x, tile.y].append(image_id)
         return tiles

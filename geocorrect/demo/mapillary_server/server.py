@@ -1,4 +1,4 @@
-"""A Mapillary look-alike on a real socket: Graph API v4, coverage tiles and an image CDN with expiring URLs.
+"""A fake Mapillary server on a real socket: Graph API v4, coverage tiles and an image CDN with expiring URLs.
 
     with FakeMapillaryServer(images, files) as service:
         options = HarvestOptions(graph_url=service.graph_url, tiles_url=service.tiles_url)
@@ -18,64 +18,76 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
-from geocorrect.demo.mapillary_server.answers import MAX_RESULTS, THUMB_SIZES, GraphRefusalError, Json, LookalikeData
+from geocorrect.demo.mapillary_server.answers import (
+    MAX_RESULTS,
+    THUMB_SIZES,
+    FakeMapillaryData,
+    GraphRefusalError,
+    Json,
+)
 
 FAKE_TOKEN = "MLY|1234567890123456|0123456789abcdef0123456789abcdef"
-"""The token that the look-alike accepts; it opens nothing else."""
+"""The token that the fake server accepts; it opens nothing else."""
 
 
 @dataclass(frozen=True)
-class LookalikeRequest:
-    """A request as the service sees it.
-
-    role: "graph", "tiles" or "cdn"; path: without the role; number: counts all requests from 1.
-    """
+class FakeRequest:
+    """A request as the server sees it."""
 
     role: str
+    """"graph", "tiles" or "cdn"."""
     path: str
+    """Path without the role."""
     query: Mapping[str, str]
+    """Parameters of the query."""
     headers: Mapping[str, str]
+    """HTTP headers."""
     number: int
+    """Position among all requests, from 1."""
 
 
 @dataclass(frozen=True)
-class LookalikeReply:
-    """What goes over the wire, and how badly.
-
-    stall_s: wait before answering; byte_interval_s: send one byte per interval; cut_after: close after so many bytes;
-    content_length: what the header claims, None = the true length.
-    """
+class FakeReply:
+    """What goes over the wire, and how badly."""
 
     status: int = 200
+    """HTTP status."""
     body: bytes = b""
+    """Content."""
     headers: Mapping[str, str] = field(default_factory=dict)
+    """HTTP headers besides Date and Content-Length."""
     stall_s: float = 0.0
+    """Wait before answering."""
     byte_interval_s: float = 0.0
+    """Send one byte per interval."""
     cut_after: int | None = None
+    """Close the connection after so many bytes."""
     content_length: int | None = None
+    """What the header claims; None = the true length."""
 
 
-def json_reply(content: Any, status: int = 200) -> LookalikeReply:
+def json_reply(content: Any, status: int = 200) -> FakeReply:
     """A JSON body."""
     body = json.dumps(content).encode()
-    return LookalikeReply(status, body, {"Content-Type": "application/json; charset=UTF-8"})
+    return FakeReply(status, body, {"Content-Type": "application/json; charset=UTF-8"})
 
 
-Fault = Callable[[LookalikeRequest], "LookalikeReply | None"]
+Fault = Callable[[FakeRequest], "FakeReply | None"]
 
 
 class FakeMapillaryServer:
-    """The service as a context manager; serves from threads of this process until the block ends.
+    """The server as a context manager; serves from threads of this process until the block ends.
 
-    images: metadata dicts in the shape of API v4 (without thumbnail URLs).
-    files: image id → the full-size picture *as the provider delivers it* (upright), a path or the bytes themselves.
-    bbox_share: the part of the true result that a bbox search returns, because the real one is a sample.
-    fault: called with every request; a reply that it returns replaces the true answer.
-    url_lifetime_s: how long a signed image URL stays good.
+    Args:
+        images: metadata in the shape of API v4, without thumbnail URLs (the server signs those).
+        files: image id → the full-size picture *as the provider delivers it* (upright), a path or the bytes themselves.
+        token: the token that it accepts.
+        bbox_share: the part of the true result that a bbox search returns, because the real one is a sample.
+        url_lifetime_s: how long a signed image URL stays good.
+        fault: called with every request; a reply that it returns replaces the true answer.
     """
 
     def __init__(
@@ -88,7 +100,7 @@ class FakeMapillaryServer:
         url_lifetime_s: float = 30 * 86400.0,
         fault: Fault | None = None,
     ) -> None:
-        self.data = LookalikeData(images, bbox_share)
+        self.data = FakeMapillaryData(images, bbox_share)
         self.files = dict(files)
         self.token = token
         self.url_lifetime_s = url_lifetime_s
@@ -102,16 +114,11 @@ class FakeMapillaryServer:
         self._http.service = self
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
 
-    def __enter__(self) -> FakeMapillaryServer:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
@@ -131,7 +138,7 @@ class FakeMapillaryServer:
         """Root of the vector tiles."""
         return f"{self.root_url}/tiles"
 
-    def answer(self, role: str, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> LookalikeReply:
+    def answer(self, role: str, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> FakeReply:
         """The reply to a request, faults first."""
         with self._lock:
             self.requests[_endpoint(role, path, query)] += 1
@@ -139,15 +146,13 @@ class FakeMapillaryServer:
             if role == "cdn" and "Authorization" in headers:
                 self.tokens_sent_to_cdn += 1
         if self.fault is not None:
-            reply = self.fault(LookalikeRequest(role, path, query, headers, number))
+            reply = self.fault(FakeRequest(role, path, query, headers, number))
             if reply is not None:
                 return reply
         try:
             if role == "graph":
                 return self._graph(path, query, headers)
-            if role == "tiles":
-                return self._tile(path, query)
-            return self._picture(path, query)
+            return self._tile(path, query) if role == "tiles" else self._picture(path, query)
         except GraphRefusalError as refusal:
             return json_reply(refusal.body, refusal.status)
 
@@ -156,7 +161,7 @@ class FakeMapillaryServer:
         expires = f"{int(time.time() + self.url_lifetime_s):x}"
         return f"{self.root_url}/cdn/{image_id}/{size}.jpg?oh={self._signature(image_id, size, expires)}&oe={expires}"
 
-    def _graph(self, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> LookalikeReply:
+    def _graph(self, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> FakeReply:
         if headers.get("Authorization") != f"OAuth {self.token}":
             raise GraphRefusalError(401, 190, "Invalid OAuth 2.0 Access Token")
         fields = [name for name in query.get("fields", "id").split(",") if name]
@@ -176,24 +181,24 @@ class FakeMapillaryServer:
                 entry[f"thumb_{size}_url"] = self.signed_url(entry["id"], size)
         return entry
 
-    def _tile(self, path: str, query: Mapping[str, str]) -> LookalikeReply:
+    def _tile(self, path: str, query: Mapping[str, str]) -> FakeReply:
         if query.get("access_token") != self.token:
-            return LookalikeReply(403, b"Forbidden", {"Content-Type": "text/plain"})
+            return FakeReply(403, b"Forbidden", {"Content-Type": "text/plain"})
         with self._lock:
             if path not in self._tiles:
                 _, _, layer, _, _, x, y = path.split("/")
                 self._tiles[path] = self.data.tile(layer, int(x), int(y))
             body = self._tiles[path]
-        return LookalikeReply(200 if body else 204, body, {"Content-Type": "application/x-protobuf"})
+        return FakeReply(200 if body else 204, body, {"Content-Type": "application/x-protobuf"})
 
-    def _picture(self, path: str, query: Mapping[str, str]) -> LookalikeReply:
+    def _picture(self, path: str, query: Mapping[str, str]) -> FakeReply:
         image_id, _, name = path.partition("/")
         size, expires = name.removesuffix(".jpg"), query.get("oe", "0")
         if query.get("oh") != self._signature(image_id, size, expires) or int(expires, 16) < time.time():
-            return LookalikeReply(403, b"URL signature expired", {"Content-Type": "text/plain"})
+            return FakeReply(403, b"URL signature expired", {"Content-Type": "text/plain"})
         if image_id not in self.files or size not in THUMB_SIZES:
-            return LookalikeReply(404, b"Not found", {"Content-Type": "text/plain"})
-        return LookalikeReply(200, self._scaled(image_id, size), {"Content-Type": "image/jpeg"})
+            return FakeReply(404, b"Not found", {"Content-Type": "text/plain"})
+        return FakeReply(200, self._scaled(image_id, size), {"Content-Type": "image/jpeg"})
 
     def _scaled(self, image_id: str, size: str) -> bytes:
         key = (image_id, size)
@@ -229,7 +234,7 @@ class _Handler(BaseHTTPRequestHandler):
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 
-    def _send(self, reply: LookalikeReply) -> None:
+    def _send(self, reply: FakeReply) -> None:
         time.sleep(reply.stall_s)
         length = len(reply.body) if reply.content_length is None else reply.content_length
         self.send_response_only(reply.status)
@@ -240,18 +245,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(length))
         self.end_headers()
         if reply.byte_interval_s > 0:
-            self._trickle(reply)
+            for byte in reply.body:
+                self.wfile.write(bytes([byte]))
+                self.wfile.flush()
+                time.sleep(reply.byte_interval_s)
         else:
             self.wfile.write(reply.body[: reply.cut_after])
         self.wfile.flush()
         if reply.cut_after is not None or length != len(reply.body):
             self.close_connection = True
-
-    def _trickle(self, reply: LookalikeReply) -> None:
-        for byte in reply.body:
-            self.wfile.write(bytes([byte]))
-            self.wfile.flush()
-            time.sleep(reply.byte_interval_s)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Quiet: the service counts its requests in `requests`."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Float32 = NDArray[np.float32]
+from geocorrect.records import Float32
+
 _SMOOTHING = 0.82
 """Standard deviation that is left of white noise once it has been enlarged, about."""
 

@@ -7,36 +7,33 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geocorrect.demo.render.surfaces import Float, Scene
+from geocorrect.demo.render.surfaces import Scene
 from geocorrect.demo.render.visibility import inside
 from geocorrect.geometry.pose import Pose
-
-Float32 = NDArray[np.float32]
+from geocorrect.records import Float, Float32
 
 
 @dataclass(frozen=True)
 class LidarModel:
-    """An Ouster OS1-64-like sensor. Angles in degrees, lengths in metres; drop_out is a probability per return."""
+    """An Ouster OS1-64-like sensor."""
 
     beams: int = 64
     columns: int = 1024
     half_field_deg: float = 16.6
+    """Elevation of the highest beam; the lowest looks down as far."""
     max_range_m: float = 100.0
     min_range_m: float = 0.8
     range_sigma_m: float = 0.02
     drop_out: float = 0.04
+    """Probability per return."""
 
     def directions(self) -> Float:
         """(beams, columns, 3) unit vectors in LiDAR axes (x ahead, y left, z up), columns clockwise from the back."""
         elevation = np.radians(np.linspace(self.half_field_deg, -self.half_field_deg, self.beams))[:, None]
-        azimuth = self.azimuths()[None, :]
+        azimuth = np.pi - 2 * np.pi * (np.arange(self.columns) + 0.5) / self.columns
         level = np.cos(elevation)
         rows = np.broadcast_to(np.sin(elevation), (self.beams, self.columns))
         return np.stack([level * np.cos(azimuth), level * np.sin(azimuth), rows], axis=-1)
-
-    def azimuths(self) -> Float:
-        """(columns,) azimuth of each column in radians, counter-clockwise from x, falling from π to −π."""
-        return np.pi - 2 * np.pi * (np.arange(self.columns) + 0.5) / self.columns
 
 
 def scan(scene: Scene, model: LidarModel, world_from_lidar: Pose, seed: tuple[int, ...]) -> Float32:

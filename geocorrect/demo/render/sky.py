@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from geocorrect.demo.render.noise import Float32, octaves
+from geocorrect.demo.render.noise import octaves
+from geocorrect.demo.render.textures import bilinear
+from geocorrect.records import Float32
 
 _SIDE_PX = 1024
 _CEILING = 8.0
 """Clouds are drawn on a flat layer out to this many times its height; beyond, all is haze."""
-_LONGEST_ROW = 30000
 
 
 @dataclass(frozen=True, eq=False)
 class Sky:
-    """layer: (S, S) float32 density of clouds 0…1 on a flat layer overhead. cloudiness: 0 clear … 1 overcast."""
+    """Clouds on a flat layer overhead."""
 
     layer: Float32
+    """(S, S) density 0…1."""
     cloudiness: float
+    """0 clear … 1 overcast."""
 
     @classmethod
     def painted(cls, seed: int, cloudiness: float = 0.5) -> Sky:
@@ -37,15 +38,10 @@ class Sky:
         at = directions[:, :2] / np.maximum(directions[:, 2:], 1e-3 * flat[:, None] + 1e-6)
         reach = np.sqrt((at**2).sum(axis=1, keepdims=True))
         at = at * np.minimum(1, _CEILING / np.maximum(reach, 1e-6))
-        density = self._density((at / _CEILING + 1) * np.float32(0.5 * (_SIDE_PX - 1)))
+        density = bilinear(self.layer, (at / _CEILING + 1) * np.float32(0.5 * (_SIDE_PX - 1)))
         clear = sine ** np.float32(0.5)
         blue = np.array([74, 124, 200], np.float32) * clear + np.array([206, 219, 232], np.float32) * (1 - clear)
         white = np.array([244, 244, 243], np.float32) - (22 * self.cloudiness * density)[:, None]
         far = np.clip(2 * reach / _CEILING - 1, 0, 1)
         share = (density * (0.35 + 0.5 * self.cloudiness))[:, None] * (1 - far)
         return np.asarray(blue + share * (white - blue), np.float32)
-
-    def _density(self, at_px: NDArray[np.float32]) -> Float32:
-        rows = np.split(at_px.astype(np.float32), range(_LONGEST_ROW, len(at_px), _LONGEST_ROW))
-        read = [cv2.remap(self.layer, row[None], None, cv2.INTER_LINEAR)[0] for row in rows if len(row)]  # type: ignore[call-overload]
-        return np.concatenate([np.zeros(0, np.float32), *read])

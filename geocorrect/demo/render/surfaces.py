@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -11,55 +11,54 @@ from numpy.typing import ArrayLike, NDArray
 
 from geocorrect.demo.render.textures import Texture
 from geocorrect.geometry.pose import Pose
+from geocorrect.records import Float
 
-Float = NDArray[np.float64]
-WHOLE = (0.0, 0.0, 1.0, 1.0)
-"""Texture window that shows the whole picture: left, top, width, height as fractions."""
-
+Window = tuple[float, float, float, float]
+"""Part of a texture: left, top, width, height as fractions."""
+WHOLE: Window = (0.0, 0.0, 1.0, 1.0)
 SUN = np.array([0.35, -0.55, 0.76])
 """Direction to the sun in street axes."""
 
 
 @dataclass(frozen=True, eq=False)
 class Quad:
-    """One rectangle, parallelogram or triangle, seen from its front.
-
-    corner_m: (3,) top-left corner; right_m, down_m: (3,) edges from it. window: part of the texture that is shown.
-    shade: how bright the surface is lit, 1 = full. shape: a triangle is the half of the parallelogram at corner_m. The
-    back is invisible and stops no laser beam.
-    """
+    """One rectangle, parallelogram or triangle; its back is invisible and stops no laser beam."""
 
     corner_m: Float
+    """(3,) top-left corner, seen from the front."""
     right_m: Float
+    """(3,) edge from it to the right."""
     down_m: Float
+    """(3,) edge from it downwards."""
     texture: Texture
-    window: tuple[float, float, float, float] = WHOLE
+    window: Window = WHOLE
+    """Part of the texture that is shown."""
     shade: float = 1.0
+    """How bright the surface is lit, 1 = full."""
     shape: Literal["rectangle", "triangle"] = "rectangle"
+    """A triangle is the half of the parallelogram at corner_m."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """Quads as arrays. corner_m, right_m, down_m: (Q, 3); texture_index: (Q,); texel_window: (Q, 4); shade: (Q,).
-
-    cut: (Q,) 1 for triangles, else 0.
-    """
+    """Quads as arrays, (Q, …); see `Quad`."""
 
     corner_m: Float
     right_m: Float
     down_m: Float
     texture_index: NDArray[np.int64]
+    """(Q,) in `textures`."""
     texel_window: Float
+    """(Q, 4) left, top, width, height in texels."""
     shade: Float
     cut: Float
+    """(Q,) 1 for triangles, else 0."""
     textures: tuple[Texture, ...]
 
     @classmethod
     def of(cls, quads: Sequence[Quad]) -> Scene:
         """Gather quads; textures that are the same object are shared."""
-        textures: dict[int, Texture] = {}
-        for quad in quads:
-            textures.setdefault(id(quad.texture), quad.texture)
+        textures = {id(quad.texture): quad.texture for quad in quads}
         order = {key: index for index, key in enumerate(textures)}
         size = np.array([(q.texture.width_px, q.texture.height_px) * 2 for q in quads], float)
         return cls(
@@ -89,23 +88,11 @@ class Scene:
 
     def corners_in(self, world_from_sensor: Pose) -> Float:
         """(Q, 4, 3) corners in sensor axes, clockwise from the top left as seen from the front."""
-        steps = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], float)
-        world = (
-            self.corner_m[:, None]
-            + steps[None, :, :1] * self.right_m[:, None]
-            + steps[None, :, 1:] * self.down_m[:, None]
-        )
+        right = self.corner_m + self.right_m
+        world = np.stack([self.corner_m, right, right + self.down_m, self.corner_m + self.down_m], axis=1)
         rotation = world_from_sensor.rotation.as_matrix()
         result: Float = (world - world_from_sensor.translation_m) @ rotation
         return result
-
-
-def moved(quads: Sequence[Quad], a_from_b: Pose) -> list[Quad]:
-    """The same quads in another frame."""
-    turn = a_from_b.rotation.as_matrix()
-    return [
-        replace(q, corner_m=a_from_b.apply(q.corner_m), right_m=turn @ q.right_m, down_m=turn @ q.down_m) for q in quads
-    ]
 
 
 def lit(normal: ArrayLike) -> float:

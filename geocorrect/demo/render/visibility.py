@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geocorrect.demo.render.rays import RayGrid
-from geocorrect.demo.render.surfaces import Float, Scene
+from geocorrect.demo.render.surfaces import Scene
 from geocorrect.geometry.pose import Pose
+from geocorrect.records import Float, Float32
 
 Int32 = NDArray[np.int32]
 Floating = NDArray[np.floating]
@@ -17,18 +18,24 @@ SEAM = 1e-4
 """Quads reach this fraction over their edges, so that rounding opens no gap between neighbours."""
 
 
-def visible_quads(scene: Scene, forms: Float, rays: RayGrid, world_from_cam: Pose) -> Int32:
+def visible_quads(scene: Scene, forms: Float, grid: RayGrid, world_from_cam: Pose) -> Int32:
     """(H, W) index of the nearest quad along each pixel's ray, SKY where none is; forms from `Scene.ray_forms`."""
-    nearest = np.zeros(rays.x.shape, np.float32)
-    index = np.full(rays.x.shape, SKY, np.int32)
-    candidates, boxes = _bounding_boxes(scene.corners_in(world_from_cam), forms, rays)
+    nearest = np.zeros(grid.rays.shape[:2], np.float32)
+    index = np.full(nearest.shape, SKY, np.int32)
+    candidates, boxes = _bounding_boxes(scene.corners_in(world_from_cam), forms, grid)
     for quad, (left, right, top, bottom) in zip(candidates, boxes, strict=True):
         window = slice(top, bottom), slice(left, right)
-        u, v, inverse_depth = _evaluate(forms[quad], rays.x[window], rays.y[window])
+        u, v, inverse_depth = along_rays(forms[quad], grid.rays[window])
         hit = inside(u, v, inverse_depth, float(scene.cut[quad])) & (inverse_depth > nearest[window])
         np.copyto(nearest[window], inverse_depth, where=hit)
         np.copyto(index[window], np.int32(quad), where=hit)
     return index
+
+
+def along_rays(forms: Float | Float32, rays: Float32) -> list[Float32]:
+    """u, v, inverse depth (see `Scene.ray_forms`) along rays (..., 2); forms (..., 3, 3): one for all or one each."""
+    m = forms.astype(np.float32)
+    return [m[..., k, 0] * rays[..., 0] + m[..., k, 1] * rays[..., 1] + m[..., k, 2] for k in range(3)]
 
 
 def inside(u: Floating, v: Floating, inverse_depth: Floating, cut: Floating | float) -> NDArray[np.bool_]:
@@ -42,32 +49,21 @@ def inside(u: Floating, v: Floating, inverse_depth: Floating, cut: Floating | fl
     return hit
 
 
-def _evaluate(form: Float, x: NDArray[np.float32], y: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    coefficients = form.astype(np.float32)
-    return [row[0] * x + row[1] * y + row[2] for row in coefficients]
-
-
-def _bounding_boxes(corners_cam: Float, forms: Float, rays: RayGrid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _bounding_boxes(corners_cam: Float, forms: Float, grid: RayGrid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Quads that may be seen, and the pixel box of each (left, right, top, bottom; ends exclusive)."""
-    facing = forms.any(axis=(1, 2)) & (corners_cam[..., 2].max(axis=1) > NEAR_M)
-    quads = np.nonzero(facing)[0]
-    ranges = np.array([_normalised_range(corners) for corners in corners_cam[quads]]).reshape(-1, 4)
-    columns = _overlap(rays.column_range, ranges[:, 0], ranges[:, 1])
-    rows = _overlap(rays.row_range, ranges[:, 2], ranges[:, 3])
+    quads = np.flatnonzero(forms.any(axis=(1, 2)) & (corners_cam[..., 2].max(axis=1) > NEAR_M))
+    slopes = [corners[:, :2] / corners[:, 2:] for corners in map(_cut_at_near, corners_cam[quads])]
+    low, high = (np.array([f(slope, axis=0) for slope in slopes]).reshape(-1, 2) for f in (np.min, np.max))
+    columns = _overlap(grid.column_range, low[:, 0], high[:, 0])
+    rows = _overlap(grid.row_range, low[:, 1], high[:, 1])
     seen = (columns[:, 1] > columns[:, 0]) & (rows[:, 1] > rows[:, 0])
     return quads[seen], np.concatenate([columns, rows], axis=1)[seen]
 
 
-def _normalised_range(corners: Float) -> tuple[float, float, float, float]:
-    """Smallest and largest x/z and y/z of a quad, cut off at NEAR_M."""
-    if corners[:, 2].min() < NEAR_M:
-        corners = _cut_at_near(corners)
-    x, y = corners[:, 0] / corners[:, 2], corners[:, 1] / corners[:, 2]
-    return float(x.min()), float(x.max()), float(y.min()), float(y.max())
-
-
 def _cut_at_near(corners: Float) -> Float:
     """The part of a polygon in front of the near plane (Sutherland–Hodgman)."""
+    if corners[:, 2].min() >= NEAR_M:
+        return corners
     kept = []
     for start, end in zip(corners, np.roll(corners, -1, axis=0), strict=True):
         if start[2] >= NEAR_M:
@@ -80,8 +76,5 @@ def _cut_at_near(corners: Float) -> Float:
 def _overlap(pixel_range: Float, low: Float, high: Float) -> NDArray[np.int64]:
     """(Q, 2) first and last + 1 pixel line whose range of ray slopes meets each interval; (0, 0) when none does."""
     meets = (pixel_range[1] >= low[:, None]) & (pixel_range[0] <= high[:, None])
-    first = meets.argmax(axis=1)
     last = meets.shape[1] - meets[:, ::-1].argmax(axis=1)
-    result = np.stack([first, last], axis=1)
-    result[~meets.any(axis=1)] = 0
-    return result
+    return np.where(meets.any(axis=1)[:, None], np.stack([meets.argmax(axis=1), last], axis=1), 0)

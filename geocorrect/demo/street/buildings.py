@@ -6,31 +6,33 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geocorrect.demo.render.surfaces import SUN, Float, Quad
+from geocorrect.demo.render.surfaces import SUN, Quad
 from geocorrect.demo.render.textures import plain
-from geocorrect.demo.street import furniture
-from geocorrect.demo.street.facades import Facade
+from geocorrect.demo.street.canvas import Seed
+from geocorrect.demo.street.facades import STOREY_M, Facade
+from geocorrect.demo.street.furniture import awning, balcony, kiosk
 from geocorrect.demo.street.solids import Block, panel
+from geocorrect.records import Float
 
 DEPTH_M = 10.0
-STOREY_M = 3.1
 
 
 @dataclass(frozen=True)
 class Building:
-    """A house in a row along the street, in street axes.
+    """A house in a row along the street, in street axes."""
 
-    start_m, end_m: its extent along x. side: +1 left, −1 right of the street. line_m: distance of its front from the
-    middle of the road. number: house number, which also tells the seeds of neighbours apart.
-    """
-
-    seed: tuple[int, ...]
+    seed: Seed
     start_m: float
+    """Where it begins along x."""
     end_m: float
+    """Where it ends along x."""
     side: float
+    """+1 left, −1 right of the street."""
     line_m: float
+    """Distance of its front from the middle of the road."""
     height_m: float
     number: int
+    """House number, which also tells the seeds of neighbours apart."""
 
     @property
     def front_m(self) -> float:
@@ -45,10 +47,8 @@ class Building:
     @property
     def footprint_m(self) -> Float:
         """(4, 2) corners on the ground."""
-        far = self.side * (self.line_m + DEPTH_M)
-        return np.array(
-            [[self.start_m, self.front_m], [self.end_m, self.front_m], [self.end_m, far], [self.start_m, far]]
-        )
+        start, end, near, far = self.start_m, self.end_m, self.front_m, self.side * (self.line_m + DEPTH_M)
+        return np.array([[start, near], [end, near], [end, far], [start, far]])
 
     @property
     def shadow_m(self) -> Float:
@@ -82,7 +82,7 @@ class Building:
             if z < top - 2.5:
                 width = float(rng.uniform(1.6, 2.6))
                 block = Block((x, self.front_m - self.side * 0.45), width, 0.9, z, z + 0.95)
-                quads += furniture.balcony((*self.seed, 40 + k), block)
+                quads += balcony((*self.seed, 40 + k), block)
         return quads
 
     def _awnings_and_sign(self, rng: np.random.Generator) -> list[Quad]:
@@ -90,16 +90,16 @@ class Building:
         for k in range(int(rng.integers(0, 3))):
             x = float(rng.uniform(self.start_m + 2.0, self.end_m - 2.0))
             foot = np.array([x, self.front_m + 0.02 * self.outward[1], float(rng.uniform(3.1, 3.4))])
-            quads += furniture.awning((*self.seed, 50 + k), foot, self.outward, float(rng.uniform(2.2, 3.6)))
+            quads += awning((*self.seed, 50 + k), foot, self.outward, float(rng.uniform(2.2, 3.6)))
         if rng.random() < 0.7:
             x = float(rng.uniform(self.start_m + 0.6, self.end_m - 0.6))
             sign = Block((x, self.front_m - self.side * 0.5), 0.12, 0.8, 2.9, 4.1)
-            quads += furniture.kiosk((*self.seed, 60), sign)
+            quads += kiosk((*self.seed, 60), sign)
         return quads
 
 
 def row_of_buildings(
-    seed: tuple[int, ...], span_m: tuple[float, float], side: float, line_m: float, first_number: int
+    seed: Seed, span_m: tuple[float, float], side: float, line_m: float, first_number: int
 ) -> list[Building]:
     """Buildings shoulder to shoulder from span_m[0] to span_m[1], fronts on the line or set back from it."""
     rng = np.random.default_rng(seed)

@@ -7,13 +7,12 @@ from functools import partial
 import cv2
 import numpy as np
 
-from geocorrect.demo.render.noise import octaves
 from geocorrect.demo.render.surfaces import WHOLE, Quad, lit
-from geocorrect.demo.render.textures import ImageArray, Texture, plain
-from geocorrect.demo.street.furniture import PX_PER_M, Seed, to_bytes
-from geocorrect.demo.street.lettering import word, write
-from geocorrect.demo.street.openings import darken, fill
+from geocorrect.demo.render.textures import Texture, plain
+from geocorrect.demo.street.canvas import PX_PER_M, Canvas, Seed, painted
+from geocorrect.demo.street.posters import word
 from geocorrect.demo.street.solids import UP, Block, panel
+from geocorrect.records import Float
 
 PAINTS = (
     (196, 198, 200), (38, 40, 44), (138, 24, 28), (32, 58, 104), (226, 226, 222), (92, 98, 104), (64, 84, 72),
@@ -29,11 +28,10 @@ def car(seed: Seed, centre_m: tuple[float, float], yaw_deg: float) -> tuple[list
     paint = PAINTS[rng.integers(len(PAINTS))]
     length, width, top = float(rng.uniform(3.8, 4.6)), float(rng.uniform(1.68, 1.82)), float(rng.uniform(0.86, 0.96))
     body = Block(centre_m, length, width, 0.0, top, yaw_deg)
-    size = (round(length * PX_PER_M), round(top * PX_PER_M))
-    side = Texture("car side", *size, partial(_paint_side, (*seed, 1), size, paint))
+    side = painted("car side", (round(length * PX_PER_M), round(top * PX_PER_M)), (*seed, 1), _paint_side, paint)
     lid = plain("car lid", paint, 2.5, int(rng.integers(1 << 30)))
     nose, tail = (
-        Texture("car end", 160, 84, partial(_paint_end, (*seed, 2), (160, 84), paint, light))
+        painted("car end", (160, 84), (*seed, 2), partial(_paint_end, light=light), paint)
         for light in (FRONT_LIGHT, REAR_LIGHT)
     )
     return body.quads(side, (nose, tail), lid) + _cabin(rng, seed, body, paint, lid), body
@@ -41,8 +39,8 @@ def car(seed: Seed, centre_m: tuple[float, float], yaw_deg: float) -> tuple[list
 
 def _cabin(rng: np.random.Generator, seed: Seed, body: Block, paint: Paint, lid: Texture) -> list[Quad]:
     """Roof, side windows, slanted windscreens and the triangles beside them."""
-    glass = Texture("car windows", 200, 48, partial(_paint_windows, (*seed, 3), (200, 48), paint, 3))
-    screen = Texture("car screen", 150, 60, partial(_paint_windows, (*seed, 4), (150, 60), paint, 1))
+    glass = painted("car windows", (200, 48), (*seed, 3), partial(_paint_windows, panes=3), paint)
+    screen = painted("car screen", (150, 60), (*seed, 4), partial(_paint_windows, panes=1), paint)
     height, half = float(rng.uniform(0.5, 0.58)), body.left * (body.width_m - 0.2) / 2
     base = np.array([*body.centre_m, body.top_m])
     front, rear = 0.16 * body.length_m, -0.34 * body.length_m
@@ -54,72 +52,56 @@ def _cabin(rng: np.random.Generator, seed: Seed, body: Block, paint: Paint, lid:
         down = outward * slope - UP * height
         across = sign * half
         normal = np.cross(down, across)
-        quads.append(
-            Quad(roof_end - across, 2 * across, down, screen, WHOLE, lit(-normal if normal[2] < 0 else normal))
-        )
+        light = lit(-normal if normal[2] < 0 else normal)
+        quads.append(Quad(roof_end - across, 2 * across, down, screen, WHOLE, light))
         for flank in (half, -half):
             foot = roof_end - UP * height + flank
             quads.append(_triangle(foot, outward * slope, UP * height, flank, lid))
     middle, extent = (front + rear) / 2, front - rear
-    for flank in (half, -half):
-        quads.append(panel(base + body.forward * middle + flank, flank, (extent, height), glass))
-    return quads
+    return quads + [
+        panel(base + body.forward * middle + flank, flank, (extent, height), glass) for flank in (half, -half)
+    ]
 
 
-def _triangle(corner: np.ndarray, first: np.ndarray, second: np.ndarray, outward: np.ndarray, texture: Texture) -> Quad:
+def _triangle(corner: Float, first: Float, second: Float, outward: Float, texture: Texture) -> Quad:
     """The triangle between two edges from a corner, seen from the side to which outward points."""
     right, down = (first, second) if np.cross(first, second) @ outward < 0 else (second, first)
     return Quad(corner, right, down, texture, WHOLE, lit(outward), "triangle")
 
 
-def _paint_side(seed: Seed, size: tuple[int, int], paint: Paint) -> ImageArray:
-    rng, (width, height) = np.random.default_rng(seed), size
-    canvas = np.empty((height, width, 3), np.float32)
-    canvas[:] = paint
-    canvas *= np.linspace(1.12, 0.72, height, dtype=np.float32)[:, None, None]
-    canvas *= (1 + 0.05 * octaves(rng, size, 120, 4, 0.6))[..., None]
-    fill(canvas, (0, int(0.62 * height), width, int(0.66 * height)), (52, 52, 54), 0.7)
-    fill(canvas, (0, int(0.86 * height), width, height), (26, 26, 28))
+def _paint_side(canvas: Canvas) -> None:
+    width, height = canvas.size
+    canvas.fade(1.12, 0.72)
+    canvas.stain(0.05, 120, 4, 0.6)
+    canvas.fill(canvas.part(0, 0.62, 1, 0.66), (52, 52, 54), 0.7)
+    canvas.fill(canvas.part(0, 0.86, 1, 1), (26, 26, 28))
     for x in (0.30, 0.52, 0.72):
-        darken(canvas, (int(x * width), 0, int(x * width) + 2, int(0.8 * height)), 0.55)
-        fill(
-            canvas,
-            (int((x + 0.14) * width), int(0.16 * height), int((x + 0.17) * width), int(0.21 * height)),
-            (200, 200, 200),
-        )
+        canvas.darken((int(x * width), 0, int(x * width) + 2, int(0.8 * height)), 0.55)
+        canvas.fill(canvas.part(x + 0.14, 0.16, x + 0.17, 0.21), (200, 200, 200))
     for x in (0.19, 0.81):
         centre, radius = (int(x * width), int(0.68 * height)), int(0.31 * height)
-        cv2.circle(canvas, centre, int(1.14 * radius), (20.0, 20.0, 22.0), -1, cv2.LINE_AA)
-        cv2.circle(canvas, centre, int(0.66 * radius), (150.0, 152.0, 156.0), -1, cv2.LINE_AA)
-        for angle in np.arange(5) * 72.0:
-            tip = (
-                int(centre[0] + 0.6 * radius * np.cos(np.radians(angle))),
-                int(centre[1] + 0.6 * radius * np.sin(np.radians(angle))),
-            )
-            cv2.line(canvas, centre, tip, (60.0, 60.0, 64.0), max(radius // 8, 1), cv2.LINE_AA)
-    return to_bytes(canvas)
+        cv2.circle(canvas.pixels, centre, int(1.14 * radius), (20, 20, 22), -1, cv2.LINE_AA)
+        cv2.circle(canvas.pixels, centre, int(0.66 * radius), (150, 152, 156), -1, cv2.LINE_AA)
+        for angle in np.radians(np.arange(5) * 72.0):
+            tip = int(centre[0] + 0.6 * radius * np.cos(angle)), int(centre[1] + 0.6 * radius * np.sin(angle))
+            cv2.line(canvas.pixels, centre, tip, (60, 60, 64), max(radius // 8, 1), cv2.LINE_AA)
 
 
-def _paint_end(seed: Seed, size: tuple[int, int], paint: Paint, light: Paint) -> ImageArray:
-    rng, (width, height) = np.random.default_rng(seed), size
-    canvas = np.empty((height, width, 3), np.float32)
-    canvas[:] = paint
-    canvas *= np.linspace(1.1, 0.7, height, dtype=np.float32)[:, None, None]
-    fill(canvas, (0, int(0.8 * height), width, height), (28, 28, 30))
+def _paint_end(canvas: Canvas, light: Paint) -> None:
+    rng = canvas.rng
+    canvas.fade(1.1, 0.7)
+    canvas.fill(canvas.part(0, 0.8, 1, 1), (28, 28, 30))
     for x0, x1 in ((0.04, 0.2), (0.8, 0.96)):
-        fill(canvas, (int(x0 * width), int(0.2 * height), int(x1 * width), int(0.42 * height)), light)
-    fill(canvas, (int(0.34 * width), int(0.52 * height), int(0.66 * width), int(0.68 * height)), (236, 236, 230))
+        canvas.fill(canvas.part(x0, 0.2, x1, 0.42), light)
+    canvas.fill(canvas.part(0.34, 0.52, 0.66, 0.68), (236, 236, 230))
     text = f"{word(rng, 1).upper()} {int(rng.integers(100, 999))} {word(rng, 1).upper()}"
-    write(canvas, text, (int(0.35 * width), int(0.52 * height), int(0.65 * width), int(0.68 * height)), (20, 20, 24))
-    return to_bytes(canvas)
+    canvas.write(text, canvas.part(0.35, 0.52, 0.65, 0.68), (20, 20, 24))
 
 
-def _paint_windows(seed: Seed, size: tuple[int, int], paint: Paint, panes: int) -> ImageArray:
-    rng, (width, height) = np.random.default_rng(seed), size
-    canvas = np.empty((height, width, 3), np.float32)
-    canvas[:] = paint
+def _paint_windows(canvas: Canvas, panes: int) -> None:
     for k in range(panes):
-        box = (int((k + 0.07) / panes * width), int(0.12 * height), int((k + 0.93) / panes * width), int(0.95 * height))
-        fill(canvas, box, (40, 46, 52))
-        fill(canvas, (box[0], box[1], box[2], int(0.45 * height)), (134, 152, 168), float(rng.uniform(0.2, 0.5)))
-    return to_bytes(canvas * (1 + 0.06 * octaves(rng, size, 60, 3, 0.6))[..., None])
+        left, top, right, bottom = canvas.part((k + 0.07) / panes, 0.12, (k + 0.93) / panes, 0.95)
+        canvas.fill((left, top, right, bottom), (40, 46, 52))
+        sky = (left, top, right, int(0.45 * canvas.size[1]))
+        canvas.fill(sky, (134, 152, 168), float(canvas.rng.uniform(0.2, 0.5)))
+    canvas.stain(0.06, 60, 3, 0.6)

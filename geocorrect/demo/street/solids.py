@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from geocorrect.demo.render.surfaces import WHOLE, Float, Quad, lit
+from geocorrect.demo.render.surfaces import WHOLE, Quad, Window, lit
 from geocorrect.demo.render.textures import Texture
+from geocorrect.records import Float
 
 UP = np.array([0.0, 0.0, 1.0])
 HANGING_M = 1.5
 """Boxes whose foot is higher than this can be seen from below."""
-Window = tuple[float, float, float, float]
 
 
 def panel(
@@ -21,10 +21,8 @@ def panel(
 ) -> Quad:
     """A vertical rectangle. foot_m: middle of its lower edge; outward: horizontal normal; size_m: width and height."""
     normal = np.asarray(outward, float) / np.linalg.norm(outward)
-    right = np.cross(-normal, UP) * size_m[0]
-    return Quad(
-        np.asarray(foot_m, float) - right / 2 + UP * size_m[1], right, -UP * size_m[1], texture, window, lit(normal)
-    )
+    right, up = np.cross(-normal, UP) * size_m[0], UP * size_m[1]
+    return Quad(np.asarray(foot_m, float) - right / 2 + up, right, -up, texture, window, lit(normal))
 
 
 def floor(low_m: tuple[float, float], high_m: tuple[float, float], z: float, texture: Texture) -> Quad:
@@ -35,14 +33,16 @@ def floor(low_m: tuple[float, float], high_m: tuple[float, float], z: float, tex
 
 @dataclass(frozen=True)
 class Block:
-    """An upright box. centre_m: (x, y) of its middle; yaw_deg: turn of its length from the street's x, as angles go."""
+    """An upright box."""
 
     centre_m: tuple[float, float]
+    """Street x and y of its middle."""
     length_m: float
     width_m: float
     bottom_m: float
     top_m: float
     yaw_deg: float = 0.0
+    """Turn of its length from the street's x, counter-clockwise."""
 
     @property
     def forward(self) -> Float:
@@ -76,11 +76,6 @@ class Block:
     @property
     def footprint_m(self) -> Float:
         """(4, 2) corners of the base, counter-clockwise."""
-        corners = [
-            -self.forward * self.length_m - self.left * self.width_m,
-            self.forward * self.length_m - self.left * self.width_m,
-            self.forward * self.length_m + self.left * self.width_m,
-            -self.forward * self.length_m + self.left * self.width_m,
-        ]
-        result: Float = np.array(self.centre_m) + np.array(corners)[:, :2] / 2
-        return result
+        length, width = self.forward * self.length_m, self.left * self.width_m
+        corners = np.array([-length - width, length - width, length + width, -length + width])
+        return np.array(self.centre_m) + corners[:, :2] / 2

@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from geocorrect.demo.render.surfaces import Float, Quad
+from geocorrect.demo.render.surfaces import Quad
 from geocorrect.demo.render.textures import plain
-from geocorrect.demo.street import furniture, ground
+from geocorrect.demo.street import ground
 from geocorrect.demo.street.buildings import row_of_buildings
 from geocorrect.demo.street.cars import car
 from geocorrect.demo.street.facades import Facade
+from geocorrect.demo.street.furniture import random_street_object
 from geocorrect.demo.street.solids import floor, panel
+from geocorrect.records import Float
 
 ROAD_HALF_M = 4.6
 FACADE_M = 7.6
@@ -28,11 +30,13 @@ BACKDROP_M = 28.0
 
 @dataclass(frozen=True)
 class StreetPlan:
-    """What to build. seed decides every detail; px_per_m is the resolution of the façades."""
+    """What to build."""
 
     seed: int
+    """Decides every detail."""
     length_m: float = 160.0
     px_per_m: float = 80.0
+    """Resolution of the façades."""
 
     @property
     def side_street_m(self) -> tuple[float, float]:
@@ -48,25 +52,27 @@ class StreetPlan:
 
 @dataclass
 class Street:
-    """The quads; footprints for a map and shadows for the ground, each (N, 2) street metres."""
+    """A street under construction; outlines are (N, 2) street metres."""
 
     plan: StreetPlan
     quads: list[Quad] = field(default_factory=list)
+    """All surfaces."""
     building_outlines_m: list[Float] = field(default_factory=list)
+    """Footprints, for a map."""
     object_outlines_m: list[Float] = field(default_factory=list)
+    """Footprints of cars and furniture."""
     building_shadows_m: list[Float] = field(default_factory=list)
+    """On the ground."""
 
 
 def build_street(plan: StreetPlan) -> Street:
-    """Everything that stands still in the street; the same plan gives the same street."""
+    """Everything in the street that does not move; the same plan gives the same street."""
     street = Street(plan)
     (low, high), (start, end) = plan.ends_m, plan.side_street_m
-    rows = (
-        row_of_buildings((plan.seed, 1), (low, high), -1.0, FACADE_M, 2),
-        row_of_buildings((plan.seed, 2), (low, start), +1.0, FACADE_M, 1),
-        row_of_buildings((plan.seed, 3), (end, high), +1.0, FACADE_M, 31),
-    )
-    for building in (building for row in rows for building in row):
+    right = row_of_buildings((plan.seed, 1), (low, high), -1.0, FACADE_M, 2)
+    left = row_of_buildings((plan.seed, 2), (low, start), +1.0, FACADE_M, 1)
+    left_beyond = row_of_buildings((plan.seed, 3), (end, high), +1.0, FACADE_M, 31)
+    for building in (*right, *left, *left_beyond):
         street.quads += building.quads(plan.px_per_m)
         street.building_outlines_m.append(building.footprint_m)
         street.building_shadows_m.append(building.shadow_m)
@@ -130,7 +136,7 @@ def _furnish(street: Street) -> None:
             if side > 0 and start - 1 < x < end + 1:
                 continue
             at = (x, side * float(rng.uniform(5.0, 5.35)))
-            quads, outline = furniture.something(rng, (street.plan.seed, 5, k, int(side > 0)), at, KERB_M)
+            quads, outline = random_street_object(rng, (street.plan.seed, 5, k, int(side > 0)), at, KERB_M)
             street.quads += quads
             if len(outline):
                 street.object_outlines_m.append(outline)

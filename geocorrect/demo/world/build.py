@@ -10,53 +10,65 @@ FOLDER/manifest.json      written last: a world without it is unfinished and is 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from geocorrect.demo.world.manifest import matches_manifest, write_manifest
-from geocorrect.demo.world.plan import SIZES, WorldPlan, plan_world
+from geocorrect.demo.world.plan import SIZES, WorldPlan
 from geocorrect.demo.world.take import Task, take_all
 from geocorrect.demo.world.truth import DemoTruth, read_truth
 from geocorrect.demo.world.write_vbr import write_alignment, write_drive
 from geocorrect.errors import OutputError
+from geocorrect.io.checksum import sha256_of
 
 VERSION = "3"
 """Raise it whenever the same seed would give other files."""
+MANIFEST = "manifest.json"
 Progress = Callable[[int, int], None]
 """Called with frames done and frames in all."""
 
 
 @dataclass(frozen=True, eq=False)
 class DemoWorld:
-    """A finished world on disk. metadata: API v4 records; photos: file of each image id; drives: anchor folders."""
+    """A finished world on disk."""
 
     folder: Path
     truth: DemoTruth
     metadata: tuple[dict[str, Any], ...]
+    """API v4 records."""
     photos: dict[str, Path]
+    """File of each image id."""
     drives: tuple[Path, ...]
+    """Folders of the anchors."""
     alignment: Path
 
 
 def build_world(
     folder: Path, seed: int = 7, size: str = "full", workers: int | None = None, progress: Progress | None = None
 ) -> DemoWorld:
-    """The world of this seed and size ("full" or "small") under folder; one that is already there and whole is reused.
+    """The world of a seed and size under folder; one that is already there and whole is reused, any other replaced.
 
-    workers: processes to render with; None takes one per available core. The same seed and size give the same bytes.
-    An unfinished or different world in the folder is replaced. Raises OutputError when the folder cannot be written.
+    Args:
+        folder: of this world alone.
+        seed: the same seed and size give the same bytes.
+        size: "full" or "small".
+        workers: processes to render with; None takes one per available core.
+        progress: called after every frame.
+
+    Raises:
+        OutputError: the folder cannot be written.
     """
     if size not in SIZES:
         raise ValueError(f"size must be one of {', '.join(SIZES)}, got {size!r}")
     identity = {"version": VERSION, "seed": seed, "size": size}
-    if not matches_manifest(folder, identity):
-        _build(folder, plan_world(seed, SIZES[size]), identity, workers or _cores(), progress)
+    if not _matches_manifest(folder, identity):
+        _build(folder, WorldPlan(seed, SIZES[size]), identity, workers or _cores(), progress)
     return open_world(folder)
 
 
@@ -73,20 +85,18 @@ def _build(folder: Path, plan: WorldPlan, identity: dict[str, Any], workers: int
     """Everything into a folder beside the final one, which it replaces in one rename."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        unfinished.chmod(0o755)
-    except OSError as error:
-        raise OutputError(f"{folder}: the demo world cannot be written ({error.strerror})") from None
-    try:
-        _write(unfinished, plan, workers, progress)
-        write_manifest(unfinished, identity)
-        if folder.exists():
-            shutil.rmtree(folder)
-        unfinished.rename(folder)
+        with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent, ignore_cleanup_errors=True) as beside:
+            unfinished = Path(beside) / folder.name
+            _write(unfinished, plan, workers, progress)
+            files = _checksums(unfinished)
+            content = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+            manifest = json.dumps({**identity, "content": content, "files": files}, indent=1, sort_keys=True)
+            (unfinished / MANIFEST).write_text(manifest + "\n", encoding="utf-8")
+            if folder.exists():
+                shutil.rmtree(folder)
+            unfinished.rename(folder)
     except OSError as error:
         raise OutputError(f"{folder}: the demo world cannot be written ({error})") from None
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _write(folder: Path, plan: WorldPlan, workers: int, progress: Progress | None) -> None:
@@ -105,6 +115,22 @@ def _write(folder: Path, plan: WorldPlan, workers: int, progress: Progress | Non
 
 def _write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _matches_manifest(folder: Path, identity: dict[str, Any]) -> bool:
+    """Whether folder holds exactly this world, every file unchanged."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        same = all(manifest.get(key) == value for key, value in identity.items())
+        return same and _checksums(folder) == manifest["files"]
+    except (OSError, ValueError, KeyError, AttributeError):
+        return False
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """Of all files of a world, by their path in it."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    return {str(path.relative_to(folder)): sha256_of(path) for path in paths}
 
 
 def _cores() -> int:

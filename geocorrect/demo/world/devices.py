@@ -6,31 +6,31 @@ from dataclasses import dataclass
 
 from geocorrect.geometry.camera import Camera
 
-Size = tuple[int, int]
-
 
 @dataclass(frozen=True)
 class Device:
-    """One make and model.
-
-    raw_size_px: width and height of the sensor's raster. parameters: true focal (of the longer side), k1, k2 in
-    OpenSfM's model. exif_orientation: the turn that the provider applies to the raw raster before serving it.
-    camera_height_m: above the road. side_m: distance to the right of the middle of the road, seen along the travel.
-    calibrated: whether the provider reconstructed the sequence and so knows the lens; otherwise it serves its default.
-    """
+    """One make and model."""
 
     name: str
     make: str
     model: str
     camera_type: str
-    raw_size_px: Size
+    raw_size_px: tuple[int, int]
+    """Width and height of the sensor's raster."""
     parameters: tuple[float, float, float]
+    """True focal length (of the longer side), k1, k2 in OpenSfM's model."""
     exif_orientation: int
+    """The turn that the provider applies to the raw raster before serving it."""
     camera_height_m: float
+    """Above the road."""
     side_m: float
+    """Distance to the right of the middle of the road, seen along the travel."""
     calibrated: bool
+    """Whether the provider reconstructed the sequence and so knows the lens; otherwise it serves its default."""
     sharpness_px: float = 0.55
+    """Gaussian sigma of a sharp picture."""
     noise: float = 2.2
+    """Standard deviation in grey levels."""
 
     def camera(self, scale: float = 1.0) -> Camera:
         """The true camera of the raw raster, on a raster `scale` times as large."""
@@ -56,6 +56,5 @@ UNKNOWN_PHONE = Device(
     "phone of a walker, lens unknown", "Apple", "iPhone 12", "perspective", (1152, 864), (0.862, -0.008, 0.0),
     1, 1.58, 6.1, False,
 )  # fmt: skip
-DEVICES = (DASH_CAM, PHONE_UPRIGHT, ACTION_CAM, VAN_PHONE, UNKNOWN_PHONE)
 PROVIDER_DEFAULT = (0.85, 0.0, 0.0)
 """What the provider serves when it could not reconstruct the images (OpenSfM's default focal prior)."""

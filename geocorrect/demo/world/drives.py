@@ -9,9 +9,12 @@ from scipy.spatial.transform import Rotation
 
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
+from geocorrect.records import Float
 
 LIDAR_ABOVE_ROAD_M = 2.08
 GROUND_TRUTH_HZ = 20.0
+SPEED_M_S = 5.8
+"""Mean speed: a careful survey drive."""
 SCAN_DELAY_S = 0.0173
 """The scan belonging to an image is stamped this much later: readers must move the pose, not pair by index."""
 
@@ -37,42 +40,37 @@ def anchor_camera(scale: float = 1.0) -> Camera:
 
 @dataclass(frozen=True)
 class Drive:
-    """One pass along the street.
-
-    direction: +1 along the street's x, −1 back. start_m, spacing_m: x of the first image and mean distance
-    between images. start_s: clock at the first ground-truth row; the clock starts near zero as in the real recordings.
-    """
+    """One pass along the street."""
 
     name: str
     seed: int
     direction: int
+    """+1 along the street's x, −1 back."""
     start_m: float
+    """Street x of the first image."""
     spacing_m: float
+    """Mean distance between images."""
     n_images: int
     start_s: float
+    """Clock at the first ground-truth row; the clock starts near zero as in the real recordings."""
 
-    @property
-    def speed_m_s(self) -> float:
-        """Mean speed; 5.8 m/s is a careful survey drive."""
-        return 5.8
-
-    def image_times_s(self) -> np.ndarray:
+    def image_times_s(self) -> Float:
         """(n_images,) exposure times: nearly regular, never on a ground-truth row."""
         rng = np.random.default_rng([self.seed, 21, self.direction + 1])
-        step = self.spacing_m / self.speed_m_s
+        step = self.spacing_m / SPEED_M_S
         jitter = rng.uniform(-0.08, 0.08, self.n_images) * step
         return self.start_s + 1.0 + np.arange(self.n_images) * step + jitter + 0.0137
 
-    def ground_truth_times_s(self) -> np.ndarray:
+    def ground_truth_times_s(self) -> Float:
         """(N,) times of the 20 Hz trajectory; it covers every image with a second to spare on both sides."""
-        end = self.start_s + 2.0 + self.n_images * self.spacing_m / self.speed_m_s
+        end = self.start_s + 2.0 + self.n_images * self.spacing_m / SPEED_M_S
         return np.arange(self.start_s, end, 1 / GROUND_TRUTH_HZ)
 
     def street_from_lidar(self, time_s: float) -> Pose:
         """Pose of the LiDAR in street axes: a lane kept by hand, with sway, bumps and slow changes of speed."""
         phase = np.random.default_rng([self.seed, 22, self.direction + 1]).uniform(0, 2 * np.pi, 8)
         t = time_s - self.start_s - 1.0
-        along = self.speed_m_s * t + 0.5 * np.sin(0.7 * t + phase[0])
+        along = SPEED_M_S * t + 0.5 * np.sin(0.7 * t + phase[0])
         x = self.start_m + self.direction * along
         y = -self.direction * 1.55 + 0.18 * np.sin(0.5 * t + phase[1]) + 0.05 * np.sin(1.3 * t + phase[2])
         z = LIDAR_ABOVE_ROAD_M + 0.012 * np.sin(5.1 * t + phase[3]) + 0.01 * np.sin(2.3 * t + phase[4])

@@ -9,35 +9,36 @@ from typing import Any
 
 import numpy as np
 
-from geocorrect.demo.render.surfaces import Float
 from geocorrect.demo.street.street import Street, StreetPlan, build_street
-from geocorrect.demo.world import shots as shot_list
 from geocorrect.demo.world.drives import LIDAR_FROM_CAMERA, SCAN_DELAY_S, Drive, anchor_camera, two_drives
 from geocorrect.demo.world.place import ENU_FROM_STREET, FRAME, OTHER_STREET_OFFSET_M
 from geocorrect.demo.world.reported import SequenceErrors, compass_habit, metadata
-from geocorrect.demo.world.shots import SequencePlan, Shot, plan_shots
+from geocorrect.demo.world.shots import FULL, FULL_NEGATIVES, SMALL, SMALL_NEGATIVES, SequencePlan, Shot, plan_shots
 from geocorrect.demo.world.truth import DemoTruth, PhotoTruth
 from geocorrect.geometry.camera import Camera, turned_from_cam
 from geocorrect.geometry.pose import Pose
 from geocorrect.io.pixels import COUNTER_CLOCKWISE_TURNS
+from geocorrect.records import Float
 
 
 @dataclass(frozen=True)
 class WorldSize:
-    """How large a world: street, resolution of its surfaces, anchors, photos. image_scale shrinks every raster."""
+    """How large a world is."""
 
     street_length_m: float
     facade_px_per_m: float
     anchors_per_drive: int
     sequences: tuple[SequencePlan, ...]
     negatives: tuple[str, ...]
+    """Kinds of the photos that no anchor can localise."""
     image_scale: float = 1.0
+    """Shrinks every raster."""
     lidar_columns: int = 1024
 
 
 SIZES = {
-    "full": WorldSize(160.0, 80.0, 30, shot_list.FULL, shot_list.FULL_NEGATIVES),
-    "small": WorldSize(44.0, 50.0, 3, shot_list.SMALL, shot_list.SMALL_NEGATIVES, 0.5, 512),
+    "full": WorldSize(160.0, 80.0, 30, FULL, FULL_NEGATIVES),
+    "small": WorldSize(44.0, 50.0, 3, SMALL, SMALL_NEGATIVES, 0.5, 512),
 }
 
 
@@ -71,19 +72,14 @@ class WorldPlan:
     @cached_property
     def shots(self) -> list[Shot]:
         """All photos."""
-        size = self.size
-        outlines = self.street.object_outlines_m
-        return plan_shots(size.sequences, size.negatives, size.street_length_m, outlines, self.seed)
+        sequences, negatives = self.size.sequences, self.size.negatives
+        return plan_shots(sequences, negatives, self.size.street_length_m, self.street.object_outlines_m, self.seed)
 
     def street_from_anchor(self, drive: Drive, index: int) -> tuple[Pose, Pose]:
         """Poses in street axes of an anchor's camera at its exposure, and of the LiDAR at its (later) scan."""
         time_s = float(drive.image_times_s()[index])
         camera = drive.street_from_lidar(time_s) @ LIDAR_FROM_CAMERA
         return camera, drive.street_from_lidar(time_s + SCAN_DELAY_S)
-
-    def photo_camera(self, shot: Shot) -> Camera:
-        """True camera of the raw raster."""
-        return shot.plan.device.camera(self.size.image_scale)
 
     @cached_property
     def metadata(self) -> list[dict[str, Any]]:
@@ -120,15 +116,9 @@ class WorldPlan:
         )
 
 
-def plan_world(seed: int, size: WorldSize) -> WorldPlan:
-    """The plan of a world."""
-    return WorldPlan(seed, size)
-
-
 def street_from_raw(shot: Shot) -> Pose:
     """Pose of the raw sensor raster in street axes: the delivered picture turned back by its orientation."""
-    turns = COUNTER_CLOCKWISE_TURNS[shot.plan.device.exif_orientation]
-    upright_from_raw = turned_from_cam(turns).inv()
+    upright_from_raw = turned_from_cam(COUNTER_CLOCKWISE_TURNS[shot.plan.device.exif_orientation]).inv()
     return Pose(shot.street_from_upright.rotation * upright_from_raw, shot.street_from_upright.translation_m)
 
 
@@ -137,22 +127,10 @@ def _photo_truth(shot: Shot, reported_lonlat: list[float]) -> PhotoTruth:
     if shot.kind == "other street":
         world_from_cam = Pose(world_from_cam.rotation, world_from_cam.translation_m + OTHER_STREET_OFFSET_M)
     lon, lat, height = (float(v) for v in FRAME.wgs84_from_enu(world_from_cam.translation_m))
-    return PhotoTruth(
-        shot.id,
-        world_from_cam,
-        lon,
-        lat,
-        height,
-        FRAME.heading_deg(world_from_cam),
-        shot.localisable,
-        shot.kind,
-        shot.plan.device.name,
-        shot.sequence_key,
-        *reported_lonlat,
-    )
+    heading, device = FRAME.heading_deg(world_from_cam), shot.plan.device.name
+    facts = (shot.localisable, shot.kind, device, shot.sequence_key)
+    return PhotoTruth(shot.id, world_from_cam, lon, lat, height, heading, *facts, *reported_lonlat)
 
 
 def _on_map(outline_m: Float) -> Float:
-    points = np.column_stack([outline_m, np.zeros(len(outline_m))])
-    result: Float = ENU_FROM_STREET.apply(points)[:, :2]
-    return result
+    return ENU_FROM_STREET.apply(np.column_stack([outline_m, np.zeros(len(outline_m))]))[:, :2]

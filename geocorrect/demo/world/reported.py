@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from geocorrect.demo.render.surfaces import Float
 from geocorrect.demo.world.devices import PROVIDER_DEFAULT
 from geocorrect.demo.world.place import FRAME
 from geocorrect.demo.world.shots import Shot
 from geocorrect.geometry.frame import rotation_from_heading
 from geocorrect.geometry.pose import Pose
+from geocorrect.records import Float
 
 NEAREST_BIAS_M, FARTHEST_BIAS_M = 3.0, 10.0
 WRAPPED_ALTITUDE = 4294967281
@@ -21,18 +21,21 @@ WRAPPED_ALTITUDE = 4294967281
 
 @dataclass(frozen=True)
 class SequenceErrors:
-    """How one upload errs. bias_m: (N, 2) east, north error of each photo; compass: how headings are reported.
-
-    sfm_bias_m: (3,) and sfm_turn_deg: error of the provider's own reconstruction. focal_factor: error of its focal.
-    """
+    """How one upload errs."""
 
     bias_m: Float
+    """(N, 2) east, north error of each photo."""
     compass: str
+    """How headings are reported; see `compass_habit`."""
     compass_bias_deg: float
     sfm_bias_m: Float
+    """(3,) error of the provider's own reconstruction."""
     sfm_turn_deg: float
+    """Heading error of that reconstruction."""
     focal_factor: float
+    """Its focal length over the true one."""
     cluster: int
+    """Id of that reconstruction."""
 
     @classmethod
     def drawn(cls, rng: np.random.Generator, n_photos: int, compass: str) -> SequenceErrors:
@@ -84,8 +87,7 @@ def metadata(
         "creator": {"username": f"walker_{errors.cluster % 97}", "id": str(errors.cluster + 1)},
     }
     record |= _compass(rng, FRAME.heading_deg(enu_from_raw), errors)
-    known = device.calibrated and shot.kind in ("street", "other street")
-    return record | (_reconstructed if known else _defaults)(rng, shot, enu_from_raw, errors)
+    return record | _reconstruction(rng, shot, enu_from_raw, errors)
 
 
 def _reflected(length_m: Float) -> Float:
@@ -121,36 +123,30 @@ def _compass(rng: np.random.Generator, true_deg: float, errors: SequenceErrors) 
     return {"compass_angle": round(float((heading + errors.compass_bias_deg + rng.normal(0, 7)) % 360), 2)}
 
 
-def _reconstructed(rng: np.random.Generator, shot: Shot, enu_from_raw: Pose, errors: SequenceErrors) -> dict[str, Any]:
-    focal, k1, k2 = shot.plan.device.parameters
-    turn = rotation_from_heading(errors.sfm_turn_deg) * rotation_from_heading(0).inv()
-    enu_from_cam = turn * enu_from_raw.rotation
-    computed = Pose(enu_from_cam, enu_from_raw.translation_m + errors.sfm_bias_m + rng.normal(0, 0.15, 3))
+def _reconstruction(rng: np.random.Generator, shot: Shot, enu_from_raw: Pose, errors: SequenceErrors) -> dict[str, Any]:
+    """What the provider computed; when that failed: level, default lens, a cluster of its own."""
+    cluster, mesh = errors.cluster, {}
+    if shot.plan.device.calibrated and shot.kind in ("street", "other street"):
+        focal, k1, k2 = shot.plan.device.parameters
+        parameters = [focal * errors.focal_factor, k1 * 1.02, k2 * 0.97]
+        turn = rotation_from_heading(errors.sfm_turn_deg) * rotation_from_heading(0).inv()
+        place = enu_from_raw.translation_m + errors.sfm_bias_m + rng.normal(0, 0.15, 3)
+        computed = Pose(turn * enu_from_raw.rotation, place)
+        altitude, scale = round(2.0 + float(place[2] - 3.2), 10), round(0.9 + (cluster % 1000) / 4000, 13)
+        mesh = {"mesh": {"id": str(cluster + 2)}}
+    else:
+        cluster, parameters, altitude, scale = int(shot.id) % 10**14 + 10**13, list(PROVIDER_DEFAULT), 2.0, 1
+        level = rotation_from_heading(float(rng.uniform(0, 360)))
+        offset = np.append(errors.bias_m.mean(axis=0) + rng.normal(0, 0.5, 2), 0.0)
+        computed = Pose(level, enu_from_raw.translation_m + offset)
     return {
-        "camera_parameters": [focal * errors.focal_factor, k1 * 1.02, k2 * 0.97],
+        "camera_parameters": parameters,
         "computed_geometry": _point(computed.translation_m),
-        "computed_altitude": round(2.0 + float(computed.translation_m[2] - 3.2), 10),
-        "computed_rotation": [float(v) for v in enu_from_cam.inv().as_rotvec()],
+        "computed_altitude": altitude,
+        "computed_rotation": computed.rotation.inv().as_rotvec().tolist(),
         "computed_compass_angle": FRAME.heading_deg(computed),
-        "atomic_scale": round(0.9 + (errors.cluster % 1000) / 4000, 13),
-        "merge_cc": float(f"{errors.cluster * 8191:.14g}"),
-        "mesh": {"id": str(errors.cluster + 2)},
-        "sfm_cluster": {"id": str(errors.cluster)},
-    }
-
-
-def _defaults(rng: np.random.Generator, shot: Shot, enu_from_raw: Pose, errors: SequenceErrors) -> dict[str, Any]:
-    """What is served when the reconstruction failed: level, default lens, a cluster of its own."""
-    own = int(shot.id) % 10**14 + 10**13
-    level = rotation_from_heading(float(rng.uniform(0, 360)))
-    position = enu_from_raw.translation_m + np.append(errors.bias_m.mean(axis=0) + rng.normal(0, 0.5, 2), 0.0)
-    return {
-        "camera_parameters": list(PROVIDER_DEFAULT),
-        "computed_geometry": _point(position),
-        "computed_altitude": 2.0,
-        "computed_rotation": [float(v) for v in level.inv().as_rotvec()],
-        "computed_compass_angle": FRAME.heading_deg(Pose(level, position)),
-        "atomic_scale": 1,
-        "merge_cc": float(f"{own * 8191:.14g}"),
-        "sfm_cluster": {"id": str(own)},
+        "atomic_scale": scale,
+        "merge_cc": float(f"{cluster * 8191:.14g}"),
+        **mesh,
+        "sfm_cluster": {"id": str(cluster)},
     }

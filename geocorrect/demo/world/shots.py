@@ -9,54 +9,58 @@ import numpy as np
 from shapely import Point, Polygon
 
 from geocorrect.demo.render.photography import Exposure
-from geocorrect.demo.render.surfaces import Float
 from geocorrect.demo.world.devices import ACTION_CAM, DASH_CAM, PHONE_UPRIGHT, UNKNOWN_PHONE, VAN_PHONE, Device
 from geocorrect.geometry.frame import rotation_from_heading
 from geocorrect.geometry.pose import Pose
+from geocorrect.records import NAN, Float
 
 ALONG_STREET_HEADING_DEG = 90.0
 """Heading of the street's x axis in street axes, where y plays the part of north."""
 FIRST_CAPTURE_MS = 1_718_006_400_000  # 2024-06-10 08:00 UTC
 CLEARANCE_M = 0.45
+"""Nobody stands closer to a car or a piece of furniture."""
 
 
 @dataclass(frozen=True)
 class SequencePlan:
-    """One upload.
-
-    direction: +1 along the street's x, −1 back. start and end are shares of the street's length. look_deg: range of the
-    turn of the optical axis from the direction of travel, positive to the right. sky_seed: the weather that day.
-    traffic: share of photos with a moving car ahead. exposure: on the day, varied from photo to photo.
-    """
+    """One upload."""
 
     name: str
     device: Device
     direction: int
+    """+1 along the street's x, −1 back."""
     start: float
+    """Where it begins, as a share of the street's length in the direction of travel."""
     end: float
+    """Where it ends."""
     n_photos: int
     look_deg: tuple[float, float]
+    """Range of the turn of the optical axis from the direction of travel, positive to the right."""
     exposure: Exposure
+    """On the day, varied from photo to photo."""
     sky_seed: int
+    """The weather that day."""
     traffic: float = 0.0
+    """Share of photos with a moving car ahead."""
     shake_deg: float = 1.0
+    """Standard deviation of pitch and roll."""
 
 
 @dataclass(frozen=True)
 class Shot:
-    """One photo to be taken. street_from_upright: pose in street axes of the camera that the delivered picture shows.
-
-    kind: street (localisable) or why it is not: sky, ground, wall, covered lens, other street.
-    """
+    """One photo to be taken."""
 
     id: str
     sequence_key: str
     plan: SequencePlan
     street_from_upright: Pose
+    """Of the camera that the delivered picture shows, in street axes."""
     exposure: Exposure
     captured_at_ms: int
     kind: str = "street"
-    car_ahead_m: float = float("nan")
+    """Street (localisable) or why it is not: sky, ground, wall, covered lens, other street."""
+    car_ahead_m: float = NAN
+    """Distance of a moving car, nan for none."""
 
     @property
     def localisable(self) -> bool:
@@ -93,7 +97,7 @@ def plan_shots(
     rng = np.random.default_rng([seed, 51])
     shots: list[Shot] = []
     for number, plan in enumerate(plans):
-        key = "".join(rng.choice(list(string.ascii_letters + string.digits), 22))
+        key = _random_key(rng)
         start_ms = FIRST_CAPTURE_MS + number * 86_400_000 + int(rng.integers(36_000_000))
         for index in range(plan.n_photos):
             share = (index + 0.5 + float(rng.uniform(-0.2, 0.2))) / plan.n_photos
@@ -101,19 +105,22 @@ def plan_shots(
             shots.append(_shot(rng, key, plan, pose, start_ms + index * 2500))
     pedestrians = [plan for plan in plans if plan.device.side_m > 4] or [plans[-1]]
     keys = {shot.plan.name: (shot.sequence_key, shot.captured_at_ms) for shot in shots}
-    drivers_key = "".join(rng.choice(list(string.ascii_letters + string.digits), 22))
+    drivers_key = _random_key(rng)
     for index, kind in enumerate(negatives):
-        plan = (
-            replace(plans[0], name="dash cam, elsewhere")
-            if kind == "other street"
-            else pedestrians[index % len(pedestrians)]
-        )
-        key, last_ms = (drivers_key, FIRST_CAPTURE_MS) if kind == "other street" else keys[plan.name]
+        if kind == "other street":
+            plan, key, last_ms = replace(plans[0], name="dash cam, elsewhere"), drivers_key, FIRST_CAPTURE_MS
+        else:
+            plan = pedestrians[index % len(pedestrians)]
+            key, last_ms = keys[plan.name]
         pose = _standing(rng, plan, (index + 0.5) / len(negatives), length_m, obstacles_m)
         shot = _shot(rng, key, plan, _turned_away(rng, pose, kind, length_m), last_ms + 3000 * (index + 1))
         dark = replace(shot.exposure, stops=-9.0) if kind == "covered lens" else shot.exposure
-        shots.append(replace(shot, kind=kind, exposure=dark, car_ahead_m=float("nan")))
+        shots.append(replace(shot, kind=kind, exposure=dark, car_ahead_m=NAN))
     return shots
+
+
+def _random_key(rng: np.random.Generator) -> str:
+    return "".join(rng.choice(list(string.ascii_letters + string.digits), 22))
 
 
 def _standing(
@@ -130,15 +137,11 @@ def _standing(
     heading = ALONG_STREET_HEADING_DEG + (0 if plan.direction > 0 else 180) + turn
     ahead = np.array([np.sin(np.radians(heading)), np.cos(np.radians(heading))])
     places = [np.array([x + plan.direction * 0.6 * step, y]) for step in range(20)]
-    apart = [place for place in places if not any(_touches(place, outline) for outline in obstacles_m)]
+    obstacles = [Polygon(outline) for outline in obstacles_m]
+    apart = [place for place in places if all(o.distance(Point(place)) >= CLEARANCE_M for o in obstacles)]
     free = [place for place in apart if not any(_blocks(place, ahead, outline) for outline in obstacles_m)]
     here = (free or apart)[0]
     return Pose(rotation_from_heading(heading, pitch, roll), np.array([*here, height]))
-
-
-def _touches(here: Float, outline_m: Float) -> bool:
-    """Whether a footprint is within arm's reach."""
-    return bool(Polygon(outline_m).distance(Point(here)) < CLEARANCE_M)
 
 
 def _blocks(here: Float, ahead: Float, outline_m: Float) -> bool:
@@ -174,6 +177,6 @@ def _shot(rng: np.random.Generator, key: str, plan: SequencePlan, pose: Pose, ca
         motion_px=float(rng.uniform(2, 5)) if shaky else 0.0,
         motion_deg=float(rng.uniform(0, 180)),
     )
-    car = float(rng.uniform(11, 22)) if rng.random() < plan.traffic else float("nan")
+    car = float(rng.uniform(11, 22)) if rng.random() < plan.traffic else NAN
     image_id = str(int(rng.integers(10**14, 9 * 10**15)))
     return Shot(image_id, key, plan, pose, exposure, captured_at_ms, car_ahead_m=car)

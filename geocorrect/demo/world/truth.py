@@ -10,43 +10,49 @@ from typing import Any
 
 import numpy as np
 
-from geocorrect.demo.render.surfaces import Float
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
+from geocorrect.records import NAN, Float
 
 
 @dataclass(frozen=True, eq=False)
 class PhotoTruth:
-    """Where one photo was taken.
-
-    world_from_cam: pose of the raw sensor raster in the truth's frame (ENU). heading_deg: of the optical axis from true
-    north. localisable: whether anchors see what it shows; kind says why not. reported_…: what the provider says.
-    """
+    """Where one photo was taken."""
 
     id: str
     world_from_cam: Pose
+    """Of the raw sensor raster, in the truth's frame (ENU)."""
     lon_deg: float
     lat_deg: float
     height_m: float
     heading_deg: float
+    """Of the optical axis, from true north."""
     localisable: bool
+    """Whether anchors see what it shows."""
     kind: str
+    """See `Shot.kind`."""
     device: str
     sequence: str
     reported_lon_deg: float
+    """What the provider says."""
     reported_lat_deg: float
+    """What the provider says."""
 
 
 @dataclass(frozen=True, eq=False)
 class DemoTruth:
-    """Truth of a demo world. building_outlines_m, object_outlines_m: (N, 2) polygons; anchors_m: (A, 3); all ENU."""
+    """Truth of a demo world, in metres of its ENU frame."""
 
     frame: Frame
     photos: Mapping[str, PhotoTruth]
+    """By image id."""
     anchors_m: Float
+    """(A, 3) camera centres."""
     building_outlines_m: tuple[Float, ...]
+    """(N, 2) polygons."""
     object_outlines_m: tuple[Float, ...]
+    """(N, 2) polygons of cars and furniture."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; `read_truth` gives the same back."""
@@ -75,17 +81,12 @@ def read_truth(path: Path) -> DemoTruth:
 
 
 def _photo_json(photo: PhotoTruth) -> dict[str, Any]:
-    plain = {key: value for key, value in vars(photo).items() if key not in ("id", "world_from_cam")}
-    plain["heading_deg"] = None if np.isnan(photo.heading_deg) else photo.heading_deg
-    return plain | {"world_from_cam": photo.world_from_cam.matrix.tolist()}
+    values = {key: value for key, value in vars(photo).items() if key not in ("id", "world_from_cam")}
+    values["heading_deg"] = None if np.isnan(photo.heading_deg) else photo.heading_deg
+    return values | {"world_from_cam": photo.world_from_cam.matrix.tolist()}
 
 
 def _photo(key: str, value: Mapping[str, Any]) -> PhotoTruth:
-    heading = value["heading_deg"]
-    rest = {k: v for k, v in value.items() if k not in ("world_from_cam", "heading_deg")}
-    return PhotoTruth(
-        id=key,
-        world_from_cam=Pose.from_matrix(value["world_from_cam"]),
-        heading_deg=float("nan") if heading is None else heading,
-        **rest,
-    )
+    heading = NAN if value["heading_deg"] is None else value["heading_deg"]
+    pose = Pose.from_matrix(value["world_from_cam"])
+    return PhotoTruth(**{**value, "id": key, "world_from_cam": pose, "heading_deg": heading})

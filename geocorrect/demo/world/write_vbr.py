@@ -9,11 +9,10 @@ import cv2
 import numpy as np
 
 from geocorrect.anchors.alignment import Alignment
-from geocorrect.demo.render.photography import ImageArray
-from geocorrect.demo.render.scan import Float32
 from geocorrect.demo.world.drives import LIDAR_FROM_CAMERA, SCAN_DELAY_S, Drive
 from geocorrect.demo.world.place import ENU_FROM_LOCAL, ENU_FROM_STREET, FRAME
 from geocorrect.geometry.camera import Camera
+from geocorrect.records import Float, Float32, ImageArray
 
 CAMERA_TOPIC, LIDAR_TOPIC = "/camera_left/image_raw", "/ouster/points"
 _FLOAT32, _UINT32, _UINT16, _UINT8 = 7, 6, 4, 2
@@ -25,19 +24,10 @@ POINT_FIELDS = (
 metadata nevertheless describe the full record: so does the real export (vbr-devkit issue 3)."""
 
 
-def image_path(drive_folder: Path, index: int) -> Path:
-    """Where picture `index` of a drive lies."""
-    return drive_folder / "camera_left" / "data" / f"{index:010d}.png"
-
-
-def cloud_path(drive_folder: Path, index: int) -> Path:
-    """Where scan `index` of a drive lies."""
-    return drive_folder / "ouster_points" / "data" / f"{index:010d}.bin"
-
-
 def write_frame(drive_folder: Path, index: int, pixels: ImageArray, cloud: Float32) -> None:
     """One picture (PNG, RGB given) and the scan that belongs to it (N × 4 float32)."""
-    image, points = image_path(drive_folder, index), cloud_path(drive_folder, index)
+    image = drive_folder / "camera_left" / "data" / f"{index:010d}.png"
+    points = drive_folder / "ouster_points" / "data" / f"{index:010d}.bin"
     for path in (image, points):
         path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(image), pixels[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1]):
@@ -63,7 +53,7 @@ def write_alignment(path: Path) -> None:
     path.write_text(json.dumps(alignment.as_json(), indent=2) + "\n", encoding="utf-8")
 
 
-def _write_topic(folder: Path, times_s: np.ndarray, metadata: dict[str, object]) -> None:
+def _write_topic(folder: Path, times_s: Float, metadata: dict[str, object]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     stamps = np.round(times_s * 1e9).astype("int64").astype("datetime64[ns]")
     (folder / "timestamps.txt").write_text("".join(f"{stamp}\n" for stamp in stamps))

@@ -1,9 +1,9 @@
-"""A predicted depth corrected once, offline, against neighbours of known pose (METHOD §3.1).
+"""A predicted depth corrected once, offline, against neighbours of known pose. See `docs/method.md`.
 
 The error of a depth network is smooth: an offset and a slope in log depth, slow changes over the image, and
-surface-wise errors. Triangulated matches with the neighbours give the truth at some hundred pixels; a
-low-order correction is estimated together with them, and a Gaussian process carries what remains to every
-pixel, with a sigma that grows away from them.
+surface-wise errors. Triangulated matches with the neighbours give the truth at some hundred pixels; a low-order
+correction is estimated together with them, and a Gaussian process (Rasmussen & Williams 2006, §2.7) carries what
+remains to every pixel, with a sigma that grows away from them.
 """
 
 from __future__ import annotations
@@ -27,16 +27,17 @@ REFERENCE_DEPTH_M = 12.0
 
 @dataclass(frozen=True)
 class CalibrateOptions:
-    """Prior of the prediction's error (shares of its common sigma m) and the Gaussian process (METHOD §3.1)."""
+    """Prior of the prediction's error, as shares of its common sigma m, and the Gaussian process."""
 
     slope_share: float = 0.5
     wave_share: float = 0.4
     waves: int = 3
+    """Cosines per image axis in the low-order correction."""
     min_sigma: float = 0.05
     white_m: float = 0.25
     """Sigma of a prediction before the process: hypot(min_sigma, white_m · m)."""
     length_px: float = 45.0
-    """At 512 px image length."""
+    """Correlation length of the process, at 512 px image length."""
     length_log_depth: float = 0.35
     amplitude_share: float = 0.3
     noise: float = 0.03
@@ -51,37 +52,45 @@ class CalibrateOptions:
     min_support: float = 0.3
     min_tracks: int = 20
     map_stride_px: int = 4
+    """Step of the grid on which the process is evaluated for a whole picture."""
     tracks: TrackOptions = field(default_factory=TrackOptions)
 
 
 @dataclass(frozen=True, eq=False)
 class DepthCalibration:
-    """The correction of one anchor's predicted depth and how good it is: a Gaussian process over low-order terms with
-    prior sigmas basis_sigma and a smooth rest of the given amplitude, conditioned on P points.
+    """The correction of one anchor's predicted depth, and how good it is.
 
-    coefficients: robust low-order correction, which tells the process how far a point is; points (P, 3), basis
-    (P, B) of the points; factor (P, P) inverse covariance of the data; alpha (P,).
-    scale_before, scale_after: median of predicted over triangulated depth; spread_before, spread_after: 1.48
-    × median absolute log difference at the well-triangulated tracks; n_tracks of them, good_share of all.
-    common_log_sigma: what is left of the common error.
+    A Gaussian process over low-order terms and a smooth rest, conditioned on P well-triangulated points.
     """
 
     camera: Camera
     options: CalibrateOptions
     coefficients: Float
+    """(B,) robust low-order correction, which tells the process how far a point is."""
     basis_sigma: Float
+    """(B,) prior sigmas of the low-order terms."""
     points: Float
+    """(P, 3) pixel and log depth of the points in units of the process's lengths."""
     basis: Float
+    """(P, B) low-order terms at the points."""
     factor: Float
+    """(P, P) inverse covariance of the data."""
     alpha: Float
+    """(P,) weights of the points."""
     amplitude: float
+    """Prior sigma of the smooth rest."""
     scale_before: float
+    """Median of predicted over triangulated depth."""
     scale_after: float
     spread_before: float
+    """1.48 × median absolute log difference at the well-triangulated tracks."""
     spread_after: float
     n_tracks: int
+    """Well-triangulated tracks."""
     good_share: float
+    """Their share of all tracks."""
     common_log_sigma: float
+    """What is left of the common error."""
 
     def apply(self, px: Float, log_z: Float) -> tuple[Float, Float]:
         """(corrected log depth (N,), its sigma (N,) without the common part) of predicted ones at pixels (N, 2)."""
@@ -105,8 +114,12 @@ def calibrate(
 ) -> DepthCalibration | None:
     """Calibration from matches with neighbours; None when fewer than `min_tracks` tracks are well triangulated.
 
-    predicted_at_tracks: (T,) predicted z-depth in metres at `track_pixels(pairs)`, nan = unknown.
-    common_log_sigma: prior of the prediction's scale error (METHOD's m).
+    Args:
+        camera: Of the anchor.
+        pairs: Its matches with each neighbour.
+        predicted_at_tracks: (T,) predicted z-depth in metres at `track_pixels(pairs)`, nan = unknown.
+        common_log_sigma: Prior sigma m of the prediction's scale error.
+        options: Priors and limits.
     """
     px, _ = track_pixels(pairs)
     log_z = np.log(predicted_at_tracks)
@@ -120,40 +133,37 @@ def calibrate(
     good = (tracks.sigma < options.max_track_sigma) & (tracks.support > options.min_support) & np.isfinite(log_z)
     if good.sum() < options.min_tracks:
         return None
-    data = _Data(tracks, log_z, basis, good)
-    return _with_process(camera, data, sigmas, options, options.amplitude_share * m)
-
-
-@dataclass(frozen=True, eq=False)
-class _Data:
-    """Tracks with their predicted log depth (T,), low-order terms (T, B), and which are good (T,)."""
-
-    tracks: Tracks
-    log_z: Float
-    basis: Float
-    good: NDArray[np.bool_]
+    return _with_process(camera, tracks, (log_z, basis, sigmas), np.flatnonzero(good), options, m)
 
 
 def _with_process(
-    camera: Camera, data: _Data, basis_sigma: Float, options: CalibrateOptions, amplitude: float
+    camera: Camera,
+    tracks: Tracks,
+    prediction: tuple[Float, Float, Float],
+    good: NDArray[np.intp],
+    options: CalibrateOptions,
+    m: float,
 ) -> DepthCalibration:
-    """Condition the process on how far the prediction is from the triangulated depth at the good tracks."""
-    tracks, good = data.tracks, np.flatnonzero(data.good)
+    """Condition the process on how far the prediction is from the triangulated depth at the good tracks.
+
+    prediction: log depth (T,) and low-order terms (T, B) at all tracks, prior sigmas (B,) of the terms.
+    """
+    (log_z, basis_at_all, basis_sigma), amplitude = prediction, options.amplitude_share * m
     chosen = _spread_out(good, options.max_points)
-    corrected = data.log_z - data.basis @ tracks.coefficients
+    corrected = log_z - basis_at_all @ tracks.coefficients
     features = _features(tracks.px, corrected, camera, options)
-    points, basis = features[chosen], data.basis[chosen]
+    points, basis = features[chosen], basis_at_all[chosen]
     noise = tracks.noise.covariance(chosen)
-    # Outliers are told by their distance from the low-order correction: a mismatch must not bend the process.
+    # Outliers are recognised by their distance from the low-order correction: a mismatch must not bend the process.
     expected = np.sqrt(amplitude**2 + np.diag(noise) + options.noise**2)
     excess = 1.0 + (np.abs(corrected - tracks.log_z)[chosen] / (options.outlier * expected)) ** 4
     own = (np.diag(noise) + options.noise**2) * excess**2 - np.diag(noise)
     prior = _kernel(points, points, amplitude) + (basis * basis_sigma**2) @ basis.T
     factor = np.linalg.inv(prior + noise + np.diag(own))
-    off = data.log_z - tracks.log_z
+    off = log_z - tracks.log_z
     alpha = factor @ off[chosen]
     left = prior - prior @ factor @ prior
-    cross = _kernel(features[good], points, amplitude) + (data.basis[good] * basis_sigma**2) @ basis.T
+    cross = _kernel(features[good], points, amplitude) + (basis_at_all[good] * basis_sigma**2) @ basis.T
     after = off[good] - cross @ alpha
     return DepthCalibration(
         camera=camera,
@@ -170,7 +180,7 @@ def _with_process(
         spread_before=1.4826 * float(np.median(np.abs(off[good]))),
         spread_after=1.4826 * float(np.median(np.abs(after))),
         n_tracks=len(good),
-        good_share=float(data.good.mean()),
+        good_share=len(good) / len(log_z),
         common_log_sigma=float(np.sqrt(max(left.mean(), 0.0) + options.common_floor**2)),
     )
 

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import time
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import numpy as np
 
 from geocorrect.depth.calibration.calibrate import CalibrateOptions, DepthCalibration
 from geocorrect.errors import InputError, OutputError
+from geocorrect.io.atomic_file import replacement
 from geocorrect.records import Anchor, DepthMap
 
 ALGORITHM = "2"
@@ -27,24 +26,19 @@ UNFINISHED, UNFINISHED_S = ".part", 600.0
 """A file is written in a moment; an unfinished one that is older belongs to a process that was killed."""
 ARRAYS = ("coefficients", "basis_sigma", "points", "basis", "factor", "alpha")
 NUMBERS = (
-    "amplitude",
-    "scale_before",
-    "scale_after",
-    "spread_before",
-    "spread_after",
-    "n_tracks",
-    "good_share",
-    "common_log_sigma",
+    *("amplitude", "scale_before", "scale_after", "spread_before", "spread_after"),
+    *("n_tracks", "good_share", "common_log_sigma"),
 )
 
 
 @dataclass(frozen=True)
 class StoredKey:
-    """What a stored depth depends on. fingerprint: of the depth source, matcher and options included."""
+    """What a stored depth depends on."""
 
     anchor: Anchor
     neighbours: tuple[Anchor, ...]
     fingerprint: str
+    """Of the depth source, matcher and options included."""
 
     @property
     def digest(self) -> str:
@@ -55,9 +49,10 @@ class StoredKey:
 
 @dataclass(frozen=True, eq=False)
 class StoredCalibration:
-    """A finished calibration; None: the anchor's neighbours do not suffice, its depth stays as predicted."""
+    """A finished calibration."""
 
     calibration: DepthCalibration | None
+    """None: the anchor's neighbours do not suffice, its depth stays as predicted."""
 
 
 class CalibrationStore:
@@ -68,7 +63,7 @@ class CalibrationStore:
 
     @property
     def exists(self) -> bool:
-        """Whether there is a folder to keep things in."""
+        """Whether the folder exists."""
         return self.folder.is_dir()
 
     def path(self, key: StoredKey) -> Path:
@@ -100,8 +95,7 @@ class CalibrationStore:
         return StoredCalibration(DepthCalibration(camera=key.anchor.camera, options=options, **arrays, **numbers))
 
     def save_map(self, key: StoredKey, depth: DepthMap) -> None:
-        """Keep sparse depth; OutputError naming the folder when it cannot be written."""
-        assert depth.samples_px is not None
+        """Write sparse depth; OutputError naming the folder when it cannot be written."""
         assert depth.samples_z_m is not None
         sigma = np.broadcast_to(np.asarray(depth.log_sigma, np.float32), depth.samples_z_m.shape)
         self._write(key, {"samples_px": depth.samples_px, "samples_z_m": depth.samples_z_m, "log_sigma": sigma})
@@ -125,16 +119,11 @@ class CalibrationStore:
                     path.unlink()
 
     def _write(self, key: StoredKey, arrays: dict[str, Any]) -> None:
-        temporary = self.folder / f"{key.digest}.{uuid.uuid4().hex[:8]}{UNFINISHED}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with temporary.open("xb") as stream:
+            with replacement(self.path(key), UNFINISHED) as unfinished, unfinished.open("wb") as stream:
                 np.savez(stream, **arrays)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(self.path(key))
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise OutputError(f"{self.folder}: calibrations cannot be written ({error.strerror})") from None
 
     def _read(self, key: StoredKey) -> dict[str, Any] | None:

@@ -1,18 +1,21 @@
-"""Depth from neighbours as runs use it: each anchor computed once, kept on disk, shared by all processes."""
+"""Depth that takes an anchor's neighbours, as runs use it: computed once, kept on disk, shared by all processes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from geocorrect.depth.base import DepthDeclaration
-from geocorrect.depth.calibration.calibrate import DepthCalibration, calibrated_map
+from geocorrect.depth.base import DepthDeclaration, DepthSource, options_digest
+from geocorrect.depth.calibration.calibrate import CalibrateOptions, DepthCalibration, calibrate, calibrated_map
 from geocorrect.depth.calibration.neighbours import NeighbourCache
 from geocorrect.depth.calibration.store import CalibrationStore, StoredCalibration, StoredKey
-from geocorrect.depth.triangulated import CalibratedDepth, TriangulatedDepth
+from geocorrect.depth.calibration.tracks import track_pixels
+from geocorrect.depth.triangulated import NEIGHBOURS_NEEDED, TriangulatedDepth, TriangulatedOptions, neighbour_matches
+from geocorrect.depth.validity import nearest_depth
 from geocorrect.errors import ConfigError
+from geocorrect.match.base import Matcher
 from geocorrect.records import NAN, Anchor, AnchorView, DepthMap, ImageArray
 
 ReadView = Callable[[Anchor], AnchorView]
@@ -21,135 +24,148 @@ ReadView = Callable[[Anchor], AnchorView]
 
 @dataclass(frozen=True)
 class CalibrationReport:
-    """One line of `geocorrect anchors calibrate`.
-
-    n_tracks: well-triangulated points (0: the neighbours did not suffice and a predicted depth stays as it is).
-    scale_*: predicted over triangulated depth, median; spread_*: 1.48 × median absolute log difference, before and
-    after. Triangulated depth alone has no scale; its spread_after is the median sigma of log depth. reused: it was
-    found on disk.
-    """
+    """One line of `geocorrect anchors calibrate`."""
 
     anchor_id: str
     n_neighbours: int
     n_tracks: int
+    """Well-triangulated points; 0: the neighbours did not suffice and a predicted depth stays as it is."""
     scale_before: float = NAN
+    """Predicted over triangulated depth, median; triangulated depth alone has no scale."""
     scale_after: float = NAN
     spread_before: float = NAN
+    """1.48 × median absolute difference of log depths."""
     spread_after: float = NAN
+    """The same after calibration; of triangulated depth alone the median sigma of log depth."""
     reused: bool = False
+    """Whether it was found on disk."""
 
 
-class StoredTriangulatedDepth:
+class _NeighbourDepth:
+    """What depth sources that look at neighbours have in common."""
+
+    fingerprint: str
+    """Back-end, parameters, matcher and masks in one line."""
+
+    def __init__(self, matcher: Matcher, neighbours: NeighbourCache, store: CalibrationStore, masks: str = "") -> None:
+        """masks: name of the set that the neighbours' views come with."""
+        self.matcher, self.neighbours, self.store = matcher, neighbours, store
+        self._with_masks = f"+masks/{masks}" if masks else ""
+
+    def key(self, anchor: Anchor) -> StoredKey:
+        """Under which what the anchor's neighbours say is stored."""
+        return StoredKey(anchor, self.neighbours.records(anchor), self.fingerprint)
+
+
+class StoredTriangulatedDepth(_NeighbourDepth):
     """`TriangulatedDepth` that keeps its maps in the store, where there is one; else every process computes its own."""
 
     def __init__(
-        self, source: TriangulatedDepth, book: NeighbourCache, store: CalibrationStore, masks: str = ""
+        self,
+        matcher: Matcher,
+        neighbours: NeighbourCache,
+        store: CalibrationStore,
+        options: TriangulatedOptions | None = None,
+        masks: str = "",
     ) -> None:
-        """masks: name of the set that the book's views come with."""
-        self.source, self.book, self.store, self.masks = source, book, store, masks
-
-    @property
-    def fingerprint(self) -> str:
-        """Back-end, parameters and masks in one line."""
-        return _with_masks(self.source.fingerprint, self.masks)
-
-    @property
-    def declaration(self) -> DepthDeclaration:
-        """See `depth.base.DepthSource.declaration`."""
-        return self.source.declaration
+        super().__init__(matcher, neighbours, store, masks)
+        self._source = TriangulatedDepth(matcher, neighbours, options)
+        self.declaration = self._source.declaration
+        self.fingerprint = self._source.fingerprint + self._with_masks
 
     def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
         """See `depth.base.DepthSource.depth`."""
         key = self.key(anchor)
         found = self.store.load_map(key, "triangulated")
         if found is None:
-            found = self.source.depth(anchor, image)
+            found = self._source.depth(anchor, image)
             if self.store.exists:
                 self.store.save_map(key, found)
         return found
 
     def prepare(self, anchor: Anchor, read: ReadView) -> CalibrationReport:
-        """Compute and keep one anchor's depth, or find that it is there (then no picture is read)."""
+        """Compute and store one anchor's depth, or find that it is there (then no picture is read)."""
         key = self.key(anchor)
         found = self.store.load_map(key, "triangulated")
         reused = found is not None
         if found is None:
-            found = self.source.depth(anchor, read(anchor).pixels)
+            found = self._source.depth(anchor, read(anchor).pixels)
             self.store.save_map(key, found)
         assert found.samples_z_m is not None
         n = len(found.samples_z_m)
         spread = float(np.median(found.log_sigma)) if n else NAN
         return CalibrationReport(anchor.id, len(key.neighbours), n, spread_after=spread, reused=reused)
 
-    def key(self, anchor: Anchor) -> StoredKey:
-        """Under which the anchor's depth is stored."""
-        return StoredKey(anchor, self.book.records(anchor), self.fingerprint)
 
-
-class StoredCalibratedDepth:
-    """Another source's depth with the calibration that `geocorrect anchors calibrate` has stored for the anchor.
+class StoredCalibratedDepth(_NeighbourDepth):
+    """Another source's depth, corrected by what `geocorrect anchors calibrate` has stored for the anchor.
 
     A calibration that is missing is an error, never a silent return to the raw prediction. Anchors whose neighbours
     did not suffice keep the prediction under its own name, as the calibration's report says.
     """
 
-    def __init__(self, source: CalibratedDepth, book: NeighbourCache, store: CalibrationStore, masks: str = "") -> None:
-        """masks: name of the set that the book's views come with."""
-        self.source, self.book, self.store, self.masks = source, book, store, masks
-
-    @property
-    def fingerprint(self) -> str:
-        """Base source, matcher, parameters and masks in one line."""
-        return _with_masks(self.source.fingerprint, self.masks)
+    def __init__(
+        self,
+        base: DepthSource,
+        matcher: Matcher,
+        neighbours: NeighbourCache,
+        store: CalibrationStore,
+        options: CalibrateOptions | None = None,
+        masks: str = "",
+    ) -> None:
+        super().__init__(matcher, neighbours, store, masks)
+        self.base, self.options = base, options or CalibrateOptions()
+        digest = options_digest(self.options)
+        self.fingerprint = f"{base.fingerprint}+calibrated/{digest}/{matcher.fingerprint}{self._with_masks}"
 
     @property
     def declaration(self) -> DepthDeclaration:
         """See `depth.base.DepthSource.declaration`."""
-        return self.source.declaration
+        return declare_calibrated(self.base.declaration)
 
     def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
         """See `depth.base.DepthSource.depth`; ConfigError when the anchor was not calibrated."""
-        key = self.key(anchor)
-        stored = self.store.load(key, self.source.options)
+        stored = self.store.load(self.key(anchor), self.options)
         if stored is None:
             raise ConfigError(
                 f"anchor {anchor.id}: no depth calibration in {self.store.folder} for its present pose, neighbours and "
                 "[depth] settings; run `geocorrect anchors calibrate`, then this command again, or set "
                 "[depth] calibrate = false"
             )
-        raw = self.source.base.depth(anchor, image)
+        raw = self.base.depth(anchor, image)
         return raw if stored.calibration is None else calibrated_map(raw, stored.calibration)
 
     def prepare(self, anchor: Anchor, read: ReadView) -> CalibrationReport:
-        """Calibrate one anchor and keep it, or find that it is there (then no picture is read)."""
+        """Calibrate and store one anchor, or find that it is there (then no picture is read)."""
         key = self.key(anchor)
-        stored = self.store.load(key, self.source.options)
+        stored = self.store.load(key, self.options)
         reused = stored is not None
         if stored is None:
-            pixels = read(anchor).pixels
-            raw = self.source.base.depth(anchor, pixels)
-            stored = StoredCalibration(self.source.calibrate(anchor, pixels, raw))
+            stored = StoredCalibration(self.calibrate(anchor, read(anchor).pixels))
             self.store.save(key, stored.calibration)
-            # It is on disk now; a city's calibrations would not fit into memory.
-            self.source.calibrations.clear()
-        return _report(anchor, len(key.neighbours), stored.calibration, reused)
+        n, c = len(key.neighbours), stored.calibration
+        if c is None:
+            return CalibrationReport(anchor.id, n, 0, reused=reused)
+        scales, spreads = (c.scale_before, c.scale_after), (c.spread_before, c.spread_after)
+        return CalibrationReport(anchor.id, n, c.n_tracks, *scales, *spreads, reused=reused)
 
-    def key(self, anchor: Anchor) -> StoredKey:
-        """Under which the anchor's calibration is stored."""
-        return StoredKey(anchor, self.book.records(anchor), self.fingerprint)
+    def calibrate(self, anchor: Anchor, image: ImageArray) -> DepthCalibration | None:
+        """The anchor's calibration, computed now; None where its neighbours do not suffice or depth is measured."""
+        raw = self.base.depth(anchor, image)
+        if raw.z_m is None:
+            return None
+        pairs = neighbour_matches(anchor, image, self.neighbours(anchor), self.matcher)
+        if not pairs:
+            return None
+        predicted = nearest_depth(raw.z_m, track_pixels(pairs)[0])
+        predicted[~(predicted > 0)] = np.nan
+        return calibrate(anchor.camera, pairs, predicted, raw.common_log_sigma, self.options)
 
 
 NeighbourDepth = StoredTriangulatedDepth | StoredCalibratedDepth
 """Depth sources that need neighbours, and that can be prepared anchor by anchor."""
 
 
-def _with_masks(fingerprint: str, masks: str) -> str:
-    return f"{fingerprint}+masks/{masks}" if masks else fingerprint
-
-
-def _report(anchor: Anchor, n_neighbours: int, calibration: DepthCalibration | None, reused: bool) -> CalibrationReport:
-    if calibration is None:
-        return CalibrationReport(anchor.id, n_neighbours, 0, reused=reused)
-    c = calibration
-    scales, spreads = (c.scale_before, c.scale_after), (c.spread_before, c.spread_after)
-    return CalibrationReport(anchor.id, n_neighbours, c.n_tracks, *scales, *spreads, reused=reused)
+def declare_calibrated(base: DepthDeclaration) -> DepthDeclaration:
+    """What another source is once neighbours have corrected it: how well is stated with each map."""
+    return replace(base, needs=(*base.needs, NEIGHBOURS_NEEDED), log_sigma=NAN, common_log_sigma=NAN)

@@ -1,27 +1,25 @@
 """True depth of an anchor's pixels from its matches with neighbours of known pose: one unknown distance per track.
 
-Unknowns: per track the log depth λ along the anchor pixel's ray; a low-order correction β of a predicted log
-depth, where there is one; and small corrections of the neighbours' poses within their own uncertainty. The λ
-are 1-D, so they are eliminated and a step costs one small dense solve (METHOD §3.1).
+Unknowns: per track the log depth λ along the anchor pixel's ray; a low-order correction β of a predicted log depth,
+where there is one; and small corrections of the neighbours' poses within their own uncertainty. The λ are 1-D, so they
+are eliminated (Schur complement; Triggs et al. 2000, §6) and a step costs one small dense solve. The robust weights are
+tightened step by step (graduated non-convexity, Blake & Zisserman 1987). See `docs/method.md`.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from scipy.spatial.transform import Rotation
 
 from geocorrect.depth.calibration.tracks import NeighbourMatches, TrackNoise, TrackOptions, Tracks, track_pixels
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.tangent import tangent_to_px, unit_rays
-
-__all__ = ["NeighbourMatches", "Prediction", "TrackOptions", "Tracks", "adjust_tracks", "track_pixels"]
 
 Float = NDArray[np.float64]
 Int = NDArray[np.intp]
@@ -34,14 +32,16 @@ FREE = 1e-4
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """A predicted log z-depth at T tracks, nan = unknown, its sigma (T,), and the correction's basis (T, P)
-    with prior sigmas (P,).
-    """
+    """A predicted depth at T tracks, and how it may be corrected."""
 
     log_z: Float
+    """(T,) log z-depth, nan = unknown."""
     sigma: Float
+    """(T,) its standard deviation beside the correction."""
     basis: Float
+    """(T, P) terms of the correction."""
     basis_sigma: Float
+    """(P,) prior sigmas of their coefficients."""
 
 
 def adjust_tracks(
@@ -49,7 +49,7 @@ def adjust_tracks(
 ) -> Tracks:
     """Depth of every track of `track_pixels(pairs)`, with or without a prediction to be corrected along the way.
 
-    The depths that are returned rest on the matches alone: the prediction only keeps the search on course.
+    The depths that are returned depend on the matches alone: the prediction only keeps the search on course.
     """
     solver = _Solver(camera, pairs, prediction, options)
     state = solver.start()
@@ -60,26 +60,34 @@ def adjust_tracks(
 
 @dataclass(frozen=True, eq=False)
 class _State:
-    """log_z (T,), coefficients β (P,), neighbour_from_anchor of every pair."""
+    """An estimate of all unknowns."""
 
     log_z: Float
+    """(T,)."""
     coefficients: Float
+    """β (P,)."""
     poses: list[Pose]
+    """neighbour_from_anchor of every pair."""
 
 
 @dataclass(frozen=True, eq=False)
 class _System:
-    """Normal equations: H, b over (β, poses); coupling (T, D), information (T,) and gradient (T,) of the λ from the
-    matches alone, and along (M, 2): whitened derivative of the pixels by λ.
-    """
+    """Normal equations over the D unknowns (β, poses) and the λ of T tracks, from M matches."""
 
     information: Float
+    """(D, D)."""
     gradient: Float
+    """(D,)."""
     coupling: Float
+    """(T, D)."""
     track_information: Float
+    """(T,)."""
     track_gradient: Float
+    """(T,)."""
     along: Float
+    """(M, 2) whitened derivative of the pixels by λ."""
     support: Float
+    """(M,) robust weight of each match, 0…1."""
 
 
 class _Solver:
@@ -178,10 +186,8 @@ class _Solver:
         reduced = system.information - scaled.T @ system.coupling
         shared = np.linalg.solve(reduced, system.gradient - scaled.T @ system.track_gradient)
         along = np.clip(system.track_gradient / system.track_information - scaled @ shared, -0.7, 0.7)
-        moved = [
-            Pose(Rotation.from_rotvec(s[3:]) * p.rotation, p.translation_m + s[:3])
-            for p, s in zip(state.poses, shared[self.n_basis :].reshape(-1, POSE), strict=True)
-        ]
+        steps = shared[self.n_basis :].reshape(-1, POSE)
+        moved = [pose.perturbed(step) for pose, step in zip(state.poses, steps, strict=True)]
         log_z = np.clip(state.log_z + along, MIN_LOG_Z, MAX_LOG_Z)
         return _State(log_z, state.coefficients + shared[: self.n_basis], moved)
 
@@ -237,12 +243,11 @@ class _Solver:
         information[:n, :n] += p.basis.T @ weighted
         gradient[:n] += weighted.T @ residual
         coupling[:, :n] += weighted
-        return _System(
-            information,
-            gradient,
-            coupling,
-            system.track_information + weight,
-            system.track_gradient + weight * residual,
-            system.along,
-            system.support,
+        return replace(
+            system,
+            information=information,
+            gradient=gradient,
+            coupling=coupling,
+            track_information=system.track_information + weight,
+            track_gradient=system.track_gradient + weight * residual,
         )

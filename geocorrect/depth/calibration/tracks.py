@@ -1,4 +1,4 @@
-"""Triangulated tracks of an anchor: matches with neighbours, the depths found, and how their errors hang together."""
+"""Triangulated tracks of an anchor: matches with neighbours, the depths found, and how their errors correlate."""
 
 from __future__ import annotations
 
@@ -17,57 +17,69 @@ Int = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class TrackOptions:
-    """sigma_px: white noise of an anchor–anchor match, field_px: its smooth noise (correlated over field_length of the
-    image's long side), both at 512 px image length. robust_px, robust_depth: scales of Geman–McClure and
-    Cauchy, in sigmas. graduation: their inflation, step by step. neighbour_*: pose noise between two anchors.
-    pose_evidence: what the matches' evidence on the neighbours' poses is worth, because they share smooth errors
-    (simulator: a thousand matches are worth a hundred).
-    """
+    """Noise of matches and poses, and how the adjustment treats outliers."""
 
     sigma_px: float = 1.0
+    """White noise of an anchor–anchor match, at 512 px image length."""
     field_px: float = 0.8
+    """Smooth noise of the matches, at 512 px image length."""
     field_length: float = 0.12
+    """Its correlation length, as a share of the image's long side."""
     robust_px: float = 3.5
+    """Scale of the Geman–McClure weight of a match, in sigmas."""
     robust_depth: float = 2.0
+    """Scale of the Cauchy weight of a predicted depth, in sigmas."""
     graduation: tuple[float, ...] = (6.0, 6.0, 4.0, 3.0, 2.0, 1.5, 1.0, 1.0, 1.0)
+    """Inflation of both scales, step by step."""
     neighbour_position_m: float = 0.028
+    """Pose noise between two anchors."""
     neighbour_rotation_deg: float = 0.07
     pose_evidence: float = 0.1
+    """Worth of the matches' evidence on the neighbours' poses, because matches share smooth errors (simulator: a
+    thousand matches are worth a hundred).
+    """
 
 
 @dataclass(frozen=True, eq=False)
 class NeighbourMatches:
-    """Matches of the anchor with one neighbour: neighbour_from_anchor on record, its camera, and pixels (N,
-    2) each.
-    """
+    """Matches of the anchor with one neighbour."""
 
     neighbour_from_anchor: Pose
+    """As on record."""
     camera: Camera
+    """Of the neighbour."""
     anchor_px: Float
+    """(N, 2)."""
     neighbour_px: Float
+    """(N, 2)."""
 
 
 @dataclass(frozen=True, eq=False)
 class TrackNoise:
-    """Errors of the T log depths: white pixel noise, each track its own (white_variance (T,)); the neighbours'
-    pose errors, which all tracks share; and the matcher's smooth shifts, which tracks close together in a
-    neighbour's image share.
+    """Errors of T log depths from M matches with K neighbours.
 
-    by_pose: (T, K, 6) change of the track's log depth, up to its sign, per metre and radian of each neighbour;
-    pose_factor: (6K, 6K) root of the covariance of those errors. by_px: (M, 2) change of the track's log depth per
-    pixel of observation m; track, pair: (M,); at_px: (M, 2) where it lies in the neighbour; field_px: amplitude of the
-    shifts; field_length_px: (K,).
+    White pixel noise, each track its own; the neighbours' pose errors, which all tracks share; and the matcher's smooth
+    shifts, which tracks close together in a neighbour's image share.
     """
 
     white_variance: Float
+    """(T,)."""
     by_pose: Float
+    """(T, K, 6) change of the track's log depth, up to its sign, per metre and radian of each neighbour."""
     pose_factor: Float
+    """(6K, 6K) root of the covariance of the neighbours' pose errors."""
     by_px: Float
+    """(M, 2) change of the track's log depth per pixel of the match."""
     track: Int
+    """(M,) track of each match."""
     pair: Int
+    """(M,) neighbour of each match."""
     at_px: Float
+    """(M, 2) where the match lies in the neighbour."""
     field_px: float
+    """Amplitude of the smooth shifts."""
     field_length_px: Float
+    """(K,) their correlation length."""
 
     def scaled(self, factor: Float) -> TrackNoise:
         """The noise of the same tracks at depths that are a factor (T,) larger.
@@ -120,22 +132,23 @@ class TrackNoise:
 
 @dataclass(frozen=True, eq=False)
 class Tracks:
-    """px (T, 2); log_z (T,) from the matches alone; support (T,) best robust weight of its matches, 0…1;
-    coefficients β (P,) of the prediction's correction (empty without a prediction); noise of the depths.
-    """
+    """Triangulated tracks of an anchor."""
 
     px: Float
+    """(T, 2) pixels of the anchor."""
     log_z: Float
+    """(T,) log z-depth from the matches alone."""
     support: Float
+    """(T,) best robust weight of the track's matches, 0…1."""
     coefficients: Float
+    """β (P,) of the prediction's correction, empty without a prediction."""
     noise: TrackNoise
 
     def about(self, log_z: Float) -> Tracks:
         """The same tracks to first order in inverse depth about expected log depths (T,), nan where there is none.
 
         The noise of a triangulated inverse depth does not depend on the depth found, that of its logarithm does: a
-        point found too near would call itself more certain than one found too far, and pull depths towards the
-        camera.
+        point found too near would claim to be more certain than one found too far, and pull depths towards the camera.
         """
         known = np.isfinite(log_z)
         ratio = np.where(known, np.exp(np.clip(np.where(known, log_z, 0.0) - self.log_z, -1.5, 1.5)), 1.0)
@@ -149,8 +162,14 @@ class Tracks:
 
 
 def track_pixels(pairs: Sequence[NeighbourMatches]) -> tuple[Float, Int]:
-    """(px (T, 2), track index of every match (M,)): equal anchor pixels (to 0.01 px) are one track."""
+    """(px (T, 2), track index of every match (M,)) of the anchor's pixels."""
     px = np.concatenate([p.anchor_px for p in pairs])
+    first, track = track_index(px)
+    return px[first], track
+
+
+def track_index(px: Float) -> tuple[Int, Int]:
+    """(first row of every track (T,), track of every row (M,)): equal pixels (M, 2), to 0.01 px, are one track."""
     cell = np.round(px * 100).astype(np.int64)
     _, first, track = np.unique(cell[:, 0] * 2**32 + cell[:, 1], return_index=True, return_inverse=True)
-    return px[first], np.asarray(track).reshape(-1)
+    return np.asarray(first), np.asarray(track).reshape(-1)

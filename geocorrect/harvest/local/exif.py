@@ -1,90 +1,103 @@
-"""What a photo's own EXIF says: position, heading, time, device, focal length. Unknown is nan or None."""
+"""One photo on disk, described by its own EXIF. Unknown is nan or None.
+
+Pictures are read as the sensor wrote them (no orientation tag is applied), so their `exif_orientation` is 1, whatever
+the file says: there is nothing to undo. Tags: CIPA DC-008 (Exif 2.32), §4.6; panoramas by the `GPano` block of XMP.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from geocorrect.errors import InputError
-from geocorrect.harvest.mapillary import fields
-from geocorrect.records import Position
+from PIL import Image as PillowImage
+from PIL.ExifTags import GPS, IFD, Base
 
-_EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
-_MAKE, _MODEL, _ORIENTATION, _DESCRIPTION = 0x010F, 0x0110, 0x0112, 0x010E
-_TIME_ORIGINAL, _SUBSECOND, _OFFSET, _FOCAL_35MM = 0x9003, 0x9291, 0x9011, 0xA405
+from geocorrect.errors import Reason
+from geocorrect.geometry.camera import Camera
+from geocorrect.harvest.mapillary import fields
+from geocorrect.harvest.mapillary.metadata import ASSUMED_FOCAL_SIGMA, DEFAULT_FOCAL
+from geocorrect.io.checksum import sha256_of
+from geocorrect.records import NAN, Image, Position
+
+EXIF_FOCAL_SIGMA = 0.05
+"""EXIF's 35 mm equivalent is rounded to whole millimetres and means the diagonal for some makers: a few percent."""
+
 _FILM_WIDTH_MM = 36.0
 _EQUIRECTANGULAR = (b'ProjectionType="equirectangular"', b"ProjectionType>equirectangular<")
-NAN = float("nan")
+_HEAD_BYTES = 65_536
+_CLOCK = "%Y:%m:%d %H:%M:%S"
 
 
-@dataclass(frozen=True)
-class ExifFacts:
-    """One photo.
-
-    focal_ratio: focal length / longer side of the picture; heading_reference: "true", "magnetic" or "".
-    """
-
-    size: tuple[int, int]
-    position: Position | None
-    heading_deg: float
-    heading_reference: str
-    captured_at: datetime | None
-    make: str | None
-    model: str | None
-    orientation: int
-    focal_ratio: float
-    is_equirectangular: bool
-    accuracy_m: float
-    description: str
-
-
-def read_exif(path: Path) -> ExifFacts:
-    """The facts of one file. InputError naming it when it is no readable picture; broken tags are just unknown."""
-    from PIL import Image as PillowImage
-
+def read_photo(path: Path, image_id: str) -> Image:
+    """One photo; a file that cannot be read becomes an image with that problem, broken tags are just unknown."""
+    now = datetime.now(UTC)
+    path = path.absolute()  # a job may start in another folder
     try:
         with path.open("rb") as stream:
-            head = stream.read(65_536)
+            head = stream.read(_HEAD_BYTES)
         with PillowImage.open(path) as picture:
             size, tags = picture.size, picture.getexif()
-            gps, detail = dict(tags.get_ifd(_GPS_IFD)), dict(tags.get_ifd(_EXIF_IFD))
+            gps, detail = tags.get_ifd(IFD.GPSInfo), tags.get_ifd(IFD.Exif)
+        digest = sha256_of(path)
     except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError) as error:
-        raise InputError(f"{path}: not a readable picture ({error})") from None
-    focal_mm = _number(detail.get(_FOCAL_35MM))
-    reference = {"T": "true", "M": "magnetic"}.get(str(gps.get(16, "")), "")
-    return ExifFacts(
-        size=size,
-        position=_position(gps),
-        heading_deg=fields.compass_deg(_number(gps.get(17))),
-        heading_reference=reference,
-        captured_at=_captured_at(detail, gps),
-        make=fields.text(tags.get(_MAKE)),
-        model=fields.text(tags.get(_MODEL)),
-        orientation=fields.orientation(tags.get(_ORIENTATION)),
-        focal_ratio=focal_mm / _FILM_WIDTH_MM if focal_mm > 0 else NAN,
-        is_equirectangular=any(mark in head for mark in _EQUIRECTANGULAR),
-        accuracy_m=_number(gps.get(31)),
-        description=str(tags.get(_DESCRIPTION, "")),
+        problem = Reason.IMAGE_UNREADABLE if path.is_file() else Reason.IMAGE_MISSING
+        why = {"source": "exif", "error": f"{path}: not a readable picture ({error})"}
+        return Image(image_id, None, None, path, harvested_at=now, problem=problem, provider=why)
+    provider: dict[str, Any] = {"source": "exif", "width": size[0], "height": size[1]}
+    provider["file_orientation"] = fields.orientation(tags.get(Base.Orientation))
+    north = {"T": "true", "M": "magnetic"}.get(str(gps.get(GPS.GPSImgDirectionRef, "")))
+    if north is not None:
+        provider["heading_reference"] = north
+    accuracy_m = _number(gps.get(GPS.GPSHPositioningError))
+    if math.isfinite(accuracy_m):
+        provider["accuracy_m"] = accuracy_m
+    position = _position(gps)
+    is_equirectangular = any(mark in head for mark in _EQUIRECTANGULAR)
+    return Image(
+        id=image_id,
+        reported=position,
+        camera=_camera(size, is_equirectangular, _number(detail.get(Base.FocalLengthIn35mmFilm))),
+        path=path,
+        captured_at=_local_clock(detail) or _gps_clock(gps),
+        heading_deg=fields.compass_deg(_number(gps.get(GPS.GPSImgDirection))),
+        device_make=fields.text(tags.get(Base.Make)),
+        device_model=fields.text(tags.get(Base.Model)),
+        sha256=digest,
+        harvested_at=now,
+        problem=None if position is not None else Reason.POSITION_MISSING,
+        provider=provider,
     )
+
+
+def _camera(size: tuple[int, int], is_equirectangular: bool, focal_mm: float) -> Camera:
+    """Panorama, pinhole with the EXIF focal length (35 mm film), or a pinhole with an assumed one and a wide sigma."""
+    width, height = size
+    if is_equirectangular and width == 2 * height:
+        return Camera.spherical(width, height)
+    ratio, sigma = focal_mm / _FILM_WIDTH_MM, EXIF_FOCAL_SIGMA
+    if not 0.1 < ratio < 20:
+        ratio, sigma = DEFAULT_FOCAL, ASSUMED_FOCAL_SIGMA
+    camera = Camera.from_opensfm_vector("perspective", (ratio, 0.0, 0.0), width, height)
+    return replace(camera, focal_sigma=sigma)
 
 
 def _number(value: Any) -> float:
     try:
-        result = float(value)
+        return fields.number(float(value))
     except (TypeError, ValueError, ZeroDivisionError, OverflowError):
         return NAN
-    return result if math.isfinite(result) else NAN
 
 
-def _position(gps: dict[int, Any]) -> Position | None:
-    lon, lat = _degrees(gps.get(4), gps.get(3), "EW"), _degrees(gps.get(2), gps.get(1), "NS")
-    height_m = fields.altitude_m(_number(gps.get(6)))
-    if gps.get(5) in (1, b"\x01"):
-        height_m = -height_m
-    return fields.position({"coordinates": [lon, lat]}, height_m, "unknown")
+def _position(gps: Mapping[int, Any]) -> Position | None:
+    lon = _degrees(gps.get(GPS.GPSLongitude), gps.get(GPS.GPSLongitudeRef), "EW")
+    lat = _degrees(gps.get(GPS.GPSLatitude), gps.get(GPS.GPSLatitudeRef), "NS")
+    height_m = fields.altitude_m(_number(gps.get(GPS.GPSAltitude)))
+    below = gps.get(GPS.GPSAltitudeRef) in (1, b"\x01")
+    return fields.position({"coordinates": [lon, lat]}, -height_m if below else height_m, "unknown")
 
 
 def _degrees(value: Any, reference: Any, letters: str) -> float:
@@ -92,41 +105,33 @@ def _degrees(value: Any, reference: Any, letters: str) -> float:
     letter = str(reference or "").strip().upper()[:1]
     if not isinstance(value, tuple | list) or len(value) != 3 or letter not in tuple(letters):
         return NAN
-    degrees, minutes, seconds = (_number(part) for part in value)
+    degrees, minutes, seconds = map(_number, value)
     total = degrees + minutes / 60 + seconds / 3600
     return -total if letter == letters[1] else total
 
 
-def _captured_at(detail: dict[int, Any], gps: dict[int, Any]) -> datetime | None:
-    """UTC from the capture time with its offset, else from the GPS clock; a local time without a zone is unknown."""
-    offset = _offset(str(detail.get(_OFFSET, "")))
-    if offset is not None:
-        moment = _parsed(f"{detail.get(_TIME_ORIGINAL, '')}".strip("\x00 "))
-        if moment is not None:
-            fraction = _number(f"0.{str(detail.get(_SUBSECOND, '')).strip(chr(0)).strip() or 0}")
-            seconds = 0.0 if math.isnan(fraction) else fraction
-            return (moment.replace(tzinfo=offset) + timedelta(seconds=seconds)).astimezone(UTC)
-    clock = gps.get(7)
-    if isinstance(clock, tuple | list) and len(clock) == 3:
-        day = _parsed(f"{str(gps.get(29, '')).strip(chr(0))} 00:00:00")
-        hours, minutes, seconds = (_number(part) for part in clock)
-        since_midnight_s = hours * 3600 + minutes * 60 + seconds
-        if day is not None and math.isfinite(since_midnight_s):
-            return day.replace(tzinfo=UTC) + timedelta(seconds=since_midnight_s)
-    return None
-
-
-def _parsed(text: str) -> datetime | None:
+def _local_clock(detail: Mapping[int, Any]) -> datetime | None:
+    """The capture time by its offset ±HH:MM to UTC; None without one: a local time in no zone is unknown."""
+    clock, offset = _text(detail, Base.DateTimeOriginal), _text(detail, Base.OffsetTimeOriginal)
+    fraction_s = _number(f"0.{_text(detail, Base.SubsecTimeOriginal) or 0}")
     try:
-        return datetime.strptime(text, "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC)
-    except ValueError:
+        moment = datetime.strptime(clock + offset, _CLOCK + "%z").astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return moment + timedelta(seconds=0.0 if math.isnan(fraction_s) else fraction_s) if len(offset) == 6 else None
+
+
+def _gps_clock(gps: Mapping[int, Any]) -> datetime | None:
+    clock = gps.get(GPS.GPSTimeStamp)
+    if not isinstance(clock, tuple | list) or len(clock) != 3:
+        return None
+    hours, minutes, seconds = map(_number, clock)
+    try:
+        day = datetime.strptime(f"{_text(gps, GPS.GPSDateStamp)} 00:00:00", _CLOCK).replace(tzinfo=UTC)
+        return day + timedelta(seconds=hours * 3600 + minutes * 60 + seconds)
+    except (ValueError, OverflowError):
         return None
 
 
-def _offset(text: str) -> timezone | None:
-    """±HH:MM, minutes with the sign of the hours."""
-    clean = text.strip("\x00 ")
-    if len(clean) != 6 or clean[0] not in "+-" or clean[3] != ":" or not (clean[1:3] + clean[4:]).isdecimal():
-        return None
-    minutes = int(clean[1:3]) * 60 + int(clean[4:])
-    return timezone(timedelta(minutes=-minutes if clean[0] == "-" else minutes)) if minutes < 1440 else None
+def _text(tags: Mapping[int, Any], tag: int) -> str:
+    return str(tags.get(tag, "")).strip("\x00 ")

@@ -1,13 +1,10 @@
 """Images without Mapillary: a folder of photos with EXIF, an OpenSfM project, a mapillary_tools description file.
 
-Pictures stay where they are. They are read as the sensor wrote them (no orientation tag is applied), so their
-`exif_orientation` is 1, whatever the file says: there is nothing to undo.
+Pictures stay where they are.
 """
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -17,30 +14,27 @@ from typing import Any
 import numpy as np
 
 from geocorrect.errors import InputError, Reason
-from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
-from geocorrect.harvest.local.exif import ExifFacts, read_exif
+from geocorrect.harvest.local.exif import read_photo
 from geocorrect.harvest.local.opensfm import Reconstruction, Shot, read_reconstructions
 from geocorrect.harvest.mapillary import fields
-from geocorrect.harvest.mapillary.metadata import ASSUMED_FOCAL_SIGMA, DEFAULT_FOCAL, SFM_FOCAL_SIGMA
-from geocorrect.io.checksum import sha256_of
+from geocorrect.harvest.mapillary.metadata import SFM_FOCAL_SIGMA
 from geocorrect.io.masks import is_mask
-from geocorrect.io.pixels import read_bytes
+from geocorrect.io.text_file import read_json
 from geocorrect.records import Image, MetadataQuality, Position
-
-EXIF_FOCAL_SIGMA = 0.05
-"""EXIF's 35 mm equivalent is rounded to whole millimetres and means the diagonal for some makers: a few percent."""
 
 _ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
 
 
 @dataclass
 class Imported:
-    """Images, and a sentence for everything that could not be used at all."""
+    """What an import found."""
 
     images: list[Image] = field(default_factory=list)
+    """One per photo; a photo that cannot be read has that as its problem."""
     skipped: list[str] = field(default_factory=list)
+    """A sentence for everything that could not be used at all."""
 
 
 def import_folder(folder: Path) -> Imported:
@@ -60,19 +54,18 @@ def import_opensfm(project: Path) -> Imported:
     reconstruction = project / "reconstruction.json"
     if not reconstruction.is_file():
         raise InputError(f"{project}: holds no reconstruction.json; use the folder import for images/ alone")
-    shots = [(shot, part) for part in read_reconstructions(reconstruction) for shot in part.shots.values()]
-    by_name = {shot.name: (shot, part) for shot, part in shots}
-    imported.images = [_with_shot(image, *by_name.pop(image.id, (None, None))) for image in imported.images]
+    parts = read_reconstructions(reconstruction)
+    by_name = {shot.name: (shot, part) for part in parts for shot in part.shots.values()}
+    imported.images = [
+        _with_shot(image, *by_name.pop(image.id)) if image.id in by_name else image for image in imported.images
+    ]
     imported.skipped += [f"shot {name}: no such image in {project / 'images'}" for name in sorted(by_name)]
     return imported
 
 
 def import_description(path: Path) -> Imported:
     """A mapillary_tools description file (mapillary_image_description.json); entries with an error are skipped."""
-    try:
-        entries = json.loads(read_bytes(path))
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error})") from None
+    entries = read_json(path)
     if not isinstance(entries, list):
         raise InputError(f"{path}: must be a JSON array, as mapillary_tools writes it")
     imported = Imported()
@@ -81,70 +74,26 @@ def import_description(path: Path) -> Imported:
         if not isinstance(name, str):
             imported.skipped.append(f"{path}, entry {number}: has no filename")
         elif "error" in entry:
-            imported.skipped.append(f"{name}: {_error_text(entry['error'])}")
+            error = entry["error"]
+            text = error.get("message") or error.get("type") if isinstance(error, dict) else error
+            imported.skipped.append(f"{name}: {text}")
         elif entry.get("filetype", "image") == "image":
-            photo = read_photo(path.parent / name, name)
-            imported.images.append(_described(photo, entry))
+            imported.images.append(_described(read_photo(path.parent / name, name), entry))
     return imported
 
 
-def read_photo(path: Path, image_id: str) -> Image:
-    """One photo by its EXIF; a file that cannot be read becomes an image with that problem."""
-    now = datetime.now(UTC)
-    path = path.absolute()  # a job may start in another folder
-    try:
-        facts = read_exif(path)
-        digest = sha256_of(path)
-    except (InputError, OSError) as error:
-        problem = Reason.IMAGE_UNREADABLE if path.is_file() else Reason.IMAGE_MISSING
-        why = {"source": "exif", "error": str(error)}
-        return Image(image_id, None, None, path, harvested_at=now, problem=problem, provider=why)
-    provider: dict[str, Any] = {"source": "exif", "width": facts.size[0], "height": facts.size[1]}
-    provider["file_orientation"] = facts.orientation
-    if facts.heading_reference:
-        provider["heading_reference"] = facts.heading_reference
-    if math.isfinite(facts.accuracy_m):
-        provider["accuracy_m"] = facts.accuracy_m
-    return Image(
-        id=image_id,
-        reported=facts.position,
-        camera=_camera(facts),
-        path=path,
-        captured_at=facts.captured_at,
-        heading_deg=facts.heading_deg,
-        device_make=facts.make,
-        device_model=facts.model,
-        sha256=digest,
-        harvested_at=now,
-        problem=None if facts.position is not None else Reason.POSITION_MISSING,
-        provider=provider,
-    )
-
-
-def _camera(facts: ExifFacts) -> Camera:
-    """Panorama, pinhole with the EXIF focal length, or a pinhole with an assumed one and a wide sigma."""
-    width, height = facts.size
-    if facts.is_equirectangular and width == 2 * height:
-        return Camera.spherical(width, height)
-    known = 0.1 < facts.focal_ratio < 20
-    ratio, sigma = (facts.focal_ratio, EXIF_FOCAL_SIGMA) if known else (DEFAULT_FOCAL, ASSUMED_FOCAL_SIGMA)
-    camera = Camera.from_opensfm_vector("perspective", (ratio, 0.0, 0.0), width, height)
-    return replace(camera, focal_sigma=sigma)
-
-
-def _with_shot(image: Image, shot: Shot | None, part: Reconstruction | None) -> Image:
+def _with_shot(image: Image, shot: Shot, part: Reconstruction) -> Image:
     """Camera and computed pose of a reconstructed image, in the ENU frame at its own position."""
-    if shot is None or part is None or image.problem in (Reason.IMAGE_UNREADABLE, Reason.IMAGE_MISSING):
+    if image.problem in (Reason.IMAGE_UNREADABLE, Reason.IMAGE_MISSING):
         return image
     camera = part.camera(shot, int(image.provider["width"]), int(image.provider["height"]))
     if camera is None:
         return replace(image, problem=Reason.CAMERA_UNSUPPORTED, camera=None)
-    image = replace(
-        image, camera=replace(camera, focal_sigma=SFM_FOCAL_SIGMA), captured_at=image.captured_at or shot.captured_at
-    )
+    camera = replace(camera, focal_sigma=SFM_FOCAL_SIGMA)
+    image = replace(image, camera=camera, captured_at=image.captured_at or shot.captured_at)
     if part.reference is None:
         return image
-    lon, lat, height_m = (float(value) for value in part.reference.wgs84_from_enu(shot.world_from_cam.translation_m))
+    lon, lat, height_m = map(float, part.reference.wgs84_from_enu(shot.world_from_cam.translation_m))
     here = Frame("here", lon, lat, height_m)
     return replace(
         image,
@@ -182,7 +131,3 @@ def _capture_time(value: Any) -> datetime | None:
         return datetime.strptime(f"{value}000", "%Y_%m_%d_%H_%M_%S_%f").replace(tzinfo=UTC)
     except ValueError:
         return None
-
-
-def _error_text(error: Any) -> str:
-    return str(error.get("message") or error.get("type")) if isinstance(error, dict) else str(error)

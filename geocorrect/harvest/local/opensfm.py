@@ -1,13 +1,14 @@
 """OpenSfM's reconstruction.json and Mapillary's sfm_cluster files (the same content, zlib-compressed).
 
-Everything but cameras and shots is optional in the wild, unknown keys are ignored. World: ENU metres about `reference`;
-stored rotations are axis-angle, world → camera, X_cam = R X_world + t.
+Format: OpenSfM `io.py` (https://opensfm.org/docs/dataset.html); everything but cameras and shots is optional in the
+wild, unknown keys are ignored. World: ENU metres about `reference`; stored rotations are axis-angle, world → camera,
+X_cam = R X_world + t.
 """
 
 from __future__ import annotations
 
 import json
-import zlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,15 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
+from geocorrect.harvest.inflate import inflated
 from geocorrect.harvest.mapillary import fields
 from geocorrect.io.pixels import read_bytes
+from geocorrect.io.text_file import read_json
 from geocorrect.records import Image
 
 _MAX_INFLATED_BYTES = 1_000_000_000
@@ -32,26 +34,30 @@ _NEAREST_MS = 500.0
 
 @dataclass(frozen=True)
 class Shot:
-    """One reconstructed image: pose in the reconstruction's ENU frame, camera id, and what identifies the photo."""
+    """One reconstructed image."""
 
     name: str
+    """The reconstruction's name for it; not an image id."""
     world_from_cam: Pose
+    """Pose in the reconstruction's ENU frame."""
     camera_id: str
+    """Key into the reconstruction's cameras."""
     captured_at: datetime | None = None
+    """When the photo was taken (UTC)."""
     sequence_id: str | None = None
+    """The Mapillary sequence of the photo."""
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """One connected component. cameras: OpenSfM JSON by id. reference: origin of its ENU frame, None when unknown.
-
-    points_m: (N, 3) triangulated points. Heights are comparable inside one reconstruction only.
-    """
+    """One connected component; heights are comparable inside one component only."""
 
     shots: Mapping[str, Shot]
+    """Shots by name."""
     cameras: Mapping[str, Mapping[str, Any]]
+    """OpenSfM cameras (JSON) by id."""
     reference: Frame | None
-    points_m: NDArray[np.float64]
+    """Origin of the ENU frame; None when unknown."""
 
     def camera(self, shot: Shot, width: int, height: int) -> Camera | None:
         """The camera of a shot for a raster; None when it is missing or makes no sense."""
@@ -67,13 +73,21 @@ def read_reconstructions(path: Path) -> list[Reconstruction]:
     Where a component has no reference_lla, a `reference_lla.json` beside the file is used.
     """
     beside = path.with_name("reference_lla.json")
-    fallback = _reference(_json(beside.read_bytes(), str(beside))) if beside.is_file() else None
+    fallback = _reference(read_json(beside)) if beside.is_file() else None
     return parse_reconstructions(read_bytes(path), str(path), fallback)
 
 
 def parse_reconstructions(data: bytes, name: str, reference: Frame | None = None) -> list[Reconstruction]:
     """The components in some bytes; `name` is what messages call them."""
-    content = _json(_inflated(data, name), name)
+    if data.lstrip()[:1] not in (b"[", b"{"):
+        try:
+            data = inflated(data, _MAX_INFLATED_BYTES)
+        except ValueError as error:
+            raise InputError(f"{name}: neither JSON nor compressed ({error})") from None
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{name}: not JSON ({error})") from None
     entries = content if isinstance(content, list) else [content]
     if not entries:
         raise InputError(f"{name}: holds no reconstruction")
@@ -103,12 +117,8 @@ def match_shots(reconstruction: Reconstruction, images: Iterable[Image]) -> dict
             matched[image.id] = exact[0]
         elif near and (len(near) == 1 or near[0][0] < near[1][0]):
             matched[image.id] = near[0][1]
-    return _one_to_one(matched)
-
-
-def _one_to_one(matched: dict[str, Shot]) -> dict[str, Shot]:
-    names = [shot.name for shot in matched.values()]
-    return {image_id: shot for image_id, shot in matched.items() if names.count(shot.name) == 1}
+    claims = Counter(shot.name for shot in matched.values())
+    return {image_id: shot for image_id, shot in matched.items() if claims[shot.name] == 1}
 
 
 def _component(entry: Any, name: str, fallback: Frame | None) -> Reconstruction:
@@ -116,22 +126,13 @@ def _component(entry: Any, name: str, fallback: Frame | None) -> Reconstruction:
         raise InputError(f"{name}: needs an object with `cameras` and `shots`")
     rigs = _rig_poses(entry)
     shots = {}
-    for section in ("shots", "pano_shots"):
-        for key, raw in (entry.get(section) or {}).items():
-            pose = rigs.get(str(key)) or _pose(raw)
-            if pose is not None:
-                shots[str(key)] = _shot(str(key), raw, pose)
-    points = [raw.get("coordinates") for raw in (entry.get("points") or {}).values() if isinstance(raw, dict)]
-    numbers = [point for raw in points if (point := fields.numbers(raw)) is not None and len(point) == 3]
-    cameras = {str(key): value for key, value in (entry.get("cameras") or {}).items() if isinstance(value, dict)}
-    reference = _reference(entry["reference_lla"]) if "reference_lla" in entry else fallback
-    return Reconstruction(shots, cameras, reference, np.array(numbers, float).reshape(-1, 3))
-
-
-def _shot(key: str, raw: Mapping[str, Any], pose: Pose) -> Shot:
-    seconds = fields.number(raw.get("capture_time"))
-    captured_at = fields.capture_time(seconds * 1000)
-    return Shot(key, pose, str(raw.get("camera", "")), captured_at, fields.text(raw.get("skey")))
+    for key, raw in ((entry.get("shots") or {}) | (entry.get("pano_shots") or {})).items():
+        pose = rigs.get(key) or _pose(raw)
+        if pose is not None:
+            captured_at = fields.capture_time(fields.number(raw.get("capture_time")) * 1000)
+            shots[key] = Shot(key, pose, str(raw.get("camera", "")), captured_at, fields.text(raw.get("skey")))
+    cameras = {key: value for key, value in (entry.get("cameras") or {}).items() if isinstance(value, dict)}
+    return Reconstruction(shots, cameras, _reference(entry["reference_lla"]) if "reference_lla" in entry else fallback)
 
 
 def _pose(raw: Any) -> Pose | None:
@@ -154,7 +155,7 @@ def _rig_poses(entry: Mapping[str, Any]) -> dict[str, Pose]:
         for shot, camera in (members or {}).items():
             rig_from_cam = cameras.get(camera)
             if world_from_rig is not None and rig_from_cam is not None:
-                poses[str(shot)] = world_from_rig @ rig_from_cam
+                poses[shot] = world_from_rig @ rig_from_cam
     return poses
 
 
@@ -165,24 +166,3 @@ def _reference(raw: Any) -> Frame | None:
     if not (abs(lon) <= 180 and abs(lat) <= 90):
         return None
     return Frame("reference_lla", lon, lat, height_m if np.isfinite(height_m) else 0.0)
-
-
-def _inflated(data: bytes, name: str) -> bytes:
-    """Plain JSON as it is; zlib and gzip are told apart by their own headers."""
-    if data.lstrip()[:1] in (b"[", b"{"):
-        return data
-    inflater = zlib.decompressobj(wbits=47)
-    try:
-        result = inflater.decompress(data, _MAX_INFLATED_BYTES)
-    except zlib.error as error:
-        raise InputError(f"{name}: neither JSON nor a sound zlib stream ({error})") from None
-    if not inflater.eof:
-        raise InputError(f"{name}: the zlib stream is cut short or unpacks to more than {_MAX_INFLATED_BYTES} bytes")
-    return result
-
-
-def _json(data: bytes, name: str) -> Any:
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{name}: not JSON ({error})") from None

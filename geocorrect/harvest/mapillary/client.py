@@ -1,37 +1,39 @@
-"""The only file that speaks HTTP to Mapillary: authorisation, retries, deadlines, redaction, end points.
+"""The only file that speaks HTTP to Mapillary: authorisation, retries, deadlines, redaction, endpoints.
 
-Graph requests carry the token in the Authorization header, tiles need it in the query, the image host never sees it.
-Every text that leaves this file is redacted. One client is shared by all workers (threads).
+Graph requests carry the token in the Authorization header, tiles need it in the query, the image host never sees it
+(docs/mapillary_api.md, "Token"). Every text that leaves this file is redacted. All worker threads share one client.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import os
-import ssl
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
-from types import TracebackType
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import httpx
 import tenacity
 
 from geocorrect.errors import ConfigError, RemoteError
-from geocorrect.harvest.mapillary.faults import (
+from geocorrect.harvest.area import Box
+from geocorrect.harvest.mapillary.rate_limiter import RateLimiter, retry_after_s
+from geocorrect.harvest.mapillary.responses import (
     RETRYABLE,
     STOPS_THE_RUN,
     ErrorKind,
     RequestError,
     Role,
-    judge,
+    classify_response,
     parse_json,
 )
-from geocorrect.harvest.mapillary.rate_limiter import Pace, retry_after_s
 from geocorrect.harvest.options import HarvestOptions
 from geocorrect.log import RedactingFilter, redact
 
@@ -40,14 +42,17 @@ CHECK_IMAGE_ID = "1933525276802129"
 """The image that the official SDK asks for to try a token; whether it exists does not matter."""
 
 Json = dict[str, Any]
-Box = tuple[float, float, float, float]
 
 _log = logging.getLogger(__name__)
 _MEGABYTE = 1_000_000
 _TRIES = {ErrorKind.MALFORMED: 2, ErrorKind.TOO_MUCH_DATA: 2, ErrorKind.QUERY_TIMEOUT: 4}
-"""Kinds of trouble on which insisting is pointless: tries per request, where fewer than the budget."""
+"""Most tries per request for failures on which insisting is pointless."""
 _MOST_REFUSED_PICTURES = 40
 _HTTP_LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy")
+_REDACTING = RedactingFilter()
+
+_trusted_authorities = functools.cache(httpx.create_ssl_context)
+"""Reading the certificates takes longer than most requests; once per process is enough."""
 
 
 def token_from_environment() -> str:
@@ -63,16 +68,35 @@ def token_from_environment() -> str:
     return token
 
 
+def service_time(options: HarvestOptions) -> datetime | None:
+    """The service's clock (UTC, whole seconds) by one cheap request, tried twice; None when the answer has no date.
+
+    Raises:
+        ConfigError: there is no token.
+        RemoteError: the token is refused or nobody answers.
+    """
+    with MapillaryClient(replace(options, max_tries=2, backoff_cap_s=2.0)) as client:
+        client.check_token()
+        try:
+            return parsedate_to_datetime(client.service_date or "").astimezone(UTC)
+        except ValueError:
+            return None
+
+
 class MapillaryClient:
     """Graph API v4, coverage tiles and picture downloads, politely. Use as a context manager.
 
-    options: rates, deadlines, roots. token: taken from MAPILLARY_TOKEN when None. n_requests counts what was sent, by
-    kind; n_picture_bytes what came from the image host; service_date is the Date header of the last answer.
+    Attributes:
+        limiter: what all workers share; stop it to end the run.
+        n_requests: requests sent so far, by kind.
+        n_picture_bytes: bytes received from the image host.
+        service_date: Date header of the last answer.
     """
 
     def __init__(self, options: HarvestOptions, token: str | None = None) -> None:
+        """Prepare a client; the token is taken from MAPILLARY_TOKEN when None. ConfigError for unusable settings."""
         self.options = options
-        self.pace = Pace(options)
+        self.limiter = RateLimiter(options)
         self.n_requests: Counter[str] = Counter()
         self.n_picture_bytes = 0
         self.service_date: str | None = None
@@ -80,10 +104,11 @@ class MapillaryClient:
         self._dropped_fields: set[str] = set()
         self._refused_in_a_row = 0
         for url in (options.graph_url, options.tiles_url):
-            if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+            if not _is_http(url) or not urlsplit(url).hostname:
                 raise ConfigError(f"harvest: {url!r} is not an http(s) address")
         for name in _HTTP_LOGGERS:
-            _redact_logger(name)
+            # The HTTP library logs URLs at INFO; the filter cleans them before any handler sees them.
+            logging.getLogger(name).addFilter(_REDACTING)
         workers = options.graph_workers + options.download_workers
         self._http = httpx.Client(
             verify=_trusted_authorities(),
@@ -92,54 +117,60 @@ class MapillaryClient:
             headers={"User-Agent": "geocorrect"},
         )
 
-    def __enter__(self) -> MapillaryClient:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.pace.stop("the client was closed")
+    def __exit__(self, *_: object) -> None:
+        self.limiter.stop("the client was closed")
         self._http.close()
 
     def __repr__(self) -> str:
         return f"MapillaryClient({self.options.graph_url})"
 
-    # --- end points ---
+    # --- endpoints ---
 
     def check_token(self) -> None:
         """One cheap request, so that a bad token or a dead line stops a long run before it starts (RemoteError)."""
         try:
-            self._graph(CHECK_IMAGE_ID, {"fields": "id"}, "check")
+            self._graph(CHECK_IMAGE_ID, {}, "check", ("id",))
         except RequestError as failure:
-            if failure.trouble in (ErrorKind.TEMPORARY, ErrorKind.MALFORMED):
+            if failure.kind in (ErrorKind.TEMPORARY, ErrorKind.MALFORMED):
                 text = f"{self.options.graph_url} does not answer like Mapillary ({failure.detail}); check the network"
                 raise RemoteError(text) from None
 
     def entity(self, image_id: str, fields: Sequence[str]) -> Json:
         """One image; RequestError NOT_FOUND when it does not exist."""
-        answer = self._graph_fields(image_id, {}, fields, "entity")
+        answer = self._graph(image_id, {}, "entity", fields)
         if not isinstance(answer, dict):
             raise RequestError(ErrorKind.MALFORMED, f"image {image_id}: the answer is no object")
         return answer
 
     def images_by_id(self, image_ids: Sequence[str], fields: Sequence[str]) -> list[Json]:
         """Metadata of up to 50 images; the service may leave some out, or refuse the call for one bad id."""
-        return _data(self._graph_fields("images", {"image_ids": ",".join(image_ids)}, fields, "batch"))
+        return _entries(self._graph("images", {"image_ids": ",".join(image_ids)}, "batch", fields))
 
     def images_in_box(self, box: Box, fields: Sequence[str], limit: int = 2000) -> list[Json]:
-        """A *sample* of the images in a box (west, south, east, north) of less than 0.01° per side."""
+        """A *sample* of the images in a box of less than 0.01° per side (docs/mapillary_api.md, "Search boxes")."""
         query = {"bbox": ",".join(f"{value:.7f}" for value in box), "limit": str(limit)}
-        return _data(self._graph_fields("images", query, fields, "bbox"))
+        return _entries(self._graph("images", query, "bbox", fields))
 
     def image_ids(self, sequence_id: str) -> list[str]:
         """Every image id of a sequence in capture order."""
-        entries = _data(self._graph("image_ids", {"sequence_id": sequence_id}, "sequence"))
+        entries = _entries(self._graph("image_ids", {"sequence_id": sequence_id}, "sequence"))
         return [str(entry["id"]) for entry in entries if "id" in entry]
 
     def tile(self, layer: str, zoom: int, x: int, y: int) -> bytes:
         """A vector tile's bytes; empty where there is no coverage."""
         url = f"{self.options.tiles_url}/maps/vtp/{layer}/2/{zoom}/{x}/{y}"
         return bytes(self._request("tiles", url, {"access_token": self._token}, "tile"))
+
+    def picture(self, url: str) -> bytes:
+        """The bytes of a picture behind a signed URL; RequestError EXPIRED_URL when it is no longer valid."""
+        if not _is_http(url):
+            raise RequestError(ErrorKind.REFUSED, "the picture's address is no http(s) URL")
+        data = bytes(self._request("cdn", url, {}, "picture"))
+        self.n_picture_bytes += len(data)
+        return data
 
     def picture_arrived(self) -> None:
         """A sound picture came from the image host."""
@@ -149,87 +180,67 @@ class MapillaryClient:
         """A fresh URL was refused: a host that does so many times in a row refuses us, and the run ends."""
         self._refused_in_a_row += 1
         if self._refused_in_a_row >= _MOST_REFUSED_PICTURES:
-            self.pace.stop(
+            self.limiter.stop(
                 f"the image host refused {_MOST_REFUSED_PICTURES} fresh addresses in a row; it may have blocked this "
                 "machine. Wait some hours, then run the same command again to continue"
             )
 
-    def picture(self, url: str) -> bytes:
-        """The bytes of a picture behind a signed URL; RequestError EXPIRED_URL when it is no longer valid."""
-        if urlsplit(url).scheme not in ("http", "https"):
-            raise RequestError(ErrorKind.REFUSED, "the picture's address is no http(s) URL")
-        data = bytes(self._request("cdn", url, {}, "picture"))
-        self.n_picture_bytes += len(data)
-        return data
-
     # --- one request, with everything that can happen to it ---
 
-    def _graph_fields(self, path: str, query: Mapping[str, str], fields: Sequence[str], kind: str) -> Any:
+    def _graph(self, path: str, query: Mapping[str, str], kind: str, fields: Sequence[str] = ()) -> Any:
         """A graph request; a field that the service no longer knows is dropped for the run, with one warning."""
         while True:
             wanted = [name for name in fields if name not in self._dropped_fields]
+            asked = {**query, "fields": ",".join(wanted)} if fields else query
             try:
-                return self._graph(path, {**query, "fields": ",".join(wanted)}, kind)
+                return self._request("graph", f"{self.options.graph_url}/{path}", asked, kind)
             except RequestError as failure:
-                if failure.field_name is None or failure.field_name not in wanted:
+                name = failure.field_name
+                if name is None or name not in wanted:
                     raise
-                self._drop_field(failure.field_name)
-
-    def _drop_field(self, name: str) -> None:
-        if name not in self._dropped_fields:
-            self._dropped_fields.add(name)
-            _log.warning("the service no longer knows the field %r; harvesting without it", name)
-
-    def _graph(self, path: str, query: Mapping[str, str], kind: str) -> Any:
-        return self._request("graph", f"{self.options.graph_url}/{path}", query, kind)
+                if name not in self._dropped_fields:
+                    self._dropped_fields.add(name)
+                    _log.warning("the service no longer knows the field %r; harvesting without it", name)
 
     def _request(self, role: Role, url: str, query: Mapping[str, str], kind: str) -> Any:
         """Ask until it works, is hopeless, or the budget of tries is spent. JSON for graph, bytes for the others."""
-        try:
-            for attempt in self._attempts(role):
-                with attempt:
-                    return self._one_try(role, url, query, kind)
-        except RequestError as failure:
-            # One dead picture is no dead service, so its tries count once; every try at the API counts.
-            if role == "cdn" and failure.trouble is ErrorKind.TEMPORARY:
-                self.pace.failed(counts=True)
-            raise
-        raise AssertionError("unreachable")
-
-    def _attempts(self, role: Role) -> Iterator[tenacity.AttemptManager]:
-        jitter = tenacity.wait_random_exponential(
-            multiplier=self.options.backoff_base_s, max=self.options.backoff_cap_s
-        )
+        options = self.options
+        jitter = tenacity.wait_random_exponential(multiplier=options.backoff_base_s, max=options.backoff_cap_s)
 
         def keep_trying(state: tenacity.RetryCallState) -> bool:
-            error = state.outcome.exception() if state.outcome else None
-            if not isinstance(error, RequestError) or error.trouble not in RETRYABLE:
+            error = _failure(state)
+            if error is None or error.kind not in RETRYABLE:
                 return False
-            if error.trouble is ErrorKind.RATE_LIMITED:
-                # The common pause is the wait, and `Pace` ends a run that hears nothing else.
-                told = error.retry_after_s
-                self.pace.pause_all(jitter(state) if math.isnan(told) else told)
+            if error.kind is ErrorKind.RATE_LIMITED:
+                # The common pause is the wait, and the limiter ends a run that hears nothing else.
+                self.limiter.pause_all(jitter(state) if math.isnan(error.retry_after_s) else error.retry_after_s)
                 # Tiles have a daily quota: after some tries the caller takes the other route.
-                return role != "tiles" or state.attempt_number < self.options.max_tries
-            return state.attempt_number < min(self.options.max_tries, _TRIES.get(error.trouble, self.options.max_tries))
+                return role != "tiles" or state.attempt_number < options.max_tries
+            return state.attempt_number < min(options.max_tries, _TRIES.get(error.kind, options.max_tries))
 
         def wait_s(state: tenacity.RetryCallState) -> float:
-            error = state.outcome.exception() if state.outcome else None
-            limited = isinstance(error, RequestError) and error.trouble is ErrorKind.RATE_LIMITED
-            return 0.0 if limited else jitter(state)
+            error = _failure(state)
+            return 0.0 if error is not None and error.kind is ErrorKind.RATE_LIMITED else jitter(state)
 
-        return iter(tenacity.Retrying(retry=keep_trying, wait=wait_s, sleep=self.pace.sleep, reraise=True))
+        retrying = tenacity.Retrying(retry=keep_trying, wait=wait_s, sleep=self.limiter.sleep, reraise=True)
+        try:
+            return retrying(self._one_try, role, url, query, kind)
+        except RequestError as failure:
+            # One dead picture is no dead service, so its tries count once; every try at the API counts.
+            if role == "cdn" and failure.kind is ErrorKind.TEMPORARY:
+                self.limiter.failed(counts=True)
+            raise
 
     def _one_try(self, role: Role, url: str, query: Mapping[str, str], kind: str) -> Any:
-        self.pace.wait_turn(rated=role != "cdn")
+        self.limiter.wait_turn(rated=role != "cdn")
         self.n_requests[kind] += 1
         try:
             status, headers, body = self._fetch(role, url, query)
             self.service_date = headers.get("Date")
-            failure = judge(role, status, body)
+            failure = classify_response(role, status, body)
             if failure is None:
                 content = parse_json(body) if role == "graph" else body * (status == 200)
-                self.pace.succeeded()
+                self.limiter.succeeded()
                 return content
             failure.retry_after_s = retry_after_s(headers.get("Retry-After"), self.options.backoff_cap_s)
         except RequestError as malformed:
@@ -238,16 +249,16 @@ class MapillaryClient:
         raise failure
 
     def _note(self, failure: RequestError, role: Role) -> None:
-        """Tell the shared pace; a refused token or a block ends the run at once."""
-        if failure.trouble in STOPS_THE_RUN:
-            what = "the token was refused" if failure.trouble is ErrorKind.UNAUTHORIZED else "the account is blocked"
+        """Report the failure to the limiter; a refused token or a block ends the run at once."""
+        if failure.kind in STOPS_THE_RUN:
+            what = "the token was refused" if failure.kind is ErrorKind.UNAUTHORIZED else "the account is blocked"
             why = f"{what}: {failure.detail}; renew {TOKEN_VARIABLE} and run the same command again to continue"
-            self.pace.stop(why)
+            self.limiter.stop(why)
             raise RemoteError(why)
-        if failure.trouble in (ErrorKind.RATE_LIMITED, ErrorKind.TEMPORARY):
-            self.pace.failed(counts=failure.trouble is ErrorKind.TEMPORARY and role != "cdn")
+        if failure.kind in (ErrorKind.RATE_LIMITED, ErrorKind.TEMPORARY):
+            self.limiter.failed(counts=failure.kind is ErrorKind.TEMPORARY and role != "cdn")
         else:
-            self.pace.succeeded()
+            self.limiter.succeeded()
 
     def _fetch(self, role: Role, url: str, query: Mapping[str, str]) -> tuple[int, httpx.Headers, bytes]:
         """Status, headers and whole body within the deadline and the size cap."""
@@ -260,7 +271,7 @@ class MapillaryClient:
             with self._http.stream("GET", url, params=query or None, headers=headers) as response:
                 chunks, size = [], 0
                 for chunk in response.iter_bytes():
-                    self.pace.check()
+                    self.limiter.check()
                     size += len(chunk)
                     if size > cap:
                         raise RequestError(ErrorKind.REFUSED, f"{role} answer is larger than {cap} bytes")
@@ -276,22 +287,18 @@ class MapillaryClient:
             raise RequestError(ErrorKind.TEMPORARY, f"{role}: {text}") from None
 
 
-def _data(answer: Any) -> list[Json]:
+def _is_http(url: str) -> bool:
+    return urlsplit(url).scheme in ("http", "https")
+
+
+def _failure(state: tenacity.RetryCallState) -> RequestError | None:
+    error = state.outcome.exception() if state.outcome else None
+    return error if isinstance(error, RequestError) else None
+
+
+def _entries(answer: Any) -> list[Json]:
     """The entries of a collection; RequestError MALFORMED when the answer is not one."""
-    entries = answer.get("data") if isinstance(answer, dict) else None
-    if not isinstance(entries, list):
+    data = answer.get("data") if isinstance(answer, dict) else None
+    if not isinstance(data, list):
         raise RequestError(ErrorKind.MALFORMED, "the answer has no `data` list")
-    return [entry for entry in entries if isinstance(entry, dict)]
-
-
-@lru_cache(maxsize=1)
-def _trusted_authorities() -> ssl.SSLContext:
-    """Reading the certificates takes longer than most requests; once per process is enough."""
-    return httpx.create_ssl_context()
-
-
-def _redact_logger(name: str) -> None:
-    """The HTTP library logs URLs at INFO; a filter on each of its loggers cleans them before any handler."""
-    logger = logging.getLogger(name)
-    if not any(isinstance(entry, RedactingFilter) for entry in logger.filters):
-        logger.addFilter(RedactingFilter())
+    return [entry for entry in data if isinstance(entry, dict)]

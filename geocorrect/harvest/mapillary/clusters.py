@@ -1,7 +1,7 @@
 """Relative geometry of neighbouring images from Mapillary's reconstructions (`sfm_cluster`), for sequence estimation.
 
 The field is costly: one image per call, and only one image per suspected cluster (images of one cluster share
-`merge_cc`). A cluster that cannot be had is noted; its images stay usable without it.
+`merge_cc`; docs/mapillary_api.md, "Clusters"). A cluster that cannot be had is noted; its images stay usable.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import numpy as np
 from geocorrect.errors import InputError, RemoteError
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
-from geocorrect.harvest.local.opensfm import Reconstruction, match_shots, parse_reconstructions
+from geocorrect.harvest.local.opensfm import match_shots, parse_reconstructions
 from geocorrect.harvest.mapillary import fields
 from geocorrect.harvest.mapillary.client import MapillaryClient
-from geocorrect.harvest.mapillary.download import write_atomically
-from geocorrect.harvest.mapillary.faults import RequestError
+from geocorrect.harvest.mapillary.download import write_file
+from geocorrect.harvest.mapillary.responses import RequestError
 from geocorrect.harvest.mapillary.tiles import IMAGE_ID
-from geocorrect.io.pixels import read_bytes
+from geocorrect.io.text_file import read_json
 from geocorrect.records import Image, MetadataQuality
 
 _MOST_PER_COMPONENT = 12
@@ -33,20 +33,26 @@ _MOST_PER_COMPONENT = 12
 
 @dataclass(frozen=True)
 class Cluster:
-    """Poses of images relative to each other: world_from_cam by image id, ENU metres about `reference` (or None)."""
+    """Poses of images relative to each other."""
 
     id: str
+    """The provider's id."""
     world_from_cam: Mapping[str, Pose]
+    """Poses by image id, ENU metres about `reference`."""
     reference: Frame | None
+    """Where the cluster lies; None when unknown."""
 
 
 @dataclass
 class ClusterReport:
-    """What was fetched: clusters, images with a relative pose, and a sentence per failure."""
+    """What was fetched."""
 
     n_clusters: int = 0
+    """New clusters."""
     n_images: int = 0
+    """Images with a relative pose in them."""
     failures: list[str] = field(default_factory=list)
+    """A sentence per failure."""
 
 
 def harvest_clusters(client: MapillaryClient, images: Iterable[Image], folder: Path) -> ClusterReport:
@@ -66,11 +72,6 @@ def harvest_clusters(client: MapillaryClient, images: Iterable[Image], folder: P
     return report
 
 
-def read_clusters(folder: Path) -> list[Cluster]:
-    """All clusters in a folder; InputError naming a file that is not one of ours."""
-    return [_read_cluster(path) for path in sorted(folder.glob("*.json"))]
-
-
 def _harvest_component(client: MapillaryClient, members: list[Image], folder: Path, report: ClusterReport) -> None:
     left = {image.id: image for image in members}
     seen: set[str] = set()
@@ -83,13 +84,11 @@ def _harvest_component(client: MapillaryClient, members: list[Image], folder: Pa
         except (RequestError, InputError) as failure:
             report.failures.append(f"image {image.id}: {failure}")
             continue
-        if cluster is None:
-            continue
-        _write_cluster(folder / f"{cluster.id}.json", cluster)
-        report.n_clusters += 1
-        report.n_images += len(cluster.world_from_cam)
-        for image_id in cluster.world_from_cam:
-            left.pop(image_id, None)
+        if cluster is not None:
+            write_file(folder / f"{cluster.id}.json", json.dumps(_content(cluster)).encode())
+            report.n_clusters += 1
+            report.n_images += len(cluster.world_from_cam)
+            left = {image_id: image for image_id, image in left.items() if image_id not in cluster.world_from_cam}
 
 
 def _fetch(client: MapillaryClient, image: Image, members: Collection[Image], seen: set[str]) -> Cluster | None:
@@ -99,20 +98,16 @@ def _fetch(client: MapillaryClient, image: Image, members: Collection[Image], se
     if not IMAGE_ID.fullmatch(cluster_id) or cluster_id in seen:
         return None
     seen.add(cluster_id)
-    reconstruction = parse_reconstructions(client.picture(url), f"sfm_cluster {cluster_id}")[0]
-    poses = _poses(reconstruction, members)
+    part = parse_reconstructions(client.picture(url), f"sfm_cluster {cluster_id}")[0]
+    poses = {image_id: shot.world_from_cam for image_id, shot in match_shots(part, members).items()}
     if not poses:
-        raise InputError(f"sfm_cluster {cluster_id}: none of its {len(reconstruction.shots)} shots matches an image")
-    return Cluster(cluster_id, poses, reconstruction.reference)
+        raise InputError(f"sfm_cluster {cluster_id}: none of its {len(part.shots)} shots matches an image")
+    return Cluster(cluster_id, poses, part.reference)
 
 
-def _poses(reconstruction: Reconstruction, images: Iterable[Image]) -> dict[str, Pose]:
-    return {image_id: shot.world_from_cam for image_id, shot in match_shots(reconstruction, images).items()}
-
-
-def _write_cluster(path: Path, cluster: Cluster) -> None:
+def _content(cluster: Cluster) -> dict[str, Any]:
     reference = cluster.reference
-    content = {
+    return {
         "cluster": cluster.id,
         "reference": None if reference is None else [reference.lon_deg, reference.lat_deg, reference.height_m],
         "world_from_cam": {
@@ -120,12 +115,16 @@ def _write_cluster(path: Path, cluster: Cluster) -> None:
             for image_id, pose in sorted(cluster.world_from_cam.items())
         },
     }
-    write_atomically(path, json.dumps(content).encode())
+
+
+def read_clusters(folder: Path) -> list[Cluster]:
+    """All clusters in a folder; InputError naming a file that is not one of ours."""
+    return [_read_cluster(path) for path in sorted(folder.glob("*.json"))]
 
 
 def _read_cluster(path: Path) -> Cluster:
     try:
-        content: dict[str, Any] = json.loads(read_bytes(path))
+        content = read_json(path)
         poses = {
             image_id: Pose.from_quaternion(values[:4], np.array(values[4:7]))
             for image_id, values in content["world_from_cam"].items()

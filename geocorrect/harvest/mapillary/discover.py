@@ -1,22 +1,22 @@
 """Area → sequences: coverage tiles first, search boxes where a tile cannot be had, holes where nothing answers.
 
-A search box returns a *sample* without saying so; it is good enough to learn which sequences pass, never for more.
+A search box returns a *sample* without saying so; it is good enough to learn which sequences pass, never for more
+(docs/mapillary_api.md, "Search boxes").
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import mercantile
 
 from geocorrect.harvest.area import Area, Box
 from geocorrect.harvest.journal import Journal
-from geocorrect.harvest.mapillary.client import Json, MapillaryClient
-from geocorrect.harvest.mapillary.faults import ErrorKind, RequestError
-from geocorrect.harvest.mapillary.tiles import IMAGE_ID, LAYERS, SEQUENCE_KEY, Coverage, read_tile
+from geocorrect.harvest.mapillary.client import MapillaryClient
+from geocorrect.harvest.mapillary.responses import ErrorKind, RequestError
+from geocorrect.harvest.mapillary.tiles import LAYERS, Coverage, read_tile
 from geocorrect.harvest.report import Hole
 
 SEARCH_LIMIT = 2000
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 class Discovery:
-    """One pass over the tiles of an area; `holes` lists what nobody answered."""
+    """One pass over the tiles of an area; `holes` lists what nobody answered for."""
 
     def __init__(self, client: MapillaryClient, area: Area, journal: Journal) -> None:
         self.holes: list[Hole] = []
@@ -47,7 +47,7 @@ class Discovery:
                 for coverage in pool.map(self._one_tile, self.tiles()):
                     total.add(coverage)
             except BaseException:
-                self._client.pace.stop("the harvest was interrupted")
+                self._client.limiter.stop("the harvest was interrupted")
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         return total
@@ -67,12 +67,14 @@ class Discovery:
             coverage.n_points = max(layer.n_points for layer in layers)
         except RequestError as failure:
             self._note_tile_failure(name, failure)
-            coverage.add(self._search_instead(tile))
+            for cell in self._area.cells_in(tile, self._client.options.cell_deg):
+                coverage.add(self._search(cell, 0))
         if len(self.holes) == n_holes:
             self._journal.tile_read(name, coverage)
         return coverage
 
     def _layer(self, layer: str, tile: mercantile.Tile) -> Coverage:
+        """One layer of a tile; a corrupt answer is asked for once more."""
         data = self._client.tile(layer, tile.z, tile.x, tile.y)
         try:
             return read_tile(data, tile, self._area)
@@ -80,62 +82,40 @@ class Discovery:
             return read_tile(self._client.tile(layer, tile.z, tile.x, tile.y), tile, self._area)
 
     def _note_tile_failure(self, name: str, failure: RequestError) -> None:
-        """A spent tile quota, or tiles closed to this token, concern every tile; other trouble only this one."""
-        if failure.trouble in (ErrorKind.RATE_LIMITED, ErrorKind.FORBIDDEN) and self._tiles_work.is_set():
+        """A spent tile quota, or tiles closed to this token, concern every tile; other failures only this one."""
+        if failure.kind in (ErrorKind.RATE_LIMITED, ErrorKind.FORBIDDEN) and self._tiles_work.is_set():
             self._tiles_work.clear()
             _log.warning("no more coverage tiles in this run (%s); searching in boxes instead", failure)
         elif self._tiles_work.is_set():
             _log.warning("tile %s: %s; searching in boxes instead", name, failure)
 
-    def _search_instead(self, tile: mercantile.Tile) -> Coverage:
-        coverage = Coverage()
-        for cell in self._area.cells_in(tile, self._client.options.cell_deg):
-            coverage.add(self._search(cell, 0))
-        return coverage
-
     def _search(self, cell: Box, depth: int) -> Coverage:
         """What a search box shows; quartered when it holds too much."""
+        coverage, fields = Coverage(), ("id", "sequence")
+        missing: str | None = None
         try:
-            found = self._ask(cell)
+            # An empty answer is asked for once more before it is believed.
+            found = self._client.images_in_box(cell, fields, SEARCH_LIMIT)
+            found = found or self._client.images_in_box(cell, fields, SEARCH_LIMIT)
         except RequestError as failure:
-            if failure.trouble in _ASK_FOR_LESS and depth < self._client.options.max_cell_depth:
-                return self._quarters(cell, depth)
-            self.holes.append(Hole("cell", ",".join(f"{value:.6f}" for value in cell), str(failure)))
-            return Coverage()
-        coverage = _from_entries(found)
-        if len(found) >= SEARCH_LIMIT:
-            if depth < self._client.options.max_cell_depth:
-                coverage.add(self._quarters(cell, depth))
-            else:
-                self.holes.append(Hole("cell", ",".join(f"{value:.6f}" for value in cell), "full at the smallest size"))
-        return coverage
-
-    def _ask(self, cell: Box) -> list[Json]:
-        """A box's answer; an empty one is asked for once more before it is believed."""
-        fields = ("id", "sequence")
-        found = self._client.images_in_box(cell, fields, SEARCH_LIMIT)
-        return found or self._client.images_in_box(cell, fields, SEARCH_LIMIT)
-
-    def _quarters(self, cell: Box, depth: int) -> Coverage:
-        west, south, east, north = cell
-        lon, lat = (west + east) / 2, (south + north) / 2
-        coverage = Coverage()
-        for quarter in (
-            (west, south, lon, lat),
-            (lon, south, east, lat),
-            (west, lat, lon, north),
-            (lon, lat, east, north),
-        ):
-            coverage.add(self._search(quarter, depth + 1))
+            missing, divisible = str(failure), failure.kind in _ASK_FOR_LESS
+        else:
+            coverage.n_points = len(found)
+            for entry in found:
+                coverage.note(entry.get("sequence"), entry.get("id"))
+            if len(found) >= SEARCH_LIMIT:
+                missing, divisible = "full at the smallest size", True
+        if missing is None:
+            return coverage
+        if divisible and depth < self._client.options.max_cell_depth:
+            for quarter in _quarters(cell):
+                coverage.add(self._search(quarter, depth + 1))
+        else:
+            self.holes.append(Hole("cell", ",".join(f"{value:.6f}" for value in cell), missing))
         return coverage
 
 
-def _from_entries(entries: Sequence[Json]) -> Coverage:
-    coverage = Coverage(n_points=len(entries))
-    for entry in entries:
-        sequence, image_id = str(entry.get("sequence") or ""), str(entry.get("id", ""))
-        if SEQUENCE_KEY.fullmatch(sequence):
-            coverage.sequences.add(sequence)
-        elif IMAGE_ID.fullmatch(image_id):
-            coverage.loose_ids.add(image_id)
-    return coverage
+def _quarters(cell: Box) -> list[Box]:
+    west, south, east, north = cell
+    lon, lat = (west + east) / 2, (south + north) / 2
+    return [(west, south, lon, lat), (lon, south, east, lat), (west, lat, lon, north), (lon, lat, east, north)]

@@ -1,10 +1,14 @@
-"""Single metadata fields, sanitised: unknown is nan or None, never 0, −1 or an exception."""
+"""Single metadata fields, sanitised: unknown is nan or None, never 0, −1 or an exception.
+
+What the service really sends in them: docs/mapillary_api.md, "Image fields".
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -16,6 +20,7 @@ NAN = float("nan")
 _UNSIGNED_WRAP = 2.0**32
 _HIGHEST_M = 20_000.0
 _EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
+_ZERO_RUN = 3
 
 
 def number(value: Any) -> float:
@@ -33,16 +38,15 @@ def numbers(value: Any) -> tuple[float, ...] | None:
     """A tuple of finite floats; None when the value is no list of numbers."""
     if not isinstance(value, list | tuple):
         return None
-    result = tuple(number(entry) for entry in value)
-    return None if any(math.isnan(entry) for entry in result) else result
+    result = tuple(map(number, value))
+    return None if any(map(math.isnan, result)) else result
 
 
 def text(value: Any) -> str | None:
     """A non-empty, stripped string of printable characters, or None."""
     if not isinstance(value, str):
         return None
-    clean = "".join(letter for letter in value if letter.isprintable()).strip()
-    return clean[:200] or None
+    return "".join(filter(str.isprintable, value)).strip()[:200] or None
 
 
 def altitude_m(value: Any) -> float:
@@ -56,7 +60,7 @@ def altitude_m(value: Any) -> float:
 def compass_deg(value: Any) -> float:
     """Degrees clockwise from north in 0…360; −1 and every other negative value mean unknown, 370 means 10."""
     degrees = number(value)
-    return NAN if degrees < 0 or degrees > 720 else degrees % 360.0
+    return degrees % 360.0 if 0 <= degrees <= 720 else NAN
 
 
 def position(value: Any, height_m: float, height_reference: str) -> Position | None:
@@ -71,12 +75,9 @@ def position(value: Any, height_m: float, height_reference: str) -> Position | N
 
 
 def capture_time(value: Any) -> datetime | None:
-    """UTC from milliseconds since 1970; None before 1990 or beyond a day from now."""
-    milliseconds = number(value)
-    if math.isnan(milliseconds):
-        return None
+    """UTC from milliseconds since 1970; None before 1990 and beyond what a date can say."""
     try:
-        moment = datetime.fromtimestamp(milliseconds / 1000.0, UTC)
+        moment = datetime.fromtimestamp(number(value) / 1000.0, UTC)
     except (ValueError, OverflowError, OSError):
         return None
     return moment if moment >= _EARLIEST else None
@@ -84,10 +85,8 @@ def capture_time(value: Any) -> datetime | None:
 
 def orientation(value: Any) -> int:
     """EXIF orientation 1…8; absent means 1, anything else that makes no sense is 0."""
-    if value is None:
-        return 1
-    code = number(value)
-    return int(code) if code in (1, 2, 3, 4, 5, 6, 7, 8) else 0
+    code = 1 if value is None else number(value)
+    return int(code) if code in range(1, 9) else 0
 
 
 def pixel_size(record: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -107,12 +106,5 @@ def enu_from_cam(value: Any) -> Rotation | None:
 
 def zeros_in_a_row(angles: Sequence[float]) -> list[bool]:
     """Which compass values belong to a run of three or more exact zeros: devices without a compass write 0."""
-    marked = [False] * len(angles)
-    start = 0
-    for index in range(len(angles) + 1):
-        if index < len(angles) and angles[index] == 0.0:
-            continue
-        if index - start >= 3:
-            marked[start:index] = [True] * (index - start)
-        start = index + 1
-    return marked
+    runs = [(value == 0.0, len(list(run))) for value, run in groupby(angles)]
+    return [is_zero and length >= _ZERO_RUN for is_zero, length in runs for _ in range(length)]

@@ -1,16 +1,19 @@
-"""The first half of a harvest: sequences → image ids → what the service says about those that are due."""
+"""The first half of a harvest: sequences → image ids → what the service says about those that are due.
+
+Metadata comes in batches of 50, halved around what the service chokes on, down to the one image to blame.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from geocorrect.harvest.journal import Journal
-from geocorrect.harvest.mapillary.batches import Answers, BatchReader
-from geocorrect.harvest.mapillary.client import MapillaryClient
-from geocorrect.harvest.mapillary.faults import RequestError
+from geocorrect.harvest.mapillary.client import Json, MapillaryClient
+from geocorrect.harvest.mapillary.metadata import ALL_FIELDS
+from geocorrect.harvest.mapillary.responses import ErrorKind, RequestError
 from geocorrect.harvest.mapillary.tiles import IMAGE_ID
 from geocorrect.harvest.report import HarvestReport
 from geocorrect.harvest.sink import ImageSink
@@ -21,27 +24,55 @@ LOOSE = ""
 
 _GROUP_SIZE = 1000
 _BLOCK = 50
+_BLAME_ONE = frozenset({ErrorKind.NOT_FOUND, ErrorKind.TOO_MUCH_DATA, ErrorKind.QUERY_TIMEOUT, ErrorKind.FORBIDDEN})
 
 Sequences = Mapping[str, list[str] | None]
 """Sequence key → image ids in capture order, or None when they have to be asked for."""
 
 
 @dataclass
-class Group:
-    """Some whole sequences on their way: their ids, what the catalog knows, what the service says now.
+class Answers:
+    """What the service said about some images; each id is in exactly one of the three."""
 
-    unanswered: sequences whose ids the service would not list, with the reason.
-    """
+    records: dict[str, Json] = field(default_factory=dict)
+    """Metadata by image id."""
+    gone: list[str] = field(default_factory=list)
+    """Ids that do not exist."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Ids that it would not answer for, with the reason."""
+
+    def add(self, other: Answers) -> None:
+        """Include another batch."""
+        self.records.update(other.records)
+        self.gone += other.gone
+        self.failed.update(other.failed)
+
+
+@dataclass
+class Group:
+    """Some whole sequences on their way."""
 
     sequences: dict[str, list[str]] = field(default_factory=dict)
+    """Image ids in capture order by sequence key."""
     known: dict[str, Image] = field(default_factory=dict)
+    """What the catalog has of them."""
     answers: Answers = field(default_factory=Answers)
+    """What the service says now about those that are due."""
     unanswered: dict[str, str] = field(default_factory=dict)
+    """Sequences whose ids the service would not list, with the reason."""
 
     @property
     def n_ids(self) -> int:
         """Ids, repeated ones counted again."""
         return sum(map(len, self.sequences.values()))
+
+    def split_off_full(self) -> Group:
+        """Remove the first sequences that make a full group, and return that group."""
+        full, self.unanswered = Group(unanswered=self.unanswered), {}
+        while self.sequences and full.n_ids < _GROUP_SIZE:
+            key = next(iter(self.sequences))
+            full.sequences[key] = self.sequences.pop(key)
+        return full
 
 
 class GroupSource:
@@ -61,12 +92,11 @@ class GroupSource:
         for start in range(0, len(keys), _BLOCK):
             self._expand({key: sequences[key] for key in keys[start : start + _BLOCK]}, group, asking)
             while group.n_ids >= _GROUP_SIZE:
-                full, group = _split(group)
-                yield self._answered(full, asking)
+                yield self._answered(group.split_off_full(), asking)
         if group.sequences or group.unanswered:
             yield self._answered(group, asking)
 
-    def forget(self, image_ids: Sequence[str]) -> None:
+    def forget(self, image_ids: Iterable[str]) -> None:
         """These ids will be asked for again."""
         self._report.n_ids -= len(self._seen.intersection(image_ids))
         self._seen.difference_update(image_ids)
@@ -115,20 +145,51 @@ class GroupSource:
             return True
         if known.quality is not MetadataQuality.RAW_ONLY:
             return False
-        return known.harvested_at is None or self._is_older(
-            known.harvested_at, timedelta(hours=options.refresh_after_h)
-        )
+        age = timedelta(hours=options.refresh_after_h)
+        return known.harvested_at is None or self._is_older(known.harvested_at, age)
 
     def _is_older(self, moment: datetime, age: timedelta) -> bool:
         """Older than `age`; a moment in the future (a clock was wrong) counts as old."""
         return not timedelta(0) <= self._now - moment <= age
 
 
-def _split(group: Group) -> tuple[Group, Group]:
-    """The first sequences of a group that make it full, and the rest."""
-    full = Group(unanswered=group.unanswered)
-    rest = dict(group.sequences)
-    while rest and full.n_ids < _GROUP_SIZE:
-        key = next(iter(rest))
-        full.sequences[key] = rest.pop(key)
-    return full, Group(rest)
+class BatchReader:
+    """Asks for metadata. Batches by id are undocumented: when they are refused as such, images are asked for singly."""
+
+    def __init__(self, client: MapillaryClient) -> None:
+        self._client = client
+        self._batches_refused = False
+
+    def ask_for(self, image_ids: Sequence[str]) -> Answers:
+        """Metadata of up to one batch of images."""
+        if len(image_ids) == 1 or self._batches_refused:
+            return self._singly(image_ids)
+        try:
+            entries = self._client.images_by_id(image_ids, ALL_FIELDS)
+        except RequestError as failure:
+            if failure.kind in _BLAME_ONE:
+                middle = len(image_ids) // 2
+                answers = self.ask_for(image_ids[:middle])
+                answers.add(self.ask_for(image_ids[middle:]))
+                return answers
+            if failure.kind is not ErrorKind.REFUSED:
+                return Answers(failed=dict.fromkeys(image_ids, str(failure)))
+            self._batches_refused = True
+            return self._singly(image_ids)
+        wanted = set(image_ids)
+        answers = Answers({str(entry["id"]): entry for entry in entries if str(entry.get("id")) in wanted})
+        # The service may leave images out without a word; each is asked for by name before it is believed gone.
+        answers.add(self._singly([image_id for image_id in image_ids if image_id not in answers.records]))
+        return answers
+
+    def _singly(self, image_ids: Sequence[str]) -> Answers:
+        answers = Answers()
+        for image_id in image_ids:
+            try:
+                answers.records[image_id] = self._client.entity(image_id, ALL_FIELDS)
+            except RequestError as failure:
+                if failure.kind is ErrorKind.NOT_FOUND:
+                    answers.gone.append(image_id)
+                else:
+                    answers.failed[image_id] = str(failure)
+        return answers

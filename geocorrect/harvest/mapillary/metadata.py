@@ -1,12 +1,14 @@
 """Mapillary metadata (JSON) → `records.Image`, with a quality class and, where one is found, a problem.
 
-No answer of the service raises here: what cannot be used is nan, None or a quarantine reason.
+No answer of the service raises here: what cannot be used is nan, None or a quarantine reason. What the fields mean:
+docs/mapillary_api.md, "Image fields", "Orientation" and "Computed values".
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -29,6 +31,9 @@ FIELDS = (
 )
 """What a harvest asks for; never sfm_cluster, mesh or detections, which make batch calls fail."""
 
+ALL_FIELDS = (*FIELDS, *THUMB_FIELDS.values())
+"""With every picture URL: a missing size falls back to a smaller one."""
+
 LICENCE = "CC BY-SA 4.0"
 DEFAULT_FOCAL = 0.85
 """OpenSfM's `default_focal_prior`: a focal length nobody estimated."""
@@ -43,26 +48,25 @@ priors: phone and dash-cam focal lengths lie within about 0.6…1.1 × the longe
 """
 _LEVEL = 5e-4
 _LEAN_LIMIT_DEG = 60.0
-_SFM_PROVIDER_KEYS = ("atomic_scale", "merge_cc", "quality_score", "is_pano", "camera_type", "camera_parameters")
-_PROVIDER_KEYS = (*_SFM_PROVIDER_KEYS, "width", "height", "compass_angle", "computed_rotation")
+_PROVIDER_KEYS = (
+    *("atomic_scale", "merge_cc", "quality_score", "is_pano", "camera_type", "camera_parameters"),
+    *("width", "height", "compass_angle", "computed_rotation"),
+)
+_PANORAMAS = ("spherical", "equirectangular")
 
 
 @dataclass(frozen=True)
 class CameraSpec:
-    """A camera before its raster is known: OpenSfM type and parameters, and how sure the focal length is."""
+    """A camera before its raster is known."""
 
     camera_type: str
+    """OpenSfM projection type."""
     parameters: tuple[float, ...]
+    """OpenSfM parameters of that type, in units of the longer side."""
     focal_sigma: float
+    """Relative standard deviation of the focal length; nan for panoramas, which have none."""
     origin: str
-
-    def for_raster(self, width: int, height: int) -> Camera | None:
-        """The camera of a raw-orientation raster; None when type and parameters make none."""
-        try:
-            camera = Camera.from_opensfm_vector(self.camera_type, self.parameters, width, height)
-        except ValueError:
-            return None
-        return replace(camera, focal_sigma=self.focal_sigma)
+    """Whose parameters they are: "provider", "default" or "assumed"."""
 
 
 def read_image_record(record: Mapping[str, Any], harvested_at: datetime) -> Image:
@@ -72,11 +76,10 @@ def read_image_record(record: Mapping[str, Any], harvested_at: datetime) -> Imag
     """
     image_id = str(record.get("id", ""))
     rotation = fields.enu_from_cam(record.get("computed_rotation"))
-    reported = fields.position(record.get("geometry"), fields.altitude_m(record.get("altitude")), "unknown")
     computed_height_m = fields.altitude_m(record.get("computed_altitude"))
     image = Image(
         id=image_id,
-        reported=reported,
+        reported=fields.position(record.get("geometry"), fields.altitude_m(record.get("altitude")), "unknown"),
         camera=None,
         path=None,
         sequence_id=fields.text(record.get("sequence")),
@@ -97,9 +100,10 @@ def read_image_record(record: Mapping[str, Any], harvested_at: datetime) -> Imag
 
 
 def quality_of(record: Mapping[str, Any]) -> MetadataQuality:
-    """What the `computed_*` fields are worth: present does not mean reconstructed (reference rule of §5.1).
+    """What the `computed_*` fields are worth: present does not mean reconstructed.
 
-    `default` = level to 5e-4 and default or zero parameters, or a panorama without a mesh that is level.
+    DEFAULT: the rotation is level (up within 5e-4 of the image's −y) and the parameters are the default or zero; nobody
+    estimated it (docs/mapillary_api.md, "Computed values").
     """
     rotation = fields.enu_from_cam(record.get("computed_rotation"))
     if rotation is None or fields.position(record.get("computed_geometry"), 0.0, "unknown") is None:
@@ -113,12 +117,12 @@ def quality_of(record: Mapping[str, Any]) -> MetadataQuality:
 
 def camera_spec(record: Mapping[str, Any], quality: MetadataQuality) -> CameraSpec | None:
     """Which camera the record claims; None when type and parameters contradict each other or make no sense."""
-    kind = (fields.text(record.get("camera_type")) or "perspective").lower()
+    kind = _camera_type(record)
     given = record.get("camera_parameters")
     parameters = fields.numbers(given) if given is not None else ()
     if parameters is None:
         return None
-    if kind in ("spherical", "equirectangular"):
+    if kind in _PANORAMAS:
         return CameraSpec("spherical", (), float("nan"), "provider") if not any(parameters) else None
     if record.get("is_pano") is True:
         return None
@@ -142,55 +146,58 @@ def with_camera(image: Image, delivered_size: tuple[int, int] | None) -> Image:
     spec = camera_spec(image.provider, image.quality)
     raw_size = fields.pixel_size(image.provider)
     if delivered_size is not None:
-        width, height = delivered_size
-        quarter_turned = COUNTER_CLOCKWISE_TURNS.get(image.exif_orientation, 0) % 2 == 1
-        raw_size = (height, width) if quarter_turned else (width, height)
-    camera = spec.for_raster(*raw_size) if spec is not None and raw_size is not None else None
-    if camera is None:
-        return replace(image, camera=None, problem=image.problem or Reason.CAMERA_UNSUPPORTED)
-    assert spec is not None
-    return replace(image, camera=camera, provider={**image.provider, "camera_origin": spec.origin})
+        raw_size = delivered_size[::-1] if is_quarter_turned(image) else delivered_size
+    if spec is not None and raw_size is not None:
+        with suppress(ValueError):
+            camera = Camera.from_opensfm_vector(spec.camera_type, spec.parameters, *raw_size)
+            camera = replace(camera, focal_sigma=spec.focal_sigma)
+            return replace(image, camera=camera, provider={**image.provider, "camera_origin": spec.origin})
+    return replace(image, camera=None, problem=image.problem or Reason.CAMERA_UNSUPPORTED)
+
+
+def is_quarter_turned(image: Image) -> bool:
+    """Whether the delivered picture stands across the raw sensor's."""
+    return COUNTER_CLOCKWISE_TURNS.get(image.exif_orientation, 0) % 2 == 1
 
 
 def without_false_norths(images: Sequence[Image]) -> list[Image]:
     """The images of one sequence in capture order; runs of exact 0 in their compass become unknown."""
-    raw = [fields.number(image.provider.get("compass_angle")) for image in images]
+    false = fields.zeros_in_a_row([fields.number(image.provider.get("compass_angle")) for image in images])
     return [
-        replace(image, heading_deg=float("nan")) if false_north else image
-        for image, false_north in zip(images, fields.zeros_in_a_row(raw), strict=True)
+        replace(image, heading_deg=float("nan")) if is_false else image
+        for image, is_false in zip(images, false, strict=True)
     ]
 
 
 def sideways_deg(image: Image) -> float:
-    """How far the world's up leans from the top of the *delivered* picture, 0…180; nan when it cannot be told.
+    """How far the world's up leans from the top of the *delivered* picture, 0…180; nan when the pose cannot say.
 
-    Only reconstructed perspective poses tell: the default rotation is level by construction, a panorama may be tilted.
+    Only reconstructed perspective poses can: the default rotation is level by construction, a panorama may be tilted.
     """
     if image.quality is not MetadataQuality.SFM or image.computed_enu_from_cam is None:
         return float("nan")
-    if str(image.provider.get("camera_type")).lower() in ("spherical", "equirectangular"):
+    if _camera_type(image.provider) in _PANORAMAS:
         return float("nan")
     up_x, up_y, _ = image.computed_enu_from_cam.rotation.as_matrix()[2]
     if math.hypot(up_x, up_y) < 0.5:
         return float("nan")
-    turns = COUNTER_CLOCKWISE_TURNS.get(image.exif_orientation, 0)
-    # The delivered picture is the raw one turned clockwise by `turns` quarters; y points down.
-    for _ in range(turns):
+    # The delivered picture is the raw one turned clockwise by quarters; y points down.
+    for _ in range(COUNTER_CLOCKWISE_TURNS.get(image.exif_orientation, 0)):
         up_x, up_y = -up_y, up_x
     return abs(math.degrees(math.atan2(up_x, -up_y)))
 
 
+def _camera_type(record: Mapping[str, Any]) -> str:
+    return (fields.text(record.get("camera_type")) or "perspective").lower()
+
+
 def _problem(image: Image) -> Reason | None:
-    """What can be told to be wrong before the picture is there."""
+    """What is known to be wrong before the picture is there."""
     if image.reported is None:
         return Reason.POSITION_MISSING
-    if image.exif_orientation not in COUNTER_CLOCKWISE_TURNS:
+    if image.exif_orientation not in COUNTER_CLOCKWISE_TURNS or sideways_deg(image) > _LEAN_LIMIT_DEG:
         return Reason.ORIENTATION_AMBIGUOUS
-    if sideways_deg(image) > _LEAN_LIMIT_DEG:
-        return Reason.ORIENTATION_AMBIGUOUS
-    if camera_spec(image.provider, image.quality) is None:
-        return Reason.CAMERA_UNSUPPORTED
-    return None
+    return Reason.CAMERA_UNSUPPORTED if camera_spec(image.provider, image.quality) is None else None
 
 
 def _attribution(image_id: str, creator: Any) -> Attribution:

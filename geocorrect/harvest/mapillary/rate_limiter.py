@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from email.utils import parsedate_to_datetime
@@ -9,10 +10,8 @@ from email.utils import parsedate_to_datetime
 from geocorrect.errors import RemoteError
 from geocorrect.harvest.options import HarvestOptions
 
-NAN = float("nan")
 
-
-class Pace:
+class RateLimiter:
     """One per client: `wait_turn` blocks until a request may go out, `succeeded` and `failed` take the outcomes."""
 
     def __init__(self, options: HarvestOptions) -> None:
@@ -25,8 +24,7 @@ class Pace:
         self._next_turn_s = 0.0
         self._paused_until_s = 0.0
         self._failures = 0
-        self._silent_since_s = NAN
-        self.n_pauses = 0
+        self._silent_since_s: float | None = None
 
     def wait_turn(self, *, rated: bool) -> None:
         """Wait for the common pause and, for `rated` requests, for a slot of the rate; RemoteError once stopped."""
@@ -50,25 +48,21 @@ class Pace:
         """Nobody sends anything for a while. Pauses do not add up: the latest end counts."""
         with self._lock:
             self._paused_until_s = max(self._paused_until_s, time.monotonic() + seconds)
-            self.n_pauses += 1
 
     def succeeded(self) -> None:
         """The service answered; an answer that says no is an answer."""
         with self._lock:
-            self._failures = 0
-            self._silent_since_s = NAN
+            self._failures, self._silent_since_s = 0, None
 
     def failed(self, *, counts: bool) -> None:
         """No usable answer. A rate limit does not count as a failure, but its silence does."""
         with self._lock:
             now = time.monotonic()
             self._failures += counts
-            if self._silent_since_s != self._silent_since_s:
+            if self._silent_since_s is None:
                 self._silent_since_s = now
-            silent_s = now - self._silent_since_s
-            broken = self._failures >= self._max_failures or silent_s > self._max_silence_s
-            failures = self._failures
-        if broken:
+            failures, silent_s = self._failures, now - self._silent_since_s
+        if failures >= self._max_failures or silent_s > self._max_silence_s:
             self.stop(
                 f"the service does not answer ({failures} failures in a row, {silent_s:.0f} s without an answer); "
                 "what was harvested is kept, run the same command later to continue"
@@ -88,13 +82,11 @@ class Pace:
 
 def retry_after_s(header: str | None, cap_s: float) -> float:
     """Seconds that a Retry-After header asks for: integer or HTTP date, at most `cap_s`; nan when absent or garbage."""
-    if header is None:
-        return NAN
-    text = header.strip()
+    text = (header or "").strip()
     if text.isdecimal():
         return min(float(text), cap_s)
     try:
         seconds = parsedate_to_datetime(text).timestamp() - time.time()
     except (TypeError, ValueError, OverflowError):
-        return NAN
+        return math.nan
     return min(max(seconds, 0.0), cap_s)

@@ -4,28 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import takewhile
 from typing import Any
 
 from geocorrect.config import Settings
 from geocorrect.depth.calibration.stored import CalibrationReport
-from geocorrect.errors import ExitCode
-from geocorrect.jobs.anchors.calibration_worker import AnchorCalibrator, CalibrationTask, calibrate_in_processes
-from geocorrect.jobs.anchors.neighbour_table import NeighbourTable
-from geocorrect.jobs.anchors.source import AnchorSource
+from geocorrect.errors import ExitCode, InputError, Reason
+from geocorrect.jobs.scene import AnchorSource, Scene
+from geocorrect.records import Anchor
+from geocorrect.workers.anchor_cache import AnchorCache
+from geocorrect.workers.backends import build_matcher, build_neighbour_depth
+from geocorrect.workers.engine import PoolEngine
+from geocorrect.workers.pool import Limits
+from geocorrect.workers.process import ProcessWorker
 from geocorrect.workers.stop import StopRequest
 
-ANCHORS_PER_READ = 200
+ANCHORS_PER_PIECE = 8
+"""Given to one process together: those that follow each other on a drive share neighbours."""
 
 
 @dataclass
 class CalibrationOutcome:
-    """What was done. rows: one per finished anchor, in order of ids; unusable: a message per anchor that failed."""
+    """What was done."""
 
     depth: str
+    """Fingerprint of the depth source."""
     n_anchors: int
     rows: list[CalibrationReport] = field(default_factory=list)
+    """One per finished anchor, in the order of ids."""
     unusable: list[str] = field(default_factory=list)
+    """A message per anchor that failed."""
     dry_run: bool = False
     stopped: ExitCode | None = None
 
@@ -60,14 +69,56 @@ class CalibrationOutcome:
         }
 
 
-class CatalogCalibration:
-    """Prepares what the configured depth source takes from neighbours, for every anchor of a shelf."""
+@dataclass(frozen=True)
+class CalibrationTask:
+    """An anchor with the neighbours that its depth is found from; all that a process needs."""
 
-    def __init__(self, settings: Settings, shelf: AnchorSource) -> None:
+    anchor: Anchor
+    neighbours: tuple[Anchor, ...]
+
+    @property
+    def key(self) -> str:
+        """Id of the anchor."""
+        return self.anchor.id
+
+    def failed(self, _reason: Reason, detail: str) -> str:
+        """The message when no process can finish the task."""
+        return f"anchor {self.anchor.id}: {detail} (memory?); run again, with fewer workers"
+
+
+class AnchorCalibrator:
+    """Loads models once and calibrates one anchor after the other."""
+
+    def __init__(self, settings: Settings) -> None:
         """Raises ConfigError when the configured source is not one that neighbours calibrate."""
-        self._settings, self._shelf = settings, shelf
+        matcher = build_matcher(settings)
+        self._anchors = AnchorCache(settings, matcher)
+        self.source = build_neighbour_depth(settings, matcher, self._anchors.neighbours)
+
+    def is_stored(self, task: CalibrationTask) -> bool:
+        """Whether the anchor is done already; nothing is read."""
+        self._add(task)
+        return self.source.store.path(self.source.key(task.anchor)).exists()
+
+    def __call__(self, task: CalibrationTask) -> CalibrationReport | str:
+        """Calibrate and store, or read what is stored; a message when a file cannot be read."""
+        self._add(task)
+        try:
+            return self.source.prepare(task.anchor, self._anchors.view)
+        except InputError as error:
+            return f"anchor {task.anchor.id}: {error}"
+
+    def _add(self, task: CalibrationTask) -> None:
+        self._anchors.neighbours.add({task.anchor.id: task.neighbours}, (task.anchor,))
+
+
+class CatalogCalibration:
+    """Prepares what the configured depth source takes from neighbours, for every anchor of a source."""
+
+    def __init__(self, settings: Settings, source: AnchorSource) -> None:
+        """Raises ConfigError when the configured source is not one that neighbours calibrate."""
+        self._settings, self._source, self._scene = settings, source, Scene(settings, source)
         self._here = AnchorCalibrator(settings)
-        self._neighbours = NeighbourTable(settings, shelf.index, shelf.read)
 
     def count(self) -> CalibrationOutcome:
         """What a run would do, from names of files alone; rows only for anchors that are done or have no neighbour."""
@@ -82,7 +133,7 @@ class CatalogCalibration:
     def run(self, stop: StopRequest, on_progress: Callable[[int, int], None]) -> CalibrationOutcome:
         """Calibrate the anchors in `batch.workers` processes; each is stored as soon as it is done."""
         outcome = self._outcome()
-        self._here.remove_unfinished()
+        self._here.source.store.remove_unfinished()
         for done, found in enumerate(self._results(stop), 1):
             if isinstance(found, CalibrationReport):
                 outcome.rows.append(found)
@@ -96,20 +147,21 @@ class CatalogCalibration:
         return outcome
 
     def _results(self, stop: StopRequest) -> Iterator[CalibrationReport | str]:
-        tasks = takewhile(lambda _: not stop.requested, self._tasks())
         if self._settings.batch.workers == 1:
-            return map(self._here, tasks)
-        return calibrate_in_processes(self._settings, tasks)
+            return map(self._here, takewhile(lambda _: not stop.requested, self._tasks()))
+        engine = PoolEngine(ProcessWorker, self._settings.batch.workers, Limits())
+        return engine.map(partial(AnchorCalibrator, self._settings), self._pieces(), stop)
 
     def _outcome(self, *, dry_run: bool = False) -> CalibrationOutcome:
-        return CalibrationOutcome(self._here.fingerprint, len(self._shelf.index.ids), dry_run=dry_run)
+        return CalibrationOutcome(self._here.source.fingerprint, len(self._source.index.ids), dry_run=dry_run)
+
+    def _pieces(self) -> Iterator[list[CalibrationTask]]:
+        tasks = self._tasks()
+        while piece := [task for _, task in zip(range(ANCHORS_PER_PIECE), tasks, strict=False)]:
+            yield piece
 
     def _tasks(self) -> Iterator[CalibrationTask]:
         """All anchors with their neighbours, in the order of their ids, which is that of the drives."""
-        ids = self._shelf.index.ids
-        for start in range(0, len(ids), ANCHORS_PER_READ):
-            chunk = ids[start : start + ANCHORS_PER_READ]
-            records = self._shelf.read(chunk)
-            anchors = [records[name] for name in chunk]
-            neighbours = self._neighbours.of(anchors)
+        for anchors in self._source.chunks():
+            neighbours = self._scene.neighbours_of(anchors)
             yield from (CalibrationTask(anchor, neighbours[anchor.id]) for anchor in anchors)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,11 @@ from geocorrect.depth.lidar import LidarDepth
 from geocorrect.depth.scale import DepthScale, ScaleError, ScaleHeuristic, scale_from_lidar, train_set_scale
 from geocorrect.depth.scaled import ScaleOptions
 from geocorrect.errors import ConfigError, ExitCode, InputError
-from geocorrect.jobs.anchors.source import AnchorSource
+from geocorrect.jobs.scene import AnchorSource
 from geocorrect.records import Anchor
 from geocorrect.workers.anchor_cache import read_anchor
 from geocorrect.workers.backends import build_depth
 
-ANCHORS_PER_READ = 200
 Scales = Mapping[ScaleHeuristic, DepthScale]
 
 
@@ -62,21 +62,21 @@ class ScaleSurvey:
 
 
 def measure_scales(
-    settings: Settings, shelf: AnchorSource, on_progress: Callable[[int, int], None], drives: tuple[str, ...] = ()
+    settings: Settings, anchors: AnchorSource, on_progress: Callable[[int, int], None], drives: tuple[str, ...] = ()
 ) -> ScaleSurvey:
     """Compare the configured depth source, neither scaled nor calibrated, with the LiDAR of every anchor.
 
     drives: only anchors of these; empty: all. ConfigError when the configured source predicts nothing.
     """
-    if settings.depth.source in ("lidar", "triangulated"):
+    if not settings.depth.is_predicted:
         raise ConfigError(
             f'[depth] source = "{settings.depth.source}" is measured and has no scale to correct; configure a network '
             "or files, or name one with --depth"
         )
     raw = replace(settings.depth, calibrate=False, scale=ScaleOptions())
     source = build_depth(settings.model_copy(update={"depth": raw}))
-    survey, total = ScaleSurvey(source.fingerprint), len(shelf.index.ids)
-    for done, anchor in enumerate(_anchors(shelf), 1):
+    survey, total = ScaleSurvey(source.fingerprint), len(anchors.index.ids)
+    for done, anchor in enumerate(chain.from_iterable(anchors.chunks()), 1):
         if not drives or anchor.drive_id in drives:
             _measure(survey, anchor, source)
         on_progress(done, total)
@@ -95,14 +95,6 @@ def _measure(survey: ScaleSurvey, anchor: Anchor, source: DepthSource) -> None:
         survey.unusable.append(f"anchor {anchor.id}: {error}")
     else:
         survey.rows[anchor.id] = scales
-
-
-def _anchors(shelf: AnchorSource) -> Iterator[Anchor]:
-    """All anchors in the order of their ids."""
-    for start in range(0, len(shelf.index.ids), ANCHORS_PER_READ):
-        chunk = shelf.index.ids[start : start + ANCHORS_PER_READ]
-        records = shelf.read(chunk)
-        yield from (records[name] for name in chunk)
 
 
 def _plain(scales: Scales) -> dict[str, Any]:

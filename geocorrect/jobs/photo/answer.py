@@ -1,4 +1,4 @@
-"""The answer about one photo in plain values and in a few lines for people."""
+"""The answer about one photo in plain values and in a few human-readable lines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from geocorrect.catalog.rows.pose_columns import error_ellipses
-from geocorrect.errors import REASON_TEXT, Status
+from geocorrect.errors import Status
 from geocorrect.geometry.frame import pitch_roll_deg
 from geocorrect.jobs.photo.localize_photo import LocalizedPhoto
 from geocorrect.records import Correction, Evidence
@@ -16,7 +16,7 @@ from geocorrect.records import Correction, Evidence
 
 def as_json(photo: LocalizedPhoto) -> dict[str, Any]:
     """Plain values; a rejected photo has no pose. Angles in degrees, WGS84, ellipsoidal height."""
-    result = photo.explanation.result
+    result = photo.localization.found.result
     answer: dict[str, Any] = {"image_id": result.image_id}
     if isinstance(result, Correction):
         lon_deg, lat_deg, height_m = (float(v) for v in photo.frame.wgs84_from_enu(result.world_from_cam.translation_m))
@@ -41,7 +41,7 @@ def as_json(photo: LocalizedPhoto) -> dict[str, Any]:
         }
     else:
         answer |= {"status": Status.REJECTED.value, "reason": result.reason.value, "detail": result.detail}
-    return answer | _evidence(result.evidence) | {"unusable_anchors": list(photo.unusable_anchors)}
+    return answer | _evidence(result.evidence) | {"unusable_anchors": list(photo.localization.unusable_anchors)}
 
 
 def _evidence(evidence: Evidence) -> dict[str, Any]:
@@ -62,8 +62,8 @@ def _evidence(evidence: Evidence) -> dict[str, Any]:
 
 
 def lines(photo: LocalizedPhoto) -> list[str]:
-    """For people: where, which way, how sure, on what it rests."""
-    answer, result = as_json(photo), photo.explanation.result
+    """Human-readable: where, which way, how sure, by what evidence."""
+    answer, result = as_json(photo), photo.localization.found.result
     if isinstance(result, Correction):
         ellipse = answer["ellipse_95"]
         text = [
@@ -79,7 +79,7 @@ def lines(photo: LocalizedPhoto) -> list[str]:
         if np.isfinite(result.evidence.displacement_m):
             text.append(f"{result.evidence.displacement_m:.2f} m from the reported position")
     else:
-        text = [f"rejected, {result.reason.value}: {REASON_TEXT[result.reason]}", *filter(None, [result.detail])]
+        text = [f"rejected, {result.reason.value}: {result.reason.text}", *filter(None, [result.detail])]
     used = [a for a in result.evidence.anchors if a.n_verified]
     if result.evidence.depth:
         oracle = " (measured: an oracle)" if result.evidence.depth_is_oracle else ""
@@ -87,7 +87,7 @@ def lines(photo: LocalizedPhoto) -> list[str]:
             f"{result.evidence.n_inliers} inliers of {result.evidence.n_matches} matches with {len(used)} of "
             f"{len(result.evidence.anchors)} anchors; depth: {result.evidence.depth}{oracle}"
         )
-    return text + [f"unusable {message}" for message in photo.unusable_anchors]
+    return text + [f"unusable {message}" for message in photo.localization.unusable_anchors]
 
 
 def _metres(value_m: float) -> str:

@@ -1,4 +1,4 @@
-"""What is known about one photo on disk: its harvested record, its EXIF, and what a person says about it."""
+"""What is known about one photo on disk: its harvested record, its EXIF, and what the user says about it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from geocorrect.catalog.store import Catalog
 from geocorrect.errors import InputError, Reason
 from geocorrect.geometry.camera import Camera
-from geocorrect.harvest.local.folder import read_photo
+from geocorrect.harvest.local.exif import read_photo
 from geocorrect.harvest.mapillary.metadata import ASSUMED_FOCAL_SIGMA
 from geocorrect.io.pixels import image_size, read_bytes
 from geocorrect.records import NAN, Image, Position
@@ -17,16 +17,16 @@ from geocorrect.records import NAN, Image, Position
 
 @dataclass(frozen=True)
 class PhotoOptions:
-    """What a person says about a photo; it goes before its record and its EXIF.
-
-    camera: OpenSfM camera as JSON (one camera, or a file with a single one). focal_px: of a pinhole. position, heading:
-    where and which way (degrees clockwise from true north) it was taken, roughly.
-    """
+    """What the user says about a photo; it goes before its record and its EXIF."""
 
     camera: Path | None = None
+    """OpenSfM camera as JSON (one camera, or a file with a single one)."""
     focal_px: float | None = None
+    """Of a pinhole."""
     position: Position | None = None
+    """Roughly where it was taken."""
     heading_deg: float | None = None
+    """Roughly which way, clockwise from true north."""
 
 
 def describe_photo(path: Path, options: PhotoOptions, catalog: Catalog | None = None) -> Image:
@@ -38,7 +38,7 @@ def describe_photo(path: Path, options: PhotoOptions, catalog: Catalog | None = 
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     photo = _harvested(path, catalog) or _by_exif(path)
-    camera = _said(path, options) or photo.camera
+    camera = _stated_camera(path, options) or photo.camera
     if camera is None:
         raise InputError(f"{path}: the intrinsics on record are unusable; give --camera FILE.json or --focal PIXELS")
     if camera is photo.camera and photo.provider.get("source") == "exif" and camera.focal_sigma == ASSUMED_FOCAL_SIGMA:
@@ -70,7 +70,7 @@ def _by_exif(path: Path) -> Image:
     return photo
 
 
-def _said(path: Path, options: PhotoOptions) -> Camera | None:
+def _stated_camera(path: Path, options: PhotoOptions) -> Camera | None:
     """The camera that was given, for the size of the picture."""
     width, height = image_size(path)
     if options.focal_px is not None:

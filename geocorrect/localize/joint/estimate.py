@@ -1,8 +1,8 @@
-"""The estimator: one pose from the bearings and depths of all anchors together (METHOD §3.2–3.3).
+"""The estimator: one pose from the bearings and depths of all anchors together (`docs/method.md`).
 
-Hypotheses compete, the winner is adjusted with every match's distance, the focal length, each anchor's depth
-scale and the anchors' own small pose errors as unknowns, and a last linear step treats the smooth errors of
-matcher and depth as unknowns with their priors, which gives the covariance.
+Hypotheses compete; the winner is adjusted with every match's distance, the focal length, each anchor's depth scale and
+the anchors' own small pose errors as unknowns; a last linear step adds the smooth errors of matcher and depth with
+their priors, which gives the covariance.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from geocorrect.errors import Reason
 from geocorrect.geometry.camera import Camera, Projection
 from geocorrect.geometry.pose import Pose
+from geocorrect.localize.covariance import georeference_covariance
 from geocorrect.localize.gate_model import COVARIANCE_INFLATION
-from geocorrect.localize.joint.fields import Polished, polish
+from geocorrect.localize.joint.fields import Refined, refine
 from geocorrect.localize.joint.initialise import anchor_support, choose_rows, hypotheses, start_state, with_distances
 from geocorrect.localize.joint.leave_one_out import leave_one_out_m
 from geocorrect.localize.joint.problem import Problem, build_problem
-from geocorrect.localize.joint.solve import Solved, minimise, refine
+from geocorrect.localize.joint.solve import Solved, minimise, resume
 from geocorrect.localize.observations import Observations, focal_px
 from geocorrect.localize.options import JointOptions, LocalizeOptions, pixel_scale
-from geocorrect.localize.pooled import georeference_covariance
 from geocorrect.localize.pose_prior import pose_prior
 from geocorrect.localize.solution import AnchorFit, Solution
 from geocorrect.records import NAN, ScaleSource
@@ -34,6 +34,8 @@ Float = NDArray[np.float64]
 
 NOWHERE = np.full(3, NAN)
 """The reported position of a photo that has none."""
+MAX_REFINEMENT_M = 30.0
+"""A pose that ends further from its hypothesis has diverged."""
 
 
 def solve_joint(
@@ -43,8 +45,14 @@ def solve_joint(
     seed: int,
     reported_m: Float = NOWHERE,
 ) -> Solution | Reason:
-    """Best pose of `camera` given what the anchors say, or the Reason why there is none. Every anchor must
-    have matches. reported_m: (3,) in the anchors' world, read by the weak priors of `options.joint.prior` alone.
+    """Best pose of a photo from its anchors, or the Reason why there is none.
+
+    Args:
+        observations: of every anchor, none of them empty.
+        camera: describes the photo's pixels.
+        options: all numbers of the method.
+        seed: of the RANSAC and of the choice among too many matches.
+        reported_m: (3,) reported position in the anchors' world; only the priors of `options.joint.prior` use it.
     """
     origin_m = np.mean([o.anchor.world_from_cam.translation_m for o in observations], axis=0)
     rows = choose_rows(observations, options.joint.max_matches, seed)
@@ -63,12 +71,12 @@ def solve_joint(
     ranked = _compete(trial, starts, prior, sigma_px, options.joint)
     (best, found), best_score = ranked[0]
     state = with_distances(problem, found.state, found.sigma_px, options.joint)
-    solved = refine(problem, state, prior, found, options.joint)
-    polished = polish(problem, solved, observations, camera, prior, options)
-    if polished is None:
+    solved = resume(problem, state, prior, found, options.joint)
+    refined = refine(problem, solved, observations, camera, prior, options)
+    if refined is None:
         return Reason.DEGENERATE_GEOMETRY
-    pose = polished.state.world_from_query
-    if np.linalg.norm(pose.translation_m - best.translation_m) > 30.0:
+    pose = refined.state.world_from_query
+    if np.linalg.norm(pose.translation_m - best.translation_m) > MAX_REFINEMENT_M:
         return Reason.DIVERGED
     distant = [
         score
@@ -77,18 +85,19 @@ def solve_joint(
     ]
     fits = _fits(problem, solved, observations, singles, pose)
     position_m = pose.translation_m + origin_m
-    covariance = COVARIANCE_INFLATION * polished.covariance + georeference_covariance(observations, fits, position_m)
-    source, ratio, sigmas = _scale_source(observations, polished, solved)
+    covariance = COVARIANCE_INFLATION * refined.covariance + georeference_covariance(observations, fits, position_m)
+    source, ratio, sigmas = _scale_source(observations, refined, solved)
+    focal_ratio = float(np.exp(refined.state.focal))
     return Solution(
-        Pose(pose.rotation, position_m, covariance),
-        fits,
-        max(distant, default=0.0) / max(best_score, 1e-9),
-        source,
-        ratio,
-        sigmas,
-        leave_one_out_m(trial, found, prior),
-        float(np.exp(polished.state.focal)),
-        _estimated_camera(camera, float(np.exp(polished.state.focal)), polished.state.principal),
+        world_from_cam=Pose(pose.rotation, position_m, covariance),
+        fits=fits,
+        alternative_share=max(distant, default=0.0) / max(best_score, 1e-9),
+        scale_source=source,
+        scale_ratio=ratio,
+        scale_sigmas=sigmas,
+        leave_one_out_m=leave_one_out_m(trial, found, prior),
+        focal_ratio=focal_ratio,
+        query_camera=_estimated_camera(camera, focal_ratio, refined.state.principal),
     )
 
 
@@ -131,25 +140,17 @@ def _compete(
         centre = states[index].centre
         if all(np.linalg.norm(centre - states[i].centre) > options.distinct_m for i in leading):
             leading.append(int(index))
-        if len(leading) == options.max_hypotheses:
-            break
     ranked = []
-    for index in leading:
+    for index in leading[: options.max_hypotheses]:
         solved = minimise(problem, states[index], prior, sigma_px, options)
         ranked.append(((starts[index], solved), anchor_support(problem, solved.state, sigma_px, options)))
     return sorted(ranked, key=lambda item: -item[1])
 
 
 def _fits(
-    problem: Problem,
-    solved: Solved,
-    observations: Sequence[Observations],
-    singles: Sequence[Pose | None],
-    pose: Pose,
+    problem: Problem, solved: Solved, observations: Sequence[Observations], singles: Sequence[Pose | None], pose: Pose
 ) -> tuple[AnchorFit, ...]:
-    """Per anchor: which of its observations took part and support the pose, and where it alone would put the
-    camera.
-    """
+    """Per anchor: which of its observations support the pose, their residuals, and the shift of its own pose."""
     length = np.linalg.norm(solved.at.pixel, axis=0)
     fits = []
     for n, (o, single, rows) in enumerate(zip(observations, singles, problem.rows, strict=True)):
@@ -163,26 +164,24 @@ def _fits(
 
 
 def _scale_source(
-    observations: Sequence[Observations], polished: Polished, solved: Solved
+    observations: Sequence[Observations], refined: Refined, solved: Solved
 ) -> tuple[ScaleSource, float, float]:
-    """Which signal fixed the scale; scale from depth over scale from baselines, and how many sigmas they are apart (nan
-    unless both are known).
+    """Which signal fixed the scale; scale from depth over that from baselines, and their distance in sigmas (else nan).
 
-    The posterior of an anchor's depth offset tells: as wide as its prior, depth was needed; far tighter, the
-    baselines between the anchors know the scale by themselves. The part of the prior's variance that the matches
-    took away is the variance of the offset's shift [innovation of a Kalman update].
+    The posterior of an anchor's depth offset tells: as wide as its prior, depth was needed; far tighter, the baselines
+    between the anchors know the scale by themselves. The part of the prior's variance that the matches took away is the
+    variance of the offset's shift (innovation of a Kalman update).
     """
     with_depth = np.array([bool(o.has_depth.any()) for o in observations]) & (solved.active > 0)
     if not with_depth.any():
         return ScaleSource.BASELINES, NAN, NAN
     if solved.active.sum() < 2:
         return ScaleSource.DEPTH, NAN, NAN
-    narrowing = float(np.median(polished.depth_scale_narrowing[with_depth]))
-    ratio = float(np.exp(np.median(polished.depth_scale[with_depth])))
-    if narrowing > 0.9:
+    narrowing, scale = refined.depth_scale_narrowing[with_depth], refined.depth_scale[with_depth]
+    middle = float(np.median(narrowing))
+    if middle > 0.9:
         return ScaleSource.DEPTH, NAN, NAN
-    taken = np.sqrt(np.maximum(1.0 - polished.depth_scale_narrowing[with_depth] ** 2, 0.05))
-    sigmas = float(
-        np.median(np.abs(polished.depth_scale[with_depth]) / (polished.depth_scale_sigma[with_depth] * taken))
-    )
-    return (ScaleSource.BASELINES if narrowing < 0.3 else ScaleSource.BOTH), ratio, sigmas
+    taken = np.sqrt(np.maximum(1.0 - narrowing**2, 0.05))
+    sigmas = float(np.median(np.abs(scale) / (refined.depth_scale_sigma[with_depth] * taken)))
+    source = ScaleSource.BASELINES if middle < 0.3 else ScaleSource.BOTH
+    return source, float(np.exp(np.median(scale))), sigmas

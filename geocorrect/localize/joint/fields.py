@@ -1,11 +1,10 @@
 """The last step: smooth errors of matcher and depth as unknowns with priors, which makes the covariance honest.
 
-A thousand matches do not average away an error that they share. Each such error is a 5×4 cosine basis with a prior
-amplitude (METHOD §3.4): a shift of the query's pixels and an error of the depth that all anchors share (a
-field over the query's image, because neighbouring anchors see the same surfaces), and for every anchor a
-shift of its pixels and an error of its own depth. Considering them would add their variance to a pose that
-ignored them; estimating them together with the pose is the optimal linear estimate under the same model, and
-its posterior is the covariance.
+A thousand matches do not average away an error that they share. Each such error is a 5×4 cosine series with prior
+amplitudes (`docs/method.md`): a shift of the query's pixels and an error of the depth that all anchors share (a field
+over the query's image, because neighbouring anchors see the same surfaces), and for every anchor a shift of its pixels
+and an error of its own depth. Merely considering them would add their variance to a pose that ignored them; estimating
+them together with the pose is the optimal linear estimate under the same model, and its posterior is the covariance.
 """
 
 from __future__ import annotations
@@ -33,27 +32,29 @@ POSE = 6
 
 
 @dataclass(frozen=True, eq=False)
-class Polished:
-    """State after the linear step and (6, 6) covariance of the pose.
-
-    depth_scale: (K,) log of predicted over true depth per anchor, own and shared part together; depth_scale_sigma:
-    (K,) its prior sigma; depth_scale_narrowing: (K,) its posterior sigma over that.
-    """
+class Refined:
+    """The state after the linear step, and what is known of it."""
 
     state: State
+    """Pose and nuisances."""
     covariance: Float
+    """(6, 6) of the pose."""
     depth_scale: Float
+    """(K,) log of predicted over true depth per anchor, own and shared part together."""
     depth_scale_sigma: Float
+    """(K,) its prior standard deviation."""
     depth_scale_narrowing: Float
+    """(K,) its posterior standard deviation over that."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Layout:
-    """Where the unknowns stand: common [GLOBAL, query's pixel shift 2(W − 1), shared depth field W], then per anchor
+    """Order of the unknowns: common [GLOBAL, query's pixel shift 2(W − 1), shared depth field W], then per anchor
     own [PER_ANCHOR, pixel field u W, v W, depth field W].
     """
 
     waves: int
+    """W, of every field."""
 
     @property
     def shared_depth(self) -> int:
@@ -75,29 +76,30 @@ class _Layout:
         return self.n_common + self.n_own * n
 
     def columns(self, component: int) -> Int:
-        """Columns of a block of one anchor (common, then own) that the pixel residual u (0), v (1) or the depth (2)
-        depends on.
-        """
+        """Columns of one anchor's block (common, then own) on which the residual u (0), v (1) or depth (2) depends."""
         own = self.n_common + PER_ANCHOR
         field = np.arange(self.waves) + own + component * self.waves
         common = np.arange(self.n_common if component == 2 else self.shared_depth)
         return np.concatenate([common, np.arange(self.n_common, own), field])
 
 
-def polish(
+def refine(
     problem: Problem,
     solved: Solved,
     observations: Sequence[Observations],
     camera: Camera,
     prior: Float,
     options: LocalizeOptions,
-) -> Polished | None:
-    """One Gauss–Newton step over pose, nuisances and smooth fields; None when the pose is not determined."""
+) -> Refined | None:
+    """One Gauss–Newton step over pose, nuisances and smooth fields; None when the pose is not determined.
+
+    prior: (D,) inverse prior variances of the shared unknowns.
+    """
     layout = _Layout(len(wave_amplitudes(camera)))
     fields = _Fields.of(problem, solved, observations, camera, options)
     information, gradient = _normal_equations(problem, solved, layout, fields, prior)
     own_start = np.array([layout.start(n) for n in range(problem.n_anchors)])
-    # Only the step and a few columns of the inverse are asked for: no full inverse of some hundred unknowns.
+    # Only the step and a few columns of the inverse are needed: no full inverse of some hundred unknowns.
     asked = np.concatenate([np.arange(POSE), [layout.shared_depth], own_start])
     right = np.zeros((len(gradient), 1 + len(asked)))
     right[:, 0] = gradient
@@ -115,14 +117,13 @@ def polish(
     scale, expected, narrowing = _depth_scale(
         state, float(step[layout.shared_depth]), columns[asked[POSE:], POSE:], fields.offset_sigma, prior
     )
-    return Polished(state, (covariance + covariance.T) / 2, scale, expected, narrowing)
+    return Refined(state, (covariance + covariance.T) / 2, scale, expected, narrowing)
 
 
 def _depth_scale(
     state: State, shared_step: float, covariance: Float, amplitude: Float, prior: Float
 ) -> tuple[Float, Float, Float]:
-    """(K,) log depth scale, own offset minus the shared one (the signs of their derivatives), its prior sigma and its
-    narrowing.
+    """`Refined`'s depth_scale (own offset minus the shared one, by the signs of their derivatives), _sigma, _narrowing.
 
     covariance: (1 + K, 1 + K) of the shared offset and the anchors' own; amplitude: (K,) of the shared offset.
     """
@@ -135,21 +136,22 @@ def _depth_scale(
 
 @dataclass(frozen=True, eq=False)
 class _Fields:
-    """The smooth fields at the observations, each a basis times its prior amplitude, so that the prior of every
-    coefficient but the query's shift is 1.
-
-    query_shift: (W − 1, T) basis of the query's pixel shift, its sigma (W − 1,) px; shared_depth: (W, M);
-    own_px: (W, M) anchor's pixel field; own_depth: (W, M); offset_sigma: (K,) amplitude of the shared depth offset.
-    weights: of the residuals, with the depths weighed by their own sigma.
-    """
+    """The smooth fields at the observations: basis times prior amplitude, so that every coefficient's prior is 1."""
 
     query_shift: Float
+    """(W − 1, T) of the query's pixel shift, without amplitude. Its constant part is the principal point."""
     shift_sigma: Float
+    """(W − 1,) prior amplitude of the query's shift, px."""
     shared_depth: Float
+    """(W, M) of the depth error that all anchors share."""
     own_px: Float
+    """(W, M) of an anchor's pixel shift, for u and for v."""
     own_depth: Float
+    """(W, M) of an anchor's own depth error."""
     offset_sigma: Float
+    """(K,) amplitude of the shared depth offset."""
     weights: Weights
+    """Of the residuals, with the depths weighted by their own sigma."""
 
     @classmethod
     def of(
@@ -202,14 +204,16 @@ class _Fields:
 
 @dataclass(frozen=True, eq=False)
 class _AnchorFields:
-    """The fields at one anchor's observations (m): the query's shift (W − 1, m), the shared depth field (W, m), and for
-    each of the residuals u, v, log depth its own field (W, m) and its weights (m,).
-    """
+    """The fields at one anchor's m observations."""
 
     query_shift: Float
+    """(W − 1, m)."""
     shared_depth: Float
+    """(W, m)."""
     own: tuple[Float, Float, Float]
+    """(W, m) for each of the residuals u, v and log depth."""
     weights: tuple[Float, Float, Float]
+    """(m,) of these residuals."""
 
 
 def _normal_equations(
@@ -247,7 +251,7 @@ def _normal_equations(
 
 
 def _priors(problem: Problem, state: State, layout: _Layout, fields: _Fields, prior: Float) -> tuple[Float, Float]:
-    """(H, b) of the priors: nuisances pulled to zero from where they are, fields from zero."""
+    """(H, b) of the priors: the nuisances start from where they are, the fields from zero."""
     common = np.ones(layout.n_common)
     common[:GLOBAL] = prior[:GLOBAL]
     common[GLOBAL : layout.shared_depth] = np.tile(fields.shift_sigma**-2, 2)
@@ -267,15 +271,18 @@ def _priors(problem: Problem, state: State, layout: _Layout, fields: _Fields, pr
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """One anchor's normal equations over common and own unknowns: information (B, B), gradient (B,), and per
-    observation (…, m) the coupling with its track's λ (B, m), and λ's own information and gradient (m,).
-    """
+    """One anchor's normal equations over its B common and own unknowns and the λ of its m observations."""
 
     information: Float
+    """(B, B)."""
     gradient: Float
+    """(B,)."""
     coupling: Float
+    """(B, m) with the λ."""
     along_squared: Float
+    """(m,) information of the λ."""
     along_gradient: Float
+    """(m,) gradient of the λ."""
 
 
 def _anchor_block(whitened: Float, placed: Float, fields: _AnchorFields, layout: _Layout) -> _Block:
@@ -290,7 +297,7 @@ def _anchor_block(whitened: Float, placed: Float, fields: _AnchorFields, layout:
             continue  # an anchor without depth
         root = np.sqrt(fields.weights[component])
         d = placed.T @ whitened[:LAMBDA, component]
-        # A shift of the query's pixel is a shift of the principal point for this ray alone, the other way round.
+        # A shift of the query's pixel is a shift of the principal point for this ray alone, with the opposite sign.
         parts = [d[:GLOBAL], d[7] * fields.query_shift, d[8] * fields.query_shift]
         parts += [fields.shared_depth * root] if component == 2 else []
         stacked = np.concatenate([*parts, d[OWN], fields.own[component] * root])

@@ -1,7 +1,7 @@
 """Where the ray bundle adjustment starts: pose hypotheses from single anchors, from the pool, and from shared tracks.
 
-A shared track is a query pixel that two or more anchors match: their known poses triangulate it without any
-depth, also when all camera centres lie on one line (where pairwise epipolar constraints say nothing about scale).
+A shared track is a query pixel that two or more anchors match: their known poses triangulate it without any depth, also
+when all camera centres lie on one line (where pairwise epipolar constraints say nothing about scale).
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from geocorrect.depth.calibration.tracks import track_index
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize import pnp
-from geocorrect.localize.joint.problem import Problem, track_index
+from geocorrect.localize.joint.problem import Problem
 from geocorrect.localize.joint.residuals import MAX_LOG_DISTANCE, MIN_LOG_DISTANCE, State, query_rays, residual_values
 from geocorrect.localize.observations import Observations, focal_px
 from geocorrect.localize.options import JointOptions, LocalizeOptions, pixel_scale
@@ -26,16 +27,15 @@ Int = NDArray[np.intp]
 MIN_TRIANGULATION_RAD = 0.01
 """Rays that meet at a flatter angle give no usable distance at one pixel of noise."""
 UNKNOWN_LOG_DISTANCE = float(np.log(15.0))
-"""Where the adjustment of a track starts that neither anchors nor depth place: across a street."""
+"""Start of a track that neither anchors nor depth place: across a street."""
 DISTANCE_OFFSETS = (-0.35, 0.0, 0.35)
-"""Log offsets tried about a depth-based track distance: the error range of a depth network's scale."""
+"""Log offsets tried about a depth-based track distance: the range of a depth network's scale errors."""
 
 
 def choose_rows(observations: Sequence[Observations], limit: int, seed: int) -> list[Int]:
     """Up to `limit` rows per anchor: tracks seen by several anchors first, then those with depth, then at random.
 
-    An anchor that matches one query pixel twice keeps one of the two. A smaller limit chooses among the rows of a
-    larger one.
+    Of an anchor's matches with one query pixel a single one remains. A smaller limit chooses among a larger one's rows.
     """
     rng = np.random.default_rng(seed)
     _, track = track_index(np.concatenate([o.query_px for o in observations]))
@@ -64,20 +64,17 @@ def hypotheses(
         max_iterations=options.joint.hypothesis_iterations,
     )
     tight, wide = options.joint.single_px * scale, options.joint.pooled_px * scale
-    singles = [
-        _pose(pnp.absolute_pose(o.query_rays, p, focal, tight, pnp_options, seed))
-        for o, p in zip(observations, points, strict=True)
-    ]
+
+    def pose(query_rays: Float, points_m: Float, tolerance_px: float) -> Pose | None:
+        robust = pnp.absolute_pose(query_rays, points_m, focal, tolerance_px, pnp_options, seed)
+        return None if robust is None else robust.world_from_cam
+
+    singles = [pose(o.query_rays, p, tight) for o, p in zip(observations, points, strict=True)]
     found = list(singles)
     if len(observations) > 1:
-        found.append(_pose(pnp.absolute_pose(rays, np.concatenate(points), focal, wide, pnp_options, seed)))
-        track_rays, track_points = triangulate_shared(observations, origin_m)
-        found.append(_pose(pnp.absolute_pose(track_rays, track_points, focal, tight, pnp_options, seed)))
+        found.append(pose(rays, np.concatenate(points), wide))
+        found.append(pose(*triangulate_shared(observations, origin_m), tight))
     return [pose for pose in found if pose is not None], singles
-
-
-def _pose(found: pnp.RobustPose | None) -> Pose | None:
-    return None if found is None else found.world_from_cam
 
 
 def triangulate_shared(observations: Sequence[Observations], origin_m: Float) -> tuple[Float, Float]:
@@ -168,9 +165,7 @@ def _track_cost(problem: Problem, state: State, log_distance: Float, sigma_px: f
 
 
 def anchor_support(problem: Problem, state: State, sigma_px: float, options: JointOptions) -> float:
-    """Σ over anchors of s/(s + support_half), s = matches within 3 sigma: along the epipolar line only depth
-    could object.
-    """
+    """Σ over anchors of s/(s + support_half), s = matches within 3 sigma; along epipolar lines only depth objects."""
     pixel, depth = residual_values(problem, state, state.log_distance)
     squared = (pixel**2).sum(axis=0) / sigma_px**2
     support = np.bincount(problem.anchor, 1.0 / (1.0 + squared / 9.0) ** 2, problem.n_anchors)

@@ -1,8 +1,7 @@
-"""How far the pose would move without one of its anchors: one Newton step per anchor from the pose of all (Cook's
-distance of an anchor).
+"""How far the pose would move without one of its anchors: one Newton step per anchor (Cook's distance of an anchor).
 
-Two streets that look alike may agree on a pose; the anchor that saw the wrong one then pulls, and shows here even
-where its own pose is close to the joint one because it was started from it.
+Two similar streets may agree on a pose; the anchor that saw the wrong one then pulls, and shows here even where its own
+pose is close to the joint one because it was started from it.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from geocorrect.records import NAN
 Float = NDArray[np.float64]
 
 DAMPING = 1e-3
-"""Keeps the step finite where the other anchors do not fix the pose: it is then no shift, not a large one."""
+"""Keeps the step finite where the other anchors do not fix the pose: there is then no shift, not a large one."""
 
 
 def leave_one_out_m(problem: Problem, solved: Solved, prior_information: Float) -> float:

@@ -1,10 +1,9 @@
-"""Derivatives of the residuals by the unknowns, the normal equations, and their step with the track distances
-eliminated (Schur complement of 1×1 blocks).
+"""The normal equations, and their step with the track distances eliminated (Schur complement of 1×1 blocks).
 
-A small move t and turn w of the point about the query's centre, both in the anchor's corrected frame, move the point
-by t + w × arm. What the query's pose and the anchor's own pose do to the point are such moves, linear in
-their unknowns by a matrix that is the same for the whole anchor [adjoint of SE(3)]. So the products are summed over
-the columns of `whiten` and turned into the unknowns once per anchor.
+A small shift t and rotation w of a point about the query's centre, both in the anchor's corrected frame, move it by
+t + w × arm. What the query's pose and the anchor's own pose do to the point are such motions, linear in their unknowns
+by a matrix that is the same for the whole anchor (adjoint of SE(3)). So the products are summed over the columns of
+`whiten` and transformed to the unknowns once per anchor.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geocorrect.geometry.pose import skew
+from geocorrect.geometry.so3 import skew
 from geocorrect.localize.joint.problem import GLOBAL, PER_ANCHOR, Problem
 from geocorrect.localize.joint.residuals import Linearised, State, anchor_from_world
 
@@ -22,31 +21,37 @@ Float = NDArray[np.float64]
 
 LENS = slice(6, 9)
 OFFSET, LAMBDA, RESIDUAL = 9, 10, 11
-"""Columns of `whiten`: move t [0:3], turn w [3:6], log focal and principal point, the depth's offset, λ, residual."""
+"""Columns of `whiten`: shift t [0:3], rotation w [3:6], log focal and principal point, depth offset, λ, residual."""
 OWN = slice(GLOBAL, GLOBAL + PER_ANCHOR)
 """An anchor's own unknowns in its `placement`."""
 
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """Weights of the squared residuals: pixel (M,) 1/px²; depth (M,) per log depth², 0 where unknown.
-    support: (M,) 0…1.
-    """
+    """Weights of the squared residuals."""
 
     pixel: Float
+    """(M,) 1/px²."""
     depth: Float
+    """(M,) per squared log depth, 0 where unknown."""
     support: Float
+    """(M,) 0…1, the robust weight of the pixels."""
 
 
 @dataclass(frozen=True, eq=False)
 class NormalEquations:
-    """H (D, D), b (D,), coupling W (T, D), track information h (T,), track gradient g (T,)."""
+    """Over the D shared unknowns and the T track distances λ."""
 
     information: Float
+    """(D, D) H."""
     gradient: Float
+    """(D,) b."""
     coupling: Float
+    """(T, D) of the λ with the shared unknowns."""
     track_information: Float
+    """(T,) of the λ."""
     track_gradient: Float
+    """(T,) of the λ."""
 
 
 def normal_equations(
@@ -57,7 +62,7 @@ def normal_equations(
 
 
 def whiten(problem: Problem, state: State, at: Linearised, weights: Weights) -> Float:
-    """(12, 3, M): derivatives of the residuals (u, v, log depth) by move, turn, lens, depth offset and λ, and the
+    """(12, 3, M): derivatives of the residuals (u, v, log depth) by shift, rotation, lens, depth offset and λ, and the
     residuals themselves as last column; each row times the root of its weight.
     """
     root_px, root_depth = np.sqrt(weights.pixel), np.sqrt(weights.depth)
@@ -67,7 +72,7 @@ def whiten(problem: Problem, state: State, at: Linearised, weights: Weights) -> 
     a, b, c = by_point.transpose(1, 0, 2)
     columns[0:3, :2] = by_point.transpose(1, 0, 2)
     columns[0:2, 2], columns[2, 2] = 0.0, by_depth
-    # The turn: arm × derivative by the point.
+    # The rotation: arm × derivative by the point.
     np.subtract(y * c, z * b, out=columns[3, :2])
     np.subtract(z * a, x * c, out=columns[4, :2])
     np.subtract(x * b, y * a, out=columns[5, :2])
@@ -104,8 +109,8 @@ def placement(problem: Problem, state: State) -> Float:
     place[:, LENS, LENS] = np.eye(3)
     place[:, OFFSET, GLOBAL] = 1.0
     place[:, 0:3, 10:13] = place[:, 3:6, 13:16] = np.eye(3)
-    # The anchor's own turn is about its own centre: the lever to the query's centre adds a move.
-    place[:, 0:3, 13:16] = [-skew(arm) for arm in lever]
+    # The anchor's own rotation is about its own centre: the lever to the query's centre adds a shift.
+    place[:, 0:3, 13:16] = -skew(lever)
     return place
 
 

@@ -1,21 +1,18 @@
-"""The ray bundle adjustment's arrays: what is observed, what is unknown, residuals and their derivatives
-(METHOD §3.3).
+"""The ray bundle adjustment's arrays: what is observed and what is unknown (`docs/method.md`).
 
 A track j is one pixel of the query, shared by all anchors that match it. Its point lies on the query's ray,
 
     X_j = C + e^λ_j · R r_j(φ, p)
 
-and is seen by anchor n at a·Y with Y = T_n X_j, T_n the anchor's pose on record corrected within its own uncertainty.
-Residuals per observation: two in pixels of the anchor image, in the plane tangent to the observed ray (so
-that every lens, fisheye and panorama alike, is treated alike), and one in log depth where the anchor's depth
-is known.
+and anchor n sees it at Y = T_n X_j, T_n its recorded pose corrected within its own uncertainty. Residuals per
+observation: two in pixels of the anchor image, in the plane tangent to the observed ray (which treats every lens alike,
+fisheye and panorama too), and one in log depth where the anchor's depth is known.
 
 Arrays put the component first and the row last, (3, M) and not (M, 3): an iteration is then some hundred operations
 on contiguous vectors instead of as many on small blocks.
 
-Unknowns besides λ: [0:3] camera centre, m; [3:6] rotation, rad, world side; [6] log-focal φ; [7:9] principal
-point p, px; then per anchor [β, v (3) m, ω (3) rad]: log-depth offset and pose correction in the anchor's
-camera frame.
+Unknowns besides λ: [0:3] camera centre, m; [3:6] rotation, rad, world side; [6] log-focal φ; [7:9] principal point p,
+px; then per anchor [β, v (3) m, ω (3) rad]: log-depth offset and pose correction in the anchor's camera frame.
 """
 
 from __future__ import annotations
@@ -28,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from geocorrect.depth.calibration.tracks import track_index
 from geocorrect.geometry.camera import Camera, Projection
 from geocorrect.geometry.tangent import tangent_to_px, unit_rays
 from geocorrect.localize.observations import Observations
@@ -37,8 +35,11 @@ Float = NDArray[np.float64]
 Int = NDArray[np.intp]
 
 GLOBAL = 9
+"""Unknowns that all anchors share."""
 PER_ANCHOR = 7
+"""Unknowns of one anchor."""
 FOCAL_STEP = 0.1
+"""Of the numeric derivatives in log-focal."""
 EFFECTIVE_DEPTH_SAMPLES = 30.0
 """A predicted depth errs smoothly, a calibrated one between the tracks that calibrated it: this many patches."""
 MEASURED_LOG_SIGMA = 0.003
@@ -49,44 +50,53 @@ UNCALIBRATED_LOG_SIGMA = 0.05
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """Everything that stays fixed while solving. Observations (M) are sorted by anchor, tracks are (T).
-
-    track, anchor: (M,) indices; by_track (T, M) sums rows by track. source: (M,) index of the row within its
-    anchor's Observations. starts: (K + 1,) first row of each anchor. rays0, d_focal, dd_focal: (3, T) quadratic
-    model of the query ray in φ; d_principal: (2, 3, T) per px of u and v. seen_ray: (3, M); to_px: (2, 3, M) maps a
-    vector over its component along the seen ray to pixels. rotations: (K, 3, 3) anchor_from_world; centres: (K, 3).
-    log_depth, depth_sigma: (M,), nan = unknown; depth_inflation: (M,) factor on the sigma while the smooth part
-    of the depth error is not modelled. query_px: (T, 2); anchor_px: (M, 2).
-    """
+    """Everything that stays fixed while solving: M observations, sorted by anchor, of T tracks in K anchors."""
 
     track: Int
+    """(M,) track of each observation."""
     by_track: csr_matrix
+    """(T, M) sums rows by track."""
     anchor: Int
+    """(M,) anchor of each observation."""
     source: Int
+    """(M,) its row within the anchor's Observations."""
     starts: Int
+    """(K + 1,) first row of each anchor."""
     rays0: Float
     d_focal: Float
     dd_focal: Float
+    """(3, T) value, first and second derivative of the query rays in φ."""
     d_principal: Float
+    """(2, 3, T) their derivative per px of u and v of the principal point."""
     seen_ray: Float
+    """(3, M) unit ray of the match in the anchor."""
     to_px: Float
+    """(2, 3, M) maps a vector over its component along the seen ray to pixels."""
     rotations: Float
+    """(K, 3, 3) anchor_from_world."""
     centres: Float
+    """(K, 3) of the anchors in the shifted world."""
     log_depth: Float
+    """(M,) measured or predicted log z-depth, nan where unknown."""
     depth_sigma: Float
+    """(M,) its standard deviation, nan where unknown."""
     depth_inflation: Float
+    """(M,) factor on that while the smooth part of the depth error is not modelled."""
     query_px: Float
+    """(T, 2) pixels of the tracks."""
     anchor_px: Float
+    """(M, 2) pixels of the observations."""
     pose_prior: PosePrior = NO_PRIOR
+    """Weak priors on the query's pose."""
 
     @property
     def n_tracks(self) -> int:
-        """T."""
+        """Number of tracks T."""
         return int(self.rays0.shape[1])
 
     @property
     def n_anchors(self) -> int:
-        """K."""
+        """Number of anchors K."""
         return len(self.centres)
 
     @cached_property
@@ -101,11 +111,10 @@ class Problem:
 
     def known_depth(self, values: Float) -> Float:
         """The (M,) values with 0 where the depth is unknown, for sums to which those rows add nothing."""
-        known: Float = np.where(self.has_depth, values, 0.0)
-        return known
+        return np.asarray(np.where(self.has_depth, values, 0.0))
 
     def rows_of(self, source: Sequence[Int]) -> Int:
-        """The rows that hold the given observations of each anchor, all of them chosen for this problem."""
+        """Rows of the given observations of each anchor, all of them part of this problem."""
         found = [r.start + np.searchsorted(self.source[r], s) for r, s in zip(self.rows, source, strict=True)]
         return np.concatenate(found)
 
@@ -137,13 +146,6 @@ class Problem:
         )
 
 
-def track_index(query_px: Float) -> tuple[Int, Int]:
-    """(first row of every track (T,), track of every row (N,)): equal query pixels (to 0.01 px) are one track."""
-    cell = np.round(query_px * 100).astype(np.int64)
-    _, first, track = np.unique(cell[:, 0] * 2**32 + cell[:, 1], return_index=True, return_inverse=True)
-    return np.asarray(first), np.asarray(track).reshape(-1)
-
-
 def build_problem(
     observations: Sequence[Observations],
     rows: Sequence[Int],
@@ -151,19 +153,21 @@ def build_problem(
     origin_m: Float,
     prior: PosePrior = NO_PRIOR,
 ) -> Problem:
-    """Stack the chosen rows of every anchor's observations; no track may be twice in one anchor's rows."""
-    query_px = np.concatenate([o.query_px[r] for o, r in zip(observations, rows, strict=True)])
-    anchor_px = np.concatenate([o.anchor_px[r] for o, r in zip(observations, rows, strict=True)])
+    """Stack the chosen rows of every anchor's observations; no track may be twice in one anchor's rows.
+
+    Args:
+        observations: of every anchor.
+        rows: of each anchor's observations.
+        camera: the query's, as given.
+        origin_m: (3,) origin of the shifted world.
+        prior: on the query's pose, in the shifted world.
+    """
+    chosen = [o.subset(r) for o, r in zip(observations, rows, strict=True)]
+    query_px = np.concatenate([o.query_px for o in chosen])
     first, track = track_index(query_px)
-    counts = [len(r) for r in rows]
+    counts = [len(o) for o in chosen]
     rays0, d_focal, dd_focal, d_principal = _ray_model(camera, query_px[first])
-    to_px = [
-        tangent_to_px(o.anchor.camera, o.anchor_px[r], o.anchor_rays[r])
-        for o, r in zip(observations, rows, strict=True)
-    ]
-    poses = [o.anchor.world_from_cam for o in observations]
-    depth = np.concatenate([o.depth_m[r] for o, r in zip(observations, rows, strict=True)])
-    seen_ray = np.concatenate([o.anchor_rays[r] for o, r in zip(observations, rows, strict=True)])
+    poses = [o.anchor.world_from_cam for o in chosen]
     return Problem(
         track=track,
         by_track=_sum_by(track, len(first)),
@@ -174,15 +178,15 @@ def build_problem(
         d_focal=_rows_last(d_focal),
         dd_focal=_rows_last(dd_focal),
         d_principal=_rows_last(d_principal),
-        seen_ray=_rows_last(seen_ray),
-        to_px=_rows_last(np.concatenate(to_px)),
+        seen_ray=_rows_last(np.concatenate([o.anchor_rays for o in chosen])),
+        to_px=_rows_last(np.concatenate([tangent_to_px(o.anchor.camera, o.anchor_px, o.anchor_rays) for o in chosen])),
         rotations=np.stack([p.rotation.as_matrix().T for p in poses]),
         centres=np.stack([p.translation_m - origin_m for p in poses]),
-        log_depth=np.log(depth),
-        depth_sigma=np.concatenate([o.log_sigma[r] for o, r in zip(observations, rows, strict=True)]),
-        depth_inflation=np.repeat([_inflation(o, r) for o, r in zip(observations, rows, strict=True)], counts),
+        log_depth=np.log(np.concatenate([o.depth_m for o in chosen])),
+        depth_sigma=np.concatenate([o.log_sigma for o in chosen]),
+        depth_inflation=np.repeat([_inflation(o) for o in chosen], counts),
         query_px=query_px[first],
-        anchor_px=anchor_px,
+        anchor_px=np.concatenate([o.anchor_px for o in chosen]),
         pose_prior=prior,
     )
 
@@ -197,22 +201,17 @@ def _rows_last(values: Float) -> Float:
     return np.ascontiguousarray(np.moveaxis(values, 0, -1))
 
 
-def _inflation(o: Observations, rows: Int) -> float:
-    if o.common_log_sigma < MEASURED_LOG_SIGMA:
-        return 1.0
-    return float(_smooth_inflation(o.has_depth[rows].sum()))
+def _inflation(o: Observations) -> float:
+    return 1.0 if o.common_log_sigma < MEASURED_LOG_SIGMA else float(_smooth_inflation(o.has_depth.sum()))
 
 
 def _smooth_inflation(n_depths: Int) -> Float:
     """A thousand samples of one smooth error are worth a few dozen independent ones."""
-    inflation: Float = np.sqrt(np.maximum(1.0, n_depths / EFFECTIVE_DEPTH_SAMPLES))
-    return inflation
+    return np.asarray(np.sqrt(np.maximum(1.0, n_depths / EFFECTIVE_DEPTH_SAMPLES)))
 
 
 def _ray_model(camera: Camera, px: Float) -> tuple[Float, Float, Float, Float]:
-    """Value, first and second derivative (T, 3) of the query rays in log-focal, and derivative (T, 2, 3) by the
-    principal point.
-    """
+    """Query rays, their first and second derivative (T, 3) in log-focal, and (T, 2, 3) that by the principal point."""
     u, v = np.array([0.5, 0.0]), np.array([0.0, 0.5])
     rays, before_u, after_u, before_v, after_v = unit_rays(
         camera, np.concatenate([px, px - u, px + u, px - v, px + v])

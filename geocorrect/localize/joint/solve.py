@@ -21,7 +21,7 @@ def robust_weights(
 ) -> Weights:
     """Geman–McClure on pixels; Cauchy on depth, times the pixel support so that a mismatch brings no depth.
 
-    active: (K,) 0…1 switches of the anchors.
+    inflation: factor on the robust scales; active: (K,) 0…1 switches of the anchors.
     """
     gamma2 = (options.robust_px * inflation) ** 2
     squared = (at.pixel**2).sum(axis=0) / sigma_px**2
@@ -33,7 +33,7 @@ def robust_weights(
 
 
 def weighted_cost(problem: Problem, state: State, at: Linearised, weights: Weights, prior: Float) -> float:
-    """The quadratic that a step must lower, with the weights held fixed (majoriser of the robust cost)."""
+    """The quadratic that a step must lower, at fixed weights (majoriser of the robust cost)."""
     pixel = weights.pixel @ (at.pixel**2).sum(axis=0)
     expected, _ = problem.pose_prior.rows(state.rotation, state.centre)
     depth = weights.depth @ problem.known_depth(at.depth) ** 2
@@ -41,54 +41,50 @@ def weighted_cost(problem: Problem, state: State, at: Linearised, weights: Weigh
 
 
 @dataclass(frozen=True, eq=False)
-class Solved:
-    """End of the robust iterations: state, residuals and weights there, pixel sigma found and
-    expected, anchors' switches (K,).
-    """
+class Noise:
+    """What is known of the matches beside the state."""
+
+    sigma_px: float
+    """Standard deviation of the pixel residuals, as found."""
+    nominal_px: float
+    """The same as expected before."""
+    active: Float
+    """(K,) 0…1 switches of the anchors."""
+
+
+@dataclass(frozen=True, eq=False)
+class Solved(Noise):
+    """End of the robust iterations."""
 
     state: State
+    """Where they ended."""
     at: Linearised
+    """Residuals there."""
     weights: Weights
-    sigma_px: float
-    nominal_px: float
-    active: Float
+    """Weights there."""
 
 
 def minimise(
     problem: Problem, state: State, prior_information: Float, sigma_px: float, options: JointOptions
 ) -> Solved:
-    """Graduated robust Levenberg–Marquardt from a hypothesis; anchors that lose their support are switched off as
-    a whole.
-    """
-    noise = _Noise(sigma_px, sigma_px, np.ones(problem.n_anchors))
+    """Graduated robust Levenberg–Marquardt from a hypothesis; anchors without support are switched off as a whole."""
+    noise = Noise(sigma_px, sigma_px, np.ones(problem.n_anchors))
     schedule = [(inflation, options.iterations_per_level) for inflation in options.graduation]
     return _graduated(problem, state, prior_information, noise, schedule, options)
 
 
-def refine(problem: Problem, state: State, prior_information: Float, found: Solved, options: JointOptions) -> Solved:
-    """The last levels again from `state`, with more matches than `found` was solved with; its noise and its switched
-    off anchors are kept.
-    """
-    noise = _Noise(found.sigma_px, found.nominal_px, found.active)
+def resume(problem: Problem, state: State, prior_information: Float, found: Noise, options: JointOptions) -> Solved:
+    """The last levels again from `state`, with more matches than `found` was solved with, and with its noise."""
     schedule = [(inflation, options.iterations_per_level) for inflation in options.final_graduation[:-1]]
     schedule.append((options.final_graduation[-1], options.final_iterations))
-    return _graduated(problem, state, prior_information, noise, schedule, options)
-
-
-@dataclass(frozen=True, eq=False)
-class _Noise:
-    """Pixel sigma found and expected, and the anchors' switches (K,)."""
-
-    sigma_px: float
-    nominal_px: float
-    active: Float
+    return _graduated(problem, state, prior_information, found, schedule, options)
 
 
 def _graduated(
     problem: Problem,
     state: State,
     prior_information: Float,
-    noise: _Noise,
+    noise: Noise,
     schedule: Sequence[tuple[float, int]],
     options: JointOptions,
 ) -> Solved:
@@ -107,15 +103,13 @@ def _graduated(
             active = _switch(problem, weights, active, options)
             sigma_px = _noise_px(problem, at, weights, noise.nominal_px, options)
     weights = robust_weights(problem, at, sigma_px, schedule[-1][0], active, options)
-    return Solved(state, at, weights, sigma_px, noise.nominal_px, active)
+    return Solved(sigma_px, noise.nominal_px, active, state, at, weights)
 
 
 def _descend(
     problem: Problem, state: State, at: Linearised, weights: Weights, prior: Float, damping: float
 ) -> tuple[State, Linearised, float, float]:
-    """One accepted step (or none after six refusals): new state, residuals, damping and how far the camera
-    moved in metres.
-    """
+    """One accepted step (none after six refusals): new state, residuals, damping, the camera's shift (m plus rad)."""
     system = normal_equations(problem, state, at, weights, prior)
     cost = weighted_cost(problem, state, at, weights, prior)
     for _ in range(6):
@@ -134,7 +128,7 @@ def _descend(
 
 
 def _switch(problem: Problem, weights: Weights, active: Float, options: JointOptions) -> Float:
-    """Anchors whose mean support has fallen below the limit go dark, unless that would leave none."""
+    """Anchors whose mean support has fallen below the limit are switched off, unless that would leave none."""
     total = np.bincount(problem.anchor, weights.support, problem.n_anchors)
     count = np.maximum(np.bincount(problem.anchor, minlength=problem.n_anchors), 1)
     keep = (total / count >= options.min_anchor_support) & (active > 0)
@@ -142,9 +136,7 @@ def _switch(problem: Problem, weights: Weights, active: Float, options: JointOpt
 
 
 def _noise_px(problem: Problem, at: Linearised, weights: Weights, nominal_px: float, options: JointOptions) -> float:
-    """Pixel sigma of the supported residuals, with the freedom that the λ have taken; within a factor of the
-    nominal.
-    """
+    """Pixel sigma of the supported residuals, less the freedom that the λ took; within a factor of the nominal."""
     squared = (at.pixel**2).sum(axis=0)
     inlier = weights.support > 0.25
     if inlier.sum() < 20:

@@ -1,6 +1,7 @@
 """Reading the official checkpoint: tensors only. Nothing in the file is executed; shapes decide the sizes.
 
-Accepts the hub's `model.safetensors` (1009 tensors) and the `.pth` file (1017, eight of them twice), MODELS §1.8-1.9.
+Accepts the hub's `model.safetensors` (1009 tensors) and the authors' `.pth` file (1017, eight of them under a second
+name); both are described in `docs/models.md`.
 """
 
 from __future__ import annotations
@@ -27,8 +28,12 @@ ALIASES = {
 def load_mast3r(path: Path, head_dims: tuple[int, int] = RELEASED_HEAD_DIMS) -> Mast3r:
     """The network with the weights of a checkpoint file, float32, on the CPU, memory-mapped where the format allows.
 
-    head_dims: channels per attention head of encoder and decoder, the only sizes that leave no trace in the shapes.
-    Raises ModelError naming file and tensor.
+    Args:
+        path: A `.safetensors` or `.pth` file.
+        head_dims: Channels per attention head of encoder and decoder, the only sizes that leave no trace in the shapes.
+
+    Raises:
+        ModelError: the file is damaged or of another network; names file and tensor.
     """
     try:
         tensors = _without_aliases(read_tensors(path))

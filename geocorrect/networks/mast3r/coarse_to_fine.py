@@ -1,6 +1,6 @@
-"""Pairs of crops that cover the coarse matches of two large images (MODELS §1.13).
+"""Pairs of crops that cover the coarse matches of two large images (MASt3R, Leroy et al. 2024, §3.4).
 
-The selection rule was recovered from the published crop lists and reproduces them exactly.
+The selection rule was recovered from published crop lists and reproduces them exactly; see `docs/models.md`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ COVERAGE = 0.9
 
 @dataclass(frozen=True)
 class Crop:
-    """A window of an image, (left, top, width, height) in pixels."""
+    """A window of an image, in pixels."""
 
     left: int
     top: int
@@ -40,16 +40,11 @@ class CropPair:
 
 
 @dataclass(frozen=True, eq=False)
-class _Candidate:
-    pair: CropPair
-    weight: Float
-
-
-@dataclass(frozen=True, eq=False)
 class _Side:
-    """One image: matched points (N, 2), image size, crop size."""
+    """One of the two images."""
 
     px: Float
+    """(N, 2) matched points."""
     image: Size
     crop: Size
 
@@ -57,23 +52,28 @@ class _Side:
 def crop_pairs(a_px: Float, b_px: Float, images: tuple[Size, Size], crops: tuple[Size, Size]) -> list[CropPair]:
     """Crop pairs in order of importance, until 90 % of the attainable weight of all matches is covered.
 
-    a_px, b_px: (N, 2) coarse matches in pixels of the two images; images: their sizes; crops: the crops' sizes.
-    Every window of a grid over one image that holds at least ten matches proposes a pair: itself and a window of the
-    other image around the mean of its matches. A match counts the more, the nearer it is to the centres of both.
+    Every window of a grid over one image that contains at least ten matches proposes a pair: itself and a window of the
+    other image around the mean of its matches. A match weighs more, the nearer it is to the centres of both.
+
+    Args:
+        a_px: (N, 2) coarse matches in pixels of image a.
+        b_px: (N, 2) the same matches in pixels of image b.
+        images: Sizes of the two images.
+        crops: Sizes of their crops.
     """
     a, b = _Side(a_px, images[0], crops[0]), _Side(b_px, images[1], crops[1])
-    candidates = [_Candidate(CropPair(one, two), weight) for one, two, weight in _proposals(a, b)]
-    candidates += [_Candidate(CropPair(two, one), weight) for one, two, weight in _proposals(b, a)]
-    if not candidates:
+    proposed = [(CropPair(one, two), weight) for one, two, weight in _proposals(a, b)]
+    proposed += [(CropPair(two, one), weight) for one, two, weight in _proposals(b, a)]
+    if not proposed:
         return []
-    weights = np.stack([candidate.weight for candidate in candidates])
+    weights = np.stack([weight for _, weight in proposed])
     attainable = COVERAGE * weights.max(axis=0).sum()
     covered, chosen = np.zeros(weights.shape[1]), list[int]()
     while covered.sum() < attainable:
         gain = np.maximum(weights - covered, 0.0).sum(axis=1)
         chosen.append(int(gain.argmax()))
         covered = np.maximum(covered, weights[chosen[-1]])
-    return [candidates[index].pair for index in chosen]
+    return [proposed[index][0] for index in chosen]
 
 
 def _proposals(here: _Side, there: _Side) -> Iterator[tuple[Crop, Crop, Float]]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from geocorrect.networks.mast3r.sizes import Mast3rSizes
-from geocorrect.networks.mast3r.vit import Grid
+from geocorrect.networks.mast3r.transformer import Grid
 
 
 class ResidualUnit(nn.Module):

@@ -13,7 +13,7 @@ from torch import Tensor
 from geocorrect.networks.mast3r.model import DecodedView, Encoded, Mast3r
 from geocorrect.networks.mast3r.preprocess import Placement, network_image, to_tensor
 from geocorrect.networks.mast3r.sizes import PATCH_PX
-from geocorrect.networks.mast3r.vit import Grid
+from geocorrect.networks.mast3r.transformer import Grid
 from geocorrect.networks.store import TensorStore, content_key
 from geocorrect.records import ImageArray
 
@@ -25,11 +25,13 @@ TOKENS = "tokens"
 
 @dataclass(frozen=True, eq=False)
 class PhotoTokens:
-    """Encoder tokens (N, D) of one photo, their grid, and where the network image sits in the photo."""
+    """What the encoder makes of one photo."""
 
     tokens: Tensor
+    """(N, D)."""
     grid: Grid
     placement: Placement
+    """Where the network image is in the photo."""
 
     def encoded(self) -> Encoded:
         """As a batch of one."""
@@ -38,15 +40,16 @@ class PhotoTokens:
 
 @dataclass(frozen=True, eq=False)
 class DecodedPairs:
-    """A batch of decoded pairs and their indices in the list that was asked for."""
+    """A batch of decoded pairs."""
 
     indices: list[int]
+    """Of the pairs in the list that was asked for."""
     view1: DecodedView
     view2: DecodedView
 
 
 class Mast3rEngine:
-    """A network with its token cache. `fingerprint` names weights, precision and image size: what tokens depend on."""
+    """A network with its token cache."""
 
     def __init__(
         self,
@@ -57,33 +60,23 @@ class Mast3rEngine:
         dtype: torch.dtype | None = None,
     ) -> None:
         """dtype: of the weights, where the model is deferred and should not be loaded to be asked."""
-        self.model = model
-        self.store = store
-        self.long_side_px = long_side_px
+        self.model, self.store, self.long_side_px = model, store, long_side_px
         precision = str(dtype or model.dtype).removeprefix("torch.")
+        # What tokens depend on.
         self.fingerprint = f"mast3r/{weights_id}/{precision}/{long_side_px}"
 
     def encode(self, photos: Sequence[ImageArray]) -> list[PhotoTokens]:
         """Tokens of photos (H, W, 3) RGB uint8, from the cache or the network, equal sizes in one batch."""
         prepared = [network_image(photo, self.long_side_px) for photo in photos]
         images, placements = [image for image, _ in prepared], [placement for _, placement in prepared]
-        return self._as_photos(self._tokens(images, self.store.put), images, placements)
+        return _as_photos(self._tokens(images, self.store.put), images, placements)
 
     def encode_crops(self, crops: Sequence[ImageArray], placements: Sequence[Placement]) -> list[PhotoTokens]:
         """Tokens of crops whose sides are multiples of 16 already.
 
         Kept in memory, where the next anchor may ask for them, but not on disk: they depend on the pair of photos.
         """
-        return self._as_photos(self._tokens(crops, self.store.remember), crops, placements)
-
-    @staticmethod
-    def _as_photos(
-        tokens: Sequence[Tensor], images: Sequence[ImageArray], placements: Sequence[Placement]
-    ) -> list[PhotoTokens]:
-        return [
-            PhotoTokens(one, _grid(image), placement)
-            for one, image, placement in zip(tokens, images, placements, strict=True)
-        ]
+        return _as_photos(self._tokens(crops, self.store.remember), crops, placements)
 
     def _tokens(self, images: Sequence[ImageArray], keep: Callable[[str, Mapping[str, Tensor]], None]) -> list[Tensor]:
         """Tokens (N, D) of network images, each on the model's device; those that were computed are given to `keep`."""
@@ -124,8 +117,11 @@ def _stacked(photos: Sequence[PhotoTokens]) -> Encoded:
     return Encoded(torch.stack([photo.tokens for photo in photos]), photos[0].grid)
 
 
-def _grid(image: ImageArray) -> Grid:
-    return image.shape[0] // PATCH_PX, image.shape[1] // PATCH_PX
+def _as_photos(
+    tokens: Sequence[Tensor], images: Sequence[ImageArray], placements: Sequence[Placement]
+) -> list[PhotoTokens]:
+    grids = [(image.shape[0] // PATCH_PX, image.shape[1] // PATCH_PX) for image in images]
+    return [PhotoTokens(*parts) for parts in zip(tokens, grids, placements, strict=True)]
 
 
 def _batches(items: Sequence[T], size: int) -> Iterator[list[T]]:

@@ -22,9 +22,14 @@ MODEL_NAME = "mast3r"
 def load_engine(runtime: Runtime, long_side_px: int = 512, checkpoint: Path | None = None) -> Mast3rEngine:
     """The engine for this runtime. Matching, depth and retrieval that ask alike share weights and tokens.
 
-    checkpoint: a file to use instead of the fetched weights, such as the official `.pth`. Raises ModelError when the
-    weights are missing, not licensed for the profile or their licence was not accepted; damaged ones are refused when
-    the network is first used.
+    Args:
+        runtime: Where it runs, and where the weights are.
+        long_side_px: Size of the network's input.
+        checkpoint: A file to use instead of the fetched weights, such as the official `.pth`.
+
+    Raises:
+        ModelError: the weights are missing, not licensed for the profile, or their licence was not accepted; damaged
+            ones are refused when the network is first used.
     """
     if checkpoint is None:
         weights = locate(MODEL_NAME, runtime.access)
@@ -34,7 +39,7 @@ def load_engine(runtime: Runtime, long_side_px: int = 512, checkpoint: Path | No
             raise ModelError(f"{checkpoint}: no such checkpoint file")
         require_usable_elsewhere(MODEL_NAME, runtime.access, checkpoint)
         path, identity = checkpoint, sha256_of(checkpoint)[:16]
-    torch_device(runtime)  # a device or a compiler that is not there is said now
+    torch_device(runtime)  # a device or a compiler that is not there is reported now
     require_compiler(runtime)
     model = deferred(partial(_load, path, runtime))
     return Mast3rEngine(model, identity, open_store(runtime), long_side_px, torch_dtype(runtime))

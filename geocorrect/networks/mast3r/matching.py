@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,28 +11,16 @@ from torch import Tensor
 
 from geocorrect.networks.mast3r.coarse_to_fine import Crop, crop_pairs
 from geocorrect.networks.mast3r.engine import Mast3rEngine, PhotoTokens
-from geocorrect.networks.mast3r.model import DecodedView
+from geocorrect.networks.mast3r.model import DecodedView, Descriptors
 from geocorrect.networks.mast3r.nearest import coarse_admissible
 from geocorrect.networks.mast3r.preprocess import Placement, is_too_thin, trained_size
-from geocorrect.networks.mast3r.reciprocal import (
-    DescriptorPair,
-    PixelMatches,
-    reciprocal_matches,
-    smaller_confidence,
-)
+from geocorrect.networks.mast3r.reciprocal import DescriptorPair, PixelMatches, reciprocal_matches, smaller_confidence
 from geocorrect.networks.mast3r.rules import MatchingRules, Orders
 from geocorrect.networks.mast3r.sizes import PATCH_PX
 from geocorrect.records import ImageArray, Matches
 
-
-@dataclass(frozen=True, eq=False)
-class _PairDescriptors:
-    """Descriptors of one decoded pair: fields (H, W, C) and confidences (H, W)."""
-
-    query: Tensor
-    query_confidence: Tensor
-    anchor: Tensor
-    anchor_confidence: Tensor
+_Pair = tuple[Descriptors, Descriptors]
+"""Dense descriptors of a decoded pair, query and anchor, without the batch dimension."""
 
 
 def match_photos(
@@ -100,54 +87,39 @@ def refine_in_crops(
     queries = _encode_crops(engine, query_fine, query_place, [pair.a for pair in chosen])
     anchors = _encode_crops(engine, anchor_fine, anchor_place, [pair.b for pair in chosen])
     parts = match_tokens(engine, list(zip(queries, anchors, strict=True)), rules)
-    found = Matches(
-        np.concatenate([part.query_px for part in parts]),
-        np.concatenate([part.anchor_px for part in parts]),
-        np.concatenate([part.score for part in parts]),
-    )
-    return _best_of_repeated(found, query_place, anchor_place)
+    # Crops overlap: of the matches that join the same two pixels of the shrunk photos only the best is evidence.
+    found = Matches.joined(parts)
+    at = query_place.to_network(found.query_px), anchor_place.to_network(found.anchor_px)
+    return found.best_of_each(np.rint(np.hstack(at)))
 
 
-def _best_of_repeated(found: Matches, query: Placement, anchor: Placement) -> Matches:
-    """Crops overlap: of the matches that join the same two pixels of the shrunk photos only the best is evidence."""
-    both = np.hstack([np.rint(query.to_network(found.query_px)), np.rint(anchor.to_network(found.anchor_px))])
-    best_first = np.argsort(-found.score, kind="stable")
-    _, first = np.unique(both[best_first], axis=0, return_index=True)
-    return found.subset(np.sort(best_first[first]))
-
-
-def _descriptors(engine: Mast3rEngine, query: DecodedView, anchor: DecodedView, anchor_number: int) -> _PairDescriptors:
+def _descriptors(engine: Mast3rEngine, query: DecodedView, anchor: DecodedView, anchor_number: int) -> _Pair:
     """Dense descriptors of one pair, of which the anchor was view `anchor_number`."""
-    of_query = engine.model.descriptors(query, 3 - anchor_number)
-    of_anchor = engine.model.descriptors(anchor, anchor_number)
-    return _PairDescriptors(
-        of_query.descriptor[0], of_query.confidence[0], of_anchor.descriptor[0], of_anchor.confidence[0]
-    )
+    both = engine.model.descriptors(query, 3 - anchor_number), engine.model.descriptors(anchor, anchor_number)
+    of_query, of_anchor = (Descriptors(one.descriptor[0], one.confidence[0]) for one in both)
+    return of_query, of_anchor
 
 
-def _reciprocal(
-    pair: _PairDescriptors, other_order: _PairDescriptors | None, rules: MatchingRules
-) -> tuple[PixelMatches, Tensor]:
+def _reciprocal(pair: _Pair, other_order: _Pair | None, rules: MatchingRules) -> tuple[PixelMatches, Tensor]:
     """Matches seeded on the anchor (a) with the query (b), and their scores."""
-    admissible = coarse_admissible(pair.anchor, pair.query, rules.coarse_patches) if rules.coarse_patches else None
-    matches = reciprocal_matches(DescriptorPair(pair.anchor, pair.query, admissible), rules.subsample_px)
-    score = smaller_confidence(matches, pair.anchor_confidence, pair.query_confidence)
-    keep = (score >= rules.min_confidence) & _off_border(matches.a_xy, pair.anchor, rules.border_px)
-    keep &= _off_border(matches.b_xy, pair.query, rules.border_px)
+    query, anchor = (one.descriptor for one in pair)
+    admissible = coarse_admissible(anchor, query, rules.coarse_patches) if rules.coarse_patches else None
+    matches = reciprocal_matches(DescriptorPair(anchor, query, admissible), rules.subsample_px)
+    score = smaller_confidence(matches, pair[1].confidence, pair[0].confidence)
+    keep = (score >= rules.min_confidence) & _off_border(matches.a_xy, anchor, rules.border_px)
+    keep &= _off_border(matches.b_xy, query, rules.border_px)
     if other_order is not None:
-        again = smaller_confidence(matches, other_order.anchor_confidence, other_order.query_confidence)
+        again = smaller_confidence(matches, other_order[1].confidence, other_order[0].confidence)
         score = torch.minimum(score, again)
         keep &= (score >= rules.min_confidence) & _found_again(matches, other_order, rules.agreement_px)
     return PixelMatches(matches.a_xy[keep], matches.b_xy[keep]), score[keep]
 
 
-def _found_again(matches: PixelMatches, order: _PairDescriptors, tolerance_px: float) -> Tensor:
+def _found_again(matches: PixelMatches, order: _Pair, tolerance_px: float) -> Tensor:
     """Whether the anchor's pixels lead to the same query pixels with the descriptors of the other order."""
-    width = order.query.shape[1]
-    nearest = DescriptorPair(order.anchor, order.query).b_of_a(
-        matches.a_xy[:, 1] * order.anchor.shape[1] + matches.a_xy[:, 0]
-    )
-    offset = torch.stack([nearest % width, nearest // width], dim=1) - matches.b_xy
+    query, anchor = (one.descriptor for one in order)
+    nearest = DescriptorPair(anchor, query).b_of_a(matches.a_xy[:, 1] * anchor.shape[1] + matches.a_xy[:, 0])
+    offset = torch.stack([nearest % query.shape[1], nearest // query.shape[1]], dim=1) - matches.b_xy
     return torch.linalg.vector_norm(offset.float(), dim=1) <= tolerance_px
 
 

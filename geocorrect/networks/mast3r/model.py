@@ -9,27 +9,35 @@ import torch
 from torch import Tensor, nn
 
 from geocorrect.networks.exact import full_float32, require_finite
-from geocorrect.networks.mast3r.decoder import decoder_blocks
-from geocorrect.networks.mast3r.descriptors import ViewHeads, descriptors_from_raw
-from geocorrect.networks.mast3r.dpt import points_from_raw
+from geocorrect.networks.mast3r.dpt import DptHead, points_from_raw
 from geocorrect.networks.mast3r.sizes import PATCH_PX, Mast3rSizes
-from geocorrect.networks.mast3r.vit import NORM_EPSILON, Grid, PatchEmbedding, encoder_blocks, rotary_table
+from geocorrect.networks.mast3r.transformer import (
+    NORM_EPSILON,
+    DecoderBlock,
+    EncoderBlock,
+    FeedForward,
+    Grid,
+    PatchEmbedding,
+    rotary_table,
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """Encoder tokens (B, N, D) of images with one patch grid."""
+    """Encoded images with one patch grid."""
 
     tokens: Tensor
+    """(B, N, D)."""
     grid: Grid
 
 
 @dataclass(frozen=True, eq=False)
 class DecodedView:
-    """What the heads of one view read: the encoder's tokens and the decoder's tokens at the hooked layers."""
+    """What the heads of one view read."""
 
     encoded: Encoded
     hooked: Sequence[Tensor]
+    """(B, N, D) decoder tokens after each of the layers that `Mast3rSizes.hooks` names."""
 
     def at(self, position: int) -> DecodedView:
         """One pair of the batch, as a batch of one. Dense heads take it pair by pair to keep memory small."""
@@ -42,22 +50,42 @@ class DecodedView:
 
 @dataclass(frozen=True, eq=False)
 class Descriptors:
-    """Unit descriptors (B, H, W, 24) float32 and confidence (B, H, W), larger is better."""
+    """What the descriptor head gives."""
 
     descriptor: Tensor
+    """(B, H, W, 24) float32 unit vectors."""
     confidence: Tensor
+    """(B, H, W) > 0, larger is better."""
 
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """Points (B, H, W, 3) float32 in metres in the camera frame of view 1, confidence (B, H, W) > 1."""
+    """What the point head gives."""
 
     xyz_m: Tensor
+    """(B, H, W, 3) float32 in the camera frame of view 1."""
     confidence: Tensor
+    """(B, H, W) > 1, larger is better."""
+
+
+class ViewHeads(nn.Module):
+    """The two heads of one view, named as in the official checkpoint: an MLP per token, and the point head."""
+
+    def __init__(self, sizes: Mast3rSizes) -> None:
+        super().__init__()
+        tokens_dim = sizes.encoder_dim + sizes.decoder_dim
+        out_dim = (sizes.descriptor_dim + 1) * PATCH_PX**2
+        self.head_local_features = FeedForward(tokens_dim, sizes.descriptor_hidden_dim, out_dim)
+        self.dpt = DptHead(sizes)
+
+    def raw_descriptors(self, encoded: Tensor, decoded: Tensor) -> Tensor:
+        """Encoder tokens (B, N, De) and final decoder tokens (B, N, Dd) → (B, N, 25·256)."""
+        encoded = encoded.expand(len(decoded), -1, -1)
+        return self.head_local_features(torch.cat([encoded, decoded], dim=-1))
 
 
 class Mast3r(nn.Module):
-    """MASt3R. View 1 and view 2 are not interchangeable; sizes of the views may differ; portrait is native.
+    """MASt3R (Leroy et al. 2024). Views 1 and 2 are not interchangeable, and may differ in size; portrait is native.
 
     Encoder, decoders and descriptor heads run in the dtype of their weights; the point heads and every output
     activation run in float32. A part that overflows raises ModelError instead of handing nan on.
@@ -68,11 +96,15 @@ class Mast3r(nn.Module):
         self.sizes = sizes
         self.mask_token = nn.Parameter(torch.zeros(1, 1, sizes.decoder_dim))  # of the pre-training; in every checkpoint
         self.patch_embed = PatchEmbedding(sizes.encoder_dim)
-        self.enc_blocks = encoder_blocks(sizes)
+        self.enc_blocks = nn.ModuleList(
+            EncoderBlock(sizes.encoder_dim, sizes.encoder_heads) for _ in range(sizes.encoder_depth)
+        )
         self.enc_norm = nn.LayerNorm(sizes.encoder_dim, eps=NORM_EPSILON)
         self.decoder_embed = nn.Linear(sizes.encoder_dim, sizes.decoder_dim)
-        self.dec_blocks = decoder_blocks(sizes)
-        self.dec_blocks2 = decoder_blocks(sizes)
+        self.dec_blocks, self.dec_blocks2 = (
+            nn.ModuleList(DecoderBlock(sizes.decoder_dim, sizes.decoder_heads) for _ in range(sizes.decoder_depth))
+            for _ in range(2)
+        )
         self.dec_norm = nn.LayerNorm(sizes.decoder_dim, eps=NORM_EPSILON)
         self.downstream_head1 = ViewHeads(sizes)
         self.downstream_head2 = ViewHeads(sizes)
@@ -133,7 +165,7 @@ class Mast3r(nn.Module):
     @torch.inference_mode()
     @full_float32()
     def decode(self, view1: Encoded, view2: Encoded) -> tuple[DecodedView, DecodedView]:
-        """Decode pairs. A batch of one on either side is paired with every image of the other side."""
+        """Decode pairs of encoded images; a batch of one on either side is paired with every image of the other."""
         hooked1, hooked2 = [], []
         for index, (tokens1, tokens2) in enumerate(self.decoder_layers(view1, view2), start=1):
             if index in self.sizes.hooks:
@@ -163,3 +195,13 @@ class Mast3r(nn.Module):
         if number not in (1, 2):
             raise ValueError(f"there are views 1 and 2, not {number}")
         return self.downstream_head1 if number == 1 else self.downstream_head2
+
+
+def descriptors_from_raw(raw: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+    """Raw head output (B, N, (C + 1)·256) → unit descriptors (B, H, W, C) and their confidence (B, H, W) > 0."""
+    rows, columns = grid
+    pixels = raw.unflatten(1, (rows, columns)).unflatten(-1, (-1, PATCH_PX, PATCH_PX))
+    pixels = pixels.permute(0, 1, 4, 2, 5, 3).reshape(len(raw), PATCH_PX * rows, PATCH_PX * columns, -1).float()
+    confidence = pixels[..., -1].exp()
+    descriptors = pixels[..., :-1]
+    return descriptors / torch.linalg.vector_norm(descriptors, dim=-1, keepdim=True), confidence

@@ -122,23 +122,6 @@ def coarse_admissible(a: Tensor, b: Tensor, keep: int) -> Tensor:
     return _dilate(forward).flatten(1) | _dilate(backward).flatten(1).T
 
 
-def epipolar_admissible(a_size: tuple[int, int], b_size: tuple[int, int], lines: Tensor, tolerance_px: float) -> Tensor:
-    """(patches of a, patches of b) bool: patches of b that an epipolar line of a's patch passes within `tolerance_px`.
-
-    a_size, b_size: (height, width). lines: (3, 3) fundamental matrix F in network pixels, x_bᵀ F x_a = 0, from a prior.
-    """
-    half = (PATCH_PX - 1) / 2
-    corners = torch.tensor([[0, 0], [-half, -half], [-half, half], [half, -half], [half, half]], dtype=torch.float64)
-    centres_a, centres_b = _patch_centres(*a_size), _patch_centres(*b_size)
-    reach = tolerance_px + half * 2**0.5
-    admissible = torch.zeros(len(centres_a), len(centres_b), dtype=torch.bool)
-    for corner in corners:
-        line = functional.pad(centres_a + corner, (0, 1), value=1.0) @ lines.double().cpu().T
-        line = line / torch.linalg.vector_norm(line[:, :2], dim=1, keepdim=True).clamp(min=1e-12)
-        admissible |= (line @ functional.pad(centres_b, (0, 1), value=1.0).T).abs() <= reach
-    return admissible
-
-
 def _patch_major(field: Tensor) -> tuple[Tensor, Tensor]:
     height, width = field.shape[:2]
     linear = torch.arange(height * width, device=field.device).view(height, width, 1)
@@ -169,13 +152,3 @@ def _top(similarity: Tensor, keep: int) -> Tensor:
 
 def _dilate(mask: Tensor) -> Tensor:
     return functional.max_pool2d(mask.unsqueeze(1).float(), 3, stride=1, padding=1).squeeze(1) > 0
-
-
-def _patch_centres(height: int, width: int) -> Tensor:
-    half = (PATCH_PX - 1) / 2
-    y, x = torch.meshgrid(
-        torch.arange(height // PATCH_PX, dtype=torch.float64) * PATCH_PX + half,
-        torch.arange(width // PATCH_PX, dtype=torch.float64) * PATCH_PX + half,
-        indexing="ij",
-    )
-    return torch.stack([x.flatten(), y.flatten()], dim=1)

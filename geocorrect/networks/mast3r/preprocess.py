@@ -21,7 +21,7 @@ TRAINED_RATIOS = (4 / 3, 32 / 21, 16 / 9, 2 / 1, 16 / 5)
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a network image sits in its photo: resized to `resized_size`, then cropped from `crop_origin`.
+    """Where a network image is in its photo: the photo is resized, then cropped.
 
     Sizes are (width, height). Pixel centres are integers, so that resizing maps u' = (u + ½)·s − ½.
     """
@@ -29,7 +29,9 @@ class Placement:
     photo_size: tuple[int, int]
     resized_size: tuple[int, int]
     crop_origin: tuple[int, int]
+    """(left, top) of the crop in the resized photo."""
     size: tuple[int, int]
+    """Of the crop, which is the network image."""
 
     def to_photo(self, network_px: NDArray[Any]) -> NDArray[np.float64]:
         """(N, 2) network pixels → (N, 2) pixels of the photo."""
@@ -45,7 +47,7 @@ class Placement:
 
 
 def network_image(photo: ImageArray, long_side_px: int = 512) -> tuple[ImageArray, Placement]:
-    """Resize the long side to `long_side_px`, crop symmetrically to multiples of 16 (MODELS §1.11).
+    """Resize the long side to `long_side_px`, crop symmetrically to multiples of 16; see `docs/models.md`.
 
     A square photo loses a quarter of its height: the network was never trained on squares. At most 15 px are lost else.
     """
@@ -79,10 +81,7 @@ def place(width: int, height: int, long_side_px: int = 512) -> Placement:
 
 
 def trained_size(width: int, height: int, long_side_px: int = 512) -> tuple[int, int]:
-    """(width, height) of the training resolution nearest in shape to a photo; a square counts as landscape 4:3.
-
-    MODELS §1.13: the resolution that map-based localisation forces its images and crops to.
-    """
+    """(width, height) of the training resolution nearest in shape to a photo; a square counts as landscape 4:3."""
     ratio = max(width, height) / min(width, height)
     nearest = min(TRAINED_RATIOS, key=lambda trained: abs(trained - ratio))
     short_side_px = round(long_side_px / nearest / PATCH_PX) * PATCH_PX

@@ -1,6 +1,6 @@
-"""Fast reciprocal matching of dense descriptors (Leroy et al. 2024; MODELS §1.12), with one-sided exact searches.
+"""Fast reciprocal matching of dense descriptors (MASt3R, Leroy et al. 2024, §3.3), with one-sided exact searches.
 
-Pixels travel as linear indices (row · width + column) inside and as (x, y) outside.
+Pixels travel as linear indices (row · width + column) inside and as (x, y) outside. See `docs/models.md`.
 """
 
 from __future__ import annotations
@@ -17,28 +17,23 @@ MAX_ROUNDS = 10
 
 @dataclass(frozen=True, eq=False)
 class PixelMatches:
-    """Matched pixels: a_xy, b_xy (N, 2) int64, sorted by pixel of a, then of b, without duplicates."""
+    """Matched pixels, sorted by pixel of a, then of b, without duplicates."""
 
     a_xy: Tensor
+    """(N, 2) int64."""
     b_xy: Tensor
+    """(N, 2) int64."""
 
 
 class DescriptorPair:
     """Two dense descriptor fields (H, W, C) of unit vectors, searched in both directions."""
 
     def __init__(self, a: Tensor, b: Tensor, admissible: Tensor | None = None) -> None:
-        """`admissible`: optional (patches of a, patches of b) bool; only those patches are compared."""
-        self.a_size, self.b_size = (a.shape[0], a.shape[1]), (b.shape[0], b.shape[1])
+        """admissible: optional (patches of a, patches of b) bool; only those patches are compared."""
+        self.a_size, self.b_size = (a.shape[0], a.shape[1]), (b.shape[0], b.shape[1])  # (height, width)
         self.device = a.device
         self.b_of_a = NearestDescriptor(a, b, admissible)
         self.a_of_b = NearestDescriptor(b, a, None if admissible is None else admissible.T)
-
-    def swapped(self) -> DescriptorPair:
-        """The same pair seen from b; both share what was searched already."""
-        other = object.__new__(DescriptorPair)
-        other.a_size, other.b_size, other.device = self.b_size, self.a_size, self.device
-        other.b_of_a, other.a_of_b = self.a_of_b, self.b_of_a
-        return other
 
 
 def reciprocal_matches(pair: DescriptorPair, subsample_px: int = 8) -> PixelMatches:
@@ -66,39 +61,6 @@ def reciprocal_matches(pair: DescriptorPair, subsample_px: int = 8) -> PixelMatc
     return _sorted_matches(pair, at_a[settled], at_b[settled])
 
 
-def matches_of_points(pair: DescriptorPair, seeds_xy: Tensor, tolerance_px: float = 5.0) -> tuple[PixelMatches, Tensor]:
-    """Matches of given pixels of a: kept where a → b → a comes back closer than `tolerance_px` to the seed.
-
-    seeds_xy: (N, 2) int64. The seed itself is reported, so that a 3-D point attached to it stays exact. Second result:
-    for each match, the index of its (first) seed in `seeds_xy`, (M,).
-    """
-    linear = seeds_xy[:, 1] * pair.a_size[1] + seeds_xy[:, 0]
-    seeds, inverse = linear.unique(sorted=True, return_inverse=True)
-    order = torch.arange(len(linear), device=linear.device)
-    first = torch.full_like(seeds, len(linear)).scatter_reduce(0, inverse, order, "amin")
-    found_b = pair.b_of_a(seeds)
-    seeds, first, found_b = (part[found_b >= 0] for part in (seeds, first, found_b))
-    found_a = pair.a_of_b(found_b)
-    seeds_px, found_px = _xy(seeds, pair.a_size), _xy(found_a, pair.a_size)
-    offset_px = torch.linalg.vector_norm((found_px - seeds_px).double(), dim=1)
-    kept = (found_a >= 0) & (offset_px < tolerance_px)
-    return PixelMatches(seeds_px[kept], _xy(found_b[kept], pair.b_size)), first[kept]
-
-
-def nonsymmetric_matches(
-    pair: DescriptorPair, confidence_a: Tensor, confidence_b: Tensor, subsample_px: int = 8
-) -> tuple[PixelMatches, Tensor]:
-    """Reciprocal matches seeded on a united with those seeded on b; score = the smaller confidence of the two pixels.
-
-    confidence_a, confidence_b: (H, W) of each view.
-    """
-    forward = reciprocal_matches(pair, subsample_px)
-    backward = reciprocal_matches(pair.swapped(), subsample_px)
-    a_xy, b_xy = torch.cat([forward.a_xy, backward.b_xy]), torch.cat([forward.b_xy, backward.a_xy])
-    united = _sorted_matches(pair, _linear(a_xy, pair.a_size), _linear(b_xy, pair.b_size))
-    return united, smaller_confidence(united, confidence_a, confidence_b)
-
-
 def smaller_confidence(matches: PixelMatches, confidence_a: Tensor, confidence_b: Tensor) -> Tensor:
     """(N,) the smaller of the two pixels' confidences (H, W)."""
     (a_x, a_y), (b_x, b_y) = matches.a_xy.T, matches.b_xy.T
@@ -115,10 +77,6 @@ def _sorted_matches(pair: DescriptorPair, at_a: Tensor, at_b: Tensor) -> PixelMa
     n_b = pair.b_size[0] * pair.b_size[1]
     both = (at_a * n_b + at_b).unique(sorted=True)
     return PixelMatches(_xy(both // n_b, pair.a_size), _xy(both % n_b, pair.b_size))
-
-
-def _linear(xy: Tensor, size: tuple[int, int]) -> Tensor:
-    return xy[:, 1] * size[1] + xy[:, 0]
 
 
 def _xy(linear: Tensor, size: tuple[int, int]) -> Tensor:

@@ -18,7 +18,10 @@ RELEASED_HEAD_DIMS = (64, 64)
 
 @dataclass(frozen=True)
 class Mast3rSizes:
-    """Widths and depths of encoder, decoders and heads. The defaults are the released metric model."""
+    """Widths and depths of encoder, decoders and heads.
+
+    The defaults are `MASt3R_ViTLarge_BaseDecoder_512_catmlpdpt_metric`: 688,638,856 parameters.
+    """
 
     encoder_dim: int = 1024
     encoder_depth: int = 24
@@ -39,15 +42,13 @@ class Mast3rSizes:
         return (0, depth // 2, depth * 3 // 4, depth)
 
 
-METRIC_512 = Mast3rSizes()
-"""`MASt3R_ViTLarge_BaseDecoder_512_catmlpdpt_metric`: 688,638,856 parameters."""
-
-
 def sizes_from_shapes(shapes: Shapes, encoder_head_dim: int = 64, decoder_head_dim: int = 64) -> Mast3rSizes:
     """Sizes of the network that a state dict with these shapes belongs to.
 
     The number of attention heads leaves no trace in the shapes; every released model has 64 channels per head.
-    Raises ModelError naming the first key that is missing or has an impossible shape.
+
+    Raises:
+        ModelError: a key is missing or has an impossible shape; names the first one.
     """
     encoder_dim = _shape(shapes, "patch_embed.proj.weight", 4)[0]
     decoder_dim = _shape(shapes, "decoder_embed.weight", 2)[0]

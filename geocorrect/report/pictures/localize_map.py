@@ -6,27 +6,25 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize.correct import LocalizationResult
-from geocorrect.records import AnchorView, Correction, Query
+from geocorrect.records import AnchorView, Correction, Float, Query
 
-Float = NDArray[np.float64]
 ELLIPSE_68, ELLIPSE_95 = 1.5096, 2.4477
 """Square roots of the 68 % and 95 % quantiles of chi-square with two degrees of freedom."""
 
 REPORTED, CORRECTED, ANCHOR, UNUSED = "#d62728", "#2ca02c", "#1f77b4", "#9aa5b1"
 
 
-def draw_map(axes: Any, query: Query, explanation: LocalizationResult, views: Sequence[AnchorView]) -> None:
+def draw_map(axes: Any, query: Query, localization: LocalizationResult, views: Sequence[AnchorView]) -> None:
     """Metres east and north of the pose (of the reported position without one), anchors as wedges that look."""
-    solution, reported_m = explanation.solution, query.reported_enu_m[:2]
+    solution, reported_m = localization.solution, query.reported_enu_m[:2]
     pose = None if solution is None else solution.world_from_cam
     origin = reported_m if pose is None else pose.translation_m[:2]
     if not np.isfinite(origin).all():
         origin = np.mean([view.anchor.world_from_cam.translation_m[:2] for view in views], axis=0)
-    weights = _weights(explanation)
+    weights = _weights(localization)
     places = np.array([view.anchor.world_from_cam.translation_m[:2] for view in views]).reshape(-1, 2) - origin
     size_m = 0.05 * max(float(np.ptp(np.vstack([places, np.zeros((1, 2))]), axis=0).max()), 5.0)
     for view in views:
@@ -44,8 +42,8 @@ def draw_map(axes: Any, query: Query, explanation: LocalizationResult, views: Se
         if pose is not None:
             axes.annotate("", (0, 0), there, arrowprops={"arrowstyle": "->", "color": "0.35"})
     if pose is not None:
-        accepted = isinstance(explanation.result, Correction)
-        colour, label = (CORRECTED, "corrected") if accepted else ("0.4", "judged and rejected")
+        accepted = isinstance(localization.result, Correction)
+        colour, label = (CORRECTED, "corrected") if accepted else ("0.4", "found, but rejected")
         _wedge(axes, pose, np.zeros(2), colour, 1.4 * size_m)
         axes.plot(0, 0, "o", color=colour, label=label)
         _ellipse(axes, pose, ELLIPSE_95, 1.0, label="95 % ellipse")
@@ -54,9 +52,9 @@ def draw_map(axes: Any, query: Query, explanation: LocalizationResult, views: Se
     axes.legend(fontsize=8, loc="best")
 
 
-def draw_zoom(axes: Any, explanation: LocalizationResult) -> None:
+def draw_zoom(axes: Any, localization: LocalizationResult) -> None:
     """The ellipses at their own scale, which on the map are often smaller than a dot."""
-    solution = explanation.solution
+    solution = localization.solution
     covariance = None if solution is None else solution.world_from_cam.covariance
     if solution is None or covariance is None:
         axes.set_axis_off()
@@ -78,11 +76,11 @@ def draw_zoom(axes: Any, explanation: LocalizationResult) -> None:
     axes.legend(fontsize=8, loc="upper right")
 
 
-def _weights(explanation: LocalizationResult) -> dict[str, float]:
+def _weights(localization: LocalizationResult) -> dict[str, float]:
     """Share of inliers among its matches, per anchor that the solution uses."""
-    if explanation.solution is None:
+    if localization.solution is None:
         return {}
-    pairs = zip(explanation.observations, explanation.solution.fits, strict=True)
+    pairs = zip(localization.observations, localization.solution.fits, strict=True)
     return {o.anchor.id: float(fit.inliers.mean()) for o, fit in pairs if fit.weight > 0}
 
 

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from geocorrect.errors import Status
 from geocorrect.geometry.frame import pitch_roll_deg
-from geocorrect.io.atomic_file import atomic_path
+from geocorrect.geometry.tangent import unit_rays
 from geocorrect.localize.correct import LocalizationResult
-from geocorrect.localize.observations import Observations, focal_px, unit_rays
+from geocorrect.localize.observations import Observations, focal_px
 from geocorrect.localize.solution import Solution
 from geocorrect.localize.verify import sampson_rad
-from geocorrect.records import AnchorView, Correction, ImageArray, Query
+from geocorrect.records import AnchorView, Correction, Float, ImageArray, Query
+from geocorrect.report.pictures.figure import saved_figure, scaled_by
 from geocorrect.report.pictures.localize_map import draw_map, draw_zoom
 
-Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 WIDTH_IN = 15.0
 HEIGHT_PX = 700
@@ -33,32 +33,27 @@ INLIER, OUTLIER = "#2ca02c", "#d62728"
 
 @dataclass(frozen=True, eq=False)
 class PictureFacts:
-    """What is drawn. views: the anchors that were matched; lines: the answer in words."""
+    """What is drawn."""
 
     query: Query
-    explanation: LocalizationResult
+    localization: LocalizationResult
     views: tuple[AnchorView, ...]
+    """The anchors that were matched."""
     lines: tuple[str, ...] = ()
+    """The answer in words."""
 
 
 def draw_localization(facts: PictureFacts, path: Path) -> None:
     """Write a PNG, whole or not at all; OutputError naming it. Without a pose it shows how far the method got."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     title, pair = _title(facts), _Pair.of(facts)
-    pair_in = WIDTH_IN * pair.canvas.shape[0] / pair.canvas.shape[1]
-    pair_in = min(pair_in, 6.0)
-    figure = Figure(figsize=(WIDTH_IN, pair_in + 5.2 + 0.21 * len(title)), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle("\n".join(title), ha="left", x=0.01, fontsize=10.5, linespacing=1.35)
-    grid = figure.add_gridspec(2, 3, height_ratios=[pair_in + 0.3, 4.6], width_ratios=[1.45, 1.0, 0.75])
-    _draw_matches(figure.add_subplot(grid[0, :]), pair)
-    _draw_residuals(figure, figure.add_subplot(grid[1, 0]), facts)
-    draw_map(figure.add_subplot(grid[1, 1]), facts.query, facts.explanation, facts.views)
-    draw_zoom(figure.add_subplot(grid[1, 2]), facts.explanation)
-    with atomic_path(path) as unfinished:
-        figure.savefig(unfinished, dpi=110, format="png")
+    pair_in = min(WIDTH_IN * pair.canvas.shape[0] / pair.canvas.shape[1], 6.0)
+    with saved_figure(path, (WIDTH_IN, pair_in + 5.2 + 0.21 * len(title)), 110) as figure:
+        figure.suptitle("\n".join(title), ha="left", x=0.01, fontsize=10.5, linespacing=1.35)
+        grid = figure.add_gridspec(2, 3, height_ratios=[pair_in + 0.3, 4.6], width_ratios=[1.45, 1.0, 0.75])
+        _draw_matches(figure.add_subplot(grid[0, :]), pair)
+        _draw_residuals(figure, figure.add_subplot(grid[1, 0]), facts)
+        draw_map(figure.add_subplot(grid[1, 1]), facts.query, facts.localization, facts.views)
+        draw_zoom(figure.add_subplot(grid[1, 2]), facts.localization)
 
 
 @dataclass(frozen=True)
@@ -70,7 +65,7 @@ class _Upright:
 
     @classmethod
     def of(cls, facts: PictureFacts) -> _Upright:
-        solution, size = facts.explanation.solution, (facts.query.camera.width, facts.query.camera.height)
+        solution, size = facts.localization.solution, (facts.query.camera.width, facts.query.camera.height)
         roll_deg = 0.0 if solution is None else pitch_roll_deg(solution.world_from_cam)[1]
         return cls(round(roll_deg / 90.0) % 4 if np.isfinite(roll_deg) else 0, size)
 
@@ -87,41 +82,42 @@ class _Upright:
 
 
 def _title(facts: PictureFacts) -> list[str]:
-    result = facts.explanation.result
+    result = facts.localization.result
     status = result.status if isinstance(result, Correction) else Status.REJECTED
     return [f"{facts.query.image_id}: {status.value}", *(line for line in facts.lines if line != status.value)]
 
 
 @dataclass(frozen=True, eq=False)
 class _Pair:
-    """The photo beside the anchor with most inliers (without a pose: most verified matches).
-
-    start, end: (N, 2) pixels of the canvas; inlier, rejected: (N,), neither where the solver left a match aside.
-    """
+    """The photo beside the anchor with most inliers (without a pose: most verified matches)."""
 
     canvas: ImageArray
     title: str
     start: Float
+    """(N, 2) pixels of the canvas where the matches lie in the photo."""
     end: Float
+    """(N, 2) the same in the anchor."""
     inlier: Bool
+    """(N,)"""
     rejected: Bool
+    """(N,); matches that the solver did not use are neither."""
 
     @classmethod
     def of(cls, facts: PictureFacts) -> _Pair:
-        upright, used = _Upright.of(facts), facts.explanation.observations
+        upright, used = _Upright.of(facts), facts.localization.observations
         photo, photo_scale = _at_height(upright.turned(facts.query.pixels))
         if not used:
             none = np.zeros(0, bool)
-            title = "no anchor has matches that two views of a still scene can explain"
+            title = "no anchor has matches that two views of a static scene can explain"
             return cls(photo, title, np.zeros((0, 2)), np.zeros((0, 2)), none, none)
-        judged = _judged(facts)
-        best = int(np.argmax([inlier.sum() or len(inlier) * 1e-6 for inlier, _ in judged]))
-        o, (inlier, rejected) = used[best], judged[best]
+        masks = _masks(facts)
+        best = int(np.argmax([inlier.sum() or len(inlier) * 1e-6 for inlier, _ in masks]))
+        o, (inlier, rejected) = used[best], masks[best]
         view = next(view for view in facts.views if view.anchor.id == o.anchor.id)
         anchor, anchor_scale = _at_height(view.pixels)
         gap = np.full((HEIGHT_PX, 12, 3), 255, np.uint8)
         title = (
-            f"matches with anchor {o.anchor.id}: {o.n_matches} found, {len(o)} fit two views of a still scene; "
+            f"matches with anchor {o.anchor.id}: {o.n_matches} found, {len(o)} fit two views of a static scene; "
             f"{int(inlier.sum())} inliers (green), {int(rejected.sum())} rejected (red)"
         )
         end = o.anchor_px * anchor_scale + [photo.shape[1] + gap.shape[1], 0]
@@ -130,9 +126,9 @@ class _Pair:
         )
 
 
-def _judged(facts: PictureFacts) -> list[tuple[Bool, Bool]]:
+def _masks(facts: PictureFacts) -> list[tuple[Bool, Bool]]:
     """Per anchor (inlier, rejected) of its matches; without a pose all are rejected."""
-    solution, used = facts.explanation.solution, facts.explanation.observations
+    solution, used = facts.localization.solution, facts.localization.observations
     if solution is None:
         return [(np.zeros(len(o), bool), np.ones(len(o), bool)) for o in used]
     return [(fit.inliers, ~fit.inliers & np.isfinite(fit.residual_px)) for fit in solution.fits]
@@ -155,13 +151,13 @@ def _draw_residuals(figure: Any, axes: Any, facts: PictureFacts) -> None:
     upright = _Upright.of(facts)
     axes.imshow(cv2.cvtColor(upright.turned(facts.query.pixels), cv2.COLOR_RGB2GRAY), cmap="gray", alpha=0.6)
     axes.set_axis_off()
-    solution = facts.explanation.solution
+    solution = facts.localization.solution
     if solution is None:
         axes.set_title("no pose, no residuals", fontsize=10)
         return
-    raw_px, residual = _residuals(facts.query, facts.explanation.observations, solution)
+    raw_px, residual = _residuals(facts.query, facts.localization.observations, solution)
     px = upright.moved(raw_px)
-    inlier, rejected = (np.concatenate(parts) for parts in zip(*_judged(facts), strict=True))
+    inlier, rejected = (np.concatenate(parts) for parts in zip(*_masks(facts), strict=True))
     axes.plot(*px[rejected].T, "x", color=OUTLIER, markersize=3, alpha=0.4)
     top = float(max(np.percentile(residual[inlier], 95), 0.5)) if inlier.any() else 1.0
     dots = axes.scatter(*px[inlier].T, c=residual[inlier], s=8, cmap="viridis_r", vmin=0, vmax=top)
@@ -190,10 +186,7 @@ def _residuals(query: Query, observations: Sequence[Observations], solution: Sol
 
 def _at_height(pixels: ImageArray) -> tuple[ImageArray, Float]:
     """The photo at the height of the panel, and the scale (x, y) of its pixels."""
-    height, width = pixels.shape[:2]
-    size = (max(1, round(width * HEIGHT_PX / height)), HEIGHT_PX)
-    resized = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return resized, np.array([size[0] / width, size[1] / height])
+    return scaled_by(pixels, HEIGHT_PX / pixels.shape[0])
 
 
 def _spread(rows: NDArray[np.intp]) -> NDArray[np.intp]:

@@ -19,7 +19,8 @@ from geocorrect.io.pixels import read_image
 from geocorrect.localize.options import VerifyOptions
 from geocorrect.localize.verify import verify
 from geocorrect.match.base import Matcher
-from geocorrect.records import Anchor, DepthMap, ImageArray, Matches
+from geocorrect.records import Anchor, DepthMap, Float, ImageArray, Matches
+from geocorrect.report.pictures.figure import scaled_by
 
 PANEL_HEIGHT_PX = 540
 PANEL_WIDTH_PX = 1080
@@ -33,24 +34,26 @@ DEFAULT_FOCAL_RATIO = 0.85
 
 @dataclass(frozen=True, eq=False)
 class MatchedPair:
-    """A query and an anchor photo with their matches, which of them agree with one relative pose, and the depth."""
+    """A query and an anchor photo with their matches."""
 
     query: ImageArray
     anchor: ImageArray
     matches: Matches
     inliers: NDArray[np.bool_]
+    """(N,) matches that agree with one relative pose."""
     depth: DepthMap | None = None
+    """Of the anchor."""
 
     def summary(self) -> dict[str, float | int | str | None]:
-        """Counts, and the range of depth in metres, for people and machines."""
-        known = None if self.depth is None or self.depth.z_m is None else self.depth.z_m[np.isfinite(self.depth.z_m)]
-        has_depth = known is not None and len(known) > 0
+        """Counts, and how much of the depth is known, with its median."""
+        z_m = None if self.depth is None else self.depth.z_m
+        known = None if z_m is None else z_m[np.isfinite(z_m)]
         return {
             "n_matches": len(self.matches),
             "n_inliers": int(self.inliers.sum()),
             "depth": None if self.depth is None else self.depth.name,
             "depth_known_share": None if known is None else len(known) / (self.anchor.size / 3),
-            "depth_median_m": float(np.median(known)) if known is not None and has_depth else None,
+            "depth_median_m": None if known is None or not len(known) else float(np.median(known)),
         }
 
 
@@ -67,15 +70,8 @@ def match_pair(
     inliers = verify(matches, query_camera, anchor_camera, VerifyOptions(), seed=0)
     if depth is None:
         return MatchedPair(query, anchor, matches, inliers)
-    record = Anchor(
-        id=anchor_path.name,
-        dataset="pair",
-        path=anchor_path,
-        camera=anchor_camera,
-        world_from_cam=Pose.identity(),
-        alignment_id="none",
-        sha256=sha256_of(anchor_path),
-    )
+    pose, checksum = Pose.identity(), sha256_of(anchor_path)
+    record = Anchor(anchor_path.name, "pair", anchor_path, anchor_camera, pose, alignment_id="none", sha256=checksum)
     return MatchedPair(query, anchor, matches, inliers, depth.depth(record, anchor))
 
 
@@ -101,8 +97,8 @@ def draw(pair: MatchedPair) -> ImageArray:
         panels.append(_depth_panel(pair.depth, pair.anchor, second.shape))
     picture: ImageArray = join(panels)
     text = f"{int(pair.inliers.sum())} of {len(pair.matches)} matches agree"
-    cv2.putText(picture, text, (10, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (0, 0, 0), 4, cv2.LINE_AA)
-    cv2.putText(picture, text, (10, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (255, 255, 255), 1, cv2.LINE_AA)
+    for colour, thickness in (((0, 0, 0), 4), ((255, 255, 255), 1)):
+        cv2.putText(picture, text, (10, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.7, colour, thickness, cv2.LINE_AA)
     return picture
 
 
@@ -122,13 +118,9 @@ def _camera(photo: ImageArray, focal_ratio: float) -> Camera:
     return Camera.pinhole(width, height, focal_px, focal_px, (width - 1) / 2, (height - 1) / 2)
 
 
-def _panel(photo: ImageArray, stacked: bool) -> tuple[ImageArray, NDArray[np.float64]]:
+def _panel(photo: ImageArray, stacked: bool) -> tuple[ImageArray, Float]:
     """The photo at panel height (width when stacked), and the scale (x, y) of its pixels."""
-    height, width = photo.shape[:2]
-    scale = PANEL_WIDTH_PX / width if stacked else PANEL_HEIGHT_PX / height
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    resized = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
-    return np.asarray(resized, np.uint8), np.array([size[0] / width, size[1] / height])
+    return scaled_by(photo, PANEL_WIDTH_PX / photo.shape[1] if stacked else PANEL_HEIGHT_PX / photo.shape[0])
 
 
 def _spread(chosen: NDArray[np.intp], score: NDArray[np.float32]) -> NDArray[np.intp]:
@@ -150,7 +142,7 @@ def _depth_panel(depth: DepthMap, photo: ImageArray, shape: tuple[int, ...]) -> 
     return np.asarray(cv2.resize(panel, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
-def _dense(depth: DepthMap, photo: ImageArray) -> NDArray[np.float64]:
+def _dense(depth: DepthMap, photo: ImageArray) -> Float:
     """The map, or sparse samples as dots that are visible at panel size."""
     if depth.z_m is not None:
         return depth.z_m.astype(float)

@@ -1,4 +1,4 @@
-"""The charts of the report as PNG files, for slides and documents. matplotlib lives in this file only."""
+"""The charts of the report as PNG files, for slides and documents."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 
 from geocorrect.errors import Status
 from geocorrect.geometry.frame import Frame
-from geocorrect.io.atomic_file import atomic_path
+from geocorrect.records import Float
 from geocorrect.report.contents import Contents, Photo
+from geocorrect.report.pictures.figure import draw_dots, saved_figure
 from geocorrect.report.statistics import finite, median_of
 from geocorrect.report.summary import reason_counts
 from geocorrect.report.truth import LonLat
@@ -42,23 +43,11 @@ def draw_plots(contents: Contents, folder: Path) -> list[Path]:
     }
     if contents.has_truth:
         plots["calibration"] = (_calibration, (5.0, 4.6))
-    return [_save(draw, contents, folder / f"{name}.png", size) for name, (draw, size) in plots.items()]
-
-
-def _save(
-    draw: Callable[[Axes, Contents], None], contents: Contents, path: Path, size_inch: tuple[float, float]
-) -> Path:
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=size_inch, layout="constrained")
-        FigureCanvasAgg(figure)
-        draw(figure.add_subplot(), contents)
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, dpi=DPI, format="png", metadata={"Software": "geocorrect"})
-    return path
+    paths = [folder / f"{name}.png" for name in plots]
+    for path, (draw, size_inch) in zip(paths, plots.values(), strict=True):
+        with saved_figure(path, size_inch, DPI, STYLE) as figure:
+            draw(figure.add_subplot(), contents)
+    return paths
 
 
 def _map(axes: Axes, contents: Contents) -> None:
@@ -68,13 +57,12 @@ def _map(axes: Axes, contents: Contents) -> None:
     for ring in contents.outlines:
         axes.fill(*_metres(frame, ring).T, facecolor="#eeebe4", edgecolor="#cfc9bc", linewidth=0.7, zorder=0.5)
     anchors = _metres(frame, contents.anchors)
-    _dots(axes, anchors, s=12, marker="^", c=ANCHOR, label=f"anchor ({len(anchors):,})", zorder=1)
+    draw_dots(axes, anchors, s=12, marker="^", c=ANCHOR, label=f"anchor ({len(anchors):,})", zorder=1)
     moved = [p for p in contents.corrected if np.isfinite(p.stored.reported_lon_deg)]
-    start = _metres(frame, [(p.stored.reported_lon_deg, p.stored.reported_lat_deg) for p in moved])
-    end = _metres(frame, [(p.stored.lon_deg, p.stored.lat_deg) for p in moved])
+    start, end = _metres(frame, [p.reported_place for p in moved]), _metres(frame, [p.place for p in moved])
     shape: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.0014, "zorder": 2}
     axes.quiver(*start.T, *(end - start).T, color=[COLOURS[p.status] for p in moved], alpha=0.7, **shape)
-    _dots(axes, start, s=12, facecolor="white", edgecolor=REPORTED, label=f"reported ({len(moved):,})", zorder=3)
+    draw_dots(axes, start, s=12, facecolor="white", edgecolor=REPORTED, label=f"reported ({len(moved):,})", zorder=3)
     _scatter_by_status(axes, contents.photos, frame)
     _fit(axes, np.concatenate([start, end, anchors]))
     axes.set(title="Reported and corrected positions", xlabel="metres east", ylabel="metres north")
@@ -97,17 +85,14 @@ def _scatter_by_status(axes: Axes, photos: Sequence[Photo], frame: Frame) -> Non
         if not chosen:
             continue
         rejected = status is Status.REJECTED
-        places = [
-            (p.stored.reported_lon_deg, p.stored.reported_lat_deg) if rejected else (p.stored.lon_deg, p.stored.lat_deg)
-            for p in chosen
-        ]
+        places = [p.reported_place if rejected else p.place for p in chosen]
         style: dict[str, Any] = {"marker": MARKERS[status], "color": COLOURS[status], "zorder": 4}
-        _dots(axes, _metres(frame, places), s=22 if rejected else 14, label=f"{status} ({len(chosen):,})", **style)
+        draw_dots(axes, _metres(frame, places), s=22 if rejected else 14, label=f"{status} ({len(chosen):,})", **style)
 
 
 def _displacement(axes: Axes, contents: Contents) -> None:
     groups = [finite(p.stored.displacement_m for p in contents.of_status(s)) for s in (Status.ACCEPTED, Status.REVIEW)]
-    _histogram(axes, groups, np.linspace(0, max([0.1, *map(_largest, groups)]), 25))
+    _histogram(axes, groups, np.linspace(0, max(0.1, *(group.max(initial=0.0) for group in groups)), 25))
     axes.set(xlabel="distance from the reported to the corrected position (m)", ylabel="photos")
     axes.set_title(_titled("How far the photos moved", groups))
 
@@ -133,11 +118,9 @@ def _histogram(axes: Axes, groups: Sequence[Any], edges: Any) -> None:
 
 def _reasons(axes: Axes, contents: Contents) -> None:
     rows = reason_counts(contents.photos)[::-1]
-    bars = axes.barh(
-        [reason.replace("_", " ") for reason, _ in rows], [n for _, n in rows], color=COLOURS[Status.REJECTED]
-    )
-    axes.bar_label(bars, padding=4)
-    axes.set(xlabel="photos", title=f"Rejected, by reason (n = {sum(n for _, n in rows):,})")
+    names, counts = [reason.replace("_", " ") for reason, _ in rows], [n for _, n in rows]
+    axes.bar_label(axes.barh(names, counts, color=COLOURS[Status.REJECTED]), padding=4)
+    axes.set(xlabel="photos", title=f"Rejected, by reason (n = {sum(counts):,})")
 
 
 def _calibration(axes: Axes, contents: Contents) -> None:
@@ -145,7 +128,9 @@ def _calibration(axes: Axes, contents: Contents) -> None:
     for status in (Status.ACCEPTED, Status.REVIEW):
         chosen = [(p.expected_error_m, max(p.true_error_m, SHORTEST_M)) for p in known if p.status is status]
         if chosen:
-            _dots(axes, np.array(chosen), s=16, alpha=0.6, color=COLOURS[status], marker=MARKERS[status], label=status)
+            draw_dots(
+                axes, np.array(chosen), s=16, alpha=0.6, color=COLOURS[status], marker=MARKERS[status], label=status
+            )
     _logarithmic(axes, "x")
     _logarithmic(axes, "y")
     low, high = min(axes.get_xlim()[0], axes.get_ylim()[0]), max(axes.get_xlim()[1], axes.get_ylim()[1])
@@ -172,16 +157,7 @@ def _titled(title: str, groups: Sequence[Any]) -> str:
     return f"{title}\nmedian {length_with_interval(median)}, n = {median.n:,}"
 
 
-def _largest(values: Any) -> float:
-    return float(values.max()) if len(values) else 0.0
-
-
-def _dots(axes: Axes, points: Any, **style: Any) -> None:
-    """Scatter (N, 2) points."""
-    axes.scatter(points[:, 0], points[:, 1], **style)
-
-
-def _metres(frame: Frame, places: Sequence[LonLat]) -> Any:
+def _metres(frame: Frame, places: Sequence[LonLat]) -> Float:
     """(N, 2) metres east and north of the frame's origin."""
     lon, lat = np.array(places, float).reshape(-1, 2).T
     return frame.enu_from_wgs84(lon, lat, frame.height_m)[:, :2]

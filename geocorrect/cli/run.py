@@ -1,0 +1,117 @@
+"""`geocorrect correct`, `run`, `sequences` and `status`: the jobs, and how far they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from geocorrect.cli.console import (
+    CatalogOption,
+    JsonOption,
+    invocation,
+    open_catalog,
+    print_report,
+    progress_bar,
+    stderr,
+    write_json,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from geocorrect.config import Settings
+    from geocorrect.jobs.context import RunLimits
+
+MaxImagesOption = Annotated[int | None, typer.Option(min=1, help="Correct that many images at most.")]
+MaxRuntimeOption = Annotated[
+    str | None, typer.Option("--max-runtime", help="Finish the image at hand after that long: 90s, 30m, 2h.")
+]
+
+
+def correct(
+    context: typer.Context,
+    catalog: CatalogOption = None,
+    max_images: MaxImagesOption = None,
+    max_runtime: MaxRuntimeOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what is due.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Correct every image of the catalog that is due (no result yet, or it or its anchors changed)."""
+    from geocorrect.jobs.context import RunLimits
+    from geocorrect.jobs.run import correct_due
+
+    limits, settings = RunLimits.of(max_images, max_runtime), invocation(context).settings(catalog)
+    _work("correct", correct_due, settings, limits, dry_run=dry_run, as_json=as_json)
+
+
+def run(
+    context: typer.Context,
+    catalog: CatalogOption = None,
+    max_images: MaxImagesOption = None,
+    max_runtime: MaxRuntimeOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be done; store nothing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """The scheduled job: harvest the configured area, correct what is due, write the configured exports.
+
+    Without [area] in the configuration nothing is harvested; when the harvest fails, what is there is corrected. The
+    exit code is that of the gravest failure. --max-runtime counts from the start; the harvest is not interrupted, and
+    what is there at the end is exported.
+    """
+    from geocorrect.jobs.context import RunLimits
+    from geocorrect.jobs.pipeline import run_pipeline
+
+    limits, settings = RunLimits.of(max_images, max_runtime), invocation(context).settings(catalog)
+    _work("run", run_pipeline, settings, limits, dry_run=dry_run, as_json=as_json)
+
+
+def _work(
+    name: str, job: Callable[..., Any], settings: Settings, limits: RunLimits, *, dry_run: bool, as_json: bool
+) -> NoReturn:
+    """Do a job with the scene locked and the metrics file kept up to date, print its report, leave with its code."""
+    from geocorrect.jobs.context import use_or_create
+    from geocorrect.jobs.observe import observed
+
+    with (
+        observed(settings, name) as observer,
+        open_catalog(settings) as store,
+        use_or_create(None, store, limits.left_s, dry_run=dry_run) as own,
+        progress_bar("correct") as bar,
+    ):
+        if not dry_run:
+            observer.begin()
+        report = job(settings, store, limits=limits, dry_run=dry_run, on_progress=observer.following(bar), context=own)
+        observer.ended(report)
+    print_report(report, as_json)
+
+
+def sequences(
+    context: typer.Context,
+    catalog: CatalogOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what is due; show what is known.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare the results of every sequence with each other: place photos between them, sharpen, flag wrong ones.
+
+    What changed since the last time is computed and stored as a run of its own, which `geocorrect db rollback` takes
+    back; then the active findings are listed. Options: [sequence] in geocorrect.toml.
+    """
+    from geocorrect.jobs.sequence_report import finding_lines
+    from geocorrect.jobs.sequences import adjust_due_sequences
+
+    settings = invocation(context).settings(catalog)
+    with open_catalog(settings) as store, progress_bar("sequences") as progress:
+        report = adjust_due_sequences(settings, store, dry_run=dry_run, on_progress=progress)
+    print_report(report, as_json, finding_lines(report.findings))
+
+
+def status(context: typer.Context, catalog: CatalogOption = None, as_json: JsonOption = False) -> None:
+    """Show what the catalog holds: anchors, images, results, reasons of rejections, last runs."""
+    from geocorrect.jobs.status import catalog_status, status_lines
+
+    with open_catalog(invocation(context).settings(catalog)) as store:
+        facts = catalog_status(store)
+    if as_json:
+        write_json(facts)
+    else:
+        stderr().print("\n".join(status_lines(facts)))

@@ -1,0 +1,69 @@
+"""The configuration section `[depth]`: which depth source, and the options of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
+
+from geocorrect.depth.calibration.calibrate import CalibrateOptions
+from geocorrect.depth.files import DepthFilesOptions
+from geocorrect.depth.mast3r import Mast3rDepthOptions
+from geocorrect.depth.monocular import DepthAnythingOptions, DepthProOptions, ZoeDepthOptions
+from geocorrect.depth.scaled import ScaleOptions
+from geocorrect.depth.triangulated import TriangulatedOptions
+from geocorrect.errors import UsageError
+from geocorrect.retrieve.neighbours import NeighbourOptions
+
+DepthName = Literal["lidar", "triangulated", "depth_anything_v2", "depth_pro", "zoedepth", "mast3r", "files"]
+"""Keys of `depth.registry.SOURCES`, as a type that the configuration is checked against."""
+MEASURED = ("lidar", "triangulated")
+"""Sources that measure depth: there is no predicted scale to correct."""
+
+
+@dataclass(frozen=True)
+class DepthSection:
+    """Where the depth of the anchors comes from; the options of a source are the field of its name."""
+
+    source: DepthName = "lidar"
+    """`lidar` is an oracle and labelled as such in every result. `triangulated` needs neither scanner nor network."""
+    calibrate: bool = False
+    """Correct a predicted depth once per anchor against its neighbours (`geocorrect anchors calibrate`)."""
+    scale: ScaleOptions = field(default_factory=ScaleOptions)
+    """What a predicted depth is multiplied by first."""
+    neighbours: NeighbourOptions = field(default_factory=NeighbourOptions)
+    triangulated: TriangulatedOptions = field(default_factory=TriangulatedOptions)
+    calibration: CalibrateOptions = field(default_factory=CalibrateOptions)
+    depth_anything_v2: DepthAnythingOptions = field(default_factory=DepthAnythingOptions)
+    depth_pro: DepthProOptions = field(default_factory=DepthProOptions)
+    zoedepth: ZoeDepthOptions = field(default_factory=ZoeDepthOptions)
+    mast3r: Mast3rDepthOptions = field(default_factory=Mast3rDepthOptions)
+    files: DepthFilesOptions = field(default_factory=DepthFilesOptions)
+
+    def __post_init__(self) -> None:
+        if self.is_predicted:
+            return
+        if self.calibrate:
+            raise ValueError(f"depth: {self.source} is not predicted by a network; calibrate = true does not apply")
+        if self.scale != ScaleOptions():
+            raise ValueError(f"depth: {self.source} is not predicted by a network; a scale does not apply")
+
+    @property
+    def is_predicted(self) -> bool:
+        """Whether the source predicts depth, so that its scale may be wrong."""
+        return self.source not in MEASURED
+
+    @property
+    def needs_neighbours(self) -> bool:
+        """Whether the depth of an anchor takes the photos of its neighbours."""
+        return self.calibrate or self.source == "triangulated"
+
+    def with_source(self, name: str) -> DepthSection:
+        """The section with another source, as a command line names it; UsageError for an unknown one.
+
+        A calibration that does not apply to the new source is switched off; a scale belongs to the configured source.
+        """
+        if name not in get_args(DepthName):
+            raise UsageError(f"--depth {name!r}: use one of {', '.join(get_args(DepthName))}")
+        source: DepthName = name  # type: ignore[assignment]
+        scale = self.scale if source == self.source else ScaleOptions()
+        return replace(self, source=source, calibrate=self.calibrate and source not in MEASURED, scale=scale)

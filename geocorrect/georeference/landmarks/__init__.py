@@ -1,0 +1,1 @@
+"""Clicked landmarks: which pixel of which image is which place on the map."""

@@ -1,0 +1,71 @@
+"""Clicks of any format: CSV or GeoJSON table, lists per image, OpenSfM ground control points, QGIS Georeferencer."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+
+from geocorrect.errors import InputError
+from geocorrect.georeference.landmarks import formats
+from geocorrect.georeference.landmarks.click import Click, LandmarkOptions
+from geocorrect.io.text_file import read_json
+
+MIN_CLICKS = 3
+MAX_EXTENT_DEG = 0.5
+Reader = Callable[[Path, LandmarkOptions], Iterable[Click]]
+
+BY_SUFFIX: dict[str, Reader] = {
+    ".csv": formats.read_table, ".points": formats.read_qgis, ".txt": formats.read_opensfm_list
+}  # fmt: skip
+BY_JSON_KEY: dict[str, Reader] = {
+    "features": formats.read_table, "image_indices": formats.read_image_lists, "points": formats.read_opensfm_points,
+}  # fmt: skip
+
+
+def read_landmarks(path: Path, options: LandmarkOptions | None = None) -> list[Click]:
+    """Clicks of a file whose format is recognised by its name and content, numbered within each image.
+
+    Raises:
+        InputError: Unreadable rows, swapped latitude and longitude, no declared CRS, fewer than 3 clicks, or heights
+            whose reference is not declared; the message names file and row.
+    """
+    clicks = list(_reader_of(path)(path, options or LandmarkOptions()))
+    if len(clicks) < MIN_CLICKS:
+        raise InputError(
+            f"{path}: {len(clicks)} clicks; at least {MIN_CLICKS} are needed (better 4 in each of 3 images)"
+        )
+    _refuse_scattered(clicks)
+    counters: dict[str, Iterator[int]] = defaultdict(count)
+    return [replace(click, index=next(counters[click.image])) for click in clicks]
+
+
+def _reader_of(path: Path) -> Reader:
+    suffix = path.suffix.lower()
+    if suffix in BY_SUFFIX:
+        return BY_SUFFIX[suffix]
+    data = read_json(path)
+    for key, reader in BY_JSON_KEY.items():
+        if isinstance(data, dict) and key in data:
+            return reader
+    raise InputError(
+        f"{path}: not a clicks file; known are CSV, GeoJSON, OpenSfM ground_control_points.json and gcp_list.txt, "
+        "QGIS .points, and JSON with image_indices, pixel_locations, locations"
+    )
+
+
+def _refuse_scattered(clicks: list[Click]) -> None:
+    """Swapped latitude and longitude of single rows put them hundreds of kilometres from the others."""
+    place = np.array([[click.lon_deg, click.lat_deg] for click in clicks])
+    middle = np.median(place, axis=0)
+    for click, here in zip(clicks, place, strict=True):
+        if np.abs(here - middle).max() > MAX_EXTENT_DEG:
+            swapped = np.abs(here[::-1] - middle).max() < MAX_EXTENT_DEG
+            remedy = "latitude and longitude are swapped" if swapped else "check its coordinates and CRS"
+            raise InputError(
+                f"{click.where}: longitude {here[0]:g}, latitude {here[1]:g} is far from the other clicks; {remedy}"
+            )

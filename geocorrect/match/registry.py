@@ -1,0 +1,66 @@
+"""The one list of matchers. Networks are loaded when they match their first pair, not when they are built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from geocorrect.match.base import Matcher
+from geocorrect.match.huggingface import build_eloftr, build_lightglue_superpoint
+from geocorrect.match.lightglue_disk import build as build_lightglue_disk
+from geocorrect.match.mast3r import Mast3rMatcher
+from geocorrect.match.mast3r import build as build_mast3r
+from geocorrect.match.options import MatcherName, MatchSection
+from geocorrect.match.sift import SiftMatcher
+from geocorrect.match.symmetric import SymmetricMatcher
+from geocorrect.networks.cards import CARDS, ModelCard
+from geocorrect.networks.runtime import Runtime, with_runtime
+
+if TYPE_CHECKING:
+    from geocorrect.networks.mast3r.engine import Mast3rEngine
+
+
+@dataclass(frozen=True)
+class MatcherEntry:
+    """How a matcher is made; its options are the field of `MatchSection` that has its name."""
+
+    build: Callable[[Any], Matcher]
+    """Takes the matcher's options; raises ModelError when libraries or weights are missing."""
+    card: str = ""
+    """Name of its model card, which states the licence; empty: no weights are used."""
+    has_tokens: bool = False
+    """Whether its encoder gives tokens that describe whole photos, for retrieval by appearance."""
+
+
+MATCHERS: Mapping[MatcherName, MatcherEntry] = {
+    "sift": MatcherEntry(SiftMatcher),
+    "mast3r": MatcherEntry(build_mast3r, card="mast3r", has_tokens=True),
+    "eloftr": MatcherEntry(build_eloftr, card="eloftr"),
+    "lightglue_disk": MatcherEntry(build_lightglue_disk, card="lightglue_disk"),
+    "lightglue_superpoint": MatcherEntry(build_lightglue_superpoint, card="lightglue_superpoint"),
+}
+
+
+def build_matcher(section: MatchSection, runtime: Runtime) -> Matcher:
+    """The configured matcher, whose fingerprint is cheap to ask for.
+
+    Raises:
+        ModelError: weights are missing; the message names the command that fetches them.
+    """
+    options = with_runtime(getattr(section, section.matcher), runtime)
+    matcher = MATCHERS[section.matcher].build(options)
+    return SymmetricMatcher(matcher, section.agree_px) if section.agree_px > 0 else matcher
+
+
+def matcher_card(section: MatchSection) -> ModelCard | None:
+    """The card of the network that matches, with its licence; None when no network is used."""
+    card = MATCHERS[section.matcher].card
+    return CARDS[card] if card else None
+
+
+def token_engine(matcher: Matcher) -> Mast3rEngine | None:
+    """The network whose encoder tokens describe whole photos; None for a matcher without one."""
+    if isinstance(matcher, SymmetricMatcher):
+        matcher = matcher.matcher
+    return matcher.engine if isinstance(matcher, Mast3rMatcher) else None

@@ -1,0 +1,87 @@
+"""A file is the old one or the new one, at any moment and whatever happens to its writer."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from geocorrect.errors import OutputError
+from geocorrect.io.atomic_file import atomic_file, atomic_path, replacement, write_atomically
+
+
+def test_content_appears_when_the_block_ends(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    with atomic_path(path) as temporary:
+        assert temporary.parent == tmp_path
+        assert temporary.suffix == ".csv"
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_a_block_that_fails_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    with pytest.raises(TypeError), atomic_file(path) as file:
+        file.writelines([b"half", None])  # type: ignore[list-item]
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["table.csv"]
+
+
+@pytest.mark.parametrize("where", ["nowhere/table.csv", "."])
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, where: str) -> None:
+    path = tmp_path / where
+    with pytest.raises(OutputError, match=str(path)), atomic_path(path):
+        pass
+
+
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    child = os.fork()
+    if child == 0:
+        with atomic_path(path):
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert len(list(tmp_path.iterdir())) == 1
+    with atomic_path(path), atomic_path(path):  # the inner one leaves the writer at work alone
+        assert len(list(tmp_path.iterdir())) == 2
+    assert [entry.name for entry in tmp_path.iterdir()] == ["table.csv"]
+
+
+@pytest.mark.parametrize(("content", "expected"), [("Straße\n", "Straße\n".encode()), (b"\xff\x00", b"\xff\x00")])
+def test_text_and_bytes_in_a_new_folder(tmp_path: Path, content: str | bytes, expected: bytes) -> None:
+    path = tmp_path / "a" / "b" / "file"
+    write_atomically(path, content, ".part")
+    assert path.read_bytes() == expected
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_new_files_have_the_rights_of_any_other(tmp_path: Path) -> None:
+    """A temporary file is readable by its owner only; the finished one is not."""
+    (plain := tmp_path / "plain").touch()
+    write_atomically(tmp_path / "file", "x")
+    assert (tmp_path / "file").stat().st_mode == plain.stat().st_mode
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_durable_file_is_on_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool
+) -> None:
+    synced: list[bool] = []
+    path = tmp_path / "file"
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(path.exists()))
+    write_atomically(path, "x", durable=durable)
+    assert synced == ([False, True] if durable else [])
+
+
+def test_a_replacement_passes_the_systems_error_on(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), replacement(tmp_path / "nowhere" / "file"):
+        pass
+    with pytest.raises(OSError, match="full"), replacement(tmp_path / "file"):
+        raise OSError(28, "full")
+    assert not list(tmp_path.iterdir())
