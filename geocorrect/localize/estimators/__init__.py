@@ -1,1 +1,1 @@
-"""Estimators of the query pose, one back-end per file."""
+"""Ways from observations to a pose, one per file behind `base.Estimator`."""

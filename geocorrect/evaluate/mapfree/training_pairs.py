@@ -1,0 +1,165 @@
+"""Image pairs of a Map-free training set for MicKey, and the figures of a network on its validation set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from geocorrect.errors import InputError
+from geocorrect.evaluate.mapfree.benchmark import FrameError, MapfreeRules, frame_error, summary
+from geocorrect.evaluate.mapfree.scene_files import MapfreeScene, read_set
+from geocorrect.io.pixels import read_image
+
+if TYPE_CHECKING:
+    from geocorrect.networks.mickey.model import Mickey
+    from geocorrect.networks.mickey.train.pairs import TrainingPair
+
+OVERLAPS_FILE = "overlaps.npz"
+
+
+@dataclass(frozen=True)
+class TrainingPairOptions:
+    """Which pairs, at which size."""
+
+    size: tuple[int, int] = (540, 720)
+    """(width, height) that photos are resized to; 360 × 480 in a warm-up."""
+    pairs_per_scene: int = 100
+    """Per epoch, with replacement."""
+    overlap: tuple[float, float] | None = None
+    """Smallest and largest share of common view, from the set's own table (0.4 and 0.8 in the publication); None: any
+    frame of the first recording with any frame of the second, for training with the curriculum."""
+    seed: int = 0
+    """Of the choice."""
+
+
+@dataclass(frozen=True)
+class ListedPair:
+    """Two frames of a scene."""
+
+    scene: int
+    """Number of the scene in the set."""
+    frame0: str
+    """Name of a frame."""
+    frame1: str
+    """Name of another one."""
+
+
+class MapfreePairs:
+    """PairSource of a training set."""
+
+    def __init__(self, folder: Path, options: TrainingPairOptions | None = None) -> None:
+        """InputError naming what is missing."""
+        self.folder, self.options = folder, options or TrainingPairOptions()
+        self.scenes = read_set(folder)
+        self._choices = [self._listed(number, scene) for number, scene in enumerate(self.scenes)]
+
+    @property
+    def fingerprint(self) -> str:
+        """Scenes and options."""
+        return f"{self.folder.name}/{len(self.scenes)}/{self.options}"
+
+    def epoch(self, number: int) -> Sequence[ListedPair]:
+        """Pairs of every scene, shuffled together."""
+        rng = np.random.default_rng([self.options.seed, number])
+        drawn: list[ListedPair] = []
+        for choose in self._choices:
+            drawn += [choose(rng) for _ in range(self.options.pairs_per_scene)]
+        return [drawn[index] for index in rng.permutation(len(drawn))]
+
+    def load(self, item: ListedPair) -> TrainingPair:
+        """Pixels and geometry of one pair."""
+        from geocorrect.networks.mickey.sizes import PATCH_PX
+        from geocorrect.networks.mickey.train.pairs import TrainingPair
+
+        scene = self.scenes[item.scene]
+        width, height = self.options.size
+        images, original, resized = [], [], []
+        for frame in (item.frame0, item.frame1):
+            camera, pixels = scene.camera(frame), read_image(scene.folder / frame)
+            if (camera.width, camera.height) != (pixels.shape[1], pixels.shape[0]):
+                raise InputError(f"{scene.folder / frame}: has another size than intrinsics.txt says")
+            if (camera.width, camera.height) != (width, height):
+                pixels = np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+            images.append(pixels[: height // PATCH_PX * PATCH_PX, : width // PATCH_PX * PATCH_PX])
+            original.append(camera.intrinsic_matrix)
+            resized.append(camera.resized(width, height).intrinsic_matrix)
+        pose0, pose1 = scene.world_from_cam[item.frame0], scene.world_from_cam[item.frame1]
+        assert pose0 is not None
+        assert pose1 is not None
+        return TrainingPair(
+            image0=images[0],
+            image1=images[1],
+            intrinsics0=original[0],
+            intrinsics1=original[1],
+            network_intrinsics0=resized[0],
+            network_intrinsics1=resized[1],
+            cam1_from_cam0=(pose1.inverse() @ pose0).matrix,
+        )
+
+    def _listed(self, number: int, scene: MapfreeScene) -> Callable[[np.random.Generator], ListedPair]:
+        """How to draw a pair of this scene."""
+        posed = [name for name, pose in scene.world_from_cam.items() if pose is not None]
+        if self.options.overlap is not None:
+            rows = _overlapping(scene.folder / OVERLAPS_FILE, self.options.overlap)
+            usable = [pair for pair in rows if pair[0] in scene.world_from_cam and pair[1] in scene.world_from_cam]
+            if not usable:
+                raise InputError(f"{scene.folder}: no posed pair overlaps by {self.options.overlap}")
+            return lambda rng: ListedPair(number, *usable[rng.integers(len(usable))])
+        first, second = ([name for name in posed if name.startswith(f"seq{i}/")] for i in (0, 1))
+        if not first or not second:
+            raise InputError(f"{scene.folder}: needs posed frames of both recordings, seq0 and seq1, for training")
+        return lambda rng: ListedPair(number, first[rng.integers(len(first))], second[rng.integers(len(second))])
+
+
+def _overlapping(path: Path, limits: tuple[float, float]) -> list[tuple[str, str]]:
+    """Frame names of the pairs within the limits."""
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            indices, overlaps = np.asarray(content["idxs"]), np.asarray(content["overlaps"], float)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
+    if indices.ndim != 2 or indices.shape[1] != 4 or overlaps.shape != (len(indices),):
+        raise InputError(f"{path}: expected idxs (N, 4) and overlaps (N,), got {indices.shape} and {overlaps.shape}")
+    within = (overlaps >= limits[0]) & (overlaps <= limits[1])
+    return [
+        (f"seq{a}/frame_{i:05d}.jpg", f"seq{b}/frame_{j:05d}.jpg")
+        for a, i, b, j in indices[within].astype(int).tolist()
+    ]
+
+
+def validate_mapfree(
+    model: Mickey, scenes: Sequence[MapfreeScene], query_step: int = 50, seed: int = 0
+) -> dict[str, float]:
+    """`vcre_auc` and `pose_auc` of a network on a few queries of every scene of a validation set."""
+    from geocorrect.errors import Reason
+    from geocorrect.evaluate.mapfree.pair_estimators import MickeyPairs
+    from geocorrect.evaluate.mapfree.run import read_photo
+    from geocorrect.evaluate.mapfree.scene_files import REFERENCE
+    from geocorrect.match.mickey import MickeyMatcher
+    from geocorrect.networks.mickey.engine import MickeyEngine
+    from geocorrect.networks.store import TensorStore
+
+    rules = MapfreeRules(query_step=query_step)
+    estimator = MickeyPairs(MickeyMatcher(MickeyEngine(model, "in training", TensorStore())))
+    errors: list[FrameError] = []
+    n_unanswered = 0
+    for scene in scenes:
+        reference = read_photo(scene, REFERENCE)
+        for frame in scene.queries(query_step):
+            truth = scene.world_from_cam.get(frame)
+            if truth is None:
+                raise InputError(
+                    f"{scene.folder}: no true pose of {frame}; validate on a set whose poses are published"
+                )
+            found = estimator.estimate(reference, read_photo(scene, frame), seed)
+            if isinstance(found, Reason):
+                n_unanswered += 1
+            else:
+                errors.append(frame_error(scene, frame, found, truth, rules))
+    figures: dict[str, Any] = summary(errors, n_unanswered, rules)
+    return {name: float(figures[name]) for name in ("vcre_auc", "pose_auc")}

@@ -1,0 +1,110 @@
+"""Photos in, keypoints and pair probabilities out: each photo goes through the network once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from geocorrect.networks.mast3r.preprocess import Placement
+from geocorrect.networks.mickey.heads import BORDER_CELLS
+from geocorrect.networks.mickey.model import Keypoints, Mickey, PairProbabilities
+from geocorrect.networks.mickey.preprocess import TRAINED_LONG_SIDE_PX, network_image, to_tensor
+from geocorrect.networks.mickey.sizes import PATCH_PX
+from geocorrect.networks.store import TensorStore, content_key
+from geocorrect.records import ImageArray
+
+DETECT_BATCH = 4
+FIELDS = ("px", "depth_m", "score", "descriptor")
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoKeypoints:
+    """Keypoints of one photo and where its network image lies in it."""
+
+    keypoints: Keypoints
+    """A batch of one, on the network's device."""
+    placement: Placement
+
+    def photo_px(self) -> NDArray[np.float64]:
+        """(N, 2) in pixels of the photo."""
+        return self.placement.to_photo(self.keypoints.px[0].T.cpu().numpy())
+
+    def depth_m(self) -> NDArray[np.float64]:
+        """(N,) as predicted, possibly negative."""
+        return self.keypoints.depth_m[0].double().cpu().numpy()
+
+    def score(self) -> NDArray[np.float64]:
+        """(N,), sums to one; zero on the border."""
+        return self.keypoints.score[0].double().cpu().numpy()
+
+    def inner(self) -> NDArray[np.bool_]:
+        """(N,) which keypoints lie away from the border, where scores are zero and depths were never trained."""
+        columns, rows = (length // PATCH_PX for length in self.placement.size)
+        inside = np.zeros((rows, columns), bool)
+        inside[BORDER_CELLS : rows - BORDER_CELLS, BORDER_CELLS : columns - BORDER_CELLS] = True
+        return inside.ravel()
+
+
+class MickeyEngine:
+    """A network with its cache of keypoints. `fingerprint` names weights, precision and image size."""
+
+    def __init__(
+        self,
+        model: Mickey,
+        weights_id: str,
+        store: TensorStore,
+        long_side_px: int = TRAINED_LONG_SIDE_PX,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        """dtype: of the backbone, where the model is deferred and should not be loaded to be asked."""
+        self.model = model
+        self.store = store
+        self.long_side_px = long_side_px
+        precision = str(dtype or model.dtype).removeprefix("torch.")
+        self.fingerprint = f"mickey/{weights_id}/{precision}/{long_side_px}"
+
+    def keypoints(self, photos: Sequence[ImageArray]) -> list[PhotoKeypoints]:
+        """Keypoints of photos (H, W, 3) RGB uint8, from the cache or the network, equal sizes in one batch.
+
+        ValueError for a photo that is too thin, see `preprocess.is_too_thin`.
+        """
+        prepared = [network_image(photo, self.long_side_px) for photo in photos]
+        keys = [content_key(image, self.fingerprint) for image, _ in prepared]
+        found = {key: self._cached(key) for key in set(keys)}
+        missing: dict[tuple[int, ...], dict[str, ImageArray]] = defaultdict(dict)
+        for key, (image, _) in zip(keys, prepared, strict=True):
+            if found[key] is None:
+                missing[image.shape][key] = image
+        for images in missing.values():
+            found |= self._detect(images)
+        return [
+            PhotoKeypoints(Keypoints(**{name: found[key][name] for name in FIELDS}), placement)  # type: ignore[index]
+            for key, (_, placement) in zip(keys, prepared, strict=True)
+        ]
+
+    def match(self, first: PhotoKeypoints, second: PhotoKeypoints) -> PairProbabilities:
+        """Probabilities (1, N, M) of the pairs of keypoints of two photos."""
+        return self.model.match(first.keypoints, second.keypoints)
+
+    def _cached(self, key: str) -> Mapping[str, Tensor] | None:
+        stored = self.store.get(key)
+        return None if stored is None else {name: stored[name].to(self.model.device) for name in FIELDS}
+
+    def _detect(self, images: Mapping[str, ImageArray]) -> dict[str, Mapping[str, Tensor]]:
+        found: dict[str, Mapping[str, Tensor]] = {}
+        items = list(images.items())
+        for start in range(0, len(items), DETECT_BATCH):
+            batch = items[start : start + DETECT_BATCH]
+            detected = self.model.detect(to_tensor([image for _, image in batch]))
+            for position, (key, _) in enumerate(batch):
+                # Clones: a view would keep the whole batch alive in the cache.
+                one = {name: getattr(detected, name)[position : position + 1].clone() for name in FIELDS}
+                self.store.put(key, one)
+                found[key] = one
+        return found

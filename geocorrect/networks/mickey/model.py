@@ -1,0 +1,146 @@
+"""The network: keypoints of single images, then match probabilities of pairs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from geocorrect.errors import ModelError
+from geocorrect.networks.exact import full_float32
+from geocorrect.networks.mickey.backbone import DinoV2
+from geocorrect.networks.mickey.heads import DepthHead, DescriptorHead, OffsetHead, ScoreHead
+from geocorrect.networks.mickey.matching import Matcher, sampling_weight
+from geocorrect.networks.mickey.sizes import MAX_CELLS, MIN_CELLS, PATCH_PX, MickeySizes
+
+
+@dataclass(frozen=True, eq=False)
+class Keypoints:
+    """Keypoints of a batch of images of one size, one per cell, cells row by row."""
+
+    px: Tensor
+    """(B, 2, N) pixels of the network image, x first; the centre of the top-left pixel is (0, 0)."""
+    depth_m: Tensor
+    """(B, N) z-depth in metres as predicted, possibly negative."""
+    score: Tensor
+    """(B, N), sums to one per image; zero on the border."""
+    descriptor: Tensor
+    """(B, C, N) of unit length."""
+
+
+@dataclass(frozen=True, eq=False)
+class PairProbabilities:
+    """How the keypoints of two images go together."""
+
+    probability: Tensor
+    """(B, N, M) that keypoint i of image 0 is keypoint j of image 1."""
+    weight: Tensor
+    """(B, N, M) probability times both scores: what the pose solver draws by."""
+
+
+class Extractor(nn.Module):
+    """Backbone and heads, under the checkpoint's names."""
+
+    def __init__(self, sizes: MickeySizes) -> None:
+        super().__init__()
+        self.dinov2_vitl14 = DinoV2(sizes)
+        self.depth_head = DepthHead(sizes)
+        self.det_offset = OffsetHead(sizes)
+        self.dsc_head = DescriptorHead(sizes)
+        self.det_head = ScoreHead(sizes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] → (B, D, rows, columns) float32; the backbone runs in the type of its weights."""
+        grid = (images.shape[-2] // PATCH_PX, images.shape[-1] // PATCH_PX)
+        tokens = self.dinov2_vitl14(images.to(self.dinov2_vitl14.pos_embed.dtype))
+        return tokens.float().transpose(1, 2).unflatten(2, grid)
+
+    def forward(self, features: Tensor) -> Keypoints:
+        """Features (B, D, rows, columns) of the backbone → keypoints, differentiable."""
+        rows, columns = features.shape[-2:]
+        x = torch.arange(columns, dtype=features.dtype, device=features.device).expand(rows, columns)
+        y = torch.arange(rows, dtype=features.dtype, device=features.device)[:, None].expand(rows, columns)
+        px = (self.det_offset(features) + torch.stack([x, y])) * PATCH_PX
+        return Keypoints(
+            px.flatten(2),
+            self.depth_head(features).flatten(1),
+            self.det_head(features).flatten(1),
+            self.dsc_head(features).flatten(2),
+        )
+
+
+class Mickey(nn.Module):
+    """MicKey. Heads and matching run in float32, the backbone in the type that `use_dtype` sets."""
+
+    def __init__(self, sizes: MickeySizes) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.extractor = Extractor(sizes)
+        self.matcher = Matcher()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.matcher.matching_mat.dustbin_score.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the backbone."""
+        return self.extractor.dinov2_vitl14.pos_embed.dtype
+
+    def use_dtype(self, dtype: torch.dtype) -> Mickey:
+        """Convert the backbone once."""
+        self.extractor.dinov2_vitl14.to(dtype)
+        return self
+
+    @torch.inference_mode()
+    @full_float32()
+    def detect(self, images: Tensor) -> Keypoints:
+        """(B, 3, H, W) in [0, 1], H and W multiples of 14 → keypoints.
+
+        Raises:
+            ValueError: a size that is no multiple of 14, or has too few or too many cells.
+            ModelError: the numbers overflowed.
+        """
+        require_size(images.shape[-1], images.shape[-2])
+        features = self.extractor.features(images.to(self.device))
+        require_finite(features, "backbone", self.dtype)
+        found = self.extractor(features)
+        parts = {"position": found.px, "depth": found.depth_m, "score": found.score, "descriptor": found.descriptor}
+        for part, values in parts.items():
+            require_finite(values, f"{part} head", torch.float32)
+        return found
+
+    @torch.inference_mode()
+    @full_float32()
+    def match(self, keypoints0: Keypoints, keypoints1: Keypoints) -> PairProbabilities:
+        """Probabilities of pairs of keypoints; the two images may have different numbers of cells."""
+        return self.pair(keypoints0, keypoints1)
+
+    def pair(self, keypoints0: Keypoints, keypoints1: Keypoints) -> PairProbabilities:
+        """As `match`, differentiable."""
+        probability = self.matcher(keypoints0.descriptor, keypoints1.descriptor)
+        return PairProbabilities(probability, sampling_weight(probability, keypoints0.score, keypoints1.score))
+
+
+def require_size(width: int, height: int) -> None:
+    """ValueError unless an image of this size in pixels can be given to the network."""
+    if width % PATCH_PX or height % PATCH_PX:
+        raise ValueError(f"image size {width}×{height} is not a multiple of {PATCH_PX}")
+    cells = (width // PATCH_PX, height // PATCH_PX)
+    if min(cells) < MIN_CELLS or max(cells) > MAX_CELLS:
+        raise ValueError(f"{cells[0]}×{cells[1]} cells: MicKey works on {MIN_CELLS} to {MAX_CELLS} cells per side")
+
+
+def require_finite(values: Tensor, part: str, computed_in: torch.dtype) -> None:
+    """ModelError when a part gave inf or nan, which later would silently be "no match"."""
+    if torch.isfinite(values).all():
+        return
+    precision = str(computed_in).removeprefix("torch.")
+    remedy = (
+        'float16 overflows; use [models] precision = "bfloat16" or "float32"'
+        if computed_in is torch.float16
+        else "the weights are damaged or not those of this network; fetch and verify them again"
+    )
+    raise ModelError(f"mickey: the {part} gave numbers that are not finite in {precision}: {remedy}")

@@ -1,0 +1,97 @@
+"""Our network with the official network's weights (tiny, random) gives the official outputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support.mast3r_world import assert_equal_to
+from support.mickey_world import TINY, rule_model
+from torch import Tensor
+
+from geocorrect.networks.mickey.model import Keypoints, Mickey
+from geocorrect.networks.mickey.preprocess import network_image, to_tensor
+
+RELATIVE = 1e-4
+
+
+@pytest.fixture(scope="module")
+def official(shared_data: Path) -> dict[str, np.ndarray]:
+    path = shared_data / "mickey_parity" / "mickey_tiny_io.npz"
+    if not path.is_file():
+        pytest.skip(f"parity data not found at {path}")
+    with np.load(path, allow_pickle=False) as content:
+        return dict(content)
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Mickey:
+    return rule_model()
+
+
+@pytest.fixture(scope="module")
+def images(official: dict[str, np.ndarray]) -> Tensor:
+    """171 × 145 px, which are cut to 168 × 140 and not resized."""
+    prepared = [network_image(official[name], long_side_px=171) for name in ("image0", "image1")]
+    assert [placement.size for _, placement in prepared] == [(168, 140)] * 2
+    for (image, _), name in zip(prepared, ("image0", "image1"), strict=True):
+        np.testing.assert_array_equal(image, official[name][:140, :168])
+    return to_tensor([image for image, _ in prepared])
+
+
+@pytest.fixture(scope="module")
+def keypoints(tiny: Mickey, images: Tensor) -> list[Keypoints]:
+    return [tiny.detect(images[i : i + 1]) for i in (0, 1)]
+
+
+def test_the_sizes_are_read_from_the_shapes(tiny: Mickey) -> None:
+    assert tiny.sizes == TINY
+
+
+def test_tokens(tiny: Mickey, images: Tensor, official: dict[str, np.ndarray]) -> None:
+    features = tiny.extractor.features(images)
+    assert tuple(features.shape[-2:]) == tuple(official["grid"])
+    assert_equal_to(features[0].flatten(1).T, official["dino_tokens0"], RELATIVE)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_keypoints(keypoints: list[Keypoints], official: dict[str, np.ndarray], index: int) -> None:
+    found = keypoints[index]
+    assert_equal_to(found.px[0], official[f"kps{index}"], RELATIVE)
+    assert_equal_to(found.depth_m, official[f"depth{index}"], RELATIVE)
+    assert_equal_to(found.score, official[f"scr{index}"], RELATIVE)
+    assert_equal_to(found.descriptor[0], official[f"dsc{index}"], RELATIVE)
+    assert float(found.score.sum()) == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_score_logits(tiny: Mickey, images: Tensor, official: dict[str, np.ndarray], index: int) -> None:
+    features = tiny.extractor.features(images[index : index + 1])
+    assert_equal_to(tiny.extractor.det_head.logits(features)[0], official[f"det_logits{index}"], RELATIVE)
+
+
+def test_match_probabilities(tiny: Mickey, keypoints: list[Keypoints], official: dict[str, np.ndarray]) -> None:
+    found = tiny.match(*keypoints)
+    assert_equal_to(found.probability[0, ::7], official["scores_rows"], RELATIVE)
+    assert_equal_to(found.weight[0, ::7], official["final_rows"], RELATIVE)
+    assert float(found.probability.double().sum()) == pytest.approx(float(official["scores_sum"]), rel=1e-5)
+
+
+def test_a_batch_gives_what_single_images_give(tiny: Mickey, images: Tensor, keypoints: list[Keypoints]) -> None:
+    together = tiny.detect(images)
+    for index, alone in enumerate(keypoints):
+        for name in ("px", "depth_m", "score", "descriptor"):
+            assert_equal_to(getattr(together, name)[index], getattr(alone, name)[0].numpy(), 1e-5)
+
+
+def test_positions_matter(tiny: Mickey, images: Tensor, official: dict[str, np.ndarray]) -> None:
+    """The later interpolation, to the exact size, is another network: this comparison must notice it."""
+    backbone = tiny.extractor.dinov2_vitl14
+    trained = backbone.pos_embed[:, 1:].unflatten(1, (5, 5)).permute(0, 3, 1, 2)
+    exact = torch.nn.functional.interpolate(trained, size=(10, 12), mode="bicubic").flatten(2).transpose(1, 2)
+    ours = backbone.positions((10, 12))
+    assert torch.equal(ours[:, :1], backbone.pos_embed[:, :1])
+    assert float((ours[:, 1:] - exact).norm() / exact.norm()) > 0.005
+    assert torch.equal(backbone.positions((5, 5)), backbone.pos_embed)
