@@ -13,7 +13,7 @@ import math
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from geocorrect.depth.options import DepthSection
 from geocorrect.errors import ConfigError, ModelError
 from geocorrect.harvest.options import HarvestOptions
 from geocorrect.io.checksum import sha256_of
+from geocorrect.localize.focal_prior import FocalPriorOptions
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.log import LogOptions
 from geocorrect.match.options import MatchSection
@@ -34,6 +35,14 @@ from geocorrect.sequences.options import SequenceOptions
 ENV_PREFIX = "GEOCORRECT__"
 RENAMED = {"batch.cached_anchors": "counted anchors, whatever their size; use batch.cached_anchors_mib, MiB a worker"}
 """Keys of former versions, and what to write instead."""
+CHECKPOINTS = (
+    ("match", "mast3r"),
+    ("match", "mickey"),
+    ("depth", "mast3r"),
+    ("depth", "mickey"),
+    ("depth", "mapanything"),
+)
+"""Sections with a file of weights of one's own; its content counts, not its path."""
 DEFAULT_FILE = Path("geocorrect.toml")
 
 
@@ -123,6 +132,15 @@ class BatchOptions:
             raise ValueError("batch: cpus_per_worker must be positive and gpus_per_worker not negative")
 
 
+@dataclass(frozen=True)
+class CameraSection:
+    """What is known of the photos' lenses beside their records."""
+
+    focal: Literal["given", "mapanything"] = "given"
+    """mapanything: photos that state no focal length get a prior on it from the network's rays."""
+    prior: FocalPriorOptions = field(default_factory=FocalPriorOptions)
+
+
 class Settings(BaseModel):
     """The resolved configuration; frozen, unknown keys refused."""
 
@@ -134,6 +152,7 @@ class Settings(BaseModel):
     export: ExportSection = ExportSection()
     harvest: HarvestOptions = HarvestOptions()
     retrieve: RetrieveOptions = RetrieveOptions()
+    camera: CameraSection = CameraSection()
     match: MatchSection = MatchSection()
     depth: DepthSection = DepthSection()
     calibrations: CalibrationsSection = CalibrationsSection()
@@ -154,10 +173,12 @@ class Settings(BaseModel):
         here. ModelError when it is missing.
         """
         settings = self.as_json()
-        relevant = {key: settings[key] for key in ("retrieve", "match", "depth", "localize")}
+        relevant = {key: settings[key] for key in ("retrieve", "camera", "match", "depth", "localize")}
         relevant["seed"] = self.batch.seed
         del relevant["depth"]["files"]["folder"], relevant["depth"]["files"]["licence"]
-        del relevant["match"]["mast3r"]["checkpoint"], relevant["depth"]["mast3r"]["checkpoint"]
+        for section, name in CHECKPOINTS:
+            del relevant[section][name]["checkpoint"]
+            relevant[section][name].pop("backbone", None)
         appearance = relevant["retrieve"]["appearance"]
         del appearance["folder"]
         if (whitening := self.retrieve.appearance.whitening) is not None:
@@ -269,12 +290,14 @@ def _resolve_paths(settings: Settings, base: Path) -> Settings:
     def resolved(path: Path | None) -> Path | None:
         return path and (base / path).resolve()
 
-    match_mast3r = replace(settings.match.mast3r, checkpoint=resolved(settings.match.mast3r.checkpoint))
-    depth = replace(
-        depth,
-        files=replace(depth.files, folder=resolved(depth.files.folder)),
-        mast3r=replace(depth.mast3r, checkpoint=resolved(depth.mast3r.checkpoint)),
-    )
+    sections: dict[str, Any] = {
+        "match": settings.match,
+        "depth": replace(depth, files=replace(depth.files, folder=resolved(depth.files.folder))),
+    }
+    for section, name in CHECKPOINTS:
+        options = getattr(sections[section], name)
+        paths = {key: resolved(getattr(options, key)) for key in ("checkpoint", "backbone") if hasattr(options, key)}
+        sections[section] = replace(sections[section], **{name: replace(options, **paths)})
     models = replace(
         models,
         cache_folder=resolved(models.cache_folder),
@@ -286,8 +309,7 @@ def _resolve_paths(settings: Settings, base: Path) -> Settings:
         update={
             "catalog": catalog,
             "images": ImagesSection((base / settings.images.folder).resolve()),
-            "depth": depth,
-            "match": replace(settings.match, mast3r=match_mast3r),
+            **sections,
             "retrieve": replace(settings.retrieve, appearance=appearance),
             "calibrations": CalibrationsSection((base / settings.calibrations.folder).resolve()),
             "area": AreaSection(settings.area.bbox, resolved(area_file)),

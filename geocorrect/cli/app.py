@@ -106,26 +106,16 @@ def config_show(context: typer.Context, as_json: JsonOption = False) -> None:
 
 def _mount() -> None:
     """The commands of the other files, which import nothing heavy. The order is that of the help."""
-    from geocorrect.cli import (
-        anchors,
-        catalog,
-        demo,
-        depth,
-        evaluate,
-        export,
-        georeference,
-        harvest,
-        localize,
-        models,
-        run,
-    )
+    from geocorrect.cli import anchors, catalog, demo, depth, evaluate, export, georeference, harvest, localize, models
+    from geocorrect.cli import run as jobs
 
     for command in (
-        run.correct, run.run, run.status, georeference.georeference, harvest.harvest, run.sequences, export.export,
+        jobs.correct, jobs.run, jobs.status, georeference.georeference, harvest.harvest, jobs.sequences, export.export,
         export.report, localize.localize, localize.match, demo.demo,
     ):  # fmt: skip
         app.command(command.__name__)(command)
     app.command("import")(harvest.import_photos)
+    models.app.add_typer(evaluate.train_app, name="train")
     for name, group in {
         "anchors": anchors.app, "depth": depth.app, "models": models.app, "evaluate": evaluate.app,
         "db": catalog.app, "cache": models.cache_app,

@@ -1,15 +1,21 @@
-"""`geocorrect evaluate`: the pipeline against data sets with known truth."""
+"""`geocorrect evaluate`: the pipeline against data sets with known truth; `models train`: networks from such sets."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geocorrect.cli.console import JsonOption, invocation, open_catalog, stderr, write_json
+from geocorrect.cli.console import JsonOption, invocation, open_catalog, progress_bar, stderr, write_json
+
+if TYPE_CHECKING:
+    from geocorrect.config import Settings
+    from geocorrect.evaluate.mapfree.pair_estimators import PairEstimator
 
 app = typer.Typer(help="Measure the pipeline against data sets with known truth.", no_args_is_help=True)
+train_app = typer.Typer(help="Train networks from your own data.", no_args_is_help=True)
 
 
 @app.command("kitti-raw")
@@ -53,3 +59,112 @@ def _print_report(report: Any) -> None:
         f"max {100 * report['position_max_m']:.2f} cm, rotation median {report['rotation_median_deg']:.3f}°, "
         f"false accepts {report['false_accepts']}, n = {report['n_accepted']}"
     )
+
+
+class PairEstimatorName(StrEnum):
+    """What finds the poses of a Map-free set."""
+
+    JOINT = "joint"
+    """The configured matcher and depth source, the reference as the only anchor."""
+    MICKEY = "mickey"
+    """MicKey's keypoints and its own solver."""
+
+
+@app.command()
+def mapfree(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="A Map-free set such as mapfree/val: one folder per scene.")],
+    estimator: Annotated[PairEstimatorName, typer.Option(help="What finds the poses.")] = PairEstimatorName.JOINT,
+    out: Annotated[Path, typer.Option(help="The submission file to write.")] = Path("submission.zip"),
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Estimate the pose of every judged query relative to its reference and write a submission.
+
+    The answers are scored where the set's poses are published. `joint` needs a matcher and a depth source that know
+    nothing but the photos, such as a depth network.
+    """
+    from geocorrect.evaluate.mapfree.run import evaluate_mapfree
+
+    pairs = _pair_estimator(invocation(context).settings(), estimator)
+    with progress_bar("scenes") as progress:
+        report = evaluate_mapfree(folder, pairs, out, seed=seed, progress=progress)
+    if as_json:
+        write_json(dict(report))
+    else:
+        _print_mapfree(report)
+
+
+@train_app.command("mickey")
+def train_mickey(
+    context: typer.Context,
+    training_set: Annotated[Path, typer.Argument(help="A Map-free training set: mapfree/train.")],
+    folder: Annotated[Path, typer.Argument(help="For the state and the networks; a training in it continues.")],
+    backbone: Annotated[Path, typer.Option(help="DINOv2's file dinov2_vitl14_pretrain.pth.")],
+    validation_set: Annotated[Path | None, typer.Option(help="Judged after every epoch: mapfree/val.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Heads to begin with, such as those of a warm-up.")] = None,
+    warm_up: Annotated[bool, typer.Option(help="The published warm-up: 360 × 480 px, batches of 24.")] = False,
+    overlap: Annotated[bool, typer.Option(help="Pairs that overlap by 40 to 80 %, instead of the curriculum.")] = False,
+    epochs: Annotated[int, typer.Option(help="Epochs in all.")] = 100,
+    seed: Annotated[int, typer.Option(help="Of the fresh heads, the pairs and the draws.")] = 0,
+) -> None:
+    """Train MicKey's heads on a frozen backbone. Interrupt it at any time: the same command continues."""
+    from dataclasses import replace
+
+    from geocorrect.evaluate.mapfree.train import MapfreeTraining
+    from geocorrect.evaluate.mapfree.train import train_mickey as train
+    from geocorrect.evaluate.mapfree.training_pairs import TrainingPairOptions
+    from geocorrect.networks.mickey.train.options import TrainOptions
+    from geocorrect.workers.stop import stop_on_signal
+
+    options = TrainOptions(epochs=epochs, seed=seed)
+    pairs = TrainingPairOptions(seed=seed, overlap=(0.4, 0.8) if overlap else None)
+    if overlap:
+        options = replace(options, curriculum=replace(options.curriculum, enabled=False))
+    if warm_up:
+        draw, loss = replace(options.draw, pairs_per_draw=64), replace(options.loss, null_hypothesis=False)
+        options, pairs = replace(options, batch_size=24, draw=draw, loss=loss), replace(pairs, size=(360, 480))
+    training = MapfreeTraining(
+        training_set, backbone, folder, validation_set, start, pairs, options, invocation(context).settings().models
+    )
+    console = stderr()
+    with stop_on_signal() as request:
+        written = train(
+            training,
+            lambda: request.requested,
+            lambda told: console.print(f"step {told.step}: error {told.loss:.4f}, {told.n_kept} pairs"),
+        )
+    if written is None:
+        console.print("stopped; the same command continues")
+        raise typer.Exit(request.exit_code or 0)
+    console.print(f"done: {written}")
+
+
+def _pair_estimator(settings: Settings, name: PairEstimatorName) -> PairEstimator:
+    from geocorrect.evaluate.mapfree.pair_estimators import LocalizedPairs, MickeyPairs
+
+    if name is PairEstimatorName.MICKEY:
+        from geocorrect.match.mickey import MickeyOptions, build
+
+        return MickeyPairs(build(MickeyOptions(runtime=settings.models)))
+    from geocorrect.workers.backends import build_depth, build_matcher
+
+    return LocalizedPairs(build_matcher(settings), build_depth(settings), settings.localize)
+
+
+def _print_mapfree(report: Any) -> None:
+    out = stderr()
+    out.print(f"{report['n_answered']} of {report['n_queries']} queries answered, {report['n_scenes']} scenes")
+    for reason, count in report["reasons"].items():
+        out.print(f"  {reason}: {count}")
+    scores = report["scores"]
+    if scores is None:
+        out.print("no scores: the true poses of this set are withheld; the leaderboard has them")
+    else:
+        out.print(
+            f"median of scenes: {scores['position_median_m']:.2f} m, {scores['rotation_median_deg']:.1f}°, "
+            f"{scores['vcre_median_px']:.0f} px; precision {scores['pose_precision']:.1%} (pose), "
+            f"{scores['vcre_precision']:.1%} (VCRE); AUC {scores['pose_auc']:.3f} and {scores['vcre_auc']:.3f}, "
+            f"n = {scores['n_queries']}"
+        )
+    out.print(f"submission: {report['submission']}")

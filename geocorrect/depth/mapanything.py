@@ -141,7 +141,7 @@ class MapAnythingDepth:
         measured = self.hints(anchor, image) if self.hints else None
         views = [_photo_view(anchor, image, measured)]
         views += [
-            _photo_view(view.anchor, view.pixels, self.hints(view.anchor, view.pixels) if self.hints else None)
+            _photo_view(view.anchor, view.pixels, self._hints_of_neighbour(view))
             for view in neighbours
             if np.isfinite(view.anchor.camera.focal_x_px)
         ]
@@ -155,6 +155,10 @@ class MapAnythingDepth:
             share = agreement_of_first([dense, *others], poses)
             dense = replace(dense, believed=dense.believed & (share >= self.options.min_agreement))
         return self._as_map(image, views, poses, dense, measured)
+
+    def _hints_of_neighbour(self, view: AnchorView) -> DepthMap | None:
+        """Scans only: depth from neighbours would need the neighbours of the neighbour."""
+        return self.hints(view.anchor, view.pixels) if self.hints and self.options.hints == "lidar" else None
 
     def _as_map(
         self,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from geocorrect.depth.base import DepthDeclaration, declared_by_card
 from geocorrect.errors import InputError
-from geocorrect.networks.mickey.card import MICKEY
+from geocorrect.networks.cards import CARDS
 from geocorrect.networks.runtime import Runtime, require_libraries
 from geocorrect.records import Anchor, DepthMap, ImageArray
 
@@ -74,7 +74,7 @@ class MickeyDepth:
 
 def declare_mickey() -> DepthDeclaration:
     """What MicKey's depth head is as a depth source, whether or not its weights are here."""
-    return declared_by_card(MICKEY)
+    return declared_by_card(CARDS["mickey"])
 
 
 def build(options: MickeyDepthOptions) -> MickeyDepth:

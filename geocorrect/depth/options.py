@@ -9,6 +9,7 @@ from geocorrect.depth.calibration.calibrate import CalibrateOptions
 from geocorrect.depth.files import DepthFilesOptions
 from geocorrect.depth.mapanything import MapAnythingDepthOptions
 from geocorrect.depth.mast3r import Mast3rDepthOptions
+from geocorrect.depth.mickey import MickeyDepthOptions
 from geocorrect.depth.monocular import DepthAnythingOptions, DepthProOptions, ZoeDepthOptions
 from geocorrect.depth.scaled import ScaleOptions
 from geocorrect.depth.triangulated import TriangulatedOptions
@@ -16,7 +17,7 @@ from geocorrect.errors import UsageError
 from geocorrect.retrieve.neighbours import NeighbourOptions
 
 DepthName = Literal[
-    "lidar", "triangulated", "depth_anything_v2", "depth_pro", "zoedepth", "mast3r", "mapanything", "files"
+    "lidar", "triangulated", "depth_anything_v2", "depth_pro", "zoedepth", "mast3r", "mapanything", "mickey", "files"
 ]  # fmt: skip
 """Keys of `depth.registry.SOURCES`, as a type that the configuration is checked against."""
 MEASURED = ("lidar", "triangulated")
@@ -41,6 +42,7 @@ class DepthSection:
     zoedepth: ZoeDepthOptions = field(default_factory=ZoeDepthOptions)
     mast3r: Mast3rDepthOptions = field(default_factory=Mast3rDepthOptions)
     mapanything: MapAnythingDepthOptions = field(default_factory=MapAnythingDepthOptions)
+    mickey: MickeyDepthOptions = field(default_factory=MickeyDepthOptions)
     files: DepthFilesOptions = field(default_factory=DepthFilesOptions)
 
     def __post_init__(self) -> None:

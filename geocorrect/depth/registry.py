@@ -23,6 +23,8 @@ from geocorrect.depth.mapanything import Hints, declare_mapanything
 from geocorrect.depth.mapanything import build as build_mapanything
 from geocorrect.depth.mast3r import build as build_mast3r
 from geocorrect.depth.mast3r import declare_mast3r
+from geocorrect.depth.mickey import build as build_mickey
+from geocorrect.depth.mickey import declare_mickey
 from geocorrect.depth.monocular import (
     DEPTH_PRO,
     build_depth_anything,
@@ -69,6 +71,7 @@ SOURCES: Mapping[DepthName, SourceEntry] = {
     "zoedepth": SourceEntry(lambda o: declare_network(zoedepth_card(o)), build_zoedepth),
     "mast3r": SourceEntry(lambda _: declare_mast3r(), build_mast3r),
     "mapanything": SourceEntry(lambda o: declare_mapanything(card_of(o.weights)), build_mapanything, build_mapanything),
+    "mickey": SourceEntry(lambda _: declare_mickey(), build_mickey),
     "files": SourceEntry(declare_files, FilesDepth),
 }
 

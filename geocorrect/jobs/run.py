@@ -138,13 +138,13 @@ def _next_run(plan: RunPlan, due: DuePhotos, catalog: Catalog) -> RunManifest:
         else:
             begins = bool(np.any(due.run_fid == fid))
         generation = run.generation + begins
-    matcher, depth = plan.backends.fingerprints
+    matcher, depth, *further = plan.backends.fingerprints
     return RunManifest(
         run_key=run_key(plan.config_key, generation),
         started_at=datetime.now(UTC),
         config=run_record(plan.settings),
         code_version=__version__,
-        matcher=matcher,
+        matcher="+".join([matcher, *further]),
         depth=depth,
         alignment_version=plan.scene.version,
         config_key=plan.config_key,

@@ -11,15 +11,15 @@ from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings
 from geocorrect.depth.registry import declare_depth
 from geocorrect.match.registry import matcher_card
-from geocorrect.networks.cards import Licence
+from geocorrect.networks.cards import CARDS, Licence
 
 
-def config_key(settings: Settings, fingerprints: tuple[str, str]) -> str:
+def config_key(settings: Settings, fingerprints: tuple[str, ...]) -> str:
     """Hex sha256 of all that changes a result whatever photo and anchors are.
 
     Args:
         settings: the configuration.
-        fingerprints: of matcher and depth source, weights included.
+        fingerprints: of matcher, depth source and further networks, weights included.
     """
     return hashlib.sha256(json.dumps([settings.fingerprint(), __version__, *fingerprints]).encode()).hexdigest()
 
@@ -44,7 +44,10 @@ def weights_used(settings: Settings) -> list[dict[str, Any]]:
     """Networks behind the results, with the licences that bind them; empty when none is used. Plain JSON values."""
     card, declared = matcher_card(settings.match), declare_depth(settings.depth)
     used = [] if card is None else [_use("matching", card.name, card.licence)]
-    return used if declared.licence is None else [*used, _use("depth", declared.weights, declared.licence)]
+    used += [] if declared.licence is None else [_use("depth", declared.weights, declared.licence)]
+    further = {"pose": settings.localize.estimator, "focal length": settings.camera.focal}
+    networks = {"mapanything": settings.depth.mapanything.weights, "mickey": "mickey"}
+    return used + [_use(what, networks[n], CARDS[networks[n]].licence) for what, n in further.items() if n in networks]
 
 
 def _use(purpose: str, name: str, licence: Licence) -> dict[str, Any]:

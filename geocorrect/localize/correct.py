@@ -14,9 +14,10 @@ from geocorrect.depth.base import DepthSource
 from geocorrect.errors import Reason, Status
 from geocorrect.geometry.tangent import unit_rays
 from geocorrect.io.masks import unmasked
+from geocorrect.localize.estimators.base import Estimator
+from geocorrect.localize.estimators.joint import JointEstimator
 from geocorrect.localize.evidence import evidence_of
 from geocorrect.localize.gate import decide, gate_statistics
-from geocorrect.localize.joint.estimate import solve_joint
 from geocorrect.localize.lift import lift
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import LocalizeOptions
@@ -25,6 +26,8 @@ from geocorrect.localize.verify import verify
 from geocorrect.match.base import Matcher
 from geocorrect.match.rig import match_photo
 from geocorrect.records import AnchorView, Correction, DepthMap, Matches, Query, Rejection
+
+JOINT = JointEstimator()
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +49,10 @@ def correct_image(
     depth: DepthSource,
     options: LocalizeOptions,
     seed: int,
+    estimator: Estimator = JOINT,
 ) -> Correction | Rejection:
     """Where the photo was really taken, in the anchors' ENU frame, or why that cannot be said."""
-    return localize(query, anchors, matcher, depth, options, seed).result
+    return localize(query, anchors, matcher, depth, options, seed, estimator).result
 
 
 def localize(
@@ -58,6 +62,7 @@ def localize(
     depth: DepthSource,
     options: LocalizeOptions,
     seed: int,
+    estimator: Estimator = JOINT,
 ) -> LocalizationResult:
     """`correct_image` with its intermediate results, for pictures and reports.
 
@@ -85,7 +90,7 @@ def localize(
         return rejected(Reason.TOO_FEW_MATCHES, found)
 
     # One pose from all anchors together, with its covariance.
-    solution = solve_joint(used, query.camera, options, seed, query.reported_enu_m)
+    solution = estimator.solve(used, query, options, seed)
     if isinstance(solution, Reason):
         n_verified = sum(len(o) for o in used)
         return rejected(solution, f"no pose from {n_verified} verified matches with {len(used)} anchors")

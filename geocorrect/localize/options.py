@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from geocorrect.geometry.camera import Camera
+from geocorrect.localize.estimators.options import EstimatorName, MapAnythingPoseOptions, MickeyPoseOptions
 from geocorrect.localize.gate_model import MAX_SCALE_SIGMAS, MIN_LONE_COVERAGE
 
 REFERENCE_LONG_SIDE_PX = 512.0
@@ -218,3 +219,8 @@ class LocalizeOptions:
     joint: JointOptions = field(default_factory=JointOptions)
     covariance: CovarianceOptions = field(default_factory=CovarianceOptions)
     gate: GateOptions = field(default_factory=GateOptions)
+    estimator: EstimatorName = "joint"
+    """What finds the pose. The others are networks: `mapanything` starts the joint estimator with its own pose,
+    `mickey` solves every anchor alone."""
+    mapanything: MapAnythingPoseOptions = field(default_factory=MapAnythingPoseOptions)
+    mickey: MickeyPoseOptions = field(default_factory=MickeyPoseOptions)

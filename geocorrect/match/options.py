@@ -8,9 +8,10 @@ from typing import Literal
 from geocorrect.match.huggingface import EloftrOptions, LightGlueOptions
 from geocorrect.match.lightglue_disk import DiskLightGlueOptions
 from geocorrect.match.mast3r import Mast3rOptions
+from geocorrect.match.mickey import MickeyOptions
 from geocorrect.match.sift import SiftOptions
 
-MatcherName = Literal["sift", "mast3r", "eloftr", "lightglue_disk", "lightglue_superpoint"]
+MatcherName = Literal["sift", "mast3r", "eloftr", "lightglue_disk", "lightglue_superpoint", "mickey"]
 """Keys of `match.registry.MATCHERS`, as a type that the configuration is checked against."""
 
 
@@ -26,3 +27,4 @@ class MatchSection:
     eloftr: EloftrOptions = field(default_factory=EloftrOptions)
     lightglue_superpoint: LightGlueOptions = field(default_factory=LightGlueOptions)
     lightglue_disk: DiskLightGlueOptions = field(default_factory=DiskLightGlueOptions)
+    mickey: MickeyOptions = field(default_factory=MickeyOptions)

@@ -11,6 +11,7 @@ from geocorrect.match.huggingface import build_eloftr, build_lightglue_superpoin
 from geocorrect.match.lightglue_disk import build as build_lightglue_disk
 from geocorrect.match.mast3r import Mast3rMatcher
 from geocorrect.match.mast3r import build as build_mast3r
+from geocorrect.match.mickey import build as build_mickey
 from geocorrect.match.options import MatcherName, MatchSection
 from geocorrect.match.sift import SiftMatcher
 from geocorrect.match.symmetric import SymmetricMatcher
@@ -39,6 +40,7 @@ MATCHERS: Mapping[MatcherName, MatcherEntry] = {
     "eloftr": MatcherEntry(build_eloftr, card="eloftr"),
     "lightglue_disk": MatcherEntry(build_lightglue_disk, card="lightglue_disk"),
     "lightglue_superpoint": MatcherEntry(build_lightglue_superpoint, card="lightglue_superpoint"),
+    "mickey": MatcherEntry(build_mickey, card="mickey"),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from geocorrect.config import Settings
 from geocorrect.depth import registry as depth
@@ -10,10 +11,17 @@ from geocorrect.depth.base import DepthSource
 from geocorrect.depth.calibration.neighbours import NeighbourCache
 from geocorrect.depth.calibration.stored import NeighbourDepth
 from geocorrect.errors import InputError
+from geocorrect.localize.correct import JOINT
+from geocorrect.localize.estimators.base import Estimator
+from geocorrect.localize.focal_prior import FocalNetwork
 from geocorrect.match import registry as match
 from geocorrect.match.base import Matcher
+from geocorrect.networks.runtime import require_libraries, with_runtime
 from geocorrect.records import Anchor, AnchorView
 from geocorrect.retrieve import by_appearance
+
+if TYPE_CHECKING:
+    from geocorrect.networks.mapanything.engine import MapAnythingEngine
 
 
 class Backends:
@@ -22,7 +30,11 @@ class Backends:
     def __init__(self, settings: Settings) -> None:
         """Choose what the settings name; ModelError, with the command that fetches them, when weights are missing."""
         self.matcher = build_matcher(settings)
-        self.fingerprints = self.matcher.fingerprint, build_depth(settings, self.matcher).fingerprint
+        self.fingerprints = (
+            self.matcher.fingerprint,
+            build_depth(settings, self.matcher).fingerprint,
+            *further_fingerprints(build_estimator(settings, _no_pixels), build_focal_network(settings)),
+        )
 
 
 def build_matcher(settings: Settings) -> Matcher:
@@ -62,6 +74,42 @@ def build_neighbour_depth(settings: Settings, matcher: Matcher, neighbours: Neig
         calibrations_folder=settings.calibrations.folder,
         masks=settings.localize.verify.masks,
     )
+
+
+def build_estimator(settings: Settings, view: Callable[[Anchor], AnchorView]) -> Estimator:
+    """What finds the pose of a photo; ModelError when its weights are missing.
+
+    A network's file is named where it serves first: [depth.mapanything], [match.mickey].
+    """
+    options = settings.localize
+    if options.estimator == "mapanything":
+        from geocorrect.localize.estimators.mapanything import MapAnythingEstimator
+
+        return MapAnythingEstimator(_mapanything(settings), view, options.mapanything)
+    if options.estimator == "mickey":
+        from geocorrect.localize.estimators.mickey import MickeyEstimator
+        from geocorrect.match.mickey import build
+
+        return MickeyEstimator(build(with_runtime(settings.match.mickey, settings.models)), view, options.mickey)
+    return JOINT
+
+
+def build_focal_network(settings: Settings) -> FocalNetwork | None:
+    """The network that photos of unknown focal length are shown to; None: none is."""
+    return _mapanything(settings) if settings.camera.focal == "mapanything" else None
+
+
+def further_fingerprints(estimator: Estimator, focal: FocalNetwork | None) -> tuple[str, ...]:
+    """Of what results depend on beside matcher and depth; empty in the default configuration."""
+    return (*(() if estimator is JOINT else (estimator.fingerprint,)), *(() if focal is None else (focal.fingerprint,)))
+
+
+def _mapanything(settings: Settings) -> MapAnythingEngine:
+    require_libraries()
+    from geocorrect.networks.mapanything.loading import load_engine
+
+    options = settings.depth.mapanything
+    return load_engine(settings.models, options.weights, options.checkpoint)
 
 
 def build_appearance(

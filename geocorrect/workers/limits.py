@@ -30,8 +30,8 @@ class WorkerFactory:
     """Makes the worker of a run, in whatever process it will work. Picklable."""
 
     settings: Settings
-    fingerprints: tuple[str, str]
-    """Of matcher and depth source when the run was planned."""
+    fingerprints: tuple[str, ...]
+    """Of matcher, depth source and further networks when the run was planned."""
     log_setup: LogSetup = field(default_factory=current_setup)
     """Of the process that plans the run."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,17 @@ from geocorrect.errors import InputError, Reason
 from geocorrect.io.masks import mask_beside
 from geocorrect.io.pixels import read_image
 from geocorrect.localize.correct import LocalizationResult, localize
+from geocorrect.localize.focal_prior import focal_prior
 from geocorrect.records import Anchor, AnchorView, Image, Pair, Query, Rejection, Result
 from geocorrect.retrieve.by_appearance import Choice
 from geocorrect.workers.anchor_cache import AnchorCache, Neighbours
-from geocorrect.workers.backends import build_appearance, build_matcher
+from geocorrect.workers.backends import (
+    build_appearance,
+    build_estimator,
+    build_focal_network,
+    build_matcher,
+    further_fingerprints,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,11 +85,14 @@ class Worker:
         self.matcher = build_matcher(settings)
         self.anchors = AnchorCache(settings, self.matcher)
         self.appearance = build_appearance(settings, self.matcher, self.anchors.view)
+        self.estimator = build_estimator(settings, self.anchors.view)
+        self.focal_network = build_focal_network(settings)
 
     @property
-    def fingerprints(self) -> tuple[str, str]:
-        """Of matcher and depth source, weights included."""
-        return self.matcher.fingerprint, self.anchors.fingerprint
+    def fingerprints(self) -> tuple[str, ...]:
+        """Of matcher, depth source and further networks, weights included."""
+        further = further_fingerprints(self.estimator, self.focal_network)
+        return self.matcher.fingerprint, self.anchors.fingerprint, *further
 
     def __call__(self, task: Task) -> Outcome:
         """Correct one image. A bad image is a Rejection; a bad anchor is left out and reported."""
@@ -121,8 +131,11 @@ class Worker:
         if not views:
             missing = Rejection(task.image.id, Reason.NO_ANCHOR_NEARBY, "no anchor within reach is usable")
             return Localization(LocalizationResult(missing), chosen.pairs, (), unusable)
+        if self.focal_network is not None:
+            prior = self._settings.camera.prior
+            query = replace(query, camera=focal_prior(query.pixels, query.camera, self.focal_network, options=prior))
         seed = _image_seed(self._settings.batch.seed, task.image.id)
-        found = localize(query, views, self.matcher, self.anchors, self._settings.localize, seed)
+        found = localize(query, views, self.matcher, self.anchors, self._settings.localize, seed, self.estimator)
         return Localization(found, chosen.pairs, tuple(views), unusable)
 
     def _choose(self, task: Task, query: Query) -> Choice:

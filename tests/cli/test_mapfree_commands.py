@@ -12,7 +12,7 @@ from support.mapfree_world import write_set
 from support.mickey_world import TINY, seeded_model
 from typer.testing import CliRunner
 
-from geocorrect.cli import mapfree as commands
+from geocorrect.cli import evaluate as commands
 from geocorrect.cli.app import root
 from geocorrect.errors import InputError, ModelError, Reason
 from geocorrect.evaluate.mapfree.submission import Estimate
@@ -62,9 +62,9 @@ def test_a_set_is_evaluated(app: typer.Typer, tmp_path: Path, monkeypatch: pytes
 
 def test_what_is_missing_is_said(app: typer.Typer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from geocorrect.networks import cards
-    from geocorrect.networks.mickey.card import MICKEY
+    from geocorrect.networks.cards import CARDS
 
-    monkeypatch.setitem(cards.CARDS, "mickey", MICKEY)  # type: ignore[arg-type]
+    monkeypatch.setitem(cards.CARDS, "mickey", CARDS["mickey"])  # type: ignore[arg-type]
     monkeypatch.setenv("GEOCORRECT_WEIGHTS", str(tmp_path / "weights"))
     with pytest.raises(ModelError, match="models fetch mickey --accept-licence"):
         CliRunner().invoke(app, ["mapfree", "val", "--estimator", "mickey"], catch_exceptions=False)

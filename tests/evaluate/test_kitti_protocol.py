@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import tempfile
+from contextlib import redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from support.result_cache import kept
+from support.world_cache import hash_of_files
 
 from geocorrect.__main__ import run
 from geocorrect.catalog.run import ResultFilter
@@ -17,26 +24,51 @@ from geocorrect.errors import Status
 EARTH_M_PER_DEG = 111_320.0
 
 
-def report_of(shared_data: Path, catalog: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
-    assert run(["evaluate", "kitti-raw", str(shared_data / "kitti_raw"), "--catalog", str(catalog), "--json"]) == 0
-    answer: dict[str, object] = json.loads(capsys.readouterr().out)
-    return answer
+@dataclass(frozen=True)
+class Measured:
+    """What one run of the protocol leaves."""
+
+    report: dict[str, Any]
+    lon_lat: dict[str, tuple[float, float]]
+    """Of every accepted query, as the catalog has them."""
+
+
+def measure(folder: Path) -> Measured:
+    """The protocol from the command line, in the test's process."""
+    said = io.StringIO()
+    with tempfile.TemporaryDirectory() as scratch, pytest.MonkeyPatch.context() as patch, redirect_stdout(said):
+        patch.setenv("GEOCORRECT__BATCH__ENGINE", "in-process")
+        url = f"{scratch}/kitti.gpkg"
+        assert run(["evaluate", "kitti-raw", str(folder), "--catalog", url, "--json"]) == 0
+        with Catalog.open(url) as catalog:
+            accepted = catalog.results(ResultFilter(status=(Status.ACCEPTED,)))
+            places = {row.result.image_id: (row.lon_deg, row.lat_deg) for row in accepted}
+    return Measured(json.loads(said.getvalue()), places)
+
+
+@pytest.fixture(scope="module")
+def measured(shared_data: Path) -> Measured:
+    folder = shared_data / "kitti_raw"
+
+    def kitti() -> Measured:
+        return measure(folder)
+
+    return kept(kitti, folder, hash_of_files("kitti", [folder]))
 
 
 @pytest.mark.data
-def test_the_bar_on_a_real_street(shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    catalog = tmp_path / "kitti.gpkg"
-    report = report_of(shared_data, catalog, capsys)
+def test_the_bar_on_a_real_street(measured: Measured) -> None:
+    report = measured.report
     assert report["n_queries"] == report["n_accepted"] == 17
     assert report["false_accepts"] == 0
-    assert report["position_median_m"] <= 0.015  # type: ignore[operator]
-    assert report["position_max_m"] <= 0.04  # type: ignore[operator]
-    assert report["rotation_median_deg"] <= 0.1  # type: ignore[operator]
-    assert 2.0 < report["reported_median_m"] < 4.5  # type: ignore[operator]
-    check_one_by_hand(shared_data, catalog)
+    assert report["position_median_m"] <= 0.015
+    assert report["position_max_m"] <= 0.04
+    assert report["rotation_median_deg"] <= 0.1
+    assert 2.0 < report["reported_median_m"] < 4.5
 
 
-def check_one_by_hand(shared_data: Path, catalog_path: Path) -> None:
+@pytest.mark.data
+def test_a_place_worked_out_by_hand(shared_data: Path, measured: Measured) -> None:
     """Frame 5 of camera 02: its longitude and latitude from the raw OXTS packets, by arithmetic of a page.
 
     The packets on both sides of the exposure are interpolated in time; the camera stands ahead of the inertial unit by
@@ -49,11 +81,9 @@ def check_one_by_hand(shared_data: Path, catalog_path: Path) -> None:
     north_m = forward_m * math.sin(yaw_rad) + left_m * math.cos(yaw_rad)
     expected_lat = lat_deg + north_m / EARTH_M_PER_DEG
     expected_lon = lon_deg + east_m / (EARTH_M_PER_DEG * math.cos(math.radians(lat_deg)))
-    with Catalog.open(str(catalog_path)) as catalog:
-        wanted = ResultFilter(status=(Status.ACCEPTED,))
-        stored = next(row for row in catalog.results(wanted) if row.result.image_id.endswith("image_02/0000000005"))
-    offset_east_m = (stored.lon_deg - expected_lon) * EARTH_M_PER_DEG * math.cos(math.radians(lat_deg))
-    offset_north_m = (stored.lat_deg - expected_lat) * EARTH_M_PER_DEG
+    (found,) = (place for image_id, place in measured.lon_lat.items() if image_id.endswith("image_02/0000000005"))
+    offset_east_m = (found[0] - expected_lon) * EARTH_M_PER_DEG * math.cos(math.radians(lat_deg))
+    offset_north_m = (found[1] - expected_lat) * EARTH_M_PER_DEG
     assert math.hypot(offset_east_m, offset_north_m) < 0.08
 
 

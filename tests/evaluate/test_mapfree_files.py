@@ -219,7 +219,7 @@ def test_mickey_with_random_weights_runs_and_its_confidence_is_low(small_set: Pa
     from support.mickey_world import seeded_engine
 
     from geocorrect.localize.estimators.metric_ransac import MetricRansacOptions
-    from geocorrect.localize.estimators.mickey import MickeyPoseOptions
+    from geocorrect.localize.estimators.options import MickeyPoseOptions
     from geocorrect.match.mickey import MickeyMatcher
 
     matcher = MickeyMatcher(seeded_engine(long_side_px=320))

@@ -13,7 +13,8 @@ from scipy.spatial.transform import Rotation
 from geocorrect.errors import Reason, Status
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose, rotation_angle_deg
-from geocorrect.localize.estimators.mapanything import MapAnythingPoseOptions, NetworkPose, as_solution, estimate_pose
+from geocorrect.localize.estimators.mapanything import NetworkPose, as_solution, estimate_pose
+from geocorrect.localize.estimators.options import MapAnythingPoseOptions
 from geocorrect.localize.gate import decide, gate_statistics
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import GateOptions, LocalizeOptions

@@ -17,7 +17,8 @@ from geocorrect.geometry.pose import Pose, rotation_angle_deg
 from geocorrect.localize.estimators.base import Estimator
 from geocorrect.localize.estimators.metric_covariance import DepthErrorOptions, motion_covariance
 from geocorrect.localize.estimators.metric_ransac import MetricRansacOptions
-from geocorrect.localize.estimators.mickey import MickeyEstimator, MickeyPoseOptions, RelativePose, solve_pair
+from geocorrect.localize.estimators.mickey import MickeyEstimator, RelativePose, solve_pair
+from geocorrect.localize.estimators.options import MickeyPoseOptions
 from geocorrect.localize.gate import decide, gate_statistics
 from geocorrect.localize.observations import Observations, unit_rays
 from geocorrect.localize.options import LocalizeOptions

@@ -16,7 +16,8 @@ from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize.correct import explain_image
 from geocorrect.localize.estimators.metric_ransac import MetricRansacOptions
-from geocorrect.localize.estimators.mickey import MickeyEstimator, MickeyPoseOptions
+from geocorrect.localize.estimators.mickey import MickeyEstimator
+from geocorrect.localize.estimators.options import MickeyPoseOptions
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.match.mickey import MickeyMatcher
 from geocorrect.records import Anchor, AnchorView, Query, Rejection

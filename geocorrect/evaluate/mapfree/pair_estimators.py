@@ -14,7 +14,8 @@ from geocorrect.evaluate.mapfree.submission import Estimate
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize.correct import explain_image
-from geocorrect.localize.estimators.mickey import MickeyPoseOptions, solve_pair
+from geocorrect.localize.estimators.mickey import solve_pair
+from geocorrect.localize.estimators.options import MickeyPoseOptions
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.match.base import Matcher
 from geocorrect.match.metric_keypoints import KeypointMatcher

@@ -7,8 +7,8 @@ evidence. Meant where matches are few, and as a start for the joint estimator wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 from geocorrect.errors import Reason
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose, rotation_angle_deg
-from geocorrect.geometry.pose_similarity import PoseSimilarityFit, PoseWeights, fit_pose_similarity
+from geocorrect.geometry.pose_similarity import PoseSimilarityFit, fit_pose_similarity
 from geocorrect.localize import pnp
+from geocorrect.localize.estimators.options import MapAnythingPoseOptions
+from geocorrect.localize.joint.estimate import solve_joint
 from geocorrect.localize.observations import Observations, focal_px
 from geocorrect.localize.options import LocalizeOptions, pixel_scale
 from geocorrect.localize.solution import AnchorFit, Solution
 from geocorrect.networks.mapanything.photo_view import DepthHints, PhotoView, ScenePoses
-from geocorrect.records import NAN, AnchorView, DepthMap, Query, ScaleSource
+from geocorrect.records import NAN, Anchor, AnchorView, DepthMap, Query, ScaleSource
 
 Float = NDArray[np.float64]
 
@@ -36,34 +38,6 @@ class PoseNetwork(Protocol):
     def poses(self, views: Sequence[PhotoView]) -> ScenePoses:
         """Poses of all views in the frame of the first, in metres."""
         ...
-
-
-@dataclass(frozen=True)
-class MapAnythingPoseOptions:
-    """How many anchors are shown, and what the answer is worth. The sigmas are assumptions, not measurements."""
-
-    max_anchors: int = 7
-    """Anchors in one pass; the best come first."""
-    passes: int = 2
-    """Passes with another anchor as the first view each; their spread is evidence. Costs as many transformers."""
-    max_focal_sigma: float = 0.1
-    """A query camera less certain than this (or of unknown certainty) is not told to the network."""
-    weights: PoseWeights = field(default_factory=PoseWeights)
-    """Expected errors of predicted poses, for the similarity."""
-    position_sigma_m: float = 0.5
-    """Least standard deviation of the answer's position per axis, metres."""
-    rotation_sigma_deg: float = 1.0
-    """Least standard deviation of the answer's rotation per axis, degrees."""
-    scale_sigma: float = 0.1
-    """Relative error of the distance from the anchors where their baselines fix the scale."""
-    lone_scale_sigma: float = 0.3
-    """The same where only the network's own metres do."""
-    max_scale_error: float = 3.0
-    """A similarity whose scale is off by more than this factor means that the network did not understand the scene."""
-
-    def __post_init__(self) -> None:
-        if self.max_anchors < 1 or self.passes < 1:
-            raise ValueError(f"max_anchors and passes must be 1 or more, got {self.max_anchors} and {self.passes}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,6 +149,36 @@ def as_solution(
         alternative_share=0.0,
         scale_source=ScaleSource.BASELINES if is_scale_known else ScaleSource.DEPTH,
     )
+
+
+class MapAnythingEstimator:
+    """Estimator from the network's own pose: a start for the joint estimator, an answer where matches give none."""
+
+    def __init__(
+        self,
+        network: PoseNetwork,
+        view_of: Callable[[Anchor], AnchorView],
+        options: MapAnythingPoseOptions | None = None,
+    ) -> None:
+        """view_of: reads an anchor's pixels; raises InputError naming the file."""
+        self.network, self.view_of = network, view_of
+        self.options = options or MapAnythingPoseOptions()
+
+    @property
+    def fingerprint(self) -> str:
+        """Network and numbers."""
+        return f"mapanything/{self.network.fingerprint}/{self.options}"
+
+    def solve(
+        self, observations: Sequence[Observations], query: Query, options: LocalizeOptions, seed: int
+    ) -> Solution | Reason:
+        """See `localize.estimators.base.Estimator`."""
+        found = estimate_pose(query, [self.view_of(o.anchor) for o in observations], self.network, self.options)
+        if isinstance(found, Reason):
+            return found
+        guess = found.world_from_cam.with_covariance(None)
+        solved = solve_joint(observations, query.camera, options, seed, query.reported_enu_m, guesses=(guess,))
+        return as_solution(found, observations, query.camera, options) if isinstance(solved, Reason) else solved
 
 
 def _hints(depth: DepthMap | None) -> DepthHints | None:

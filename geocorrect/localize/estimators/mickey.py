@@ -7,7 +7,7 @@ keypoints (`match.metric_keypoints.KeypointMatcher`) can stand behind this estim
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,9 @@ from geocorrect.geometry.camera import Camera, Projection
 from geocorrect.geometry.pose import Pose
 from geocorrect.io.masks import unmasked
 from geocorrect.localize import pnp
-from geocorrect.localize.estimators.metric_covariance import DepthErrorOptions, motion_covariance
-from geocorrect.localize.estimators.metric_ransac import MetricRansacOptions, estimate_motion
+from geocorrect.localize.estimators.metric_covariance import motion_covariance
+from geocorrect.localize.estimators.metric_ransac import estimate_motion
+from geocorrect.localize.estimators.options import MickeyPoseOptions
 from geocorrect.localize.observations import Observations, focal_px, shifted
 from geocorrect.localize.options import LocalizeOptions, pixel_scale
 from geocorrect.localize.pooled import georeference_covariance
@@ -28,25 +29,6 @@ from geocorrect.match.metric_keypoints import KeypointMatcher, KeypointPairing, 
 from geocorrect.records import NAN, Anchor, AnchorView, Query, ScaleSource
 
 Float = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class MickeyPoseOptions:
-    """Numbers of the pose solver."""
-
-    ransac: MetricRansacOptions = field(default_factory=MetricRansacOptions)
-    """Draws and distances."""
-    errors: DepthErrorOptions = field(default_factory=DepthErrorOptions)
-    """How predicted depths err: what the covariance is made of."""
-    min_support: int = 15
-    """Agreeing pairs that share no keypoint. Pairs without any truth reach 6 (simulated, 400 and 1200 points)."""
-    min_chance_ratio: float = 2.5
-    """Agreeing pairs over those that agree when partners are dealt out anew: crowded points agree by chance."""
-    positive_depth_only: bool = True
-    """Leave out keypoints that the network puts behind the camera; the published solver does not."""
-    inlier_px: float = 12.0
-    """Reprojection error up to which a match counts as evidence, for an image 512 px long: predicted depth is wrong by
-    more than pixels are."""
 
 
 @dataclass(frozen=True, eq=False)

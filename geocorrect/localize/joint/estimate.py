@@ -44,6 +44,7 @@ def solve_joint(
     options: LocalizeOptions,
     seed: int,
     reported_m: Float = NOWHERE,
+    guesses: Sequence[Pose] = (),
 ) -> Solution | Reason:
     """Best pose of a photo from its anchors, or the Reason why there is none.
 
@@ -53,12 +54,14 @@ def solve_joint(
         options: all numbers of the method.
         seed: of the RANSAC and of the choice among too many matches.
         reported_m: (3,) reported position in the anchors' world; only the priors of `options.joint.prior` use it.
+        guesses: further poses to start from, in the anchors' world.
     """
     origin_m = np.mean([o.anchor.world_from_cam.translation_m for o in observations], axis=0)
     rows = choose_rows(observations, options.joint.max_matches, seed)
     few = choose_rows(observations, min(options.joint.max_trial_matches, options.joint.max_matches), seed)
     trial_observations = [o.subset(r) for o, r in zip(observations, few, strict=True)]
     starts, singles = hypotheses(trial_observations, origin_m, camera, options, seed)
+    starts = [*starts, *(Pose(guess.rotation, guess.translation_m - origin_m) for guess in guesses)]
     if not starts:
         depth_free = not any(o.has_depth.any() for o in observations)
         return Reason.TOO_FEW_POINTS if depth_free else Reason.TOO_FEW_INLIERS
