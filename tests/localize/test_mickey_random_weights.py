@@ -14,7 +14,7 @@ from geocorrect.depth.mickey import MickeyDepth, declare_mickey
 from geocorrect.errors import Reason
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
-from geocorrect.localize.correct import explain_image
+from geocorrect.localize.correct import localize
 from geocorrect.localize.estimators.metric_ransac import MetricRansacOptions
 from geocorrect.localize.estimators.mickey import MickeyEstimator
 from geocorrect.localize.estimators.options import MickeyPoseOptions
@@ -44,7 +44,7 @@ def test_random_weights_move_no_photo(texture: np.ndarray, case: int) -> None:
         views.append(AnchorView(anchor, _view(texture, place)[0]))
     place = np.array([0.8 + case, 0.6, 0.1])
     query = Query("q", _view(texture, place)[0], CAMERA, place + np.array([2.0, -2.0, 0.0]))
-    explained = explain_image(query, views, matcher, depth, LocalizeOptions(), seed=case)
+    explained = localize(query, views, matcher, depth, LocalizeOptions(), seed=case)
     assert isinstance(explained.result, Rejection)
     assert explained.result.evidence.n_matches > 0, "it was the geometry that refused them"
 

@@ -13,7 +13,7 @@ from geocorrect.errors import Reason
 from geocorrect.evaluate.mapfree.submission import Estimate
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
-from geocorrect.localize.correct import explain_image
+from geocorrect.localize.correct import localize
 from geocorrect.localize.estimators.mickey import solve_pair
 from geocorrect.localize.estimators.options import MickeyPoseOptions
 from geocorrect.localize.options import LocalizeOptions
@@ -96,7 +96,7 @@ class LocalizedPairs:
         )
         asked = Query(query.name, query.pixels, query.camera, np.full(3, NAN))
         views = [AnchorView(anchor, reference.pixels)]
-        explained = explain_image(asked, views, self.matcher, self.depth, self.options, seed)
+        explained = localize(asked, views, self.matcher, self.depth, self.options, seed)
         if explained.solution is None:
             return explained.result.reason if isinstance(explained.result, Rejection) else Reason.DIVERGED
         pose = explained.solution.world_from_cam.with_covariance(None)

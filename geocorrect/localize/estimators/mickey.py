@@ -18,12 +18,12 @@ from geocorrect.geometry.camera import Camera, Projection
 from geocorrect.geometry.pose import Pose
 from geocorrect.io.masks import unmasked
 from geocorrect.localize import pnp
+from geocorrect.localize.covariance import georeference_covariance
 from geocorrect.localize.estimators.metric_covariance import motion_covariance
 from geocorrect.localize.estimators.metric_ransac import estimate_motion
 from geocorrect.localize.estimators.options import MickeyPoseOptions
-from geocorrect.localize.observations import Observations, focal_px, shifted
+from geocorrect.localize.observations import Observations, focal_px
 from geocorrect.localize.options import LocalizeOptions, pixel_scale
-from geocorrect.localize.pooled import georeference_covariance
 from geocorrect.localize.solution import AnchorFit, Solution
 from geocorrect.match.metric_keypoints import KeypointMatcher, KeypointPairing, MetricKeypoints
 from geocorrect.records import NAN, Anchor, AnchorView, Query, ScaleSource
@@ -148,7 +148,9 @@ class MickeyEstimator:
 
     def _fit(self, o: Observations, best: Pose, single: Pose | None, camera: Camera) -> AnchorFit:
         origin_m = o.anchor.world_from_cam.translation_m
-        residual = pnp.reprojection_px(shifted(best, origin_m), o.query_rays, o.points_m - origin_m, focal_px(camera))
+        # Beside the anchor, where numbers are small.
+        local = Pose(best.rotation, best.translation_m - origin_m)
+        residual = pnp.reprojection_px(local, o.query_rays, o.points_m - origin_m, focal_px(camera))
         agrees = residual < self.options.inlier_px * pixel_scale(camera)
         shift = NAN if single is None else float(np.linalg.norm(single.translation_m - best.translation_m))
         return AnchorFit(agrees, np.where(np.isfinite(residual), residual, NAN), shift)
