@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geocorrect.geometry.pose import skew
+from geocorrect.geometry.so3 import skew
 
 Float = NDArray[np.float64]
 
