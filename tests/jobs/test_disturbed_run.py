@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from support.world_cache import cached_world
+from support.chaos import WITHOUT_WORKERS
+from support.world_cache import cached_demo
 
 from geocorrect.__main__ import run
 from geocorrect.catalog.lock import lock_scene
@@ -23,32 +24,39 @@ MORE = {"GEOCORRECT__BATCH__SEED": "1", "GEOCORRECT__BATCH__IMAGES_PER_TRANSACTI
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the demo has run on the small street."""
-    out = tmp_path_factory.mktemp("disturbed")
-    cached_world(out / "world")
-    assert run(["demo", "--out", str(out), "--size", "small", "--workers", "1"]) == 0
-    return out
-
-
-@pytest.fixture(scope="module")
-def undisturbed(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What a run of the other seed stores when it is left alone."""
-    scene = copy_of(finished, tmp_path_factory.mktemp("alone"))
-    assert start(scene).wait(timeout=300) == 0
-    return results(scene)
+    alone = copy_of_demo(tmp_path_factory.mktemp("alone"))
+    assert correct(alone) == 0
+    return results(alone)
 
 
-def copy_of(finished: Path, folder: Path) -> Path:
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    """A folder in which the demo has run on the small street."""
+    return copy_of_demo(tmp_path)
+
+
+def copy_of_demo(folder: Path) -> Path:
+    finished = cached_demo()
     for name in ("corrections.gpkg", "geocorrect.toml"):
         shutil.copy(finished / name, folder / name)
     (folder / "images").symlink_to(finished / "images")
     return folder
 
 
-def start(scene: Path, *options: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "geocorrect", "-c", str(scene / "geocorrect.toml"), "correct", *options]
+def start(scene: Path) -> subprocess.Popen[bytes]:
+    """The real program, with a worker process."""
+    command = [sys.executable, "-m", "geocorrect", "-c", str(scene / "geocorrect.toml"), "correct"]
     return subprocess.Popen(command, env={**os.environ, **MORE}, stderr=subprocess.DEVNULL)
+
+
+def correct(scene: Path, *options: str) -> int:
+    """The same in this process, without a worker; the exit code."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**MORE, **WITHOUT_WORKERS}.items():
+            patch.setenv(name, value)
+        return run(["-c", str(scene / "geocorrect.toml"), "correct", *options])
 
 
 def results(scene: Path) -> list[str]:
@@ -74,8 +82,7 @@ def wait_for_a_result(scene: Path, process: subprocess.Popen[bytes]) -> None:
     pytest.fail("the run stored nothing")
 
 
-def test_killed_and_started_again(finished: Path, undisturbed: list[str], tmp_path: Path) -> None:
-    scene = copy_of(finished, tmp_path)
+def test_killed_and_started_again(scene: Path, undisturbed: list[str]) -> None:
     process = start(scene)
     wait_for_a_result(scene, process)
     process.kill()
@@ -86,30 +93,27 @@ def test_killed_and_started_again(finished: Path, undisturbed: list[str], tmp_pa
     assert len(undisturbed) == 4
 
 
-def test_a_second_run_leaves_politely(finished: Path, tmp_path: Path) -> None:
-    scene = copy_of(finished, tmp_path)
+def test_a_second_run_leaves_politely(scene: Path) -> None:
     with Catalog.open(str(scene / "corrections.gpkg")) as catalog, lock_scene(catalog.engine):
-        assert start(scene).wait(timeout=120) == ExitCode.SCENE_BUSY
+        assert correct(scene) == ExitCode.SCENE_BUSY
         assert len(catalog.runs()) == 1
 
 
-def test_sigterm_ends_a_run_well(finished: Path, undisturbed: list[str], tmp_path: Path) -> None:
-    scene = copy_of(finished, tmp_path)
+def test_sigterm_ends_a_run_well(scene: Path, undisturbed: list[str]) -> None:
     process = start(scene)
     wait_for_a_result(scene, process)
     process.terminate()
     # A machine so fast that nothing was left to do ends with 0; test_stopped_job.py chooses the moment itself.
     assert process.wait(timeout=120) in (ExitCode.TERMINATED, ExitCode.OK)
-    assert start(scene).wait(timeout=300) == 0
+    assert correct(scene) == 0
     assert results(scene) == undisturbed
 
 
-def test_a_run_may_be_given_little_time_or_few_images(finished: Path, undisturbed: list[str], tmp_path: Path) -> None:
+def test_a_run_may_be_given_little_time_or_few_images(scene: Path, undisturbed: list[str]) -> None:
     """What is left is no failure, and the next run goes on."""
-    scene = copy_of(finished, tmp_path)
-    assert start(scene, "--max-images", "1").wait(timeout=120) == 0
+    assert correct(scene, "--max-images", "1") == 0
     assert len(results(scene)) == 1
-    assert start(scene, "--max-runtime", "0.01s").wait(timeout=120) == 0
+    assert correct(scene, "--max-runtime", "0.01s") == 0
     assert len(results(scene)) == 1
-    assert start(scene, "--max-runtime", "1h").wait(timeout=300) == 0
+    assert correct(scene, "--max-runtime", "1h") == 0
     assert results(scene) == undisturbed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from support.chaos import Scene, make_scene, serving
+from support.chaos import WITHOUT_WORKERS, Scene, make_scene, serving
 from support.small_city import SmallCity, build_city
 
 from geocorrect.catalog import Catalog
@@ -20,6 +21,7 @@ from geocorrect.errors import ExitCode, Reason
 from geocorrect.jobs.metrics import HELP, RunMetrics, last_success_s
 
 N_PHOTOS = 26
+COMMAND = ["--log-format", "json", "--log-level", "info", "run"]
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +41,8 @@ def done(city: SmallCity, service: FakeMapillaryServer, tmp_path_factory: pytest
     scene = make_scene(tmp_path_factory.mktemp("scenes") / "done", city, service, "corrections.gpkg", workers=2)
     scene.environment["GEOCORRECT__BATCH__METRICS_FILE"] = "geocorrect.prom"
     (scene.folder / "log.txt").unlink()
-    assert run(scene) == 0, scene.last_words()
+    assert scene.start(*COMMAND).wait(timeout=300) == 0, scene.last_words()
     return scene
-
-
-def run(scene: Scene, *options: str) -> int:
-    arguments = ["--log-format", "json", "--log-level", "info", "run"]
-    return scene.run(*arguments, *options)
 
 
 def metrics(path: Path) -> dict[str, dict[str, float]]:
@@ -90,11 +87,12 @@ def test_success_is_remembered_through_failure(done: Scene) -> None:
     file = done.folder / "geocorrect.prom"
     success_s = last_success_s(file)
     assert abs(success_s - time.time()) < 3600
-    assert run(Scene(done.folder, done.url, {**done.environment, "GEOCORRECT__CATALOG__URL": "absent.gpkg"})) == 5
+    elsewhere = {**done.environment, "GEOCORRECT__CATALOG__URL": "absent.gpkg"}
+    assert Scene(done.folder, done.url, elsewhere).run(*COMMAND) == ExitCode.DATABASE
     found = [f for f in text_string_to_metric_families(file.read_text()) if f.name == "geocorrect_run_exit_code"]
     assert found[0].samples[0].value == ExitCode.DATABASE
     assert last_success_s(file) == success_s
-    assert run(done) == 0
+    assert done.run(*COMMAND) == 0
     assert last_success_s(file) > success_s
 
 
@@ -108,16 +106,18 @@ def test_status_while_it_works_and_a_second_run(city: SmallCity, service: FakeMa
     """Progress, rate and who; a second run on the scene leaves with 75, one on another scene works."""
     scene = make_scene(tmp_path / "busy", city, service, "corrections.gpkg", workers=1)
     other = make_scene(tmp_path / "other", city, service, "corrections.gpkg", workers=1)
-    other.environment["GEOCORRECT__BATCH__METRICS_FILE"] = scene.environment["GEOCORRECT__BATCH__METRICS_FILE"] = (
-        "m.prom"
-    )
+    for one in (scene, other):
+        one.environment |= {"GEOCORRECT__BATCH__METRICS_FILE": "m.prom", **WITHOUT_WORKERS}
     first = scene.start("run")
     elsewhere = other.start("run")
     facts = status_of_a_run_at_work(scene, first)
-    second = scene.start("correct")
-    assert second.wait(timeout=120) == ExitCode.SCENE_BUSY or first.poll() is not None
-    if first.poll() is None or second.returncode == ExitCode.SCENE_BUSY:
-        assert re.search(rf"held by process {first.pid} on \S+ since 20", scene.last_words())
+    assert elsewhere.poll() in (None, 0)
+    first.send_signal(signal.SIGSTOP)  # so that it is still at work when the second comes
+    try:
+        assert scene.run("correct") == ExitCode.SCENE_BUSY
+    finally:
+        first.send_signal(signal.SIGCONT)
+    assert re.search(rf"held by process {first.pid} on \S+ since 20", scene.last_words())
     assert first.wait(timeout=300) == 0, scene.last_words()
     assert elsewhere.wait(timeout=300) == 0, other.last_words()
     assert facts["held_by"]["who"].startswith(f"process {first.pid} on ")

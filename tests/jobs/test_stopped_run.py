@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.chaos import Scene, make_scene, serving
+from support.chaos import WITHOUT_WORKERS, Scene, make_scene, serving
 from support.small_city import SmallCity, build_city
 
 from geocorrect import __main__
@@ -45,7 +45,7 @@ def service(city: SmallCity) -> Iterator[FakeMapillaryServer]:
 @pytest.fixture
 def scene(city: SmallCity, service: FakeMapillaryServer, tmp_path: Path) -> Scene:
     scene = make_scene(tmp_path / "scene", city, service, "corrections.gpkg", workers=1)
-    scene.environment["GEOCORRECT__BATCH__METRICS_FILE"] = "m.prom"
+    scene.environment |= {"GEOCORRECT__BATCH__METRICS_FILE": "m.prom", **WITHOUT_WORKERS}
     return scene
 
 
