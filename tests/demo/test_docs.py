@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 from support.depth_world import write_depth_world
+from support.docs_page import block, commands
+from support.world_cache import cached_demo
 
 from geocorrect.__main__ import run
 from geocorrect.config import Settings, load_settings
-from geocorrect.demo.world.build import DemoWorld
 from geocorrect.depth.registry import depth_rows
 from geocorrect.io.masks import mask_beside
 
@@ -25,60 +26,76 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 DEPTH, LOCALIZE = ((DOCS / name).read_text(encoding="utf-8") for name in ("depth.md", "localize.md"))
 
 
-def block(page: str, name: str) -> str:
-    return page.split(f"<!-- test: {name} -->\n", 1)[1].split("\n", 1)[1].split("\n```", 1)[0]
-
-
-def shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def shell(script: str, folder: Path) -> None:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-c", f"set -eu\n{script}"], cwd=folder, env={**os.environ, "PATH": path}, capture_output=True,
         text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return done
 
 
 @pytest.fixture(scope="module")
-def folder(small_world: DemoWorld, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where `make demo` has run, on the small street."""
     folder = tmp_path_factory.mktemp("docs")
-    for out in ("demo", "demo-triangulated"):
-        shutil.copytree(small_world.folder, folder / "out" / out / "world")
-    assert run(["demo", "--out", str(folder / "out" / "demo"), "--size", "small", "--workers", "1"]) == 0
+    finished = cached_demo()
+    shutil.copytree(finished, folder / "out" / "demo", ignore=shutil.ignore_patterns("images"))
+    # The catalog knows the photos by where they lie.
+    (folder / "out" / "demo" / "images").symlink_to(finished / "images")
     return folder
 
 
+class Here:
+    """Runs the commands of a script in this process; answers with what they print to stderr, on one line."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._patch, self._capsys = patch, capsys
+
+    def __call__(self, script: str, folder: Path) -> str:
+        self._patch.chdir(folder)
+        for command in commands(script, folder):
+            assert run(command) == 0, self._capsys.readouterr().err
+        return " ".join(self._capsys.readouterr().err.split())
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
+    return Here(monkeypatch, capsys)
+
+
 def test_one_photo(folder: Path) -> None:
+    """In a shell, with its wildcard and its redirection."""
     shell(block(LOCALIZE, "localize"), folder)
     assert (folder / "photo.png").stat().st_size > 50_000
     answer = json.loads((folder / "photo.json").read_text())
     assert (answer["status"], answer["depth"]) == ("accepted", "triangulated")
 
 
-def test_one_photo_against_files(folder: Path) -> None:
-    assert "accepted" in shell(block(LOCALIZE, "files"), folder).stderr
+def test_one_photo_against_files(folder: Path, here: Here) -> None:
+    assert "accepted" in here(block(LOCALIZE, "files"), folder)
 
 
-def test_depth_from_neighbours(folder: Path) -> None:
-    script = block(DEPTH, "triangulated").replace("demo --depth", "demo --size small --depth")
-    said = shell(script, folder).stderr
+def test_depth_from_neighbours(folder: Path, here: Here) -> None:
+    """The page's last command is run by test_triangulated.py."""
+    *first, last = block(DEPTH, "triangulated").splitlines()
+    assert last.startswith("geocorrect demo --depth triangulated ")
+    said = here("\n".join(first), folder)
     assert "6 of 6 anchors are to be done" in said
     assert "6 of 6 anchors done" in said
-    assert (folder / "out" / "demo-triangulated" / "report.html").is_file()
 
 
-def test_calibrated_depth(tmp_path: Path) -> None:
+def test_calibrated_depth(tmp_path: Path, here: Here) -> None:
     world = write_depth_world(tmp_path / "scene", n_anchors=3)
     config = world.folder / "geocorrect.toml"
     text = config.read_text()
-    shell(
+    here(
         "geocorrect init . --force && geocorrect anchors add anchors.csv --format table --crs EPSG:4326 "
         "--height-reference ellipsoid && geocorrect import photos",
         world.folder,
     )
     config.write_text(text)
-    assert "accepted" in shell(block(DEPTH, "calibrated"), world.folder).stderr
+    assert "accepted" in here(block(DEPTH, "calibrated"), world.folder)
     assert len((world.folder / "calibration.csv").read_text().splitlines()) == 4
 
 

@@ -7,11 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from support.docs_page import block, commands
 
 from geocorrect.__main__ import run
 from geocorrect.catalog.store import Catalog
 from geocorrect.demo.world.build import DemoWorld
 from geocorrect.errors import ExitCode
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "depth.md"
 
 
 def demo(out: Path, *more: str) -> int:
@@ -20,9 +23,15 @@ def demo(out: Path, *more: str) -> int:
 
 @pytest.fixture(scope="module")
 def finished(small_world: DemoWorld, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("triangulated")
+    """Where the command of docs/depth.md has run, on the small street."""
+    folder = tmp_path_factory.mktemp("triangulated")
+    out = folder / "out" / "demo-triangulated"
     shutil.copytree(small_world.folder, out / "world")
-    assert demo(out, "--depth", "triangulated") == 0
+    command = commands(block(PAGE.read_text(encoding="utf-8"), "triangulated"), folder)[-1]
+    assert command == ["demo", "--depth", "triangulated"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert run([*command, "--size", "small", "--workers", "1"]) == 0
     return out
 
 
@@ -40,6 +49,7 @@ def test_photos_are_put_back_without_scanner_and_network(finished: Path) -> None
     assert sum(a.n_points for e in evidence for a in e.anchors) > 100, "the neighbours gave depth"
     assert manifest.depth.startswith("triangulated/")
     assert manifest.config["depth"]["source"] == "triangulated"
+    assert (finished / "report.html").is_file()
 
 
 def test_a_second_run_computes_nothing(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

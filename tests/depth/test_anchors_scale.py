@@ -129,6 +129,7 @@ def test_the_printed_setting_applies_the_median(
 def test_a_run_scaled_by_the_anchors_own_scans_is_labelled_an_oracle(
     scene: DepthWorld, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("GEOCORRECT__BATCH__ENGINE", "in-process")
     monkeypatch.setenv("GEOCORRECT__RETRIEVE__MAX_CANDIDATES", "1")
     monkeypatch.setenv("GEOCORRECT__DEPTH__SCALE__HEURISTIC", "per_axis_l1")
     assert run(["correct"]) == 0

@@ -47,8 +47,9 @@ class Job:
 
 
 @pytest.fixture
-def job(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Job:
+def job(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Job:
     """Anchors and two photos: one reported 26 m from where it was taken, one nowhere."""
+    monkeypatch.setenv("GEOCORRECT__BATCH__ENGINE", "in-process")
     world = build(tmp_path)
     take_photo(world, "elsewhere.jpg", 8, reported_east_m=east_m(1) + 2.0)
     take_photo(world, "nowhere.jpg", 10, reported_east_m=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -85,6 +86,7 @@ def write_scan(folder: Path, anchor_id: str) -> Path:
     return path
 
 
+@cache
 def _texture() -> np.ndarray:
     """Spots of all sizes, so that every place looks like itself only."""
     rng = np.random.default_rng(4)

@@ -8,9 +8,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 from filelock import FileLock
 
@@ -41,28 +44,43 @@ def cached_demo() -> Path:
 
     Paths in its catalog are absolute: photos and anchors of a copied catalog are still found.
     """
-    kept = CACHE / f"demo-{_hash_of_files('demo', [ROOT / 'geocorrect', ROOT / 'migrations'])}"
+    kept = _demo_folder()
     CACHE.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{kept}.lock"), pytest.MonkeyPatch.context() as patch:
         if not (kept / "finished").exists():
             shutil.rmtree(kept, ignore_errors=True)
             cached_world(kept / "out" / "demo" / "world")
             patch.chdir(kept)
+            for name in [name for name in os.environ if name.startswith("GEOCORRECT__")]:
+                patch.delenv(name)  # of the test that happens to be the first to ask
             patch.setenv("GEOCORRECT__BATCH__ENGINE", "in-process")
             assert run(["demo", "--size", "small", "--workers", "1"]) == 0
             (kept / "finished").touch()
     return kept / "out" / "demo"
 
 
+def forget_demo() -> None:
+    """The next `cached_demo` runs again. For tests that find that it is not what they ask of it."""
+    (_demo_folder() / "finished").unlink(missing_ok=True)
+
+
+@cache
+def _demo_folder() -> Path:
+    """Its name changes with any line of the program and with any library, so that it is never another program's."""
+    return CACHE / f"demo-{hash_of_files('demo', [ROOT / 'geocorrect', ROOT / 'migrations'])}"
+
+
 def _key(seed: int, size: str) -> str:
     """Changes with the options and with any line that renders, places or writes."""
     package = ROOT / "geocorrect"
     rooms = [package / room for room in ("demo", "geometry", "anchors", "io")]
-    return _hash_of_files(f"{seed} {size}", [*rooms, package / "records.py"])
+    return hash_of_files(f"{seed} {size}", [*rooms, package / "records.py"])
 
 
-def _hash_of_files(what: str, places: Iterable[Path]) -> str:
-    digest = hashlib.sha256(what.encode())
+def hash_of_files(what: str, places: Iterable[Path]) -> str:
+    """Of what the files and folders hold, of the libraries and the Python that read them, and of a name."""
+    libraries = sorted(path.name for path in Path(np.__file__).parents[1].glob("*.dist-info"))
+    digest = hashlib.sha256(repr([what, sys.version, libraries]).encode())
     for place in places:
         for path in [place] if place.is_file() else sorted(place.rglob("*")):
             if path.is_file() and path.suffix != ".pyc":
