@@ -144,9 +144,11 @@ def _pair_estimator(settings: Settings, name: PairEstimatorName) -> PairEstimato
     from geocorrect.evaluate.mapfree.pair_estimators import LocalizedPairs, MickeyPairs
 
     if name is PairEstimatorName.MICKEY:
-        from geocorrect.match.mickey import MickeyOptions, build
+        from geocorrect.match.mickey import build
+        from geocorrect.networks.runtime import with_runtime
 
-        return MickeyPairs(build(MickeyOptions(runtime=settings.models)))
+        options = with_runtime(settings.match.mickey, settings.models)
+        return MickeyPairs(build(options))
     from geocorrect.workers.backends import build_depth, build_matcher
 
     return LocalizedPairs(build_matcher(settings), build_depth(settings), settings.localize)
