@@ -2,24 +2,52 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from geocorrect.__main__ import run
 from geocorrect.errors import ExitCode
 
 
-def geocorrect(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def geocorrect(*arguments: str, cwd: Path, **environment: str) -> Ended:
+    """Run a command in this process, in a bare environment."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        for name in set(os.environ) - set(clean_environment()):
+            patch.delenv(name)
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        patch.chdir(cwd)
+        code = run(list(arguments))
+    return Ended(code, *(said.buffer.getvalue().decode() for said in (out, err)))
+
+
+def program(*arguments: str, cwd: Path) -> Ended:
     """Run the real program in a process of its own."""
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(("GEOCORRECT__", "MAPILLARY"))}
-    return subprocess.run(
-        [sys.executable, "-m", "geocorrect", *arguments],
-        cwd=cwd, capture_output=True, text=True, env=clean | environment, timeout=120,
-    )  # fmt: skip
+    command = [sys.executable, "-m", "geocorrect", *arguments]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=clean_environment(), timeout=120)
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def clean_environment() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if not key.startswith(("GEOCORRECT__", "MAPILLARY"))}
 
 
 COMMANDS = [
@@ -49,10 +77,10 @@ def test_a_new_scene_from_nothing(tmp_path: Path) -> None:
 
 def test_correct_without_anchors_says_what_to_do(tmp_path: Path) -> None:
     geocorrect("init", cwd=tmp_path)
-    run = geocorrect("correct", cwd=tmp_path)
-    assert run.returncode == ExitCode.INPUT
-    assert "geocorrect anchors add" in run.stderr
-    assert "Traceback" not in run.stderr
+    ended = program("correct", cwd=tmp_path)
+    assert ended.returncode == ExitCode.INPUT
+    assert "geocorrect anchors add" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_config_show_names_origins(tmp_path: Path) -> None:
@@ -77,10 +105,10 @@ def test_doctor_fails_and_says_how_to_mend(tmp_path: Path) -> None:
 
 def test_unknown_words_are_usage_errors(tmp_path: Path) -> None:
     for arguments in (["corect"], ["correct", "--fast"], ["--log-level", "loud", "status"]):
-        run = geocorrect(*arguments, cwd=tmp_path)
-        assert run.returncode == ExitCode.USAGE
-        assert "Traceback" not in run.stderr
+        ended = geocorrect(*arguments, cwd=tmp_path)
+        assert ended.returncode == ExitCode.USAGE
+        assert "Traceback" not in ended.stderr
 
 
 def test_version(tmp_path: Path) -> None:
-    assert geocorrect("--version", cwd=tmp_path).stdout.startswith("geocorrect ")
+    assert program("--version", cwd=tmp_path).stdout.startswith("geocorrect ")

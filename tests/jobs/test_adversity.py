@@ -89,7 +89,8 @@ def test_a_full_disk_is_named_and_the_next_run_goes_on(tmp_path: Path) -> None:
         street(catalog, 600, 10)
     limit = path.stat().st_size + 200_000
     command = [sys.executable, "-c", FULL_DISK, str(path), str(limit), str(Path(__file__).parents[1])]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    environment = {**os.environ, "GEOCORRECT__BATCH__ENGINE": "in-process"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
     assert done.returncode == ExitCode.DATABASE, done.stderr
     assert "make room on the disk" in done.stderr
     assert "Traceback" not in done.stderr

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy.engine import make_url
 from support import catalog_world as world
 from support.batch_scene import anchor, correct_all, due, ids_between, in_process, photo, street
+from support.postgis_fixture import database_from
 
 from geocorrect.catalog import Catalog, ResultFilter
 from geocorrect.config import Settings
@@ -27,13 +30,36 @@ SETTINGS = in_process(Settings(retrieve=RetrieveOptions(radius_m=20.0, max_candi
 N = 60
 
 
-@pytest.fixture(params=["geopackage", pytest.param("postgis", marks=pytest.mark.postgis)])
-def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Catalog]:
+def fill(url: str) -> None:
     """A street of which every photo has a result."""
-    url = str(tmp_path / "c.gpkg") if request.param == "geopackage" else request.getfixturevalue("postgis_url")
-    with Catalog.open(url, create=True) as opened:
+    with Catalog.open(url) as opened:
         street(opened, N, N)
         correct_all(opened, SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def on_file(empty_geopackage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = Path(shutil.copy(empty_geopackage, tmp_path_factory.mktemp("street")))
+    fill(str(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def on_server(empty_postgis: str, postgis_server_url: str) -> Iterator[str]:
+    with database_from(postgis_server_url, empty_postgis) as url:
+        fill(url)
+        yield str(make_url(url).database)
+
+
+@pytest.fixture(params=["geopackage", pytest.param("postgis", marks=pytest.mark.postgis)])
+def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Catalog]:
+    """A copy of that street, to do with as one likes."""
+    if request.param == "geopackage":
+        with Catalog.open(str(shutil.copy(request.getfixturevalue("on_file"), tmp_path / "c.gpkg"))) as opened:
+            yield opened
+        return
+    template, server = request.getfixturevalue("on_server"), request.getfixturevalue("postgis_server_url")
+    with database_from(server, template) as url, Catalog.open(url) as opened:
         yield opened
 
 
@@ -74,20 +100,24 @@ def test_only_new_photos_go_on_in_the_same_run(catalog: Catalog) -> None:
     assert (run.n_starts, run.n_due) == (2, 1)
 
 
-@pytest.mark.parametrize(("east_m", "north_m"), [(100.0, 4.0), (152.0, -6.0), (100.0, 19.0)])
+@pytest.mark.parametrize(
+    ("east_m", "north_m", "closer_to"),
+    [(100.0, 4.0, range(18, 23)), (152.0, -6.0, range(30, 32)), (100.0, 19.0, range(0))],
+)
 def test_a_new_anchor_nearby_makes_exactly_those_due_whose_candidates_change(
-    catalog: Catalog, east_m: float, north_m: float
+    catalog: Catalog, east_m: float, north_m: float, closer_to: range
 ) -> None:
+    """Photos that it is closer to than the fourth best of their anchors, which is 10 m away, 2 m beside."""
     before = candidates(catalog)
     catalog.upsert_anchors([anchor("new", east_m, north_m, "near-1")])
     after = candidates(catalog)
     changed = {name for name in before if before[name] != after[name]}
+    assert changed == ids_between(closer_to)
     assert due(catalog, SETTINGS) == changed
-    assert len(changed) < N // 2
     assert all("new" in after[name] for name in changed)
     # Photos within the radius whose list was full of better ones stay as they are.
     near = {name for name in before if abs(int(name[1:]) * 5.0 - east_m) < 19.0}
-    assert (changed < near) if north_m > 10 else changed
+    assert changed < near
     correct_all(catalog, SETTINGS)
     assert due(catalog, SETTINGS) == set()
 

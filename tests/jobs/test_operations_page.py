@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
-from support.chaos import make_scene, serving
+import pytest
+from support.chaos import WITHOUT_WORKERS, make_scene, serving
+from support.docs_page import commands
 from support.small_city import build_city
 
+from geocorrect.__main__ import run
+from geocorrect.errors import ExitCode
 from geocorrect.jobs.metrics import HELP
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,23 +36,24 @@ def test_links_lead_somewhere() -> None:
             assert (ROOT / "docs" / target).exists(), f"{name}: {target}"
 
 
-def test_commands_run_as_they_stand(tmp_path: Path) -> None:
+def test_commands_run_as_they_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     blocks = re.findall(r"<!-- test: commands -->\n```sh\n(.*?)```", PAGE, re.DOTALL)
     assert len(blocks) == 3
     city = build_city(tmp_path / "city", 2)
     with serving(city) as service:
         scene = make_scene(tmp_path / "scene", city, service, "corrections.gpkg", workers=1)
-        bare = {key: value for key, value in os.environ.items() if not key.startswith("GEOCORRECT")}
-        environment = {
-            **bare,
-            **scene.environment,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "GEOCORRECT__MODELS__CACHE_FOLDER": "cache",
-        }
-        done = subprocess.run(
-            ["bash", "-c", "set -eu\n" + "".join(blocks)], cwd=scene.folder, env=environment, capture_output=True,
-            text=True, check=False, timeout=300,
-        )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("FAIL") == 0
-    assert "takes the token" in done.stderr
+        for name in [name for name in os.environ if name.startswith("GEOCORRECT")]:
+            monkeypatch.delenv(name)
+        more = {"GEOCORRECT__MODELS__CACHE_FOLDER": "cache", **WITHOUT_WORKERS}
+        for name, value in {**scene.environment, **more}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.chdir(scene.folder)
+        lines = commands("".join(blocks), scene.folder)
+        assert len(lines) == 6
+        for arguments in lines:
+            assert run(arguments) == ExitCode.OK, arguments
+    said = capsys.readouterr().err
+    assert said.count("FAIL") == 0
+    assert "takes the token" in said

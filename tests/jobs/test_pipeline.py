@@ -29,6 +29,7 @@ def test_the_scheduled_job(tmp_path: Path, capsys: pytest.CaptureFixture[str], m
     config = tmp_path / "scene" / "geocorrect.toml"
     config.parent.mkdir()
     monkeypatch.setenv("MAPILLARY_TOKEN", FAKE_TOKEN)
+    monkeypatch.setenv("GEOCORRECT__BATCH__ENGINE", "in-process")
 
     def job(*arguments: str) -> tuple[int, dict[str, dict[str, object]]]:
         code = run(["-c", str(config), *arguments, "--json"])

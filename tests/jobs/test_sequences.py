@@ -30,18 +30,13 @@ LAG = SequenceWorld(step_m=8.0, lag_s=0.6, anchored=0.4)
 Call = Any
 
 
-@pytest.fixture(params=["geopackage", pytest.param("postgis", marks=pytest.mark.postgis)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Address of a new catalog on each back-end."""
-    return str(request.getfixturevalue("postgis_url") if request.param == "postgis" else tmp_path / "scene.gpkg")
-
-
 @pytest.fixture
-def scene(url: str) -> tuple[str, dict[str, SimulatedSequence]]:
+def scene(catalog_url: str) -> tuple[str, dict[str, SimulatedSequence]]:
     """Two sequences of a drifting reconstruction, and one whose photos have too few results."""
+    url = catalog_url
     simulated = {"seq-a": simulate_sequence(LAG, 1), "seq-b": simulate_sequence(SequenceWorld(n_images=30), 2)}
     little = simulate_sequence(SequenceWorld(n_images=8), 3)
-    with Catalog.open(url, create=True) as catalog:
+    with Catalog.open(url) as catalog:
         lonely = replace(little, results=(little.truth[0].with_covariance(np.eye(6) * 1e-4), *[None] * 7))
         world.fill(catalog, {**simulated, "seq-c": lonely})
     return url, simulated

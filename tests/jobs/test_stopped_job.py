@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from support import sequence_catalog
-from support.batch_scene import street
+from support.batch_scene import in_process, street
 from support.postgis_fixture import execute
 
 from geocorrect.__main__ import run
@@ -30,31 +32,47 @@ from simulation.sequences import SequenceWorld, simulate_sequence
 SIGNALS = [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)]
 
 
-@pytest.fixture
-def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    """Thirty photos whose files are missing."""
-    with Catalog.open(str(tmp_path / "c.gpkg"), create=True) as catalog:
+@pytest.fixture(scope="module")
+def thirty_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A catalog of thirty photos whose files are missing, to be copied."""
+    path = tmp_path_factory.mktemp("street") / "c.gpkg"
+    with Catalog.open(str(path), create=True) as catalog:
         street(catalog, 30, 10)
+    return path
+
+
+@pytest.fixture
+def catalog(thirty_photos: Path, tmp_path: Path) -> Iterator[Catalog]:
+    """Thirty photos whose files are missing."""
+    with Catalog.open(str(shutil.copy(thirty_photos, tmp_path))) as catalog:
         yield catalog
 
 
-def settings(folder: Path) -> Settings:
+def settings(folder: Path, engine: Literal["local", "in-process"] = "in-process") -> Settings:
     return Settings(
         images=ImagesSection(folder / "images"),
         export=ExportSection((folder / "one.csv", folder / "two.csv")),
-        batch=BatchOptions(images_per_transaction=10),
+        batch=BatchOptions(engine=engine, images_per_transaction=10),
     )
 
 
-@pytest.mark.parametrize(("number", "code"), SIGNALS)
-def test_a_signal_between_two_photos(catalog: Catalog, tmp_path: Path, number: int, code: ExitCode) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "engine"),
+    [
+        (signal.SIGINT, ExitCode.INTERRUPTED, "in-process"),
+        (signal.SIGTERM, ExitCode.TERMINATED, "local"),
+    ],
+)
+def test_a_signal_between_two_photos(
+    catalog: Catalog, tmp_path: Path, number: int, code: ExitCode, engine: Literal["local", "in-process"]
+) -> None:
     """What is at hand is stored, neither sequences nor exports are begun, and the next run does the rest."""
 
     def progress(done: int, _: int) -> None:
         if done == 10:
             os.kill(os.getpid(), number)
 
-    stopped = run_pipeline(settings(tmp_path), catalog, on_progress=progress)
+    stopped = run_pipeline(settings(tmp_path, engine), catalog, on_progress=progress)
     assert (stopped.exit_code, stopped.sequences, stopped.exported) == (code, None, {})
     assert 10 <= stopped.correct.n_computed <= 20
     assert catalog.counts() == {"rejected": stopped.correct.n_computed}
@@ -118,7 +136,8 @@ def test_time_that_is_up_leaves_the_sequences_to_the_next_run(tmp_path: Path) ->
 def test_a_step_of_a_job_does_not_take_the_scene_again(catalog: Catalog) -> None:
     with use_or_create(None, catalog) as context:
         assert isinstance(context, JobContext)
-        assert correct_due(Settings(), catalog, limits=RunLimits(), context=context).exit_code is ExitCode.OK
+        done = correct_due(in_process(Settings()), catalog, limits=RunLimits(), context=context)
+        assert done.exit_code is ExitCode.OK
         with pytest.raises(Exception, match="is held by"), lock_scene(catalog.engine):
             pass
 
@@ -142,7 +161,7 @@ def test_a_disk_that_fills_in_an_export(
     catalog: Catalog, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The file is named, nothing of it is left, and what was there before stays."""
-    correct_due(Settings(), catalog)
+    correct_due(in_process(Settings()), catalog)
     out = tmp_path / "out"
     out.mkdir()
     (out / name).write_text("of yesterday")
@@ -182,7 +201,10 @@ def test_a_disk_that_fills_at_the_database_server(postgis_url: str, tmp_path: Pa
         assert len(catalog.runs()) == 1
 
 
-def test_people_read_the_brackets_of_a_section(catalog: Catalog, capsys: pytest.CaptureFixture[str]) -> None:
+def test_people_read_the_brackets_of_a_section(
+    catalog: Catalog, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Square brackets are text, not markup."""
+    monkeypatch.setenv("GEOCORRECT__BATCH__ENGINE", "in-process")
     assert run(["run", "--catalog", catalog.address]) == ExitCode.OK
     assert "no [area] configured: nothing harvested" in capsys.readouterr().err

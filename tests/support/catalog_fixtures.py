@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from geocorrect.catalog import Catalog
-from support.postgis_fixture import execute, with_database
+from support.postgis_fixture import database_from, execute, with_database
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123000, tzinfo=UTC)
 
@@ -43,14 +43,9 @@ def catalog_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]
     if request.param == "geopackage":
         yield str(shutil.copy(request.getfixturevalue("empty_geopackage"), tmp_path / "catalog.gpkg"))
         return
-    template = request.getfixturevalue("empty_postgis")
-    server = request.getfixturevalue("postgis_server_url").split("#")[0]
-    name = f"geocorrect_test_{uuid.uuid4().hex[:12]}"
-    execute(server, f"create database {name} template {template}")
-    try:
-        yield with_database(server, name)
-    finally:
-        execute(server, f"drop database if exists {name} with (force)")
+    server, template = request.getfixturevalue("postgis_server_url"), request.getfixturevalue("empty_postgis")
+    with database_from(server, template) as url:
+        yield url
 
 
 @pytest.fixture

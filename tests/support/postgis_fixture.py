@@ -18,6 +18,7 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -148,7 +149,19 @@ def postgis_server_url(postgis_cluster: Cluster | None) -> Iterator[str]:
 @pytest.fixture
 def postgis_url(postgis_server_url: str) -> Iterator[str]:
     """Address of a fresh database with PostGIS, dropped after the test."""
-    server, template = postgis_server_url.split("#")
+    with database_from(postgis_server_url, postgis_server_url.split("#")[1]) as url:
+        yield url
+
+
+@contextmanager
+def database_from(server_url: str, template: str) -> Iterator[str]:
+    """Address of a copy of a database to which nobody is connected, dropped afterwards; much quicker than migrations.
+
+    Args:
+        server_url: as `postgis_server_url` gives it.
+        template: name of the database.
+    """
+    server = server_url.split("#")[0]
     name = f"geocorrect_test_{uuid.uuid4().hex[:12]}"
     execute(server, f"create database {name} template {template}")
     try:
