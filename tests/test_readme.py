@@ -11,8 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.world_cache import cached_world
+from support.docs_page import commands
+from support.world_cache import cached_demo
 
+from geocorrect.__main__ import run
 from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, FakeMapillaryServer
 from geocorrect.demo.world.build import open_world
 from geocorrect.errors import ExitCode, Reason
@@ -82,39 +84,48 @@ def test_make_targets_exist() -> None:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which `geocorrect demo` has run on the small street."""
     folder = tmp_path_factory.mktemp("readme")
-    cached_world(folder / "out" / "demo" / "world")
-    command = [sys.executable, "-m", "geocorrect", "demo", "--size", "small", "--workers", "1"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    shutil.copytree(cached_demo(), folder / "out" / "demo")
     return folder
 
 
-def test_commands_work_as_they_stand(demo: Path, tmp_path: Path) -> None:
+def test_commands_work_as_they_stand(
+    demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first line by the program in a shell, the others in this process."""
     shutil.copytree(demo / "out" / "demo" / "world", tmp_path / "out" / "demo" / "world")
     world = open_world(tmp_path / "out" / "demo" / "world")
-    script = "set -eu\n" + block("commands")
+    first, *others = block("commands").splitlines()
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    begun = subprocess.run(
+        ["bash", "-c", f"set -eu\n{first}\npwd"], cwd=tmp_path, env={**os.environ, "PATH": path},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert begun.returncode == 0, begun.stderr
+    scene = Path(begun.stdout.splitlines()[-1])
+    monkeypatch.chdir(scene)
     with FakeMapillaryServer(world.metadata, world.photos) as service:
-        environment = {
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        for name, value in {
             "MAPILLARY_TOKEN": FAKE_TOKEN,
             "GEOCORRECT__HARVEST__GRAPH_URL": service.graph_url,
             "GEOCORRECT__HARVEST__TILES_URL": service.tiles_url,
             "GEOCORRECT__HARVEST__REQUESTS_PER_S": "50",
-        }
-        done = subprocess.run(
-            ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-        )
-    assert done.returncode == 0, done.stderr
+            "GEOCORRECT__BATCH__ENGINE": "in-process",
+        }.items():
+            monkeypatch.setenv(name, value)
+        for line in others:
+            (arguments,) = commands(line, scene)
+            assert run(arguments) == ExitCode.OK, line
+    assert len(others) >= 7
     assert (tmp_path / "rome" / "corrections.geojson").is_file()
-    assert "accepted" in done.stderr
+    assert "accepted" in capsys.readouterr().err
 
 
-def test_python_example_runs(demo: Path) -> None:
-    shown = subprocess.run(
-        [sys.executable, "-c", block("python")], cwd=demo, capture_output=True, text=True, check=True
-    )
-    assert len(shown.stdout.splitlines()) == 3
-    assert "(6, 6)" in shown.stdout
+def test_python_example_runs(demo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(demo)
+    exec(compile(block("python"), "README.md", "exec"), {"__name__": "__main__"})
+    shown = capsys.readouterr().out
+    assert len(shown.splitlines()) == 3
+    assert "(6, 6)" in shown
 
 
 def test_queries_run(demo: Path) -> None:

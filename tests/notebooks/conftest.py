@@ -6,9 +6,9 @@ import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from support import catalog_world as world
 import numpy as np
 import pytest
+from support import catalog_world as world
 from support.demo_output import demo_output
 
 from geocorrect.catalog import Catalog

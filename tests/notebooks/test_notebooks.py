@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from support.run_notebook import values_of
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -17,7 +19,16 @@ RUNNER = Path(__file__).parents[1] / "support" / "run_notebook.py"
 
 
 def run(name: str, demo: Path, *wanted: str) -> dict[str, Any]:
-    """Values of the named variables after a run with warnings as errors."""
+    """Values of the named variables after a run in this process with warnings as errors."""
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        patch.setenv("GEOCORRECT_DEMO", str(demo))
+        patch.chdir(ROOT / "notebooks")
+        return cast("dict[str, Any]", json.loads(values_of(ROOT / "notebooks" / f"{name}.ipynb", wanted)))
+
+
+def run_in_a_process(name: str, demo: Path, *wanted: str) -> dict[str, Any]:
+    """The same where nothing is imported yet: what the imports warn of is an error, too."""
     command = [sys.executable, "-W", "error", str(RUNNER), str(ROOT / "notebooks" / f"{name}.ipynb"), *wanted]
     environment = os.environ | {"GEOCORRECT_DEMO": str(demo)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT / "notebooks", check=False)
@@ -27,7 +38,7 @@ def run(name: str, demo: Path, *wanted: str) -> dict[str, Any]:
 
 
 def test_first_look(demo_folder: Path) -> None:
-    found = run("first_look", demo_folder, "counts", "reasons", "n_shown")
+    found = run_in_a_process("first_look", demo_folder, "counts", "reasons", "n_shown")
     assert found["counts"] == {"accepted": 26, "rejected": 3, "review": 1}
     assert found["reasons"] == {"too_few_inliers": 3}
     assert found["n_shown"] == 30
@@ -35,7 +46,7 @@ def test_first_look(demo_folder: Path) -> None:
 
 
 def test_analysing_a_catalog(demo_folder: Path) -> None:
-    found = run("analysing_a_catalog", demo_folder, "devices", "worst", "rejections", "idle", "covered_m2")
+    found = run_in_a_process("analysing_a_catalog", demo_folder, "devices", "worst", "rejections", "idle", "covered_m2")
     by_device = {row["device_model"]: row for row in found["devices"]}
     for number, (east_m, north_m) in enumerate([(4.0, 3.0), (-6.0, 2.0), (1.0, -7.0)]):
         row = by_device[f"Cam {number}"]
@@ -49,7 +60,7 @@ def test_analysing_a_catalog(demo_folder: Path) -> None:
 
 
 def test_how_much_to_trust(demo_folder: Path) -> None:
-    found = run("how_much_to_trust", demo_folder, "rows")
+    found = run_in_a_process("how_much_to_trust", demo_folder, "rows")
     kept = [row[1] for row in found["rows"]]
     assert kept == sorted(kept)
     assert kept[-1] == 26

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,14 @@ def run_cells(path: Path) -> dict[str, Any]:
     return names
 
 
-if __name__ == "__main__":
+def values_of(path: Path, names: Sequence[str]) -> str:
+    """Values of the named variables after all cells, as JSON."""
     import matplotlib as mpl
 
     mpl.use("Agg")
-    found = run_cells(Path(sys.argv[1]))
-    values = {name: found[name] for name in sys.argv[2:]}
-    print("\n" + json.dumps(values, default=lambda value: value.to_dict("records")))
+    found = run_cells(path)
+    return json.dumps({name: found[name] for name in names}, default=lambda value: value.to_dict("records"))
+
+
+if __name__ == "__main__":
+    print("\n" + values_of(Path(sys.argv[1]), sys.argv[2:]))
