@@ -23,12 +23,12 @@ from geocorrect.depth.calibration.given_geometry import (
     scale_from_hints,
     z_depth,
 )
-from geocorrect.depth.photo_raster import at_photo_size, cropped_view
 from geocorrect.depth.validity import ValidityRules, believable
 from geocorrect.errors import InputError
 from geocorrect.io.bounded_cache import BoundedCache
 from geocorrect.networks.cards import ModelCard
 from geocorrect.networks.mapanything.photo_view import DensePrediction, DepthHints, PhotoView, ScenePoses
+from geocorrect.networks.placement import at_photo_size, cropped_view
 from geocorrect.networks.runtime import Runtime, require_libraries
 from geocorrect.networks.weights import card_of
 from geocorrect.records import NAN, Anchor, AnchorView, DepthMap, Float32, ImageArray

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geocorrect.depth.base import DepthDeclaration, declared_by_card
-from geocorrect.depth.photo_raster import at_photo_size, cropped_view
 from geocorrect.depth.validity import ValidityRules, believable
 from geocorrect.errors import InputError
 from geocorrect.networks.cards import CARDS
+from geocorrect.networks.placement import at_photo_size, cropped_view
 from geocorrect.networks.runtime import Runtime, require_libraries
 from geocorrect.records import Anchor, DepthMap, Float32, ImageArray
 
 if TYPE_CHECKING:
     from geocorrect.networks.mast3r.engine import Mast3rEngine
-    from geocorrect.networks.mast3r.preprocess import Placement
+    from geocorrect.networks.placement import Placement
 
 
 @dataclass(frozen=True)

@@ -61,10 +61,7 @@ def test_a_set_is_evaluated(app: typer.Typer, tmp_path: Path, monkeypatch: pytes
 
 
 def test_what_is_missing_is_said(app: typer.Typer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from geocorrect.networks import cards
-    from geocorrect.networks.cards import CARDS
 
-    monkeypatch.setitem(cards.CARDS, "mickey", CARDS["mickey"])  # type: ignore[arg-type]
     monkeypatch.setenv("GEOCORRECT_WEIGHTS", str(tmp_path / "weights"))
     with pytest.raises(ModelError, match="models fetch mickey --accept-licence"):
         CliRunner().invoke(app, ["mapfree", "val", "--estimator", "mickey"], catch_exceptions=False)

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-from support import weights_world
+from support import mapanything_world, mickey_world, weights_world
 from support.mast3r_world import seeded_engine
 
 from geocorrect.__main__ import run
@@ -25,6 +25,8 @@ from geocorrect.jobs.run_identity import run_record, weights_used
 from geocorrect.match.options import MatcherName, MatchSection
 from geocorrect.match.registry import MATCHERS
 from geocorrect.networks.cards import CARDS
+from geocorrect.networks.mapanything import loading as mapanything_loading
+from geocorrect.networks.mickey import loading as mickey_loading
 from geocorrect.workers.backends import build_depth
 
 NETWORKS: dict[str, tuple[str, Callable[[Path], Any]]] = {
@@ -53,7 +55,7 @@ def test_the_names_of_the_configuration_are_those_of_the_registries() -> None:
     assert get_args(MatcherName) == tuple(MATCHERS)
 
 
-@pytest.mark.parametrize("source", sorted(set(get_args(DepthName)) - {"mast3r"}))
+@pytest.mark.parametrize("source", sorted(set(get_args(DepthName)) - {"mast3r", "mapanything", "mickey"}))
 def test_a_source_is_what_was_declared_without_its_weights(source: str, tmp_path: Path) -> None:
     settings = settings_for(source, tmp_path)
     built = build_depth(settings)
@@ -78,6 +80,17 @@ def test_mast3r_is_what_was_declared_without_its_weights() -> None:
     assert isinstance(built, DepthSource)
     assert built.declaration == declare_depth(with_depth(Settings(), "mast3r").depth)
     assert built.declaration.common_log_sigma == CARDS["mast3r"].relative_depth_sigma
+
+
+def test_mapanything_and_mickey_are_what_was_declared_without_their_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mapanything_loading, "load_engine", lambda *_: mapanything_world.seeded_engine())
+    monkeypatch.setattr(mickey_loading, "load_engine", lambda *_: mickey_world.seeded_engine())
+    for source, card in (("mapanything", "mapanything_apache"), ("mickey", "mickey")):
+        settings = with_depth(Settings(), source)
+        built = build_depth(settings)
+        assert isinstance(built, DepthSource)
+        assert built.declaration.weights == card
+        assert repr(built.declaration) == repr(declare_depth(settings.depth))
 
 
 def test_what_a_scale_and_a_calibration_change() -> None:

@@ -135,12 +135,9 @@ def test_mutual_pairs_by_hand() -> None:
 
 def test_a_file_of_your_own_needs_the_licence_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from geocorrect.errors import ModelError
-    from geocorrect.networks import cards
-    from geocorrect.networks.cards import CARDS
     from geocorrect.networks.runtime import Runtime
     from geocorrect.networks.weights import ModelAccess
 
-    monkeypatch.setitem(cards.CARDS, "mickey", CARDS["mickey"])  # type: ignore[arg-type]
     own = tmp_path / "own.safetensors"
     own.write_bytes(b"x")
     options = MickeyOptions(Runtime(device="cpu", access=ModelAccess(tmp_path / "weights")), checkpoint=own)

@@ -17,7 +17,7 @@ from geocorrect.networks.mapanything.intrinsics import fit_intrinsics
 from geocorrect.networks.mapanything.layers.encoder import resampled_positions
 from geocorrect.networks.mapanything.masks import MaskRules, believed, depth_edges, normal_edges, surface_normals
 from geocorrect.networks.mapanything.preprocess import common_size, network_image
-from geocorrect.networks.mast3r.preprocess import Placement
+from geocorrect.networks.placement import Placement
 
 pytestmark = pytest.mark.data
 Operations = dict[str, np.ndarray]

@@ -11,8 +11,6 @@ import torch
 from support.mickey_world import random_photo, seeded_engine, seeded_model
 
 from geocorrect.errors import ModelError
-from geocorrect.networks import cards
-from geocorrect.networks.cards import CARDS
 from geocorrect.networks.mickey.loading import BACKBONE_FILE, HEADS_FILE, load_engine
 from geocorrect.networks.mickey.preprocess import is_too_thin, network_image, place
 from geocorrect.networks.runtime import Runtime
@@ -109,7 +107,6 @@ def test_numbers_that_overflow_are_named() -> None:
 @pytest.fixture
 def access(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelAccess:
     """MicKey is on the list of models; its weights are not on this machine."""
-    monkeypatch.setitem(cards.CARDS, "mickey", CARDS["mickey"])  # type: ignore[arg-type]
     return ModelAccess(tmp_path / "weights")
 
 

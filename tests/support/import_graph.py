@@ -25,7 +25,7 @@ THIRD_PARTY = {
     "ray": {"workers"},
     "typer": {"cli"},
     "prometheus_client": {"jobs"},
-    "filelock": {"io"},
+    "fcntl": {"io"},
     "cachetools": {"io"},
 }
 """Libraries that only these rooms may name."""

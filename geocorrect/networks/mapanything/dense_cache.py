@@ -13,7 +13,7 @@ from geocorrect.geometry.pose import Pose
 from geocorrect.networks.mapanything.masks import MaskRules
 from geocorrect.networks.mapanything.photo_view import DensePrediction, ScenePoses
 from geocorrect.networks.mapanything.view_inputs import PreparedView, relative_numbers
-from geocorrect.networks.mast3r.preprocess import Placement
+from geocorrect.networks.placement import Placement
 
 
 def dense_key(views: Sequence[PreparedView], index: int, rules: MaskRules) -> str:

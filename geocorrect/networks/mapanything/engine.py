@@ -24,7 +24,7 @@ from geocorrect.networks.mapanything.outputs import DenseView, Poses
 from geocorrect.networks.mapanything.photo_view import DensePrediction, PhotoView, PredictedFocal, ScenePoses
 from geocorrect.networks.mapanything.preprocess import Size, common_size
 from geocorrect.networks.mapanything.view_inputs import PreparedView, geometry_of, pose_inputs, prepare
-from geocorrect.networks.mast3r.preprocess import Placement
+from geocorrect.networks.placement import Placement
 from geocorrect.networks.store import TensorStore
 from geocorrect.records import ImageArray
 

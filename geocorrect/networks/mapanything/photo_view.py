@@ -13,7 +13,7 @@ from geocorrect.geometry.pose import Pose
 from geocorrect.records import DepthMap, Float32, ImageArray
 
 if TYPE_CHECKING:
-    from geocorrect.networks.mast3r.preprocess import Placement
+    from geocorrect.networks.placement import Placement
 
 Float = NDArray[np.float64]
 

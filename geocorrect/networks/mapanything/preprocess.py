@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from geocorrect.geometry.camera import Camera
-from geocorrect.networks.mast3r.preprocess import Placement
+from geocorrect.networks.placement import Placement
 from geocorrect.records import Float32, ImageArray
 
 Size = tuple[int, int]

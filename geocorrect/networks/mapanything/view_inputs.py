@@ -15,7 +15,7 @@ import torch
 from geocorrect.networks.mapanything.geometry_inputs import ViewGeometry, ViewPoses, depth_along_ray
 from geocorrect.networks.mapanything.photo_view import PhotoView
 from geocorrect.networks.mapanything.preprocess import Size, network_depth, network_image, network_rays
-from geocorrect.networks.mast3r.preprocess import Placement
+from geocorrect.networks.placement import Placement
 from geocorrect.networks.store import content_key
 from geocorrect.records import ImageArray
 

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from geocorrect.networks.mast3r.model import DecodedView, Encoded, Mast3r
-from geocorrect.networks.mast3r.preprocess import Placement, network_image, to_tensor
+from geocorrect.networks.mast3r.preprocess import network_image, to_tensor
 from geocorrect.networks.mast3r.sizes import PATCH_PX
 from geocorrect.networks.mast3r.transformer import Grid
+from geocorrect.networks.placement import Placement
 from geocorrect.networks.store import TensorStore, content_key
 from geocorrect.records import ImageArray
 

@@ -3,47 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from torch import Tensor
 
 from geocorrect.networks.mast3r.sizes import PATCH_PX
+from geocorrect.networks.placement import Placement
 from geocorrect.records import ImageArray
 
 TRAINED_RATIOS = (4 / 3, 32 / 21, 16 / 9, 2 / 1, 16 / 5)
 """Width to height of the training resolutions 512 × {384, 336, 288, 256, 160}; others work, but were never seen."""
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where a network image is in its photo: the photo is resized, then cropped.
-
-    Sizes are (width, height). Pixel centres are integers, so that resizing maps u' = (u + ½)·s − ½.
-    """
-
-    photo_size: tuple[int, int]
-    resized_size: tuple[int, int]
-    crop_origin: tuple[int, int]
-    """(left, top) of the crop in the resized photo."""
-    size: tuple[int, int]
-    """Of the crop, which is the network image."""
-
-    def to_photo(self, network_px: NDArray[Any]) -> NDArray[np.float64]:
-        """(N, 2) network pixels → (N, 2) pixels of the photo."""
-        return (np.asarray(network_px, np.float64) + 0.5 + self.crop_origin) / self._scale - 0.5
-
-    def to_network(self, photo_px: NDArray[Any]) -> NDArray[np.float64]:
-        """(N, 2) pixels of the photo → (N, 2) network pixels, possibly outside the crop."""
-        return (np.asarray(photo_px, np.float64) + 0.5) * self._scale - 0.5 - self.crop_origin
-
-    @property
-    def _scale(self) -> NDArray[np.float64]:
-        return np.array(self.resized_size) / np.array(self.photo_size)
 
 
 def network_image(photo: ImageArray, long_side_px: int = 512) -> tuple[ImageArray, Placement]:

@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geocorrect.networks.mast3r.preprocess import Placement
 from geocorrect.networks.mickey.heads import BORDER_CELLS
 from geocorrect.networks.mickey.model import Keypoints, Mickey, PairProbabilities
 from geocorrect.networks.mickey.preprocess import TRAINED_LONG_SIDE_PX, network_image, to_tensor
 from geocorrect.networks.mickey.sizes import PATCH_PX
+from geocorrect.networks.placement import Placement
 from geocorrect.networks.store import TensorStore, content_key
 from geocorrect.records import ImageArray
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geocorrect.networks.mast3r.preprocess import Placement
 from geocorrect.networks.mickey.sizes import MAX_CELLS, MIN_CELLS, PATCH_PX
+from geocorrect.networks.placement import Placement
 from geocorrect.records import ImageArray
 
 TRAINED_LONG_SIDE_PX = 720

@@ -1,16 +1,41 @@
-"""Depth at a network's resolution → the photo's raster, and the part of the photo that the network saw."""
+"""Where a network's input lies in its photo: pixels there and back, values in the photo's raster."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geocorrect.records import Float32, ImageArray
 
-if TYPE_CHECKING:
-    from geocorrect.networks.mast3r.preprocess import Placement
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a network image is in its photo: the photo is resized, then cropped.
+
+    Sizes are (width, height). Pixel centres are integers, so that resizing maps u' = (u + ½)·s − ½.
+    """
+
+    photo_size: tuple[int, int]
+    resized_size: tuple[int, int]
+    crop_origin: tuple[int, int]
+    """(left, top) of the crop in the resized photo."""
+    size: tuple[int, int]
+    """Of the crop, which is the network image."""
+
+    def to_photo(self, network_px: NDArray[Any]) -> NDArray[np.float64]:
+        """(N, 2) network pixels → (N, 2) pixels of the photo."""
+        return (np.asarray(network_px, np.float64) + 0.5 + self.crop_origin) / self._scale - 0.5
+
+    def to_network(self, photo_px: NDArray[Any]) -> NDArray[np.float64]:
+        """(N, 2) pixels of the photo → (N, 2) network pixels, possibly outside the crop."""
+        return (np.asarray(photo_px, np.float64) + 0.5) * self._scale - 0.5 - self.crop_origin
+
+    @property
+    def _scale(self) -> NDArray[np.float64]:
+        return np.array(self.resized_size) / np.array(self.photo_size)
 
 
 def cropped_view(image: ImageArray, placement: Placement) -> ImageArray:
