@@ -35,7 +35,7 @@ class Measured:
 
 def measure(folder: Path) -> Measured:
     """The protocol from the command line, in the test's process."""
-    said = io.StringIO()
+    said = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     with tempfile.TemporaryDirectory() as scratch, pytest.MonkeyPatch.context() as patch, redirect_stdout(said):
         patch.setenv("GEOCORRECT__BATCH__ENGINE", "in-process")
         url = f"{scratch}/kitti.gpkg"
@@ -43,7 +43,8 @@ def measure(folder: Path) -> Measured:
         with Catalog.open(url) as catalog:
             accepted = catalog.results(ResultFilter(status=(Status.ACCEPTED,)))
             places = {row.result.image_id: (row.lon_deg, row.lat_deg) for row in accepted}
-    return Measured(json.loads(said.getvalue()), places)
+    said.seek(0)
+    return Measured(json.load(said), places)
 
 
 @pytest.fixture(scope="module")

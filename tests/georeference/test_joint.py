@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from support.result_cache import kept
 
 from geocorrect.anchors.alignment import Alignment
 from geocorrect.errors import InputError
@@ -18,7 +19,7 @@ from geocorrect.georeference.joint.solve import solve_joint
 from geocorrect.georeference.problem import ClickedImage, Priors, Problem
 from geocorrect.georeference.umeyama import solve_umeyama
 from simulation.georeference import Clicking, SyntheticDrive, synthetic_drive
-from simulation.georeference_trial import random_clicking, run_trial
+from simulation.georeference_trial import Trial, random_clicking, run_trial
 
 
 def with_heights(drive: SyntheticDrive, on_ground: bool) -> Problem:
@@ -104,7 +105,11 @@ def test_the_truth_is_found_and_bad_clicks_flagged() -> None:
 
 def test_a_dozen_seeds_keep_their_promise() -> None:
     """A small version of benchmarks/georeference.py: coverage over accepted drives, no wrong basin."""
-    trials = [run_trial(random_clicking(seed), seed) for seed in range(1000, 1012)]
+
+    def trials_of_seeds() -> list[Trial]:
+        return [run_trial(random_clicking(seed), seed) for seed in range(1000, 1012)]
+
+    trials = kept(trials_of_seeds)
     accepted = [trial for trial in trials if trial.accepted]
     assert len(accepted) >= 9
     assert not any(trial.wrong_basin for trial in accepted)

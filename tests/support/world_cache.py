@@ -80,7 +80,8 @@ def _key(seed: int, size: str) -> str:
 def hash_of_files(what: str, places: Iterable[Path]) -> str:
     """Of what the files and folders hold, of the libraries and the Python that read them, and of a name."""
     libraries = sorted(path.name for path in Path(np.__file__).parents[1].glob("*.dist-info"))
-    digest = hashlib.sha256(repr([what, sys.version, libraries]).encode())
+    threads = os.environ.get("OMP_NUM_THREADS")  # sums in another order differ in their last digits
+    digest = hashlib.sha256(repr([what, sys.version, libraries, threads]).encode())
     for place in places:
         for path in [place] if place.is_file() else sorted(place.rglob("*")):
             if path.is_file() and path.suffix != ".pyc":
