@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice
@@ -19,6 +20,19 @@ from geocorrect.workers.pool import MAX_DEATHS_PER_TASK, Limits
 from geocorrect.workers.process import ProcessWorker
 from geocorrect.workers.stop import StopRequest
 from geocorrect.workers.worker import Task
+
+SPAWNED = {"test_processes_agree_with_the_reference"}
+"""Tests whose workers start as those of a real run do, which takes each of them seconds of imports."""
+
+
+@pytest.fixture(autouse=True)
+def _forked_workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes of the same kind, but forked from one that has imported everything."""
+    if request.node.name in SPAWNED:
+        return
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["geocorrect.workers.process", "geocorrect.workers.limits"])
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _method: context)
 
 
 def task(image_id: str) -> Task:
