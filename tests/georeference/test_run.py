@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image as Picture
 from scipy.spatial.transform import Rotation
+from support.result_cache import kept
 from support.vbr_world import MemoryCatalog
+from support.world_cache import hash_of_files
 from typer.testing import CliRunner
 
 from geocorrect.anchors.alignment import Alignment, read_alignment
@@ -28,6 +32,8 @@ from geocorrect.georeference.problem import Priors
 from geocorrect.georeference.result import Georeference
 from geocorrect.georeference.run import GeoreferenceOptions, georeference
 
+Solve = Callable[..., Georeference]
+
 
 @pytest.fixture(scope="module")
 def campus(shared_data: Path) -> Path:
@@ -42,8 +48,23 @@ def drive(campus: Path) -> ClickedDrive:
 
 
 @pytest.fixture(scope="module")
-def joint(drive: ClickedDrive) -> Georeference:
-    return georeference([drive])
+def solve(campus: Path) -> Solve:
+    """`georeference` on clicks of this drive, under a name of its own; kept on disk."""
+    names = ("vbr_calib.yaml", "landmarks_campus_train1.json", "campus_train1_gt.txt")
+    data = hash_of_files("campus", [campus / name for name in names])
+
+    def solve(name: str, drives: list[ClickedDrive], **options: Any) -> Georeference:
+        def georeferenced() -> Georeference:
+            return georeference(drives, **options)
+
+        return kept(georeferenced, name, data)
+
+    return solve
+
+
+@pytest.fixture(scope="module")
+def joint(drive: ClickedDrive, solve: Solve) -> Georeference:
+    return solve("joint", [drive])
 
 
 @pytest.mark.data
@@ -57,8 +78,8 @@ def test_real_clicks_two_are_bad_and_the_rest_agree(joint: Georeference) -> None
 
 
 @pytest.mark.data
-def test_real_clicks_alone_find_the_scale(drive: ClickedDrive) -> None:
-    free = georeference([drive], GeoreferenceOptions(priors=Priors(scale_sigma=0.1)))
+def test_real_clicks_alone_find_the_scale(drive: ClickedDrive, solve: Solve) -> None:
+    free = solve("free scale", [drive], options=GeoreferenceOptions(priors=Priors(scale_sigma=0.1)))
     assert free.alignment.world_from_local.scale == pytest.approx(1.0, abs=0.003)
     assert {(c.image, c.index) for c in free.clicks if c.outlier} == {("1631", 2), ("7717", 2)}
 
@@ -109,13 +130,15 @@ def test_the_output_is_what_was_promised_and_an_alignment_file(joint: Georeferen
 
 
 @pytest.mark.data
-def test_new_clicks_make_a_new_version(drive: ClickedDrive, joint: Georeference) -> None:
+def test_new_clicks_make_a_new_version(drive: ClickedDrive, joint: Georeference, solve: Solve) -> None:
     fewer = ClickedDrive(drive.trajectory, drive.rig, drive.clicks[:-1], row_offset=0.12)
-    assert georeference([fewer]).alignment.id != joint.alignment.id
+    assert solve("fewer", [fewer]).alignment.id != joint.alignment.id
 
 
 @pytest.mark.data
-def test_two_drives_linked_by_a_known_pose_are_solved_together(drive: ClickedDrive, joint: Georeference) -> None:
+def test_two_drives_linked_by_a_known_pose_are_solved_together(
+    drive: ClickedDrive, joint: Georeference, solve: Solve
+) -> None:
     """The drive cut in two, the second half given in a frame of its own."""
     shared_from_own = Pose(Rotation.from_euler("z", 30, degrees=True), [100.0, -50.0, 1.0])
     inverse = shared_from_own.inverse()
@@ -133,7 +156,7 @@ def test_two_drives_linked_by_a_known_pose_are_solved_together(drive: ClickedDri
             shared_from_local=shared_from_own,
         ),
     ]
-    both = georeference(halves)
+    both = solve("two drives", halves)
     assert both.alignment.world_from_local.translation_m[:2] == pytest.approx(
         joint.alignment.world_from_local.translation_m[:2], abs=0.02
     )
@@ -221,9 +244,9 @@ class Slope:
 
 
 @pytest.mark.data
-def test_dem_heights_carry_the_anchors_to_the_ellipsoid(drive: ClickedDrive) -> None:
+def test_dem_heights_carry_the_anchors_to_the_ellipsoid(drive: ClickedDrive, solve: Solve) -> None:
     """The same DEM with and without its geoid: everything moves by the undulation, nothing in plan."""
-    low, high = (georeference([drive], dem=Slope(u)) for u in (0.0, 48.3))
+    low, high = (solve(f"slope {u}", [drive], dem=Slope(u)) for u in (0.0, 48.3))
     assert high.alignment.frame.height_m == low.alignment.frame.height_m
     places = [
         r.alignment.frame.wgs84_from_enu(
