@@ -30,7 +30,7 @@ def _own_addresses() -> set[str]:
 OWN_ADDRESSES = _own_addresses()
 
 
-LONG_FILES = {"test_kitti_protocol.py", "test_chaos.py", "test_readme.py"}
+LONG_FILES = {"test_kitti_protocol.py", "test_chaos.py", "test_ray.py"}
 """A minute and more each: begun last, one would keep the other of two test processes waiting."""
 
 
