@@ -120,7 +120,8 @@ def bench_overhead(config: Path, _quick: bool) -> None:
     share, each_ms = 1 - inside_s[0] / total_s, 1000 * (total_s - inside_s[0]) / summary.n_computed
     print(
         f"overhead: {summary.n_computed} photos, {summary.by_status[Status.ACCEPTED]} accepted, {total_s:.2f} s; "
-        f"outside matching, depth and solving {100 * share:.1f} % ({each_ms:.1f} ms a photo)  target 10 %: {verdict(share <= 0.10)}"
+        f"outside matching, depth and solving {100 * share:.1f} % ({each_ms:.1f} ms a photo)  "
+        f"target 10 %: {verdict(share <= 0.10)}"
     )
 
 

@@ -140,7 +140,7 @@ def _ready(model: Any, runtime: Runtime) -> Any:
 def _state_dict(path: Path) -> dict[str, Tensor]:
     import torch
 
-    from geocorrect.networks.pickled import load_pickled_tensors
+    from geocorrect.networks.state_dict import load_pickled_tensors
 
     try:
         content = load_pickled_tensors(path)

@@ -79,27 +79,27 @@ class SiftMatcher:
         if len(query.descriptors) < 2 or len(anchor.descriptors) < 2:
             return Matches.empty()
         similarity = query.descriptors @ anchor.descriptors.T
-        forward, forward_ratio = _nearest_and_ratio(similarity)
-        backward, backward_ratio = _nearest_and_ratio(similarity.T)
-        rows = np.arange(len(forward))
-        ratio = np.maximum(forward_ratio, backward_ratio[forward])
-        keep = (backward[forward] == rows) & (ratio < self.options.ratio)
+        # An argmax along the columns of a row-major matrix takes 25 times as long as one along its rows; the maxima of
+        # the columns are enough to know which pairs are each other's nearest.
+        rows = np.arange(len(similarity))
+        columns = similarity.argmax(axis=1)
+        first = similarity[rows, columns]
+        mutual = np.flatnonzero(first == similarity.max(axis=0)[columns])
+        # Of several rows that are equally near to one column the first counts; the ratio test refuses them all.
+        _, leading = np.unique(columns[mutual], return_index=True)
+        rows = np.sort(mutual[leading])
+        columns, first = columns[rows], first[rows]
+        similarity[rows, columns] = -np.inf
+        second = np.stack([similarity.max(axis=1)[rows], similarity.max(axis=0)[columns]])
+        nearest, following = (_distance(values) for values in (first, second))
+        ratio = (nearest / following).max(axis=0)
+        keep = ratio < self.options.ratio
         score = 1.0 - ratio[keep].astype(np.float32)
-        found = Matches(query.keypoints_px[rows[keep]], anchor.keypoints_px[forward[keep]], score)
+        found = Matches(query.keypoints_px[rows[keep]], anchor.keypoints_px[columns[keep]], score)
         # One corner, several orientations: of the matches that join the same two pixels the best is kept.
         return found.best_of_each(np.hstack([found.query_px, found.anchor_px]))
 
 
-def _nearest_and_ratio(similarity: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Per row: the nearest column, and the ratio of nearest to second nearest distance.
-
-    For unit vectors distance² = 2 − 2·similarity. Two passes of max are 15 times faster than a partition.
-    """
-    best = similarity.argmax(axis=1)
-    rows = np.arange(len(best))
-    first = similarity[rows, best]
-    similarity[rows, best] = -np.inf
-    second = similarity.max(axis=1)
-    similarity[rows, best] = first
-    distance = np.sqrt(np.maximum(2 - 2 * np.stack([first, second]), 1e-12))
-    return best, distance[0] / distance[1]
+def _distance(similarity: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Distances of unit vectors from their scalar products."""
+    return np.sqrt(np.maximum(2 - 2 * similarity, 1e-12))

@@ -43,7 +43,7 @@ class Whitening:
 
 def read_whitening(path: Path) -> Whitening:
     """Whitening of a retrieval checkpoint, `prewhiten.m` (1, D) and `prewhiten.p` (D, D'); ModelError if none."""
-    from geocorrect.networks.mast3r.checkpoint import read_tensors
+    from geocorrect.networks.state_dict import read_tensors
 
     try:
         tensors = read_tensors(path)

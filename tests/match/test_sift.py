@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from geocorrect.match.base import Matcher
-from geocorrect.match.sift import SiftMatcher, SiftOptions
+from geocorrect.match.sift import SiftFeatures, SiftMatcher, SiftOptions
 
 
 def textured_image(seed: int, height: int = 240, width: int = 320) -> np.ndarray:
@@ -79,3 +79,32 @@ def test_cache_is_bounded() -> None:
 def test_impossible_options_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="sift"):
         SiftOptions(**bad)
+
+
+def plain_matches(query: np.ndarray, anchor: np.ndarray, ratio: float) -> list[tuple[int, int]]:
+    """Mutual nearest neighbours that pass the ratio test both ways, as the words say it."""
+    distance = np.sqrt(np.maximum(2 - 2 * query @ anchor.T, 1e-12))
+    found = []
+    for row in range(len(query)):
+        column = int(distance[row].argmin())
+        if int(distance[:, column].argmin()) != row:
+            continue
+        along, across = np.sort(distance[row])[:2], np.sort(distance[:, column])[:2]
+        if max(along[0] / along[1], across[0] / across[1]) < ratio:
+            found.append((row, column))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_pairs_are_what_the_definition_says(seed: int) -> None:
+    """Also where descriptors repeat: a tie is no match."""
+    rng = np.random.default_rng(seed)
+    pool = rng.integers(0, 4, (60, 128)).astype(np.float32)
+    picked = [pool[rng.integers(0, len(pool), n)] + 0.05 * rng.integers(0, 2, (n, 128)) for n in (50, 70)]
+    query, anchor = (np.sqrt(p / p.sum(axis=1, keepdims=True)).astype(np.float32) for p in picked)
+    px = [np.column_stack([np.arange(n), np.zeros(n)]).astype(np.float32) for n in (50, 70)]
+    matcher = SiftMatcher(SiftOptions(ratio=0.9))
+    found = matcher._match_pair(SiftFeatures(px[0], query), SiftFeatures(px[1], anchor))
+    pairs = list(zip(found.query_px[:, 0].astype(int), found.anchor_px[:, 0].astype(int), strict=True))
+    assert sorted(pairs) == plain_matches(query, anchor, 0.9)
+    assert len(pairs) > 3

@@ -9,9 +9,10 @@ import pytest
 from support.mast3r_world import TINY_HEAD_DIMS, seeded_engine, seeded_model
 from torch import Tensor
 
-from geocorrect.networks.mast3r.checkpoint import assemble, read_tensors
+from geocorrect.networks.mast3r.checkpoint import assemble
 from geocorrect.networks.mast3r.engine import Mast3rEngine
 from geocorrect.networks.mast3r.model import Mast3r
+from geocorrect.networks.state_dict import read_tensors
 
 
 @pytest.fixture(scope="session")

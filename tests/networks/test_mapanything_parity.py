@@ -20,7 +20,7 @@ from geocorrect.networks.mapanything.layout import layout_from_config
 from geocorrect.networks.mapanything.masks import believed
 from geocorrect.networks.mapanything.model import MapAnything
 from geocorrect.networks.mapanything.outputs import points_in_first_view
-from geocorrect.networks.mast3r.checkpoint import read_tensors
+from geocorrect.networks.state_dict import read_tensors
 
 pytestmark = pytest.mark.data
 

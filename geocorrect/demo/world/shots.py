@@ -6,7 +6,8 @@ import string
 from dataclasses import dataclass, replace
 
 import numpy as np
-from shapely import Point, Polygon
+import shapely
+from shapely import Polygon
 
 from geocorrect.demo.render.photography import Exposure
 from geocorrect.demo.world.devices import ACTION_CAM, DASH_CAM, PHONE_UPRIGHT, UNKNOWN_PHONE, VAN_PHONE, Device
@@ -136,11 +137,12 @@ def _standing(
     y = -plan.direction * (plan.device.side_m + float(rng.normal(0, 0.2)))
     heading = ALONG_STREET_HEADING_DEG + (0 if plan.direction > 0 else 180) + turn
     ahead = np.array([np.sin(np.radians(heading)), np.cos(np.radians(heading))])
-    places = [np.array([x + plan.direction * 0.6 * step, y]) for step in range(20)]
-    obstacles = [Polygon(outline) for outline in obstacles_m]
-    apart = [place for place in places if all(o.distance(Point(place)) >= CLEARANCE_M for o in obstacles)]
-    free = [place for place in apart if not any(_blocks(place, ahead, outline) for outline in obstacles_m)]
-    here = (free or apart)[0]
+    places = np.array([[x + plan.direction * 0.6 * step, y] for step in range(20)])
+    outlines = np.array([Polygon(outline) for outline in obstacles_m], object)
+    distance_m = shapely.distance(shapely.points(places)[:, None], outlines)
+    apart = places[(distance_m >= CLEARANCE_M).all(axis=1)]
+    free = (place for place in apart if not any(_blocks(place, ahead, outline) for outline in obstacles_m))
+    here = next(free, apart[0])
     return Pose(rotation_from_heading(heading, pitch, roll), np.array([*here, height]))
 
 

@@ -7,7 +7,7 @@ under up to four names.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -17,7 +17,7 @@ from geocorrect.errors import ModelError
 from geocorrect.networks.mapanything.layout import Layout, read_layout
 from geocorrect.networks.mapanything.model import MapAnything
 from geocorrect.networks.mapanything.sizes import sizes_from_shapes
-from geocorrect.networks.mast3r.checkpoint import read_tensors
+from geocorrect.networks.state_dict import filled, read_tensors
 
 CONFIG = "config.json"
 
@@ -47,15 +47,7 @@ def assemble(tensors: Mapping[str, Tensor], layout: Layout) -> MapAnything:
     """The network around these tensors, which it does not copy; ModelError on any key or shape that does not fit."""
     tensors = without_aliases(tensors)
     sizes = sizes_from_shapes({key: tensor.shape for key, tensor in tensors.items()}, layout)
-    with torch.device("meta"):
-        model = MapAnything(sizes)
-    expected = model.state_dict()
-    _require_same_keys(expected, tensors)
-    for key, wanted in expected.items():
-        _require_usable(key, tensors[key], wanted)
-    floats = {key: tensor.float() for key, tensor in tensors.items()}
-    model.load_state_dict(floats, strict=True, assign=True)
-    return model.eval().requires_grad_(False)
+    return filled(lambda: MapAnything(sizes), tensors, "a MapAnything checkpoint")
 
 
 def without_aliases(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -79,25 +71,3 @@ def first_name(key: str) -> str:
 
 def _same(first: Tensor, second: Tensor) -> bool:
     return first.shape == second.shape and first.dtype == second.dtype and torch.equal(first, second)
-
-
-def _require_same_keys(expected: Iterable[str], found: Iterable[str]) -> None:
-    missing, unknown = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
-    if missing or unknown:
-        parts = [
-            f"{len(keys)} {what} ({_some(keys)})" for what, keys in (("missing", missing), ("unknown", unknown)) if keys
-        ]
-        raise ModelError(f"not a MapAnything checkpoint: {' and '.join(parts)}")
-
-
-def _require_usable(key: str, tensor: Tensor, wanted: Tensor) -> None:
-    if tensor.shape != wanted.shape:
-        raise ModelError(f"`{key}` has the shape {tuple(tensor.shape)} instead of {tuple(wanted.shape)}")
-    if not tensor.is_floating_point():
-        raise ModelError(f"`{key}` holds {tensor.dtype} instead of floating-point numbers")
-    if not torch.isfinite(tensor).all():
-        raise ModelError(f"`{key}` holds values that are not finite; the file is damaged")
-
-
-def _some(keys: list[str]) -> str:
-    return ", ".join(f"`{key}`" for key in keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")

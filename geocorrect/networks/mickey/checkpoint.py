@@ -9,17 +9,15 @@ import shutil
 import tempfile
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from geocorrect.errors import ModelError
-from geocorrect.networks.mast3r.checkpoint import read_tensors
 from geocorrect.networks.mickey.model import Mickey
 from geocorrect.networks.mickey.sizes import BACKBONE, sizes_from_shapes
-from geocorrect.networks.pickled import load_pickled_tensors
+from geocorrect.networks.state_dict import filled, load_pickled_tensors, read_tensors, state_of
 
 ARCHIVE_MEMBER = "mickey.ckpt"
 """Of the two networks in the authors' archive the one trained with the curriculum, their default."""
@@ -89,15 +87,7 @@ def read_backbone(path: Path) -> dict[str, Tensor]:
 def assemble(tensors: Mapping[str, Tensor], backbone_head_dim: int = 64) -> Mickey:
     """The network around these tensors, which it does not copy; ModelError on any key or shape that does not fit."""
     sizes = sizes_from_shapes({key: tensor.shape for key, tensor in tensors.items()}, backbone_head_dim)
-    with torch.device("meta"):
-        model = Mickey(sizes)
-    expected = model.state_dict()
-    _require_same_keys(expected, tensors)
-    for key, wanted in expected.items():
-        _require_usable(key, tensors[key], wanted)
-    typed = {key: tensor.to(expected[key].dtype) for key, tensor in tensors.items()}
-    model.load_state_dict(typed, strict=True, assign=True)
-    return model.eval().requires_grad_(False)
+    return filled(lambda: Mickey(sizes), tensors, "a MicKey network")
 
 
 def _from_archive(path: Path) -> dict[str, Tensor]:
@@ -118,33 +108,4 @@ def _from_archive(path: Path) -> dict[str, Tensor]:
 
 
 def _state_dict(path: Path) -> dict[str, Tensor]:
-    content = load_pickled_tensors(path, SETTINGS)
-    state = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
-        raise ModelError("not a checkpoint: it holds no state dict")
-    strangers = [key for key, value in state.items() if not isinstance(value, Tensor)]
-    if strangers:
-        raise ModelError(f"not a state dict: {_some(strangers)} are not tensors")
-    return dict(state)
-
-
-def _require_same_keys(expected: Iterable[str], found: Iterable[str]) -> None:
-    missing, unknown = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
-    if missing or unknown:
-        parts = [
-            f"{len(keys)} {what} ({_some(keys)})" for what, keys in (("missing", missing), ("unknown", unknown)) if keys
-        ]
-        raise ModelError(f"not a MicKey network: {' and '.join(parts)}")
-
-
-def _require_usable(key: str, tensor: Tensor, wanted: Tensor) -> None:
-    if tensor.shape != wanted.shape:
-        raise ModelError(f"`{key}` has the shape {tuple(tensor.shape)} instead of {tuple(wanted.shape)}")
-    if tensor.is_floating_point() != wanted.is_floating_point() or tensor.is_complex():
-        raise ModelError(f"`{key}` holds {tensor.dtype} instead of {wanted.dtype}")
-    if not torch.isfinite(tensor).all():
-        raise ModelError(f"`{key}` holds values that are not finite; the file is damaged")
-
-
-def _some(keys: list[str]) -> str:
-    return ", ".join(f"`{key}`" for key in keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+    return state_of(load_pickled_tensors(path, SETTINGS), "state_dict")

@@ -13,7 +13,7 @@ from torch import Tensor
 from geocorrect.errors import ModelError, UsageError
 from geocorrect.io.atomic_file import atomic_file
 from geocorrect.networks.mickey.train.options import TrainOptions
-from geocorrect.networks.pickled import load_pickled_tensors
+from geocorrect.networks.state_dict import load_pickled_tensors
 
 STATE_FILE = "training.ckpt"
 FREE_OPTIONS = ("epochs", "save_every_steps")
