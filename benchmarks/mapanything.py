@@ -1,11 +1,11 @@
 """MapAnything at full size with random weights: CPU-seconds, wall time and memory of one query, plain and with cache.
 
-    python benchmarks/mapanything.py [--anchors 1 3 7] [--repeats 1] [--precision float32] [--device cuda]
+    python benchmarks/mapanything.py [--anchors 1 3 7] [--repeats 1] [--precision float32] [--device cuda] [--quick]
 
 *Plain* encodes every view with its rays and runs the dense head for all of them, as the official code does. *Cached*
 encodes the query alone, takes the anchors from the cache and reads poses only. Weights are seeded: times and memory are
 those of the published model, answers mean nothing. On CUDA every stage ends with a synchronisation and wall time
-counts. Operation counts: tests/networks/test_mapanything_full_size.py.
+counts. --quick takes a network of a few channels instead. Operation counts: tests/networks/test_mapanything_full_size.py.
 """
 
 from __future__ import annotations
@@ -17,22 +17,26 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
 import torch
+from support.mapanything_world import TINY
 from torch import Tensor
 
 from geocorrect.networks.mapanything.geometry_inputs import ViewGeometry, ViewPoses, rays_of_pinhole
 from geocorrect.networks.mapanything.model import MapAnything, ViewTokens
-from geocorrect.networks.mapanything.sizes import V1_1
+from geocorrect.networks.mapanything.sizes import V1_1, MapAnythingSizes
 
 WIDTH, HEIGHT = 518, 392
 
 
-def random_model(precision: str, device: str) -> MapAnything:
-    """Full size, seeded weights of a scale that keeps activations finite, without initialising twice."""
+def random_model(precision: str, device: str, sizes: MapAnythingSizes = V1_1) -> MapAnything:
+    """Seeded weights of a scale that keeps activations finite, without initialising twice."""
     with torch.device("meta"):
-        model = MapAnything(V1_1)
+        model = MapAnything(sizes)
     model = model.to_empty(device="cpu").eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(0)
     for name, tensor in model.state_dict().items():
@@ -127,9 +131,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16", "float16"])
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
     clock = Clock(arguments.device)
-    model = clock.measure("random weights", lambda: random_model(arguments.precision, arguments.device))
+    sizes = TINY if arguments.quick else V1_1
+    model = clock.measure("random weights", lambda: random_model(arguments.precision, arguments.device, sizes))
     for anchors in arguments.anchors:
         for _ in range(arguments.repeats):
             measure(model, anchors, arguments.device, clock)
