@@ -5,7 +5,9 @@
 *Plain* encodes every view with its rays and runs the dense head for all of them, as the official code does. *Cached*
 encodes the query alone, takes the anchors from the cache and reads poses only. Weights are seeded: times and memory are
 those of the published model, answers mean nothing. On CUDA every stage ends with a synchronisation and wall time
-counts. --quick takes a network of a few channels instead. Operation counts: tests/networks/test_mapanything_full_size.py.
+counts. --quick takes a network of a few channels instead.
+
+Operation counts: tests/networks/test_mapanything_full_size.py.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from geocorrect.networks.mapanything.model import MapAnything, ViewTokens
 from geocorrect.networks.mapanything.sizes import V1_1, MapAnythingSizes
 
 WIDTH, HEIGHT = 518, 392
+TINY_WIDTH, TINY_HEIGHT = 84, 60
 
 
 def random_model(precision: str, device: str, sizes: MapAnythingSizes = V1_1) -> MapAnything:
@@ -104,9 +107,10 @@ def measure(model: MapAnything, anchors: int, device: str, clock: Clock) -> None
     """One query among anchors, in each way."""
     count = anchors + 1
     generator = torch.Generator().manual_seed(1)
-    images = torch.randn(count, 3, HEIGHT, WIDTH, generator=generator).to(device)
+    width, height = (TINY_WIDTH, TINY_HEIGHT) if model.sizes == TINY else (WIDTH, HEIGHT)
+    images = torch.randn(count, 3, height, width, generator=generator).to(device)
     intrinsics = torch.tensor([[[420.0, 0, 258.5], [0, 420.0, 195.5], [0, 0, 1]]]).repeat(count, 1, 1)
-    geometry = ViewGeometry(rays_of_pinhole(intrinsics, HEIGHT, WIDTH).to(device))
+    geometry = ViewGeometry(rays_of_pinhole(intrinsics, height, width).to(device))
     quaternions = torch.tensor([0.0, 0.0, 0.0, 1.0]).repeat(1, count, 1)
     known = torch.tensor([[True] * anchors + [False]])
     poses = ViewPoses(*(part.to(device) for part in (quaternions, torch.randn(1, count, 3), known)))
