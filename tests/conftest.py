@@ -30,7 +30,7 @@ def _own_addresses() -> set[str]:
 OWN_ADDRESSES = _own_addresses()
 
 
-LONG_FILES = {"test_kitti_protocol.py", "test_chaos.py", "test_ray.py"}
+LONG_FILES = {"test_kitti_protocol.py", "test_chaos.py", "test_ray.py", "test_ray_cluster.py", "test_ray_node.py"}
 """A minute and more each: begun last, one would keep the other of two test processes waiting."""
 
 

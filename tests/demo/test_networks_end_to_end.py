@@ -1,4 +1,4 @@
-"""MapAnything and MicKey through `geocorrect correct` with small random weights: nothing is accepted wrongly."""
+"""MapAnything and MicKey through `geocorrect run` with small random weights: nothing is accepted wrongly."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def test_random_weights_are_refused_by_the_gate(
     with sqlite3.connect(out / "corrections.gpkg") as source, sqlite3.connect(tmp_path / "corrections.gpkg") as target:
         source.backup(target)
     capsys.readouterr()
-    assert run(["-c", str(tmp_path / "geocorrect.toml"), "correct", "--json"]) == 0
-    report = json.loads(capsys.readouterr().out)
+    assert run(["-c", str(tmp_path / "geocorrect.toml"), "run", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)["correct"]
     assert report["n_computed"] == 4, report
     with Catalog.open(str(tmp_path / "corrections.gpkg")) as catalog:
         newest = next(stored for stored in catalog.runs() if stored.run_key == report["run_key"])
