@@ -109,7 +109,10 @@ def _set(key: str, value: Tensor) -> Callable[[Tensors], None]:
         (_set("surprise.weight", torch.zeros(3)), r"1 unknown \(`surprise.weight`\)"),
         (_set(f"{BACKBONE}.norm.weight", torch.zeros(47)), r"norm.weight` has the shape \(47,\) instead of \(48,\)"),
         (_set(f"{BACKBONE}.norm.weight", torch.full((48,), torch.nan)), "values that are not finite"),
-        (_set(f"{BACKBONE}.norm.weight", torch.zeros(48, dtype=torch.int32)), "torch.int32 instead of floating-point numbers"),
+        (
+            _set(f"{BACKBONE}.norm.weight", torch.zeros(48, dtype=torch.int32)),
+            "torch.int32 instead of floating-point numbers",
+        ),
         (_set(f"{BACKBONE}.norm.weight", torch.zeros(48, dtype=torch.complex64)), "torch.complex64 instead of"),
         (_set(f"{BACKBONE}.pos_embed", torch.zeros(1, 25, 48)), "no square grid of 24 positions"),
         (_set(f"{BACKBONE}.blocks.7.norm1.weight", torch.zeros(48)), "are not numbered 0, 1, 2"),
