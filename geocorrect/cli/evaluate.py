@@ -149,8 +149,14 @@ def _pair_estimator(settings: Settings, name: PairEstimatorName) -> PairEstimato
 
         options = with_runtime(settings.match.mickey, settings.models)
         return MickeyPairs(build(options))
+    from geocorrect.errors import ConfigError
     from geocorrect.workers.backends import build_depth, build_matcher
 
+    if settings.depth.calibrate or settings.depth.source == "triangulated":
+        raise ConfigError(
+            f'[depth] source = "{settings.depth.source}", as configured, needs neighbours of the reference, and a '
+            "Map-free scene has none; configure a depth network without calibration by neighbours"
+        )
     return LocalizedPairs(build_matcher(settings), build_depth(settings), settings.localize)
 
 

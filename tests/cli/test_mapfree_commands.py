@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from geocorrect.cli import evaluate as commands
 from geocorrect.cli.app import root
-from geocorrect.errors import InputError, ModelError, Reason
+from geocorrect.errors import ConfigError, InputError, ModelError, Reason
 from geocorrect.evaluate.mapfree.submission import Estimate
 from geocorrect.geometry.pose import Pose
 from geocorrect.networks.mickey.sizes import BACKBONE
@@ -65,6 +65,10 @@ def test_what_is_missing_is_said(app: typer.Typer, tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("GEOCORRECT_WEIGHTS", str(tmp_path / "weights"))
     with pytest.raises(ModelError, match="models fetch mickey --accept-licence"):
         CliRunner().invoke(app, ["mapfree", "val", "--estimator", "mickey"], catch_exceptions=False)
+    (tmp_path / "geocorrect.toml").write_text('[depth]\nsource = "triangulated"\n')
+    with pytest.raises(ConfigError, match="needs neighbours of the reference"):
+        CliRunner().invoke(app, ["mapfree", "val"], catch_exceptions=False)
+    (tmp_path / "geocorrect.toml").unlink()
     monkeypatch.setattr(commands, "_pair_estimator", lambda settings, name: Guess())
     with pytest.raises(InputError, match="val: no such folder"):
         CliRunner().invoke(app, ["mapfree", "val"], catch_exceptions=False)
