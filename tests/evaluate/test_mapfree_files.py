@@ -266,6 +266,16 @@ def test_training_pairs_by_overlap(tmp_path: Path) -> None:
         ("seq0/frame_00001.jpg", "seq1/frame_00003.jpg"),
         ("seq0/frame_00002.jpg", "seq1/frame_00005.jpg"),
     }
+    poses = folder / "s00000" / "poses.txt"
+    published = poses.read_text()
+    withheld = [
+        "seq1/frame_00003.jpg 0 0 0 0 0 0 0" if line.startswith("seq1/frame_00003") else line
+        for line in published.splitlines()
+    ]
+    poses.write_text("\n".join(withheld))
+    drawn = MapfreePairs(folder, TrainingPairOptions(pairs_per_scene=30, overlap=(0.4, 0.8))).epoch(0)
+    assert {pair.frame1 for pair in drawn} == {"seq1/frame_00005.jpg"}, "a pair without a true pose teaches nothing"
+    poses.write_text(published)
     with pytest.raises(InputError, match=r"no posed pair overlaps by \(0.95, 1.0\)"):
         MapfreePairs(folder, TrainingPairOptions(overlap=(0.95, 1.0)))
     overlaps = folder / "s00000" / "overlaps.npz"

@@ -77,3 +77,5 @@ def test_validation_needs_published_poses(training: MapfreeTraining) -> None:
     poses.write_text("seq1/frame_00000.jpg 0 0 0 0 0 0 0\n")
     with pytest.raises(InputError, match="validate on a set whose poses are published"):
         validate_mapfree(seeded_model(), read_set(training.validation_set))
+    with pytest.raises(InputError, match="validate on a set whose poses are published"):
+        build_trainer(training, TINY)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,41 +46,44 @@ def evaluate_mapfree(
     """
     rules = rules or MapfreeRules()
     scenes = read_set(set_folder)
-    submission: dict[str, dict[str, Estimate]] = {}
-    reasons: Counter[str] = Counter()
-    n_queries = 0
-    for number, scene in enumerate(scenes):
-        queries = scene.queries(rules.query_step)
-        n_queries += len(queries)
-        submission[scene.name] = _estimate_scene(scene, queries, estimator, reasons, seed)
-        if progress is not None:
-            progress(number + 1, len(scenes))
+    submission, reasons = estimate_set(scenes, estimator, rules, seed, progress)
+    queries = [(scene, frame) for scene in scenes for frame in scene.queries(rules.query_step)]
     write_submission(submission_path, submission)
-    known = all(scene.world_from_cam.get(q) is not None for scene in scenes for q in scene.queries(rules.query_step))
+    known = all(scene.world_from_cam.get(frame) is not None for scene, frame in queries)
     return {
         "set": str(set_folder),
         "estimator": estimator.fingerprint,
         "submission": str(submission_path),
         "n_scenes": len(scenes),
-        "n_queries": n_queries,
+        "n_queries": len(queries),
         "n_answered": sum(len(answers) for answers in submission.values()),
         "reasons": dict(sorted(reasons.items())),
         "scores": score_submission(scenes, submission, rules) if known else None,
     }
 
 
-def _estimate_scene(
-    scene: MapfreeScene, queries: list[str], estimator: PairEstimator, reasons: Counter[str], seed: int
-) -> dict[str, Estimate]:
-    reference = read_photo(scene, REFERENCE)
-    answers: dict[str, Estimate] = {}
-    for frame in queries:
-        found = estimator.estimate(reference, read_photo(scene, frame), seed)
-        if isinstance(found, Reason):
-            reasons[found.value] += 1
-        else:
-            answers[frame] = found
-    return answers
+def estimate_set(
+    scenes: Sequence[MapfreeScene],
+    estimator: PairEstimator,
+    rules: MapfreeRules,
+    seed: int,
+    progress: Progress | None = None,
+) -> tuple[dict[str, dict[str, Estimate]], Counter[str]]:
+    """Answers by scene and query, and how often each reason kept a judged query from one."""
+    submission: dict[str, dict[str, Estimate]] = {}
+    reasons: Counter[str] = Counter()
+    for number, scene in enumerate(scenes):
+        reference = read_photo(scene, REFERENCE)
+        answers = submission.setdefault(scene.name, {})
+        for frame in scene.queries(rules.query_step):
+            found = estimator.estimate(reference, read_photo(scene, frame), seed)
+            if isinstance(found, Reason):
+                reasons[found.value] += 1
+            else:
+                answers[frame] = found
+        if progress is not None:
+            progress(number + 1, len(scenes))
+    return submission, reasons
 
 
 def read_photo(scene: MapfreeScene, frame: str) -> Photo:

@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geocorrect.evaluate.mapfree.scene_files import read_set
-from geocorrect.evaluate.mapfree.training_pairs import MapfreePairs, TrainingPairOptions, validate_mapfree
+from geocorrect.evaluate.mapfree.training_pairs import (
+    MapfreePairs,
+    TrainingPairOptions,
+    require_true_poses,
+    validate_mapfree,
+)
 from geocorrect.networks.mickey.train.options import TrainOptions
 from geocorrect.networks.runtime import Runtime, require_libraries, torch_device, torch_dtype
 
@@ -76,6 +81,7 @@ def build_trainer(training: MapfreeTraining, sizes: MickeySizes | None = None) -
     validate = None
     if training.validation_set is not None:
         scenes = read_set(training.validation_set)
+        require_true_poses(scenes)  # now, not after the first epoch
 
         def validate(network: MickeyTrainee) -> dict[str, float]:
             return validate_mapfree(network.mickey, scenes)

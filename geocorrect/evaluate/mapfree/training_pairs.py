@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from geocorrect.errors import InputError
-from geocorrect.evaluate.mapfree.benchmark import FrameError, MapfreeRules, frame_error, summary
+from geocorrect.evaluate.mapfree.benchmark import MapfreeRules, score_submission
+from geocorrect.evaluate.mapfree.run import estimate_set, read_photo
 from geocorrect.evaluate.mapfree.scene_files import MapfreeScene, read_set
-from geocorrect.io.pixels import read_image
 
 if TYPE_CHECKING:
     from geocorrect.networks.mickey.model import Mickey
     from geocorrect.networks.mickey.train.pairs import TrainingPair
 
 OVERLAPS_FILE = "overlaps.npz"
+VALIDATION_STEP = 50
+"""Every n-th query of a validation set is judged after an epoch."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +82,8 @@ class MapfreePairs:
         width, height = self.options.size
         images, original, resized = [], [], []
         for frame in (item.frame0, item.frame1):
-            camera, pixels = scene.camera(frame), read_image(scene.folder / frame)
-            if (camera.width, camera.height) != (pixels.shape[1], pixels.shape[0]):
-                raise InputError(f"{scene.folder / frame}: has another size than intrinsics.txt says")
+            photo = read_photo(scene, frame)
+            camera, pixels = photo.camera, photo.pixels
             if (camera.width, camera.height) != (width, height):
                 pixels = np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
             images.append(pixels[: height // PATCH_PX * PATCH_PX, : width // PATCH_PX * PATCH_PX])
@@ -106,7 +107,8 @@ class MapfreePairs:
         posed = [name for name, pose in scene.world_from_cam.items() if pose is not None]
         if self.options.overlap is not None:
             rows = _overlapping(scene.folder / OVERLAPS_FILE, self.options.overlap)
-            usable = [pair for pair in rows if pair[0] in scene.world_from_cam and pair[1] in scene.world_from_cam]
+            known = set(posed)
+            usable = [pair for pair in rows if known.issuperset(pair)]
             if not usable:
                 raise InputError(f"{scene.folder}: no posed pair overlaps by {self.options.overlap}")
             return lambda rng: ListedPair(number, *usable[rng.integers(len(usable))])
@@ -132,34 +134,26 @@ def _overlapping(path: Path, limits: tuple[float, float]) -> list[tuple[str, str
     ]
 
 
-def validate_mapfree(
-    model: Mickey, scenes: Sequence[MapfreeScene], query_step: int = 50, seed: int = 0
-) -> dict[str, float]:
+def require_true_poses(scenes: Sequence[MapfreeScene]) -> None:
+    """InputError naming the first query whose pose is withheld: such a set cannot judge a training."""
+    for scene in scenes:
+        for frame in scene.queries(VALIDATION_STEP):
+            if scene.world_from_cam.get(frame) is None:
+                raise InputError(
+                    f"{scene.folder}: no true pose of {frame}; validate on a set whose poses are published"
+                )
+
+
+def validate_mapfree(model: Mickey, scenes: Sequence[MapfreeScene], seed: int = 0) -> dict[str, float]:
     """`vcre_auc` and `pose_auc` of a network on a few queries of every scene of a validation set."""
-    from geocorrect.errors import Reason
     from geocorrect.evaluate.mapfree.pair_estimators import MickeyPairs
-    from geocorrect.evaluate.mapfree.run import read_photo
-    from geocorrect.evaluate.mapfree.scene_files import REFERENCE
     from geocorrect.match.mickey import MickeyMatcher
     from geocorrect.networks.mickey.engine import MickeyEngine
     from geocorrect.networks.store import TensorStore
 
-    rules = MapfreeRules(query_step=query_step)
+    require_true_poses(scenes)
     estimator = MickeyPairs(MickeyMatcher(MickeyEngine(model, "in training", TensorStore())))
-    errors: list[FrameError] = []
-    n_unanswered = 0
-    for scene in scenes:
-        reference = read_photo(scene, REFERENCE)
-        for frame in scene.queries(query_step):
-            truth = scene.world_from_cam.get(frame)
-            if truth is None:
-                raise InputError(
-                    f"{scene.folder}: no true pose of {frame}; validate on a set whose poses are published"
-                )
-            found = estimator.estimate(reference, read_photo(scene, frame), seed)
-            if isinstance(found, Reason):
-                n_unanswered += 1
-            else:
-                errors.append(frame_error(scene, frame, found, truth, rules))
-    figures: dict[str, Any] = summary(errors, n_unanswered, rules)
+    rules = MapfreeRules(query_step=VALIDATION_STEP, missing_scene_counts_every_frame=False)
+    submission, _ = estimate_set(scenes, estimator, rules, seed)
+    figures = score_submission(scenes, submission, rules)
     return {name: float(figures[name]) for name in ("vcre_auc", "pose_auc")}
