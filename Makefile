@@ -45,7 +45,7 @@ test-qgis: demo $(VENV)/dev.stamp
 	cp out/qgis/demo.qgz.png docs/qgis.png
 
 chaos: $(VENV)/dev.stamp
-	$(BIN)/python tests/support/chaos_campaign.py $(CHAOS)
+	PYTHONPATH=tests $(BIN)/python tests/support/chaos_campaign.py $(CHAOS)
 
 bench: $(VENV)/dev.stamp
 	for script in benchmarks/*.py; do $(BIN)/python $$script --quick || exit 1; done

@@ -1,6 +1,6 @@
 """How noisy a real matcher is: white and smooth part of its errors, in the units of `CovarianceOptions`.
 
-    python benchmarks/fit_noise.py ../shared/data/kitti_raw
+    python benchmarks/fit_noise.py KITTI_RAW
 
 KITTI raw, anchors 0, 4, 8 of camera 02 against all other images, RootSIFT. What is looked at is the distance of each
 match from its epipolar line under the *true* poses, which needs no depth. Each pair's relative rotation is fitted away
@@ -162,7 +162,7 @@ def _amplitude(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, nargs="?", default=Path("../shared/data/kitti_raw"))
+    parser.add_argument("folder", type=Path, help="folder of KITTI raw data")
     parser.add_argument("--features", type=int, default=8000)
     parser.add_argument("--draws", type=int, default=200)
     parser.add_argument("--quick", action="store_true", help="fewer features and draws")

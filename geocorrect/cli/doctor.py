@@ -119,9 +119,9 @@ def _token(_settings: Settings) -> str:
 
 
 def _back_ends(settings: Settings) -> str:
-    from geocorrect.workers.backends import build_depth, build_matcher
+    from geocorrect.workers.backends import Backends
 
-    return f"{build_matcher(settings).fingerprint}, {build_depth(settings).fingerprint}"
+    return ", ".join(Backends(settings).fingerprints)
 
 
 def _weights(settings: Settings) -> str:

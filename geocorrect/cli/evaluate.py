@@ -157,6 +157,8 @@ def _pair_estimator(settings: Settings, name: PairEstimatorName) -> PairEstimato
             f'[depth] source = "{settings.depth.source}", as configured, needs neighbours of the reference, and a '
             "Map-free scene has none; configure a depth network without calibration by neighbours"
         )
+    # A network that may look at neighbours sees the reference by itself.
+    settings = settings.model_copy(update={"depth": settings.depth.alone()})
     return LocalizedPairs(build_matcher(settings), build_depth(settings), settings.localize)
 
 

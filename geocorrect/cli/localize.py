@@ -157,7 +157,7 @@ def match(
     if depth:
         settings = with_depth(settings, depth)
         # A photo out of nowhere has no neighbours that could calibrate its depth.
-        settings = settings.model_copy(update={"depth": replace(settings.depth, calibrate=False)})
+        settings = settings.model_copy(update={"depth": settings.depth.alone()})
     pair = match_pair(query, anchor, build_matcher(settings), build_depth(settings) if depth else None, focal)
     write_picture(draw(pair), out)
     summary = pair.summary() | {"picture": str(out)}

@@ -68,6 +68,10 @@ class DepthSection:
         """Whether a network looks at an anchor's neighbours beside the anchor."""
         return self.source == "mapanything" and self.mapanything.max_neighbours > 0
 
+    def alone(self) -> DepthSection:
+        """The section without anything that takes neighbours; triangulation is nothing else and stays."""
+        return replace(self, calibrate=False, mapanything=replace(self.mapanything, max_neighbours=0))
+
     def with_source(self, name: str) -> DepthSection:
         """The section with another source, as a command line names it; UsageError for an unknown one.
 

@@ -123,14 +123,15 @@ def observe(
     trusted = unmasked(matches.query_px, query.mask) & unmasked(matches.anchor_px, view.mask)
     imaged = np.flatnonzero(trusted & np.isfinite(rays).all(axis=1))
     inliers = verify(matches.subset(imaged), query.camera, anchor.camera, options.verify, seed)
-    kept = matches.subset(imaged[inliers])
+    kept_rows = imaged[inliers]
+    kept = matches.subset(kept_rows)
     depth_m, log_sigma = lift(kept.anchor_px, depth, anchor.camera, options.lift)
     return Observations(
         anchor=anchor,
         query_px=np.asarray(kept.query_px, float),
         anchor_px=np.asarray(kept.anchor_px, float),
-        query_rays=unit_rays(query.camera, kept.query_px),
-        anchor_rays=unit_rays(anchor.camera, kept.anchor_px),
+        query_rays=rays[kept_rows, :3],
+        anchor_rays=rays[kept_rows, 3:],
         depth_m=depth_m,
         log_sigma=log_sigma,
         common_log_sigma=depth.common_log_sigma,

@@ -67,6 +67,7 @@ def test_random_weights_are_refused_by_the_gate(
         newest = next(stored for stored in catalog.runs() if stored.run_key == report["run_key"])
         frame = catalog.frame()
         results = [found.result for found in catalog.current() if found.run_key == report["run_key"]]
+    assert len(results) == report["n_computed"]
     recorded: list[dict[str, Any]] = newest.config["weights"]
     assert {entry["purpose"]: entry["name"] for entry in recorded} == networks
     for entry in recorded:

@@ -51,6 +51,5 @@ def test_random_weights_move_no_photo(texture: np.ndarray, case: int) -> None:
     by_anchor = {view.anchor.id: view for view in views}
     quick = MickeyPoseOptions(ransac=MetricRansacOptions(draws=4, pairs_per_draw=512, hypotheses_per_draw=40))
     estimator = MickeyEstimator(matcher, lambda anchor: by_anchor[anchor.id], quick)
-    if explained.observations:
-        found = estimator.solve(explained.observations, query, LocalizeOptions(), case)
-        assert isinstance(found, Reason)
+    assert explained.observations
+    assert isinstance(estimator.solve(explained.observations, query, LocalizeOptions(), case), Reason)

@@ -1,4 +1,4 @@
-"""Many kills in a row: `make chaos`, or `python tests/support/chaos_campaign.py --help`. Exit 1 unless clean."""
+"""Many kills in a row: `make chaos`, or this with PYTHONPATH=tests and --help. Exit 1 unless clean."""
 
 from __future__ import annotations
 

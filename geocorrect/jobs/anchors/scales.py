@@ -73,7 +73,7 @@ def measure_scales(
             f'[depth] source = "{settings.depth.source}" is measured and has no scale to correct; configure a network '
             "or files, or name one with --depth"
         )
-    raw = replace(settings.depth, calibrate=False, scale=ScaleOptions())
+    raw = replace(settings.depth.alone(), scale=ScaleOptions())
     source = build_depth(settings.model_copy(update={"depth": raw}))
     survey, total = ScaleSurvey(source.fingerprint), len(anchors.index.ids)
     for done, anchor in enumerate(chain.from_iterable(anchors.chunks()), 1):

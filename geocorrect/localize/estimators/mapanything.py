@@ -19,6 +19,7 @@ from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose, rotation_angle_deg
 from geocorrect.geometry.pose_similarity import PoseSimilarityFit, fit_pose_similarity
 from geocorrect.localize import pnp
+from geocorrect.localize.covariance import georeference_covariance
 from geocorrect.localize.estimators.options import MapAnythingPoseOptions
 from geocorrect.localize.joint.estimate import solve_joint
 from geocorrect.localize.observations import Observations, focal_px
@@ -143,8 +144,11 @@ def as_solution(
         residual = pnp.reprojection_px(found.world_from_cam, o.query_rays, o.points_m, focal)
         fits.append(AnchorFit(residual < tolerance_px, np.where(np.isfinite(residual), residual, NAN)))
     is_scale_known = np.isfinite(found.scale_ratio)
+    pose = found.world_from_cam
+    assert pose.covariance is not None
+    covariance = pose.covariance + georeference_covariance(observations, fits, pose.translation_m)
     return Solution(
-        found.world_from_cam,
+        pose.with_covariance(covariance),
         tuple(fits),
         alternative_share=0.0,
         scale_source=ScaleSource.BASELINES if is_scale_known else ScaleSource.DEPTH,

@@ -41,6 +41,8 @@ def load_engine(
             when the network is first used.
     """
     if checkpoint is None:
+        if backbone is not None:
+            raise ModelError(f"{backbone}: a backbone goes with a checkpoint of the heads; name that, too")
         weights = locate(MODEL_NAME, runtime.access)
         heads, backbone, identity = weights.file(HEADS_FILE), weights.file(BACKBONE_FILE), weights.identity
     else:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from geocorrect.errors import ModelError
-from geocorrect.networks.exact import full_float32
+from geocorrect.networks.exact import full_float32, require_finite
 from geocorrect.networks.mickey.backbone import DinoV2
 from geocorrect.networks.mickey.heads import DepthHead, DescriptorHead, OffsetHead, ScoreHead
 from geocorrect.networks.mickey.matching import Matcher, sampling_weight
@@ -105,11 +104,11 @@ class Mickey(nn.Module):
         """
         require_size(images.shape[-1], images.shape[-2])
         features = self.extractor.features(images.to(self.device))
-        require_finite(features, "backbone", self.dtype)
+        require_finite(features, "mickey", "backbone", self.dtype)
         found = self.extractor(features)
         parts = {"position": found.px, "depth": found.depth_m, "score": found.score, "descriptor": found.descriptor}
         for part, values in parts.items():
-            require_finite(values, f"{part} head", torch.float32)
+            require_finite(values, "mickey", f"{part} head", torch.float32)
         return found
 
     @torch.inference_mode()
@@ -131,16 +130,3 @@ def require_size(width: int, height: int) -> None:
     cells = (width // PATCH_PX, height // PATCH_PX)
     if min(cells) < MIN_CELLS or max(cells) > MAX_CELLS:
         raise ValueError(f"{cells[0]}×{cells[1]} cells: MicKey works on {MIN_CELLS} to {MAX_CELLS} cells per side")
-
-
-def require_finite(values: Tensor, part: str, computed_in: torch.dtype) -> None:
-    """ModelError when a part gave inf or nan, which later would silently be "no match"."""
-    if torch.isfinite(values).all():
-        return
-    precision = str(computed_in).removeprefix("torch.")
-    remedy = (
-        'float16 overflows; use [models] precision = "bfloat16" or "float32"'
-        if computed_in is torch.float16
-        else "the weights are damaged or not those of this network; fetch and verify them again"
-    )
-    raise ModelError(f"mickey: the {part} gave numbers that are not finite in {precision}: {remedy}")
