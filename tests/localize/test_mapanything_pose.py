@@ -188,6 +188,20 @@ def test_the_gate_gets_the_matches_that_agree() -> None:
     assert as_solution(wrong, observations, CAMERA, LocalizeOptions()).n_inliers < 8
 
 
+def test_the_error_of_the_anchors_is_in_the_pose() -> None:
+    """Two anchors known to 0.3 m, and to nothing in rotation: 0.09 m² more in each direction."""
+    views = anchors(2)
+    found = estimate_pose(query(), views, seeing(views))
+    assert isinstance(found, NetworkPose)
+    uncertain = np.diag([0.09] * 3 + [0.0] * 3)
+    observations = [
+        replace(o, anchor=replace(o.anchor, world_from_cam=o.anchor.world_from_cam.with_covariance(uncertain)))
+        for o in map(_observations, views)
+    ]
+    pose = as_solution(found, observations, CAMERA, LocalizeOptions()).world_from_cam
+    np.testing.assert_allclose(pose.covariance - found.world_from_cam.covariance, uncertain, atol=1e-12)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_random_weights_are_refused_by_the_gate(seed: int) -> None:
     """The real engine knows nothing, and everything else is exact: no answer of it may pass."""
