@@ -162,7 +162,7 @@ def _amplitude(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="folder of KITTI raw data")
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("data/kitti_raw"))
     parser.add_argument("--features", type=int, default=8000)
     parser.add_argument("--draws", type=int, default=200)
     parser.add_argument("--quick", action="store_true", help="fewer features and draws")

@@ -28,6 +28,11 @@ from sqlalchemy.engine import make_url
 INSTALL = "apt-get install -y --no-install-recommends postgresql-postgis"
 TEMPLATE = "geocorrect_test_template"
 
+_RUNUSER = (
+    shutil.which("runuser", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])) or "runuser"
+)
+"""Outside the PATH of a login without sbin."""
+
 
 class Cluster:
     """A PostgreSQL cluster in a temporary folder, listening on a unix socket there, and on a port of this machine."""
@@ -35,7 +40,7 @@ class Cluster:
     def __init__(self, programs: Path) -> None:
         # Short path: a unix socket's path may have 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="gcpg", dir="/tmp"))
-        self.as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        self.as_user = [_RUNUSER, "-u", "postgres", "--"] if os.geteuid() == 0 else []
         self.programs = programs
         self.port = _free_port()
         self.data = self.folder / "data"
