@@ -29,6 +29,10 @@ import numpy as np
 from support import batch_scene, postgis_fixture, small_city
 
 from geocorrect.__main__ import run as command
+from geocorrect.api import anchor_cache
+from geocorrect.api import photo as worker
+from geocorrect.api.anchor_cache import AnchorCache
+from geocorrect.api.backends import build_matcher
 from geocorrect.catalog import Catalog
 from geocorrect.config import BatchOptions, ExportSection, Settings, load_settings
 from geocorrect.depth.lidar import LidarDepth
@@ -38,11 +42,8 @@ from geocorrect.jobs.pipeline import run_pipeline
 from geocorrect.jobs.plan import plan_run
 from geocorrect.jobs.run import run_batch
 from geocorrect.jobs.tiles import read_pieces
-from geocorrect.localize.correct import LocalizationResult
+from geocorrect.localize.correct import TracedResult
 from geocorrect.records import DepthMap, Image, Position, Rejection
-from geocorrect.workers import anchor_cache, worker
-from geocorrect.workers.anchor_cache import AnchorCache
-from geocorrect.workers.backends import build_matcher
 from geocorrect.workers.engine import build_engine
 from geocorrect.workers.limits import WorkerFactory
 from geocorrect.workers.stop import StopRequest
@@ -200,7 +201,7 @@ def measure_memory(count: int, config: Path) -> None:
     anchors_file, photo_file = config.parent / "anchors" / "a0000.png", next((config.parent / "images").glob("*.jpg"))
     camera = pinhole()
     uncertain = Reason.UNCERTAIN
-    worker.localize = lambda query, *_: LocalizationResult(Rejection(query.image_id, uncertain))  # type: ignore[assignment]
+    worker.localize = lambda query, *_: TracedResult(Rejection(query.image_id, uncertain))  # type: ignore[assignment]
     anchor_cache.build_depth = lambda *_: FlatDepth()  # type: ignore[assignment]
     with tempfile.TemporaryDirectory() as folder, Catalog.open(f"{folder}/c.gpkg", create=True) as catalog:
         batch_scene.street(catalog, 0, 0)

@@ -51,7 +51,7 @@ def test_the_picture_and_the_page_show_the_house_as_it_is() -> None:
     assert PICTURE.read_text(encoding="utf-8") == draw(HOUSE)
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     listed = [re.findall(r"`(\w+)`", line.split("|")[1]) for line in page.splitlines() if line.startswith("| `")]
-    assert [set(rooms) for rooms in listed] == [line - {"serve", "api"} for line in ORDER if line - {"serve", "api"}]
+    assert [set(rooms) for rooms in listed] == [line - {"serve"} for line in ORDER if line - {"serve"}]
     way = re.findall(r"^\d+\. `([\w/]+\.py)`", page, re.MULTILINE)
     assert 10 < len(way) <= 20
     assert [name for name in way if not (HOUSE.package / name).is_file()] == []

@@ -60,9 +60,9 @@ def calibrate(
     Each anchor is stored as soon as it is done ([calibrations] folder); killed and run again, the rest is done. A new
     alignment, network or neighbour makes its anchors due again. Exit code 3: some files could not be read.
     """
+    from geocorrect.api.scene import AnchorSource
     from geocorrect.errors import UsageError
     from geocorrect.jobs.anchors.calibrate import CatalogCalibration
-    from geocorrect.jobs.scene import AnchorSource
     from geocorrect.report.calibration_table import write_calibration_table
     from geocorrect.workers.stop import stop_on_signal
 
@@ -123,9 +123,9 @@ def scale(
     One CSV row per anchor on stdout; the medians (the training set) on stderr, with the settings that apply one.
     Exit code 3: a scan, picture or map could not be used, or no anchor has a scan.
     """
+    from geocorrect.api.scene import AnchorSource
     from geocorrect.config import with_depth
     from geocorrect.jobs.anchors.scales import measure_scales
-    from geocorrect.jobs.scene import AnchorSource
 
     settings = invocation(context).settings(catalog)
     if depth is not None:

@@ -119,7 +119,7 @@ def _token(_settings: Settings) -> str:
 
 
 def _back_ends(settings: Settings) -> str:
-    from geocorrect.workers.backends import Backends
+    from geocorrect.api.backends import Backends
 
     return ", ".join(Backends(settings).fingerprints)
 

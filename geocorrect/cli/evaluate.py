@@ -149,8 +149,8 @@ def _pair_estimator(settings: Settings, name: PairEstimatorName) -> PairEstimato
 
         options = with_runtime(settings.match.mickey, settings.models)
         return MickeyPairs(build(options))
+    from geocorrect.api.backends import build_depth, build_matcher
     from geocorrect.errors import ConfigError
-    from geocorrect.workers.backends import build_depth, build_matcher
 
     if settings.depth.calibrate or settings.depth.source == "triangulated":
         raise ConfigError(

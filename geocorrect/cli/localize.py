@@ -15,9 +15,9 @@ from geocorrect.cli.console import JsonOption, invocation, open_catalog, stderr,
 from geocorrect.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from geocorrect.api.scene import AnchorSource
     from geocorrect.catalog.store import Catalog
     from geocorrect.config import Settings
-    from geocorrect.jobs.scene import AnchorSource
     from geocorrect.match.options import MatcherName
     from geocorrect.records import Position
 
@@ -51,18 +51,14 @@ def localize(
 
     Exit code 7: the photo was rejected, so there is no pose.
     """
+    from geocorrect.api.localizer import Localizer
     from geocorrect.errors import Status
-    from geocorrect.jobs.photo.answer import as_json as answer_of
-    from geocorrect.jobs.photo.answer import lines
-    from geocorrect.jobs.photo.describe_photo import PhotoOptions, describe_photo
-    from geocorrect.jobs.photo.localize_photo import localize_photo
 
-    settings = _with_depth(invocation(context).settings(), depth)
+    settings = invocation(context).settings()
     if camera is not None and focal is not None:
         raise UsageError("give either --camera or --focal, not both")
     if picture is not None and picture.suffix.lower() != ".png":
         raise UsageError(f"--picture {picture}: name a .png file")
-    options = PhotoOptions(camera, focal, None if position is None else _position(position), heading)
     choice = None
     if layout is not None:
         if anchors is None:
@@ -73,32 +69,31 @@ def localize(
         )  # fmt: skip
     elif anchors is not None:
         settings = _with_catalog(settings, anchors)
-    with _anchor_source(settings, choice) as (source, catalog):
-        found = localize_photo(settings, source, describe_photo(image, options, catalog))
-    if picture is not None:
-        from geocorrect.report.pictures.localize_picture import PictureFacts, draw_localization
-
-        known = found.localization
-        draw_localization(PictureFacts(found.query, known.found, known.views, tuple(lines(found))), picture)
-    answer = answer_of(found)
+    place = None if position is None else _position(position)
+    with _anchors(settings, choice) as source, Localizer(source, depth=depth, settings=settings) as localizer:
+        result = localizer.localize(
+            image, reported=place, heading_deg=heading, camera=focal if camera is None else camera
+        )
+        if picture is not None:
+            result.plot(picture)
     if as_json:
-        write_json(answer | {"picture": None if picture is None else str(picture)})
+        write_json(result.as_json() | {"picture": None if picture is None else str(picture)})
     else:
-        stderr().print("\n".join(lines(found)), markup=False, soft_wrap=True)
-    if answer["status"] == Status.REJECTED:
+        stderr().print("\n".join(result.lines()), markup=False, soft_wrap=True)
+    if result.status == Status.REJECTED:
         raise typer.Exit(ExitCode.TOO_MANY_REJECTED)
 
 
 @contextmanager
-def _anchor_source(settings: Settings, choice: AnchorChoice | None) -> Iterator[tuple[AnchorSource, Catalog | None]]:
-    """The anchors, and the catalog that they come from, if they come from one."""
-    from geocorrect.jobs.scene import AnchorSource
+def _anchors(settings: Settings, choice: AnchorChoice | None) -> Iterator[AnchorSource | Catalog]:
+    """The anchors in files, or the catalog that holds them."""
+    from geocorrect.api.scene import AnchorSource
 
     if choice is not None:
-        yield AnchorSource.of_files(choice.source()), None
+        yield AnchorSource.of_files(choice.source())
     else:
         with open_catalog(settings) as catalog:
-            yield AnchorSource.of_catalog(catalog), catalog
+            yield catalog
 
 
 def _with_catalog(settings: Settings, anchors: str) -> Settings:
@@ -107,12 +102,6 @@ def _with_catalog(settings: Settings, anchors: str) -> Settings:
     if "://" not in anchors and not anchors.endswith(".gpkg"):
         raise UsageError(f"--anchors {anchors}: no catalog (.gpkg, postgresql://…); for files say --format")
     return settings.model_copy(update={"catalog": CatalogSection(anchors)})
-
-
-def _with_depth(settings: Settings, name: str | None) -> Settings:
-    from geocorrect.config import with_depth
-
-    return settings if name is None else with_depth(settings, name)
 
 
 def _position(text: str) -> Position:
@@ -146,9 +135,9 @@ def match(
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON on stdout.")] = False,
 ) -> None:
     """Match two photos, draw the matches with the inliers, and the depth of the second photo beside them."""
+    from geocorrect.api.backends import build_depth, build_matcher
     from geocorrect.config import with_depth
     from geocorrect.report.pictures.match_picture import draw, match_pair, write_picture
-    from geocorrect.workers.backends import build_depth, build_matcher
 
     settings = invocation(context).settings()
     if matcher:

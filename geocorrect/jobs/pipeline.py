@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from geocorrect.api.backends import Backends
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings
 from geocorrect.errors import ConfigError, RemoteError
@@ -17,7 +18,6 @@ from geocorrect.jobs.context import JobContext, RunLimits, use_or_create
 from geocorrect.jobs.report import CorrectReport, JobReport
 from geocorrect.jobs.run import correct_due
 from geocorrect.jobs.sequences import adjust_due_sequences
-from geocorrect.workers.backends import Backends
 
 log = logging.getLogger(__name__)
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from geocorrect.api.backends import Backends
+from geocorrect.api.scene import AnchorSource, Scene
 from geocorrect.catalog.image_positions import ImagePositions
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings
 from geocorrect.jobs.run_identity import config_key
-from geocorrect.jobs.scene import AnchorSource, Scene
-from geocorrect.workers.backends import Backends
 
 Float = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from geocorrect import __version__
+from geocorrect.api.backends import Backends
 from geocorrect.catalog.run import RunManifest
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings
@@ -19,7 +20,6 @@ from geocorrect.jobs.report import CorrectReport
 from geocorrect.jobs.run_identity import newest_run_key, run_key, run_record
 from geocorrect.jobs.tiles import read_pieces
 from geocorrect.log import note_run_key
-from geocorrect.workers.backends import Backends
 from geocorrect.workers.engine import build_engine
 from geocorrect.workers.limits import WorkerFactory
 from geocorrect.workers.stop import StopRequest

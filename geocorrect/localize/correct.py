@@ -31,7 +31,7 @@ JOINT = JointEstimator()
 
 
 @dataclass(frozen=True, eq=False)
-class LocalizationResult:
+class TracedResult:
     """A result with what led to it."""
 
     result: Correction | Rejection
@@ -63,14 +63,14 @@ def localize(
     options: LocalizeOptions,
     seed: int,
     estimator: Estimator = JOINT,
-) -> LocalizationResult:
+) -> TracedResult:
     """`correct_image` with its intermediate results, for pictures and reports.
 
     Deterministic for equal input and seed. What matcher or depth source raise (a missing scan) is not caught: the user
     must fix it.
     """
     if not anchors:
-        return LocalizationResult(Rejection(query.image_id, Reason.NO_ANCHOR_NEARBY))
+        return TracedResult(Rejection(query.image_id, Reason.NO_ANCHOR_NEARBY))
 
     # Match the photo with every anchor, keep what two views of a static scene can explain, and give it depth.
     matches = match_photo(matcher, query.pixels, query.camera, [view.pixels for view in anchors])
@@ -80,9 +80,9 @@ def localize(
     ]
     used = tuple(o for o in observations if len(o) > 0)
 
-    def rejected(reason: Reason, detail: str) -> LocalizationResult:
+    def rejected(reason: Reason, detail: str) -> TracedResult:
         evidence = evidence_of(observations, maps, matcher, None, None)
-        return LocalizationResult(Rejection(query.image_id, reason, detail, evidence), used)
+        return TracedResult(Rejection(query.image_id, reason, detail, evidence), used)
 
     if not used:
         most = max(o.n_matches for o in observations)
@@ -102,7 +102,7 @@ def localize(
     if decision.status is Status.REJECTED:
         assert decision.reason is not None
         rejection = Rejection(query.image_id, decision.reason, decision.detail, evidence)
-        return LocalizationResult(rejection, used, solution)
+        return TracedResult(rejection, used, solution)
     correction = Correction(
         image_id=query.image_id,
         world_from_cam=solution.world_from_cam,
@@ -111,7 +111,7 @@ def localize(
         expected_heading_error_deg=statistics.expected_heading_error_deg,
         evidence=evidence,
     )
-    return LocalizationResult(correction, used, solution)
+    return TracedResult(correction, used, solution)
 
 
 def observe(

@@ -1,29 +1,17 @@
-"""One photo from task to result: read pixels, run the method, return a value. The only state is models and caches."""
+"""One photo of a batch from task to outcome; the failure of one photo is a value."""
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geocorrect.api.anchor_cache import Neighbours
+from geocorrect.api.photo import PhotoLocalizer
 from geocorrect.config import Settings
-from geocorrect.errors import InputError, Reason
-from geocorrect.io.masks import mask_beside
-from geocorrect.io.pixels import read_image
-from geocorrect.localize.correct import LocalizationResult, localize
-from geocorrect.localize.focal_prior import focal_prior
-from geocorrect.records import Anchor, AnchorView, Image, Pair, Query, Rejection, Result
-from geocorrect.retrieve.by_appearance import Choice
-from geocorrect.workers.anchor_cache import AnchorCache, Neighbours
-from geocorrect.workers.backends import (
-    build_appearance,
-    build_estimator,
-    build_focal_network,
-    build_matcher,
-    further_fingerprints,
-)  # fmt: skip
+from geocorrect.errors import Reason
+from geocorrect.records import Anchor, Image, Pair, Rejection, Result
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,95 +53,28 @@ class Outcome:
     """The task's."""
 
 
-@dataclass(frozen=True, eq=False)
-class Localization:
-    """A result with what led to it."""
-
-    found: LocalizationResult
-    pairs: tuple[Pair, ...]
-    views: tuple[AnchorView, ...] = ()
-    """The anchors that were matched with the photo."""
-    unusable_anchors: tuple[str, ...] = ()
-    """Messages about anchor files that could not be read."""
-
-
 class Worker:
-    """Loads models once and corrects one image after the other."""
+    """Corrects one image of a batch after the other; what it knows of the method is `api.photo`."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self.matcher = build_matcher(settings)
-        self.anchors = AnchorCache(settings, self.matcher)
-        self.appearance = build_appearance(settings, self.matcher, self.anchors.view)
-        self.estimator = build_estimator(settings, self.anchors.view)
-        self.focal_network = build_focal_network(settings)
+        self.photos = PhotoLocalizer(settings)
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
         """Of matcher, depth source and further networks, weights included."""
-        further = further_fingerprints(self.estimator, self.focal_network)
-        return self.matcher.fingerprint, self.anchors.fingerprint, *further
+        return self.photos.fingerprints
 
     def __call__(self, task: Task) -> Outcome:
         """Correct one image. A bad image is a Rejection; a bad anchor is left out and reported."""
-        query = self.read(task)
+        image = task.image
+        if image.problem is not None and not (image.problem is Reason.POSITION_MISSING and task.anchors):
+            return task.failed(image.problem, "set aside when it was harvested")
+        query = self.photos.read(image, task.reported_enu_m, task.heading_deg)
         if isinstance(query, Rejection):
             return Outcome(query, task.pairs, (), task.input_hash)
-        found = self.localize(task, query)
-        return Outcome(found.found.result, found.pairs, found.unusable_anchors, task.input_hash)
-
-    def read(self, task: Task) -> Query | Rejection:
-        """Pixels, mask and camera of the photo, checked against each other, or the reason why it cannot be used."""
-        image, masks = task.image, self._settings.localize.verify.masks
-        if image.problem is not None and not (image.problem is Reason.POSITION_MISSING and task.anchors):
-            return Rejection(image.id, image.problem, "set aside when it was harvested")
-        if image.path is None or not image.path.is_file():
-            return Rejection(image.id, Reason.IMAGE_MISSING, f"{image.path or 'not downloaded'}")
-        if image.camera is None:
-            return Rejection(image.id, Reason.CAMERA_UNSUPPORTED, "no usable intrinsics")
-        try:
-            pixels = read_image(image.path, image.exif_orientation)
-            mask = mask_beside(image.path, masks, image.exif_orientation) if masks else None
-        except InputError as error:
-            return Rejection(image.id, Reason.IMAGE_UNREADABLE, str(error))
-        if pixels.shape[:2] != (image.camera.height, image.camera.width):
-            detail = f"file is {pixels.shape[1]}×{pixels.shape[0]}, camera {image.camera.width}×{image.camera.height}"
-            return Rejection(image.id, Reason.CAMERA_UNSUPPORTED, detail)
-        return Query(image.id, pixels, image.camera, task.reported_enu_m, task.heading_deg, mask)
-
-    def localize(self, task: Task, query: Query) -> Localization:
-        """The photo of a task, read by `read`, against the task's anchors."""
         if not task.anchors:
-            return Localization(LocalizationResult(_without_anchors(task)), task.pairs)
-        chosen = self._choose(task, query)
-        views, unusable = self.anchors.usable(chosen.anchors, task.neighbours)
-        unusable = tuple(dict.fromkeys([*chosen.unusable, *unusable]))
-        if not views:
-            missing = Rejection(task.image.id, Reason.NO_ANCHOR_NEARBY, "no anchor within reach is usable")
-            return Localization(LocalizationResult(missing), chosen.pairs, (), unusable)
-        if self.focal_network is not None:
-            prior = self._settings.camera.prior
-            query = replace(query, camera=focal_prior(query.pixels, query.camera, self.focal_network, options=prior))
-        seed = _image_seed(self._settings.batch.seed, task.image.id)
-        found = localize(query, views, self.matcher, self.anchors, self._settings.localize, seed, self.estimator)
-        return Localization(found, chosen.pairs, tuple(views), unusable)
-
-    def _choose(self, task: Task, query: Query) -> Choice:
-        """The candidates to match: those of the task, or the most alike of them."""
-        if self.appearance is None:
-            return Choice(task.pairs, task.anchors)
-        if task.pairs:
-            return self.appearance.rerank(query, task.pairs, task.anchors)
-        return self.appearance.search(query, task.anchors)
-
-
-def _without_anchors(task: Task) -> Rejection:
-    if task.image.reported is None:
-        return Rejection(task.image.id, Reason.POSITION_MISSING, "the provider gave no usable position")
-    return Rejection(task.image.id, Reason.NO_ANCHOR_NEARBY, "no anchor within the search radius")
-
-
-def _image_seed(seed: int, image_id: str) -> int:
-    """A seed of its own for every image, whatever the order of the work."""
-    digest = hashlib.blake2b(f"{seed}/{image_id}".encode(), digest_size=4).digest()
-    return int.from_bytes(digest, "big") & 0x7FFFFFFF
+            if image.reported is None:
+                return task.failed(Reason.POSITION_MISSING, "the provider gave no usable position")
+            return task.failed(Reason.NO_ANCHOR_NEARBY, "no anchor within the search radius")
+        found = self.photos.localize(query, task.pairs, task.anchors, task.neighbours)
+        return Outcome(found.found.result, found.pairs, found.unusable_anchors, task.input_hash)

@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from support.world_cache import cached_world
-
-from geocorrect.demo.world.build import DemoWorld
-
-
-@pytest.fixture(scope="session")
-def small_world(tmp_path_factory: pytest.TempPathFactory) -> DemoWorld:
-    return cached_world(tmp_path_factory.mktemp("demo") / "world")
+from support.world_cache import small_world  # noqa: F401
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -17,13 +17,13 @@ import pytest
 from support.depth_world import NETWORK, NETWORK_SCALE, DepthWorld, write_depth_world, write_scan
 
 from geocorrect.__main__ import run
+from geocorrect.api.backends import build_depth
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import load_settings, with_depth
 from geocorrect.depth.scale import ScaleHeuristic
 from geocorrect.errors import ExitCode
 from geocorrect.geometry.pose import Pose
 from geocorrect.records import LidarScan
-from geocorrect.workers.backends import build_depth
 
 TOO_FAR = {"a0": 1.25, "a1": 1.30, "a2": 1.20, "a3": 1.35, "a4": 1.28}
 """What each anchor's true depth is multiplied by in the network's map."""

@@ -14,6 +14,7 @@ from support import mapanything_world, mickey_world, weights_world
 from support.mast3r_world import seeded_engine
 
 from geocorrect.__main__ import run
+from geocorrect.api.backends import build_depth
 from geocorrect.config import Settings, load_settings, with_depth
 from geocorrect.depth.base import DepthSource
 from geocorrect.depth.mast3r import Mast3rDepth, Mast3rDepthOptions
@@ -27,7 +28,6 @@ from geocorrect.match.registry import MATCHERS
 from geocorrect.networks.cards import CARDS
 from geocorrect.networks.mapanything import loading as mapanything_loading
 from geocorrect.networks.mickey import loading as mickey_loading
-from geocorrect.workers.backends import build_depth
 
 NETWORKS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "depth_anything_v2": ("depth_anything_v2_outdoor_large", weights_world.depth_anything),

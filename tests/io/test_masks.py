@@ -172,8 +172,8 @@ def test_masks_of_neighbours_keep_moving_things_out_of_the_triangulated_depth() 
 
 
 def test_another_set_of_masks_is_another_depth() -> None:
+    from geocorrect.api.backends import build_depth
     from geocorrect.config import load_settings
-    from geocorrect.workers.backends import build_depth
 
     environment = {"GEOCORRECT__DEPTH__SOURCE": "triangulated"}
     named = environment | {"GEOCORRECT__LOCALIZE__VERIFY__MASKS": "vehicles"}

@@ -14,13 +14,13 @@ from support import catalog_world as world
 from support.batch_scene import anchor, correct_all, due, ids_between, in_process, photo, street
 from support.postgis_fixture import database_from
 
+from geocorrect.api.scene import AnchorSource, Scene
 from geocorrect.catalog import Catalog, ResultFilter
 from geocorrect.config import Settings
 from geocorrect.depth.options import DepthSection
 from geocorrect.errors import DatabaseError, InputError
 from geocorrect.jobs.plan import plan_run
 from geocorrect.jobs.run import run_batch
-from geocorrect.jobs.scene import AnchorSource, Scene
 from geocorrect.jobs.tiles import read_pieces
 from geocorrect.records import Position
 from geocorrect.retrieve.options import RetrieveOptions

@@ -10,7 +10,7 @@ import pytest
 
 from geocorrect.errors import OutputError, Reason
 from geocorrect.io.pixels import read_image
-from geocorrect.localize.correct import LocalizationResult
+from geocorrect.localize.correct import TracedResult
 from geocorrect.localize.joint.estimate import solve_joint
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.localize.solution import Solution
@@ -33,7 +33,7 @@ def facts() -> PictureFacts:
     query = Query("photo", grey(case.query_camera), case.query_camera, case.reported_m)
     views = tuple(AnchorView(o.anchor, grey(o.anchor.camera)) for o in observations)
     rejected = Rejection("photo", Reason.UNCERTAIN)
-    return PictureFacts(query, LocalizationResult(rejected, tuple(observations), solution), views, ("a line",))
+    return PictureFacts(query, TracedResult(rejected, tuple(observations), solution), views, ("a line",))
 
 
 def test_picture_is_written(facts: PictureFacts, tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_picture_is_written(facts: PictureFacts, tmp_path: Path) -> None:
 def test_without_a_pose_or_a_match_it_is_still_a_picture(facts: PictureFacts, tmp_path: Path) -> None:
     rejection, used = facts.localization.result, facts.localization.observations
     for number, observations in enumerate((used, ())):
-        less = replace(facts, localization=LocalizationResult(rejection, observations, None))
+        less = replace(facts, localization=TracedResult(rejection, observations, None))
         draw_localization(less, tmp_path / f"{number}.png")
         assert read_image(tmp_path / f"{number}.png").std() > 5
 

@@ -44,8 +44,8 @@ def test_only_what_both_orders_say_stays() -> None:
 
 
 def test_it_is_chosen_in_the_configuration() -> None:
+    from geocorrect.api.backends import build_matcher
     from geocorrect.config import load_settings
-    from geocorrect.workers.backends import build_matcher
 
     settings = load_settings(environment={"GEOCORRECT__MATCH__AGREE_PX": "2.0"}).settings
     assert build_matcher(settings).fingerprint.endswith("+both-ways/2")

@@ -39,6 +39,12 @@ def cached_world(folder: Path, seed: int = 7, size: str = "small") -> DemoWorld:
     return open_world(folder)
 
 
+@pytest.fixture(scope="session")
+def small_world(tmp_path_factory: pytest.TempPathFactory) -> DemoWorld:
+    """The small street, for tests that write nothing into it."""
+    return cached_world(tmp_path_factory.mktemp("demo") / "world")
+
+
 def cached_demo() -> Path:
     """out/demo after `geocorrect demo --size small`, as a user types it; read there, copy what a test writes to.
 

@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 import pytest
 
+from geocorrect.api.backends import Backends
 from geocorrect.config import Settings
 from geocorrect.errors import InputError, ModelError, Reason, UsageError
 from geocorrect.jobs.context import RunLimits, seconds
 from geocorrect.log import LogOptions, set_up_logging
 from geocorrect.records import Image, Rejection
-from geocorrect.workers.backends import Backends
 from geocorrect.workers.limits import LimitedWorker, WorkerFactory
 from geocorrect.workers.stop import StopRequest
 from geocorrect.workers.worker import Outcome, Task, Worker

@@ -8,13 +8,13 @@ from functools import partial
 from itertools import takewhile
 from typing import Any
 
+from geocorrect.api.anchor_cache import AnchorCache
+from geocorrect.api.backends import build_matcher, build_neighbour_depth
+from geocorrect.api.scene import AnchorSource, Scene
 from geocorrect.config import Settings
 from geocorrect.depth.calibration.stored import CalibrationReport
 from geocorrect.errors import ExitCode, InputError, Reason
-from geocorrect.jobs.scene import AnchorSource, Scene
 from geocorrect.records import Anchor
-from geocorrect.workers.anchor_cache import AnchorCache
-from geocorrect.workers.backends import build_matcher, build_neighbour_depth
 from geocorrect.workers.engine import PoolEngine
 from geocorrect.workers.pool import Limits
 from geocorrect.workers.process import ProcessWorker

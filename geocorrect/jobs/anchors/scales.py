@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from geocorrect.api.anchor_cache import read_anchor
+from geocorrect.api.backends import build_depth
+from geocorrect.api.scene import AnchorSource
 from geocorrect.config import Settings
 from geocorrect.depth.base import DepthSource
 from geocorrect.depth.lidar import LidarDepth
 from geocorrect.depth.scale import DepthScale, ScaleError, ScaleHeuristic, scale_from_lidar, train_set_scale
 from geocorrect.depth.scaled import ScaleOptions
 from geocorrect.errors import ConfigError, ExitCode, InputError
-from geocorrect.jobs.scene import AnchorSource
 from geocorrect.records import Anchor
-from geocorrect.workers.anchor_cache import read_anchor
-from geocorrect.workers.backends import build_depth
 
 Scales = Mapping[ScaleHeuristic, DepthScale]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from geocorrect.geometry.pose import Pose
-from geocorrect.localize.correct import LocalizationResult
+from geocorrect.localize.correct import TracedResult
 from geocorrect.records import AnchorView, Correction, Float, Query
 
 ELLIPSE_68, ELLIPSE_95 = 1.5096, 2.4477
@@ -17,7 +17,7 @@ ELLIPSE_68, ELLIPSE_95 = 1.5096, 2.4477
 REPORTED, CORRECTED, ANCHOR, UNUSED = "#d62728", "#2ca02c", "#1f77b4", "#9aa5b1"
 
 
-def draw_map(axes: Any, query: Query, localization: LocalizationResult, views: Sequence[AnchorView]) -> None:
+def draw_map(axes: Any, query: Query, localization: TracedResult, views: Sequence[AnchorView]) -> None:
     """Metres east and north of the pose (of the reported position without one), anchors as wedges that look."""
     solution, reported_m = localization.solution, query.reported_enu_m[:2]
     pose = None if solution is None else solution.world_from_cam
@@ -52,7 +52,7 @@ def draw_map(axes: Any, query: Query, localization: LocalizationResult, views: S
     axes.legend(fontsize=8, loc="best")
 
 
-def draw_zoom(axes: Any, localization: LocalizationResult) -> None:
+def draw_zoom(axes: Any, localization: TracedResult) -> None:
     """The ellipses at their own scale, which on the map are often smaller than a dot."""
     solution = localization.solution
     covariance = None if solution is None else solution.world_from_cam.covariance
@@ -76,7 +76,7 @@ def draw_zoom(axes: Any, localization: LocalizationResult) -> None:
     axes.legend(fontsize=8, loc="upper right")
 
 
-def _weights(localization: LocalizationResult) -> dict[str, float]:
+def _weights(localization: TracedResult) -> dict[str, float]:
     """Share of inliers among its matches, per anchor that the solution uses."""
     if localization.solution is None:
         return {}

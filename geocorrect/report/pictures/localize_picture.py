@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from geocorrect.errors import Status
 from geocorrect.geometry.frame import pitch_roll_deg
 from geocorrect.geometry.tangent import unit_rays
-from geocorrect.localize.correct import LocalizationResult
+from geocorrect.localize.correct import TracedResult
 from geocorrect.localize.observations import Observations, focal_px
 from geocorrect.localize.solution import Solution
 from geocorrect.localize.verify import sampson_rad
@@ -36,7 +36,7 @@ class PictureFacts:
     """What is drawn."""
 
     query: Query
-    localization: LocalizationResult
+    localization: TracedResult
     views: tuple[AnchorView, ...]
     """The anchors that were matched."""
     lines: tuple[str, ...] = ()

@@ -15,14 +15,21 @@ from geocorrect.io.pixels import image_size, read_bytes
 from geocorrect.records import NAN, Image, Position
 
 
+class PhotoError(InputError):
+    """One photo cannot be used; others may."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        """Say why (reason) and how to fix it (message, naming the file)."""
+        super().__init__(message)
+        self.reason = reason
+
+
 @dataclass(frozen=True)
 class PhotoOptions:
     """What the user says about a photo; it goes before its record and its EXIF."""
 
-    camera: Path | None = None
-    """OpenSfM camera as JSON (one camera, or a file with a single one)."""
-    focal_px: float | None = None
-    """Of a pinhole."""
+    camera: Camera | Path | float | None = None
+    """A camera, a file with one OpenSfM camera as JSON, or the focal length of a pinhole in pixels."""
     position: Position | None = None
     """Roughly where it was taken."""
     heading_deg: float | None = None
@@ -32,19 +39,29 @@ class PhotoOptions:
 def describe_photo(path: Path, options: PhotoOptions, catalog: Catalog | None = None) -> Image:
     """The photo with camera, position and heading as far as they are known.
 
-    catalog: where its harvested record may be. InputError naming the file when it is missing, unreadable, or its camera
+    catalog: where its harvested record may be. PhotoError naming the file when it is missing, unreadable, or its camera
     is unknown.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such file")
+        raise PhotoError(Reason.IMAGE_MISSING, f"{path}: no such file")
     photo = _harvested(path, catalog) or _by_exif(path)
-    camera = _stated_camera(path, options) or photo.camera
+    camera = photo.camera if options.camera is None else stated_camera(options.camera, *image_size(path))
     if camera is None:
-        raise InputError(f"{path}: the intrinsics on record are unusable; give --camera FILE.json or --focal PIXELS")
+        message = f"{path}: the intrinsics on record are unusable; give --camera FILE.json or --focal PIXELS"
+        raise PhotoError(Reason.CAMERA_UNSUPPORTED, message)
     if camera is photo.camera and photo.provider.get("source") == "exif" and camera.focal_sigma == ASSUMED_FOCAL_SIGMA:
-        raise InputError(f"{path}: its EXIF names no focal length; give --focal PIXELS or --camera FILE.json")
-    heading_deg = photo.heading_deg if options.heading_deg is None else options.heading_deg % 360.0
-    return replace(photo, camera=camera, reported=options.position or photo.reported, heading_deg=heading_deg)
+        message = f"{path}: its EXIF names no focal length; give --focal PIXELS or --camera FILE.json"
+        raise PhotoError(Reason.CAMERA_UNSUPPORTED, message)
+    return with_stated(replace(photo, camera=camera, problem=None), options)
+
+
+def with_stated(photo: Image, options: PhotoOptions) -> Image:
+    """The photo with the position and heading that the user states; a stated heading goes before a computed one."""
+    if options.position is not None:
+        photo = replace(photo, reported=options.position)
+    if options.heading_deg is not None:
+        photo = replace(photo, heading_deg=options.heading_deg % 360.0, computed_heading_deg=NAN)
+    return photo
 
 
 def _harvested(path: Path, catalog: Catalog | None) -> Image | None:
@@ -66,19 +83,18 @@ def _possible_ids(path: Path) -> list[str]:
 def _by_exif(path: Path) -> Image:
     photo = read_photo(path, path.stem)
     if photo.problem in (Reason.IMAGE_UNREADABLE, Reason.IMAGE_MISSING):
-        raise InputError(str(photo.provider["error"]))
+        raise PhotoError(photo.problem, str(photo.provider["error"]))
     return photo
 
 
-def _stated_camera(path: Path, options: PhotoOptions) -> Camera | None:
-    """The camera that was given, for the size of the picture."""
-    width, height = image_size(path)
-    if options.focal_px is not None:
-        return Camera.pinhole(width, height, options.focal_px, options.focal_px, (width - 1) / 2, (height - 1) / 2)
-    if options.camera is None:
-        return None
+def stated_camera(stated: Camera | Path | float, width: int, height: int) -> Camera:
+    """The camera that was given, for pictures of this size; InputError naming a file that holds none."""
+    if isinstance(stated, Camera):
+        return stated
+    if not isinstance(stated, Path):
+        return Camera.pinhole(width, height, stated, stated, (width - 1) / 2, (height - 1) / 2)
     try:
-        content = json.loads(read_bytes(options.camera))
+        content = json.loads(read_bytes(stated))
         if isinstance(content, dict) and "projection_type" not in content and len(content) == 1:
             (content,) = content.values()
         if not isinstance(content, dict):
@@ -86,4 +102,4 @@ def _stated_camera(path: Path, options: PhotoOptions) -> Camera | None:
         camera = Camera.from_opensfm(content, width, height)
         return replace(camera, focal_sigma=float(content.get("focal_sigma", NAN)))
     except (ValueError, TypeError, KeyError, UnicodeDecodeError) as error:
-        raise InputError(f"{options.camera}: not an OpenSfM camera as JSON ({error})") from None
+        raise InputError(f"{stated}: not an OpenSfM camera as JSON ({error})") from None

@@ -8,6 +8,7 @@ from typing import cast
 
 import numpy as np
 
+from geocorrect.api.backends import build_depth
 from geocorrect.config import Settings
 from geocorrect.depth.base import DepthDeclaration
 from geocorrect.depth.calibration.neighbours import NeighbourCache
@@ -17,7 +18,6 @@ from geocorrect.io.masks import mask_beside
 from geocorrect.io.pixels import read_image
 from geocorrect.match.base import Matcher
 from geocorrect.records import Anchor, AnchorView, DepthMap, ImageArray
-from geocorrect.workers.backends import build_depth
 
 Neighbours = Mapping[str, tuple[Anchor, ...]]
 """Anchor id → the neighbours that its depth is found from; empty where the depth source asks for none."""

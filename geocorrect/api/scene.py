@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geocorrect.anchors.add import AnchorFiles
+from geocorrect.api.anchor_cache import Neighbours, read_anchor
+from geocorrect.api.backends import build_appearance
 from geocorrect.catalog.image_positions import best_heading_deg
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings
@@ -21,8 +23,6 @@ from geocorrect.match.base import Matcher
 from geocorrect.records import Anchor, AnchorIndex, Image
 from geocorrect.retrieve.neighbours import NeighbourFinder
 from geocorrect.retrieve.spatial import AnchorPositions, SpatialRetriever
-from geocorrect.workers.anchor_cache import Neighbours, read_anchor
-from geocorrect.workers.backends import build_appearance
 
 Float = NDArray[np.float64]
 Rows = NDArray[np.intp]

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from support.batch_scene import anchor
 
+from geocorrect.api import anchor_cache
+from geocorrect.api.anchor_cache import AnchorCache
+from geocorrect.api.backends import build_matcher
 from geocorrect.config import BatchOptions, Settings
 from geocorrect.records import Anchor, AnchorView, DepthMap
-from geocorrect.workers import anchor_cache
-from geocorrect.workers.anchor_cache import AnchorCache
-from geocorrect.workers.backends import build_matcher
 
 
 def test_large_photos_with_dense_depth_keep_to_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:

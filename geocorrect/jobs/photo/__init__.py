@@ -1,1 +1,0 @@
-"""One photo from its file to an explained result."""
