@@ -31,7 +31,6 @@ def packed(poses: ScenePoses, dense: DensePrediction) -> dict[str, Tensor]:
     numbers = np.array([[*pose.quaternion_xyzw, *pose.translation_m] for pose in poses.first_from_view])
     return {
         "poses": torch.from_numpy(numbers),
-        "scale": torch.tensor([poses.metric_scale, float(poses.used_pose_scale)], dtype=torch.float64),
         "distance_m": torch.from_numpy(dense.distance_m),
         "rays": torch.from_numpy(dense.rays),
         "confidence": torch.from_numpy(dense.confidence),
@@ -42,7 +41,6 @@ def packed(poses: ScenePoses, dense: DensePrediction) -> dict[str, Tensor]:
 def unpacked(tensors: Mapping[str, Tensor], placement: Placement) -> tuple[ScenePoses, DensePrediction]:
     """The inverse of `packed`."""
     arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
-    scale, used_pose_scale = arrays["scale"].tolist()
     first_from_view = tuple(Pose.from_quaternion(row[:4], row[4:]) for row in arrays["poses"])
     dense = DensePrediction(arrays["distance_m"], arrays["rays"], arrays["confidence"], arrays["believed"], placement)
-    return ScenePoses(first_from_view, scale, bool(used_pose_scale)), dense
+    return ScenePoses(first_from_view), dense

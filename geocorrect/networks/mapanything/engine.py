@@ -7,7 +7,7 @@ for the views that are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -54,19 +54,8 @@ class MapAnythingEngine:
 
     def poses(self, views: Sequence[PhotoView]) -> ScenePoses:
         """Poses of all views in the frame of the first, without any dense output."""
-        fused, used_scale = self._fused([self._prepared(views)])
-        return _scene_poses(self.model.poses(self.model.transform_for_poses(fused, range(len(views)))), 0, used_scale)
-
-    def poses_of_queries(self, anchors: Sequence[PhotoView], queries: Sequence[PhotoView]) -> list[ScenePoses]:
-        """Poses of the anchors and one query, for each query by itself, in one batch: as `poses` would say one by one.
-
-        All photos are brought to the size that fits them together.
-        """
-        size = self._size([*anchors, *queries])
-        scenes = [self._prepared([*anchors, query], size) for query in queries]
-        fused, used_scale = self._fused(scenes)
-        found = self.model.poses(self.model.transform_for_poses(fused, range(len(anchors) + 1)))
-        return [_scene_poses(found, scene, used_scale) for scene in range(len(queries))]
+        fused = self._fused(self._prepared(views))
+        return _scene_poses(self.model.poses(self.model.transform(fused, dense=False)))
 
     def dense(
         self, views: Sequence[PhotoView], wanted: Sequence[int] = (0,), rules: MaskRules | None = None
@@ -82,10 +71,10 @@ class MapAnythingEngine:
                 if entry is not None
             ]
             return known[0][0], [dense for _, dense in known]
-        fused, used_scale = self._fused([prepared])
+        fused = self._fused(prepared)
         transformed = self.model.transform(fused)
         predicted = self.model.poses(transformed)
-        poses, scale = _scene_poses(predicted, 0, used_scale), float(predicted.scale[0])
+        poses, scale = _scene_poses(predicted), float(predicted.scale[0])
         found = []
         for key, index in zip(keys, wanted, strict=True):
             raw = self.model.dense(fused, transformed, index)
@@ -113,25 +102,18 @@ class MapAnythingEngine:
             residual_px=fit.residual_px / float(np.sqrt(scale_x * scale_y)),
         )
 
-    def _size(self, views: Sequence[PhotoView]) -> Size:
-        return common_size([(view.pixels.shape[1], view.pixels.shape[0]) for view in views], self.sizes)
-
     def _prepared(self, views: Sequence[PhotoView], size: Size | None = None) -> list[PreparedView]:
-        size = size or self._size(views)
+        size = size or common_size([(view.pixels.shape[1], view.pixels.shape[0]) for view in views], self.sizes)
         return [prepare(view, size, self.fingerprint) for view in views]
 
-    def _fused(self, scenes: Sequence[Sequence[PreparedView]]) -> tuple[FusedViews, bool]:
-        """Fused tokens (B, V, …), and whether distances between the poses were told."""
-        tokens = self._tokens([prepared for scene in scenes for prepared in scene])
-        patches, class_token = (
-            torch.stack([torch.stack([tokens[prepared.key][index] for prepared in scene]) for scene in scenes])
-            for index in (0, 1)
-        )
-        width, height = scenes[0][0].placement.size
+    def _fused(self, views: Sequence[PreparedView]) -> FusedViews:
+        """Fused tokens (1, V, …)."""
+        tokens = self._tokens(views)
+        patches, class_token = (torch.stack([tokens[view.key][part] for view in views])[None] for part in (0, 1))
+        width, height = views[0].placement.size
         patch = self.model.sizes.patch_px
-        poses, use_scale = pose_inputs([[prepared.view for prepared in scene] for scene in scenes], self.model.device)
-        grid = (height // patch, width // patch)
-        return self.model.fuse(patches, class_token, grid, poses, use_scale), use_scale
+        poses, use_scale = pose_inputs([prepared.view for prepared in views], self.model.device)
+        return self.model.fuse(patches, class_token, (height // patch, width // patch), poses, use_scale)
 
     def _tokens(self, views: Sequence[PreparedView]) -> dict[str, tuple[Tensor, Tensor]]:
         """(patch tokens, class token) by key, on the model's device, from the cache or the network."""
@@ -144,7 +126,9 @@ class MapAnythingEngine:
                 found[prepared.key] = cached[PATCHES].to(device), cached[CLASS_TOKEN].to(device)
             elif prepared.key not in found:
                 missing[prepared.key] = prepared
-        for batch in _batches(list(missing.values()), ENCODE_BATCH):
+        waiting = list(missing.values())
+        for start in range(0, len(waiting), ENCODE_BATCH):
+            batch = waiting[start : start + ENCODE_BATCH]
             images = torch.stack([normalised(prepared.image, IMAGENET) for prepared in batch])
             encoded = self.model.encode(images, geometry_of(batch, self.model.device))
             for prepared, patches, class_token in zip(batch, encoded.patches, encoded.class_token, strict=True):
@@ -154,11 +138,10 @@ class MapAnythingEngine:
         return found
 
 
-def _scene_poses(poses: Poses, scene: int, used_scale: bool) -> ScenePoses:
-    quaternions = poses.quaternion_xyzw[scene].double().cpu().numpy()
-    translations_m = poses.translation_m[scene].double().cpu().numpy()
-    found = tuple(Pose(Rotation.from_quat(q), t) for q, t in zip(quaternions, translations_m, strict=True))
-    return ScenePoses(found, float(poses.scale[scene]), used_scale)
+def _scene_poses(poses: Poses) -> ScenePoses:
+    quaternions = poses.quaternion_xyzw[0].double().cpu().numpy()
+    translations_m = poses.translation_m[0].double().cpu().numpy()
+    return ScenePoses(tuple(Pose(Rotation.from_quat(q), t) for q, t in zip(quaternions, translations_m, strict=True)))
 
 
 def _dense_prediction(view: DenseView, scale: float, placement: Placement, rules: MaskRules | None) -> DensePrediction:
@@ -173,8 +156,3 @@ def _dense_prediction(view: DenseView, scale: float, placement: Placement, rules
         believed=believed(points[..., 2], points, confidence, unambiguous, rules),
         placement=placement,
     )
-
-
-def _batches(items: Sequence[PreparedView], size: int) -> Iterator[list[PreparedView]]:
-    for start in range(0, len(items), size):
-        yield list(items[start : start + size])

@@ -58,21 +58,6 @@ class RelativePoses:
     """(B, V, 1) logarithm of that mean distance."""
 
 
-def rays_of_pinhole(intrinsics: Tensor, height: int, width: int) -> Tensor:
-    """(N, 3, 3) intrinsic matrices without skew → (N, H, W, 3) unit rays of pixels with integer centres."""
-    v, u = torch.meshgrid(
-        torch.arange(height, dtype=torch.float32, device=intrinsics.device),
-        torch.arange(width, dtype=torch.float32, device=intrinsics.device),
-        indexing="ij",
-    )
-    focal_x, focal_y, centre_x, centre_y = (
-        intrinsics[:, row, column, None, None] for row, column in ((0, 0), (1, 1), (0, 2), (1, 2))
-    )
-    x, y = (u - centre_x) / focal_x, (v - centre_y) / focal_y
-    rays = torch.stack([x, y, torch.ones_like(x)], dim=-1)
-    return rays / torch.linalg.vector_norm(rays, dim=-1, keepdim=True)
-
-
 def unit_rays(rays: Tensor) -> Tensor:
     """(…, 3) directions of any length → unit rays."""
     return rays / (torch.linalg.vector_norm(rays, dim=-1, keepdim=True) + EPSILON)

@@ -5,17 +5,15 @@ Encoder and multi-view transformer may run in a 16-bit format; geometric encoder
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from geocorrect.networks.dinov2 import Block, Grid, VisionTransformer
 from geocorrect.networks.exact import full_float32, require_finite
 from geocorrect.networks.mapanything.geometry_inputs import ViewGeometry, ViewPoses
-from geocorrect.networks.mapanything.layers.blocks import Block
 from geocorrect.networks.mapanything.layers.dense_head import DenseHead
-from geocorrect.networks.mapanything.layers.encoder import Grid, ImageEncoder
 from geocorrect.networks.mapanything.layers.fusion import GeometryFusion
 from geocorrect.networks.mapanything.layers.heads import PoseHead, ScaleHead
 from geocorrect.networks.mapanything.layers.transformer import MultiViewTransformer, Transformed
@@ -56,7 +54,8 @@ class MapAnything(GeometryFusion):
     def __init__(self, sizes: MapAnythingSizes) -> None:
         super().__init__(sizes)
         self.sizes = sizes
-        self.encoder = ImageEncoder(sizes)
+        encoder = VisionTransformer(sizes.encoder, sizes.patch_px, sizes.position_grid, sizes.encoder_norm)
+        self.encoder = nn.ModuleDict({"model": encoder})  # the level of naming that the checkpoint has
         self.info_sharing = MultiViewTransformer(sizes)
         self.scale_token = nn.Parameter(torch.zeros(sizes.scale_token_dim))
         self.dense_head = DenseHead(sizes)
@@ -93,7 +92,7 @@ class MapAnything(GeometryFusion):
         patch = self.sizes.patch_px
         if height % patch or width % patch:
             raise ValueError(f"image size {width}×{height} is not a multiple of {patch}")
-        patches, class_token = self.encoder(images.to(self.device))
+        patches, class_token = self.encoder.model(images.to(self.device))
         if geometry is not None:
             patches = patches + self.geometry_codes(geometry, use_depth_scale)
         require_finite(patches, "mapanything", "image encoder", self.dtype)
@@ -111,24 +110,16 @@ class MapAnything(GeometryFusion):
 
     @torch.inference_mode()
     @full_float32()
-    def transform(self, views: FusedViews) -> Transformed:
-        """All views together, with everything that the heads can read."""
-        found = self.info_sharing(*self._sequence(views), views.patches.shape[2])
-        require_finite(found.last, "mapanything", "multi-view transformer", self.dtype)
-        return found
-
-    @torch.inference_mode()
-    @full_float32()
-    def transform_for_poses(self, views: FusedViews, wanted: Sequence[int]) -> Transformed:
-        """The same for the poses of the views `wanted` and the scale alone; costs less, says the same."""
-        found = self.info_sharing.poses_only(*self._sequence(views), views.patches.shape[2], wanted)
+    def transform(self, views: FusedViews, dense: bool = True) -> Transformed:
+        """All views together; without `dense` what poses and scale are read from, which takes less memory."""
+        found = self.info_sharing(*self._sequence(views), views.patches.shape[2], dense)
         require_finite(found.last, "mapanything", "multi-view transformer", self.dtype)
         return found
 
     @torch.inference_mode()
     @full_float32()
     def poses(self, transformed: Transformed) -> Poses:
-        """Poses of the views that were wanted, and the metric scale."""
+        """Poses of the views, and the metric scale."""
         last = transformed.last
         raw_pose = self.pose_head(last.flatten(0, 1)).unflatten(0, last.shape[:2])
         raw_scale = self.scale_head(transformed.scale_token)
@@ -141,7 +132,7 @@ class MapAnything(GeometryFusion):
     def dense(self, views: FusedViews, transformed: Transformed, view: int) -> DenseView:
         """Rays, depth and confidence (B, H, W, …) of one view; view by view keeps memory small."""
         if not transformed.taps:
-            raise ValueError("the dense head needs `transform`, not `transform_for_poses`")
+            raise ValueError("the dense head needs `transform(dense=True)`")
         tokens = [part[:, view] for part in (views.patches, *transformed.taps, transformed.last)]
         raw = self.dense_head(tokens, views.grid)
         require_finite(raw, "mapanything", "dense head", self.dtype)

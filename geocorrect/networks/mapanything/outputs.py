@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from geocorrect.networks.mapanything.geometry_inputs import rotation_matrix
-
 EPSILON = 1e-8
 
 
@@ -69,13 +67,3 @@ def poses_from_raw(raw_pose: Tensor, raw_scale: Tensor) -> Poses:
     quaternion = raw_pose[..., 3:]
     length = torch.linalg.vector_norm(quaternion, dim=-1, keepdim=True).clamp(min=EPSILON)
     return Poses(quaternion / length, raw_pose[..., :3], raw_scale[:, 0].exp().clamp(min=EPSILON))
-
-
-def points_in_first_view(view: DenseView, quaternion_xyzw: Tensor, translation: Tensor, scale: Tensor) -> Tensor:
-    """Points (N, H, W, 3) in metres in the frame of the first view.
-
-    quaternion_xyzw: (N, 4), translation: (N, 3) and scale: (N,), the poses of the views.
-    """
-    rotation = rotation_matrix(quaternion_xyzw)
-    points = torch.einsum("nij,nhwj->nhwi", rotation, view.points) + translation[:, None, None]
-    return points * scale[:, None, None, None]

@@ -79,26 +79,20 @@ def geometry_of(views: Sequence[PreparedView], device: torch.device) -> ViewGeom
     return ViewGeometry(all_rays, has_rays, depth_along_ray(torch.from_numpy(z_m).to(device), all_rays), has_depth)
 
 
-def pose_inputs(scenes: Sequence[Sequence[PhotoView]], device: torch.device) -> tuple[ViewPoses | None, bool]:
-    """Poses of (B, V) views and whether their distances mean anything.
+def pose_inputs(views: Sequence[PhotoView], device: torch.device) -> tuple[ViewPoses | None, bool]:
+    """Poses of (1, V) views and whether their distances mean anything.
 
     One pose alone says nothing: the output is relative to the first view anyway, and the code of its scale would be one
     that the network has never seen.
     """
-    first = scenes[0]
-    known = [view.world_from_cam is not None for view in first]
-    if any([view.world_from_cam is not None for view in scene] != known for scene in scenes):
-        raise ValueError("scenes of one batch must have poses for the same views")
+    known = [view.world_from_cam is not None for view in views]
     if sum(known) < 2:
         return None, False
     if not known[0]:
         raise ValueError("the first view must have a pose where others have: it is the frame of the answer")
-    poses = np.array([[relative_numbers(view, scene[0]) for view in scene] for scene in scenes])
-    quaternions, centres_m = poses[..., :4], poses[..., 4:]
-    moved_m = np.linalg.norm(centres_m, axis=-1)[:, known]
-    has_pose = torch.tensor([known] * len(scenes), device=device)
-    inputs = ViewPoses(torch.from_numpy(quaternions).to(device), torch.from_numpy(centres_m).to(device), has_pose)
-    return inputs, bool((moved_m.max(axis=1) > MIN_BASELINE_M).all())
+    poses = np.array([relative_numbers(view, views[0]) for view in views])
+    inputs = (torch.from_numpy(part)[None].to(device) for part in (poses[:, :4], poses[:, 4:], np.array(known)))
+    return ViewPoses(*inputs), bool(np.linalg.norm(poses[known, 4:], axis=-1).max() > MIN_BASELINE_M)
 
 
 def relative_numbers(view: PhotoView, first: PhotoView) -> list[float]:

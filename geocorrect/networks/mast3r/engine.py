@@ -10,10 +10,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from geocorrect.networks.dinov2 import Grid
 from geocorrect.networks.mast3r.model import DecodedView, Encoded, Mast3r
 from geocorrect.networks.mast3r.preprocess import network_image, to_tensor
 from geocorrect.networks.mast3r.sizes import PATCH_PX
-from geocorrect.networks.mast3r.transformer import Grid
 from geocorrect.networks.placement import Placement
 from geocorrect.networks.store import TensorStore, content_key
 from geocorrect.records import ImageArray

@@ -8,18 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from geocorrect.networks.dinov2 import NORM_EPSILON, FeedForward, Grid, PatchEmbedding
 from geocorrect.networks.exact import full_float32, require_finite
 from geocorrect.networks.mast3r.dpt import DptHead, points_from_raw
 from geocorrect.networks.mast3r.sizes import PATCH_PX, Mast3rSizes
-from geocorrect.networks.mast3r.transformer import (
-    NORM_EPSILON,
-    DecoderBlock,
-    EncoderBlock,
-    FeedForward,
-    Grid,
-    PatchEmbedding,
-    rotary_table,
-)
+from geocorrect.networks.mast3r.transformer import DecoderBlock, EncoderBlock, rotary_table
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +88,7 @@ class Mast3r(nn.Module):
         super().__init__()
         self.sizes = sizes
         self.mask_token = nn.Parameter(torch.zeros(1, 1, sizes.decoder_dim))  # of the pre-training; in every checkpoint
-        self.patch_embed = PatchEmbedding(sizes.encoder_dim)
+        self.patch_embed = PatchEmbedding(sizes.encoder_dim, PATCH_PX)
         self.enc_blocks = nn.ModuleList(
             EncoderBlock(sizes.encoder_dim, sizes.encoder_heads) for _ in range(sizes.encoder_depth)
         )

@@ -12,15 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from geocorrect.networks.mast3r.sizes import PATCH_PX
-
-Grid = tuple[int, int]
-"""(rows, columns) of patches; tokens run row by row."""
+from geocorrect.networks import dinov2
+from geocorrect.networks.dinov2 import NORM_EPSILON, FeedForward, Grid
 
 RotaryTable = tuple[Tensor, Tensor]
 """(cosine, signed sine) of a grid, see `rotary_table`."""
 
-NORM_EPSILON = 1e-6
 ROTARY_BASE = 100.0
 
 
@@ -51,33 +48,13 @@ def rotate(tokens: Tensor, table: RotaryTable) -> Tensor:
     return torch.addcmul(tokens * cosine, swapped, signed_sine)
 
 
-class SelfAttention(nn.Module):
-    """Multi-head attention of a token sequence with itself."""
+class SelfAttention(dinov2.SelfAttention):
+    """Multi-head attention of a token sequence with itself, with rotary positions."""
 
-    def __init__(self, dim: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.proj = nn.Linear(dim, dim)
-
-    def forward(self, tokens: Tensor, table: RotaryTable) -> Tensor:
+    def forward(self, tokens: Tensor, table: RotaryTable) -> Tensor:  # type: ignore[override]
         """(B, N, D) → (B, N, D)."""
-        query, key, value = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        attended = functional.scaled_dot_product_attention(rotate(query, table), rotate(key, table), value)
-        return self.proj(attended.transpose(1, 2).flatten(2))
-
-
-class FeedForward(nn.Module):
-    """Linear, exact GELU, Linear."""
-
-    def __init__(self, dim: int, hidden_dim: int, out_dim: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(dim, hidden_dim)
-        self.fc2 = nn.Linear(hidden_dim, out_dim)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(…, dim) → (…, out_dim)."""
-        return self.fc2(functional.gelu(self.fc1(tokens)))
+        query, key, value = self.projected(tokens)
+        return self.attended(rotate(query, table), rotate(key, table), value)
 
 
 class EncoderBlock(nn.Module):
@@ -88,24 +65,12 @@ class EncoderBlock(nn.Module):
         self.norm1 = nn.LayerNorm(dim, eps=NORM_EPSILON)
         self.attn = SelfAttention(dim, heads)
         self.norm2 = nn.LayerNorm(dim, eps=NORM_EPSILON)
-        self.mlp = FeedForward(dim, 4 * dim, dim)
+        self.mlp = FeedForward(dim, 4 * dim)
 
     def forward(self, tokens: Tensor, table: RotaryTable) -> Tensor:
         """(B, N, D) → (B, N, D)."""
         tokens = tokens + self.attn(self.norm1(tokens), table)
         return tokens + self.mlp(self.norm2(tokens))
-
-
-class PatchEmbedding(nn.Module):
-    """One token per 16 × 16 pixels."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(3, dim, PATCH_PX, PATCH_PX)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) → (B, H/16 · W/16, D)."""
-        return self.proj(images).flatten(2).transpose(1, 2)
 
 
 class CrossAttention(nn.Module):
@@ -145,7 +110,7 @@ class DecoderBlock(nn.Module):
         self.norm2 = nn.LayerNorm(dim, eps=NORM_EPSILON)
         self.cross_attn = CrossAttention(dim, heads)
         self.norm3 = nn.LayerNorm(dim, eps=NORM_EPSILON)
-        self.mlp = FeedForward(dim, 4 * dim, dim)
+        self.mlp = FeedForward(dim, 4 * dim)
 
     def forward(self, tokens: Tensor, memory: Tensor, table: RotaryTable, memory_table: RotaryTable) -> Tensor:
         """Tokens of one view after the block; `memory` is the other view *before* this layer."""

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from geocorrect.networks.dinov2 import VisionTransformer
 from geocorrect.networks.exact import full_float32, require_finite
-from geocorrect.networks.mickey.backbone import DinoV2
 from geocorrect.networks.mickey.heads import DepthHead, DescriptorHead, OffsetHead, ScoreHead
 from geocorrect.networks.mickey.matching import Matcher, sampling_weight
 from geocorrect.networks.mickey.sizes import MAX_CELLS, MIN_CELLS, PATCH_PX, MickeySizes
+from geocorrect.networks.shapes import StackSizes
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,16 @@ class PairProbabilities:
     """(B, N, M) probability times both scores: what the pose solver draws by."""
 
 
+class DinoV2(VisionTransformer):
+    """The backbone, frozen, without register tokens, under the names of Meta's checkpoint."""
+
+    def __init__(self, sizes: MickeySizes) -> None:
+        dim = sizes.backbone_dim
+        stack = StackSizes(dim, sizes.backbone_depth, sizes.backbone_heads, 4 * dim, gated=False)
+        super().__init__(stack, PATCH_PX, sizes.position_grid)
+        self.mask_token = nn.Parameter(torch.zeros(1, dim))  # of the pre-training; in every checkpoint
+
+
 class Extractor(nn.Module):
     """Backbone and heads, under the checkpoint's names."""
 
@@ -52,7 +63,7 @@ class Extractor(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] → (B, D, rows, columns) float32; the backbone runs in the type of its weights."""
         grid = (images.shape[-2] // PATCH_PX, images.shape[-1] // PATCH_PX)
-        tokens = self.dinov2_vitl14(images.to(self.dinov2_vitl14.pos_embed.dtype))
+        tokens, _ = self.dinov2_vitl14(images.to(self.dinov2_vitl14.pos_embed.dtype))
         return tokens.float().transpose(1, 2).unflatten(2, grid)
 
     def forward(self, features: Tensor) -> Keypoints:

@@ -10,27 +10,12 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional
 
-from geocorrect.networks.mapanything.layers.encoder import Grid
+from geocorrect.networks.dinov2 import Grid
 from geocorrect.networks.mapanything.sizes import MapAnythingSizes
-from geocorrect.networks.mast3r.dpt import FusionBlock
+from geocorrect.networks.mast3r.dpt import FusionBlocks, resamplings
 
 OUTPUT_CHANNELS = 6
 """Ray direction (3), log depth along the ray, log confidence, logit of being unambiguous."""
-
-
-class FusionBlocks(nn.Module):
-    """Four fusion blocks, the coarsest without a finer map to add."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.refinenet1, self.refinenet2, self.refinenet3, self.refinenet4 = (FusionBlock(dim) for _ in range(4))
-        del self.refinenet4.resConfUnit1  # the checkpoint has no tensors for what nothing goes through
-
-    def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Maps at 4, 2, 1 and 1/2 times the token grid, of one width → one map at 8 times the grid."""
-        fused = self.refinenet4(maps[3])
-        fused = fused[..., : maps[2].shape[-2], : maps[2].shape[-1]]  # odd grids round up when halved
-        return self.refinenet1(self.refinenet2(self.refinenet3(fused, maps[2]), maps[1]), maps[0])
 
 
 class FeatureHead(nn.Module):
@@ -45,9 +30,10 @@ class FeatureHead(nn.Module):
                 nn.Sequential(nn.Conv2d(token_dim, width, 1), *resampling),
                 nn.Conv2d(width, dim, 3, padding=1, bias=False),
             )
-            for token_dim, width, resampling in zip(token_dims, widths, _resamplings(widths), strict=True)
+            for token_dim, width, resampling in zip(token_dims, widths, resamplings(widths), strict=True)
         )
         self.scratch = FusionBlocks(dim)
+        del self.scratch.refinenet4.resConfUnit1  # the checkpoint has no tensors for what nothing goes through
 
     def maps(self, tokens: Sequence[Tensor], grid: Grid) -> list[Tensor]:
         """Four (B, N, D) token sets → four maps of one width, at 4, 2, 1 and 1/2 times the grid."""
@@ -87,12 +73,3 @@ class DenseHead(nn.ModuleList):
         """Four (B, N, D) token sets → (B, 6, H, W)."""
         features, regression = self
         return regression(features(tokens, grid), grid)
-
-
-def _resamplings(widths: Sequence[int]) -> list[list[nn.Module]]:
-    return [
-        [nn.ConvTranspose2d(widths[0], widths[0], 4, stride=4)],
-        [nn.ConvTranspose2d(widths[1], widths[1], 2, stride=2)],
-        [],
-        [nn.Conv2d(widths[3], widths[3], 3, stride=2, padding=1)],
-    ]

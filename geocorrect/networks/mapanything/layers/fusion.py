@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from geocorrect.networks.dinov2 import NORM_EPSILON
 from geocorrect.networks.mapanything.geometry_inputs import ViewGeometry, ViewPoses, normalised_depth, relative_poses
-from geocorrect.networks.mapanything.layers.blocks import NORM_EPSILON
 from geocorrect.networks.mapanything.layers.geometry_encoders import DenseEncoder, GlobalEncoder
 from geocorrect.networks.mapanything.sizes import MapAnythingSizes
 

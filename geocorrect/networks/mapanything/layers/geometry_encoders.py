@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from geocorrect.networks.mapanything.layers.blocks import NORM_EPSILON
+from geocorrect.networks.dinov2 import NORM_EPSILON
 
 
 class ResidualConvolution(nn.Module):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from geocorrect.networks.mapanything.layers.blocks import NORM_EPSILON, block_stack
+from geocorrect.networks.dinov2 import NORM_EPSILON, block_stack
 from geocorrect.networks.mapanything.sizes import MapAnythingSizes
 
 
@@ -20,7 +20,7 @@ class Transformed:
     """Patch tokens (B, V, T, D) after the tapped blocks; empty where no dense output is wanted."""
 
     last: Tensor
-    """Patch tokens (B, W, T, D) of the wanted views after the last block."""
+    """Patch tokens (B, V, T, D) after the last block."""
 
     scale_token: Tensor
     """(B, D) after the last block that sees all views."""
@@ -49,40 +49,17 @@ class MultiViewTransformer(nn.Module):
             tokens, scale_token = self._after(index, tokens, scale_token)
             yield tokens, scale_token
 
-    def forward(self, views: Tensor, scale_token: Tensor, n_patches: int) -> Transformed:
-        """(B, V, N, D) tokens of the views, of which the first `n_patches` are patches, and (B, 1, D) → all views."""
-        states = list(self._tapped_states(views, scale_token))
-        *taps, last = [self.norm(tokens[:, :, :n_patches]) for tokens, _ in states]
-        return Transformed(tuple(taps), last, self.norm(states[-1][1][:, 0]))
+    def forward(self, views: Tensor, scale_token: Tensor, n_patches: int, dense: bool = True) -> Transformed:
+        """(B, V, N, D) tokens of the views, of which the first `n_patches` are patches, and (B, 1, D).
 
-    def poses_only(self, views: Tensor, scale_token: Tensor, n_patches: int, wanted: Sequence[int]) -> Transformed:
-        """The same without taps, for the views `wanted` alone.
-
-        In the last block a view sees itself only, and in the one before only the tokens asked for need an answer.
+        dense: whether the dense head is to follow, which reads the taps.
         """
-        blocks = self.self_attention_blocks
-        count, per_view = views.shape[1], views.shape[2]
-        tokens = self._marked(views)
-        ends_within_views = len(blocks) % 2 == 0  # the published models do
-        for index in range(len(blocks) - 2 if ends_within_views else len(blocks)):
-            tokens, scale_token = self._after(index, tokens, scale_token)
-        if ends_within_views:
-            rows = torch.arange(count * per_view, device=tokens.device).unflatten(0, (count, per_view))[list(wanted)]
-            asking = torch.cat([rows.flatten(), rows.new_tensor([count * per_view])])
-            everybody = len(wanted) == count and list(wanted) == sorted(wanted)
-            sequence = torch.cat([tokens.flatten(1, 2), scale_token], dim=1)
-            sequence = blocks[-2](sequence, None if everybody else asking)
-            tokens, scale_token = sequence[:, :-1].unflatten(1, (len(wanted), per_view)), sequence[:, -1:]
-            tokens = blocks[-1](tokens.flatten(0, 1)).unflatten(0, tokens.shape[:2])
-        else:
-            tokens = tokens[:, list(wanted)]
-        return Transformed((), self.norm(tokens[:, :, :n_patches]), self.norm(scale_token[:, 0]))
-
-    def _tapped_states(self, views: Tensor, scale_token: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        last = len(self.self_attention_blocks) - 1
+        taps = []
         for index, state in enumerate(self.states(views, scale_token)):
-            if index in self.tap_blocks or index == last:
-                yield state
+            if dense and index in self.tap_blocks:
+                taps.append(self.norm(state[0][:, :, :n_patches]))
+        tokens, scale_token = state
+        return Transformed(tuple(taps), self.norm(tokens[:, :, :n_patches]), self.norm(scale_token[:, 0]))
 
     def _after(self, index: int, tokens: Tensor, scale_token: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens and scale token after a block: even ones see all views and the scale token, odd ones one view."""
