@@ -36,8 +36,7 @@ from geocorrect.errors import Reason, Status
 from geocorrect.geometry.camera import Camera
 from geocorrect.jobs.pipeline import run_pipeline
 from geocorrect.jobs.plan import plan_run
-from geocorrect.jobs.run import run_batch
-from geocorrect.jobs.tiles import read_pieces
+from geocorrect.jobs.run import read_pieces, run_batch
 from geocorrect.localize.correct import LocalizationResult
 from geocorrect.records import DepthMap, Image, Position, Rejection
 from geocorrect.workers import anchor_cache, worker

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
 
 from geocorrect import __version__
+from geocorrect.catalog.image_positions import StoredImage
 from geocorrect.catalog.run import RunManifest
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings
+from geocorrect.errors import Reason
 from geocorrect.jobs.context import JobContext, RunLimits, use_or_create
 from geocorrect.jobs.plan import DuePhotos, RunPlan, plan_run
 from geocorrect.jobs.report import CorrectReport
 from geocorrect.jobs.run_identity import newest_run_key, run_key, run_record
-from geocorrect.jobs.tiles import read_pieces
 from geocorrect.log import note_run_key
 from geocorrect.workers.backends import Backends
 from geocorrect.workers.engine import build_engine
 from geocorrect.workers.limits import WorkerFactory
 from geocorrect.workers.stop import StopRequest
-from geocorrect.workers.worker import Outcome
+from geocorrect.workers.worker import Outcome, Task
 
 log = logging.getLogger(__name__)
 SECONDS_PER_TRANSACTION = 5.0
@@ -180,3 +182,44 @@ class _Recorder:
         group, self._group = self._group, []
         if group:
             self._store(group)
+
+
+PIECE = 32
+"""Photos read at once and given to one worker together; the last ones are shared out."""
+
+
+def read_pieces(plan: RunPlan, due: DuePhotos, catalog: Catalog) -> Iterator[list[Task]]:
+    """The tasks of due photos, in their order, in pieces of one tile each, without photos that are gone meanwhile."""
+    ends = np.flatnonzero(np.diff(due.tile)) + 1
+    for start, end in zip([0, *ends.tolist()], [*ends.tolist(), len(due)], strict=True):
+        for first in range(start, end, PIECE):
+            yield _read(plan, due.take(slice(first, min(first + PIECE, end))), catalog)
+
+
+def _read(plan: RunPlan, due: DuePhotos, catalog: Catalog) -> list[Task]:
+    scene = plan.scene
+    stored = catalog.stored_images(due.fid.tolist())
+    rows = np.unique(due.candidates[due.candidates >= 0]).tolist()
+    anchors = scene.read(sorted({scene.index.ids[row] for row in rows}))
+    neighbours = scene.neighbours_of(anchors.values())
+
+    def task(photo: StoredImage, candidates: np.ndarray) -> Task:
+        enu_m, heading_deg = scene.place_of(photo.image)
+        content = scene.input_hash(photo.content_hash, candidates, enu_m)
+        pairs = tuple(scene.retriever.pairs(photo.image.id, enu_m, heading_deg, candidates))
+        ids = [pair.anchor_id for pair in pairs]
+        known = {name: neighbours[name] for name in ids if name in neighbours}
+        made = Task(photo.image, enu_m, heading_deg, pairs, tuple(anchors[name] for name in ids), known, content)
+        return made if np.isfinite(enu_m[:2]).all() else _searching(plan, made)
+
+    photos = zip(due.fid.tolist(), due.candidates, strict=True)
+    return [task(stored[fid], candidates) for fid, candidates in photos if fid in stored]
+
+
+def _searching(plan: RunPlan, task: Task) -> Task:
+    """A photo without a position: candidates are all anchors, or none where the scene is not searched."""
+    scene = plan.scene
+    if task.image.problem not in (None, Reason.POSITION_MISSING) or not scene.is_searched:
+        return task
+    scene.describe_all(plan.backends.matcher)
+    return replace(task, anchors=scene.all_anchors, neighbours=scene.all_neighbours)

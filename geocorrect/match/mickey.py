@@ -51,7 +51,7 @@ class MickeyMatcher:
 
     def match(self, query: ImageArray, anchors: Sequence[ImageArray]) -> list[Matches]:
         """See `match.base.Matcher`: pairs that are each other's best. The score is the match probability."""
-        from geocorrect.networks.mickey.matching import mutual_pairs
+        from geocorrect.networks.mickey.model import mutual_pairs
 
         found = []
         for query_found, anchor_found in self._keypoints(query, anchors):

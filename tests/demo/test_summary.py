@@ -11,7 +11,7 @@ import pytest
 
 from geocorrect.demo.picture import MapView, before_after
 from geocorrect.demo.summary import Outcome, summarise
-from geocorrect.demo.world.place import FRAME
+from geocorrect.demo.world.drives import FRAME
 from geocorrect.demo.world.truth import DemoTruth, PhotoTruth
 from geocorrect.errors import Reason, Status
 from geocorrect.geometry.frame import rotation_from_heading

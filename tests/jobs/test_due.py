@@ -19,9 +19,8 @@ from geocorrect.config import Settings
 from geocorrect.depth.options import DepthSection
 from geocorrect.errors import DatabaseError, InputError
 from geocorrect.jobs.plan import plan_run
-from geocorrect.jobs.run import run_batch
+from geocorrect.jobs.run import read_pieces, run_batch
 from geocorrect.jobs.scene import AnchorSource, Scene
-from geocorrect.jobs.tiles import read_pieces
 from geocorrect.records import Position
 from geocorrect.retrieve.options import RetrieveOptions
 from geocorrect.workers.stop import StopRequest

@@ -14,9 +14,9 @@ from geocorrect.anchors.readers.vbr import VbrOptions, read_vbr
 from geocorrect.demo.render.photography import photograph
 from geocorrect.demo.render.render import render
 from geocorrect.demo.render.surfaces import Scene
-from geocorrect.demo.world.place import ENU_FROM_STREET
+from geocorrect.demo.world.build import ANCHOR_EXPOSURE, Studio
+from geocorrect.demo.world.drives import ENU_FROM_STREET
 from geocorrect.demo.world.plan import SIZES
-from geocorrect.demo.world.take import ANCHOR_EXPOSURE, Studio
 from geocorrect.depth.lidar import LidarDepth
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose, rotation_angle_deg

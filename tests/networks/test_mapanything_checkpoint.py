@@ -16,8 +16,8 @@ from support.mapanything_world import TINY, TINY_ENCODER_HEAD_DIM, TINY_V1, seed
 from torch import Tensor
 
 from geocorrect.errors import ModelError
-from geocorrect.networks.mapanything.checkpoint import CONFIG, assemble, first_name, load_mapanything
 from geocorrect.networks.mapanything.layout import SUPPORTED_HEAD, Layout, layout_from_config, read_layout
+from geocorrect.networks.mapanything.loading import CONFIG, assemble, first_name, load_mapanything
 from geocorrect.networks.mapanything.sizes import V1_1, MapAnythingSizes
 
 Tensors = dict[str, Tensor]

@@ -10,7 +10,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from support.mapanything_world import assert_close_to
 
-from geocorrect.depth.calibration.agreement import ViewDepth, _convex_overlap, _frustum, agreement
+from geocorrect.depth.calibration.given_geometry import ViewDepth, _convex_overlap, _frustum, agreement
 from geocorrect.geometry.camera import Camera
 from geocorrect.networks.dinov2 import resampled_positions
 from geocorrect.networks.mapanything.geometry_inputs import rotation_matrix

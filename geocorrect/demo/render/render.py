@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
-from geocorrect.demo.render.rays import RayGrid
-from geocorrect.demo.render.shading import shade
-from geocorrect.demo.render.sky import Sky
 from geocorrect.demo.render.surfaces import Scene
-from geocorrect.demo.render.visibility import SKY, Int32, along_rays, inside, visible_quads
+from geocorrect.demo.render.textures import Sky, bilinear
+from geocorrect.demo.render.visibility import SKY, Int32, RayGrid, along_rays, inside, visible_quads
 from geocorrect.geometry.pose import Pose
 from geocorrect.records import Float, Float32
 
@@ -69,3 +70,77 @@ def _quads_of_subpixels(scene: Scene, index: Int32, forms: Float, pixels: NDArra
         nearest = np.where(hit, inverse_depth, nearest)
         best = np.where(hit, quad, best)
     return best
+
+
+Indices = NDArray[np.int64]
+_MOST_LEVELS = 32
+
+
+@dataclass(frozen=True, eq=False)
+class _Footprint:
+    """Where each of N pixels meets its texture."""
+
+    centre: Float32
+    """(N, 2) texels."""
+    long_axis: Float32
+    """(N, 2) texels."""
+    level: NDArray[np.int16]
+    """(N,) of the mip pyramid."""
+    probes: Indices
+    """(N,) samples along the long axis on a slanted surface, at most 4; the rest of the stretch is blurred."""
+
+
+def shade(scene: Scene, forms: Float, quads: NDArray[np.int32], rays: Float32, steps: Float32) -> Float32:
+    """(N, 3) RGB 0…255 of the points where rays (N, 2) hit quads (N,); steps (N, 2) is the pixel pitch of the rays."""
+    if not len(quads):
+        return np.zeros((0, 3), np.float32)
+    look_up = _footprint(forms.astype(np.float32)[quads], scene.texel_window.astype(np.float32)[quads], rays, steps)
+    key = scene.texture_index.astype(np.int32)[quads] * _MOST_LEVELS + look_up.level
+    order = np.argsort(key.astype(np.uint16), kind="stable")  # 16 bits: numpy sorts them by radix
+    probes = look_up.probes[order]
+    first = np.concatenate([[0], np.cumsum(probes)])
+    samples = _sampled(scene, key[order], first, _sample_positions(look_up, order, first))
+    colour = np.empty((len(quads), 3), np.float32)
+    colour[order] = np.add.reduceat(samples, first[:-1], axis=0) / probes[:, None]
+    return colour * scene.shade.astype(np.float32)[quads, None]
+
+
+def _footprint(forms: Float32, window: Float32, rays: Float32, steps: Float32) -> _Footprint:
+    *numerators, inverse_depth = along_rays(forms, rays)
+    inverse_depth = inverse_depth[:, None]
+    uv = np.stack(numerators, axis=1) / inverse_depth
+    size = window[:, 2:]
+    scale = size / inverse_depth
+    per_column = (forms[:, :2, 0] - uv * forms[:, 2:, 0]) * scale * steps[:, :1]
+    per_row = (forms[:, :2, 1] - uv * forms[:, 2:, 1]) * scale * steps[:, 1:]
+    area = np.abs(per_column[:, 0] * per_row[:, 1] - per_column[:, 1] * per_row[:, 0])
+    column_length, row_length = (np.sqrt(axis[:, 0] ** 2 + axis[:, 1] ** 2) for axis in (per_column, per_row))
+    long_axis = np.where((column_length > row_length)[:, None], per_column, per_row)
+    length = np.maximum(np.maximum(column_length, row_length), 1e-6)
+    width = area / length
+    stretch = length / np.maximum(width, 1.0)
+    probes = 1 + (stretch > 1.25) + 2 * (stretch > 2.2)
+    level = np.rint(np.log2(np.maximum(np.maximum(width, length / probes), 1.0)))
+    centre = np.asarray(window[:, :2] + uv * size - np.float32(0.5), np.float32)
+    return _Footprint(centre, long_axis, level.astype(np.int16), probes)
+
+
+def _sample_positions(look_up: _Footprint, order: Indices, first: Indices) -> Float32:
+    """(S, 2) texels of all probes of the pixels in `order`, spread evenly along their footprints."""
+    probes = look_up.probes[order]
+    pixel = np.repeat(order, probes)
+    within = np.arange(first[-1]) - np.repeat(first[:-1], probes)
+    offset = ((within + 0.5) / np.repeat(probes, probes) - 0.5).astype(np.float32)
+    return look_up.centre[pixel] + offset[:, None] * look_up.long_axis[pixel]
+
+
+def _sampled(scene: Scene, key: NDArray[np.int32], first: Indices, texels: Float32) -> Float32:
+    """(S, 3) RGB at texels (S, 2) of level 0, read from mip levels; key: texture and level per pixel, ascending."""
+    colour = np.empty((len(texels), 3), np.float32)
+    for start, end in pairwise([0, *np.flatnonzero(np.diff(key)) + 1, len(key)]):
+        texture = scene.textures[key[start] // _MOST_LEVELS]
+        picture = texture.pyramid[min(key[start] % _MOST_LEVELS, len(texture.pyramid) - 1)]
+        scale = np.array([picture.shape[1] / texture.width_px, picture.shape[0] / texture.height_px], np.float32)
+        part = slice(first[start], first[end])
+        colour[part] = bilinear(picture, (texels[part] + np.float32(0.5)) * scale - np.float32(0.5))
+    return colour

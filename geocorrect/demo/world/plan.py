@@ -10,8 +10,16 @@ from typing import Any
 import numpy as np
 
 from geocorrect.demo.street.street import Street, StreetPlan, build_street
-from geocorrect.demo.world.drives import LIDAR_FROM_CAMERA, SCAN_DELAY_S, Drive, anchor_camera, two_drives
-from geocorrect.demo.world.place import ENU_FROM_STREET, FRAME, OTHER_STREET_OFFSET_M
+from geocorrect.demo.world.drives import (
+    ENU_FROM_STREET,
+    FRAME,
+    LIDAR_FROM_CAMERA,
+    OTHER_STREET_OFFSET_M,
+    SCAN_DELAY_S,
+    Drive,
+    anchor_camera,
+    two_drives,
+)
 from geocorrect.demo.world.reported import SequenceErrors, compass_habit, metadata
 from geocorrect.demo.world.shots import FULL, FULL_NEGATIVES, SMALL, SMALL_NEGATIVES, SequencePlan, Shot, plan_shots
 from geocorrect.demo.world.truth import DemoTruth, PhotoTruth

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from geocorrect.demo.world.devices import PROVIDER_DEFAULT
-from geocorrect.demo.world.place import FRAME
-from geocorrect.demo.world.shots import Shot
+from geocorrect.demo.world.drives import FRAME
+from geocorrect.demo.world.shots import PROVIDER_DEFAULT, Shot
 from geocorrect.geometry.frame import rotation_from_heading
 from geocorrect.geometry.pose import Pose
 from geocorrect.records import Float

@@ -10,9 +10,8 @@ import numpy as np
 
 from geocorrect.errors import InputError
 from geocorrect.evaluate.mapfree.scene_files import MapfreeScene
-from geocorrect.evaluate.mapfree.scores import precision_recall, share_correct
+from geocorrect.evaluate.mapfree.scores import precision_recall, share_correct, vcre_px, vcre_threshold_px
 from geocorrect.evaluate.mapfree.submission import Estimate, Submission
-from geocorrect.evaluate.mapfree.vcre import vcre_px, vcre_threshold_px
 from geocorrect.geometry.pose import Pose, rotation_angle_deg
 
 QUERY_STEP = 5

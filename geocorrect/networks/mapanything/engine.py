@@ -7,7 +7,8 @@ for the views that are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,14 +17,19 @@ from torch import Tensor
 
 from geocorrect.geometry.pose import Pose
 from geocorrect.networks.image_input import IMAGENET, normalised
-from geocorrect.networks.mapanything.dense_cache import dense_key, packed, unpacked
 from geocorrect.networks.mapanything.intrinsics import fit_intrinsics
 from geocorrect.networks.mapanything.masks import MaskRules, believed
 from geocorrect.networks.mapanything.model import FusedViews, MapAnything
 from geocorrect.networks.mapanything.outputs import DenseView, Poses
 from geocorrect.networks.mapanything.photo_view import DensePrediction, PhotoView, PredictedFocal, ScenePoses
 from geocorrect.networks.mapanything.preprocess import Size, common_size
-from geocorrect.networks.mapanything.view_inputs import PreparedView, geometry_of, pose_inputs, prepare
+from geocorrect.networks.mapanything.view_inputs import (
+    PreparedView,
+    geometry_of,
+    pose_inputs,
+    prepare,
+    relative_numbers,
+)
 from geocorrect.networks.placement import Placement
 from geocorrect.networks.store import TensorStore
 from geocorrect.records import ImageArray
@@ -156,3 +162,33 @@ def _dense_prediction(view: DenseView, scale: float, placement: Placement, rules
         believed=believed(points[..., 2], points, confidence, unambiguous, rules),
         placement=placement,
     )
+
+
+def dense_key(views: Sequence[PreparedView], index: int, rules: MaskRules) -> str:
+    """Hash of all that the dense prediction of one of the views depends on."""
+    digest = hashlib.sha256(repr((index, rules)).encode())
+    for prepared in views:
+        has_pose = prepared.view.world_from_cam is not None
+        digest.update(prepared.key.encode())
+        digest.update(np.array([has_pose, *relative_numbers(prepared.view, views[0].view)], np.float64).tobytes())
+    return digest.hexdigest()
+
+
+def packed(poses: ScenePoses, dense: DensePrediction) -> dict[str, Tensor]:
+    """As tensors by name."""
+    numbers = np.array([[*pose.quaternion_xyzw, *pose.translation_m] for pose in poses.first_from_view])
+    return {
+        "poses": torch.from_numpy(numbers),
+        "distance_m": torch.from_numpy(dense.distance_m),
+        "rays": torch.from_numpy(dense.rays),
+        "confidence": torch.from_numpy(dense.confidence),
+        "believed": torch.from_numpy(dense.believed),
+    }
+
+
+def unpacked(tensors: Mapping[str, Tensor], placement: Placement) -> tuple[ScenePoses, DensePrediction]:
+    """The inverse of `packed`."""
+    arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+    first_from_view = tuple(Pose.from_quaternion(row[:4], row[4:]) for row in arrays["poses"])
+    dense = DensePrediction(arrays["distance_m"], arrays["rays"], arrays["confidence"], arrays["believed"], placement)
+    return ScenePoses(first_from_view), dense

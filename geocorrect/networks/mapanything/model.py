@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from geocorrect.networks.dinov2 import Block, Grid, VisionTransformer
 from geocorrect.networks.exact import full_float32, require_finite
 from geocorrect.networks.mapanything.geometry_inputs import ViewGeometry, ViewPoses
-from geocorrect.networks.mapanything.layers.dense_head import DenseHead
 from geocorrect.networks.mapanything.layers.fusion import GeometryFusion
-from geocorrect.networks.mapanything.layers.heads import PoseHead, ScaleHead
+from geocorrect.networks.mapanything.layers.heads import DenseHead, PoseHead, ScaleHead
 from geocorrect.networks.mapanything.layers.transformer import MultiViewTransformer, Transformed
 from geocorrect.networks.mapanything.outputs import DenseView, Poses, dense_from_raw, poses_from_raw
 from geocorrect.networks.mapanything.sizes import MapAnythingSizes

@@ -12,9 +12,14 @@ from torch import Tensor
 from geocorrect.networks.mast3r.coarse_to_fine import Crop, crop_pairs
 from geocorrect.networks.mast3r.engine import Mast3rEngine, PhotoTokens
 from geocorrect.networks.mast3r.model import DecodedView, Descriptors
-from geocorrect.networks.mast3r.nearest import coarse_admissible
 from geocorrect.networks.mast3r.preprocess import is_too_thin, trained_size
-from geocorrect.networks.mast3r.reciprocal import DescriptorPair, PixelMatches, reciprocal_matches, smaller_confidence
+from geocorrect.networks.mast3r.reciprocal import (
+    DescriptorPair,
+    PixelMatches,
+    coarse_admissible,
+    reciprocal_matches,
+    smaller_confidence,
+)
 from geocorrect.networks.mast3r.rules import MatchingRules, Orders
 from geocorrect.networks.mast3r.sizes import PATCH_PX
 from geocorrect.networks.placement import Placement

@@ -15,8 +15,7 @@ from torch import Tensor
 from geocorrect.errors import OutputError
 from geocorrect.networks.exact import full_float32
 from geocorrect.networks.mickey.preprocess import to_tensor
-from geocorrect.networks.mickey.train.curriculum import kept_pairs
-from geocorrect.networks.mickey.train.options import TrainOptions
+from geocorrect.networks.mickey.train.options import CurriculumOptions, TrainOptions
 from geocorrect.networks.mickey.train.pairs import PairSource, TrainingPair
 from geocorrect.networks.mickey.train.progress import (
     STATE_FILE,
@@ -163,3 +162,25 @@ class Trainer:
         """Of the draws of one pair of this step: the same whenever the step is taken."""
         seed = np.random.SeedSequence([self.options.seed, self.progress.step, pair]).generate_state(1, np.uint64)[0]
         return torch.Generator(self.device).manual_seed(int(seed) >> 1)
+
+
+def kept_percent(epoch: int, options: CurriculumOptions) -> float:
+    """Share of the batch in percent that is kept in an epoch (0, 1, …)."""
+    return min(options.first_percent + options.step_percent * epoch, options.last_percent)
+
+
+def kept_pairs(losses: Sequence[float], epoch: int, options: CurriculumOptions) -> Tensor:
+    """(B,) bool: pairs whose loss is smaller than that of the first one beyond the share.
+
+    The share is at least one pair. A pair whose loss equals that of the first one beyond is not kept, nor is one whose
+    loss is not finite.
+    """
+    values = torch.tensor(list(losses), dtype=torch.float64)
+    finite = torch.isfinite(values)
+    if not options.enabled:
+        return finite
+    count = max(math.floor(len(values) * kept_percent(epoch, options) / 100.0), 1)
+    if count >= len(values):
+        return finite
+    ordered = torch.where(finite, values, torch.inf).sort().values
+    return finite & (values < ordered[count])
