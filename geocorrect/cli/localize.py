@@ -168,7 +168,6 @@ def match(
 
 def _matcher_name(name: str) -> MatcherName:
     """The name, if there is such a matcher; UsageError listing them when not."""
-    from geocorrect.errors import UsageError
     from geocorrect.match.options import MatcherName
 
     if name not in get_args(MatcherName):

@@ -15,6 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.similarity import Similarity
+from geocorrect.geometry.so3 import nearest_rotation
 
 Float = NDArray[np.float64]
 ITERATIONS = 30
@@ -69,13 +70,13 @@ def fit_pose_similarity(
     from_centres = known_off.T @ predicted_off / weights.centre_sigma_m**2
 
     is_scale_known = len(target) > 1 and spread_m >= weights.min_spread_m and predicted_square > 1e-12
-    scale, rotation = 1.0, _nearest_rotation(from_rotations)
+    scale, rotation = 1.0, nearest_rotation(from_rotations)
     for _ in range(ITERATIONS if is_scale_known else 1):
         if is_scale_known:
             fitted = float((rotation * (known_off.T @ predicted_off)).sum()) / predicted_square
             is_scale_known = fitted > 0.0
             scale = fitted if is_scale_known else 1.0
-        rotation = _nearest_rotation(from_rotations + scale * from_centres)
+        rotation = nearest_rotation(from_rotations + scale * from_centres)
     found = Similarity(scale, Rotation.from_matrix(rotation), known_mean - scale * rotation @ predicted_mean)
     return PoseSimilarityFit(
         target_from_source=found,
@@ -89,9 +90,3 @@ def fit_pose_similarity(
         is_scale_known=is_scale_known,
         spread_m=spread_m,
     )
-
-
-def _nearest_rotation(matrix: Float) -> Float:
-    u, _, vt = np.linalg.svd(matrix)
-    rotation: Float = u @ np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))]) @ vt
-    return rotation

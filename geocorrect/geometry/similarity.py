@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
 from geocorrect.geometry.pose import Pose
+from geocorrect.geometry.so3 import nearest_rotation
 
 Float = NDArray[np.float64]
 Freedom = Literal["similarity", "rigid", "yaw"]
@@ -100,9 +101,7 @@ def umeyama(
     if freedom == "yaw":
         rotation = Rotation.from_rotvec([0, 0, np.arctan2(cross[1, 0] - cross[0, 1], cross[0, 0] + cross[1, 1])])
     else:
-        u, _, vt = np.linalg.svd(cross)
-        sign = np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
-        rotation = Rotation.from_matrix(u @ sign @ vt)
+        rotation = Rotation.from_matrix(nearest_rotation(cross))
     scale = 1.0
     if freedom == "similarity":
         scale = float(np.sum(rotation.as_matrix() * cross) / np.sum(w[:, None] * s**2))

@@ -295,6 +295,8 @@ def test_commercial_profile_names_the_alternative(tmp_path: Path) -> None:
 def test_own_checkpoint_is_loaded_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from safetensors.torch import save_file
 
+    from geocorrect.networks.mast3r import loading
+
     monkeypatch.setattr(loading.assemble, "__defaults__", ((32, 16),))
     monkeypatch.setattr(loading.load_mast3r, "__defaults__", ((32, 16),))
     save_file(seeded_model().state_dict(), tmp_path / "own.safetensors")

@@ -16,6 +16,7 @@ from geocorrect.depth.monocular import DepthAnythingOptions, build_depth_anythin
 from geocorrect.errors import ConfigError
 from geocorrect.geometry.camera import Camera
 from geocorrect.match.mast3r import Mast3rMatcher
+from geocorrect.networks.mast3r import loading
 from geocorrect.networks.mast3r.engine import Mast3rEngine
 from geocorrect.networks.mast3r.loading import load_engine
 from geocorrect.networks.mast3r.rules import MatchingRules

@@ -154,16 +154,19 @@ def agreement(views: Sequence[ViewDepth], rules: AgreementRules | None = None) -
 
 
 def _compare(points_m: Float, other: ViewDepth, rules: AgreementRules) -> tuple[Mask, Mask]:
-    """(N,) whether the other view can judge the point, and whether it agrees."""
+    """(N,) whether the other view can judge the point, and whether it agrees.
+
+    A pixel reaches half a pixel around its centre. One whose own depth is unknown says nothing: it is no contradiction.
+    """
     height, width = other.z_m.shape
     projected = _moved(np.asarray(np.linalg.inv(other.world_from_cam), np.float64), points_m) @ other.intrinsics.T
     expected_m = projected[:, 2]
     u, v = projected[:, :2].T / np.maximum(expected_m, 1e-6)
-    usable = (u >= 0) & (u < width) & (v >= 0) & (v < height) & (expected_m > rules.nearest_m)
+    usable = (u >= -0.5) & (u < width - 0.5) & (v >= -0.5) & (v < height - 0.5) & (expected_m > rules.nearest_m)
     column = np.clip(np.rint(np.where(usable, u, 0)).astype(int), 0, width - 1)
     row = np.clip(np.rint(np.where(usable, v, 0)).astype(int), 0, height - 1)
-    limit = rules.tolerance_m + rules.tolerance_ratio * expected_m
-    return usable, np.abs(expected_m - other.z_m[row, column]) < limit
+    limit, witnessed_m = rules.tolerance_m + rules.tolerance_ratio * expected_m, other.z_m[row, column]
+    return usable & (witnessed_m > 0), np.abs(expected_m - witnessed_m) < limit
 
 
 def _frustum(view: ViewDepth) -> Float:

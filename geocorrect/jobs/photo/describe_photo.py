@@ -43,8 +43,9 @@ def describe_photo(path: Path, options: PhotoOptions, catalog: Catalog | None = 
         raise InputError(f"{path}: the intrinsics on record are unusable; give --camera FILE.json or --focal PIXELS")
     if camera is photo.camera and photo.provider.get("source") == "exif" and camera.focal_sigma == ASSUMED_FOCAL_SIGMA:
         raise InputError(f"{path}: its EXIF names no focal length; give --focal PIXELS or --camera FILE.json")
-    heading_deg = photo.heading_deg if options.heading_deg is None else options.heading_deg % 360.0
-    return replace(photo, camera=camera, reported=options.position or photo.reported, heading_deg=heading_deg)
+    if options.heading_deg is not None:  # it goes before what the provider computed, too
+        photo = replace(photo, heading_deg=options.heading_deg % 360.0, computed_heading_deg=NAN)
+    return replace(photo, camera=camera, reported=options.position or photo.reported)
 
 
 def _harvested(path: Path, catalog: Catalog | None) -> Image | None:

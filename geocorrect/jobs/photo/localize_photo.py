@@ -39,8 +39,8 @@ def localize_photo(settings: Settings, source: AnchorSource, photo: Image) -> Lo
             anchors to search without a position.
     """
     scene, worker = Scene(settings, source), Worker(settings)
-    enu_m, _ = scene.place_of(photo)
-    task = Task(replace(photo, problem=None), enu_m, photo.heading_deg, (), ())
+    enu_m, heading_deg = scene.place_of(photo)
+    task = Task(replace(photo, problem=None), enu_m, heading_deg, (), ())
     query = worker.read(task)
     if isinstance(query, Rejection):
         raise InputError(query.detail if query.detail.startswith(str(photo.path)) else f"{photo.path}: {query.detail}")

@@ -6,6 +6,7 @@ Encoder and multi-view transformer may run in a 16-bit format; geometric encoder
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +55,7 @@ class MapAnything(GeometryFusion):
         super().__init__(sizes)
         self.sizes = sizes
         encoder = VisionTransformer(sizes.encoder, sizes.patch_px, sizes.position_grid, sizes.encoder_norm)
-        self.encoder = nn.ModuleDict({"model": encoder})  # the level of naming that the checkpoint has
+        self.encoder: Any = nn.ModuleDict({"model": encoder})  # the level of naming that the checkpoint has
         self.info_sharing = MultiViewTransformer(sizes)
         self.scale_token = nn.Parameter(torch.zeros(sizes.scale_token_dim))
         self.dense_head = DenseHead(sizes)

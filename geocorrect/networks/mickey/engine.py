@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from geocorrect.errors import ConfigError
 from geocorrect.networks.mickey.heads import BORDER_CELLS
 from geocorrect.networks.mickey.model import Keypoints, Mickey, PairProbabilities
-from geocorrect.networks.mickey.preprocess import TRAINED_LONG_SIDE_PX, network_image, to_tensor
-from geocorrect.networks.mickey.sizes import PATCH_PX
+from geocorrect.networks.mickey.preprocess import MAX_LONG_SIDE_PX, TRAINED_LONG_SIDE_PX, network_image, to_tensor
+from geocorrect.networks.mickey.sizes import MIN_CELLS, PATCH_PX
 from geocorrect.networks.placement import Placement
 from geocorrect.networks.store import TensorStore, content_key
 from geocorrect.records import ImageArray
@@ -62,10 +63,16 @@ class MickeyEngine:
         long_side_px: int = TRAINED_LONG_SIDE_PX,
         dtype: torch.dtype | None = None,
     ) -> None:
-        """dtype: of the backbone, where the model is deferred and should not be loaded to be asked."""
-        self.model = model
-        self.store = store
-        self.long_side_px = long_side_px
+        """dtype: of the backbone, where the model is deferred and should not be loaded to be asked.
+
+        ConfigError for a `long_side_px` at which the network works on no photo at all.
+        """
+        if not MIN_CELLS * PATCH_PX <= long_side_px < MAX_LONG_SIDE_PX + PATCH_PX:
+            raise ConfigError(
+                f"mickey: long_side_px must be {MIN_CELLS * PATCH_PX} to {MAX_LONG_SIDE_PX + PATCH_PX - 1}, "
+                f"got {long_side_px}"
+            )
+        self.model, self.store, self.long_side_px = model, store, long_side_px
         precision = str(dtype or model.dtype).removeprefix("torch.")
         self.fingerprint = f"mickey/{weights_id}/{precision}/{long_side_px}"
 

@@ -40,8 +40,6 @@ class StepReport:
     """Mean error of all pairs of the batch."""
     n_kept: int
     """Pairs that were learnt from."""
-    gradient_norm: float
-    """Before it was limited; nan where nothing was learnt."""
 
 
 class Trainer:
@@ -105,7 +103,7 @@ class Trainer:
         self.progress.step += 1
         self.progress.batch += 1
         finite = [value for value in values if math.isfinite(value)]
-        return StepReport(self.progress.step, float(np.mean(finite)) if finite else math.nan, len(chosen), norm)
+        return StepReport(self.progress.step, float(np.mean(finite)) if finite else math.nan, len(chosen))
 
     def save(self, name: str = STATE_FILE) -> Path:
         """Write the state under a name in the folder."""
