@@ -52,9 +52,8 @@ def localize(
     Exit code 7: the photo was rejected, so there is no pose.
     """
     from geocorrect.errors import Status
-    from geocorrect.jobs.photo.describe_photo import PhotoOptions, describe_photo
+    from geocorrect.jobs.photo.localize_photo import PhotoOptions, describe_photo, lines, localize_photo
     from geocorrect.jobs.photo.localize_photo import as_json as answer_of
-    from geocorrect.jobs.photo.localize_photo import lines, localize_photo
 
     settings = _with_depth(invocation(context).settings(), depth)
     if camera is not None and focal is not None:

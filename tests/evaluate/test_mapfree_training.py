@@ -17,7 +17,7 @@ from geocorrect.evaluate.mapfree.training_pairs import TrainingPairOptions, vali
 from geocorrect.networks.mickey.checkpoint import load_mickey
 from geocorrect.networks.mickey.sizes import BACKBONE
 from geocorrect.networks.mickey.train.options import DrawOptions, TrainOptions
-from geocorrect.networks.mickey.train.progress import STATE_FILE
+from geocorrect.networks.mickey.train.trainer import STATE_FILE
 from geocorrect.networks.runtime import Runtime
 
 

@@ -13,7 +13,7 @@ from PIL import Image as PillowImage
 from geocorrect.errors import InputError, Reason
 from geocorrect.geometry.frame import Frame
 from geocorrect.jobs.photo import localize_photo
-from geocorrect.jobs.photo.describe_photo import PhotoOptions, describe_photo
+from geocorrect.jobs.photo.localize_photo import PhotoOptions, describe_photo
 from geocorrect.jobs.scene import Scene
 from geocorrect.records import Image, MetadataQuality, Position, Rejection
 

@@ -11,8 +11,7 @@ from support.world_cache import cached_world
 
 from geocorrect.anchors.alignment import read_alignment
 from geocorrect.anchors.readers.vbr import VbrOptions, read_vbr
-from geocorrect.demo.render.photography import photograph
-from geocorrect.demo.render.render import render
+from geocorrect.demo.render.render import photograph, render
 from geocorrect.demo.render.surfaces import Scene
 from geocorrect.demo.world.build import ANCHOR_EXPOSURE, Studio
 from geocorrect.demo.world.drives import ENU_FROM_STREET

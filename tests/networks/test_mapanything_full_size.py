@@ -16,9 +16,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from geocorrect.networks.mapanything.geometry_inputs import ViewGeometry, ViewPoses
-from geocorrect.networks.mapanything.layout import Layout
 from geocorrect.networks.mapanything.model import MapAnything
-from geocorrect.networks.mapanything.sizes import V1_1, sizes_from_shapes
+from geocorrect.networks.mapanything.sizes import V1_1, Layout, sizes_from_shapes
 
 Shape = tuple[int, ...]
 LAYOUT = Layout((7, 11), 24, class_tokens=True)

@@ -15,10 +15,10 @@ from support.mapanything_world import TINY, TINY_ENCODER_HEAD_DIM, Inputs, asser
 from geocorrect.networks.image_input import IMAGENET
 from geocorrect.networks.mapanything.geometry_inputs import normalised_depth, relative_poses, rotation_matrix
 from geocorrect.networks.mapanything.intrinsics import fit_intrinsics
-from geocorrect.networks.mapanything.layout import layout_from_config
 from geocorrect.networks.mapanything.loading import assemble
 from geocorrect.networks.mapanything.masks import believed
 from geocorrect.networks.mapanything.model import MapAnything
+from geocorrect.networks.mapanything.sizes import layout_from_config
 from geocorrect.networks.state_dict import read_tensors
 
 pytestmark = pytest.mark.data

@@ -7,7 +7,7 @@ import pytest
 import torch
 from support.mast3r_world import assert_equal_to, encode
 
-from geocorrect.networks.mast3r.coarse_to_fine import crop_pairs
+from geocorrect.networks.mast3r.matching import crop_pairs
 from geocorrect.networks.mast3r.model import Descriptors, Encoded, Mast3r
 from geocorrect.networks.mast3r.preprocess import network_image, place, trained_size
 from geocorrect.networks.mast3r.reciprocal import (

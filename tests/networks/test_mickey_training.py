@@ -28,7 +28,6 @@ from geocorrect.networks.mickey.train.options import (
     TrainOptions,
 )
 from geocorrect.networks.mickey.train.pose_losses import motion_losses, vcre_px
-from geocorrect.networks.mickey.train.progress import STATE_FILE
 from geocorrect.networks.mickey.train.reinforce import (
     DrawnMotions,
     NearestRotation,
@@ -41,7 +40,7 @@ from geocorrect.networks.mickey.train.reinforce import (
     rigid_alignment,
 )
 from geocorrect.networks.mickey.train.trainee import MickeyTrainee
-from geocorrect.networks.mickey.train.trainer import Trainer, kept_pairs, kept_percent
+from geocorrect.networks.mickey.train.trainer import STATE_FILE, Trainer, kept_pairs, kept_percent
 
 SMALL = TrainOptions(
     draw=DrawOptions(draws=2, pairs_per_draw=24, motions_per_draw=3, set_size=3),

@@ -9,8 +9,7 @@ import numpy as np
 
 from geocorrect.demo.render.surfaces import WHOLE, Quad, lit
 from geocorrect.demo.render.textures import Texture, plain
-from geocorrect.demo.street.canvas import PX_PER_M, Canvas, Seed, painted
-from geocorrect.demo.street.posters import word
+from geocorrect.demo.street.canvas import PX_PER_M, Canvas, Seed, painted, word
 from geocorrect.demo.street.solids import UP, Block, panel
 from geocorrect.records import Float
 

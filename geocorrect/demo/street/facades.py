@@ -8,8 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from geocorrect.demo.render.textures import Texture, octaves
-from geocorrect.demo.street.canvas import VIVID, Box, Canvas, Colour, Seed, painted, wall
-from geocorrect.demo.street.posters import graffiti, poster, word
+from geocorrect.demo.street.canvas import VIVID, Box, Canvas, Colour, Seed, graffiti, painted, poster, wall, word
 
 STOREY_M = 3.1
 

@@ -9,8 +9,7 @@ import numpy as np
 
 from geocorrect.demo.render.surfaces import Quad, lit
 from geocorrect.demo.render.textures import Texture, octaves, plain
-from geocorrect.demo.street.canvas import PX_PER_M, VIVID, Canvas, Seed, painted
-from geocorrect.demo.street.posters import poster, word
+from geocorrect.demo.street.canvas import PX_PER_M, VIVID, Canvas, Seed, painted, poster, word
 from geocorrect.demo.street.solids import UP, Block, panel
 from geocorrect.records import Float
 

@@ -58,7 +58,7 @@ def train_mickey(
         UsageError: the folder holds a training with other data or options.
     """
     require_libraries()
-    from geocorrect.networks.mickey.train.progress import STATE_FILE
+    from geocorrect.networks.mickey.train.trainer import STATE_FILE
 
     trainer = build_trainer(training)
     return training.folder / STATE_FILE if trainer.run(stop, report) else None

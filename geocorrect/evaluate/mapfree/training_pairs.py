@@ -17,7 +17,7 @@ from geocorrect.evaluate.mapfree.scene_files import MapfreeScene, read_set
 
 if TYPE_CHECKING:
     from geocorrect.networks.mickey.model import Mickey
-    from geocorrect.networks.mickey.train.pairs import TrainingPair
+    from geocorrect.networks.mickey.train.options import TrainingPair
 
 OVERLAPS_FILE = "overlaps.npz"
 VALIDATION_STEP = 50
@@ -76,7 +76,7 @@ class MapfreePairs:
     def load(self, item: ListedPair) -> TrainingPair:
         """Pixels and geometry of one pair."""
         from geocorrect.networks.mickey.sizes import PATCH_PX
-        from geocorrect.networks.mickey.train.pairs import TrainingPair
+        from geocorrect.networks.mickey.train.options import TrainingPair
 
         scene = self.scenes[item.scene]
         width, height = self.options.size

@@ -18,9 +18,9 @@ from torch import Tensor
 from geocorrect.geometry.pose import Pose
 from geocorrect.networks.image_input import IMAGENET, normalised
 from geocorrect.networks.mapanything.intrinsics import fit_intrinsics
+from geocorrect.networks.mapanything.layers.heads import DenseView, Poses
 from geocorrect.networks.mapanything.masks import MaskRules, believed
 from geocorrect.networks.mapanything.model import FusedViews, MapAnything
-from geocorrect.networks.mapanything.outputs import DenseView, Poses
 from geocorrect.networks.mapanything.photo_view import DensePrediction, PhotoView, PredictedFocal, ScenePoses
 from geocorrect.networks.mapanything.preprocess import Size, common_size
 from geocorrect.networks.mapanything.view_inputs import (

@@ -14,9 +14,8 @@ from geocorrect.errors import ModelError
 from geocorrect.io.checksum import sha256_of
 from geocorrect.networks.deferred import deferred
 from geocorrect.networks.mapanything.engine import MapAnythingEngine
-from geocorrect.networks.mapanything.layout import Layout, read_layout
 from geocorrect.networks.mapanything.model import MapAnything
-from geocorrect.networks.mapanything.sizes import sizes_from_shapes
+from geocorrect.networks.mapanything.sizes import Layout, read_layout, sizes_from_shapes
 from geocorrect.networks.runtime import (
     Runtime,
     open_store,
