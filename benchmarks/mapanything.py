@@ -28,9 +28,9 @@ import torch
 from support.mapanything_world import TINY
 from torch import Tensor
 
-from geocorrect.networks.mapanything.geometry_inputs import ViewGeometry, ViewPoses, unit_rays
 from geocorrect.networks.mapanything.model import MapAnything, ViewTokens
 from geocorrect.networks.mapanything.sizes import V1_1, MapAnythingSizes
+from geocorrect.networks.mapanything.view_inputs import ViewGeometry, ViewPoses, unit_rays
 
 WIDTH, HEIGHT = 518, 392
 TINY_WIDTH, TINY_HEIGHT = 84, 60

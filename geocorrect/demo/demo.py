@@ -26,8 +26,7 @@ from geocorrect.catalog.run import StoredResult
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings, load_settings
 from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, FakeMapillaryServer
-from geocorrect.demo.picture import before_after
-from geocorrect.demo.summary import Outcome, summarise
+from geocorrect.demo.summary import Outcome, before_after, summarise
 from geocorrect.demo.world.build import DemoWorld, build_world
 from geocorrect.errors import ExitCode, Status, UsageError
 from geocorrect.export.geojson import write_geojson

@@ -17,9 +17,8 @@ from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings
 from geocorrect.errors import Reason
 from geocorrect.jobs.context import JobContext, RunLimits, use_or_create
-from geocorrect.jobs.plan import DuePhotos, RunPlan, plan_run
+from geocorrect.jobs.plan import DuePhotos, RunPlan, newest_run_key, plan_run, run_key, run_record
 from geocorrect.jobs.report import CorrectReport
-from geocorrect.jobs.run_identity import newest_run_key, run_key, run_record
 from geocorrect.log import note_run_key
 from geocorrect.workers.backends import Backends
 from geocorrect.workers.engine import build_engine

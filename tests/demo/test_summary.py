@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from geocorrect.demo.picture import MapView, before_after
-from geocorrect.demo.summary import Outcome, summarise
+from geocorrect.demo.summary import MapView, Outcome, before_after, summarise
 from geocorrect.demo.world.drives import FRAME
 from geocorrect.demo.world.truth import DemoTruth, PhotoTruth
 from geocorrect.errors import Reason, Status

@@ -23,8 +23,7 @@ from geocorrect.harvest.report import HarvestReport, Hole
 from geocorrect.io.atomic_file import atomic_path
 from geocorrect.jobs import observe
 from geocorrect.jobs.observe import observed
-from geocorrect.jobs.report import CorrectReport, JobReport
-from geocorrect.jobs.sequence_report import SequenceReport
+from geocorrect.jobs.report import CorrectReport, JobReport, SequenceReport
 from geocorrect.workers.stop import stop_on_signal
 
 N_PHOTOS = 12

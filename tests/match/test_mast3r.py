@@ -14,9 +14,8 @@ from geocorrect.errors import ModelError
 from geocorrect.match.base import Matcher
 from geocorrect.match.mast3r import Mast3rMatcher, Mast3rOptions, build
 from geocorrect.networks.mast3r import matching
-from geocorrect.networks.mast3r.engine import Mast3rEngine
+from geocorrect.networks.mast3r.engine import Mast3rEngine, is_too_thin, network_image, place
 from geocorrect.networks.mast3r.model import Descriptors, Mast3r
-from geocorrect.networks.mast3r.preprocess import is_too_thin, network_image, place
 from geocorrect.networks.mast3r.reciprocal import (
     DescriptorPair,
     coarse_admissible,

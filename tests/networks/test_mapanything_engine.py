@@ -27,12 +27,11 @@ from geocorrect.errors import ModelError
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.networks.mapanything.engine import MapAnythingEngine
-from geocorrect.networks.mapanything.geometry_inputs import ViewGeometry, ViewPoses, depth_along_ray
 from geocorrect.networks.mapanything.masks import MaskRules
 from geocorrect.networks.mapanything.model import MapAnything
 from geocorrect.networks.mapanything.photo_view import DepthHints, PhotoView, ScenePoses
 from geocorrect.networks.mapanything.preprocess import common_size, network_depth, network_rays, place
-from geocorrect.networks.mapanything.view_inputs import pose_inputs
+from geocorrect.networks.mapanything.view_inputs import ViewGeometry, ViewPoses, depth_along_ray, pose_inputs
 from geocorrect.networks.store import TensorStore
 from geocorrect.records import DepthMap
 

@@ -15,9 +15,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from geocorrect.networks.mapanything.geometry_inputs import ViewGeometry, ViewPoses
 from geocorrect.networks.mapanything.model import MapAnything
 from geocorrect.networks.mapanything.sizes import V1_1, Layout, sizes_from_shapes
+from geocorrect.networks.mapanything.view_inputs import ViewGeometry, ViewPoses
 
 Shape = tuple[int, ...]
 LAYOUT = Layout((7, 11), 24, class_tokens=True)

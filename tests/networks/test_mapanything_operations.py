@@ -13,10 +13,10 @@ from support.mapanything_world import assert_close_to
 from geocorrect.depth.calibration.given_geometry import ViewDepth, _convex_overlap, _frustum, agreement
 from geocorrect.geometry.camera import Camera
 from geocorrect.networks.dinov2 import resampled_positions
-from geocorrect.networks.mapanything.geometry_inputs import rotation_matrix
 from geocorrect.networks.mapanything.intrinsics import fit_intrinsics
 from geocorrect.networks.mapanything.masks import MaskRules, believed, depth_edges, normal_edges, surface_normals
 from geocorrect.networks.mapanything.preprocess import common_size, network_image
+from geocorrect.networks.mapanything.view_inputs import rotation_matrix
 from geocorrect.networks.placement import Placement
 
 pytestmark = pytest.mark.data

@@ -13,12 +13,12 @@ import torch
 from support.mapanything_world import TINY, TINY_ENCODER_HEAD_DIM, Inputs, assert_close_to, inputs_of
 
 from geocorrect.networks.image_input import IMAGENET
-from geocorrect.networks.mapanything.geometry_inputs import normalised_depth, relative_poses, rotation_matrix
 from geocorrect.networks.mapanything.intrinsics import fit_intrinsics
 from geocorrect.networks.mapanything.loading import assemble
 from geocorrect.networks.mapanything.masks import believed
 from geocorrect.networks.mapanything.model import MapAnything
 from geocorrect.networks.mapanything.sizes import layout_from_config
+from geocorrect.networks.mapanything.view_inputs import normalised_depth, relative_poses, rotation_matrix
 from geocorrect.networks.state_dict import read_tensors
 
 pytestmark = pytest.mark.data
@@ -237,7 +237,7 @@ def test_images_are_normalised_as_stored(official: Official) -> None:
 def test_camera_poses_are_those_of_quaternion_and_translation(
     model: MapAnything, official: Official, inputs: Inputs, case: str
 ) -> None:
-    from geocorrect.networks.mapanything.geometry_inputs import rotation_matrix
+    from geocorrect.networks.mapanything.view_inputs import rotation_matrix
 
     poses = model.poses(model.transform(inputs.fuse(model)))
     for view in range(inputs.count):

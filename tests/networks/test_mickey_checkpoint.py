@@ -20,7 +20,7 @@ from torch import Tensor
 
 from geocorrect.errors import ModelError
 from geocorrect.networks.mickey.checkpoint import ARCHIVE_MEMBER, PREFIX, load_mickey, read_heads
-from geocorrect.networks.mickey.preprocess import to_tensor
+from geocorrect.networks.mickey.engine import to_tensor
 from geocorrect.networks.mickey.sizes import BACKBONE
 
 Tensors = dict[str, Tensor]

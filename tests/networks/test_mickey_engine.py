@@ -11,9 +11,8 @@ import torch
 from support.mickey_world import random_photo, seeded_engine, seeded_model
 
 from geocorrect.errors import ConfigError, ModelError
-from geocorrect.networks.mickey.engine import MickeyEngine
+from geocorrect.networks.mickey.engine import MickeyEngine, is_too_thin, network_image, place
 from geocorrect.networks.mickey.loading import BACKBONE_FILE, HEADS_FILE, load_engine
-from geocorrect.networks.mickey.preprocess import is_too_thin, network_image, place
 from geocorrect.networks.runtime import Runtime
 from geocorrect.networks.store import TensorStore
 from geocorrect.networks.weights import ModelAccess, Profile

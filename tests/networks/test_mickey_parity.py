@@ -12,8 +12,8 @@ from support.mickey_world import TINY, rule_model
 from torch import Tensor
 
 from geocorrect.networks.dinov2 import resampled_positions
+from geocorrect.networks.mickey.engine import network_image, to_tensor
 from geocorrect.networks.mickey.model import Keypoints, Mickey
-from geocorrect.networks.mickey.preprocess import network_image, to_tensor
 
 RELATIVE = 1e-4
 

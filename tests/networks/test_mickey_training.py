@@ -105,7 +105,7 @@ def test_refinement_grows_the_sets_to_the_pairs_that_agree() -> None:
 
 def test_the_screen_error_is_the_benchmarks() -> None:
     """Against the benchmark's own measure, where neither clips."""
-    from geocorrect.evaluate.mapfree.scores import vcre_px as benchmark_vcre_px
+    from geocorrect.evaluate.mapfree.benchmark import vcre_px as benchmark_vcre_px
 
     truth = Pose(Rotation.identity(), np.zeros(3))
     estimates = [Pose(Rotation.from_rotvec([0.01, 0.02, -0.01]), np.array([0.05, -0.02, 0.03])), truth]

@@ -13,15 +13,15 @@ from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.networks.image_input import IMAGENET, normalised
 from geocorrect.networks.mapanything.engine import MapAnythingEngine
-from geocorrect.networks.mapanything.geometry_inputs import (
+from geocorrect.networks.mapanything.model import FusedViews, MapAnything, ViewTokens
+from geocorrect.networks.mapanything.photo_view import DepthHints, PhotoView
+from geocorrect.networks.mapanything.sizes import MapAnythingSizes
+from geocorrect.networks.mapanything.view_inputs import (
     ViewGeometry,
     ViewPoses,
     depth_along_ray,
     unit_rays,
 )
-from geocorrect.networks.mapanything.model import FusedViews, MapAnything, ViewTokens
-from geocorrect.networks.mapanything.photo_view import DepthHints, PhotoView
-from geocorrect.networks.mapanything.sizes import MapAnythingSizes
 from geocorrect.networks.shapes import StackSizes
 from geocorrect.networks.store import TensorStore
 

@@ -26,8 +26,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from geocorrect.demo.render.render import Exposure, photograph, render
-from geocorrect.demo.render.scan import LidarModel, scan
+from geocorrect.demo.render.render import Exposure, LidarModel, photograph, render, scan
 from geocorrect.demo.render.surfaces import Quad, Scene
 from geocorrect.demo.render.textures import Sky
 from geocorrect.demo.render.visibility import RayGrid

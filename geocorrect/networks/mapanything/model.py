@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from geocorrect.networks.dinov2 import NORM_EPSILON, Block, Grid, VisionTransformer, block_stack
 from geocorrect.networks.exact import full_float32, require_finite
-from geocorrect.networks.mapanything.geometry_inputs import ViewGeometry, ViewPoses
 from geocorrect.networks.mapanything.layers.fusion import GeometryFusion
 from geocorrect.networks.mapanything.layers.heads import (
     DenseHead,
@@ -26,6 +25,7 @@ from geocorrect.networks.mapanything.layers.heads import (
     poses_from_raw,
 )
 from geocorrect.networks.mapanything.sizes import MapAnythingSizes
+from geocorrect.networks.mapanything.view_inputs import ViewGeometry, ViewPoses
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from torch import Tensor
 
-from geocorrect.networks.mast3r.engine import Mast3rEngine, PhotoTokens
+from geocorrect.networks.mast3r.engine import Mast3rEngine, PhotoTokens, is_too_thin, trained_size
 from geocorrect.networks.mast3r.model import DecodedView, Descriptors
-from geocorrect.networks.mast3r.preprocess import is_too_thin, trained_size
 from geocorrect.networks.mast3r.reciprocal import (
     DescriptorPair,
     PixelMatches,

@@ -10,9 +10,8 @@ from geocorrect.errors import ModelError
 from geocorrect.io.checksum import sha256_of
 from geocorrect.networks.deferred import deferred
 from geocorrect.networks.mickey.checkpoint import load_mickey
-from geocorrect.networks.mickey.engine import MickeyEngine
+from geocorrect.networks.mickey.engine import TRAINED_LONG_SIDE_PX, MickeyEngine
 from geocorrect.networks.mickey.model import Mickey
-from geocorrect.networks.mickey.preprocess import TRAINED_LONG_SIDE_PX
 from geocorrect.networks.runtime import Runtime, open_store, torch_device, torch_dtype
 from geocorrect.networks.weights import locate, require_usable_elsewhere
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from geocorrect.networks.dinov2 import NORM_EPSILON
-from geocorrect.networks.mapanything.geometry_inputs import ViewGeometry, ViewPoses, normalised_depth, relative_poses
 from geocorrect.networks.mapanything.sizes import MapAnythingSizes
+from geocorrect.networks.mapanything.view_inputs import ViewGeometry, ViewPoses, normalised_depth, relative_poses
 
 
 class ResidualConvolution(nn.Module):

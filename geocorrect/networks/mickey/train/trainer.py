@@ -16,7 +16,7 @@ from torch import Tensor
 from geocorrect.errors import ModelError, OutputError, UsageError
 from geocorrect.io.atomic_file import atomic_file
 from geocorrect.networks.exact import full_float32
-from geocorrect.networks.mickey.preprocess import to_tensor
+from geocorrect.networks.mickey.engine import to_tensor
 from geocorrect.networks.mickey.train.options import CurriculumOptions, PairSource, TrainingPair, TrainOptions
 from geocorrect.networks.mickey.train.reinforce import PairGeometry, PairLoss, pair_loss, points_m
 from geocorrect.networks.mickey.train.trainee import KeypointNetwork
