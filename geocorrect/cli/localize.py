@@ -55,7 +55,9 @@ def localize(
     from geocorrect.jobs.photo.localize_photo import PhotoOptions, describe_photo, lines, localize_photo
     from geocorrect.jobs.photo.localize_photo import as_json as answer_of
 
-    settings = _with_depth(invocation(context).settings(), depth)
+    if layout is None and anchors is not None and "://" not in anchors and not anchors.endswith(".gpkg"):
+        raise UsageError(f"--anchors {anchors}: no catalog (.gpkg, postgresql://…); for files say --format")
+    settings = _with_depth(invocation(context).settings(anchors if layout is None else None), depth)
     if camera is not None and focal is not None:
         raise UsageError("give either --camera or --focal, not both")
     if picture is not None and picture.suffix.lower() != ".png":
@@ -69,8 +71,6 @@ def localize(
             Path(anchors), layout, calibration, ground_truth, alignment, spacing_m, "if_present", "skip", crs,
             height_reference, geoid_undulation,
         )  # fmt: skip
-    elif anchors is not None:
-        settings = _with_catalog(settings, anchors)
     with _anchor_source(settings, choice) as (source, catalog):
         found = localize_photo(settings, source, describe_photo(image, options, catalog))
     if picture is not None:
@@ -97,14 +97,6 @@ def _anchor_source(settings: Settings, choice: AnchorChoice | None) -> Iterator[
     else:
         with open_catalog(settings) as catalog:
             yield AnchorSource.of_catalog(catalog), catalog
-
-
-def _with_catalog(settings: Settings, anchors: str) -> Settings:
-    from geocorrect.config import CatalogSection
-
-    if "://" not in anchors and not anchors.endswith(".gpkg"):
-        raise UsageError(f"--anchors {anchors}: no catalog (.gpkg, postgresql://…); for files say --format")
-    return settings.model_copy(update={"catalog": CatalogSection(anchors)})
 
 
 def _with_depth(settings: Settings, name: str | None) -> Settings:

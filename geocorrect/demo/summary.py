@@ -18,6 +18,7 @@ from geocorrect.geometry.frame import Frame, angle_difference_deg
 from geocorrect.records import NAN, Correction, Float, Result
 from geocorrect.report.pictures.figure import draw_dots, saved_figure
 from geocorrect.report.statistics import FALSE_ACCEPT_M, percentile_of
+from geocorrect.report.wording import length
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -217,7 +218,7 @@ def _draw_errors(axes: Axes, truth: DemoTruth, outcomes: Sequence[Outcome]) -> N
         median = float(np.median(errors))
         axes.hist(np.clip(errors, bins[0], bins[-1]), bins=bins, color=colour, alpha=0.8)
         axes.axvline(median, color=colour, linestyle="--", linewidth=1)
-        text = f"{name}\nmedian {_length(median)}, n = {len(errors)}"
+        text = f"{name}\nmedian {length(median)}, n = {len(errors)}"
         axes.text(median, 1.02, text, color=colour, transform=axes.get_xaxis_transform(), ha="center", va="bottom")
     _metres_on_log_axis(axes, bins[0], bins[-1])
     axes.set(xlabel="position error", ylabel="photos")
@@ -261,7 +262,3 @@ def _reported_enu(truth: DemoTruth, image_id: str) -> Float:
 
 def _corrected_enu(truth: DemoTruth, outcome: Outcome) -> Float:
     return truth.frame.enu_from_wgs84(outcome.lon_deg, outcome.lat_deg, outcome.height_m)[:2]
-
-
-def _length(metres: float) -> str:
-    return f"{100 * metres:.1f} cm" if metres < 1 else f"{metres:.1f} m"

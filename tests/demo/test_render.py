@@ -11,10 +11,9 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from geocorrect.demo.render.render import render
-from geocorrect.demo.render.surfaces import Quad, Scene
+from geocorrect.demo.render.surfaces import Quad, Scene, panel
 from geocorrect.demo.render.textures import Sky, Texture
 from geocorrect.demo.render.visibility import RayGrid
-from geocorrect.demo.street.solids import panel
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import rotation_from_heading
 from geocorrect.geometry.pose import Pose

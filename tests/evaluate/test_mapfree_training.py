@@ -18,7 +18,7 @@ from geocorrect.evaluate.mapfree.training_pairs import (
     build_trainer,
     validate_mapfree,
 )
-from geocorrect.networks.mickey.checkpoint import load_mickey
+from geocorrect.networks.mickey.loading import load_mickey
 from geocorrect.networks.mickey.sizes import BACKBONE
 from geocorrect.networks.mickey.train.options import DrawOptions, TrainOptions
 from geocorrect.networks.mickey.train.trainer import STATE_FILE

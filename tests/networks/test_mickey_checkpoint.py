@@ -19,8 +19,8 @@ from support.mickey_world import TINY, TINY_HEAD_DIM, random_photo, seeded_model
 from torch import Tensor
 
 from geocorrect.errors import ModelError
-from geocorrect.networks.mickey.checkpoint import ARCHIVE_MEMBER, PREFIX, load_mickey, read_heads
 from geocorrect.networks.mickey.engine import to_tensor
+from geocorrect.networks.mickey.loading import ARCHIVE_MEMBER, PREFIX, load_mickey, read_heads
 from geocorrect.networks.mickey.sizes import BACKBONE
 
 Tensors = dict[str, Tensor]
@@ -194,7 +194,7 @@ def test_archives_with_another_content_are_refused(tmp_path: Path, monkeypatch: 
         load_mickey(path)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(ARCHIVE_MEMBER, bytes(2_000_000))
-    monkeypatch.setattr("geocorrect.networks.mickey.checkpoint.MAX_MEMBER_BYTES", 1_000_000)
+    monkeypatch.setattr("geocorrect.networks.mickey.loading.MAX_MEMBER_BYTES", 1_000_000)
     with pytest.raises(ModelError, match="would unpack to 2000000 bytes: no checkpoint"):
         load_mickey(path)
 

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_flatten
 
 from geocorrect.errors import ModelError, UsageError
 from geocorrect.geometry.pose import Pose
-from geocorrect.networks.mickey.checkpoint import assemble, read_heads
+from geocorrect.networks.mickey.loading import assemble, read_heads
 from geocorrect.networks.mickey.sizes import BACKBONE
 from geocorrect.networks.mickey.train.options import (
     CurriculumOptions,

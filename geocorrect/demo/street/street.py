@@ -9,14 +9,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from geocorrect.demo.render.surfaces import SUN, Quad
+from geocorrect.demo.render.surfaces import SUN, Block, Quad, floor, panel
 from geocorrect.demo.render.textures import plain
 from geocorrect.demo.street import ground
 from geocorrect.demo.street.canvas import Seed
-from geocorrect.demo.street.cars import car
 from geocorrect.demo.street.facades import STOREY_M, Facade
-from geocorrect.demo.street.furniture import awning, balcony, kiosk, random_street_object
-from geocorrect.demo.street.solids import Block, floor, panel
+from geocorrect.demo.street.furniture import awning, balcony, car, kiosk, random_street_object
 from geocorrect.records import Float
 
 ROAD_HALF_M = 4.6

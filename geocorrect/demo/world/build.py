@@ -31,7 +31,7 @@ from geocorrect.demo.render.surfaces import Quad, Scene
 from geocorrect.demo.render.textures import Sky
 from geocorrect.demo.render.visibility import RayGrid
 from geocorrect.demo.street.canvas import Seed
-from geocorrect.demo.street.cars import car
+from geocorrect.demo.street.furniture import car
 from geocorrect.demo.world.drives import Drive, write_alignment, write_drive, write_frame
 from geocorrect.demo.world.plan import SIZES, WorldPlan, WorldSize, street_from_raw
 from geocorrect.demo.world.shots import Shot

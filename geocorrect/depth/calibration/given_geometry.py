@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geocorrect.geometry.pose_similarity import fit_pose_similarity
+from geocorrect.geometry.similarity import fit_pose_similarity
 from geocorrect.networks.mapanything.photo_view import DensePrediction, DepthHints, PhotoView, ScenePoses
 from geocorrect.records import Float32
 

@@ -207,7 +207,7 @@ def train_mickey(
 
 def build_trainer(training: MapfreeTraining, sizes: MickeySizes | None = None) -> Trainer:
     """The trainer, at its first step or where it stopped. sizes: of the network; None: as released."""
-    from geocorrect.networks.mickey.checkpoint import PREFIX, read_heads
+    from geocorrect.networks.mickey.loading import PREFIX, read_heads
     from geocorrect.networks.mickey.sizes import BACKBONE, RELEASED
     from geocorrect.networks.mickey.train.trainee import new_trainee
     from geocorrect.networks.mickey.train.trainer import Trainer
