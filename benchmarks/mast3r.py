@@ -35,8 +35,13 @@ from torch import Tensor
 from geocorrect.networks.mast3r import model as network
 from geocorrect.networks.mast3r import vit
 from geocorrect.networks.mast3r.model import DecodedView, Encoded, Mast3r
-from geocorrect.networks.mast3r.nearest import coarse_admissible, most_similar
-from geocorrect.networks.mast3r.reciprocal import DescriptorPair, PixelMatches, reciprocal_matches
+from geocorrect.networks.mast3r.reciprocal import (
+    DescriptorPair,
+    PixelMatches,
+    coarse_admissible,
+    most_similar,
+    reciprocal_matches,
+)
 from geocorrect.networks.mast3r.sizes import PATCH_PX, Mast3rSizes
 
 WIDTH, HEIGHT = 512, 384
@@ -234,7 +239,7 @@ def measure_matching(clock: Clock, fields: tuple[Tensor, Tensor]) -> PixelMatche
 
 def measure_plain_matching(clock: Clock, fields: tuple[Tensor, Tensor], found: PixelMatches) -> float:
     """The plain way; the share of its matches that `found` has too."""
-    with mock.patch("geocorrect.networks.mast3r.nearest.most_similar", both_axes_by_blocks):
+    with mock.patch("geocorrect.networks.mast3r.reciprocal.most_similar", both_axes_by_blocks):
         plain = clock.measure("plain: match", lambda: reciprocal_matches(DescriptorPair(*fields), SUBSAMPLE_PX))
     theirs = match_set(plain)
     return len(match_set(found) & theirs) / len(theirs)

@@ -60,9 +60,7 @@ def read_anchors(
     choice = AnchorChoice(
         Path(path),
         AnchorFormat(layout),
-        calibration=_path(calibration),
-        ground_truth=_path(ground_truth),
-        alignment=_path(alignment),
+        *(None if file is None else Path(file) for file in (calibration, ground_truth, alignment)),
         spacing_m=spacing_m,
         scans="if_present",
         uncovered="skip",
@@ -263,7 +261,3 @@ def _position(reported: Position | tuple[float, float] | None) -> Position | Non
         return Position(*reported)
     except (TypeError, ValueError) as error:
         raise InputError(f"reported={reported!r}: give (longitude, latitude) in degrees; {error}") from None
-
-
-def _path(path: str | Path | None) -> Path | None:
-    return None if path is None else Path(path)

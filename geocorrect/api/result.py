@@ -234,20 +234,10 @@ class LocalizationResult:
 
 
 def _evidence(evidence: Evidence) -> dict[str, Any]:
-    anchors = [
-        {"anchor_id": a.anchor_id, "n_matches": a.n_matches, "n_verified": a.n_verified, "n_inliers": a.n_inliers}
-        for a in evidence.anchors
-    ]
-    return {
-        "matcher": evidence.matcher,
-        "depth": evidence.depth,
-        "depth_is_oracle": evidence.depth_is_oracle,
-        "scale_source": evidence.scale_source,
-        "displacement_m": evidence.displacement_m,
-        "n_matches": evidence.n_matches,
-        "n_inliers": evidence.n_inliers,
-        "anchors": anchors,
-    }
+    counts = ("anchor_id", "n_matches", "n_verified", "n_inliers")
+    names = ("matcher", "depth", "depth_is_oracle", "scale_source", "displacement_m", "n_matches", "n_inliers")
+    anchors = [{name: getattr(anchor, name) for name in counts} for anchor in evidence.anchors]
+    return {name: getattr(evidence, name) for name in names} | {"anchors": anchors}
 
 
 def _metres(value_m: float) -> str:

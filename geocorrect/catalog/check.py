@@ -9,8 +9,8 @@ from sqlalchemy import Connection, Engine, func, inspect, select, text
 
 from geocorrect.catalog import schema
 from geocorrect.catalog.connect import translated_errors
-from geocorrect.catalog.ddl import table_statements
 from geocorrect.catalog.geopackage.database import check_file
+from geocorrect.catalog.migrate import table_statements
 from geocorrect.catalog.schema import POSTGRES_SCHEMA, TABLES
 from geocorrect.catalog.views.views import missing_views
 

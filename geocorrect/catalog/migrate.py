@@ -7,19 +7,36 @@ is only read: views that are made anew lose their rights for a moment, and their
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, Engine, insert, select, text, update
+import numpy as np
+from sqlalchemy import Connection, Engine, Table, bindparam, insert, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.schema import CreateIndex, CreateTable, SetColumnComment, SetTableComment
 
-from geocorrect.catalog import ddl
+from geocorrect.catalog.bulk import insert_chunks
 from geocorrect.catalog.connect import catalog_path, describe, engine_for, make_postgis, translated_errors
 from geocorrect.catalog.geopackage.database import broken_rtrees, repair_rtrees, settle
 from geocorrect.catalog.literal_sql import run_sql
 from geocorrect.catalog.postgis.roles import grant_again, owns_catalog, present_rights
-from geocorrect.catalog.rows.backfill import fill_anchor_hashes, fill_shapes
-from geocorrect.catalog.schema import REVISION, VERSION_TABLE, reason
+from geocorrect.catalog.rows.codec import anchor_content_hash
+from geocorrect.catalog.rows.geometry_type import Geometry, Outlines
+from geocorrect.catalog.rows.result_columns import ImageFacts
+from geocorrect.catalog.schema import (
+    REVISION,
+    TABLES,
+    VERSION_TABLE,
+    anchor,
+    correction,
+    correction_shape,
+    image,
+    reason,
+)
 from geocorrect.catalog.views.qml import STYLED, qml
+from geocorrect.catalog.views.shapes import NEEDED, shape_columns
 from geocorrect.catalog.views.styles import write_styles
 from geocorrect.catalog.views.views import missing_views, replace_views, views_text
 from geocorrect.errors import DatabaseError, Reason
@@ -105,7 +122,7 @@ def upgrade(engine: Engine) -> None:
 @cache
 def made_from(dialect_name: str) -> str:
     """Hash of everything that an upgrade makes anew."""
-    comments = ddl.comment_statements() if dialect_name == "postgresql" else []
+    comments = comment_statements() if dialect_name == "postgresql" else []
     styles = [(layer, qml(layer)) for layer in STYLED]
     reasons = [(code.value, code.text) for code in Reason]
     return hashlib.sha256(repr((views_text(dialect_name), comments, styles, reasons)).encode()).hexdigest()
@@ -144,7 +161,7 @@ def _make_all(engine: Engine, connection: Connection) -> None:
     replace_views(connection, only_drop=True)
     if found != REVISION:
         _run_alembic(connection)
-    for statement in ddl.comment_statements() if on_server else ():
+    for statement in comment_statements() if on_server else ():
         run_sql(connection, statement)
     replace_views(connection)
     if not on_server:
@@ -188,3 +205,83 @@ def _refuse_revision(engine: Engine, found: str, *, owned: bool = True) -> None:
     raise DatabaseError(
         f"{describe(engine)} has schema {found}, this geocorrect needs {REVISION}; {who} `geocorrect db upgrade`"
     )
+
+
+CHUNK = 20_000
+
+
+def fill_anchor_hashes(connection: Connection) -> None:
+    """Anchors stored before schema 0002 have no hash of their content yet."""
+    rows = connection.execute(select(anchor).where(anchor.c.content_hash.is_(None))).mappings().all()
+    if rows:
+        values = [{"key": row["fid"], "found": anchor_content_hash(dict(row))} for row in rows]
+        change = update(anchor).where(anchor.c.fid == bindparam("key")).values(content_hash=bindparam("found"))
+        connection.execute(change, values)
+
+
+def fill_shapes(connection: Connection) -> None:
+    """Results stored on a server before schema 0004 have no shapes yet."""
+    c, i, shape = correction.c, image.c, correction_shape.c
+    facts = (i.content_hash, i.lon_deg, i.lat_deg, i.heading_deg, i.horizontal_fov_deg)
+    query = (
+        select(*[c[name] for name in NEEDED], *[column.label(f"image_{column.name}") for column in facts])
+        .join(image, i.image_id == c.image_id)
+        .outerjoin(correction_shape, shape.fid == c.fid)
+        .where(c.lon_deg.is_not(None), shape.fid.is_(None), c.fid > bindparam("after"))
+        .order_by(c.fid)
+        .limit(CHUNK)
+    )
+    after = 0
+    while rows := connection.execute(query, {"after": after}).all():
+        names = [*NEEDED, *(column.name for column in facts)]
+        found: dict[int, Any] = dict(enumerate(zip(*rows, strict=True)))
+        columns = {name: np.array(found[k], dtype=np.float64) for k, name in enumerate(NEEDED)}
+        hashes, *numbers = (found[k] for k in range(len(NEEDED), len(names)))
+        known = ImageFacts(list(hashes), *(np.array(values, dtype=np.float64) for values in numbers))
+        insert_chunks(connection, correction_shape, [shape_columns(columns, known)], len(rows))
+        after = int(rows[-1].fid)
+
+
+def table_statements(dialect_name: str) -> list[str]:
+    """CREATE TABLE and CREATE INDEX statements of the present model for "postgresql" or "sqlite"."""
+    statements: list[str] = []
+    for table in TABLES:
+        indices = sorted(table.indexes, key=lambda index: str(index.name))
+        statements += _sql([CreateTable(table), *map(CreateIndex, indices)], dialect_name)
+        if dialect_name == "postgresql":
+            statements += _spatial_indices(table)
+    return statements
+
+
+def comment_statements() -> list[str]:
+    """COMMENT statements of the present model; only PostgreSQL keeps comments of tables and columns."""
+    comments: list[Any] = []
+    for table in TABLES:
+        comments += [SetTableComment(table), *[SetColumnComment(c) for c in table.columns if c.comment]]
+    return _sql(comments, "postgresql")
+
+
+def _sql(elements: Sequence[Any], dialect_name: str) -> list[str]:
+    dialect: Any = postgresql.dialect(paramstyle="named") if dialect_name == "postgresql" else sqlite.dialect()  # type: ignore[no-untyped-call]
+    return [str(element.compile(dialect=dialect)).strip() for element in elements]
+
+
+def _spatial_indices(table: Table) -> list[str]:
+    # Geography: right distances anywhere. Geometry: what map windows query.
+    statements = [
+        statement
+        for column in table.columns
+        if isinstance(column.type, Geometry)
+        for statement in (
+            f"CREATE INDEX ix_{table.name}_{column.name} ON {table.name} USING gist ({column.name})",
+            f"CREATE INDEX ix_{table.name}_{column.name}_geography ON {table.name} USING gist "
+            f"(({column.name}::geography))",
+        )
+    ]
+    # The shapes of a result overlap: one tree finds each of them, for half the work of three.
+    outlines = [column.name for column in table.columns if isinstance(column.type, Outlines)]
+    if outlines:
+        statements.append(f"CREATE INDEX ix_{table.name}_outlines ON {table.name} USING gist ({', '.join(outlines)})")
+        # A tenth of the usual sample: the places of shapes in 30000 rows cost the server more than storing them.
+        statements += [f"ALTER TABLE {table.name} ALTER COLUMN {c.name} SET STATISTICS 10" for c in table.columns]
+    return statements

@@ -137,11 +137,6 @@ class Catalog:
         """Images by id; all when ids is None; unknown ids are left out."""
         return self._read(lambda c: references.read_images(c, ids))
 
-    def image_ids(self) -> list[str]:
-        """All image ids, sorted."""
-        image_id = schema.image.c.image_id
-        return self._read(lambda c: list(c.execute(select(image_id).order_by(image_id)).scalars()))
-
     def sizes(self) -> tuple[int, int]:
         """How many anchors and images there are."""
         anchors, images = (select(func.count()).select_from(table) for table in (schema.anchor, schema.image))

@@ -86,8 +86,10 @@ def _catalog(settings: Settings) -> str:
 
 
 def _disk(settings: Settings) -> str:
+    from geocorrect.jobs.cache_report import existing_folder
+
     seen = {}
-    for folder in {_existing_parent(folder) for folder in _written_folders(settings)}:
+    for folder in {existing_folder(folder) for folder in _written_folders(settings)}:
         free = shutil.disk_usage(folder).free
         if free < MIN_FREE_BYTES:
             raise OutputError(f"{folder}: {free / 1e9:.1f} GB free, {MIN_FREE_BYTES / 1e9:.1f} needed; make room")
@@ -109,6 +111,8 @@ def _written_folders(settings: Settings) -> Iterator[Path]:
         yield settings.batch.metrics_file.parent
     if settings.models.cache_folder is not None:
         yield settings.models.cache_folder
+    if settings.depth.needs_neighbours:
+        yield settings.calibrations.folder
 
 
 def _token(_settings: Settings) -> str:
@@ -126,8 +130,7 @@ def _back_ends(settings: Settings) -> str:
 
 def _weights(settings: Settings) -> str:
     from geocorrect.networks.cards import CARDS
-    from geocorrect.networks.status import model_rows
-    from geocorrect.networks.weights import weights_folder
+    from geocorrect.networks.weights import model_rows, weights_folder
 
     access = settings.models.access
     states = [(row["name"], row["state"]) for row in model_rows(CARDS.values(), access.folder)]
@@ -186,12 +189,6 @@ def _compared(what: str, there: datetime) -> str:
         direction = "ahead of" if offset_s > 0 else "behind"
         raise ConfigError(f"this machine is {abs(offset_s):.0f} s {direction} {what}; {WRONG_CLOCK}")
     return f"{what} agrees within {max(abs(offset_s), 1.0):.0f} s"
-
-
-def _existing_parent(folder: Path) -> Path:
-    while not folder.exists():
-        folder = folder.parent
-    return folder
 
 
 OFFLINE: dict[str, Check] = {

@@ -111,9 +111,8 @@ def train_mickey(
     """Train MicKey's heads on a frozen backbone. Interrupt it at any time: the same command continues."""
     from dataclasses import replace
 
-    from geocorrect.evaluate.mapfree.train import MapfreeTraining
-    from geocorrect.evaluate.mapfree.train import train_mickey as train
-    from geocorrect.evaluate.mapfree.training_pairs import TrainingPairOptions
+    from geocorrect.evaluate.mapfree.training_pairs import MapfreeTraining, TrainingPairOptions
+    from geocorrect.evaluate.mapfree.training_pairs import train_mickey as train
     from geocorrect.networks.mickey.train.options import TrainOptions
     from geocorrect.workers.stop import stop_on_signal
 

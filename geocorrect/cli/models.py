@@ -40,7 +40,7 @@ LIST_COLUMNS = {"name": "name", "size": "size", "licence_short": "licence", "com
 def list_models(context: typer.Context, folder: Folder = None, as_json: AsJson = False) -> None:
     """All models: size, licence, whether the weights are here."""
     from geocorrect.networks.cards import CARDS
-    from geocorrect.networks.status import model_rows
+    from geocorrect.networks.weights import model_rows
 
     rows = model_rows(CARDS.values(), _access(context, folder).folder)
     if as_json:

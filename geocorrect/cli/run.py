@@ -96,7 +96,7 @@ def sequences(
     What changed since the last time is computed and stored as a run of its own, which `geocorrect db rollback` takes
     back; then the active findings are listed. Options: [sequence] in geocorrect.toml.
     """
-    from geocorrect.jobs.sequence_report import finding_lines
+    from geocorrect.jobs.report import finding_lines
     from geocorrect.jobs.sequences import adjust_due_sequences
 
     settings = invocation(context).settings(catalog)

@@ -26,14 +26,12 @@ from geocorrect.catalog.run import StoredResult
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings, load_settings
 from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, FakeMapillaryServer
-from geocorrect.demo.picture import before_after
-from geocorrect.demo.summary import Outcome, summarise
+from geocorrect.demo.summary import Outcome, before_after, summarise
 from geocorrect.demo.world.build import DemoWorld, build_world
 from geocorrect.errors import ExitCode, Status, UsageError
 from geocorrect.export.geojson import write_geojson
 from geocorrect.harvest.area import Area
 from geocorrect.harvest.harvest import HarvestPlan, run_harvest
-from geocorrect.harvest.report import HarvestReport
 from geocorrect.io.atomic_file import write_atomically
 from geocorrect.jobs.report import CorrectReport
 from geocorrect.jobs.run import correct_due
@@ -98,7 +96,6 @@ class DemoOutcome:
     """The figures of summary.json, empty when the run was stopped."""
     recomputed: int
     """Images that got a new result in this run."""
-    harvested: HarvestReport
     exit_code: ExitCode = ExitCode.OK
     """130 or 143 when it was stopped."""
 
@@ -113,12 +110,12 @@ def run_demo(options: DemoOptions, say: Say, progress: Progress) -> DemoOutcome:
         say("adding anchors")
         _add_anchors(catalog, world)
         say("harvesting photos over HTTP")
-        report = _harvest(settings, catalog, world)
+        _harvest(settings, catalog, world)
         say("correcting")
         outcome = correct_due(settings, catalog, on_progress=progress)
         if outcome.exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
-            return DemoOutcome({}, outcome.n_computed, report, outcome.exit_code)
-        return _score(options, world, catalog, outcome, report, time.monotonic() - started_s)
+            return DemoOutcome({}, outcome.n_computed, outcome.exit_code)
+        return _score(options, world, catalog, outcome, time.monotonic() - started_s)
 
 
 def _configuration(options: DemoOptions) -> Settings:
@@ -143,7 +140,7 @@ def _add_anchors(catalog: Catalog, world: DemoWorld) -> None:
         add_anchors(catalog, VbrSource(drive, calibration, truth, alignment, VbrOptions(spacing_m=0.0)))
 
 
-def _harvest(settings: Settings, catalog: Catalog, world: DemoWorld) -> HarvestReport:
+def _harvest(settings: Settings, catalog: Catalog, world: DemoWorld) -> None:
     """The ordinary harvester against the fake server, over real HTTP."""
     positions = [record["geometry"]["coordinates"] for record in world.metadata if record.get("geometry")]
     lon, lat = zip(*positions, strict=True)
@@ -151,7 +148,7 @@ def _harvest(settings: Settings, catalog: Catalog, world: DemoWorld) -> HarvestR
     area = Area.from_box(min(lon) - margin, min(lat) - margin, max(lon) + margin, max(lat) + margin)
     with FakeMapillaryServer(world.metadata, world.photos) as service:
         options = replace(settings.harvest, graph_url=service.graph_url, tiles_url=service.tiles_url)
-        return run_harvest(options, HarvestPlan(area, settings.images.folder), catalog, token=FAKE_TOKEN)
+        run_harvest(options, HarvestPlan(area, settings.images.folder), catalog, token=FAKE_TOKEN)
 
 
 def _score(
@@ -159,7 +156,6 @@ def _score(
     world: DemoWorld,
     catalog: Catalog,
     outcome: CorrectReport,
-    report: HarvestReport,
     wall_s: float,
 ) -> DemoOutcome:
     """Compare with the truth and write the outputs; when nothing was computed and all are there, they stay."""
@@ -168,7 +164,7 @@ def _score(
     summary_file, picture_file, geojson_file, report_file = (out / name for name in names)
     recomputed = outcome.n_computed
     if recomputed == 0 and all((out / name).is_file() for name in names):
-        return DemoOutcome(json.loads(summary_file.read_text(encoding="utf-8")), 0, report)
+        return DemoOutcome(json.loads(summary_file.read_text(encoding="utf-8")), 0)
     results = list(catalog.current())
     write_geojson(catalog.tables(), geojson_file)
     outcomes = [_outcome(stored, world) for stored in results]
@@ -177,7 +173,7 @@ def _score(
     summary = summarise(world.truth, outcomes, wall_s)
     # orjson writes nan, which is what the median of nothing is, as null: JSON knows no nan.
     _write_if_changed(summary_file, orjson.dumps(summary, option=orjson.OPT_INDENT_2) + b"\n")
-    return DemoOutcome(summary, recomputed, report)
+    return DemoOutcome(summary, recomputed)
 
 
 def _outcome(stored: StoredResult, world: DemoWorld) -> Outcome:

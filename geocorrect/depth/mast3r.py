@@ -66,7 +66,7 @@ class Mast3rDepth:
 
     def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
         """Dense depth of the anchor's image, nan outside the network's crop and where it gives no point."""
-        from geocorrect.networks.mast3r.preprocess import is_too_thin
+        from geocorrect.networks.mast3r.engine import is_too_thin
 
         if (anchor.camera.width, anchor.camera.height) != (image.shape[1], image.shape[0]):
             raise InputError(f"anchor {anchor.id}: the image has another size than its camera")

@@ -48,7 +48,7 @@ class MickeyDepth:
 
     def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
         """Sparse depth of the anchor's image (H, W, 3) RGB uint8; InputError when the size is wrong or too thin."""
-        from geocorrect.networks.mickey.preprocess import is_too_thin
+        from geocorrect.networks.mickey.engine import is_too_thin
 
         if (anchor.camera.width, anchor.camera.height) != (image.shape[1], image.shape[0]):
             raise InputError(f"anchor {anchor.id}: the image has another size than its camera")

@@ -11,7 +11,7 @@ from geocorrect.depth.mapanything import MapAnythingDepthOptions
 from geocorrect.depth.mast3r import Mast3rDepthOptions
 from geocorrect.depth.mickey import MickeyDepthOptions
 from geocorrect.depth.monocular import DepthAnythingOptions, DepthProOptions, ZoeDepthOptions
-from geocorrect.depth.scaled import ScaleOptions
+from geocorrect.depth.scale import ScaleOptions
 from geocorrect.depth.triangulated import TriangulatedOptions
 from geocorrect.errors import UsageError
 from geocorrect.retrieve.neighbours import NeighbourOptions

@@ -35,7 +35,7 @@ from geocorrect.depth.monocular import (
     zoedepth_card,
 )
 from geocorrect.depth.options import DepthName, DepthSection
-from geocorrect.depth.scaled import (
+from geocorrect.depth.scale import (
     LidarScaleDepth,
     ScaleOptions,
     StatedScaleDepth,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
 from geocorrect.geometry.pose import Pose
+from geocorrect.geometry.so3 import nearest_rotation
 
 Float = NDArray[np.float64]
 Freedom = Literal["similarity", "rigid", "yaw"]
@@ -100,9 +102,7 @@ def umeyama(
     if freedom == "yaw":
         rotation = Rotation.from_rotvec([0, 0, np.arctan2(cross[1, 0] - cross[0, 1], cross[0, 0] + cross[1, 1])])
     else:
-        u, _, vt = np.linalg.svd(cross)
-        sign = np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
-        rotation = Rotation.from_matrix(u @ sign @ vt)
+        rotation = Rotation.from_matrix(nearest_rotation(cross))
     scale = 1.0
     if freedom == "similarity":
         scale = float(np.sum(rotation.as_matrix() * cross) / np.sum(w[:, None] * s**2))
@@ -132,3 +132,77 @@ def _refuse_degenerate(centred: Float, weights: Float, freedom: Freedom) -> None
             f"points lie on one line (spreads {spread[0]:.3g} m and {spread[1]:.3g} m): "
             "the turn about that line is free; add a point off the line or use yaw only"
         )
+
+
+ITERATIONS = 30
+
+
+@dataclass(frozen=True)
+class PoseWeights:
+    """How well the predicted poses are believed, and what fixes a scale."""
+
+    centre_sigma_m: float = 0.3
+    """Expected error of a predicted centre, metres."""
+    rotation_sigma_deg: float = 1.0
+    """Expected error of a predicted rotation, degrees."""
+    min_spread_m: float = 0.5
+    """Root mean square distance of the known centres from their mean below which they fix no scale, metres."""
+
+
+@dataclass(frozen=True, eq=False)
+class PoseSimilarityFit:
+    """The fitted transform and what is left over."""
+
+    target_from_source: Similarity
+    """Takes the predicted frame to the known one."""
+    centre_residual_m: Float
+    """(K,) distances of the transformed predicted centres from the known ones."""
+    rotation_residual_deg: Float
+    """(K,) angles between the transformed predicted rotations and the known ones."""
+    is_scale_known: bool
+    """Whether the centres fixed the scale; it is 1 otherwise."""
+    spread_m: float
+    """Root mean square distance of the known centres from their mean."""
+
+
+def fit_pose_similarity(
+    target: Sequence[Pose], source: Sequence[Pose], weights: PoseWeights | None = None
+) -> PoseSimilarityFit:
+    """Least squares over rotations and centres, each in units of its sigma, by turns for rotation and scale.
+
+    target: K ≥ 1 known poses target_from_view; source: the same views, source_from_view. Views whose predicted centres
+    coincide, or run against the known ones, fix no scale.
+    """
+    if len(target) != len(source) or not target:
+        raise ValueError(f"expected the same views twice, got {len(target)} and {len(source)}")
+    weights = weights or PoseWeights()
+    known, predicted = (np.array([pose.translation_m for pose in poses]) for poses in (target, source))
+    known_mean, predicted_mean = known.mean(axis=0), predicted.mean(axis=0)
+    known_off, predicted_off = known - known_mean, predicted - predicted_mean
+    spread_m = float(np.sqrt((known_off**2).sum(axis=1).mean()))
+    predicted_square = float((predicted_off**2).sum())
+    from_rotations = sum(t.rotation.as_matrix() @ s.rotation.as_matrix().T for t, s in zip(target, source, strict=True))
+    from_rotations = from_rotations / (2.0 * np.radians(weights.rotation_sigma_deg) ** 2)
+    from_centres = known_off.T @ predicted_off / weights.centre_sigma_m**2
+
+    is_scale_known = len(target) > 1 and spread_m >= weights.min_spread_m and predicted_square > 1e-12
+    scale, rotation = 1.0, nearest_rotation(from_rotations)
+    for _ in range(ITERATIONS if is_scale_known else 1):
+        if is_scale_known:
+            fitted = float((rotation * (known_off.T @ predicted_off)).sum()) / predicted_square
+            is_scale_known = fitted > 0.0
+            scale = fitted if is_scale_known else 1.0
+        rotation = nearest_rotation(from_rotations + scale * from_centres)
+    found = Similarity(scale, Rotation.from_matrix(rotation), known_mean - scale * rotation @ predicted_mean)
+    return PoseSimilarityFit(
+        target_from_source=found,
+        centre_residual_m=np.linalg.norm(known - found.apply(predicted), axis=1),
+        rotation_residual_deg=np.array(
+            [
+                np.degrees((t.rotation.inv() * found.rotation * s.rotation).magnitude())
+                for t, s in zip(target, source, strict=True)
+            ]
+        ),
+        is_scale_known=is_scale_known,
+        spread_m=spread_m,
+    )

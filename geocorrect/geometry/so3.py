@@ -38,3 +38,10 @@ def log(matrices: Float) -> Float:
     sine = np.minimum(np.sqrt((axis**2).sum(axis=1, keepdims=True)), 1.0)
     angle = np.arcsin(sine)
     return np.asarray(axis * np.divide(angle, sine, out=np.ones_like(sine), where=sine > 1e-12))
+
+
+def nearest_rotation(matrix: Float) -> Float:
+    """The rotation R (3, 3) that makes trace(Rᵀ M) largest for a matrix M (3, 3)."""
+    left, _, right = np.linalg.svd(matrix)
+    rotation: Float = left @ np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right))]) @ right
+    return rotation

@@ -111,10 +111,11 @@ def align_gnss(trajectory: Trajectory, fixes: GnssFixes, options: GnssOptions) -
     world = frame.enu_from_wgs84(*place)
     up = trajectory.rotation.apply([0.0, 0.0, 1.0]).mean(axis=0)
     sigma = sigma_m[:, None] * [1.0, 1.0, 2.0]
-    transform, information, d2 = _solve(local, world, sigma, up / np.linalg.norm(up), options)
     seconds = float(np.ptp(fixes.time_ns[used])) / 1e9
     independent = max(1.0, min(float(n_used), seconds / (2 * options.correlation_s) + 1.0))
-    covariance = np.asarray(np.linalg.inv(information) * float(n_used) / independent, np.float64)
+    share = independent / n_used
+    transform, information, d2 = _solve(local, world, sigma, up / np.linalg.norm(up), options, share)
+    covariance = np.asarray(np.linalg.inv(information), np.float64)
     arm = transform.scale * transform.rotation.apply(local.mean(axis=0))
     residual_m = np.linalg.norm((transform.apply(local) - world)[:, :2], axis=1)
     outlier = d2 > OUTLIER_D2
@@ -124,9 +125,12 @@ def align_gnss(trajectory: Trajectory, fixes: GnssFixes, options: GnssOptions) -
 
 
 def _solve(
-    local: Float, world: Float, sigma: Float, up_local: Float, options: GnssOptions
+    local: Float, world: Float, sigma: Float, up_local: Float, options: GnssOptions, share: float
 ) -> tuple[Similarity, Float, Float]:
-    """(transform, information of (t, θ, log s) about the middle of the fixes, d² of every fix)."""
+    """(transform, information of (t, θ, log s) about the middle of the fixes, d² of every fix).
+
+    share: what a fix weighs, because fixes err alike for a while. The priors are facts of their own and weigh whole.
+    """
     middle = local.mean(axis=0)
     try:
         first = umeyama(world, local, "yaw", weights=1 / sigma[:, 0] ** 2)
@@ -137,7 +141,7 @@ def _solve(
         q = state.scale * state.rotation.apply(local - middle)
         residual = (q + state.translation_m - world) / sigma
         d2 = np.sum(residual**2, axis=1)
-        weight = 1.0 / (1.0 + d2 / CAUCHY_SCALE**2)
+        weight = share / (1.0 + d2 / CAUCHY_SCALE**2)
         rows = point_jacobian(q) / sigma[:, :, None]
         up = state.rotation.apply(up_local)
         lean, tilt = -skew(up)[:2] / np.radians(options.tilt_sigma_deg), up[:2] / np.radians(options.tilt_sigma_deg)

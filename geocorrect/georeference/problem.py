@@ -51,9 +51,8 @@ class Priors:
     ground_tilt_sigma_deg: float = 0.2
     """How the ground in front of one image departs from the plane under the vehicle; likewise the next."""
     ground_step_sigma_m: float = 0.05
-    ground_height_m: float = 0.0
-    """Height of the ground above the world's z = 0, used, like its sigma, only when no click has a height."""
     ground_height_sigma_m: float = 10.0
+    """Of the ground about the world's z = 0, used only when no click has a height."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,8 @@ from geocorrect.errors import InputError
 from geocorrect.io.pixels import COUNTER_CLOCKWISE_TURNS, image_size, read_bytes, read_image
 
 Mask = NDArray[np.bool_]
+PHOTO_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
+"""Of the files that are taken for photos, in any case."""
 
 
 def mask_beside(photo: Path, name: str, exif_orientation: int = 1) -> Mask | None:
@@ -57,7 +59,8 @@ def is_mask(path: Path) -> bool:
     base, dot, _ = path.stem.rpartition(".")
     if not dot or path.suffix.lower() != ".png":
         return False
-    return any(path.with_name(f"{base}{ending}").is_file() for ending in (".jpg", ".jpeg", ".png", ".JPG", ".tif"))
+    spelled = (case(ending) for ending in PHOTO_ENDINGS for case in (str.lower, str.upper, str.title))
+    return any(path.with_name(base + ending).is_file() for ending in spelled)
 
 
 def _without(path: Path, width: int, height: int) -> Mask:

@@ -33,7 +33,7 @@ class CacheReport:
         used = [entry.used_s for entry in self.contents.entries]
         return {
             "folder": None if self.folder is None else str(self.folder),
-            "writable": self.folder is not None and os.access(_existing(self.folder), os.W_OK),
+            "writable": self.folder is not None and os.access(existing_folder(self.folder), os.W_OK),
             "n_entries": len(self.contents.entries),
             "n_unfinished": len(self.contents.unfinished),
             "n_bytes": self.contents.n_bytes,
@@ -81,7 +81,8 @@ def clear_cache(settings: Settings, days: float) -> CacheContents:
     return found
 
 
-def _existing(folder: Path) -> Path:
+def existing_folder(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
     while not folder.exists():
         folder = folder.parent
     return folder

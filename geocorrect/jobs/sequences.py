@@ -21,8 +21,8 @@ from geocorrect.config import Settings
 from geocorrect.errors import ExitCode, Reason, Status
 from geocorrect.geometry.frame import Frame
 from geocorrect.jobs.context import JobContext, use_or_create
+from geocorrect.jobs.report import SequenceReport
 from geocorrect.jobs.run_identity import run_record
-from geocorrect.jobs.sequence_report import SequenceReport
 from geocorrect.records import SEQUENCE_MATCHER, Rejection, Result
 from geocorrect.sequences.compute import compute_sequence, finding_of
 from geocorrect.sequences.input import ClusterPoses, cluster_poses, input_hash, sequence_photos

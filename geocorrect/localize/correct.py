@@ -15,9 +15,9 @@ from geocorrect.errors import Reason, Status
 from geocorrect.geometry.tangent import unit_rays
 from geocorrect.io.masks import unmasked
 from geocorrect.localize.estimators.base import Estimator
-from geocorrect.localize.estimators.joint import JointEstimator
 from geocorrect.localize.evidence import evidence_of
 from geocorrect.localize.gate import decide, gate_statistics
+from geocorrect.localize.joint.estimate import JointEstimator
 from geocorrect.localize.lift import lift
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import LocalizeOptions
@@ -42,19 +42,6 @@ class TracedResult:
     """What was judged; its fits belong to the observations, in order. None: no pose was found."""
 
 
-def correct_image(
-    query: Query,
-    anchors: Sequence[AnchorView],
-    matcher: Matcher,
-    depth: DepthSource,
-    options: LocalizeOptions,
-    seed: int,
-    estimator: Estimator = JOINT,
-) -> Correction | Rejection:
-    """Where the photo was really taken, in the anchors' ENU frame, or why that cannot be said."""
-    return localize(query, anchors, matcher, depth, options, seed, estimator).result
-
-
 def localize(
     query: Query,
     anchors: Sequence[AnchorView],
@@ -64,7 +51,7 @@ def localize(
     seed: int,
     estimator: Estimator = JOINT,
 ) -> TracedResult:
-    """`correct_image` with its intermediate results, for pictures and reports.
+    """Where the photo was really taken, in the anchors' ENU frame, or why that cannot be said; with what led to it.
 
     Deterministic for equal input and seed. What matcher or depth source raise (a missing scan) is not caught: the user
     must fix it.

@@ -211,7 +211,7 @@ class GateOptions:
 
 @dataclass(frozen=True)
 class LocalizeOptions:
-    """Everything that `correct_image` can be configured with."""
+    """Everything that `localize` can be configured with."""
 
     verify: VerifyOptions = field(default_factory=VerifyOptions)
     lift: LiftOptions = field(default_factory=LiftOptions)

@@ -51,7 +51,7 @@ class MickeyMatcher:
 
     def match(self, query: ImageArray, anchors: Sequence[ImageArray]) -> list[Matches]:
         """See `match.base.Matcher`: pairs that are each other's best. The score is the match probability."""
-        from geocorrect.networks.mickey.matching import mutual_pairs
+        from geocorrect.networks.mickey.model import mutual_pairs
 
         found = []
         for query_found, anchor_found in self._keypoints(query, anchors):
@@ -85,7 +85,7 @@ class MickeyMatcher:
         self, query: ImageArray, anchors: Sequence[ImageArray]
     ) -> list[tuple[PhotoKeypoints | None, PhotoKeypoints | None]]:
         """(query, anchor) per anchor; None for a photo that is too thin for the network."""
-        from geocorrect.networks.mickey.preprocess import is_too_thin
+        from geocorrect.networks.mickey.engine import is_too_thin
 
         photos = [query, *anchors]
         usable = [index for index, photo in enumerate(photos) if not is_too_thin(photo, self.engine.long_side_px)]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from geocorrect.match.base import Matcher
 from geocorrect.match.huggingface import build_eloftr, build_lightglue_superpoint
@@ -14,9 +18,9 @@ from geocorrect.match.mast3r import build as build_mast3r
 from geocorrect.match.mickey import build as build_mickey
 from geocorrect.match.options import MatcherName, MatchSection
 from geocorrect.match.sift import SiftMatcher
-from geocorrect.match.symmetric import SymmetricMatcher
 from geocorrect.networks.cards import CARDS, ModelCard
 from geocorrect.networks.runtime import Runtime, with_runtime
+from geocorrect.records import ImageArray, Matches
 
 if TYPE_CHECKING:
     from geocorrect.networks.mast3r.engine import Mast3rEngine
@@ -66,3 +70,39 @@ def token_engine(matcher: Matcher) -> Mast3rEngine | None:
     if isinstance(matcher, SymmetricMatcher):
         matcher = matcher.matcher
     return matcher.engine if isinstance(matcher, Mast3rMatcher) else None
+
+
+class SymmetricMatcher:
+    """Another matcher, reduced to the matches that it finds from the anchor's side, too."""
+
+    def __init__(self, matcher: Matcher, radius_px: float) -> None:
+        """radius_px: how far the two answers may lie apart, in each picture."""
+        self.matcher, self.radius_px = matcher, radius_px
+        self.fingerprint = f"{matcher.fingerprint}+both-ways/{radius_px:g}"
+
+    def match(self, query: ImageArray, anchors: Sequence[ImageArray]) -> list[Matches]:
+        """See `match.base.Matcher.match`."""
+        kept = []
+        for anchor, forward in zip(anchors, self.matcher.match(query, anchors), strict=True):
+            (backward,) = self.matcher.match(anchor, [query])
+            kept.append(forward.subset(agreeing(forward, backward, self.radius_px)))
+        return kept
+
+
+def agreeing(forward: Matches, backward: Matches, radius_px: float) -> NDArray[np.bool_]:
+    """(N,) which forward matches have a backward one within the radius in both pictures.
+
+    backward: of the same pictures in the other order, so its query_px are pixels of the anchor.
+    """
+    if not len(forward) or not len(backward):
+        return np.zeros(len(forward), bool)
+    here = np.hstack([forward.query_px, forward.anchor_px]).astype(float)
+    there = np.hstack([backward.anchor_px, backward.query_px]).astype(float)
+    tree = cKDTree(there)
+    found = np.zeros(len(here), bool)
+    # A ball in four dimensions that holds the product of the two discs; the discs themselves decide.
+    for row, near in enumerate(tree.query_ball_point(here, radius_px * np.sqrt(2.0))):
+        apart = there[np.asarray(near, np.intp)] - here[row]
+        discs = np.stack([np.hypot(apart[:, 0], apart[:, 1]), np.hypot(apart[:, 2], apart[:, 3])])
+        found[row] = bool((discs <= radius_px).all(axis=0).any())
+    return found

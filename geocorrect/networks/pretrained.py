@@ -9,9 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from geocorrect.errors import ModelError
-from geocorrect.networks.compilation import require_compiler, require_working_compiler
 from geocorrect.networks.deferred import deferred
-from geocorrect.networks.runtime import Runtime, require_libraries, torch_device, torch_dtype
+from geocorrect.networks.runtime import (
+    Runtime,
+    require_compiler,
+    require_libraries,
+    require_working_compiler,
+    torch_device,
+    torch_dtype,
+)
 from geocorrect.networks.weights import Checkpoint, locate
 
 

@@ -11,9 +11,11 @@ import hashlib
 import json
 import os
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from geocorrect.errors import ModelError, UsageError
 from geocorrect.io.atomic_file import write_atomically
@@ -272,3 +274,32 @@ def _unready_text(card: ModelCard, access: ModelAccess, accepted: bool) -> str:
     licence = f"their licence, {card.licence.name} ({card.licence.url}), was not accepted"
     what = "not verified yet" if accepted else licence
     return f"{card.name}: the weights in {folder} are there, but {what}. Run `{verify_command(card, access)}`"
+
+
+def model_rows(cards: Iterable[ModelCard], folder: Path | None = None) -> list[dict[str, Any]]:
+    """One row per model as plain values; `state` is ready, partial (files missing or not accepted) or absent."""
+    access = ModelAccess(folder)
+    as_stated = ("name", "title", "size_mb", "memory_mb", "alternative", "depth_alternative")
+    return [
+        {
+            **{key: getattr(card, key) for key in (*as_stated, "valid_range_m", "relative_depth_sigma")},
+            "task": card.task.value,
+            "size": size_text(card.size_mb),
+            "licence": card.licence.name,
+            "licence_short": card.licence.short or card.licence.name,
+            "licence_url": card.licence.url,
+            "commercial": card.licence.commercial,
+            "source": card.hub_id or ", ".join(file.url or "" for file in card.files),
+            "state": _state(card, access),
+        }
+        for card in cards
+    ]
+
+
+def _state(card: ModelCard, access: ModelAccess) -> str:
+    try:
+        locate(card.name, access)
+    except ModelError:
+        folder = model_folder(card.name, access)
+        return "partial" if any((folder / file.name).exists() for file in card.files) else "absent"
+    return "ready"

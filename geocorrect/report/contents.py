@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from geocorrect.catalog.rows.pose_columns import CHI2_95_2DOF
 from geocorrect.catalog.run import ResultFilter, StoredResult, StoredRun
 from geocorrect.catalog.store import Catalog
 from geocorrect.errors import Status
@@ -20,8 +21,6 @@ from geocorrect.report.wording import shortened
 
 NO_SEQUENCE = "(no sequence)"
 UNKNOWN_DEVICE = "(unknown device)"
-ELLIPSE_95 = 5.991464547107979
-"""Quantile 0.95 of chi-square with 2 degrees of freedom: squared ratio of a 95 % semi-axis to its sigma."""
 ROUTE_GAP_M = 40.0
 """Successive anchors of a drive that are further apart are not joined by the route drawn on the map."""
 
@@ -150,7 +149,7 @@ def _tail(stored: StoredResult, offset: tuple[float, float]) -> float:
     across = offset[0] * np.cos(azimuth) - offset[1] * np.sin(azimuth)
     if not (stored.semi_major_m > 0 and stored.semi_minor_m > 0):
         return NAN
-    squared = ELLIPSE_95 * ((along / stored.semi_major_m) ** 2 + (across / stored.semi_minor_m) ** 2)
+    squared = CHI2_95_2DOF * ((along / stored.semi_major_m) ** 2 + (across / stored.semi_minor_m) ** 2)
     return float(np.exp(-squared / 2))
 
 

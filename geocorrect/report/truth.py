@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
+from geocorrect.io.text_file import read_json
 from geocorrect.records import NAN
 
 LonLat = tuple[float, float]
@@ -52,12 +52,12 @@ def read_truth_file(path: Path) -> Truth:
     Raises InputError naming the file and the photo.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path)
         places = {str(image_id): _place(path, image_id, value) for image_id, value in data["photos"].items()}
         return Truth(places, _outlines(data))
     except KeyError as error:
         raise InputError(f"{path}: {error} is missing; a truth file has `photos` with lon_deg and lat_deg") from None
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not a truth file ({error})") from None
 
 

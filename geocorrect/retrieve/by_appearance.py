@@ -113,7 +113,7 @@ class AppearanceRetriever:
         return describe(self._engine, pictures, self._whitening)
 
     def _too_thin(self, pixels: ImageArray) -> bool:
-        from geocorrect.networks.mast3r.preprocess import is_too_thin
+        from geocorrect.networks.mast3r.engine import is_too_thin
 
         return is_too_thin(pixels, self._engine.long_side_px)
 

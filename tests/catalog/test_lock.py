@@ -48,7 +48,7 @@ def test_the_second_learns_who_and_since_when(holder: subprocess.Popen[str], cat
             pass
         assert str(holder.pid) in str(caught.value)
         assert "since 20" in str(caught.value)
-        assert catalog.image_ids() == [], "readers are not kept out"
+        assert catalog.images() == {}, "readers are not kept out"
 
 
 def test_a_killed_holder_loses_the_lock(holder: subprocess.Popen[str], catalog_url: str) -> None:

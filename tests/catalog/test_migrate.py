@@ -18,8 +18,8 @@ from support.old_catalog import make_old
 
 from geocorrect.catalog import Catalog, migrate
 from geocorrect.catalog.check import faults_of
-from geocorrect.catalog.ddl import comment_statements, table_statements
 from geocorrect.catalog.literal_sql import run_sql
+from geocorrect.catalog.migrate import comment_statements, table_statements
 from geocorrect.catalog.schema import POSTGRES_SCHEMA, REVISION, TABLES
 from geocorrect.catalog.sequences import SequenceStore
 from geocorrect.errors import DatabaseError

@@ -249,7 +249,7 @@ def test_text_that_no_database_keeps_is_refused(catalog: Catalog, bad: str) -> N
         catalog.upsert_images([replace(world.image(1), device_model=bad)])
     with pytest.raises(InputError, match="image 1001: provider"):
         catalog.upsert_images([replace(world.image(1), provider={"deep": [{"note": bad}]})])
-    assert catalog.image_ids() == []
+    assert catalog.images() == {}
 
 
 def test_positions_at_the_edges_of_the_map_are_kept(catalog: Catalog) -> None:

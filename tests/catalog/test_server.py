@@ -123,7 +123,7 @@ def test_a_writer_stores_anchors_and_photos(server: Server, tmp_path: Path, monk
         assert worker.upsert_images([world.image(50)]) == 1
         worker.begin_run(world.manifest("run-b"))
         worker.record("run-b", [world.correction(50)])
-        assert len(worker.image_ids()) == 7
+        assert len(worker.images()) == 7
     make_due(server.owner)
     # The views are the owner's affair.
     Catalog.open(server.writer, create=True).close()

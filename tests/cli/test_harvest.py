@@ -123,7 +123,7 @@ def test_import_of_a_folder(scene, tmp_path: Path, capfdbinary) -> None:  # type
         "skipped": [],
     }
     with Catalog.open(str(tmp_path / "corrections.gpkg")) as catalog:
-        assert catalog.image_ids() == ["a.jpg"]
+        assert list(catalog.images()) == ["a.jpg"]
     assert run(["import", "nowhere"]) == 3
 
 

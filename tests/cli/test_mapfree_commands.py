@@ -76,13 +76,13 @@ def test_what_is_missing_is_said(app: typer.Typer, tmp_path: Path, monkeypatch: 
 
 def test_training_runs_and_continues(app: typer.Typer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a tiny network in place of the released size."""
-    from geocorrect.evaluate.mapfree import train, training_pairs
+    from geocorrect.evaluate.mapfree import training_pairs
 
     state, prefix = seeded_model().state_dict(), f"{BACKBONE}."
     torch.save({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}, tmp_path / "dino.pth")
     write_set(tmp_path / "train", n_scenes=1, training=True)
-    original, pairs = train.build_trainer, training_pairs.TrainingPairOptions
-    monkeypatch.setattr(train, "build_trainer", lambda training: original(training, TINY))
+    original, pairs = training_pairs.build_trainer, training_pairs.TrainingPairOptions
+    monkeypatch.setattr(training_pairs, "build_trainer", lambda training: original(training, TINY))
     monkeypatch.setattr(
         training_pairs,
         "TrainingPairOptions",

@@ -124,7 +124,7 @@ def test_a_changed_photo_is_due_again_and_only_it(finished: Path, tmp_path: Path
     connection.close()
     settings = load_settings(out / "geocorrect.toml").settings
     with Catalog.open(str(out / "corrections.gpkg")) as catalog:
-        image = catalog.images()[catalog.image_ids()[0]]
+        image = catalog.images()[min(catalog.images())]
         assert len(plan_run(settings, catalog).due) == 0
         catalog.upsert_images([dataclasses.replace(image, sha256="0" * 64)])
         due = plan_run(settings, catalog).due.fid.tolist()

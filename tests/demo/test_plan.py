@@ -12,7 +12,7 @@ import pytest
 from shapely import Point, Polygon
 
 from geocorrect.demo.summary import reported_error_m
-from geocorrect.demo.world.place import ENU_FROM_STREET, FRAME
+from geocorrect.demo.world.drives import ENU_FROM_STREET, FRAME
 from geocorrect.demo.world.plan import SIZES, WorldPlan, street_from_raw
 from geocorrect.demo.world.truth import DemoTruth, read_truth
 from geocorrect.errors import InputError

@@ -10,12 +10,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from geocorrect.demo.render.rays import RayGrid
 from geocorrect.demo.render.render import render
-from geocorrect.demo.render.sky import Sky
-from geocorrect.demo.render.surfaces import Quad, Scene
-from geocorrect.demo.render.textures import Texture
-from geocorrect.demo.street.solids import panel
+from geocorrect.demo.render.surfaces import Quad, Scene, panel
+from geocorrect.demo.render.textures import Sky, Texture
+from geocorrect.demo.render.visibility import RayGrid
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import rotation_from_heading
 from geocorrect.geometry.pose import Pose

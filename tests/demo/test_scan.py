@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from geocorrect.demo.render import scan as scan_module
-from geocorrect.demo.render.scan import LidarModel, scan
-from geocorrect.demo.render.surfaces import Scene
+from geocorrect.demo.render import render as scan_module
+from geocorrect.demo.render.render import LidarModel, scan
+from geocorrect.demo.render.surfaces import Block, Scene, floor, panel
 from geocorrect.demo.render.textures import Texture
-from geocorrect.demo.street.solids import Block, floor, panel
 from geocorrect.demo.street.street import StreetPlan, build_street
 from geocorrect.geometry.pose import Pose
 

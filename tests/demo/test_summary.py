@@ -9,9 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from geocorrect.demo.picture import MapView, before_after
-from geocorrect.demo.summary import Outcome, summarise
-from geocorrect.demo.world.place import FRAME
+from geocorrect.demo.summary import MapView, Outcome, before_after, summarise
+from geocorrect.demo.world.drives import FRAME
 from geocorrect.demo.world.truth import DemoTruth, PhotoTruth
 from geocorrect.errors import Reason, Status
 from geocorrect.geometry.frame import rotation_from_heading

@@ -12,13 +12,11 @@ import pytest
 
 from geocorrect.anchors.alignment import read_alignment
 from geocorrect.anchors.readers.vbr import read_vbr
-from geocorrect.demo.render.rays import RayGrid
 from geocorrect.demo.render.surfaces import Scene
-from geocorrect.demo.render.visibility import SKY, visible_quads
-from geocorrect.demo.world.build import MANIFEST, DemoWorld, build_world, open_world
-from geocorrect.demo.world.place import ENU_FROM_STREET
+from geocorrect.demo.render.visibility import SKY, RayGrid, visible_quads
+from geocorrect.demo.world.build import MANIFEST, DemoWorld, Studio, Task, build_world, open_world, take_all
+from geocorrect.demo.world.drives import ENU_FROM_STREET
 from geocorrect.demo.world.plan import SIZES
-from geocorrect.demo.world.take import Studio, Task, take_all
 from geocorrect.errors import InputError, OutputError
 from geocorrect.harvest.mapillary.metadata import read_image_record, with_camera
 from geocorrect.io.pixels import image_size, read_image

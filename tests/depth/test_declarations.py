@@ -20,9 +20,8 @@ from geocorrect.depth.base import DepthSource
 from geocorrect.depth.mast3r import Mast3rDepth, Mast3rDepthOptions
 from geocorrect.depth.options import DepthName
 from geocorrect.depth.registry import SOURCES, declare_depth
-from geocorrect.depth.scale import ScaleHeuristic
-from geocorrect.depth.scaled import ScaleOptions
-from geocorrect.jobs.run_identity import run_record, weights_used
+from geocorrect.depth.scale import ScaleHeuristic, ScaleOptions
+from geocorrect.jobs.plan import run_record, weights_used
 from geocorrect.match.options import MatcherName, MatchSection
 from geocorrect.match.registry import MATCHERS
 from geocorrect.networks.cards import CARDS

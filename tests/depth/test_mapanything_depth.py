@@ -63,7 +63,7 @@ class WallNetwork:
         self.calls.append(list(views))
         poses = [v.world_from_cam for v in views if v.world_from_cam is not None]
         relative = [poses[0].inverse() @ pose for pose in poses]
-        scene = ScenePoses(tuple(Pose(p.rotation, self.scale * p.translation_m) for p in relative), 1.0, True)
+        scene = ScenePoses(tuple(Pose(p.rotation, self.scale * p.translation_m) for p in relative))
         found = []
         for index in wanted:
             camera = views[index].camera

@@ -11,12 +11,12 @@ from geocorrect.depth.scale import (
     DepthScale,
     ScaleError,
     ScaleHeuristic,
+    ScaleOptions,
     estimate_scale,
     scale_depth,
     scale_from_lidar,
     train_set_scale,
 )
-from geocorrect.depth.scaled import ScaleOptions
 from geocorrect.geometry.camera import Camera
 from geocorrect.records import DepthMap
 

@@ -10,11 +10,16 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from geocorrect.errors import InputError
-from geocorrect.evaluate.mapfree.benchmark import MapfreeRules, score_submission
+from geocorrect.evaluate.mapfree.benchmark import (
+    MapfreeRules,
+    precision_recall,
+    score_submission,
+    share_correct,
+    vcre_px,
+    vcre_threshold_px,
+)
 from geocorrect.evaluate.mapfree.scene_files import MapfreeScene
-from geocorrect.evaluate.mapfree.scores import precision_recall, share_correct
 from geocorrect.evaluate.mapfree.submission import Estimate
-from geocorrect.evaluate.mapfree.vcre import vcre_px, vcre_threshold_px
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose, rotation_angle_deg
 from geocorrect.geometry.virtual_points import virtual_points_m

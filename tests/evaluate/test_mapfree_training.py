@@ -12,12 +12,16 @@ from support.mickey_world import TINY, TINY_HEAD_DIM, seeded_model
 
 from geocorrect.errors import InputError, ModelError
 from geocorrect.evaluate.mapfree.scene_files import read_set
-from geocorrect.evaluate.mapfree.train import MapfreeTraining, build_trainer
-from geocorrect.evaluate.mapfree.training_pairs import TrainingPairOptions, validate_mapfree
-from geocorrect.networks.mickey.checkpoint import load_mickey
+from geocorrect.evaluate.mapfree.training_pairs import (
+    MapfreeTraining,
+    TrainingPairOptions,
+    build_trainer,
+    validate_mapfree,
+)
+from geocorrect.networks.mickey.loading import load_mickey
 from geocorrect.networks.mickey.sizes import BACKBONE
 from geocorrect.networks.mickey.train.options import DrawOptions, TrainOptions
-from geocorrect.networks.mickey.train.progress import STATE_FILE
+from geocorrect.networks.mickey.train.trainer import STATE_FILE
 from geocorrect.networks.runtime import Runtime
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from geocorrect.evaluate.metrics import PoseError, median_interval, pose_error, summarise_errors
+from geocorrect.evaluate.kitti import PoseError, median_interval, pose_error, summarise_errors
 from geocorrect.geometry.pose import Pose
 
 

@@ -7,8 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from geocorrect.geometry.pose import Pose, rotation_angle_deg
-from geocorrect.geometry.pose_similarity import fit_pose_similarity
-from geocorrect.geometry.similarity import Similarity
+from geocorrect.geometry.similarity import Similarity, fit_pose_similarity
 
 TRUTH = Similarity(1.7, Rotation.from_rotvec([0.4, -0.2, 2.5]), np.array([120.0, -40.0, 8.0]))
 

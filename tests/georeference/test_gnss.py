@@ -79,6 +79,16 @@ def test_the_promise_holds_although_gnss_errors_are_correlated(tmp_path: Path) -
     assert np.mean(covered) > 0.85
 
 
+def test_correlated_fixes_take_nothing_from_the_priors(tmp_path: Path) -> None:
+    """That fixes err alike says nothing about scale and tilt: nothing may be known worse than the prior knows it."""
+    trajectory = drive()
+    options = GnssOptions("ellipsoid", sigma_m=0.4, correlation_s=1e6, scale_sigma=1e-4, tilt_sigma_deg=0.01)
+    fixes = read_gnss(write_fixes(tmp_path / "fix.csv", trajectory, 1), options)
+    sigma = np.sqrt(np.diag(align_gnss(trajectory, fixes, options).alignment.covariance))
+    assert sigma[6] <= options.scale_sigma
+    assert np.degrees(sigma[3:5]).max() <= 1.01 * options.tilt_sigma_deg
+
+
 def test_the_whole_way_to_an_alignment(tmp_path: Path) -> None:
     trajectory = drive()
     quaternions = trajectory.rotation.as_quat()

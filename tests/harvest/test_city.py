@@ -103,7 +103,7 @@ def test_city_of_20000_is_complete_in_bounded_memory(tmp_path: Path) -> None:
             here.area = Area.from_box(west - 0.001, south - 0.001, east + 0.001, north + 0.001)
             answer = harvest_in_a_process(here, folder)
         with Catalog.open(str(folder / "city.gpkg")) as catalog:
-            assert set(catalog.image_ids()) == here.ids == here.files()
+            assert set(list(catalog.images())) == here.ids == here.files()
         assert sum(answer["requests"].values()) <= 1.3 * least_requests(here)
         peaks[count] = answer["peak_mb"]
     assert peaks[20_000] - peaks[2_000] < 150, peaks

@@ -220,4 +220,4 @@ def test_catalog_whose_making_was_killed_is_made_again(tmp_path: Path) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
     assert path.stat().st_size > 0, "a header and no table, as a kill right after the start leaves it"
     with Catalog.open(str(path), create=True) as catalog:
-        assert catalog.image_ids() == []
+        assert list(catalog.images()) == []

@@ -14,8 +14,8 @@ from geocorrect.depth.triangulated import neighbour_matches
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import rotation_from_heading
 from geocorrect.geometry.pose import Pose
-from geocorrect.io.masks import unmasked
-from geocorrect.localize.correct import correct_image
+from geocorrect.io.masks import PHOTO_ENDINGS, is_mask, unmasked
+from geocorrect.localize.correct import localize
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.match.sift import SiftMatcher, SiftOptions
 from geocorrect.records import Anchor, AnchorView, Correction, DepthMap, ImageArray, Query
@@ -58,7 +58,7 @@ def error_m(masked: bool) -> float:
     pixels, mask = with_lorry(_view(TEXTURE, TRUTH_M)[0])
     query = Query("photo", pixels, CAMERA, TRUTH_M + REPORTED_OFF_M, mask=mask if masked else None)
     matcher = SiftMatcher(SiftOptions(max_features=1500))
-    result = correct_image(query, views, matcher, WallDepth(), LocalizeOptions(), seed=0)
+    result = localize(query, views, matcher, WallDepth(), LocalizeOptions(), seed=0).result
     if not isinstance(result, Correction):
         return float("inf")
     return float(np.linalg.norm(result.world_from_cam.translation_m - TRUTH_M))
@@ -179,3 +179,11 @@ def test_another_set_of_masks_is_another_depth() -> None:
     named = environment | {"GEOCORRECT__LOCALIZE__VERIFY__MASKS": "vehicles"}
     plain, masked = (build_depth(load_settings(environment=e).settings).fingerprint for e in (environment, named))
     assert masked == f"{plain}+masks/vehicles"
+
+
+@pytest.mark.parametrize("ending", [*sorted(PHOTO_ENDINGS), ".JPEG", ".TIFF", ".Png"])
+def test_a_mask_is_known_beside_every_kind_of_photo(ending: str, tmp_path: Path) -> None:
+    mask = tmp_path / "photo.sky.png"
+    assert not is_mask(mask)
+    (tmp_path / f"photo{ending}").touch()
+    assert is_mask(mask)

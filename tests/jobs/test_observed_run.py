@@ -18,7 +18,7 @@ from support.small_city import SmallCity, build_city
 from geocorrect.catalog import Catalog
 from geocorrect.demo.mapillary_server.server import FakeMapillaryServer
 from geocorrect.errors import ExitCode, Reason
-from geocorrect.jobs.metrics import HELP, RunMetrics, last_success_s
+from geocorrect.jobs.observe import HELP, RunMetrics, last_success_s
 
 N_PHOTOS = 26
 COMMAND = ["--log-format", "json", "--log-level", "info", "run"]

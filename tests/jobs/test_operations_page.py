@@ -13,7 +13,7 @@ from support.small_city import build_city
 
 from geocorrect.__main__ import run
 from geocorrect.errors import ExitCode
-from geocorrect.jobs.metrics import HELP
+from geocorrect.jobs.observe import HELP
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")

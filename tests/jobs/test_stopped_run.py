@@ -23,8 +23,7 @@ from geocorrect.harvest.report import HarvestReport, Hole
 from geocorrect.io.atomic_file import atomic_path
 from geocorrect.jobs import observe
 from geocorrect.jobs.observe import observed
-from geocorrect.jobs.report import CorrectReport, JobReport
-from geocorrect.jobs.sequence_report import SequenceReport
+from geocorrect.jobs.report import CorrectReport, JobReport, SequenceReport
 from geocorrect.workers.stop import stop_on_signal
 
 N_PHOTOS = 12
@@ -85,7 +84,7 @@ def test_stopped_in_the_harvest(scene: Scene, number: signal.Signals, code: Exit
     scene.environment = quick
     assert scene.run("run") == 0, scene.last_words()
     with Catalog.open(scene.url) as catalog:
-        assert len(catalog.image_ids()) == sum(catalog.counts().values()) == N_PHOTOS
+        assert len(catalog.images()) == sum(catalog.counts().values()) == N_PHOTOS
 
 
 def test_stopped_in_the_export(scene: Scene) -> None:

@@ -1,4 +1,4 @@
-"""correct_image on a synthetic street with known truth: right, with a covariance, deterministic."""
+"""The method on a synthetic street with known truth: right, with a covariance, deterministic."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from geocorrect.errors import Reason, Status
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import rotation_from_heading
 from geocorrect.geometry.pose import Pose
-from geocorrect.localize.correct import correct_image
+from geocorrect.localize.correct import localize
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.records import Anchor, AnchorView, Correction, DepthMap, Matches, Query, Rejection
 
@@ -66,7 +66,7 @@ def world(seed: int, wrong_share: float = 0.2, offset_m: float = 0.0) -> tuple[K
 @pytest.mark.parametrize("seed", range(4))
 def test_pose_is_right_and_covariance_positive(seed: int) -> None:
     known, query, views = world(seed)
-    result = correct_image(query, views, known, known, LocalizeOptions(), seed=1)
+    result = localize(query, views, known, known, LocalizeOptions(), seed=1).result
     assert isinstance(result, Correction)
     assert result.status is Status.ACCEPTED
     assert np.linalg.norm(result.world_from_cam.translation_m - known.truth.translation_m) < 0.05
@@ -78,7 +78,7 @@ def test_pose_is_right_and_covariance_positive(seed: int) -> None:
 
 def test_same_input_and_seed_give_identical_numbers() -> None:
     first, second = (
-        correct_image(query, views, known, known, LocalizeOptions(), seed=3)
+        localize(query, views, known, known, LocalizeOptions(), seed=3).result
         for known, query, views in (world(5), world(5))
     )
     assert isinstance(first, Correction)
@@ -90,7 +90,7 @@ def test_same_input_and_seed_give_identical_numbers() -> None:
 def test_map_magnitude_coordinates_do_not_move_the_camera() -> None:
     """UTM coordinates cost a float32 solver decimetres; here the world is shifted first."""
     near, far = (world(2, offset_m=m) for m in (0.0, 4.6e6))
-    here, there = (correct_image(q, v, k, k, LocalizeOptions(), seed=0) for k, q, v in (near, far))
+    here, there = (localize(q, v, k, k, LocalizeOptions(), seed=0).result for k, q, v in (near, far))
     assert isinstance(here, Correction)
     assert isinstance(there, Correction)
     moved = there.world_from_cam.translation_m - here.world_from_cam.translation_m
@@ -99,7 +99,7 @@ def test_map_magnitude_coordinates_do_not_move_the_camera() -> None:
 
 def test_random_matches_are_rejected_with_evidence() -> None:
     known, query, views = world(1, wrong_share=1.0)
-    result = correct_image(query, views, known, known, LocalizeOptions(), seed=0)
+    result = localize(query, views, known, known, LocalizeOptions(), seed=0).result
     assert isinstance(result, Rejection)
     assert result.reason in {Reason.TOO_FEW_INLIERS, Reason.TOO_FEW_MATCHES, Reason.DEGENERATE_GEOMETRY}
     assert len(result.evidence.anchors) == 3
@@ -108,7 +108,7 @@ def test_random_matches_are_rejected_with_evidence() -> None:
 
 def test_no_anchor_is_a_reason() -> None:
     known, query, _views = world(1)
-    result = correct_image(query, [], known, known, LocalizeOptions(), seed=0)
+    result = localize(query, [], known, known, LocalizeOptions(), seed=0).result
     assert isinstance(result, Rejection)
     assert result.reason is Reason.NO_ANCHOR_NEARBY
 
@@ -116,7 +116,7 @@ def test_no_anchor_is_a_reason() -> None:
 def test_a_pose_far_from_the_report_is_refused_not_pulled() -> None:
     known, query, views = world(1)
     far = Query("q", BLANK, CAMERA, query.reported_enu_m + np.array([300.0, 0.0, 0.0]))
-    result = correct_image(far, views, known, known, LocalizeOptions(), seed=0)
+    result = localize(far, views, known, known, LocalizeOptions(), seed=0).result
     assert isinstance(result, Rejection)
     assert result.reason is Reason.IMPLAUSIBLE_DISPLACEMENT
 
@@ -124,7 +124,7 @@ def test_a_pose_far_from_the_report_is_refused_not_pulled() -> None:
 def test_unknown_reported_position_does_not_reject() -> None:
     known, _query, views = world(1)
     blind = Query("q", BLANK, CAMERA, np.full(3, np.nan))
-    result = correct_image(blind, views, known, known, LocalizeOptions(), seed=0)
+    result = localize(blind, views, known, known, LocalizeOptions(), seed=0).result
     assert isinstance(result, Correction)
     assert np.isnan(result.evidence.displacement_m)
 
@@ -135,6 +135,6 @@ def test_an_anchor_in_the_wrong_place_is_noticed() -> None:
     wrong = Pose(Rotation.identity(), np.array([15.0, 0.0, 0.0])) @ views[1].anchor.world_from_cam
     aliased = [views[0], AnchorView(Anchor("1", "test", "none", CAMERA, wrong, "exact"), BLANK)]
     known.matches = known.matches[:2]
-    result = correct_image(query, aliased, known, known, LocalizeOptions(), seed=0)
+    result = localize(query, aliased, known, known, LocalizeOptions(), seed=0).result
     assert isinstance(result, Rejection)
     assert result.reason in {Reason.AMBIGUOUS_POSE, Reason.ANCHORS_DISAGREE}

@@ -66,7 +66,7 @@ class SeeingNetwork:
             relative = world_from_view[0].inverse() @ pose
             shift = self.random.normal(0.0, self.error_m, 3) if self.error_m else np.zeros(3)
             found.append(Pose(relative.rotation, relative.translation_m / self.scale + shift))
-        return ScenePoses(tuple(found), 1.0, True)
+        return ScenePoses(tuple(found))
 
 
 def seeing(views: Sequence[AnchorView], scale: float = 1.0, error_m: float = 0.0) -> SeeingNetwork:

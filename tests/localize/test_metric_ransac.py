@@ -14,11 +14,13 @@ from support.metric_clouds import cloud_pair
 from geocorrect.localize.estimators.metric_ransac import (
     MetricMotion,
     MetricRansacOptions,
+    WeightedSampler,
+    distances_m,
     estimate_motion,
     refine_motion,
+    rigid_alignment,
+    soft_count,
 )
-from geocorrect.localize.estimators.rigid_alignment import distances_m, rigid_alignment, soft_count
-from geocorrect.localize.estimators.weighted_sampling import WeightedSampler
 
 PUBLISHED = MetricRansacOptions()
 QUICK = MetricRansacOptions(draws=4, pairs_per_draw=512, hypotheses_per_draw=40)

@@ -11,18 +11,17 @@ from support.world_cache import cached_world
 
 from geocorrect.anchors.alignment import read_alignment
 from geocorrect.anchors.readers.vbr import VbrOptions, read_vbr
-from geocorrect.demo.render.photography import photograph
-from geocorrect.demo.render.render import render
+from geocorrect.demo.render.render import photograph, render
 from geocorrect.demo.render.surfaces import Scene
-from geocorrect.demo.world.place import ENU_FROM_STREET
+from geocorrect.demo.world.build import ANCHOR_EXPOSURE, Studio
+from geocorrect.demo.world.drives import ENU_FROM_STREET
 from geocorrect.demo.world.plan import SIZES
-from geocorrect.demo.world.take import ANCHOR_EXPOSURE, Studio
 from geocorrect.depth.lidar import LidarDepth
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose, rotation_angle_deg
 from geocorrect.geometry.remap import panorama_faces
 from geocorrect.io.pixels import read_image
-from geocorrect.localize.correct import correct_image
+from geocorrect.localize.correct import localize
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.match.rig import match_photo
 from geocorrect.match.sift import SiftMatcher, SiftOptions
@@ -69,7 +68,7 @@ def test_a_panorama_is_localised(anchors: list[AnchorView], turn_deg: float) -> 
     truth = Pose(turned, near.translation_m + np.array([0.9, 0.5, 0.1]))
     query = Query("panorama", panorama_at(truth), PANORAMA, truth.translation_m + np.array([4.0, -5.0, 0.0]))
     matcher = SiftMatcher(SiftOptions(max_features=3000))
-    result = correct_image(query, anchors, matcher, LidarDepth(), LocalizeOptions(), seed=0)
+    result = localize(query, anchors, matcher, LidarDepth(), LocalizeOptions(), seed=0).result
     assert isinstance(result, Correction), result
     assert np.linalg.norm(result.world_from_cam.translation_m - truth.translation_m) < 0.15
     assert rotation_angle_deg(result.world_from_cam.rotation, truth.rotation) < 0.5

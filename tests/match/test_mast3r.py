@@ -14,15 +14,15 @@ from geocorrect.errors import ModelError
 from geocorrect.match.base import Matcher
 from geocorrect.match.mast3r import Mast3rMatcher, Mast3rOptions, build
 from geocorrect.networks.mast3r import matching
-from geocorrect.networks.mast3r.engine import Mast3rEngine
+from geocorrect.networks.mast3r.engine import Mast3rEngine, is_too_thin, network_image, place
 from geocorrect.networks.mast3r.model import Descriptors, Mast3r
-from geocorrect.networks.mast3r.nearest import (
+from geocorrect.networks.mast3r.reciprocal import (
+    DescriptorPair,
     coarse_admissible,
     most_similar,
     most_similar_in_patches,
+    reciprocal_matches,
 )
-from geocorrect.networks.mast3r.preprocess import is_too_thin, network_image, place
-from geocorrect.networks.mast3r.reciprocal import DescriptorPair, reciprocal_matches
 from geocorrect.networks.mast3r.rules import MatchingRules, Orders
 from geocorrect.networks.runtime import Runtime
 from geocorrect.networks.store import TensorStore
@@ -294,10 +294,10 @@ def test_commercial_profile_names_the_alternative(tmp_path: Path) -> None:
 def test_own_checkpoint_is_loaded_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from safetensors.torch import save_file
 
-    from geocorrect.networks.mast3r import checkpoint
+    from geocorrect.networks.mast3r import loading
 
-    monkeypatch.setattr(checkpoint.assemble, "__defaults__", ((32, 16),))
-    monkeypatch.setattr(checkpoint.load_mast3r, "__defaults__", ((32, 16),))
+    monkeypatch.setattr(loading.assemble, "__defaults__", ((32, 16),))
+    monkeypatch.setattr(loading.load_mast3r, "__defaults__", ((32, 16),))
     save_file(seeded_model().state_dict(), tmp_path / "own.safetensors")
     accept("mast3r", ModelAccess(tmp_path))
     runtime = Runtime(device="cpu", access=ModelAccess(tmp_path))

@@ -13,7 +13,7 @@ from geocorrect.match.base import Matcher
 from geocorrect.match.metric_keypoints import KeypointMatcher, KeypointPairing, MetricKeypoints
 from geocorrect.match.mickey import MickeyMatcher, MickeyOptions, build
 from geocorrect.networks.mickey.engine import MickeyEngine
-from geocorrect.networks.mickey.matching import DualSoftmax, mutual_pairs, sampling_weight
+from geocorrect.networks.mickey.model import DualSoftmax, mutual_pairs, sampling_weight
 from geocorrect.networks.store import TensorStore
 
 

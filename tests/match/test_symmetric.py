@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from geocorrect.match.base import Matcher
-from geocorrect.match.symmetric import SymmetricMatcher, agreeing
+from geocorrect.match.registry import SymmetricMatcher, agreeing
 from geocorrect.records import ImageArray, Matches
 
 

@@ -9,8 +9,8 @@ import pytest
 from support.mast3r_world import TINY_HEAD_DIMS, seeded_engine, seeded_model
 from torch import Tensor
 
-from geocorrect.networks.mast3r.checkpoint import assemble
 from geocorrect.networks.mast3r.engine import Mast3rEngine
+from geocorrect.networks.mast3r.loading import assemble
 from geocorrect.networks.mast3r.model import Mast3r
 from geocorrect.networks.state_dict import read_tensors
 

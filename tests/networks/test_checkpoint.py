@@ -16,7 +16,7 @@ from torch import Tensor
 
 from geocorrect.errors import ModelError
 from geocorrect.match.lightglue_disk import _state_dict
-from geocorrect.networks.mast3r.checkpoint import ALIASES, load_mast3r
+from geocorrect.networks.mast3r.loading import ALIASES, load_mast3r
 from geocorrect.networks.mast3r.model import Mast3r
 from geocorrect.networks.mast3r.sizes import Mast3rSizes, sizes_from_shapes
 from geocorrect.networks.state_dict import read_tensors

@@ -16,12 +16,11 @@ from geocorrect.depth.monocular import DepthAnythingOptions, build_depth_anythin
 from geocorrect.errors import ConfigError
 from geocorrect.geometry.camera import Camera
 from geocorrect.match.mast3r import Mast3rMatcher
-from geocorrect.networks.compilation import require_compiler, require_working_compiler
-from geocorrect.networks.mast3r import checkpoint
+from geocorrect.networks.mast3r import loading
 from geocorrect.networks.mast3r.engine import Mast3rEngine
 from geocorrect.networks.mast3r.loading import load_engine
 from geocorrect.networks.mast3r.rules import MatchingRules
-from geocorrect.networks.runtime import Runtime
+from geocorrect.networks.runtime import Runtime, require_compiler, require_working_compiler
 from geocorrect.networks.weights import FOLDER_VARIABLE, ModelAccess, accept
 
 COMPILED = Runtime(device="cpu", compile=True)
@@ -43,8 +42,8 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mast3rEngine:
     """The tiny network, compiled, through the same door as the real one."""
     from safetensors.torch import save_file
 
-    monkeypatch.setattr(checkpoint.assemble, "__defaults__", (TINY_HEAD_DIMS,))
-    monkeypatch.setattr(checkpoint.load_mast3r, "__defaults__", (TINY_HEAD_DIMS,))
+    monkeypatch.setattr(loading.assemble, "__defaults__", (TINY_HEAD_DIMS,))
+    monkeypatch.setattr(loading.load_mast3r, "__defaults__", (TINY_HEAD_DIMS,))
     save_file(seeded_model().state_dict(), tmp_path / "tiny.safetensors")
     return load_engine(COMPILED, 64, tmp_path / "tiny.safetensors")
 

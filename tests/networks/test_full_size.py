@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from geocorrect.networks.mast3r.checkpoint import load_mast3r
+from geocorrect.networks.mast3r.loading import load_mast3r
 from geocorrect.networks.mast3r.sizes import Mast3rSizes
 
 Shape = tuple[int, ...]

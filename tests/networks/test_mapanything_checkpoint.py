@@ -16,9 +16,15 @@ from support.mapanything_world import TINY, TINY_ENCODER_HEAD_DIM, TINY_V1, seed
 from torch import Tensor
 
 from geocorrect.errors import ModelError
-from geocorrect.networks.mapanything.checkpoint import CONFIG, assemble, first_name, load_mapanything
-from geocorrect.networks.mapanything.layout import SUPPORTED_HEAD, Layout, layout_from_config, read_layout
-from geocorrect.networks.mapanything.sizes import V1_1, MapAnythingSizes
+from geocorrect.networks.mapanything.loading import CONFIG, assemble, first_name, load_mapanything
+from geocorrect.networks.mapanything.sizes import (
+    SUPPORTED_HEAD,
+    V1_1,
+    Layout,
+    MapAnythingSizes,
+    layout_from_config,
+    read_layout,
+)
 
 Tensors = dict[str, Tensor]
 LAYOUT = Layout((3, 5), 4, class_tokens=True, encoder_head_dim=TINY_ENCODER_HEAD_DIM)

@@ -35,16 +35,13 @@ def test_float32_agrees_with_the_cpu() -> None:
 def test_half_precision_agrees_within_its_digits(dtype: torch.dtype) -> None:
     views = street_views(3)
     found, expected = _engine(dtype).poses(views), seeded_engine().poses(views)
-    assert found.metric_scale == pytest.approx(expected.metric_scale, rel=0.05)
     for ours, theirs in zip(found.first_from_view, expected.first_from_view, strict=True):
         assert np.abs(ours.matrix - theirs.matrix).max() < 0.05 * max(1.0, np.abs(theirs.matrix).max())
 
 
-def test_skipping_and_batched_paths_agree_on_the_device() -> None:
-    *anchors, query = street_views(4, posed=3)
+def test_poses_without_the_dense_head_agree_on_the_device() -> None:
+    views = street_views(4, posed=3)
     engine = _engine()
-    plain, _ = engine.dense([*anchors, query])
-    (batched,) = engine.poses_of_queries(anchors, [query])
-    for found in (engine.poses([*anchors, query]), batched):
-        for ours, theirs in zip(found.first_from_view, plain.first_from_view, strict=True):
-            np.testing.assert_allclose(ours.matrix, theirs.matrix, atol=1e-4 * max(1.0, np.abs(theirs.matrix).max()))
+    plain, _ = engine.dense(views)
+    for ours, theirs in zip(engine.poses(views).first_from_view, plain.first_from_view, strict=True):
+        np.testing.assert_allclose(ours.matrix, theirs.matrix, atol=1e-4 * max(1.0, np.abs(theirs.matrix).max()))

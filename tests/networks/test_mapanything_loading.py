@@ -15,10 +15,10 @@ from support.mapanything_world import seeded_model, street_views
 from geocorrect.errors import ModelError
 from geocorrect.networks import cards
 from geocorrect.networks.cards import APACHE, CC_BY_NC, Licence, ModelCard, RemoteFile, Task
-from geocorrect.networks.mapanything.layout import SUPPORTED_HEAD
 from geocorrect.networks.mapanything.loading import load_engine
-from geocorrect.networks.mapanything.sizes import MapAnythingSizes, StackSizes
+from geocorrect.networks.mapanything.sizes import SUPPORTED_HEAD, MapAnythingSizes
 from geocorrect.networks.runtime import Precision, Runtime
+from geocorrect.networks.shapes import StackSizes
 from geocorrect.networks.weights import ModelAccess, Profile, verify
 
 SMALL = MapAnythingSizes(

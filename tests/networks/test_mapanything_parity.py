@@ -13,13 +13,12 @@ import torch
 from support.mapanything_world import TINY, TINY_ENCODER_HEAD_DIM, Inputs, assert_close_to, inputs_of
 
 from geocorrect.networks.image_input import IMAGENET
-from geocorrect.networks.mapanything.checkpoint import assemble
-from geocorrect.networks.mapanything.geometry_inputs import normalised_depth, relative_poses
 from geocorrect.networks.mapanything.intrinsics import fit_intrinsics
-from geocorrect.networks.mapanything.layout import layout_from_config
+from geocorrect.networks.mapanything.loading import assemble
 from geocorrect.networks.mapanything.masks import believed
 from geocorrect.networks.mapanything.model import MapAnything
-from geocorrect.networks.mapanything.outputs import points_in_first_view
+from geocorrect.networks.mapanything.sizes import layout_from_config
+from geocorrect.networks.mapanything.view_inputs import normalised_depth, relative_poses, rotation_matrix
 from geocorrect.networks.state_dict import read_tensors
 
 pytestmark = pytest.mark.data
@@ -73,7 +72,7 @@ def test_the_tiny_network_is_the_stored_one(model: MapAnything, description: dic
 def test_encoders(model: MapAnything, official: Official, inputs: Inputs, case: str) -> None:
     patches, class_token = (
         inputs.in_official_order(part.unflatten(0, (inputs.batch, inputs.count)))
-        for part in model.encoder(inputs.images())
+        for part in model.encoder.model(inputs.images())
     )
     assert_close_to(class_token.transpose(1, 2), official[f"{case}/enc_cls"])
     if f"{case}/enc_patch" in official:
@@ -191,8 +190,9 @@ def test_final_outputs_of_every_view(model: MapAnything, official: Official, inp
         }
         dense = model.dense(fused, transformed, view)
         quaternion, translation = poses.quaternion_xyzw[:, view], poses.translation[:, view]
-        points_m = points_in_first_view(dense, quaternion, translation, poses.scale)
         scale = poses.scale[:, None, None]
+        turned = torch.einsum("nij,nhwj->nhwi", rotation_matrix(quaternion), dense.points)
+        points_m = (turned + translation[:, None, None]) * scale[..., None]
         z_m = dense.points[..., 2] * scale
         found = {
             "cam_trans": poses.translation_m[:, view],
@@ -237,7 +237,7 @@ def test_images_are_normalised_as_stored(official: Official) -> None:
 def test_camera_poses_are_those_of_quaternion_and_translation(
     model: MapAnything, official: Official, inputs: Inputs, case: str
 ) -> None:
-    from geocorrect.networks.mapanything.geometry_inputs import rotation_matrix
+    from geocorrect.networks.mapanything.view_inputs import rotation_matrix
 
     poses = model.poses(model.transform(inputs.fuse(model)))
     for view in range(inputs.count):

@@ -9,9 +9,8 @@ import pytest
 import torch
 from support.mast3r_world import encode, random_photo, seeded_engine
 
-from geocorrect.networks.mast3r.engine import Mast3rEngine
+from geocorrect.networks.mast3r.engine import Mast3rEngine, to_tensor
 from geocorrect.networks.mast3r.model import Encoded, Mast3r
-from geocorrect.networks.mast3r.preprocess import to_tensor
 from geocorrect.networks.mast3r.sizes import Mast3rSizes
 from geocorrect.networks.store import TensorStore
 

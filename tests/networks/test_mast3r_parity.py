@@ -7,16 +7,15 @@ import pytest
 import torch
 from support.mast3r_world import assert_equal_to, encode
 
-from geocorrect.networks.mast3r.coarse_to_fine import crop_pairs
-from geocorrect.networks.mast3r.model import Descriptors, Encoded, Mast3r
-from geocorrect.networks.mast3r.preprocess import network_image, place, trained_size
+from geocorrect.networks.mast3r.engine import network_image, place, trained_size
+from geocorrect.networks.mast3r.matching import crop_pairs
+from geocorrect.networks.mast3r.model import Descriptors, Encoded, Mast3r, rotary_table, rotate
 from geocorrect.networks.mast3r.reciprocal import (
     DescriptorPair,
     PixelMatches,
     reciprocal_matches,
     smaller_confidence,
 )
-from geocorrect.networks.mast3r.transformer import rotary_table, rotate
 
 pytestmark = pytest.mark.data
 

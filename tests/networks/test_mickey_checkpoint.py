@@ -19,8 +19,8 @@ from support.mickey_world import TINY, TINY_HEAD_DIM, random_photo, seeded_model
 from torch import Tensor
 
 from geocorrect.errors import ModelError
-from geocorrect.networks.mickey.checkpoint import ARCHIVE_MEMBER, PREFIX, load_mickey, read_heads
-from geocorrect.networks.mickey.preprocess import to_tensor
+from geocorrect.networks.mickey.engine import to_tensor
+from geocorrect.networks.mickey.loading import ARCHIVE_MEMBER, PREFIX, load_mickey, read_heads
 from geocorrect.networks.mickey.sizes import BACKBONE
 
 Tensors = dict[str, Tensor]
@@ -104,7 +104,7 @@ def _set(key: str, value: Tensor) -> Callable[[Tensors], None]:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (_drop(f"{BACKBONE}.patch_embed.proj.weight"), "there is no tensor `extractor.dinov2_vitl14.patch_embed"),
+        (_drop(f"{BACKBONE}.patch_embed.proj.weight"), "it has no tensor `extractor.dinov2_vitl14.patch_embed"),
         (_drop("matcher.matching_mat.dustbin_score"), r"1 missing \(`matcher.matching_mat.dustbin_score`\)"),
         (_set("surprise.weight", torch.zeros(3)), r"1 unknown \(`surprise.weight`\)"),
         (_set(f"{BACKBONE}.norm.weight", torch.zeros(47)), r"norm.weight` has the shape \(47,\) instead of \(48,\)"),
@@ -114,7 +114,7 @@ def _set(key: str, value: Tensor) -> Callable[[Tensors], None]:
             "torch.int32 instead of floating-point numbers",
         ),
         (_set(f"{BACKBONE}.norm.weight", torch.zeros(48, dtype=torch.complex64)), "torch.complex64 instead of"),
-        (_set(f"{BACKBONE}.pos_embed", torch.zeros(1, 25, 48)), "no square grid of 24 positions"),
+        (_set(f"{BACKBONE}.pos_embed", torch.zeros(1, 25, 48)), "24 positions, which is no square grid"),
         (_set(f"{BACKBONE}.blocks.7.norm1.weight", torch.zeros(48)), "are not numbered 0, 1, 2"),
         (_set(f"{BACKBONE}.patch_embed.proj.weight", torch.zeros(49, 3, 14, 14)), "49 cannot be cut into heads of 16"),
         (_set("extractor.depth_head.resblock1.conv1.weight", torch.zeros(40)), r"has the shape \(40,\)"),
@@ -194,7 +194,7 @@ def test_archives_with_another_content_are_refused(tmp_path: Path, monkeypatch: 
         load_mickey(path)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(ARCHIVE_MEMBER, bytes(2_000_000))
-    monkeypatch.setattr("geocorrect.networks.mickey.checkpoint.MAX_MEMBER_BYTES", 1_000_000)
+    monkeypatch.setattr("geocorrect.networks.mickey.loading.MAX_MEMBER_BYTES", 1_000_000)
     with pytest.raises(ModelError, match="would unpack to 2000000 bytes: no checkpoint"):
         load_mickey(path)
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from support.mickey_world import random_photo, seeded_engine, seeded_model
 
-from geocorrect.errors import ModelError
+from geocorrect.errors import ConfigError, ModelError
+from geocorrect.networks.mickey.engine import MickeyEngine, is_too_thin, network_image, place
 from geocorrect.networks.mickey.loading import BACKBONE_FILE, HEADS_FILE, load_engine
-from geocorrect.networks.mickey.preprocess import is_too_thin, network_image, place
 from geocorrect.networks.runtime import Runtime
 from geocorrect.networks.store import TensorStore
 from geocorrect.networks.weights import ModelAccess, Profile
@@ -140,3 +140,9 @@ def test_an_accepted_file_of_your_own_is_loaded_when_it_is_used(access: ModelAcc
     assert engine.fingerprint.endswith("/float32/720")
     with pytest.raises(ModelError, match=r"own.ckpt: .*damaged"):
         assert engine.model.sizes
+
+
+@pytest.mark.parametrize("long_side_px", [0, 97, 3598])
+def test_an_image_size_that_fits_no_photo_is_refused_at_once(long_side_px: int) -> None:
+    with pytest.raises(ConfigError, match=f"long_side_px must be 98 to 3597, got {long_side_px}"):
+        MickeyEngine(None, "none", TensorStore(), long_side_px, torch.float32)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from geocorrect.networks.mickey.checkpoint import load_mickey
+from geocorrect.networks.mickey.loading import load_mickey
 from geocorrect.networks.mickey.sizes import RELEASED
 
 Shape = tuple[int, ...]

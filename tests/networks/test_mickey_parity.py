@@ -11,8 +11,9 @@ from support.mast3r_world import assert_equal_to
 from support.mickey_world import TINY, rule_model
 from torch import Tensor
 
+from geocorrect.networks.dinov2 import resampled_positions
+from geocorrect.networks.mickey.engine import network_image, to_tensor
 from geocorrect.networks.mickey.model import Keypoints, Mickey
-from geocorrect.networks.mickey.preprocess import network_image, to_tensor
 
 RELATIVE = 1e-4
 
@@ -91,7 +92,7 @@ def test_positions_matter(tiny: Mickey, images: Tensor, official: dict[str, np.n
     backbone = tiny.extractor.dinov2_vitl14
     trained = backbone.pos_embed[:, 1:].unflatten(1, (5, 5)).permute(0, 3, 1, 2)
     exact = torch.nn.functional.interpolate(trained, size=(10, 12), mode="bicubic").flatten(2).transpose(1, 2)
-    ours = backbone.positions((10, 12))
+    ours = resampled_positions(backbone.pos_embed, (10, 12))
     assert torch.equal(ours[:, :1], backbone.pos_embed[:, :1])
     assert float((ours[:, 1:] - exact).norm() / exact.norm()) > 0.005
-    assert torch.equal(backbone.positions((5, 5)), backbone.pos_embed)
+    assert torch.equal(resampled_positions(backbone.pos_embed, (5, 5)), backbone.pos_embed)

@@ -18,11 +18,8 @@ from torch.utils._pytree import tree_flatten
 
 from geocorrect.errors import ModelError, UsageError
 from geocorrect.geometry.pose import Pose
-from geocorrect.networks.mickey.checkpoint import assemble, read_heads
+from geocorrect.networks.mickey.loading import assemble, read_heads
 from geocorrect.networks.mickey.sizes import BACKBONE
-from geocorrect.networks.mickey.train.alignment import NearestRotation, rigid_alignment
-from geocorrect.networks.mickey.train.curriculum import kept_pairs, kept_percent
-from geocorrect.networks.mickey.train.motions import DrawnMotions, draws_without_replacement, refined_members
 from geocorrect.networks.mickey.train.options import (
     CurriculumOptions,
     DrawOptions,
@@ -31,10 +28,19 @@ from geocorrect.networks.mickey.train.options import (
     TrainOptions,
 )
 from geocorrect.networks.mickey.train.pose_losses import motion_losses, vcre_px
-from geocorrect.networks.mickey.train.progress import STATE_FILE
-from geocorrect.networks.mickey.train.reinforce import PairGeometry, expected_losses, pair_loss, reinforce
+from geocorrect.networks.mickey.train.reinforce import (
+    DrawnMotions,
+    NearestRotation,
+    PairGeometry,
+    draws_without_replacement,
+    expected_losses,
+    pair_loss,
+    refined_members,
+    reinforce,
+    rigid_alignment,
+)
 from geocorrect.networks.mickey.train.trainee import MickeyTrainee
-from geocorrect.networks.mickey.train.trainer import Trainer
+from geocorrect.networks.mickey.train.trainer import STATE_FILE, Trainer, kept_pairs, kept_percent
 
 SMALL = TrainOptions(
     draw=DrawOptions(draws=2, pairs_per_draw=24, motions_per_draw=3, set_size=3),
@@ -99,7 +105,7 @@ def test_refinement_grows_the_sets_to_the_pairs_that_agree() -> None:
 
 def test_the_screen_error_is_the_benchmarks() -> None:
     """Against the benchmark's own measure, where neither clips."""
-    from geocorrect.evaluate.mapfree.vcre import vcre_px as benchmark_vcre_px
+    from geocorrect.evaluate.mapfree.benchmark import vcre_px as benchmark_vcre_px
 
     truth = Pose(Rotation.identity(), np.zeros(3))
     estimates = [Pose(Rotation.from_rotvec([0.01, 0.02, -0.01]), np.array([0.05, -0.02, 0.03])), truth]

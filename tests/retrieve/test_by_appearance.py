@@ -17,9 +17,8 @@ from geocorrect.geometry.pose import Pose
 from geocorrect.io.checksum import sha256_of
 from geocorrect.io.pixels import read_image
 from geocorrect.match.mast3r import Mast3rMatcher
-from geocorrect.match.registry import MATCHERS, token_engine
+from geocorrect.match.registry import MATCHERS, SymmetricMatcher, token_engine
 from geocorrect.match.sift import SiftMatcher
-from geocorrect.match.symmetric import SymmetricMatcher
 from geocorrect.networks.mast3r.rules import MatchingRules
 from geocorrect.records import Anchor, ImageArray, Pair, Query
 from geocorrect.retrieve.by_appearance import AppearanceRetriever, build_appearance

@@ -13,8 +13,8 @@ from scipy.spatial.transform import Rotation
 from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.similarity import Similarity
 from geocorrect.sequences.adjust import SequenceSolution, adjust_sequence
-from geocorrect.sequences.chain import Chain
-from geocorrect.sequences.findings import sequence_findings
+from geocorrect.sequences.compute import sequence_findings
+from geocorrect.sequences.graph import Chain
 from geocorrect.sequences.motion import MotionHints, MotionSource, motion_of
 from geocorrect.sequences.options import SequenceOptions
 from simulation.sequences import SequenceWorld, SimulatedSequence, simulate_sequence

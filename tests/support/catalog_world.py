@@ -129,7 +129,7 @@ def finding(sequence_id: str = "seq-0", input_hash: str = "inputs") -> SequenceF
 def without_result(catalog: Catalog, run_key: str) -> list[str]:
     """Sorted ids of the photos without a result in a run."""
     done = {stored.image_id for stored in catalog.results(ResultFilter(run_key=run_key, active=False))}
-    return [image_id for image_id in catalog.image_ids() if image_id not in done]
+    return [image_id for image_id in list(catalog.images()) if image_id not in done]
 
 
 def fill(catalog: Catalog, count: int = 20, run_key: str = "run-a") -> None:

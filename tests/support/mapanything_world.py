@@ -13,16 +13,16 @@ from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.networks.image_input import IMAGENET, normalised
 from geocorrect.networks.mapanything.engine import MapAnythingEngine
-from geocorrect.networks.mapanything.geometry_inputs import (
+from geocorrect.networks.mapanything.model import FusedViews, MapAnything, ViewTokens
+from geocorrect.networks.mapanything.photo_view import DepthHints, PhotoView
+from geocorrect.networks.mapanything.sizes import MapAnythingSizes
+from geocorrect.networks.mapanything.view_inputs import (
     ViewGeometry,
     ViewPoses,
     depth_along_ray,
-    rays_of_pinhole,
     unit_rays,
 )
-from geocorrect.networks.mapanything.model import FusedViews, MapAnything, ViewTokens
-from geocorrect.networks.mapanything.photo_view import DepthHints, PhotoView
-from geocorrect.networks.mapanything.sizes import MapAnythingSizes, StackSizes
+from geocorrect.networks.shapes import StackSizes
 from geocorrect.networks.store import TensorStore
 
 TINY_ENCODER_HEAD_DIM = 20
@@ -55,6 +55,21 @@ def seeded_model(seed: int = 4, sizes: MapAnythingSizes = TINY) -> MapAnything:
         elif name.endswith("gamma") or "norm" in name:
             parameter.normal_(0.7, 0.2)
     return model
+
+
+def rays_of_pinhole(intrinsics: Tensor, height: int, width: int) -> Tensor:
+    """(N, 3, 3) intrinsic matrices without skew → (N, H, W, 3) unit rays of pixels with integer centres."""
+    v, u = torch.meshgrid(
+        torch.arange(height, dtype=torch.float32, device=intrinsics.device),
+        torch.arange(width, dtype=torch.float32, device=intrinsics.device),
+        indexing="ij",
+    )
+    focal_x, focal_y, centre_x, centre_y = (
+        intrinsics[:, row, column, None, None] for row, column in ((0, 0), (1, 1), (0, 2), (1, 2))
+    )
+    x, y = (u - centre_x) / focal_x, (v - centre_y) / focal_y
+    rays = torch.stack([x, y, torch.ones_like(x)], dim=-1)
+    return rays / torch.linalg.vector_norm(rays, dim=-1, keepdim=True)
 
 
 def inputs_of(case: dict[str, Any], official: dict[str, np.ndarray], name: str) -> Inputs:

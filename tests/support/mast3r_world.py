@@ -6,9 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geocorrect.networks.mast3r.engine import Mast3rEngine
+from geocorrect.networks.mast3r.engine import Mast3rEngine, to_tensor
 from geocorrect.networks.mast3r.model import Encoded, Mast3r
-from geocorrect.networks.mast3r.preprocess import to_tensor
 from geocorrect.networks.mast3r.sizes import Mast3rSizes
 from geocorrect.networks.store import TensorStore
 

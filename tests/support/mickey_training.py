@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor, nn
 
 from geocorrect.networks.mickey.model import Keypoints
-from geocorrect.networks.mickey.train.pairs import TrainingPair
+from geocorrect.networks.mickey.train.options import TrainingPair
 from support.mickey_world import random_photo
 
 CELL_PX = 14

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geocorrect.networks.mickey.checkpoint import assemble
 from geocorrect.networks.mickey.engine import MickeyEngine
+from geocorrect.networks.mickey.loading import assemble
 from geocorrect.networks.mickey.model import Mickey
 from geocorrect.networks.mickey.sizes import BACKBONE, MickeySizes
 from geocorrect.networks.store import TensorStore

@@ -20,7 +20,7 @@ import numpy as np
 
 from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.readers.sensor_folder import SensorFolder, read_sensor_folder
-from geocorrect.anchors.readers.timestamps import NANOSECONDS_PER_SECOND, seconds_text, utc_from_nanoseconds
+from geocorrect.anchors.readers.timestamps import seconds_text, utc_from_nanoseconds
 from geocorrect.anchors.readers.vbr_calibration import RigCamera, VbrCalibration, read_vbr_calibration
 from geocorrect.anchors.scan import VBR_BIN
 from geocorrect.anchors.trajectory import DEFAULT_MAX_GAP_S, Trajectory, read_tum
@@ -55,8 +55,6 @@ class VbrOptions:
     max_scan_offset_s: float = 0.06
     max_gap_s: float = DEFAULT_MAX_GAP_S
     """The trajectory is not interpolated across longer gaps."""
-    image_delay_s: float = 0.0
-    """Image stamp minus exposure; subtracted from every image stamp."""
     attribution: Attribution = VBR_ATTRIBUTION
 
 
@@ -104,16 +102,12 @@ def _open(folder: Path, calibration: Path, ground_truth: Path, options: VbrOptio
     return _Drive(name, images, scans, trajectory, rig, rig.camera(options.side), options)
 
 
-def _exposure_ns(drive: _Drive, index: int) -> int:
-    return int(drive.images.time_ns[index]) - round(drive.options.image_delay_s * NANOSECONDS_PER_SECOND)
-
-
 def _spaced(drive: _Drive) -> Iterator[tuple[int, Pose]]:
     """(index, local_from_cam) of the images to take: covered by the trajectory and spacing_m apart."""
     last: Pose | None = None
     skipped = 0
     for index, path in enumerate(drive.images.paths):
-        time_ns = _exposure_ns(drive, index)
+        time_ns = int(drive.images.time_ns[index])
         if drive.options.uncovered == "skip" and not drive.trajectory.covers(time_ns):
             skipped += 1
             continue
@@ -161,7 +155,7 @@ def _scan(drive: _Drive, index: int, local_from_cam: Pose) -> LidarScan | None:
     """The scan nearest to an image, tied to the camera at its exposure: the drive's motion in between is in it."""
     if drive.scans is None:
         return None
-    time_ns = _exposure_ns(drive, index)
+    time_ns = int(drive.images.time_ns[index])
     nearest = drive.scans.nearest(time_ns, drive.options.max_scan_offset_s)
     if nearest is None or not drive.trajectory.covers(scan_ns := int(drive.scans.time_ns[nearest])):
         if drive.options.scans == "if_present":

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import pairwise
+
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from geocorrect.demo.render.rays import RayGrid
-from geocorrect.demo.render.shading import shade
-from geocorrect.demo.render.sky import Sky
 from geocorrect.demo.render.surfaces import Scene
-from geocorrect.demo.render.visibility import SKY, Int32, along_rays, inside, visible_quads
+from geocorrect.demo.render.textures import Sky, bilinear
+from geocorrect.demo.render.visibility import SKY, Int32, RayGrid, along_rays, inside, visible_quads
 from geocorrect.geometry.pose import Pose
-from geocorrect.records import Float, Float32
+from geocorrect.records import Float, Float32, ImageArray
 
 SUBPIXELS = np.array([[-0.125, -0.375], [0.375, -0.125], [0.125, 0.375], [-0.375, 0.125]], np.float32)
 """Rotated grid: four offsets (column, row) in pixels with four different abscissae and ordinates."""
@@ -69,3 +71,201 @@ def _quads_of_subpixels(scene: Scene, index: Int32, forms: Float, pixels: NDArra
         nearest = np.where(hit, inverse_depth, nearest)
         best = np.where(hit, quad, best)
     return best
+
+
+Indices = NDArray[np.int64]
+_MOST_LEVELS = 32
+
+
+@dataclass(frozen=True, eq=False)
+class _Footprint:
+    """Where each of N pixels meets its texture."""
+
+    centre: Float32
+    """(N, 2) texels."""
+    long_axis: Float32
+    """(N, 2) texels."""
+    level: NDArray[np.int16]
+    """(N,) of the mip pyramid."""
+    probes: Indices
+    """(N,) samples along the long axis on a slanted surface, at most 4; the rest of the stretch is blurred."""
+
+
+def shade(scene: Scene, forms: Float, quads: NDArray[np.int32], rays: Float32, steps: Float32) -> Float32:
+    """(N, 3) RGB 0…255 of the points where rays (N, 2) hit quads (N,); steps (N, 2) is the pixel pitch of the rays."""
+    if not len(quads):
+        return np.zeros((0, 3), np.float32)
+    look_up = _footprint(forms.astype(np.float32)[quads], scene.texel_window.astype(np.float32)[quads], rays, steps)
+    key = scene.texture_index.astype(np.int32)[quads] * _MOST_LEVELS + look_up.level
+    order = np.argsort(key.astype(np.uint16), kind="stable")  # 16 bits: numpy sorts them by radix
+    probes = look_up.probes[order]
+    first = np.concatenate([[0], np.cumsum(probes)])
+    samples = _sampled(scene, key[order], first, _sample_positions(look_up, order, first))
+    colour = np.empty((len(quads), 3), np.float32)
+    colour[order] = np.add.reduceat(samples, first[:-1], axis=0) / probes[:, None]
+    return colour * scene.shade.astype(np.float32)[quads, None]
+
+
+def _footprint(forms: Float32, window: Float32, rays: Float32, steps: Float32) -> _Footprint:
+    *numerators, inverse_depth = along_rays(forms, rays)
+    inverse_depth = inverse_depth[:, None]
+    uv = np.stack(numerators, axis=1) / inverse_depth
+    size = window[:, 2:]
+    scale = size / inverse_depth
+    per_column = (forms[:, :2, 0] - uv * forms[:, 2:, 0]) * scale * steps[:, :1]
+    per_row = (forms[:, :2, 1] - uv * forms[:, 2:, 1]) * scale * steps[:, 1:]
+    area = np.abs(per_column[:, 0] * per_row[:, 1] - per_column[:, 1] * per_row[:, 0])
+    column_length, row_length = (np.sqrt(axis[:, 0] ** 2 + axis[:, 1] ** 2) for axis in (per_column, per_row))
+    long_axis = np.where((column_length > row_length)[:, None], per_column, per_row)
+    length = np.maximum(np.maximum(column_length, row_length), 1e-6)
+    width = area / length
+    stretch = length / np.maximum(width, 1.0)
+    probes = 1 + (stretch > 1.25) + 2 * (stretch > 2.2)
+    level = np.rint(np.log2(np.maximum(np.maximum(width, length / probes), 1.0)))
+    centre = np.asarray(window[:, :2] + uv * size - np.float32(0.5), np.float32)
+    return _Footprint(centre, long_axis, level.astype(np.int16), probes)
+
+
+def _sample_positions(look_up: _Footprint, order: Indices, first: Indices) -> Float32:
+    """(S, 2) texels of all probes of the pixels in `order`, spread evenly along their footprints."""
+    probes = look_up.probes[order]
+    pixel = np.repeat(order, probes)
+    within = np.arange(first[-1]) - np.repeat(first[:-1], probes)
+    offset = ((within + 0.5) / np.repeat(probes, probes) - 0.5).astype(np.float32)
+    return look_up.centre[pixel] + offset[:, None] * look_up.long_axis[pixel]
+
+
+def _sampled(scene: Scene, key: NDArray[np.int32], first: Indices, texels: Float32) -> Float32:
+    """(S, 3) RGB at texels (S, 2) of level 0, read from mip levels; key: texture and level per pixel, ascending."""
+    colour = np.empty((len(texels), 3), np.float32)
+    for start, end in pairwise([0, *np.flatnonzero(np.diff(key)) + 1, len(key)]):
+        texture = scene.textures[key[start] // _MOST_LEVELS]
+        picture = texture.pyramid[min(key[start] % _MOST_LEVELS, len(texture.pyramid) - 1)]
+        scale = np.array([picture.shape[1] / texture.width_px, picture.shape[0] / texture.height_px], np.float32)
+        part = slice(first[start], first[end])
+        colour[part] = bilinear(picture, (texels[part] + np.float32(0.5)) * scale - np.float32(0.5))
+    return colour
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """How one picture was taken."""
+
+    stops: float = 0.0
+    """Against the normal exposure."""
+    warmth: float = 0.0
+    """> 0 redder, < 0 bluer."""
+    contrast: float = 1.0
+    """1 = as seen."""
+    vignette: float = 0.15
+    """Share of light lost in the corners."""
+    noise: float = 2.0
+    """Standard deviation in grey levels."""
+    defocus_px: float = 0.5
+    """Gaussian sigma."""
+    motion_px: float = 0.0
+    """Length of the smear."""
+    motion_deg: float = 0.0
+    """Its direction in the image."""
+
+
+def photograph(radiance: Float32, exposure: Exposure, seed: tuple[int, ...]) -> ImageArray:
+    """(H, W, 3) RGB uint8 of a rendered view (0…255 float32)."""
+    picture = radiance
+    if exposure.defocus_px > 0:
+        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), exposure.defocus_px), np.float32)
+    if exposure.motion_px >= 1:
+        picture = np.asarray(cv2.filter2D(picture, -1, _smear(exposure.motion_px, exposure.motion_deg)), np.float32)
+    gain = 2.0 ** (exposure.stops / 2.2) * np.array([1 + exposure.warmth, 1.0, 1 - exposure.warmth], np.float32)
+    picture = picture * (_falloff(picture.shape[:2], exposure.vignette)[..., None] * gain.astype(np.float32))
+    picture = 128 + np.float32(exposure.contrast) * (picture - 128)
+    strength = exposure.noise * (0.6 + 0.4 * np.sqrt(np.clip(picture, 0, 255) / 128))
+    picture += strength * np.random.default_rng(seed).standard_normal(picture.shape, np.float32)
+    return np.asarray(np.clip(picture + np.float32(0.5), 0, 255), np.uint8)
+
+
+def _smear(length_px: float, angle_deg: float) -> Float32:
+    """Line kernel, symmetric about its centre so that nothing moves."""
+    half = int(np.ceil(length_px / 2)) + 1
+    kernel = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
+    end = length_px / 2 * np.array([np.cos(np.radians(angle_deg)), np.sin(np.radians(angle_deg))])
+    for step in np.linspace(-1, 1, 8 * half + 1):
+        x, y = half + step * end
+        kernel[round(y), round(x)] += 1
+    return np.asarray(kernel / kernel.sum(), np.float32)
+
+
+def _falloff(shape: tuple[int, int], corner_loss: float) -> Float32:
+    """(H, W) share of light that reaches each pixel."""
+    y, x = (np.linspace(-1, 1, side, dtype=np.float32) * (side / np.hypot(*shape)) for side in shape)
+    return np.asarray(1 - np.float32(corner_loss) * (x**2 + (y**2)[:, None]), np.float32)
+
+
+@dataclass(frozen=True)
+class LidarModel:
+    """An Ouster OS1-64-like sensor."""
+
+    beams: int = 64
+    columns: int = 1024
+    half_field_deg: float = 16.6
+    """Elevation of the highest beam; the lowest looks down as far."""
+    max_range_m: float = 100.0
+    min_range_m: float = 0.8
+    range_sigma_m: float = 0.02
+    drop_out: float = 0.04
+    """Probability per return."""
+
+    def directions(self) -> Float:
+        """(beams, columns, 3) unit vectors in LiDAR axes (x ahead, y left, z up), columns clockwise from the back."""
+        elevation = np.radians(np.linspace(self.half_field_deg, -self.half_field_deg, self.beams))[:, None]
+        azimuth = np.pi - 2 * np.pi * (np.arange(self.columns) + 0.5) / self.columns
+        level = np.cos(elevation)
+        rows = np.broadcast_to(np.sin(elevation), (self.beams, self.columns))
+        return np.stack([level * np.cos(azimuth), level * np.sin(azimuth), rows], axis=-1)
+
+
+def scan(scene: Scene, model: LidarModel, world_from_lidar: Pose, seed: tuple[int, ...]) -> Float32:
+    """(beams · columns, 4) x, y, z, intensity in LiDAR axes, row by row; rays without a return are zeros."""
+    directions = model.directions()
+    forms = scene.ray_forms(world_from_lidar)
+    inverse_range = np.full(directions.shape[:2], 1 / model.max_range_m)
+    facing = np.zeros(directions.shape[:2])
+    corners = scene.corners_in(world_from_lidar)
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 3] - corners[:, 0])
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    for quad in np.nonzero(forms.any(axis=(1, 2)))[0]:
+        columns = _columns(corners[quad], model.columns)
+        rays = directions[:, columns]
+        u, v, inverse = np.moveaxis(rays @ forms[quad].T, -1, 0)
+        hit = inside(u, v, inverse, scene.cut[quad]) & (inverse > inverse_range[:, columns])
+        rows, hits = np.nonzero(hit)
+        inverse_range[rows, columns[hits]] = inverse[hit]
+        facing[rows, columns[hits]] = rays[hit] @ normals[quad]
+    returned = inverse_range > 1 / model.max_range_m
+    return _measured(model, directions, np.where(returned, 1 / inverse_range, 0.0), facing, np.random.default_rng(seed))
+
+
+def _columns(corners: Float, n_columns: int) -> NDArray[np.int64]:
+    """Columns that may meet a quad: those between its extreme azimuths; all when it passes over or under the sensor."""
+    flat = corners[:, :2]
+    following = np.roll(flat, -1, axis=0)
+    turns = flat[:, 0] * following[:, 1] - flat[:, 1] * following[:, 0]
+    around = bool((turns >= -1e-9).all() or (turns <= 1e-9).all()) and float(np.abs(turns).max()) > 1e-6
+    centre = np.arctan2(flat[:, 1].mean(), flat[:, 0].mean())
+    relative = (np.arctan2(flat[:, 1], flat[:, 0]) - centre + np.pi) % (2 * np.pi) - np.pi
+    if (around and np.ptp(relative) > 2.0) or np.ptp(relative) > np.pi:
+        return np.arange(n_columns)
+    first = int(np.floor((np.pi - centre - relative.max()) / (2 * np.pi) * n_columns - 1))
+    last = int(np.ceil((np.pi - centre - relative.min()) / (2 * np.pi) * n_columns + 1))
+    return np.arange(first, min(last, first + n_columns - 1) + 1) % n_columns
+
+
+def _measured(model: LidarModel, directions: Float, range_m: Float, facing: Float, rng: np.random.Generator) -> Float32:
+    """Range noise, drop-outs (more at grazing incidence), intensity that falls with incidence and distance."""
+    lost = rng.random(range_m.shape) < model.drop_out + 0.5 * np.clip(0.08 - facing, 0, 1) / 0.08
+    lost |= (range_m < model.min_range_m) | (range_m > model.max_range_m)
+    noisy = range_m + rng.normal(0, model.range_sigma_m, range_m.shape)
+    intensity = 220 * facing / (1 + range_m / 25) * rng.uniform(0.8, 1.2, range_m.shape)
+    cloud = np.concatenate([directions * noisy[..., None], intensity[..., None]], axis=-1)
+    cloud[lost] = 0.0
+    return cloud.reshape(-1, 4).astype(np.float32)

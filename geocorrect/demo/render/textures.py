@@ -11,11 +11,42 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from geocorrect.demo.render.noise import octaves
 from geocorrect.records import Float32, ImageArray
 
 _LONGEST_ROW = 30000
 """cv2.remap takes fewer than 32768 columns."""
+
+
+_SMOOTHING = 0.82
+"""Standard deviation that is left of white noise once it has been enlarged, about."""
+
+
+def octaves(
+    rng: np.random.Generator, size: tuple[int, int], coarsest_px: float, finest_px: float, falloff: float = 0.55
+) -> Float32:
+    """(H, W) noise of zero mean and about unit standard deviation; size is (width, height).
+
+    Octaves run from cells of `coarsest_px` down to `finest_px`; each is `falloff` times as strong as the one before.
+    Coarse octaves are made small and enlarged step by step, so all of them cost little more than the finest.
+    """
+    cells = [float(finest_px)]
+    while cells[-1] * 2 <= coarsest_px:
+        cells.append(cells[-1] * 2)
+    total, weight, power = None, 1.0, 0.0
+    for cell in reversed(cells):
+        shape = max(round(size[1] / cell), 2), max(round(size[0] / cell), 2)
+        layer = np.float32(weight) * rng.standard_normal(shape, np.float32)
+        total = layer if total is None else layer + _enlarged(total, (shape[1], shape[0]))
+        power += (weight * (1 if cell <= 1 else _SMOOTHING)) ** 2
+        weight *= falloff
+    assert total is not None
+    return _enlarged(total, size) / np.float32(np.sqrt(power))
+
+
+def _enlarged(layer: Float32, size: tuple[int, int]) -> Float32:
+    if (layer.shape[1], layer.shape[0]) == size:
+        return layer
+    return np.asarray(cv2.resize(layer, size, interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,3 +91,40 @@ def bilinear(picture: NDArray[Any], at_px: Float32) -> NDArray[Any]:
     rows = np.split(at_px, range(_LONGEST_ROW, len(at_px), _LONGEST_ROW))
     edge = cv2.BORDER_REPLICATE
     return np.concatenate([cv2.remap(picture, row[None], None, cv2.INTER_LINEAR, borderMode=edge)[0] for row in rows])  # type: ignore[call-overload]
+
+
+_SIDE_PX = 1024
+_CEILING = 8.0
+"""Clouds are drawn on a flat layer out to this many times its height; beyond, all is haze."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sky:
+    """Clouds on a flat layer overhead."""
+
+    layer: Float32
+    """(S, S) density 0…1."""
+    cloudiness: float
+    """0 clear … 1 overcast."""
+
+    @classmethod
+    def painted(cls, seed: int, cloudiness: float = 0.5) -> Sky:
+        """A sky with soft clouds."""
+        rng = np.random.default_rng([seed, 71])
+        clouds = octaves(rng, (_SIDE_PX, _SIDE_PX), 190, 3, 0.58)
+        return cls((1 / (1 + np.exp(-2.6 * (clouds + 2.4 * (cloudiness - 0.5))))).astype(np.float32), cloudiness)
+
+    def colour(self, directions: Float32) -> Float32:
+        """(N, 3) RGB 0…255 along (N, 3) directions, z up, of any length."""
+        flat = np.sqrt(directions[:, 0] ** 2 + directions[:, 1] ** 2)
+        sine = np.clip(directions[:, 2] / np.sqrt(flat**2 + directions[:, 2] ** 2), 0, 1)[:, None]
+        at = directions[:, :2] / np.maximum(directions[:, 2:], 1e-3 * flat[:, None] + 1e-6)
+        reach = np.sqrt((at**2).sum(axis=1, keepdims=True))
+        at = at * np.minimum(1, _CEILING / np.maximum(reach, 1e-6))
+        density = bilinear(self.layer, (at / _CEILING + 1) * np.float32(0.5 * (_SIDE_PX - 1)))
+        clear = sine ** np.float32(0.5)
+        blue = np.array([74, 124, 200], np.float32) * clear + np.array([206, 219, 232], np.float32) * (1 - clear)
+        white = np.array([244, 244, 243], np.float32) - (22 * self.cloudiness * density)[:, None]
+        far = np.clip(2 * reach / _CEILING - 1, 0, 1)
+        share = (density * (0.35 + 0.5 * self.cloudiness))[:, None] * (1 - far)
+        return np.asarray(blue + share * (white - blue), np.float32)

@@ -9,10 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from geocorrect.demo.render.noise import octaves
-from geocorrect.demo.render.textures import Texture
-from geocorrect.demo.street.canvas import Box, Canvas, Seed, painted
-from geocorrect.demo.street.walls import blocks
+from geocorrect.demo.render.textures import Texture, octaves
+from geocorrect.demo.street.canvas import Box, Canvas, Seed, blocks, painted
 from geocorrect.records import Float, Float32
 
 Point = tuple[float, float]

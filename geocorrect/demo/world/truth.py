@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
+from geocorrect.io.text_file import read_json
 from geocorrect.records import NAN, Float
 
 
@@ -68,7 +68,7 @@ class DemoTruth:
 def read_truth(path: Path) -> DemoTruth:
     """The truth.json of a demo world; InputError naming the file when it is missing or damaged."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path)
         return DemoTruth(
             Frame(**data["frame"]),
             {key: _photo(key, value) for key, value in data["photos"].items()},
@@ -76,7 +76,7 @@ def read_truth(path: Path) -> DemoTruth:
             tuple(np.array(outline, float) for outline in data["building_outlines_m"]),
             tuple(np.array(outline, float) for outline in data["object_outlines_m"]),
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (InputError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not the truth of a demo world ({error}); build the world again") from None
 
 

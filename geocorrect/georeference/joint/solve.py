@@ -72,7 +72,7 @@ def _solution(problem: Problem, centred: Problem, best: Refined, world_origin: F
     if not problem.height_known.any():
         # clicks without heights say nothing about the vertical: put the clicked ground at its assumed height
         ground_m = transform.apply(reach(centred, geometry, flat).point_m[best.inlier])[:, 2]
-        lift = problem.priors.ground_height_m - float(np.mean(ground_m))
+        lift = -float(np.mean(ground_m))
         transform = replace(transform, translation_m=transform.translation_m + np.array([0.0, 0.0, lift]))
         seven[2, :] = seven[:, 2] = 0.0
         seven[2, 2] = problem.priors.ground_height_sigma_m**2

@@ -20,11 +20,9 @@ from geocorrect.harvest.local.exif import read_photo
 from geocorrect.harvest.local.opensfm import Reconstruction, Shot, read_reconstructions
 from geocorrect.harvest.mapillary import fields
 from geocorrect.harvest.mapillary.metadata import SFM_FOCAL_SIGMA
-from geocorrect.io.masks import is_mask
+from geocorrect.io.masks import PHOTO_ENDINGS, is_mask
 from geocorrect.io.text_file import read_json
 from geocorrect.records import Image, MetadataQuality, Position
-
-_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
 
 
 @dataclass
@@ -41,10 +39,10 @@ def import_folder(folder: Path) -> Imported:
     """Every photo in a folder and below it, described by its EXIF. Ids are paths relative to the folder."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in _ENDINGS and path.is_file())
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in PHOTO_ENDINGS and path.is_file())
     paths = sorted(path for path in found if not is_mask(path))
     if not paths:
-        raise InputError(f"{folder}: holds no photos ({', '.join(sorted(_ENDINGS))})")
+        raise InputError(f"{folder}: holds no photos ({', '.join(sorted(PHOTO_ENDINGS))})")
     return Imported([read_photo(path, path.relative_to(folder).as_posix()) for path in paths])
 
 

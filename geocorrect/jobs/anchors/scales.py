@@ -15,8 +15,14 @@ from geocorrect.api.scene import AnchorSource
 from geocorrect.config import Settings
 from geocorrect.depth.base import DepthSource
 from geocorrect.depth.lidar import LidarDepth
-from geocorrect.depth.scale import DepthScale, ScaleError, ScaleHeuristic, scale_from_lidar, train_set_scale
-from geocorrect.depth.scaled import ScaleOptions
+from geocorrect.depth.scale import (
+    DepthScale,
+    ScaleError,
+    ScaleHeuristic,
+    ScaleOptions,
+    scale_from_lidar,
+    train_set_scale,
+)
 from geocorrect.errors import ConfigError, ExitCode, InputError
 from geocorrect.records import Anchor
 

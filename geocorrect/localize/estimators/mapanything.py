@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from geocorrect.errors import Reason
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose, rotation_angle_deg
-from geocorrect.geometry.pose_similarity import PoseSimilarityFit, fit_pose_similarity
+from geocorrect.geometry.similarity import PoseSimilarityFit, fit_pose_similarity
 from geocorrect.localize import pnp
 from geocorrect.localize.covariance import georeference_covariance
 from geocorrect.localize.estimators.options import MapAnythingPoseOptions

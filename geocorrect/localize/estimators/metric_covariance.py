@@ -48,9 +48,7 @@ def motion_covariance(
         None where the points fix no motion (fewer than three, or all on a line).
     """
     turned = source_m @ rotation.T
-    jacobian = np.zeros((len(turned), 3, 6))
-    jacobian[:, :, :3] = np.eye(3)
-    jacobian[:, :, 3:] = -np.stack([skew(point) for point in turned]) if len(turned) else 0.0
+    jacobian = np.concatenate([np.broadcast_to(np.eye(3), (len(turned), 3, 3)), -skew(turned)], axis=2)
     normal = np.einsum("nij,nik->jk", jacobian, jacobian)
     # Compared at the size of the cloud, so that a far cloud is not called degenerate.
     size_m = max(float(np.sqrt(np.square(turned).sum(axis=1).mean())) if len(turned) else 0.0, 1e-6)

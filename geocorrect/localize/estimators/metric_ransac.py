@@ -12,9 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geocorrect.localize.estimators.rigid_alignment import distances_m, rigid_alignment, soft_count
-from geocorrect.localize.estimators.weighted_sampling import WeightedSampler
-
 Float = NDArray[np.float64]
 Int = NDArray[np.intp]
 
@@ -160,3 +157,116 @@ def _best_hypothesis(
     if not np.isfinite(score[winner]):
         return None
     return float(score[winner]), rotation[winner], translation[winner]
+
+
+DRAW_ROUNDS = 4
+"""Rounds of drawing with replacement before what is left is sorted instead."""
+
+SPARE_DRAWS = 4
+"""Draws per member of a small set, so that enough different ones are nearly always among them."""
+
+
+class WeightedSampler:
+    """Draws indices of a weight (N,) ≥ 0, finite."""
+
+    def __init__(self, weight: Float) -> None:
+        if not np.isfinite(weight).all() or (weight < 0).any():
+            raise ValueError("sampling weights must be finite and not negative")
+        self.weight = weight
+        self.cumulative = np.cumsum(weight)
+        self.n_positive = int(np.count_nonzero(weight))
+
+    def sample(self, count: int, rng: np.random.Generator) -> Int:
+        """`count` different indices in the order of the draws; all positive ones where there are no more."""
+        if self.n_positive <= count:
+            return rng.permutation(np.flatnonzero(self.weight))
+        drawn = np.zeros(0, np.intp)
+        for _ in range(DRAW_ROUNDS):
+            found = np.concatenate([drawn, self._tickets((2 * count,), rng)])
+            _, first = np.unique(found, return_index=True)
+            drawn = found[np.sort(first)]
+            if len(drawn) >= count:
+                return drawn[:count]
+        # A few entries hold nearly everything: the rest by exponential races (Efraimidis & Spirakis 2006).
+        rest = np.setdiff1d(np.flatnonzero(self.weight), drawn, assume_unique=True)
+        arrival = rng.standard_exponential(len(rest)) / self.weight[rest]
+        return np.concatenate([drawn, rest[np.argsort(arrival)[: count - len(drawn)]]])
+
+    def sample_sets(self, n_sets: int, size: int, rng: np.random.Generator) -> Int:
+        """(n_sets, size) indices, different ones in each row; ValueError with fewer than `size` positive weights."""
+        if self.n_positive < size:
+            raise ValueError(f"{self.n_positive} positive weights do not make sets of {size}")
+        drawn = self._tickets((n_sets, SPARE_DRAWS * size), rng)
+        repeats = np.tril(drawn[:, :, None] == drawn[:, None, :], -1).any(axis=2)
+        rank = np.where(repeats, drawn.shape[1], np.arange(drawn.shape[1]))
+        first = np.argsort(rank, axis=1, kind="stable")[:, :size]
+        chosen: Int = np.take_along_axis(drawn, first, axis=1)
+        for row in np.flatnonzero((~repeats).sum(axis=1) < size):
+            chosen[row] = self.sample(size, rng)
+        return chosen
+
+    def _tickets(self, shape: tuple[int, ...], rng: np.random.Generator) -> Int:
+        """Indices drawn with replacement."""
+        ticket = rng.uniform(0.0, self.cumulative[-1], shape)
+        found = np.searchsorted(self.cumulative, ticket, side="right")
+        # Rounding may put a ticket on the very end, behind the last entry that can be drawn.
+        last: Int = np.minimum(found, np.searchsorted(self.cumulative, self.cumulative[-1], side="left"))
+        return last
+
+
+INLIER_STEEPNESS = 5.0
+"""Slope of the soft count: at zero distance a point counts sigmoid(5)."""
+
+DISTANCE_FLOOR = 1e-6
+"""Added to squared distances in m²."""
+
+
+def rigid_alignment(source: Float, target: Float, weight: Float | None = None) -> tuple[Float, Float]:
+    """The motion that maps `source` onto `target` with the least sum of weighted squared distances.
+
+    Args:
+        source: (…, N, 3) metres.
+        target: (…, N, 3) metres.
+        weight: (…, N), not negative; None: all one.
+
+    Returns:
+        R (…, 3, 3), always a proper rotation, and t (…, 3). Clouds on a line or without weight give some rotation.
+    """
+    if weight is None:
+        weight = np.ones(source.shape[:-1])
+    share = weight / np.maximum(weight.sum(axis=-1, keepdims=True), 1e-300)
+    mean_source = np.einsum("...n,...ni->...i", share, source)
+    mean_target = np.einsum("...n,...ni->...i", share, target)
+    from_source, from_target = source - mean_source[..., None, :], target - mean_target[..., None, :]
+    cross = np.einsum("...n,...ni,...nj->...ij", share, from_source, from_target)
+    left, _, right = np.linalg.svd(cross)
+    left_t, right_t = np.swapaxes(left, -1, -2), np.swapaxes(right, -1, -2)
+    # A mirror image may fit better than every rotation: then the weakest axis is turned over.
+    right_t = right_t.copy()
+    right_t[..., 2] *= np.sign(np.linalg.det(left @ right))[..., None]
+    rotation = right_t @ left_t
+    return rotation, mean_target - np.einsum("...ij,...j->...i", rotation, mean_source)
+
+
+def distances_m(rotation: Float, translation_m: Float, source: Float, target: Float) -> Float:
+    """(…, N) distances of the moved source points (N, 3) from the target points (N, 3), for motions (…).
+
+    |R x + t − y|² multiplied out, with |R x| = |x|: one matrix product for all motions and points together. R must be
+    a rotation to double precision.
+    """
+    by_rotation = np.concatenate([rotation.reshape(*rotation.shape[:-2], 9), translation_m], axis=-1)
+    turned_back = np.einsum("...ji,...j->...i", rotation, translation_m)
+    motion = np.concatenate([by_rotation, turned_back], axis=-1)
+    products = (target[:, :, None] * source[:, None, :]).reshape(len(source), 9)
+    points = np.concatenate([-2.0 * products, -2.0 * target, 2.0 * source], axis=1)
+    constant = np.square(translation_m).sum(axis=-1)[..., None] + np.square(source).sum(1) + np.square(target).sum(1)
+    squared = motion @ points.T + constant
+    distance: Float = np.sqrt(np.maximum(squared, 0.0) + DISTANCE_FLOOR)
+    return distance
+
+
+def soft_count(distance_m: Float, threshold_m: float) -> Float:
+    """(…,) sum over points of sigmoid(5 (1 − distance / threshold)): an inlier count that knows how close they are."""
+    slope = np.clip(INLIER_STEEPNESS / threshold_m * (distance_m - threshold_m), None, 500.0)
+    count: Float = (1.0 / (1.0 + np.exp(slope))).sum(axis=-1)
+    return count

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from geocorrect.geometry.pose_similarity import PoseWeights
+from geocorrect.geometry.similarity import PoseWeights
 from geocorrect.localize.estimators.metric_covariance import DepthErrorOptions
 from geocorrect.localize.estimators.metric_ransac import MetricRansacOptions
 

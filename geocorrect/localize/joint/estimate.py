@@ -20,14 +20,15 @@ from geocorrect.localize.covariance import georeference_covariance
 from geocorrect.localize.gate_model import COVARIANCE_INFLATION
 from geocorrect.localize.joint.fields import Refined, refine
 from geocorrect.localize.joint.initialise import anchor_support, choose_rows, hypotheses, start_state, with_distances
-from geocorrect.localize.joint.leave_one_out import leave_one_out_m
+from geocorrect.localize.joint.normal import assemble, solve_step, whiten
 from geocorrect.localize.joint.problem import Problem, build_problem
+from geocorrect.localize.joint.residuals import State
 from geocorrect.localize.joint.solve import Solved, minimise, resume
 from geocorrect.localize.observations import Observations, focal_px
 from geocorrect.localize.options import JointOptions, LocalizeOptions, pixel_scale
 from geocorrect.localize.pose_prior import pose_prior
 from geocorrect.localize.solution import AnchorFit, Solution
-from geocorrect.records import NAN, ScaleSource
+from geocorrect.records import NAN, Query, ScaleSource
 
 Float = NDArray[np.float64]
 
@@ -188,3 +189,40 @@ def _scale_source(
     sigmas = float(np.median(np.abs(scale) / (refined.depth_scale_sigma[with_depth] * taken)))
     source = ScaleSource.BASELINES if middle < 0.3 else ScaleSource.BOTH
     return source, float(np.exp(np.median(scale))), sigmas
+
+
+DAMPING = 1e-3
+"""Keeps the step finite where the other anchors do not fix the pose: there is then no shift, not a large one."""
+
+
+def leave_one_out_m(problem: Problem, solved: Solved, prior_information: Float) -> float:
+    """Largest horizontal shift in metres when one anchor is left out; nan with fewer than two anchors in use."""
+    used = np.flatnonzero(solved.active > 0)
+    if len(used) < 2:
+        return NAN
+    whitened = whiten(problem, solved.state, solved.at, solved.weights)
+    return max(_shift_m(problem, solved.state, whitened, prior_information, int(anchor)) for anchor in used)
+
+
+def _shift_m(problem: Problem, state: State, whitened: Float, prior_information: Float, anchor: int) -> float:
+    rest = whitened.copy()
+    rest[:, :, problem.rows[anchor]] = 0.0
+    system = assemble(problem, state, rest, prior_information)
+    try:
+        step, _ = solve_step(system, DAMPING)
+    except np.linalg.LinAlgError:
+        return float("inf")
+    length = float(np.linalg.norm(step[:2]))
+    return length if np.isfinite(length) else float("inf")
+
+
+class JointEstimator:
+    """One pose from the bearings and depths of all anchors together."""
+
+    fingerprint = "joint"
+
+    def solve(
+        self, observations: Sequence[Observations], query: Query, options: LocalizeOptions, seed: int
+    ) -> Solution | Reason:
+        """See `localize.estimators.base.Estimator`."""
+        return solve_joint(observations, query.camera, options, seed, query.reported_enu_m)

@@ -7,7 +7,8 @@ for the views that are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,14 +17,19 @@ from torch import Tensor
 
 from geocorrect.geometry.pose import Pose
 from geocorrect.networks.image_input import IMAGENET, normalised
-from geocorrect.networks.mapanything.dense_cache import dense_key, packed, unpacked
 from geocorrect.networks.mapanything.intrinsics import fit_intrinsics
+from geocorrect.networks.mapanything.layers.heads import DenseView, Poses
 from geocorrect.networks.mapanything.masks import MaskRules, believed
 from geocorrect.networks.mapanything.model import FusedViews, MapAnything
-from geocorrect.networks.mapanything.outputs import DenseView, Poses
 from geocorrect.networks.mapanything.photo_view import DensePrediction, PhotoView, PredictedFocal, ScenePoses
 from geocorrect.networks.mapanything.preprocess import Size, common_size
-from geocorrect.networks.mapanything.view_inputs import PreparedView, geometry_of, pose_inputs, prepare
+from geocorrect.networks.mapanything.view_inputs import (
+    PreparedView,
+    geometry_of,
+    pose_inputs,
+    prepare,
+    relative_numbers,
+)
 from geocorrect.networks.placement import Placement
 from geocorrect.networks.store import TensorStore
 from geocorrect.records import ImageArray
@@ -54,19 +60,8 @@ class MapAnythingEngine:
 
     def poses(self, views: Sequence[PhotoView]) -> ScenePoses:
         """Poses of all views in the frame of the first, without any dense output."""
-        fused, used_scale = self._fused([self._prepared(views)])
-        return _scene_poses(self.model.poses(self.model.transform_for_poses(fused, range(len(views)))), 0, used_scale)
-
-    def poses_of_queries(self, anchors: Sequence[PhotoView], queries: Sequence[PhotoView]) -> list[ScenePoses]:
-        """Poses of the anchors and one query, for each query by itself, in one batch: as `poses` would say one by one.
-
-        All photos are brought to the size that fits them together.
-        """
-        size = self._size([*anchors, *queries])
-        scenes = [self._prepared([*anchors, query], size) for query in queries]
-        fused, used_scale = self._fused(scenes)
-        found = self.model.poses(self.model.transform_for_poses(fused, range(len(anchors) + 1)))
-        return [_scene_poses(found, scene, used_scale) for scene in range(len(queries))]
+        fused = self._fused(self._prepared(views))
+        return _scene_poses(self.model.poses(self.model.transform(fused, dense=False)))
 
     def dense(
         self, views: Sequence[PhotoView], wanted: Sequence[int] = (0,), rules: MaskRules | None = None
@@ -82,10 +77,10 @@ class MapAnythingEngine:
                 if entry is not None
             ]
             return known[0][0], [dense for _, dense in known]
-        fused, used_scale = self._fused([prepared])
+        fused = self._fused(prepared)
         transformed = self.model.transform(fused)
         predicted = self.model.poses(transformed)
-        poses, scale = _scene_poses(predicted, 0, used_scale), float(predicted.scale[0])
+        poses, scale = _scene_poses(predicted), float(predicted.scale[0])
         found = []
         for key, index in zip(keys, wanted, strict=True):
             raw = self.model.dense(fused, transformed, index)
@@ -113,25 +108,18 @@ class MapAnythingEngine:
             residual_px=fit.residual_px / float(np.sqrt(scale_x * scale_y)),
         )
 
-    def _size(self, views: Sequence[PhotoView]) -> Size:
-        return common_size([(view.pixels.shape[1], view.pixels.shape[0]) for view in views], self.sizes)
-
     def _prepared(self, views: Sequence[PhotoView], size: Size | None = None) -> list[PreparedView]:
-        size = size or self._size(views)
+        size = size or common_size([(view.pixels.shape[1], view.pixels.shape[0]) for view in views], self.sizes)
         return [prepare(view, size, self.fingerprint) for view in views]
 
-    def _fused(self, scenes: Sequence[Sequence[PreparedView]]) -> tuple[FusedViews, bool]:
-        """Fused tokens (B, V, …), and whether distances between the poses were told."""
-        tokens = self._tokens([prepared for scene in scenes for prepared in scene])
-        patches, class_token = (
-            torch.stack([torch.stack([tokens[prepared.key][index] for prepared in scene]) for scene in scenes])
-            for index in (0, 1)
-        )
-        width, height = scenes[0][0].placement.size
+    def _fused(self, views: Sequence[PreparedView]) -> FusedViews:
+        """Fused tokens (1, V, …)."""
+        tokens = self._tokens(views)
+        patches, class_token = (torch.stack([tokens[view.key][part] for view in views])[None] for part in (0, 1))
+        width, height = views[0].placement.size
         patch = self.model.sizes.patch_px
-        poses, use_scale = pose_inputs([[prepared.view for prepared in scene] for scene in scenes], self.model.device)
-        grid = (height // patch, width // patch)
-        return self.model.fuse(patches, class_token, grid, poses, use_scale), use_scale
+        poses, use_scale = pose_inputs([prepared.view for prepared in views], self.model.device)
+        return self.model.fuse(patches, class_token, (height // patch, width // patch), poses, use_scale)
 
     def _tokens(self, views: Sequence[PreparedView]) -> dict[str, tuple[Tensor, Tensor]]:
         """(patch tokens, class token) by key, on the model's device, from the cache or the network."""
@@ -144,7 +132,9 @@ class MapAnythingEngine:
                 found[prepared.key] = cached[PATCHES].to(device), cached[CLASS_TOKEN].to(device)
             elif prepared.key not in found:
                 missing[prepared.key] = prepared
-        for batch in _batches(list(missing.values()), ENCODE_BATCH):
+        waiting = list(missing.values())
+        for start in range(0, len(waiting), ENCODE_BATCH):
+            batch = waiting[start : start + ENCODE_BATCH]
             images = torch.stack([normalised(prepared.image, IMAGENET) for prepared in batch])
             encoded = self.model.encode(images, geometry_of(batch, self.model.device))
             for prepared, patches, class_token in zip(batch, encoded.patches, encoded.class_token, strict=True):
@@ -154,11 +144,10 @@ class MapAnythingEngine:
         return found
 
 
-def _scene_poses(poses: Poses, scene: int, used_scale: bool) -> ScenePoses:
-    quaternions = poses.quaternion_xyzw[scene].double().cpu().numpy()
-    translations_m = poses.translation_m[scene].double().cpu().numpy()
-    found = tuple(Pose(Rotation.from_quat(q), t) for q, t in zip(quaternions, translations_m, strict=True))
-    return ScenePoses(found, float(poses.scale[scene]), used_scale)
+def _scene_poses(poses: Poses) -> ScenePoses:
+    quaternions = poses.quaternion_xyzw[0].double().cpu().numpy()
+    translations_m = poses.translation_m[0].double().cpu().numpy()
+    return ScenePoses(tuple(Pose(Rotation.from_quat(q), t) for q, t in zip(quaternions, translations_m, strict=True)))
 
 
 def _dense_prediction(view: DenseView, scale: float, placement: Placement, rules: MaskRules | None) -> DensePrediction:
@@ -175,6 +164,31 @@ def _dense_prediction(view: DenseView, scale: float, placement: Placement, rules
     )
 
 
-def _batches(items: Sequence[PreparedView], size: int) -> Iterator[list[PreparedView]]:
-    for start in range(0, len(items), size):
-        yield list(items[start : start + size])
+def dense_key(views: Sequence[PreparedView], index: int, rules: MaskRules) -> str:
+    """Hash of all that the dense prediction of one of the views depends on."""
+    digest = hashlib.sha256(repr((index, rules)).encode())
+    for prepared in views:
+        has_pose = prepared.view.world_from_cam is not None
+        digest.update(prepared.key.encode())
+        digest.update(np.array([has_pose, *relative_numbers(prepared.view, views[0].view)], np.float64).tobytes())
+    return digest.hexdigest()
+
+
+def packed(poses: ScenePoses, dense: DensePrediction) -> dict[str, Tensor]:
+    """As tensors by name."""
+    numbers = np.array([[*pose.quaternion_xyzw, *pose.translation_m] for pose in poses.first_from_view])
+    return {
+        "poses": torch.from_numpy(numbers),
+        "distance_m": torch.from_numpy(dense.distance_m),
+        "rays": torch.from_numpy(dense.rays),
+        "confidence": torch.from_numpy(dense.confidence),
+        "believed": torch.from_numpy(dense.believed),
+    }
+
+
+def unpacked(tensors: Mapping[str, Tensor], placement: Placement) -> tuple[ScenePoses, DensePrediction]:
+    """The inverse of `packed`."""
+    arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+    first_from_view = tuple(Pose.from_quaternion(row[:4], row[4:]) for row in arrays["poses"])
+    dense = DensePrediction(arrays["distance_m"], arrays["rays"], arrays["confidence"], arrays["believed"], placement)
+    return ScenePoses(first_from_view), dense

@@ -5,22 +5,90 @@ Encoder and multi-view transformer may run in a 16-bit format; geometric encoder
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from geocorrect.networks.dinov2 import NORM_EPSILON, Block, Grid, VisionTransformer, block_stack
 from geocorrect.networks.exact import full_float32, require_finite
-from geocorrect.networks.mapanything.geometry_inputs import ViewGeometry, ViewPoses
-from geocorrect.networks.mapanything.layers.blocks import Block
-from geocorrect.networks.mapanything.layers.dense_head import DenseHead
-from geocorrect.networks.mapanything.layers.encoder import Grid, ImageEncoder
 from geocorrect.networks.mapanything.layers.fusion import GeometryFusion
-from geocorrect.networks.mapanything.layers.heads import PoseHead, ScaleHead
-from geocorrect.networks.mapanything.layers.transformer import MultiViewTransformer, Transformed
-from geocorrect.networks.mapanything.outputs import DenseView, Poses, dense_from_raw, poses_from_raw
+from geocorrect.networks.mapanything.layers.heads import (
+    DenseHead,
+    DenseView,
+    PoseHead,
+    Poses,
+    ScaleHead,
+    dense_from_raw,
+    poses_from_raw,
+)
 from geocorrect.networks.mapanything.sizes import MapAnythingSizes
+from geocorrect.networks.mapanything.view_inputs import ViewGeometry, ViewPoses
+
+
+@dataclass(frozen=True, eq=False)
+class Transformed:
+    """What the heads read, normalised, float32."""
+
+    taps: tuple[Tensor, ...]
+    """Patch tokens (B, V, T, D) after the tapped blocks; empty where no dense output is wanted."""
+
+    last: Tensor
+    """Patch tokens (B, V, T, D) after the last block."""
+
+    scale_token: Tensor
+    """(B, D) after the last block that sees all views."""
+
+
+class MultiViewTransformer(nn.Module):
+    """Even blocks see every token of every view and the scale token, odd blocks the tokens of one view."""
+
+    def __init__(self, sizes: MapAnythingSizes) -> None:
+        super().__init__()
+        stack = sizes.transformer
+        self.tap_blocks = sizes.taps
+        self.self_attention_blocks = block_stack(stack)
+        self.norm = nn.LayerNorm(stack.dim, eps=NORM_EPSILON)
+        projected = sizes.encoder.dim != stack.dim
+        self.proj_embed = nn.Linear(sizes.encoder.dim, stack.dim) if projected else nn.Identity()
+        self.view_pos_table: Tensor | None
+        marker = torch.zeros(1, stack.dim)
+        marker[:, 1::2] = 1.0  # the sinusoidal table at position 0
+        self.register_buffer("view_pos_table", marker if sizes.marks_first_view else None)
+
+    def states(self, views: Tensor, scale_token: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Tokens (B, V, N, D) and scale token (B, 1, D) after each block, from fused and projected ones."""
+        tokens = self._marked(views)
+        for index in range(len(self.self_attention_blocks)):
+            tokens, scale_token = self._after(index, tokens, scale_token)
+            yield tokens, scale_token
+
+    def forward(self, views: Tensor, scale_token: Tensor, n_patches: int, dense: bool = True) -> Transformed:
+        """(B, V, N, D) tokens of the views, of which the first `n_patches` are patches, and (B, 1, D).
+
+        dense: whether the dense head is to follow, which reads the taps.
+        """
+        taps = []
+        for index, state in enumerate(self.states(views, scale_token)):
+            if dense and index in self.tap_blocks:
+                taps.append(self.norm(state[0][:, :, :n_patches]))
+        tokens, scale_token = state
+        return Transformed(tuple(taps), self.norm(tokens[:, :, :n_patches]), self.norm(scale_token[:, 0]))
+
+    def _after(self, index: int, tokens: Tensor, scale_token: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens and scale token after a block: even ones see all views and the scale token, odd ones one view."""
+        block = self.self_attention_blocks[index]
+        if index % 2:
+            return block(tokens.flatten(0, 1)).unflatten(0, tokens.shape[:2]), scale_token
+        sequence = block(torch.cat([tokens.flatten(1, 2), scale_token], dim=1))
+        return sequence[:, :-1].unflatten(1, tokens.shape[1:3]), sequence[:, -1:]
+
+    def _marked(self, views: Tensor) -> Tensor:
+        if self.view_pos_table is None:
+            return views
+        return torch.cat([views[:, :1] + self.view_pos_table, views[:, 1:]], dim=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +124,8 @@ class MapAnything(GeometryFusion):
     def __init__(self, sizes: MapAnythingSizes) -> None:
         super().__init__(sizes)
         self.sizes = sizes
-        self.encoder = ImageEncoder(sizes)
+        encoder = VisionTransformer(sizes.encoder, sizes.patch_px, sizes.position_grid, sizes.encoder_norm)
+        self.encoder: Any = nn.ModuleDict({"model": encoder})  # the level of naming that the checkpoint has
         self.info_sharing = MultiViewTransformer(sizes)
         self.scale_token = nn.Parameter(torch.zeros(sizes.scale_token_dim))
         self.dense_head = DenseHead(sizes)
@@ -93,7 +162,7 @@ class MapAnything(GeometryFusion):
         patch = self.sizes.patch_px
         if height % patch or width % patch:
             raise ValueError(f"image size {width}×{height} is not a multiple of {patch}")
-        patches, class_token = self.encoder(images.to(self.device))
+        patches, class_token = self.encoder.model(images.to(self.device))
         if geometry is not None:
             patches = patches + self.geometry_codes(geometry, use_depth_scale)
         require_finite(patches, "mapanything", "image encoder", self.dtype)
@@ -111,24 +180,16 @@ class MapAnything(GeometryFusion):
 
     @torch.inference_mode()
     @full_float32()
-    def transform(self, views: FusedViews) -> Transformed:
-        """All views together, with everything that the heads can read."""
-        found = self.info_sharing(*self._sequence(views), views.patches.shape[2])
-        require_finite(found.last, "mapanything", "multi-view transformer", self.dtype)
-        return found
-
-    @torch.inference_mode()
-    @full_float32()
-    def transform_for_poses(self, views: FusedViews, wanted: Sequence[int]) -> Transformed:
-        """The same for the poses of the views `wanted` and the scale alone; costs less, says the same."""
-        found = self.info_sharing.poses_only(*self._sequence(views), views.patches.shape[2], wanted)
+    def transform(self, views: FusedViews, dense: bool = True) -> Transformed:
+        """All views together; without `dense` what poses and scale are read from, which takes less memory."""
+        found = self.info_sharing(*self._sequence(views), views.patches.shape[2], dense)
         require_finite(found.last, "mapanything", "multi-view transformer", self.dtype)
         return found
 
     @torch.inference_mode()
     @full_float32()
     def poses(self, transformed: Transformed) -> Poses:
-        """Poses of the views that were wanted, and the metric scale."""
+        """Poses of the views, and the metric scale."""
         last = transformed.last
         raw_pose = self.pose_head(last.flatten(0, 1)).unflatten(0, last.shape[:2])
         raw_scale = self.scale_head(transformed.scale_token)
@@ -141,7 +202,7 @@ class MapAnything(GeometryFusion):
     def dense(self, views: FusedViews, transformed: Transformed, view: int) -> DenseView:
         """Rays, depth and confidence (B, H, W, …) of one view; view by view keeps memory small."""
         if not transformed.taps:
-            raise ValueError("the dense head needs `transform`, not `transform_for_poses`")
+            raise ValueError("the dense head needs `transform(dense=True)`")
         tokens = [part[:, view] for part in (views.patches, *transformed.taps, transformed.last)]
         raw = self.dense_head(tokens, views.grid)
         require_finite(raw, "mapanything", "dense head", self.dtype)

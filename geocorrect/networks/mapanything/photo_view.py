@@ -70,10 +70,6 @@ class ScenePoses:
 
     first_from_view: tuple[Pose, ...]
     """One per view; that of the first view is near the identity, not exactly it."""
-    metric_scale: float
-    """What the network multiplied its own lengths by."""
-    used_pose_scale: bool
-    """Whether distances between given poses told the network the scale."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,35 +2,99 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeGuard
 
 from geocorrect.errors import ModelError
-from geocorrect.networks.mapanything.layout import Layout
-
-Shapes = Mapping[str, Sequence[int]]
+from geocorrect.networks.shapes import CheckpointShapes, Shapes, StackSizes
 
 ENCODER_BLOCKS = "encoder.model.blocks"
 TRANSFORMER_BLOCKS = "info_sharing.self_attention_blocks"
+DENSE_LAYERS = ("conv_in", "encoder.0.conv1", "encoder.1.conv1")
+
+
+HEAD_DIM = 64
+"""Channels per attention head of every published DINOv2 encoder."""
+
+SUPPORTED_HEAD = "raydirs+depth+pose+confidence+mask"
+"""What the dense and the pose head together predict in the published models."""
 
 
 @dataclass(frozen=True)
-class StackSizes:
-    """A stack of equal transformer blocks. The defaults are the image encoder of v1.1."""
+class Layout:
+    """The parts of a MapAnything network that leave no trace in the shapes of its tensors."""
 
-    dim: int = 1536
-    """Channels of a token."""
-    depth: int = 24
-    """Number of blocks."""
-    heads: int = 24
-    """Attention heads."""
-    hidden_dim: int = 4096
-    """Channels inside the feed-forward part."""
-    gated: bool = True
-    """Feed-forward with a SiLU gate (v1.1), or with one GELU (v1)."""
-    layer_scale: bool = True
-    """Whether both parts of a block end with a learned factor per channel."""
+    taps: tuple[int, int]
+    """Blocks of the multi-view transformer (0 = first) whose output the dense head reads beside the last one's."""
+    transformer_heads: int
+    """Attention heads of the multi-view transformer."""
+    class_tokens: bool
+    """Whether the encoder's class token of each view goes through the multi-view transformer (v1.1) or not (v1)."""
+    marks_first_view: bool = True
+    """Whether a constant is added to the tokens of the first view."""
+    encoder_head_dim: int = HEAD_DIM
+    """Channels per attention head of the image encoder."""
+
+
+def read_layout(path: Path) -> Layout:
+    """The layout that a `config.json` describes; ModelError naming the file and the field that is missing or wrong."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))  # infinite bounds are bare tokens, which json accepts
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); the network's layout is in it") from None
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: not a JSON file ({error}); fetch it again") from None
+    try:
+        return layout_from_config(content)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from None
+
+
+def layout_from_config(config: Any) -> Layout:
+    """The layout in the constructor keywords of the published model; ModelError naming the field that does not fit."""
+    module = _section(_section(config, "info_sharing_config"), "module_args", "info_sharing_config.")
+    where = "info_sharing_config.module_args."
+    indices = module.get("indices")
+    if not (isinstance(indices, list) and len(indices) == 2 and all(_is_count(index) for index in indices)):
+        raise ModelError(f"{where}indices must be two block numbers, got {indices!r}")
+    heads = module.get("num_heads")
+    if not _is_count(heads) or heads == 0:
+        raise ModelError(f"{where}num_heads must be a positive number, got {heads!r}")
+    if module.get("qk_norm"):
+        raise ModelError(f"{where}qk_norm is not supported; the published models have none")
+    head = _section(config, "pred_head_config")
+    if head.get("adaptor_type") != SUPPORTED_HEAD:
+        raise ModelError(
+            f"pred_head_config.adaptor_type must be {SUPPORTED_HEAD!r}, as in the published models, "
+            f"got {head.get('adaptor_type')!r}"
+        )
+    return Layout(
+        taps=(indices[0], indices[1]),
+        transformer_heads=heads,
+        class_tokens=_flag(config, "use_register_tokens_from_encoder", default=False),
+        marks_first_view=_flag(module, "distinguish_ref_and_non_ref_views", default=True, where=where),
+    )
+
+
+def _section(config: Any, name: str, where: str = "") -> Mapping[str, Any]:
+    section = config.get(name) if isinstance(config, dict) else None
+    if not isinstance(section, dict):
+        raise ModelError(f"not the config.json of a MapAnything model: it has no section {where}{name}")
+    return section
+
+
+def _flag(section: Mapping[str, Any], name: str, default: bool, where: str = "") -> bool:
+    value = section.get(name, default)
+    if not isinstance(value, bool):
+        raise ModelError(f"{where}{name} must be true or false, got {value!r}")
+    return value
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 @dataclass(frozen=True)
@@ -41,13 +105,13 @@ class MapAnythingSizes:
     """Side of a patch in pixels."""
     position_grid: int = 37
     """Rows and columns of the grid of learned positions."""
-    encoder: StackSizes = StackSizes()
+    encoder: StackSizes = field(default_factory=StackSizes)
     """The image encoder."""
     encoder_norm: bool = False
     """Whether the encoder ends with a LayerNorm (v1)."""
     class_tokens: bool = True
     """See `Layout.class_tokens`."""
-    transformer: StackSizes = StackSizes(depth=16)
+    transformer: StackSizes = field(default_factory=lambda: StackSizes(depth=16))
     """The multi-view transformer."""
     taps: tuple[int, int] = (7, 11)
     """See `Layout.taps`."""
@@ -82,82 +146,44 @@ def sizes_from_shapes(shapes: Shapes, layout: Layout) -> MapAnythingSizes:
 
     Raises ModelError naming the first key that is missing or has an impossible shape.
     """
-    patches = _shape(shapes, "encoder.model.patch_embed.proj.weight", 4)
-    encoder = _stack(shapes, ENCODER_BLOCKS, patches[0] // max(layout.encoder_head_dim, 1))
-    transformer = _stack(shapes, TRANSFORMER_BLOCKS, layout.transformer_heads)
+    found = CheckpointShapes(shapes, "a MapAnything checkpoint")
+    patches = found.of("encoder.model.patch_embed.proj.weight", 4)
+    encoder = _stack(found, ENCODER_BLOCKS, patches[0] // max(layout.encoder_head_dim, 1))
+    transformer = _stack(found, TRANSFORMER_BLOCKS, layout.transformer_heads)
     if not layout.taps[0] < layout.taps[1] < transformer.depth - 1:
         raise ModelError(f"taps {layout.taps} do not lie below the last of {transformer.depth} blocks")
-    layer_dims = [_shape(shapes, f"dense_head.0.input_process.{i}.0.0.weight", 4)[0] for i in range(4)]
     return MapAnythingSizes(
         patch_px=patches[-1],
-        position_grid=_position_grid(shapes),
+        position_grid=found.position_grid("encoder.model.pos_embed"),
         encoder=encoder,
         encoder_norm="encoder.model.norm.weight" in shapes,
         class_tokens=layout.class_tokens,
         transformer=transformer,
         taps=layout.taps,
         marks_first_view=layout.marks_first_view,
-        scale_token_dim=_shape(shapes, "scale_token", 1)[0],
-        ray_dims=_dense_dims(shapes, "ray_dirs_encoder"),
-        depth_dims=_dense_dims(shapes, "depth_encoder"),
-        global_dims=_global_dims(shapes, "cam_rot_encoder"),
-        dpt_layer_dims=(layer_dims[0], layer_dims[1], layer_dims[2], layer_dims[3]),
-        dpt_feature_dim=_shape(shapes, "dense_head.0.scratch.refinenet1.out_conv.weight", 4)[0],
-        dpt_last_dim=_shape(shapes, "dense_head.1.conv1.weight", 4)[0],
-        pose_hidden_dim=_shape(shapes, "pose_head.proj.weight", 4)[0],
-        scale_hidden_dim=_shape(shapes, "scale_head.proj.weight", 2)[0],
+        scale_token_dim=found.of("scale_token", 1)[0],
+        ray_dims=_three_widths(found, "ray_dirs_encoder", DENSE_LAYERS, 4),
+        depth_dims=_three_widths(found, "depth_encoder", DENSE_LAYERS, 4),
+        global_dims=_three_widths(found, "cam_rot_encoder.encoder", ("0.0.0.0", "0.0.1", "0.1"), 2),
+        dpt_layer_dims=found.four_widths("dense_head.0.input_process.{}.0.0.weight"),
+        dpt_feature_dim=found.of("dense_head.0.scratch.refinenet1.out_conv.weight", 4)[0],
+        dpt_last_dim=found.of("dense_head.1.conv1.weight", 4)[0],
+        pose_hidden_dim=found.of("pose_head.proj.weight", 4)[0],
+        scale_hidden_dim=found.of("scale_head.proj.weight", 2)[0],
     )
 
 
-def _stack(shapes: Shapes, stack: str, heads: int) -> StackSizes:
-    dim = _shape(shapes, f"{stack}.0.attn.proj.weight", 2)[0]
+def _stack(found: CheckpointShapes, stack: str, heads: int) -> StackSizes:
+    dim = found.of(f"{stack}.0.attn.proj.weight", 2)[0]
     if heads < 1 or dim % heads:
         raise ModelError(f"`{stack}` of width {dim} cannot be cut into {heads} attention heads")
-    gated = f"{stack}.0.mlp.w12.weight" in shapes
-    last_linear = f"{stack}.0.mlp.w3.weight" if gated else f"{stack}.0.mlp.fc2.weight"
-    return StackSizes(
-        dim=dim,
-        depth=_depth(shapes, stack),
-        heads=heads,
-        hidden_dim=_shape(shapes, last_linear, 2)[1],
-        gated=gated,
-        layer_scale=f"{stack}.0.ls1.gamma" in shapes,
-    )
+    gated = f"{stack}.0.mlp.w12.weight" in found.shapes
+    hidden_dim = found.of(f"{stack}.0.mlp.{'w3' if gated else 'fc2'}.weight", 2)[1]
+    return StackSizes(dim, found.depth(stack), heads, hidden_dim, gated, f"{stack}.0.ls1.gamma" in found.shapes)
 
 
-def _position_grid(shapes: Shapes) -> int:
-    positions = _shape(shapes, "encoder.model.pos_embed", 3)[1] - 1
-    side = math.isqrt(max(positions, 0))
-    if side < 1 or side * side != positions:
-        raise ModelError(f"`encoder.model.pos_embed` holds {positions} positions, which is no square grid")
-    return side
-
-
-def _dense_dims(shapes: Shapes, part: str) -> tuple[int, int, int]:
-    return (
-        _shape(shapes, f"{part}.conv_in.weight", 4)[0],
-        _shape(shapes, f"{part}.encoder.0.conv1.weight", 4)[0],
-        _shape(shapes, f"{part}.encoder.1.conv1.weight", 4)[0],
-    )
-
-
-def _global_dims(shapes: Shapes, part: str) -> tuple[int, int, int]:
-    first, second, third = (_shape(shapes, f"{part}.encoder.{key}.weight", 2)[0] for key in ("0.0.0.0", "0.0.1", "0.1"))
+def _three_widths(
+    found: CheckpointShapes, part: str, layers: tuple[str, str, str], dimensions: int
+) -> tuple[int, int, int]:
+    first, second, third = (found.of(f"{part}.{layer}.weight", dimensions)[0] for layer in layers)
     return first, second, third
-
-
-def _shape(shapes: Shapes, key: str, dimensions: int) -> Sequence[int]:
-    if key not in shapes:
-        raise ModelError(f"not a MapAnything checkpoint: it has no tensor `{key}`")
-    shape = shapes[key]
-    if len(shape) != dimensions or min(shape) < 1:
-        raise ModelError(f"not a MapAnything checkpoint: `{key}` has the shape {tuple(shape)}")
-    return shape
-
-
-def _depth(shapes: Shapes, stack: str) -> int:
-    prefix = f"{stack}."
-    numbers = {key.removeprefix(prefix).split(".")[0] for key in shapes if key.startswith(prefix)}
-    if not numbers or numbers != {str(number) for number in range(len(numbers))}:
-        raise ModelError(f"not a MapAnything checkpoint: the blocks of `{stack}` are not numbered 0, 1, 2 …")
-    return len(numbers)

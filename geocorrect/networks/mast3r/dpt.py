@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from geocorrect.networks.dinov2 import Grid
 from geocorrect.networks.mast3r.sizes import Mast3rSizes
-from geocorrect.networks.mast3r.transformer import Grid
 
 
 class ResidualUnit(nn.Module):
@@ -45,22 +45,33 @@ class FusionBlock(nn.Module):
         return _double(self.out_conv(self.resConfUnit2(features)))
 
 
-class Scratch(nn.Module):
-    """Projection of the four maps to one width, and the four fusion blocks."""
+class FusionBlocks(nn.Module):
+    """Four fusion blocks, the coarsest without a finer map to add."""
 
-    def __init__(self, layer_dims: Sequence[int], dim: int) -> None:
+    def __init__(self, dim: int) -> None:
         super().__init__()
-        self.layer1_rn, self.layer2_rn, self.layer3_rn, self.layer4_rn = (
-            nn.Conv2d(layer_dim, dim, 3, padding=1, bias=False) for layer_dim in layer_dims
-        )
         self.refinenet1, self.refinenet2, self.refinenet3, self.refinenet4 = (FusionBlock(dim) for _ in range(4))
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Maps at 4, 2, 1 and 1/2 times the token grid, of one width → one map at 8 times the grid."""
+        fused = self.refinenet4(maps[3])
+        fused = fused[..., : maps[2].shape[-2], : maps[2].shape[-1]]  # odd grids round up when halved
+        return self.refinenet1(self.refinenet2(self.refinenet3(fused, maps[2]), maps[1]), maps[0])
+
+
+class Scratch(FusionBlocks):
+    """Projection of the four maps to one width, and the four fusion blocks."""
+
+    def __init__(self, layer_dims: Sequence[int], dim: int) -> None:
+        super().__init__(dim)
+        self.layer1_rn, self.layer2_rn, self.layer3_rn, self.layer4_rn = (
+            nn.Conv2d(layer_dim, dim, 3, padding=1, bias=False) for layer_dim in layer_dims
+        )
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Maps at 4, 2, 1 and 1/2 times the token grid → one map at 8 times the grid."""
-        first, second, third = self.layer1_rn(maps[0]), self.layer2_rn(maps[1]), self.layer3_rn(maps[2])
-        fused = self.refinenet4(self.layer4_rn(maps[3]))
-        fused = fused[..., : third.shape[-2], : third.shape[-1]]  # odd grids round up when halved
-        return self.refinenet1(self.refinenet2(self.refinenet3(fused, third), second), first)
+        layers = (self.layer1_rn, self.layer2_rn, self.layer3_rn, self.layer4_rn)
+        return super().forward([layer(part) for layer, part in zip(layers, maps, strict=True)])
 
 
 class DptHead(nn.Module):
@@ -72,7 +83,7 @@ class DptHead(nn.Module):
         token_dims = (sizes.encoder_dim, *(sizes.decoder_dim,) * 3)
         self.act_postprocess = nn.ModuleList(
             nn.Sequential(nn.Conv2d(token_dim, width, 1), *resampling)
-            for token_dim, width, resampling in zip(token_dims, widths, _resamplings(widths), strict=True)
+            for token_dim, width, resampling in zip(token_dims, widths, resamplings(widths), strict=True)
         )
         self.scratch = Scratch(widths, dim)
         self.head = nn.Sequential(
@@ -104,7 +115,8 @@ def points_from_raw(raw: Tensor) -> tuple[Tensor, Tensor]:
     return points.permute(0, 2, 3, 1), 1.0 + raw[:, 3].exp()
 
 
-def _resamplings(widths: Sequence[int]) -> list[list[nn.Module]]:
+def resamplings(widths: Sequence[int]) -> list[list[nn.Module]]:
+    """What brings four token maps of these widths to 4, 2, 1 and 1/2 times the grid."""
     return [
         [nn.ConvTranspose2d(widths[0], widths[0], 4, stride=4)],
         [nn.ConvTranspose2d(widths[1], widths[1], 2, stride=2)],

@@ -7,11 +7,61 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from geocorrect.networks.dinov2 import VisionTransformer
 from geocorrect.networks.exact import full_float32, require_finite
-from geocorrect.networks.mickey.backbone import DinoV2
 from geocorrect.networks.mickey.heads import DepthHead, DescriptorHead, OffsetHead, ScoreHead
-from geocorrect.networks.mickey.matching import Matcher, sampling_weight
 from geocorrect.networks.mickey.sizes import MAX_CELLS, MIN_CELLS, PATCH_PX, MickeySizes
+from geocorrect.networks.shapes import StackSizes
+
+TEMPERATURE = 0.1
+
+
+class DualSoftmax(nn.Module):
+    """Match probabilities; what matches nothing goes to a dustbin whose similarity is one learnt number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dustbin_score = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, descriptor0: Tensor, descriptor1: Tensor) -> Tensor:
+        """Descriptors (B, C, N) and (B, C, M) → probabilities (B, N, M); rows and columns sum to at most one."""
+        similarity = descriptor0.transpose(1, 2) @ descriptor1 / TEMPERATURE
+        batch, rows, columns = similarity.shape
+        column = self.dustbin_score.expand(batch, rows, 1)
+        row = self.dustbin_score.expand(batch, 1, columns + 1)
+        extended = torch.cat([torch.cat([similarity, column], dim=2), row], dim=1)
+        return (extended.softmax(dim=1) * extended.softmax(dim=2))[:, :rows, :columns]
+
+
+class Matcher(nn.Module):
+    """Holds the layer under the name that the checkpoint gives it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.matching_mat = DualSoftmax()
+
+    def forward(self, descriptor0: Tensor, descriptor1: Tensor) -> Tensor:
+        """See `DualSoftmax.forward`."""
+        return self.matching_mat(descriptor0, descriptor1)
+
+
+def sampling_weight(probability: Tensor, score0: Tensor, score1: Tensor) -> Tensor:
+    """(…, N, M) how often the pose solver should draw each pair: match probability times both keypoint scores.
+
+    Args:
+        probability: (…, N, M) from `DualSoftmax`.
+        score0: (…, N) and score1: (…, M), each summing to one.
+    """
+    return probability * score0[..., :, None] * score1[..., None, :]
+
+
+def mutual_pairs(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Indices (K,) and (K,) of pairs that are each other's best under a weight (N, M), zero weights left out."""
+    best1 = weight.argmax(dim=1)
+    best0 = weight.argmax(dim=0)
+    index0 = torch.arange(len(best1), device=weight.device)
+    mutual = (best0[best1] == index0) & (weight[index0, best1] > 0)
+    return index0[mutual], best1[mutual]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +88,16 @@ class PairProbabilities:
     """(B, N, M) probability times both scores: what the pose solver draws by."""
 
 
+class DinoV2(VisionTransformer):
+    """The backbone, frozen, without register tokens, under the names of Meta's checkpoint."""
+
+    def __init__(self, sizes: MickeySizes) -> None:
+        dim = sizes.backbone_dim
+        stack = StackSizes(dim, sizes.backbone_depth, sizes.backbone_heads, 4 * dim, gated=False)
+        super().__init__(stack, PATCH_PX, sizes.position_grid)
+        self.mask_token = nn.Parameter(torch.zeros(1, dim))  # of the pre-training; in every checkpoint
+
+
 class Extractor(nn.Module):
     """Backbone and heads, under the checkpoint's names."""
 
@@ -52,7 +112,7 @@ class Extractor(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] → (B, D, rows, columns) float32; the backbone runs in the type of its weights."""
         grid = (images.shape[-2] // PATCH_PX, images.shape[-1] // PATCH_PX)
-        tokens = self.dinov2_vitl14(images.to(self.dinov2_vitl14.pos_embed.dtype))
+        tokens, _ = self.dinov2_vitl14(images.to(self.dinov2_vitl14.pos_embed.dtype))
         return tokens.float().transpose(1, 2).unflatten(2, grid)
 
     def forward(self, features: Tensor) -> Keypoints:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isqrt
 
 from geocorrect.errors import ModelError
+from geocorrect.networks.shapes import CheckpointShapes, Shapes
 
 PATCH_PX = 14
 """Side of a cell: one token, one keypoint."""
@@ -17,9 +16,7 @@ MIN_CELLS = 7
 MAX_CELLS = 256
 """Cells along the longest side for which the heads' positions are defined."""
 
-Shapes = Mapping[str, Sequence[int]]
 BACKBONE = "extractor.dinov2_vitl14"
-HEADS = ("depth_head", "det_offset", "dsc_head", "det_head")
 
 
 @dataclass(frozen=True)
@@ -54,35 +51,15 @@ def sizes_from_shapes(shapes: Shapes, backbone_head_dim: int = 64) -> MickeySize
     Raises:
         ModelError: naming the first key that is missing or has an impossible shape.
     """
-    dim = _shape(shapes, f"{BACKBONE}.patch_embed.proj.weight", 4)[0]
+    found = CheckpointShapes(shapes, "a MicKey network")
+    dim = found.of(f"{BACKBONE}.patch_embed.proj.weight", 4)[0]
     if dim % backbone_head_dim:
         raise ModelError(f"not a MicKey network: backbone width {dim} cannot be cut into heads of {backbone_head_dim}")
-    positions = _shape(shapes, f"{BACKBONE}.pos_embed", 3)[1] - 1
-    if isqrt(positions) ** 2 != positions or positions < 1:
-        raise ModelError(f"not a MicKey network: `{BACKBONE}.pos_embed` is no square grid of {positions} positions")
-    dims = [_shape(shapes, f"extractor.depth_head.resblock{i}.conv1.weight", 4)[0] for i in range(1, 5)]
     return MickeySizes(
         backbone_dim=dim,
-        backbone_depth=_depth(shapes),
+        backbone_depth=found.depth(f"{BACKBONE}.blocks"),
         backbone_heads=dim // backbone_head_dim,
-        position_grid=isqrt(positions),
-        block_dims=(dims[0], dims[1], dims[2], dims[3]),
-        descriptor_dim=_shape(shapes, "extractor.dsc_head.resblock4.conv1.weight", 4)[0],
+        position_grid=found.position_grid(f"{BACKBONE}.pos_embed"),
+        block_dims=found.four_widths("extractor.depth_head.resblock{}.conv1.weight", first=1),
+        descriptor_dim=found.of("extractor.dsc_head.resblock4.conv1.weight", 4)[0],
     )
-
-
-def _shape(shapes: Shapes, key: str, dimensions: int) -> Sequence[int]:
-    if key not in shapes:
-        raise ModelError(f"not a MicKey network: there is no tensor `{key}`")
-    shape = shapes[key]
-    if len(shape) != dimensions or min(shape) < 1:
-        raise ModelError(f"not a MicKey network: `{key}` has the shape {tuple(shape)}")
-    return shape
-
-
-def _depth(shapes: Shapes) -> int:
-    stack = f"{BACKBONE}.blocks."
-    names = {key.removeprefix(stack).split(".")[0] for key in shapes if key.startswith(stack)}
-    if not names or names != {str(number) for number in range(len(names))}:
-        raise ModelError(f"not a MicKey network: the blocks of `{BACKBONE}` are not numbered 0, 1, 2 …")
-    return len(names)

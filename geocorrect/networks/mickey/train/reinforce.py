@@ -7,15 +7,150 @@ normalisation of the weights cancel, and the weights need not sum to one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from geocorrect.networks.mickey.train.motions import DrawnMotions, draw_pairs, motions_of_draws
-from geocorrect.networks.mickey.train.options import LossOptions, TrainOptions
-from geocorrect.networks.mickey.train.pose_losses import motion_losses, null_loss
+from geocorrect.networks.mickey.train.options import DrawOptions, LossOptions, TrainOptions
+from geocorrect.networks.mickey.train.pose_losses import motion_losses, null_loss, rigid_matrix
 
 WEIGHT_FLOOR = 1e-16
+
+
+INLIER_STEEPNESS = 5.0
+DISTANCE_FLOOR = 1e-6
+SMALLEST_GAP = 1e-9
+
+
+class NearestRotation(torch.autograd.Function):
+    """M (…, 3, 3) → the rotation R (…, 3, 3) that makes trace(Rᵀ M) largest.
+
+    With M = U S Vᵀ, R = U D Vᵀ, D = diag(1, 1, det UVᵀ). Differentiating the symmetric RᵀM gives dR = R Ω with
+    Ω_ij = (A − Aᵀ)_ij / (p_i + p_j) in the axes of V, A = Rᵀ dM, p = diag(D S).
+    """
+
+    @staticmethod
+    def forward(context: Any, matrix: Tensor) -> Tensor:
+        """The rotation."""
+        left, values, right_t = torch.linalg.svd(matrix)
+        sign = torch.ones_like(values)
+        sign[..., 2] = torch.linalg.det(left @ right_t).sign()
+        rotation = (left * sign[..., None, :]) @ right_t
+        context.save_for_backward(rotation, right_t, values * sign)
+        return rotation
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> Tensor:
+        """The gradient by the matrix; zero about axes that the matrix leaves open."""
+        rotation, right_t, values = context.saved_tensors
+        gap = values[..., :, None] + values[..., None, :]
+        turned = right_t @ (rotation.mT @ gradients[0]) @ right_t.mT
+        scale = torch.where(gap.abs() > SMALLEST_GAP, 1.0 / gap, torch.zeros_like(gap))
+        inner = (turned - turned.mT) * scale
+        return rotation @ (right_t.mT @ inner @ right_t)
+
+
+def rigid_alignment(source: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """R (…, 3, 3) and t (…, 3) with `target ≈ R source + t` in weighted least squares.
+
+    Args:
+        source: (…, N, 3) metres.
+        target: (…, N, 3) metres.
+        weight: (…, N), not negative.
+    """
+    share = (weight / weight.sum(dim=-1, keepdim=True).clamp_min(1e-12))[..., None]
+    mean_source, mean_target = (share * source).sum(dim=-2), (share * target).sum(dim=-2)
+    from_source, from_target = source - mean_source[..., None, :], target - mean_target[..., None, :]
+    rotation = NearestRotation.apply((share * from_target).mT @ from_source)
+    return rotation, mean_target - (rotation @ mean_source[..., None])[..., 0]
+
+
+def distances_m(rotation: Tensor, translation_m: Tensor, source: Tensor, target: Tensor) -> Tensor:
+    """(…, N) distances of moved source points (…, N, 3) from target points."""
+    moved = source @ rotation.mT + translation_m[..., None, :]
+    return ((moved - target).square().sum(dim=-1) + DISTANCE_FLOOR).sqrt()
+
+
+def soft_count(distance_m: Tensor, threshold_m: float) -> Tensor:
+    """(…,) sum over points of sigmoid(5 (1 − distance / threshold))."""
+    return (INLIER_STEEPNESS / threshold_m * (threshold_m - distance_m)).sigmoid().sum(dim=-1)
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnMotions:
+    """Motions of every draw, differentiable by the points."""
+
+    motions: Tensor
+    """(Q, J, 4, 4) target_from_source."""
+    scores: Tensor
+    """(Q, J) soft counts of the draw's pairs that agree."""
+
+
+def draw_pairs(weight: Tensor, options: DrawOptions, generator: torch.Generator) -> Tensor:
+    """(Q, M) different flat indices of a weight (N, K) per draw; fewer where fewer weights are positive.
+
+    ValueError where fewer than a set's size are.
+    """
+    flat = weight.detach().flatten()
+    count = min(options.pairs_per_draw, int((flat > 0).sum()))
+    if count < options.set_size:
+        raise ValueError(f"only {count} pairs can be drawn, a motion needs {options.set_size}")
+    return draws_without_replacement(flat, count, options.draws, generator)
+
+
+def draws_without_replacement(weight: Tensor, count: int, draws: int, generator: torch.Generator) -> Tensor:
+    """(draws, count) indices of a weight (N,), different ones in each draw, each in proportion to what is left."""
+    # One draw after the other: together they would copy the weights, of which there are millions, that many times.
+    drawn = [torch.multinomial(weight, count, replacement=False, generator=generator) for _ in range(draws)]
+    return torch.stack(drawn)
+
+
+def motions_of_draws(
+    source: Tensor, target: Tensor, weight: Tensor, options: DrawOptions, generator: torch.Generator
+) -> DrawnMotions:
+    """Motions from small sets of the drawn pairs, each refined on the pairs that agree with it.
+
+    Args:
+        source: (Q, M, 3) points of the drawn pairs in camera 0, metres.
+        target: (Q, M, 3) in camera 1.
+        weight: (Q, M) by which the sets are drawn.
+        options: sizes and distances.
+        generator: on the device of the weights.
+    """
+    n_draws, n_motions = len(source), options.motions_per_draw
+    sets = torch.multinomial(
+        weight.detach().repeat_interleave(n_motions, dim=0), options.set_size, replacement=False, generator=generator
+    )
+    members = torch.zeros(n_draws * n_motions, source.shape[1], dtype=source.dtype, device=source.device)
+    members.scatter_(1, sets, 1.0)
+    members = members.unflatten(0, (n_draws, n_motions))
+    members = refined_members(source.detach(), target.detach(), members, options)
+    rotation, translation = rigid_alignment(source[:, None], target[:, None], members)
+    distance = distances_m(rotation, translation, source[:, None], target[:, None])
+    return DrawnMotions(rigid_matrix(rotation, translation), soft_count(distance, options.soft_inlier_m))
+
+
+@torch.no_grad()
+def refined_members(source: Tensor, target: Tensor, members: Tensor, options: DrawOptions) -> Tensor:
+    """(Q, J, M) 0 or 1: the pairs that each motion is best computed from.
+
+    Starting from the small sets, the pairs that agree take their place as long as they become more.
+    """
+    best = members
+    most = torch.full(members.shape[:2], float(options.set_size), dtype=members.dtype, device=members.device)
+    active = torch.ones(members.shape[:2], dtype=torch.bool, device=members.device)
+    for _ in range(options.refinements):
+        rotation, translation = rigid_alignment(source[:, None], target[:, None], best)
+        distance = distances_m(rotation, translation, source[:, None], target[:, None])
+        agreeing = (distance <= options.inlier_m).to(members.dtype)
+        count = agreeing.sum(dim=-1)
+        active = active & (count > most)
+        if not active.any():
+            break
+        best = torch.where(active[..., None], agreeing, best)
+        most = torch.where(active, count, most)
+    return best
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from geocorrect.errors import ModelError
-from geocorrect.networks.mickey.checkpoint import PREFIX, read_backbone
+from geocorrect.networks.mickey.loading import PREFIX, read_backbone
 from geocorrect.networks.mickey.model import Keypoints, Mickey
 from geocorrect.networks.mickey.sizes import BACKBONE, RELEASED, MickeySizes
 

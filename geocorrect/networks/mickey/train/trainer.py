@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +13,96 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geocorrect.errors import OutputError
+from geocorrect.errors import ModelError, OutputError, UsageError
+from geocorrect.io.atomic_file import atomic_file
 from geocorrect.networks.exact import full_float32
-from geocorrect.networks.mickey.preprocess import to_tensor
-from geocorrect.networks.mickey.train.curriculum import kept_pairs
-from geocorrect.networks.mickey.train.options import TrainOptions
-from geocorrect.networks.mickey.train.pairs import PairSource, TrainingPair
-from geocorrect.networks.mickey.train.progress import (
-    STATE_FILE,
-    Progress,
-    identity_of,
-    load_training,
-    save_training,
-)
+from geocorrect.networks.mickey.engine import to_tensor
+from geocorrect.networks.mickey.train.options import CurriculumOptions, PairSource, TrainingPair, TrainOptions
 from geocorrect.networks.mickey.train.reinforce import PairGeometry, PairLoss, pair_loss, points_m
 from geocorrect.networks.mickey.train.trainee import KeypointNetwork
+from geocorrect.networks.state_dict import load_pickled_tensors
 
 Validate = Callable[[KeypointNetwork], Mapping[str, float]]
 """Figures of a network after an epoch, larger is better; the best of each name is kept."""
+
+
+STATE_FILE = "training.ckpt"
+FREE_OPTIONS = ("epochs", "save_every_steps")
+"""May change when a training continues: no step depends on them."""
+
+
+@dataclass
+class Progress:
+    """Counts since the beginning. Random numbers follow from the seed and the step, so they need no state."""
+
+    epoch: int = 0
+    """Epochs that are done."""
+    batch: int = 0
+    """Batches of the present epoch that are done."""
+    step: int = 0
+    """Batches in all."""
+    skipped_steps: int = 0
+    """Steps whose gradient was not finite and that changed nothing."""
+    best: dict[str, float] = field(default_factory=dict)
+    """Best validation figure so far, by name."""
+
+
+@dataclass(frozen=True)
+class SavedTraining:
+    """What a state file holds."""
+
+    trained_state: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    progress: Progress
+
+
+def save_training(
+    path: Path, state: dict[str, Tensor], optimizer: dict[str, Any], progress: Progress, identity: str
+) -> None:
+    """Write the state atomically; `load_mickey` reads the heads from it, too. identity: of data and options."""
+    content = {
+        "state_dict": {key: tensor.detach().cpu() for key, tensor in state.items()},
+        "optimizer": optimizer,
+        "progress": asdict(progress),
+        "identity": identity,
+    }
+    with atomic_file(path) as file:  # not by its name, which torch would write into the file
+        torch.save(content, file)
+
+
+def load_training(path: Path, identity: str) -> SavedTraining:
+    """The state of an interrupted training.
+
+    Raises:
+        ModelError: the file is damaged.
+        UsageError: it belongs to other data or options; names what differs.
+    """
+    try:
+        content = load_pickled_tensors(path)
+        known = {"state_dict", "optimizer", "progress", "identity"}
+        if not isinstance(content, dict) or not known <= set(content):
+            raise ModelError("not a state of a training")
+        saved = SavedTraining(content["state_dict"], content["optimizer"], Progress(**content["progress"]))
+        found = json.loads(content["identity"])
+    except (ModelError, TypeError, ValueError) as error:
+        raise ModelError(f"{path}: {error}; begin in another folder, or restore the file") from None
+    wanted = json.loads(identity)
+    different = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
+    if different:
+        told = "; ".join(f"{key}: {found.get(key)!r} then, {wanted.get(key)!r} now" for key in different)
+        raise UsageError(f"{path}: belongs to another training ({told}); use its options, or begin in another folder")
+    return saved
+
+
+def identity_of(options: TrainOptions, source: str) -> str:
+    """Everything that decides the course of a training, as flat JSON."""
+    flat: dict[str, Any] = {"data": source}
+    for name, value in asdict(options).items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{inner}": entry for inner, entry in value.items()}
+        elif name not in FREE_OPTIONS:
+            flat[name] = value
+    return json.dumps(flat, sort_keys=True)
 
 
 @dataclass(frozen=True)
@@ -41,8 +114,6 @@ class StepReport:
     """Mean error of all pairs of the batch."""
     n_kept: int
     """Pairs that were learnt from."""
-    gradient_norm: float
-    """Before it was limited; nan where nothing was learnt."""
 
 
 class Trainer:
@@ -106,7 +177,7 @@ class Trainer:
         self.progress.step += 1
         self.progress.batch += 1
         finite = [value for value in values if math.isfinite(value)]
-        return StepReport(self.progress.step, float(np.mean(finite)) if finite else math.nan, len(chosen), norm)
+        return StepReport(self.progress.step, float(np.mean(finite)) if finite else math.nan, len(chosen))
 
     def save(self, name: str = STATE_FILE) -> Path:
         """Write the state under a name in the folder."""
@@ -163,3 +234,25 @@ class Trainer:
         """Of the draws of one pair of this step: the same whenever the step is taken."""
         seed = np.random.SeedSequence([self.options.seed, self.progress.step, pair]).generate_state(1, np.uint64)[0]
         return torch.Generator(self.device).manual_seed(int(seed) >> 1)
+
+
+def kept_percent(epoch: int, options: CurriculumOptions) -> float:
+    """Share of the batch in percent that is kept in an epoch (0, 1, …)."""
+    return min(options.first_percent + options.step_percent * epoch, options.last_percent)
+
+
+def kept_pairs(losses: Sequence[float], epoch: int, options: CurriculumOptions) -> Tensor:
+    """(B,) bool: pairs whose loss is smaller than that of the first one beyond the share.
+
+    The share is at least one pair. A pair whose loss equals that of the first one beyond is not kept, nor is one whose
+    loss is not finite.
+    """
+    values = torch.tensor(list(losses), dtype=torch.float64)
+    finite = torch.isfinite(values)
+    if not options.enabled:
+        return finite
+    count = max(math.floor(len(values) * kept_percent(epoch, options) / 100.0), 1)
+    if count >= len(values):
+        return finite
+    ordered = torch.where(finite, values, torch.inf).sort().values
+    return finite & (values < ordered[count])
