@@ -8,8 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.catalog_fixtures import catalog, catalog_url, empty_geopackage, empty_postgis  # noqa: F401
-from support.postgis_fixture import postgis_cluster, postgis_server_url, postgis_url  # noqa: F401
+from support.catalog_fixtures import (  # noqa: F401
+    catalog,
+    catalog_url,
+    empty_geopackage,
+    empty_postgis,
+    postgis_catalogs,
+    postgis_url,
+)
+from support.parity_fixture import mickey_official  # noqa: F401
+from support.postgis_fixture import bare_postgis_url, postgis_cluster, postgis_server_url  # noqa: F401
 from support.site_fixture import site  # noqa: F401
 from support.vbr_world import vbr  # noqa: F401
 
