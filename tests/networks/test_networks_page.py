@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-from support.docs_page import block
+import pytest
+from support.docs_page import block, commands
 
+from geocorrect.__main__ import run
 from geocorrect.config import load_settings
 from geocorrect.networks.cards import CARDS, size_text
 from geocorrect.networks.weights import ModelAccess, fetch_command, verify_command
@@ -35,20 +34,14 @@ def test_the_table_is_that_of_the_cards() -> None:
     assert block(PAGE, "cards") == cards_table()
 
 
-def test_commands_run(tmp_path: Path) -> None:
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    environment |= {"GEOCORRECT_WEIGHTS": str(tmp_path / "weights")}
-    done = subprocess.run(
-        ["bash", "-euc", block(PAGE, "commands")],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert all(name in done.stdout for name in CARDS)
-    assert done.stdout.strip().endswith(str(tmp_path / "weights" / "eloftr"))
+def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("GEOCORRECT_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.chdir(tmp_path)
+    for arguments in commands(block(PAGE, "commands"), tmp_path):
+        assert run(arguments) == 0, arguments
+    said = capsys.readouterr().out
+    assert all(name in said for name in CARDS)
+    assert said.strip().endswith(str(tmp_path / "weights" / "eloftr"))
 
 
 def test_commands_in_the_text_are_those_that_messages_give() -> None:

@@ -17,10 +17,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker, util
 from pathlib import Path
 from typing import IO, Protocol
+
+import pytest
 
 
 class Program(Protocol):
@@ -111,6 +113,13 @@ def warm_start() -> Iterator[WarmStart]:
         server.stdin.close()
 
 
+@pytest.fixture(scope="session")
+def warm() -> Iterator[WarmStart]:
+    """Starts the program without paying for its imports each time."""
+    with warm_start() as server:
+        yield server
+
+
 # --- the server's process ---
 
 
@@ -173,6 +182,11 @@ def _fork_workers() -> None:
         child = os.fork()
         if child:
             return child
+        # Above all not the other end of the pipe by which it learns that the run has ended.
+        for descriptor in map(int, os.listdir("/proc/self/fd")):
+            if descriptor > 2 and descriptor not in descriptors:
+                with suppress(OSError):
+                    os.close(descriptor)
         exec(arguments[-1], {"__name__": "forkserver"})  # never returns
         os._exit(0)
 
