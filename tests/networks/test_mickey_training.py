@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -120,6 +121,7 @@ LOSS = torch.tensor([[0.1, 0.9, 0.5], [0.7, 0.2, 0.8], [0.3, 0.6, 0.4]], dtype=t
 DRAWS, REPETITIONS = 20, 1000
 
 
+@cache
 def _estimates(count: int, baseline: bool = True) -> np.ndarray:
     """(repetitions, 9) gradients by log weight, from 20 draws of `count` pairs each; a draw's loss is the mean of its
     pairs'.
