@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from support.catalog_fixtures import (  # noqa: F401
     catalog,
@@ -38,6 +39,9 @@ def _own_addresses() -> set[str]:
 
 OWN_ADDRESSES = _own_addresses()
 
+
+hypothesis.settings.register_profile("tests", deadline=None)  # seconds depend on what else the machine does
+hypothesis.settings.load_profile("tests")
 
 LONG_FILES = {
     "test_accuracy_page.py", "test_chaos.py", "test_deploy.py", "test_disturbed_run.py", "test_kitti_protocol.py",
