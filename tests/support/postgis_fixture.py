@@ -89,7 +89,7 @@ class Cluster:
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [*self.as_user, str(self.programs / program), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, cwd="/", timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, cwd="/", timeout=240, check=False)
         if done.returncode:
             raise RuntimeError(f"{program} failed: {done.stderr or done.stdout}")
 
