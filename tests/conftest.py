@@ -7,11 +7,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
-from support.catalog_fixtures import catalog, catalog_url, empty_geopackage, empty_postgis  # noqa: F401
-from support.postgis_fixture import postgis_cluster, postgis_server_url, postgis_url  # noqa: F401
+from support.catalog_fixtures import (  # noqa: F401
+    catalog,
+    catalog_url,
+    empty_geopackage,
+    empty_postgis,
+    postgis_catalogs,
+    postgis_url,
+)
+from support.parity_fixture import mickey_official  # noqa: F401
+from support.postgis_fixture import bare_postgis_url, postgis_cluster, postgis_server_url  # noqa: F401
 from support.site_fixture import site  # noqa: F401
 from support.vbr_world import vbr  # noqa: F401
+from support.warm_program import warm  # noqa: F401
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -30,8 +40,15 @@ def _own_addresses() -> set[str]:
 OWN_ADDRESSES = _own_addresses()
 
 
-LONG_FILES = {"test_kitti_protocol.py", "test_chaos.py", "test_ray.py", "test_ray_cluster.py", "test_ray_node.py"}
-"""A minute and more each: begun last, one would keep the other of two test processes waiting."""
+hypothesis.settings.register_profile("tests", deadline=None)  # seconds depend on what else the machine does
+hypothesis.settings.load_profile("tests")
+
+LONG_FILES = {
+    "test_accuracy_page.py", "test_chaos.py", "test_deploy.py", "test_disturbed_run.py", "test_kitti_protocol.py",
+    "test_main_job.py", "test_networks_end_to_end.py", "test_observed_run.py", "test_ray.py", "test_ray_cluster.py",
+    "test_ray_node.py", "test_readme.py", "test_stopped_run.py",
+}  # fmt: skip
+"""Ten seconds to a minute each: begun last, one would keep the other of two test processes waiting."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.docs_page import commands
+from support.docs_page import block, commands
 from support.world_cache import cached_demo
 
 from geocorrect.__main__ import run
@@ -21,14 +21,6 @@ from geocorrect.errors import ExitCode, Reason
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def block(name: str) -> str:
-    """The text between a test marker and the end of the code block or table that follows it."""
-    after = README.split(f"<!-- test: {name} -->\n", 1)[1]
-    if after.startswith("```"):
-        return after.split("\n", 1)[1].split("\n```", 1)[0]
-    return after.split("\n\n", 1)[0]
 
 
 def reasons_table() -> str:
@@ -60,11 +52,11 @@ def codes_table() -> str:
 
 
 def test_reason_table_is_fresh() -> None:
-    assert block("reasons") == reasons_table()
+    assert block(README, "reasons") == reasons_table()
 
 
 def test_exit_code_table_is_fresh() -> None:
-    assert block("exit codes") == codes_table()
+    assert block(README, "exit codes") == codes_table()
 
 
 def test_links_and_pictures_exist() -> None:
@@ -94,7 +86,7 @@ def test_commands_work_as_they_stand(
     """The first line by the program in a shell, the others in this process."""
     shutil.copytree(demo / "out" / "demo" / "world", tmp_path / "out" / "demo" / "world")
     world = open_world(tmp_path / "out" / "demo" / "world")
-    first, *others = block("commands").splitlines()
+    first, *others = block(README, "commands").splitlines()
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     begun = subprocess.run(
         ["bash", "-c", f"set -eu\n{first}\npwd"], cwd=tmp_path, env={**os.environ, "PATH": path},
@@ -122,14 +114,14 @@ def test_commands_work_as_they_stand(
 
 def test_python_example_runs(demo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(demo)
-    exec(compile(block("python"), "README.md", "exec"), {"__name__": "__main__"})
+    exec(compile(block(README, "python"), "README.md", "exec"), {"__name__": "__main__"})
     shown = capsys.readouterr().out
     assert len(shown.splitlines()) == 3
     assert "(6, 6)" in shown
 
 
 def test_queries_run(demo: Path) -> None:
-    queries = [query for query in block("sql").split(";") if query.strip()]
+    queries = [query for query in block(README, "sql").split(";") if query.strip()]
     assert len(queries) == 5
     connection = sqlite3.connect(demo / "out" / "demo" / "corrections.gpkg")
     answers = [connection.execute(query).fetchall() for query in queries]

@@ -55,14 +55,14 @@ def test_the_commands_of_the_page_work(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.postgis
-def test_a_server_is_set_up_as_the_page_says(postgis_url: str) -> None:
+def test_a_server_is_set_up_as_the_page_says(bare_postgis_url: str) -> None:
     """Making the database and membership are PostgreSQL's own commands; the rest is ours."""
     ours = [line for line in commands("server") if line.startswith("geocorrect ")]
     for command in ours:
-        call([postgis_url if part == "$CATALOG" else part for part in shlex.split(command)[1:]])
+        call([bare_postgis_url if part == "$CATALOG" else part for part in shlex.split(command)[1:]])
     assert len(ours) == 2
     psql = "; ".join(line for line in commands("server") if line.startswith("psql"))
-    with Catalog.open(postgis_url) as catalog, catalog.engine.begin() as connection:
+    with Catalog.open(bare_postgis_url) as catalog, catalog.engine.begin() as connection:
         for role in ("geocorrect_writer", "geocorrect_reader"):
             assert f"grant {role} to" in psql
             may = "has_table_privilege(%(role)s, 'geocorrect.correction', 'delete, update')"

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -17,23 +13,12 @@ import pyogrio
 import pytest
 from sqlalchemy import text
 from support import catalog_world as world
+from support.catalog_users import write_results
+from support.forked import forked, sent_until_its_end
 
 from geocorrect.catalog import Catalog
 from geocorrect.catalog.check import faults_of
 from geocorrect.catalog.postgis.roles import grant_roles
-
-WRITER = """
-import sys
-sys.path.insert(0, sys.argv[2])
-from support import catalog_world as world
-from geocorrect.catalog import Catalog
-with Catalog.open(sys.argv[1]) as catalog:
-    catalog.begin_run(world.manifest())
-    while due := world.without_result(catalog, "run-a"):
-        some = due[:5]
-        catalog.record("run-a", [world.correction(int(i) - 1000) for i in some])
-        print(len(some), flush=True)
-"""
 
 
 def run_readers(path: Path, until: threading.Event, faults: list[str], reads: list[int]) -> None:
@@ -54,22 +39,19 @@ def kill_writers(path: Path, kills: int, count: int) -> None:
         catalog.add_alignment(world.alignment())
         catalog.upsert_anchors(world.anchor(i) for i in range(count + 1))
         catalog.upsert_images(world.image(i) for i in range(count))
-    command = [sys.executable, "-c", WRITER, str(path), str(Path(__file__).parents[1])]
     chance = random.Random(7)
     stop, faults, reads, acknowledged = threading.Event(), [], [], 0
     reader = threading.Thread(target=run_readers, args=(path, stop, faults, reads))
     reader.start()
     try:
         for _ in range(kills):
-            writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-            assert writer.stdout is not None
-            # Killed while it works: after its first transactions, at any moment of a later one.
-            for _ in range(chance.randrange(1, 4)):
-                acknowledged += int(writer.stdout.readline() or 0)
-            time.sleep(chance.uniform(0.0, 0.03))
-            os.kill(writer.pid, signal.SIGKILL)
-            acknowledged += sum(int(line) for line in writer.stdout.read().split())
-            writer.wait()
+            with forked(write_results, path) as (writer, answers):
+                # Killed while it works: after its first transactions, at any moment of a later one.
+                for _ in range(chance.randrange(1, 4)):
+                    acknowledged += answers.recv()
+                time.sleep(chance.uniform(0.0, 0.03))
+                writer.kill()
+                acknowledged += sum(sent_until_its_end(answers))
     finally:
         stop.set()
         reader.join()
@@ -79,7 +61,10 @@ def kill_writers(path: Path, kills: int, count: int) -> None:
         assert faults_of(catalog.engine) == []
         stored = sum(catalog.counts("run-a").values())
         assert acknowledged <= stored < count
-    subprocess.run(command, check=True, capture_output=True)
+    with forked(write_results, path) as (writer, answers):
+        assert sum(sent_until_its_end(answers)) == count - stored
+        writer.join()
+        assert writer.exitcode == 0
     with Catalog.open(str(path)) as catalog:
         assert faults_of(catalog.engine) == []
         assert catalog.counts("run-a") == {"accepted": count}

@@ -4,45 +4,33 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import uuid
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 from sqlalchemy.engine import make_url
+from support.catalog_users import hold_lock
+from support.forked import forked
 from support.postgis_fixture import execute
 
 from geocorrect.catalog import Catalog
 from geocorrect.catalog.lock import lock_scene
 from geocorrect.errors import SceneBusyError
 
-HOLDER = """
-import sys, time
-from geocorrect.catalog import Catalog
-from geocorrect.catalog.lock import lock_scene
-with Catalog.open(sys.argv[1]) as catalog, lock_scene(catalog.engine):
-    print("locked", flush=True)
-    time.sleep(60)
-"""
-
 
 @pytest.fixture
-def holder(catalog_url: str):  # type: ignore[no-untyped-def]
+def holder(catalog_url: str) -> Iterator[BaseProcess]:
     """Another process that has locked the scene."""
-    Catalog.open(catalog_url, create=True).close()
-    process = subprocess.Popen([sys.executable, "-c", HOLDER, catalog_url], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "locked\n"
-    yield process
-    process.kill()
-    process.wait()
-    process.stdout.close()
+    with forked(hold_lock, catalog_url) as (process, answers):
+        assert answers.recv() == "locked"
+        yield process
 
 
-def test_the_second_learns_who_and_since_when(holder: subprocess.Popen[str], catalog_url: str) -> None:
+def test_the_second_learns_who_and_since_when(holder: BaseProcess, catalog_url: str) -> None:
     with Catalog.open(catalog_url) as catalog:
         with pytest.raises(SceneBusyError) as caught, lock_scene(catalog.engine):
             pass
@@ -51,9 +39,9 @@ def test_the_second_learns_who_and_since_when(holder: subprocess.Popen[str], cat
         assert catalog.images() == {}, "readers are not kept out"
 
 
-def test_a_killed_holder_loses_the_lock(holder: subprocess.Popen[str], catalog_url: str) -> None:
-    os.kill(holder.pid, signal.SIGKILL)
-    holder.wait()
+def test_a_killed_holder_loses_the_lock(holder: BaseProcess, catalog_url: str) -> None:
+    holder.kill()
+    holder.join()
     with Catalog.open(catalog_url) as catalog:
         locked = False
         for _ in range(50):  # the server notices a dead client within moments
@@ -74,7 +62,7 @@ def test_it_is_free_after_the_block_and_scenes_do_not_disturb_each_other(catalog
                 pass
 
 
-def test_everybody_may_ask_who_has_the_lock(holder: subprocess.Popen[str], catalog_url: str) -> None:
+def test_everybody_may_ask_who_has_the_lock(holder: BaseProcess, catalog_url: str) -> None:
     with Catalog.open(catalog_url) as catalog:
         found = catalog.holder()
         assert found is not None
@@ -82,7 +70,7 @@ def test_everybody_may_ask_who_has_the_lock(holder: subprocess.Popen[str], catal
         assert found.since is not None
         assert abs((datetime.now(UTC) - found.since).total_seconds()) < 120
         holder.kill()
-        holder.wait()
+        holder.join()
         assert any(catalog.holder() is None or signal.sigtimedwait([], 0.1) for _ in range(50))
 
 

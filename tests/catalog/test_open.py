@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -18,6 +16,8 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 from support import catalog_world as world
+from support.catalog_users import read_as_nobody
+from support.forked import forked, sent_until_its_end
 
 from geocorrect.catalog import Catalog, connect
 from geocorrect.errors import DatabaseError, InputError
@@ -77,11 +77,11 @@ def test_an_unreachable_server_is_named_without_its_password() -> None:
 
 
 @pytest.mark.postgis
-def test_a_database_without_catalog_is_refused(postgis_url: str) -> None:
+def test_a_database_without_catalog_is_refused(bare_postgis_url: str) -> None:
     with pytest.raises(DatabaseError, match="is not a geocorrect catalog; create one with `geocorrect init`"):
-        Catalog.open(postgis_url)
+        Catalog.open(bare_postgis_url)
     with pytest.raises(DatabaseError, match="does not exist"):
-        Catalog.open(postgis_url.replace("geocorrect_test_", "nothing_"))
+        Catalog.open(bare_postgis_url.replace("geocorrect_test_", "nothing_"))
 
 
 @pytest.mark.parametrize(
@@ -128,23 +128,6 @@ def test_a_stream_of_results_waits_for_a_restarting_server(
             restart.join()
 
 
-READ_AS_NOBODY = """
-import os, pwd, sys
-from geocorrect.catalog import Catalog
-import geocorrect.export.geojson
-from geocorrect.errors import DatabaseError
-if os.geteuid() == 0:
-    os.setuid(pwd.getpwnam("nobody").pw_uid)
-try:
-    with Catalog.open(sys.argv[1]) as catalog:
-        print(catalog.counts(), len(list(catalog.results())), catalog.address)
-        catalog.set_frame(catalog.frame())
-        catalog.retract(["1000"], "no")
-except DatabaseError as error:
-    print(error)
-"""
-
-
 @pytest.fixture
 def read_only_folder() -> Iterator[Path]:
     """A folder that everybody may enter and nobody may write in; not in pytest's own, which others may not enter."""
@@ -156,21 +139,21 @@ def read_only_folder() -> Iterator[Path]:
             folder.chmod(0o755)
 
 
-def read_as_nobody(path: Path) -> str:
+def said_to_nobody(path: Path) -> list[str]:
     path.chmod(0o444)
     path.parent.chmod(0o555)
-    done = subprocess.run(
-        [sys.executable, "-c", READ_AS_NOBODY, str(path)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    with forked(read_as_nobody, path) as (process, answers):
+        said = [str(line) for line in sent_until_its_end(answers)]
+        process.join()
+        assert process.exitcode == 0
+    return said
 
 
 def test_a_catalog_is_read_where_nothing_can_be_written(read_only_folder: Path) -> None:
     path = read_only_folder / "c.gpkg"
     with Catalog.open(str(path), create=True) as catalog:
         world.fill(catalog, 3)
-    said = read_as_nobody(path).splitlines()
+    said = said_to_nobody(path)
     assert said[0] == f"{{'accepted': 3}} 3 {path}"
     assert "the file or its folder is not writable" in said[1]
     assert [entry.name for entry in read_only_folder.iterdir()] == ["c.gpkg"]
@@ -184,7 +167,7 @@ def test_changes_that_cannot_be_read_there_are_not_passed_over(read_only_folder:
         shutil.copy(path, copy)
         shutil.copy(f"{path}-wal", f"{copy}-wal")
     Path(f"{copy}-wal").chmod(0o444)
-    said = read_as_nobody(copy)
+    (said,) = said_to_nobody(copy)
     assert "its latest changes are in c.gpkg-wal" in said
     assert "copy both files to a folder of your own" in said
 

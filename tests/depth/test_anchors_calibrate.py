@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.depth_world import FRAME, NETWORK, NETWORK_SCALE, DepthWorld, write_depth_world
+from support.warm_program import WarmStart
 
 from geocorrect.__main__ import run
 from geocorrect.catalog.store import Catalog
@@ -167,11 +168,15 @@ def wait_until_nobody_writes(folder: Path) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_killed_calibration_goes_on(
-    workers: int, scene: DepthWorld, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    workers: int,
+    warm: WarmStart,
+    scene: DepthWorld,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     in_processes(monkeypatch, workers)
     folder = scene.folder / "calibrations"
-    process = subprocess.Popen([sys.executable, "-m", "geocorrect", "anchors", "calibrate"], stderr=subprocess.DEVNULL)
+    process = warm(["anchors", "calibrate"], dict(os.environ), scene.folder / "log.txt")
     deadline = time.monotonic() + 120
     while not list(folder.glob("*.npz")):
         assert process.poll() is None, "it ended before it could be killed"
@@ -197,19 +202,17 @@ def test_a_killed_calibration_goes_on(
 
 
 def test_sigterm_finishes_the_anchor_at_hand(
-    scene: DepthWorld, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    warm: WarmStart, scene: DepthWorld, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_processes(monkeypatch, 1)
-    command = [sys.executable, "-m", "geocorrect", "anchors", "calibrate"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = warm(["anchors", "calibrate"], dict(os.environ), scene.folder / "log.txt")
     deadline = time.monotonic() + 120
     while not list((scene.folder / "calibrations").glob("*.npz")):
         assert time.monotonic() < deadline
         time.sleep(0.002)
-    process.terminate()
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == ExitCode.TERMINATED
-    assert "run the same command again" in " ".join(said.split())
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == ExitCode.TERMINATED
+    assert "run the same command again" in " ".join((scene.folder / "log.txt").read_text().split())
     in_this_process(monkeypatch)
     assert calibrate(capsys)["n_reused"] >= 1
 

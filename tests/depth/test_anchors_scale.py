@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.depth_world import NETWORK, NETWORK_SCALE, DepthWorld, write_depth_world, write_scan
+from support.docs_page import block
 
 from geocorrect.__main__ import run
 from geocorrect.api.backends import build_depth
@@ -174,16 +175,13 @@ def test_wrong_use_is_explained(
 
 
 def test_the_page_is_right(scene: DepthWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def block(name: str) -> str:
-        return PAGE.split(f"<!-- test: {name} -->\n", 1)[1].split("\n", 1)[1].split("\n```", 1)[0]
-
-    for line in block("scale").splitlines():
+    for line in block(PAGE, "scale").splitlines():
         command, _, rest = line.partition(" > ")
         assert command.startswith("geocorrect ")
         assert rest
         assert run(command.split()[1:]) == 0
     for name, oracle in (("scale settings", False), ("scale oracle", True)):
-        (tmp_path / "geocorrect.toml").write_text(block(name))
+        (tmp_path / "geocorrect.toml").write_text(block(PAGE, name))
         scale = load_settings(tmp_path / "geocorrect.toml", {}).settings.depth.scale
         assert (scale.heuristic is not None) is oracle
     for heuristic in ScaleHeuristic:

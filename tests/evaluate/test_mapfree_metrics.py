@@ -24,40 +24,32 @@ from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose, rotation_angle_deg
 from geocorrect.geometry.virtual_points import virtual_points_m
 
-
-@pytest.fixture(scope="module")
-def official(shared_data: Path) -> dict[str, np.ndarray]:
-    path = shared_data / "mickey_parity" / "mickey_tiny_io.npz"
-    if not path.is_file():
-        pytest.skip(f"parity data not found at {path}")
-    with np.load(path, allow_pickle=False) as content:
-        return dict(content)
-
-
 # --- against the official outputs ----------------------------------------------------------------------
 
 
-def test_virtual_points_are_the_official_ones(official: dict[str, np.ndarray]) -> None:
-    np.testing.assert_allclose(virtual_points_m(), official["grid_pts"][:, :3], atol=1e-12)
+def test_virtual_points_are_the_official_ones(mickey_official: dict[str, np.ndarray]) -> None:
+    np.testing.assert_allclose(virtual_points_m(), mickey_official["grid_pts"][:, :3], atol=1e-12)
 
 
-def test_screen_errors_and_angles_are_the_official_ones(official: dict[str, np.ndarray]) -> None:
+def test_screen_errors_and_angles_are_the_official_ones(mickey_official: dict[str, np.ndarray]) -> None:
     for quaternions, translations, error, angle in zip(
-        *(official[name] for name in ("vcre_q", "vcre_t", "vcre_err", "vcre_angdeg")), strict=True
+        *(mickey_official[name] for name in ("vcre_q", "vcre_t", "vcre_err", "vcre_angdeg")), strict=True
     ):
         truth, estimate = (
             Pose.from_quaternion(q[[1, 2, 3, 0]], t) for q, t in zip(quaternions, translations, strict=True)
         )
-        found = vcre_px(estimate, truth, official["vcre_K"], (540, 720))
+        found = vcre_px(estimate, truth, mickey_official["vcre_K"], (540, 720))
         assert found == pytest.approx(error, abs=1e-6)
         assert rotation_angle_deg(estimate.rotation, truth.rotation) == pytest.approx(angle, abs=1e-6)
 
 
-def test_the_area_is_the_official_one(official: dict[str, np.ndarray]) -> None:
-    found = precision_recall(official["auc_conf"], official["auc_tp"], int(official["auc_failures"]))
-    assert found.area == pytest.approx(float(official["auc_value"]), abs=1e-6)
-    np.testing.assert_allclose(found.precision, official["auc_prec"], atol=1e-6)
-    np.testing.assert_allclose(found.recall, official["auc_rec"], atol=1e-6)
+def test_the_area_is_the_official_one(mickey_official: dict[str, np.ndarray]) -> None:
+    found = precision_recall(
+        mickey_official["auc_conf"], mickey_official["auc_tp"], int(mickey_official["auc_failures"])
+    )
+    assert found.area == pytest.approx(float(mickey_official["auc_value"]), abs=1e-6)
+    np.testing.assert_allclose(found.precision, mickey_official["auc_prec"], atol=1e-6)
+    np.testing.assert_allclose(found.recall, mickey_official["auc_rec"], atol=1e-6)
 
 
 # --- by hand -------------------------------------------------------------------------------------------

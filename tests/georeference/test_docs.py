@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from support.docs_page import block
 from typer.main import get_command
 
 from geocorrect.cli.app import app
@@ -17,13 +18,9 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = (DOCS / "georeference.md").read_text(encoding="utf-8")
 
 
-def block(name: str) -> str:
-    return PAGE.split(f"<!-- test: {name} -->\n", 1)[1].split("\n", 1)[1].split("\n```", 1)[0]
-
-
 @pytest.mark.parametrize("name", ["first", "anchors"])
 def test_commands_parse(name: str) -> None:
-    lines = [line for line in block(name).replace("\\\n", " ").splitlines() if not line.startswith("#")]
+    lines = [line for line in block(PAGE, name).replace("\\\n", " ").splitlines() if not line.startswith("#")]
     assert lines
     for line in lines:
         program, *words = shlex.split(line)
@@ -42,7 +39,7 @@ def test_options_in_the_text_exist() -> None:
 
 
 def test_the_clicks_are_clicks(tmp_path: Path) -> None:
-    (tmp_path / "clicks.csv").write_text(block("clicks") + "\n")
+    (tmp_path / "clicks.csv").write_text(block(PAGE, "clicks") + "\n")
     clicks = read_landmarks(tmp_path / "clicks.csv")
     assert [click.landmark for click in clicks] == ["kerb corner", "stop line", "kerb corner"]
     assert clicks[0].sigma_map_m == 0.3

@@ -11,18 +11,19 @@ import pytest
 from support.chaos import WORKERS, Chaos, Tally, kinds_of_a_round, serving
 from support.chaos_campaign import Campaign, Site, fight
 from support.small_city import build_city
+from support.warm_program import WarmStart
 
 FEW = Campaign(photos=26, kills=4, kills_per_round=3, migration_kills=1, workers=2, seed=3)
 
 
 @pytest.fixture(params=["geopackage", pytest.param("postgis", marks=pytest.mark.postgis)])
-def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+def site(request: pytest.FixtureRequest, tmp_path: Path, warm: WarmStart) -> Iterator[Site]:
     server = None
     if request.param == "postgis":
         server = request.getfixturevalue("postgis_server_url").split("#")[0]
     city = build_city(tmp_path / "city", FEW.photos)
     with serving(city) as service:
-        place = Site(tmp_path / "scenes", city, service, server)
+        place = Site(tmp_path / "scenes", city, service, server, warm)
         yield place
         place.close()
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from support.chaos import WITHOUT_WORKERS
+from support.warm_program import WarmProgram, WarmStart
 from support.world_cache import cached_demo
 
 from geocorrect.__main__ import run
@@ -45,10 +44,9 @@ def copy_of_demo(folder: Path) -> Path:
     return folder
 
 
-def start(scene: Path) -> subprocess.Popen[bytes]:
-    """The real program, with a worker process."""
-    command = [sys.executable, "-m", "geocorrect", "-c", str(scene / "geocorrect.toml"), "correct"]
-    return subprocess.Popen(command, env={**os.environ, **MORE}, stderr=subprocess.DEVNULL)
+def start(warm: WarmStart, scene: Path) -> WarmProgram:
+    """The program, with a worker process."""
+    return warm(["-c", str(scene / "geocorrect.toml"), "correct"], {**os.environ, **MORE}, scene / "log.txt")
 
 
 def correct(scene: Path, *options: str) -> int:
@@ -71,7 +69,7 @@ def place(row: object) -> str:
     return repr([getattr(row, name) for name in ("run_key", "lon_deg", "lat_deg", "height_m", "heading_deg")])
 
 
-def wait_for_a_result(scene: Path, process: subprocess.Popen[bytes]) -> None:
+def wait_for_a_result(scene: Path, process: WarmProgram) -> None:
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline and process.poll() is None:
         with Catalog.open(str(scene / "corrections.gpkg")) as catalog:
@@ -82,13 +80,13 @@ def wait_for_a_result(scene: Path, process: subprocess.Popen[bytes]) -> None:
     pytest.fail("the run stored nothing")
 
 
-def test_killed_and_started_again(scene: Path, undisturbed: list[str]) -> None:
-    process = start(scene)
+def test_killed_and_started_again(warm: WarmStart, scene: Path, undisturbed: list[str]) -> None:
+    process = start(warm, scene)
     wait_for_a_result(scene, process)
     process.kill()
     assert process.wait() == -signal.SIGKILL
     assert 1 <= len(results(scene)) <= len(undisturbed)
-    assert start(scene).wait(timeout=300) == 0
+    assert start(warm, scene).wait(timeout=300) == 0
     assert results(scene) == undisturbed
     assert len(undisturbed) == 4
 
@@ -99,10 +97,10 @@ def test_a_second_run_leaves_politely(scene: Path) -> None:
         assert len(catalog.runs()) == 1
 
 
-def test_sigterm_ends_a_run_well(scene: Path, undisturbed: list[str]) -> None:
-    process = start(scene)
+def test_sigterm_ends_a_run_well(warm: WarmStart, scene: Path, undisturbed: list[str]) -> None:
+    process = start(warm, scene)
     wait_for_a_result(scene, process)
-    process.terminate()
+    process.send_signal(signal.SIGTERM)
     # A machine so fast that nothing was left to do ends with 0; test_stopped_job.py chooses the moment itself.
     assert process.wait(timeout=120) in (ExitCode.TERMINATED, ExitCode.OK)
     assert correct(scene) == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support.chaos import WITHOUT_WORKERS, Scene, make_scene, serving
 from support.small_city import SmallCity, build_city
+from support.warm_program import Program, WarmStart
 
 from geocorrect.catalog import Catalog
 from geocorrect.demo.mapillary_server.server import FakeMapillaryServer
@@ -102,10 +102,12 @@ def test_labels_are_escaped() -> None:
     assert family.samples[0].labels["catalog"] == 'odd "name"\\with\nall'
 
 
-def test_status_while_it_works_and_a_second_run(city: SmallCity, service: FakeMapillaryServer, tmp_path: Path) -> None:
+def test_status_while_it_works_and_a_second_run(
+    city: SmallCity, service: FakeMapillaryServer, tmp_path: Path, warm: WarmStart
+) -> None:
     """Progress, rate and who; a second run on the scene leaves with 75, one on another scene works."""
-    scene = make_scene(tmp_path / "busy", city, service, "corrections.gpkg", workers=1)
-    other = make_scene(tmp_path / "other", city, service, "corrections.gpkg", workers=1)
+    scene = make_scene(tmp_path / "busy", city, service, "corrections.gpkg", 1, warm)
+    other = make_scene(tmp_path / "other", city, service, "corrections.gpkg", 1, warm)
     for one in (scene, other):
         one.environment |= {"GEOCORRECT__BATCH__METRICS_FILE": "m.prom", **WITHOUT_WORKERS}
     first = scene.start("run")
@@ -130,7 +132,7 @@ def test_status_while_it_works_and_a_second_run(city: SmallCity, service: FakeMa
     assert metrics(scene.folder / "m.prom")["run_exit_code"] == {"": 0.0}, "the one that left kept its hands off"
 
 
-def status_of_a_run_at_work(scene: Scene, process: subprocess.Popen[bytes]) -> dict[str, dict[str, object]]:
+def status_of_a_run_at_work(scene: Scene, process: Program) -> dict[str, dict[str, object]]:
     from geocorrect.jobs.status import catalog_status, status_lines
 
     deadline = time.monotonic() + 200

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support.chaos import WITHOUT_WORKERS, Scene, make_scene, serving
 from support.small_city import SmallCity, build_city
+from support.warm_program import WarmStart
 
 from geocorrect import __main__
 from geocorrect.__main__ import run
@@ -42,8 +43,8 @@ def service(city: SmallCity) -> Iterator[FakeMapillaryServer]:
 
 
 @pytest.fixture
-def scene(city: SmallCity, service: FakeMapillaryServer, tmp_path: Path) -> Scene:
-    scene = make_scene(tmp_path / "scene", city, service, "corrections.gpkg", workers=1)
+def scene(city: SmallCity, service: FakeMapillaryServer, tmp_path: Path, warm: WarmStart) -> Scene:
+    scene = make_scene(tmp_path / "scene", city, service, "corrections.gpkg", 1, warm)
     scene.environment |= {"GEOCORRECT__BATCH__METRICS_FILE": "m.prom", **WITHOUT_WORKERS}
     return scene
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,43 +25,36 @@ PUBLISHED = MetricRansacOptions()
 QUICK = MetricRansacOptions(draws=4, pairs_per_draw=512, hypotheses_per_draw=40)
 
 
-@pytest.fixture(scope="module")
-def official(shared_data: Path) -> dict[str, np.ndarray]:
-    path = shared_data / "mickey_parity" / "mickey_tiny_io.npz"
-    if not path.is_file():
-        pytest.skip(f"parity data not found at {path}")
-    with np.load(path, allow_pickle=False) as content:
-        return dict(content)
-
-
 # --- parts, against the official outputs ---------------------------------------------------------------
 
 
-def test_alignment_is_the_official_one(official: dict[str, np.ndarray]) -> None:
-    source, target = official["pr_A"].astype(float), official["pr_B"].astype(float)
-    rotation, translation = rigid_alignment(source, target, official["pr_w"].astype(float))
-    np.testing.assert_allclose(rotation, official["pr_R_masked"], atol=1e-5)
-    np.testing.assert_allclose(translation, official["pr_t_masked"][:, 0], atol=1e-5)
+def test_alignment_is_the_official_one(mickey_official: dict[str, np.ndarray]) -> None:
+    source, target = mickey_official["pr_A"].astype(float), mickey_official["pr_B"].astype(float)
+    rotation, translation = rigid_alignment(source, target, mickey_official["pr_w"].astype(float))
+    np.testing.assert_allclose(rotation, mickey_official["pr_R_masked"], atol=1e-5)
+    np.testing.assert_allclose(translation, mickey_official["pr_t_masked"][:, 0], atol=1e-5)
     rotation, translation = rigid_alignment(source[:, :3], target[:, :3])
-    np.testing.assert_allclose(rotation, official["pr_R_unw"], atol=1e-5)
-    np.testing.assert_allclose(translation, official["pr_t_unw"][:, 0], atol=1e-5)
+    np.testing.assert_allclose(rotation, mickey_official["pr_R_unw"], atol=1e-5)
+    np.testing.assert_allclose(translation, mickey_official["pr_t_unw"][:, 0], atol=1e-5)
 
 
-def test_inlier_counts_are_the_official_ones(official: dict[str, np.ndarray]) -> None:
-    source, target = official["pr_A"].astype(float), official["pr_B"].astype(float)
-    motions = zip(*rigid_alignment(source, target, official["pr_w"].astype(float)), source, target, strict=True)
+def test_inlier_counts_are_the_official_ones(mickey_official: dict[str, np.ndarray]) -> None:
+    source, target = mickey_official["pr_A"].astype(float), mickey_official["pr_B"].astype(float)
+    motions = zip(*rigid_alignment(source, target, mickey_official["pr_w"].astype(float)), source, target, strict=True)
     distance = np.stack([distances_m(*motion) for motion in motions])
-    np.testing.assert_allclose(soft_count(distance, 0.3), official["soft03"][:, 0], rtol=1e-5)
-    np.testing.assert_allclose(soft_count(distance, 0.15), official["soft015"][:, 0], rtol=1e-5, atol=2e-5)
-    np.testing.assert_array_equal(distance <= 0.15, official["hard015"].astype(bool))
+    np.testing.assert_allclose(soft_count(distance, 0.3), mickey_official["soft03"][:, 0], rtol=1e-5)
+    np.testing.assert_allclose(soft_count(distance, 0.15), mickey_official["soft015"][:, 0], rtol=1e-5, atol=2e-5)
+    np.testing.assert_array_equal(distance <= 0.15, mickey_official["hard015"].astype(bool))
 
 
-def test_back_projection_is_the_official_one(official: dict[str, np.ndarray]) -> None:
+def test_back_projection_is_the_official_one(mickey_official: dict[str, np.ndarray]) -> None:
     from geocorrect.geometry.camera import Camera
     from geocorrect.localize.estimators.mickey import points_m
     from geocorrect.match.metric_keypoints import MetricKeypoints
 
-    for uv, z, k, expected in zip(*(official[name] for name in ("bp_uv", "bp_z", "bp_K", "bp_xyz")), strict=True):
+    for uv, z, k, expected in zip(
+        *(mickey_official[name] for name in ("bp_uv", "bp_z", "bp_K", "bp_xyz")), strict=True
+    ):
         camera = Camera.pinhole(200, 150, float(k[0, 0]), float(k[1, 1]), float(k[0, 2]), float(k[1, 2]))
         found, known = points_m(MetricKeypoints(uv.astype(float), z[:, 0].astype(float)), camera, False)
         assert known.all()

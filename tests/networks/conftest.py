@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.mast3r_world import TINY_HEAD_DIMS, seeded_engine, seeded_model
+from support.parity_fixture import stored_arrays
 from torch import Tensor
 
 from geocorrect.networks.mast3r.engine import Mast3rEngine
@@ -23,15 +24,13 @@ def parity(shared_data: Path) -> Path:
 @pytest.fixture(scope="session")
 def official(parity: Path) -> dict[str, np.ndarray]:
     """Inputs and outputs of the official code with the tiny weights."""
-    with np.load(parity / "mast3r_tiny_io.npz", allow_pickle=False) as content:
-        return dict(content)
+    return stored_arrays(parity / "mast3r_tiny_io.npz")
 
 
 @pytest.fixture(scope="session")
 def operations(parity: Path) -> dict[str, np.ndarray]:
     """Inputs and outputs of single official operations."""
-    with np.load(parity / "mast3r_ops.npz", allow_pickle=False) as content:
-        return dict(content)
+    return stored_arrays(parity / "mast3r_ops.npz")
 
 
 @pytest.fixture(scope="session")

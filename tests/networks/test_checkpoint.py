@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from support.hostile_pickle import TouchesFile
 from support.mast3r_world import TINY, TINY_HEAD_DIMS, encode, random_photo, seeded_model
 from torch import Tensor
 
@@ -147,19 +147,9 @@ def test_the_old_format_of_torch_loads(tensors: Tensors, tmp_path: Path) -> None
     assert all(torch.equal(tensor, tensors[key]) for key, tensor in loaded.state_dict().items())
 
 
-class _Hostile:
-    """Unpickling this would run a command."""
-
-    def __init__(self, command: str) -> None:
-        self.command = command
-
-    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
-        return os.system, (self.command,)
-
-
 def test_a_hostile_pickle_is_refused_and_not_run(tensors: Tensors, tmp_path: Path) -> None:
     trace = tmp_path / "was-here"
-    torch.save({"model": tensors, "args": _Hostile(f"touch {trace}")}, tmp_path / "evil.pth")
+    torch.save({"model": tensors, "args": TouchesFile(trace)}, tmp_path / "evil.pth")
     with pytest.raises(ModelError, match="refused: the file holds objects other than tensors"):
         load_mast3r(tmp_path / "evil.pth", TINY_HEAD_DIMS)
     assert not trace.exists()

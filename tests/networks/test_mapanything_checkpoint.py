@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from support.hostile_pickle import TouchesFile
 from support.mapanything_world import TINY, TINY_ENCODER_HEAD_DIM, TINY_V1, seeded_model
 from torch import Tensor
 
@@ -161,16 +161,8 @@ def test_truncated_files_are_refused(tensors: Tensors, tmp_path: Path, kept: int
         load_mapanything(path, LAYOUT)
 
 
-class _Hostile:
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.system, ("touch hostile-file-was-run",)
-
-
-def test_a_file_that_wants_to_run_something_is_refused(
-    tensors: Tensors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    torch.save({"model": tensors, "extra": _Hostile()}, tmp_path / "hostile.pth")
+def test_a_file_that_wants_to_run_something_is_refused(tensors: Tensors, tmp_path: Path) -> None:
+    torch.save({"model": tensors, "extra": TouchesFile(tmp_path / "hostile-file-was-run")}, tmp_path / "hostile.pth")
     with pytest.raises(ModelError, match="refused"):
         load_mapanything(tmp_path / "hostile.pth", LAYOUT)
     assert not (tmp_path / "hostile-file-was-run").exists()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from support.mapanything_world import TINY, TINY_ENCODER_HEAD_DIM, Inputs, assert_close_to, inputs_of
+from support.parity_fixture import stored_arrays
 
 from geocorrect.networks.image_input import IMAGENET
 from geocorrect.networks.mapanything.intrinsics import fit_intrinsics
@@ -43,8 +44,7 @@ def description(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def official(folder: Path) -> Official:
-    with np.load(folder / "mapanything_tiny_io.npz", allow_pickle=False) as content:
-        return dict(content)
+    return stored_arrays(folder / "mapanything_tiny_io.npz")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import types
 import zipfile
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from support.hostile_pickle import TouchesFile
 from support.mickey_world import TINY, TINY_HEAD_DIM, random_photo, seeded_model
 from torch import Tensor
 
@@ -162,21 +162,11 @@ def test_flipped_bytes_are_refused_or_harmless(tensors: Tensors, tmp_path: Path)
     assert refused > 5
 
 
-class _Hostile:
-    """Unpickling this would run a command."""
-
-    def __init__(self, command: str) -> None:
-        self.command = command
-
-    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
-        return os.system, (self.command,)
-
-
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_hostile_pickle_is_refused_and_not_run(tensors: Tensors, tmp_path: Path, zipped: bool) -> None:
     trace = tmp_path / "was-here"
     path = tmp_path / ARCHIVE_MEMBER
-    torch.save({"state_dict": _heads(tensors), "hyper_parameters": _Hostile(f"touch {trace}")}, path)
+    torch.save({"state_dict": _heads(tensors), "hyper_parameters": TouchesFile(trace)}, path)
     if zipped:
         with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
             archive.write(path, ARCHIVE_MEMBER)

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
+import pytest
+from support.docs_page import block, commands
+
+from geocorrect.__main__ import run
 from geocorrect.config import load_settings
 from geocorrect.networks.cards import CARDS, size_text
 from geocorrect.networks.weights import ModelAccess, fetch_command, verify_command
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "networks.md").read_text(encoding="utf-8")
-
-
-def block(name: str) -> str:
-    """The text of the code block or table that follows a test marker."""
-    after = PAGE.split(f"<!-- test: {name} -->\n", 1)[1]
-    return after.split("\n", 1)[1].split("\n```", 1)[0] if after.startswith("```") else after.split("\n\n", 1)[0]
 
 
 def cards_table() -> str:
@@ -36,18 +31,17 @@ def cards_table() -> str:
 
 
 def test_the_table_is_that_of_the_cards() -> None:
-    assert block("cards") == cards_table()
+    assert block(PAGE, "cards") == cards_table()
 
 
-def test_commands_run(tmp_path: Path) -> None:
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    environment |= {"GEOCORRECT_WEIGHTS": str(tmp_path / "weights")}
-    done = subprocess.run(
-        ["bash", "-euc", block("commands")], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert all(name in done.stdout for name in CARDS)
-    assert done.stdout.strip().endswith(str(tmp_path / "weights" / "eloftr"))
+def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("GEOCORRECT_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.chdir(tmp_path)
+    for arguments in commands(block(PAGE, "commands"), tmp_path):
+        assert run(arguments) == 0, arguments
+    said = capsys.readouterr().out
+    assert all(name in said for name in CARDS)
+    assert said.strip().endswith(str(tmp_path / "weights" / "eloftr"))
 
 
 def test_commands_in_the_text_are_those_that_messages_give() -> None:
@@ -56,7 +50,7 @@ def test_commands_in_the_text_are_those_that_messages_give() -> None:
 
 
 def test_settings_are_understood(tmp_path: Path) -> None:
-    (tmp_path / "geocorrect.toml").write_text(block("appearance"))
+    (tmp_path / "geocorrect.toml").write_text(block(PAGE, "appearance"))
     settings = load_settings(tmp_path / "geocorrect.toml", {}).settings
     assert settings.retrieve.appearance.mode == "rerank"
     assert settings.retrieve.by_place.max_candidates == 32

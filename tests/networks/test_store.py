@@ -77,7 +77,7 @@ def test_a_damaged_entry_counts_as_absent_and_is_removed(tmp_path: Path, damage:
 def test_disk_is_bounded_and_keeps_the_recently_used(tmp_path: Path) -> None:
     limit = 64 * 1024
     store = TensorStore(tmp_path, StoreLimits(memory_bytes=0, disk_bytes=limit))
-    for number in range(200):
+    for number in range(110):
         store.put(key_of(number), entry(number))
         assert store.get(key_of(0)) is not None, "an entry in use was dropped"
         total = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
@@ -103,8 +103,10 @@ def test_an_unwritable_folder_is_no_error(tmp_path: Path) -> None:
 
 
 def test_concurrent_writers_never_show_a_wrong_or_half_entry(tmp_path: Path) -> None:
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        assert sum(pool.map(write_and_read, [str(tmp_path)] * 2, range(2))) == 0
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        pool.submit(key_of, 0).result()  # it has started and imported torch
+        other = pool.submit(write_and_read, str(tmp_path), 0)
+        assert write_and_read(str(tmp_path), 1) == other.result() == 0
     assert not list(tmp_path.rglob("*.part")), "an unfinished file was left behind"
 
 

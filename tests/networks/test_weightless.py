@@ -20,6 +20,7 @@ bbox = [12.506, 41.900, 12.513, 41.906]
 [harvest]
 graph_url = "http://127.0.0.1:9"
 tiles_url = "http://127.0.0.1:9"
+max_tries = 1
 [match]
 matcher = "mast3r"
 [models.access]

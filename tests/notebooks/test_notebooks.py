@@ -27,26 +27,36 @@ def run(name: str, demo: Path, *wanted: str) -> dict[str, Any]:
         return cast("dict[str, Any]", json.loads(values_of(ROOT / "notebooks" / f"{name}.ipynb", wanted)))
 
 
-def run_in_a_process(name: str, demo: Path, *wanted: str) -> dict[str, Any]:
-    """The same where nothing is imported yet: what the imports warn of is an error, too."""
-    command = [sys.executable, "-W", "error", str(RUNNER), str(ROOT / "notebooks" / f"{name}.ipynb"), *wanted]
-    environment = os.environ | {"GEOCORRECT_DEMO": str(demo)}
+WANTED = {
+    "first_look": "counts,reasons,n_shown",
+    "analysing_a_catalog": "devices,worst,rejections,idle,covered_m2",
+    "how_much_to_trust": "rows",
+}
+
+
+@pytest.fixture(scope="module")
+def found_in_a_process(demo_folder: Path) -> dict[str, Any]:
+    """Values of each notebook, run where nothing is imported yet: what the imports warn of is an error, too."""
+    notebooks = [f"{ROOT / 'notebooks' / name}.ipynb:{wanted}" for name, wanted in WANTED.items()]
+    command = [sys.executable, "-W", "error", str(RUNNER), *notebooks]
+    environment = os.environ | {"GEOCORRECT_DEMO": str(demo_folder)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT / "notebooks", check=False)
     assert done.returncode == 0, done.stderr
-    values: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return values
+    # Cells print what they like; the values are the last line of each notebook, and begin with a brace.
+    values = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"')]
+    return dict(zip(WANTED, values, strict=True))
 
 
-def test_first_look(demo_folder: Path) -> None:
-    found = run_in_a_process("first_look", demo_folder, "counts", "reasons", "n_shown")
+def test_first_look(demo_folder: Path, found_in_a_process: dict[str, Any]) -> None:
+    found = found_in_a_process["first_look"]
     assert found["counts"] == {"accepted": 26, "rejected": 3, "review": 1}
     assert found["reasons"] == {"too_few_inliers": 3}
     assert found["n_shown"] == 30
     assert (demo_folder / "report.html").stat().st_size > 150_000
 
 
-def test_analysing_a_catalog(demo_folder: Path) -> None:
-    found = run_in_a_process("analysing_a_catalog", demo_folder, "devices", "worst", "rejections", "idle", "covered_m2")
+def test_analysing_a_catalog(found_in_a_process: dict[str, Any]) -> None:
+    found = found_in_a_process["analysing_a_catalog"]
     by_device = {row["device_model"]: row for row in found["devices"]}
     for number, (east_m, north_m) in enumerate([(4.0, 3.0), (-6.0, 2.0), (1.0, -7.0)]):
         row = by_device[f"Cam {number}"]
@@ -59,8 +69,8 @@ def test_analysing_a_catalog(demo_folder: Path) -> None:
     assert 1000 < found["covered_m2"] < 20_000
 
 
-def test_how_much_to_trust(demo_folder: Path) -> None:
-    found = run_in_a_process("how_much_to_trust", demo_folder, "rows")
+def test_how_much_to_trust(found_in_a_process: dict[str, Any]) -> None:
+    found = found_in_a_process["how_much_to_trust"]
     kept = [row[1] for row in found["rows"]]
     assert kept == sorted(kept)
     assert kept[-1] == 26
@@ -105,6 +115,6 @@ def test_notebooks_are_small_and_stripped(path: Path) -> None:
 
 
 def test_every_notebook_is_run_and_listed() -> None:
-    assert {path.stem for path in NOTEBOOKS} == {"first_look", "analysing_a_catalog", "how_much_to_trust"}
+    assert {path.stem for path in NOTEBOOKS} == set(WANTED)
     listed = (ROOT / "notebooks" / "README.md").read_text(encoding="utf-8")
     assert all(path.name in listed for path in NOTEBOOKS)

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from geocorrect.catalog import Catalog
-from support.postgis_fixture import database_from, execute, with_database
+from support.lent_databases import CatalogDatabases
+from support.postgis_fixture import execute, with_database
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123000, tzinfo=UTC)
 
@@ -37,15 +38,26 @@ def empty_postgis(postgis_server_url: str) -> Iterator[str]:
         execute(server, f"drop database if exists {name} with (force)")
 
 
+@pytest.fixture(scope="session")
+def postgis_catalogs(postgis_server_url: str, empty_postgis: str) -> Iterator[CatalogDatabases]:
+    databases = CatalogDatabases(postgis_server_url.split("#")[0], empty_postgis)
+    yield databases
+    databases.close()
+
+
+@pytest.fixture
+def postgis_url(postgis_catalogs: CatalogDatabases) -> Iterator[str]:
+    """Address of an empty catalog in a PostGIS database of its own."""
+    with postgis_catalogs.lent() as url:
+        yield url
+
+
 @pytest.fixture(params=["geopackage", pytest.param("postgis", marks=pytest.mark.postgis)])
-def catalog_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def catalog_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Address of an empty catalog on each back-end."""
     if request.param == "geopackage":
-        yield str(shutil.copy(request.getfixturevalue("empty_geopackage"), tmp_path / "catalog.gpkg"))
-        return
-    server, template = request.getfixturevalue("postgis_server_url"), request.getfixturevalue("empty_postgis")
-    with database_from(server, template) as url:
-        yield url
+        return str(shutil.copy(request.getfixturevalue("empty_geopackage"), tmp_path / "catalog.gpkg"))
+    return str(request.getfixturevalue("postgis_url"))
 
 
 @pytest.fixture

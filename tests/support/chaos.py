@@ -27,6 +27,7 @@ from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, FakeMapillarySer
 from geocorrect.log import LogOptions, end_run, set_up_logging
 from support.chaos_state import half_written, leftovers, snapshot, working_statements
 from support.small_city import SmallCity
+from support.warm_program import Program
 
 GIVE_UP_S = 300.0
 WAIT_FOR_PHASE_S = 60.0
@@ -41,6 +42,17 @@ WITHOUT_WORKERS = {"GEOCORRECT__BATCH__ENGINE": "in-process", "GEOCORRECT__BATCH
 """Seconds faster than one worker process; results and what is due are the same."""
 
 
+Launch = Callable[[list[str], dict[str, str], Path], Program]
+"""Starts the program with arguments, an environment and a log file."""
+
+
+def cold_start(arguments: list[str], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+    """The real program, leader of a process group of its own; all it says is added to a file."""
+    with log.open("ab") as said:
+        command = [sys.executable, "-m", "geocorrect", *arguments]
+        return subprocess.Popen(command, env=environment, stdout=said, stderr=said, start_new_session=True)
+
+
 @dataclass
 class Scene:
     """A scene on disk, its catalog's address, and how the program is started on it."""
@@ -48,14 +60,13 @@ class Scene:
     folder: Path
     url: str
     environment: dict[str, str]
+    launch: Launch = cold_start
+    """`cold_start`, or a `WarmStart`, which is seconds faster."""
 
-    def start(self, *command: str) -> subprocess.Popen[bytes]:
-        """The real program, leader of a process group of its own."""
-        with (self.folder / "log.txt").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "geocorrect", "-c", str(self.folder / "geocorrect.toml"), *command],
-                env={**os.environ, **self.environment}, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+    def start(self, *command: str) -> Program:
+        """The program in a process group of its own."""
+        arguments = ["-c", str(self.folder / "geocorrect.toml"), *command]
+        return self.launch(arguments, {**os.environ, **self.environment}, self.folder / "log.txt")
 
     def run(self, *command: str) -> int:
         """Run to the end in this process, which costs neither a start nor workers; the exit code.
@@ -77,7 +88,9 @@ class Scene:
         return (self.folder / "log.txt").read_text(errors="replace")[-3000:]
 
 
-def make_scene(folder: Path, city: SmallCity, service: FakeMapillaryServer, url: str, workers: int) -> Scene:
+def make_scene(
+    folder: Path, city: SmallCity, service: FakeMapillaryServer, url: str, workers: int, launch: Launch = cold_start
+) -> Scene:
     """An empty scene with the city's anchors."""
     folder.mkdir(parents=True)
     for name in ("anchors", "depth"):
@@ -89,7 +102,7 @@ def make_scene(folder: Path, city: SmallCity, service: FakeMapillaryServer, url:
         "GEOCORRECT__HARVEST__GRAPH_URL": service.graph_url,
         "GEOCORRECT__HARVEST__TILES_URL": service.tiles_url,
     }
-    scene = Scene(folder, url if "://" in url else str(folder / url), environment)
+    scene = Scene(folder, url if "://" in url else str(folder / url), environment, launch)
     table = ["--format", "table", "--crs", "EPSG:4979", "--height-reference", "ellipsoid"]
     if scene.run("anchors", "add", str(city.anchors_table), *table):
         raise AssertionError(scene.last_words())
@@ -174,11 +187,11 @@ class Chaos:
         self.tally.half_written += half_written(scene.folder)
         self.tally.left_over += leftovers(scene.folder)
 
-    def _start(self, scene: Scene) -> subprocess.Popen[bytes]:
+    def _start(self, scene: Scene) -> Program:
         self.tally.starts += 1
         return scene.start("run")
 
-    def _kill(self, kind: str, process: subprocess.Popen[bytes], hit: bool) -> None:
+    def _kill(self, kind: str, process: Program, hit: bool) -> None:
         """Kill who was aimed at, if it is still there; then, uncounted, whoever is left of the run."""
         victims = self._victims(kind, process)
         self.tally.kills[kind] += bool(victims)
@@ -198,7 +211,7 @@ class Chaos:
             _signal(-process.pid)
         process.wait(timeout=GIVE_UP_S)
 
-    def _victims(self, kind: str, process: subprocess.Popen[bytes]) -> list[int]:
+    def _victims(self, kind: str, process: Program) -> list[int]:
         """Whom to kill: a process, a group (negative), nobody when they have ended."""
         if process.poll() is not None:
             return []
@@ -209,28 +222,28 @@ class Chaos:
             return self.random.sample(found, k=min(1, len(found)))
         return [-process.pid if kind == "group" else process.pid]
 
-    def _aim_anywhere(self, scene: Scene, process: subprocess.Popen[bytes]) -> bool:
+    def _aim_anywhere(self, scene: Scene, process: Program) -> bool:
         _wait(lambda: process.poll() is not None, self.random.uniform(0.3, 6.0))
         return process.poll() is None
 
-    def _aim_worker(self, scene: Scene, process: subprocess.Popen[bytes]) -> bool:
+    def _aim_worker(self, scene: Scene, process: Program) -> bool:
         met = _wait(lambda: bool(workers_of(process.pid)) or process.poll() is not None, WAIT_FOR_PHASE_S)
         _wait(lambda: process.poll() is not None, self.random.uniform(0.0, 3.0))
         return met and process.poll() is None and bool(workers_of(process.pid))
 
-    def _aim_ray_actor(self, scene: Scene, process: subprocess.Popen[bytes]) -> bool:
+    def _aim_ray_actor(self, scene: Scene, process: Program) -> bool:
         return self._aim_ray(process, "ray actor")
 
-    def _aim_ray_node(self, scene: Scene, process: subprocess.Popen[bytes]) -> bool:
+    def _aim_ray_node(self, scene: Scene, process: Program) -> bool:
         return self._aim_ray(process, "ray node")
 
-    def _aim_ray(self, process: subprocess.Popen[bytes], kind: str) -> bool:
+    def _aim_ray(self, process: Program, kind: str) -> bool:
         name = RAY_PROCESSES[kind]
         met = _wait(lambda: bool(ray_processes(process.pid, name)) or process.poll() is not None, 60.0)
         _wait(lambda: process.poll() is not None, self.random.uniform(0.0, 5.0))
         return met and process.poll() is None and bool(ray_processes(process.pid, name))
 
-    def _aim_harvest(self, scene: Scene, process: subprocess.Popen[bytes]) -> bool:
+    def _aim_harvest(self, scene: Scene, process: Program) -> bool:
         images = scene.folder / "images"
         before = len(list(images.glob("*/*")))
         wanted = before + self.random.randint(1, 60)
@@ -240,7 +253,7 @@ class Chaos:
 
         return _wait(seen, WAIT_FOR_PHASE_S, 0.001) and process.poll() is None
 
-    def _aim_write(self, scene: Scene, process: subprocess.Popen[bytes]) -> bool:
+    def _aim_write(self, scene: Scene, process: Program) -> bool:
         with working_statements(scene.url) as writes:
             skip = self.random.randint(0, 5)
 
@@ -251,7 +264,7 @@ class Chaos:
 
             return _wait(writing, WAIT_FOR_PHASE_S, 0.0005) and process.poll() is None
 
-    def _aim_export(self, scene: Scene, process: subprocess.Popen[bytes]) -> bool:
+    def _aim_export(self, scene: Scene, process: Program) -> bool:
         nth = self.random.randint(0, 2)
         seen: set[str] = set()
 
@@ -274,12 +287,14 @@ def kinds_of_a_round(rng: random.Random, count: int, engine: str = "local") -> l
 
 
 def workers_of(pid: int) -> list[int]:
-    """The worker processes of a run: its children, without Python's resource tracker."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return [int(c) for c in children if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes()]
-    except OSError:
-        return []
+    """The worker processes of a run: its children, without Python's resource tracker; or those of its fork server."""
+    cold, warm = [], []
+    for child in _children(pid):
+        with suppress(OSError):
+            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                cold.append(child)
+        warm += _children(child)
+    return cold or warm
 
 
 def ray_processes(pid: int, name: str) -> list[int]:
@@ -293,11 +308,16 @@ def ray_processes(pid: int, name: str) -> list[int]:
     return found
 
 
-def _descendants(pid: int) -> Iterator[int]:
+def _children(pid: int) -> list[int]:
     with suppress(OSError):
-        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            yield int(child)
-            yield from _descendants(int(child))
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    for child in _children(pid):
+        yield child
+        yield from _descendants(child)
 
 
 def _orphans(group: int, patience_s: float) -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from geocorrect.catalog import Catalog
 from geocorrect.demo.mapillary_server.server import FakeMapillaryServer
-from support.chaos import Chaos, Scene, Tally, kinds_of_a_round, make_scene, serving
+from support.chaos import Chaos, Launch, Scene, Tally, cold_start, kinds_of_a_round, make_scene, serving
 from support.chaos_migration import OLD, kill_upgrades
 from support.old_catalog import make_old
 from support.postgis_fixture import Cluster, execute, installed_programs, with_database
@@ -38,13 +38,20 @@ class Campaign:
 class Site:
     """Where scenes and their catalogs are made. server: address of a PostGIS server, None for GeoPackages."""
 
-    def __init__(self, folder: Path, city: SmallCity, service: FakeMapillaryServer, server: str | None) -> None:
-        self.folder, self.city, self.service, self.server = folder, city, service, server
+    def __init__(
+        self,
+        folder: Path,
+        city: SmallCity,
+        service: FakeMapillaryServer,
+        server: str | None,
+        launch: Launch = cold_start,
+    ) -> None:
+        self.folder, self.city, self.service, self.server, self.launch = folder, city, service, server, launch
         self.databases: list[str] = []
 
     def scene(self, name: str, workers: int) -> Scene:
         """A fresh scene with an empty catalog."""
-        return make_scene(self.folder / name, self.city, self.service, self._address(), workers)
+        return make_scene(self.folder / name, self.city, self.service, self._address(), workers, self.launch)
 
     def close(self) -> None:
         """Drop the databases that were made on the server."""

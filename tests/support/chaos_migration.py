@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-
 from geocorrect.catalog import migrate
 from geocorrect.catalog.schema import REVISION
 from support.chaos import Chaos, Scene, _signal, _wait
 from support.chaos_state import working_statements
 from support.old_catalog import make_old
+from support.warm_program import Program
 
 OLD = "0001"
 
@@ -31,7 +30,7 @@ def kill_upgrades(chaos: Chaos, scene: Scene, n_kills: int) -> None:
         raise AssertionError(scene.last_words())
 
 
-def _kill_in_the_middle(chaos: Chaos, scene: Scene, process: subprocess.Popen[bytes]) -> bool:
+def _kill_in_the_middle(chaos: Chaos, scene: Scene, process: Program) -> bool:
     with working_statements(scene.url) as writes:
         met = _wait(lambda: writes() or process.poll() is not None, 30.0, 0.0002)
         _wait(lambda: process.poll() is not None, chaos.random.uniform(0.0, 0.15), 0.001)

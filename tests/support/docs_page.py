@@ -10,8 +10,9 @@ SHOWS_ARGUMENTS = 'geocorrect() { printf "%s\\0" "$@"; printf "\\n\\0"; }'
 
 
 def block(page: str, name: str) -> str:
-    """What the code block after the marker `<!-- test: name -->` holds."""
-    return page.split(f"<!-- test: {name} -->\n", 1)[1].split("\n", 1)[1].split("\n```", 1)[0]
+    """The text of the code block or table that follows the marker `<!-- test: name -->`."""
+    after = page.split(f"<!-- test: {name} -->\n", 1)[1]
+    return after.split("\n", 1)[1].split("\n```", 1)[0] if after.startswith("```") else after.split("\n\n", 1)[0]
 
 
 def commands(script: str, folder: Path) -> list[list[str]]:

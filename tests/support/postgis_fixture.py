@@ -1,6 +1,7 @@
 """A real PostGIS for the tests: a given server, or a throw-away cluster that works as root and as a normal user.
 
-`postgis_url` is the address of a fresh, empty database with PostGIS; it is dropped after the test. Where it comes from:
+`bare_postgis_url` is the address of a fresh, empty database with PostGIS; it is dropped after the test. `postgis_url`
+(catalog_fixtures) is that of one with an empty catalog. Where the server comes from:
 
 1. GEOCORRECT_TEST_DATABASE_URL, an address whose user may create databases;
 2. a cluster in a temporary folder (this machine only, fsync off), started once per session;
@@ -27,6 +28,8 @@ from sqlalchemy.engine import make_url
 
 INSTALL = "apt-get install -y --no-install-recommends postgresql-postgis"
 TEMPLATE = "geocorrect_test_template"
+UNUSED = "srid not in (3857, 4326)"
+"""Half of an empty database are coordinate systems; every copy pays for them."""
 
 _RUNUSER = (
     shutil.which("runuser", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])) or "runuser"
@@ -86,7 +89,7 @@ class Cluster:
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [*self.as_user, str(self.programs / program), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, cwd="/", timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, cwd="/", timeout=240, check=False)
         if done.returncode:
             raise RuntimeError(f"{program} failed: {done.stderr or done.stdout}")
 
@@ -145,14 +148,15 @@ def postgis_server_url(postgis_cluster: Cluster | None) -> Iterator[str]:
     template = f"{TEMPLATE}_{uuid.uuid4().hex[:8]}"
     execute(url, f"create database {template} encoding 'UTF8' template template0")
     try:
-        execute(with_database(url, template), "create extension postgis")
+        for statement in ("create extension postgis", f"delete from spatial_ref_sys where {UNUSED}", "vacuum full"):
+            execute(with_database(url, template), statement)
         yield f"{url}#{template}"
     finally:
         execute(url, f"drop database if exists {template} with (force)")
 
 
 @pytest.fixture
-def postgis_url(postgis_server_url: str) -> Iterator[str]:
+def bare_postgis_url(postgis_server_url: str) -> Iterator[str]:
     """Address of a fresh database with PostGIS, dropped after the test."""
     with database_from(postgis_server_url, postgis_server_url.split("#")[1]) as url:
         yield url

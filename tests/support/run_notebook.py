@@ -1,4 +1,4 @@
-"""Run the code cells of a notebook, as `python run_notebook.py NOTEBOOK NAME…`; prints the named values as JSON.
+"""Run the code cells of notebooks, as `python run_notebook.py NOTEBOOK:NAME,NAME… …`; prints the named values as JSON.
 
 The cells are plain Python without magics, so neither Jupyter nor a kernel is needed.
 """
@@ -36,4 +36,6 @@ def values_of(path: Path, names: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    print("\n" + values_of(Path(sys.argv[1]), sys.argv[2:]))
+    for argument in sys.argv[1:]:
+        notebook, _, wanted = argument.rpartition(":")
+        print("\n" + values_of(Path(notebook), wanted.split(",")), flush=True)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import pytest
 from support.engine_workers import Echo, Telltale, cannot_start, dies_at_start
+from support.forked import fork_context
+from support.tasks import in_pieces, task
 
 from geocorrect.config import BatchOptions
 from geocorrect.errors import ExitCode, ModelError, Reason
-from geocorrect.records import Image, Rejection
+from geocorrect.records import Rejection
 from geocorrect.workers.engine import Engine, InProcessEngine, PoolEngine, build_engine
 from geocorrect.workers.pool import MAX_DEATHS_PER_TASK, Limits
 from geocorrect.workers.process import ProcessWorker
@@ -30,24 +30,12 @@ def _forked_workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     """Processes of the same kind, but forked from one that has imported everything."""
     if request.node.name in SPAWNED:
         return
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["geocorrect.workers.process", "geocorrect.workers.limits"])
+    context = fork_context()
     monkeypatch.setattr(multiprocessing, "get_context", lambda _method: context)
-
-
-def task(image_id: str) -> Task:
-    image = Image(id=image_id, reported=None, camera=None, path=None)
-    return Task(image, np.full(3, np.nan), float("nan"), (), (), input_hash=f"input of {image_id}")
 
 
 def processes(workers: int = 2, limits: Limits | None = None) -> PoolEngine:
     return PoolEngine(ProcessWorker, workers, limits or Limits())
-
-
-def in_pieces(ids: Iterable[str], size: int = 3) -> Iterator[list[Task]]:
-    rest = iter(ids)
-    while piece := [task(image_id) for image_id in islice(rest, size)]:
-        yield piece
 
 
 def outcomes(engine: Engine, folder: Path, ids: list[str]) -> list[Rejection]:

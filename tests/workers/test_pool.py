@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
 import pytest
 from support.fake_worker import FakeWorker
+from support.tasks import task
 
 from geocorrect.errors import RemoteError
 from geocorrect.log import LogOptions, set_up_logging
-from geocorrect.records import Image
 from geocorrect.workers import pool
 from geocorrect.workers.pool import Limits, WorkerPool
 from geocorrect.workers.stop import StopRequest
-from geocorrect.workers.worker import Task
-
-
-def task(name: str) -> Task:
-    return Task(Image(name, None, None, None), np.full(3, np.nan), float("nan"), (), ())
 
 
 @pytest.mark.parametrize("n_pieces", [0, 1, 3])

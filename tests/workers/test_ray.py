@@ -9,19 +9,17 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from support.engine_workers import Echo, Talkers, cannot_start
 from support.ray_fixture import ray_or_skip
+from support.tasks import in_pieces, task
 
 from geocorrect.config import BatchOptions
 from geocorrect.errors import ConfigError, ExitCode, GeocorrectError, ModelError, Reason
 from geocorrect.log import LogOptions, begin_run, end_run, set_up_logging
-from geocorrect.records import Image
 from geocorrect.workers import ray_actor
 from geocorrect.workers.engine import InProcessEngine, build_engine
 from geocorrect.workers.pool import MAX_DEATHS_PER_TASK
@@ -41,17 +39,6 @@ def _cluster() -> Iterator[None]:
         build_engine(BatchOptions(engine="ray", workers=2))
     yield
     ray.shutdown()
-
-
-def task(image_id: str) -> Task:
-    image = Image(id=image_id, reported=None, camera=None, path=None)
-    return Task(image, np.full(3, np.nan), float("nan"), (), (), input_hash=f"input of {image_id}")
-
-
-def in_pieces(ids: Iterable[str], size: int = 3) -> Iterator[list[Task]]:
-    rest = iter(ids)
-    while piece := [task(image_id) for image_id in islice(rest, size)]:
-        yield piece
 
 
 def by_id(outcomes: Iterable[Outcome]) -> dict[str, Outcome]:
