@@ -81,10 +81,20 @@ def fetch(
                 record = client.entity(image.id, tuple(THUMB_FIELDS.values()))
                 return fetch(client, record, image, folder, is_fresh=True)
             if failure.kind is ErrorKind.EXPIRED_URL:
-                client.picture_refused()
+                client.picture_missed()
             raise
         client.picture_arrived()
         write_file(path, picture.data)
+    return _with_picture(image, path, picture)
+
+
+def with_stored_picture(image: Image, path: Path) -> Image | None:
+    """The image with a picture that an earlier run stored; None when the file is missing or spoilt."""
+    picture = _read_stored(path)
+    return None if picture is None else _with_picture(image, path, picture)
+
+
+def _with_picture(image: Image, path: Path, picture: Picture) -> Image:
     digest = hashlib.sha256(picture.data).hexdigest()
     return with_camera(replace(_with_orientation(image, picture), path=path, sha256=digest), picture.size)
 

@@ -99,6 +99,25 @@ def read_image_record(record: Mapping[str, Any], harvested_at: datetime) -> Imag
     return replace(image, problem=_problem(image))
 
 
+def stored_record(image: Image) -> dict[str, Any]:
+    """What a stored image still says of its metadata record, field by field."""
+    record = {key: value for key, value in image.provider.items() if key in _PROVIDER_KEYS}
+    for prefix, position in (("", image.reported), ("computed_", image.computed)):
+        if position is not None:
+            record[f"{prefix}geometry"] = {"type": "Point", "coordinates": [position.lon_deg, position.lat_deg]}
+            record[f"{prefix}altitude"] = position.height_m
+    if image.captured_at is not None:
+        record["captured_at"] = round(image.captured_at.timestamp() * 1000)
+    return record | {
+        "sequence": image.sequence_id,
+        "computed_compass_angle": image.computed_heading_deg,
+        "exif_orientation": image.exif_orientation,
+        "make": image.device_make,
+        "model": image.device_model,
+        "creator": {"username": image.attribution.creator},
+    }
+
+
 def quality_of(record: Mapping[str, Any]) -> MetadataQuality:
     """What the `computed_*` fields are worth: present does not mean reconstructed.
 
