@@ -19,6 +19,7 @@ from pathlib import Path
 
 from geocorrect.errors import OutputError, Reason, RemoteError, SceneBusyError
 from geocorrect.harvest.area import Area
+from geocorrect.harvest.evidence import without_contradicted_models
 from geocorrect.harvest.journal import Journal
 from geocorrect.harvest.mapillary.client import Json, MapillaryClient
 from geocorrect.harvest.mapillary.discover import Discovery
@@ -254,7 +255,8 @@ class _Harvest:
         images = group.known | read
         for ids in group.sequences.values():
             members = [images[image_id] for image_id in ids if image_id in images]
-            fresh.update((image.id, image) for image in without_false_norths(members))
+            believed = without_contradicted_models(without_false_norths(members))
+            fresh.update((image.id, image) for image in believed)
         answered = [image for image_id, image in fresh.items() if image_id in records]
         inside = [image for image in answered if self._belongs(image)]
         self.report.n_outside += len(answered) - len(inside)

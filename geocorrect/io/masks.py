@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from geocorrect.errors import InputError
 from geocorrect.io.pixels import COUNTER_CLOCKWISE_TURNS, image_size, read_bytes, read_image
 
+_PHOTOS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".heic", ".JPG", ".JPEG", ".HEIC")
 Mask = NDArray[np.bool_]
 
 
@@ -57,7 +58,7 @@ def is_mask(path: Path) -> bool:
     base, dot, _ = path.stem.rpartition(".")
     if not dot or path.suffix.lower() != ".png":
         return False
-    return any(path.with_name(f"{base}{ending}").is_file() for ending in (".jpg", ".jpeg", ".png", ".JPG", ".tif"))
+    return any(path.with_name(f"{base}{ending}").is_file() for ending in _PHOTOS)
 
 
 def _without(path: Path, width: int, height: int) -> Mask:
