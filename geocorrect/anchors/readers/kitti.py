@@ -24,7 +24,6 @@ from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Float, Pose
 from geocorrect.geometry.similarity import Similarity
-from geocorrect.io.capture_time import plausible
 from geocorrect.io.pixels import image_size
 from geocorrect.records import Anchor, Attribution, LidarScan
 
@@ -132,7 +131,7 @@ class _DriveCamera:
             camera=camera,
             world_from_cam=world_from_cam.with_covariance(self._covariance(time_ns)),
             alignment_id=self.alignment_id,
-            captured_at=plausible(utc_from_nanoseconds(time_ns)),
+            captured_at=utc_from_nanoseconds(time_ns),
             lidar=self._scan(time_ns, world_from_cam),
             drive_id=self.drive,
             attribution=KITTI_ATTRIBUTION,

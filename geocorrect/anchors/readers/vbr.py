@@ -26,7 +26,6 @@ from geocorrect.anchors.scan import VBR_BIN
 from geocorrect.anchors.trajectory import DEFAULT_MAX_GAP_S, Trajectory, read_tum
 from geocorrect.errors import InputError
 from geocorrect.geometry.pose import Pose
-from geocorrect.io.capture_time import plausible
 from geocorrect.io.pixels import image_size
 from geocorrect.records import Anchor, Attribution, LidarScan
 
@@ -151,7 +150,7 @@ def _anchor(drive: _Drive, index: int, local_from_cam: Pose, alignment: Alignmen
         camera=camera,
         world_from_cam=alignment.apply(local_from_cam),
         alignment_id=alignment.id,
-        captured_at=plausible(utc_from_nanoseconds(int(drive.images.time_ns[index]))),
+        captured_at=utc_from_nanoseconds(int(drive.images.time_ns[index])),
         lidar=_scan(drive, index, local_from_cam),
         drive_id=drive.name,
         attribution=drive.options.attribution,
