@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image as PillowImage
+from PIL.PngImagePlugin import PngInfo
 
+from geocorrect.io.pixels import reads_heif
 from support.harvest_support import jpeg
 
 GPS: Mapping[int, Any] = {1: "N", 2: (41.0, 54.0, 0.0), 3: "E", 4: (12.0, 30.0, 3.6), 6: 50.0, 17: 90.0, 16: "T"}
@@ -27,6 +29,7 @@ def photo(
     **options: Any,
 ) -> Path:
     """A photo with EXIF (GPS, Exif and main tags) and an XMP packet; the ending decides the format."""
+    reads_heif()
     exif = PillowImage.Exif()
     exif.update({0x010F: "Maker", **(main or {})})
     exif.get_ifd(0x8825).update(gps)
@@ -34,7 +37,12 @@ def photo(
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = PillowImage.open(io.BytesIO(jpeg(*size, seed=seed)))
     kind = {".heic": "HEIF", ".webp": "WEBP", ".png": "PNG", ".tif": "TIFF"}.get(path.suffix.lower(), "JPEG")
-    picture.save(path, kind, exif=exif, **({} if xmp is None else {"xmp": xmp}), **options)
+    if xmp is not None and kind == "PNG":
+        options["pnginfo"] = PngInfo()
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", xmp.decode())
+    elif xmp is not None:
+        options["xmp"] = xmp
+    picture.save(path, kind, exif=exif, **options)
     return path
 
 

@@ -6,6 +6,7 @@ in attribute or element, so the packet is parsed; names are compared without pre
 
 from __future__ import annotations
 
+import codecs
 from enum import StrEnum
 from xml.parsers import expat
 
@@ -27,7 +28,9 @@ class Panorama(StrEnum):
 
 def declared_panorama(xmp: bytes, width: int, height: int) -> Panorama:
     """What an XMP packet declares about a picture of a size in pixels."""
-    lowered = xmp.lower().replace(b"\0", b"")
+    if xmp.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        xmp = xmp.decode("utf-16", "replace").encode()
+    lowered = xmp.lower()
     if b"projectiontype" not in lowered and b"fullpanowidthpixels" not in lowered:
         return Panorama.NONE
     values = _values(xmp)
@@ -80,4 +83,4 @@ def _number(text: str | None) -> float:
 
 
 def _is_close(first: float, second: float) -> bool:
-    return abs(first - second) <= _TOLERANCE * second
+    return second > 0 and abs(first - second) <= _TOLERANCE * second
