@@ -120,21 +120,23 @@ def _print_import(
 ) -> None:
     """Counts first, then what a person should look at: a few examples of each kind."""
     out = stderr()
-    out.print(f"{len(images)} photos; problems: {_counted(problems) or 'none'}", markup=False)
+    out.print(f"{len(images)} photos; problems: {_counted(problems) or 'none'}", markup=False, soft_wrap=True)
     for image in [image for image in images if "error" in image.provider][:_EXAMPLES]:
-        out.print(f"{image.problem}: {image.provider['error']}", markup=False)
+        out.print(f"{image.problem}: {image.provider['error']}", markup=False, soft_wrap=True)
     if notes:
-        out.print(f"{len(notes)} notes (all with --json)", markup=False)
+        out.print(f"{len(notes)} notes (all with --json)", markup=False, soft_wrap=True)
     for note in notes[:_EXAMPLES]:
-        out.print(f"  {note}", markup=False)
+        out.print(f"  {note}", markup=False, soft_wrap=True)
     if skipped:
-        out.print(f"{len(skipped)} skipped: {_counted(Counter(why for _, why in skipped))}", markup=False)
+        out.print(
+            f"{len(skipped)} skipped: {_counted(Counter(why for _, why in skipped))}", markup=False, soft_wrap=True
+        )
     for name, why in skipped[:_EXAMPLES]:
-        out.print(f"  {name}: {why}", markup=False)
+        out.print(f"  {name}: {why}", markup=False, soft_wrap=True)
 
 
 def _counted(counts: Counter[str]) -> str:
-    return ", ".join(f"{count} {what}" for what, count in counts.most_common())
+    return ", ".join(f"{count} {what}" for what, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _fetch_clusters(settings: Settings, store: Catalog) -> None:

@@ -102,10 +102,8 @@ class Instant(_PerBackEnd):
         return utc.replace(microsecond=utc.microsecond // 1000 * 1000)
 
     def _to_python(self, value: Any) -> datetime | None:
-        if not isinstance(value, str):
-            return value.astimezone(UTC)
         try:
-            return datetime.fromisoformat(value)
+            return datetime.fromisoformat(value) if isinstance(value, str) else value.astimezone(UTC)
         except ValueError:
             return None  # such a year no photo has: unknown, see `geocorrect db check --fix`
 
