@@ -36,7 +36,7 @@ def exif_time(detail: Mapping[int, Any], gps: Mapping[int, Any]) -> ExifTime:
     if plausible(moment) is not None:
         return ExifTime(moment, moment)
     if satellite is None:
-        return ExifTime(None, local, moment and f"camera clock {moment:%Y-%m-%d} is not believed")
+        return ExifTime(None, local, None if moment is None else f"camera clock {moment.date()} is not believed")
     if plausible(satellite) is None:
         return ExifTime(None, local, f"GPS date {satellite.date()} is not believed")
     if local is not None and not agree(satellite, local):
