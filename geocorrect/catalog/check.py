@@ -55,7 +55,7 @@ def faults_of(engine: Engine) -> list[str]:
 def forget_implausible_times(catalog: Catalog) -> int:
     """Make capture times unknown that no photo has; returns how many photos and anchors changed."""
     with translated_errors(catalog.engine), catalog.engine.connect() as connection:
-        images, anchors = ([row[0] for row in connection.execute(_implausible(table))] for table in _TIMED)
+        images, anchors = ([str(row[0]) for row in connection.execute(_implausible(table))] for table in _TIMED)
     # Through the records, so that whatever is derived from the time follows.
     catalog.upsert_images([replace(image, captured_at=None) for image in catalog.images(images).values()])
     if anchors:

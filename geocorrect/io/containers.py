@@ -12,11 +12,14 @@ from dataclasses import dataclass
 MAX_SCANS = 64
 """Progressive pictures of real encoders have about ten scans; hundreds only keep the decoder busy."""
 
+_MOST_PARTS = 100_000
+"""Segments or chunks; more of them only keep a reader busy."""
+
 _JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
-_MARKER_IN_SCAN = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]")
-_FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+_MARKER = re.compile(rb"\xff[^\x00\xff]")
+_MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
-_BARE = frozenset({0x01, *range(0xD0, 0xD8)})
+_BARE = frozenset({0x01, *range(0xD0, 0xD9)})
 _START_OF_SCAN, _END = 0xDA, 0xD9
 
 
@@ -26,10 +29,8 @@ class Outline:
 
     end: int
     """Number of bytes up to the end of the primary picture."""
-    n_scans: int = 1
-    """Passes of the decoder over the picture."""
-    is_progressive: bool = False
-    """Whether the decoder keeps the coefficients of the whole picture in memory."""
+    progressive_pixels: int = 0
+    """Of a progressive JPEG, whose decoder keeps the coefficients of the whole picture in memory; 0 of others."""
 
 
 def outline_of(data: bytes) -> Outline | None:
@@ -40,37 +41,34 @@ def outline_of(data: bytes) -> Outline | None:
 
 
 def _jpeg(data: bytes) -> Outline:
-    position, n_scans, is_progressive = 2, 0, False
-    while position + 2 <= len(data):
-        if data[position] != 0xFF:
-            raise ValueError(f"damaged JPEG (no marker at byte {position})")
-        code = data[position + 1]
-        if code == 0xFF:  # fill byte
-            position += 1
-            continue
-        position += 2
+    position, n_scans, pixels = 2, 0, 0
+    for _ in range(_MOST_PARTS):
+        # What stands between two segments is padding, as every decoder takes it.
+        found = (_MARKER_IN_SCAN if n_scans else _MARKER).search(data, position)
+        if found is None:
+            raise ValueError(f"truncated JPEG ({len(data)} bytes, no end marker)")
+        code, position = data[found.end() - 1], found.end()
         if code == _END:
-            return Outline(position, n_scans, is_progressive)
+            return Outline(position, pixels)
         if code in _BARE:
             continue
+        if code in _PROGRESSIVE:
+            height, width = (int.from_bytes(data[position + at : position + at + 2], "big") for at in (3, 5))
+            pixels = height * width
         position += max(int.from_bytes(data[position : position + 2], "big"), 2)
-        is_progressive |= code in _PROGRESSIVE and code in _FRAMES
-        if code == _START_OF_SCAN:
-            n_scans += 1
-            if n_scans > MAX_SCANS:
-                raise ValueError(f"JPEG with more than {MAX_SCANS} scans")
-            found = _MARKER_IN_SCAN.search(data, position)
-            if found is None:
-                break
-            position = found.end() - 2
-    raise ValueError(f"truncated JPEG ({len(data)} bytes, no end marker)")
+        n_scans += code == _START_OF_SCAN
+        if n_scans > MAX_SCANS:
+            raise ValueError(f"JPEG with more than {MAX_SCANS} scans")
+    raise ValueError(f"damaged JPEG (more than {_MOST_PARTS} segments)")
 
 
 def _png(data: bytes) -> Outline:
     position = len(_PNG)
-    while position + 12 <= len(data):
+    for _ in range(_MOST_PARTS):
+        if position + 12 > len(data):
+            raise ValueError(f"truncated PNG ({len(data)} bytes, no end chunk)")
         length, kind = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
         position += 12 + length
         if kind == b"IEND" and position <= len(data):
             return Outline(position)
-    raise ValueError(f"truncated PNG ({len(data)} bytes, no end chunk)")
+    raise ValueError(f"damaged PNG (more than {_MOST_PARTS} chunks)")

@@ -27,6 +27,9 @@ MAX_PIXELS = 300_000_000
 MAX_PROGRESSIVE_PIXELS = 100_000_000
 """The same for progressive JPEGs, whose decoder holds up to six bytes more per pixel."""
 
+_FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "PPM", "BMP")
+"""What a file may be, whatever its name says: some of Pillow's other readers start programs (EPS)."""
+
 COUNTER_CLOCKWISE_TURNS = {1: 0, 3: 2, 6: 1, 8: 3}
 """Quarter turns that bring an upright picture back to the raw sensor, per EXIF orientation (docs/mapillary_api.md).
 
@@ -68,7 +71,12 @@ def _decoded(data: bytes) -> ImageArray | None:
 
 def image_size(path: Path) -> tuple[int, int]:
     """(width, height) in pixels from the file's header, without decoding; InputError as in `read_image`."""
-    with open_picture(path, str(path)) as picture:
+    return _size(path, str(path))
+
+
+def _size(source: Path | bytes, name: str) -> tuple[int, int]:
+    """(width, height) of a file or of its bytes; InputError that begins with `name`."""
+    with open_picture(source, name) as picture:
         return picture.size
 
 
@@ -81,9 +89,9 @@ def open_picture(source: Path | bytes, name: str) -> Iterator[PillowImage.Image]
     """
     from PIL import Image as PillowImage
 
-    reads_heif()
+    formats = [*_FORMATS, "HEIF"] if reads_heif() else _FORMATS
     try:
-        with PillowImage.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
+        with PillowImage.open(io.BytesIO(source) if isinstance(source, bytes) else source, "r", formats) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 text = f"{picture.width}×{picture.height} pixels is above the limit of {MAX_PIXELS}; make it smaller"
                 raise InputError(f"{name}: {text}")
@@ -136,21 +144,21 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
-def require_whole(data: bytes, name: str, size: tuple[int, int]) -> None:
+def require_whole(data: bytes, name: str) -> None:
     """InputError, beginning with `name`, for a JPEG or PNG that is cut, or that would cost too much to decode.
 
-    OpenCV decodes half a JPEG to half a picture with grey below; a photo must be whole.
+    To be asked before any decoder sees the bytes. OpenCV decodes half a JPEG to half a picture with grey below; a photo
+    must be whole.
     """
     try:
         outline = outline_of(data)
     except ValueError as error:
         raise InputError(f"{name}: {error}; copy or download it again") from None
-    if outline is not None and outline.is_progressive and size[0] * size[1] > MAX_PROGRESSIVE_PIXELS:
-        text = f"{size[0]}×{size[1]} pixels is above the limit of {MAX_PROGRESSIVE_PIXELS} for progressive JPEGs"
-        raise InputError(f"{name}: {text}")
+    if outline is not None and outline.progressive_pixels > MAX_PROGRESSIVE_PIXELS:
+        text = f"{outline.progressive_pixels} pixels is above the limit of {MAX_PROGRESSIVE_PIXELS}"
+        raise InputError(f"{name}: {text} for progressive JPEGs")
 
 
 def _refuse_damaged(path: Path, data: bytes) -> None:
-    with open_picture(data, str(path)) as picture:
-        size = picture.size
-    require_whole(data, str(path), size)
+    require_whole(data, str(path))
+    _size(data, str(path))

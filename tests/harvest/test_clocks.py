@@ -69,7 +69,9 @@ def test_sub_seconds_are_padded_with_zeros(tmp_path: Path, text: str, fraction_u
 @pytest.mark.parametrize("value", [3.5e12, 4e15, -1, 0, 1e9, "x"])
 def test_times_of_the_service(value: object) -> None:
     now = datetime.now(UTC)
-    assert read_image_record(street_image(0, captured_at=value), now).captured_at is None
+    image = read_image_record(street_image(0, captured_at=value), now)
+    assert image.captured_at is None
+    assert image.provider["notes"] == [f"captured_at {value} is not believed"]
     assert read_image_record(street_image(0), now).captured_at is not None
 
 

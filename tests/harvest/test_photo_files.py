@@ -76,6 +76,14 @@ def test_hundreds_of_scans_are_refused_unread(tmp_path: Path, n_scans: int) -> N
     assert read_image(path).shape == (48, 64, 3)
 
 
+def test_a_file_of_a_format_that_starts_programs_is_no_picture(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 48\n%%EndComments\nshowpage\n%%EOF\n")
+    for read in (read_image, image_size):
+        with pytest.raises(InputError, match="not a readable image"):
+            read(path)
+
+
 def with_size(width: int, height: int, data: bytes) -> bytes:
     """A JPEG that claims another size."""
     changed = bytearray(data)

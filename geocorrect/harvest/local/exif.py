@@ -62,9 +62,9 @@ def read_photo(path: Path, image_id: str) -> Image:
     path = path.absolute()  # a job may start in another folder
     try:
         data = read_bytes(path)
+        require_whole(data, str(path))
         with open_picture(data, str(path)) as picture:
             tags = _tags(picture)
-        require_whole(data, str(path), tags.size)
         if tags.mode not in _PHOTO_MODES:
             raise InputError(f"{path}: a raster of other than 8-bit colours (mode {tags.mode}), no photo")
     except InputError as error:

@@ -106,8 +106,8 @@ def verified(data: bytes) -> Picture:
     if not data.startswith(b"\xff\xd8"):
         raise RequestError(ErrorKind.MALFORMED, f"not a JPEG ({len(data)} bytes starting {data[:12]!r})")
     try:
+        require_whole(data, "picture")
         with open_picture(data, "picture") as picture:
-            require_whole(data, "picture", picture.size)
             orientation = fields.orientation(picture.getexif().get(_ORIENTATION_TAG))
             size = picture.size
             # An eighth of the size: the whole stream is read, but its pixels need no memory.

@@ -101,6 +101,9 @@ def read_image_record(record: Mapping[str, Any], harvested_at: datetime) -> Imag
         harvested_at=harvested_at,
         provider={key: record[key] for key in _PROVIDER_KEYS if key in record},
     )
+    if image.captured_at is None and record.get("captured_at") is not None:
+        note = f"captured_at {fields.text(str(record['captured_at']))} is not believed"
+        image = replace(image, provider={**image.provider, "notes": [note]})
     return replace(image, problem=_problem(image))
 
 
