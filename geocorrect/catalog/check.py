@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine, func, inspect, select, text
+from sqlalchemy import Connection, Engine, Select, Table, func, inspect, or_, select, text
 
 from geocorrect.catalog import schema
 from geocorrect.catalog.connect import translated_errors
@@ -13,6 +15,10 @@ from geocorrect.catalog.geopackage.database import check_file
 from geocorrect.catalog.migrate import table_statements
 from geocorrect.catalog.schema import POSTGRES_SCHEMA, TABLES
 from geocorrect.catalog.views.views import missing_views
+from geocorrect.io.capture_time import EARLIEST, latest
+
+if TYPE_CHECKING:
+    from geocorrect.catalog.store import Catalog
 
 _RULES = {
     "images have no position but a geometry, or the reverse": (
@@ -26,6 +32,9 @@ _RULES = {
     ),
 }
 
+_TIMED = (schema.image, schema.anchor)
+_REMEDY = "`geocorrect db check --fix` makes it unknown"
+
 
 def faults_of(engine: Engine) -> list[str]:
     """Everything that is wrong with the catalog, one line each; empty when nothing is."""
@@ -36,8 +45,27 @@ def faults_of(engine: Engine) -> list[str]:
         for what, query in _RULES.items():
             count = connection.execute(text(query)).scalar_one()
             faults += [f"{count} {what}"] if count else []
+        for table in _TIMED:
+            count = len(connection.execute(_implausible(table)).all())
+            faults += [f"{count} {table.name}s have a capture time that no photo has; {_REMEDY}"] if count else []
         faults += check_file(connection) if engine.dialect.name == "sqlite" else _check_server(connection)
         return faults
+
+
+def forget_implausible_times(catalog: Catalog) -> int:
+    """Make capture times unknown that no photo has; returns how many photos and anchors changed."""
+    with translated_errors(catalog.engine), catalog.engine.connect() as connection:
+        images, anchors = ([str(row[0]) for row in connection.execute(_implausible(table))] for table in _TIMED)
+    # Through the records, so that whatever is derived from the time follows.
+    catalog.upsert_images([replace(image, captured_at=None) for image in catalog.images(images).values()])
+    if anchors:
+        catalog.upsert_anchors([replace(anchor, captured_at=None) for anchor in catalog.anchors(anchors).values()])
+    return len(images) + len(anchors)
+
+
+def _implausible(table: Table) -> Select[tuple[str]]:
+    moment, key = table.c.captured_at, table.c[f"{table.name}_id"]
+    return select(key).where(moment.is_not(None), or_(moment < EARLIEST, moment > latest()))
 
 
 def server_time(engine: Engine) -> datetime | None:

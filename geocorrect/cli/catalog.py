@@ -55,12 +55,21 @@ def current(context: typer.Context, catalog: CatalogOption = None, as_json: Json
 
 
 @app.command()
-def check(context: typer.Context, catalog: CatalogOption = None, as_json: JsonOption = False) -> None:
+def check(
+    context: typer.Context,
+    catalog: CatalogOption = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Make capture times unknown that no photo has.")] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Look for faults: damaged file, broken index, dangling rows, missing views. Exit code 5 when there are any."""
-    from geocorrect.catalog.check import faults_of
+    from geocorrect.catalog.check import faults_of, forget_implausible_times
     from geocorrect.errors import ExitCode
 
-    with open_catalog(invocation(context).settings(catalog)) as store:
+    settings = invocation(context).settings(catalog)
+    if fix:
+        with locked_catalog(settings) as store:
+            stderr().print(f"{forget_implausible_times(store)} capture times made unknown")
+    with open_catalog(settings) as store:
         faults = faults_of(store.engine)
     if as_json:
         write_json({"faults": faults})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from geocorrect.harvest.area import Area
     from geocorrect.harvest.harvest import Progress
     from geocorrect.harvest.report import HarvestReport
+    from geocorrect.records import Image
+
+_EXAMPLES = 20
 
 
 def harvest(
@@ -87,6 +90,7 @@ def import_photos(
 ) -> None:
     """Bring photos into the catalog without Mapillary; the files stay where they are."""
     from geocorrect.harvest.local.folder import import_description, import_folder, import_opensfm
+    from geocorrect.harvest.local.identity import Known, with_own_ids
 
     readers = {
         PhotoSource.PHOTOS: import_folder,
@@ -94,16 +98,45 @@ def import_photos(
         PhotoSource.MAPILLARY_TOOLS: import_description,
     }
     imported = readers[layout](source)
-    if not dry_run:
-        with locked_catalog(invocation(context).settings(catalog), create=True) as store:
-            store.upsert_images(imported.images)
-    problems = Counter(str(image.problem) for image in imported.images if image.problem is not None)
+    with ExitStack() as stack:
+        stored: Known = lambda _ids: {}  # noqa: E731
+        if not dry_run:
+            store = stack.enter_context(locked_catalog(invocation(context).settings(catalog), create=True))
+            stored = store.images
+        images, renamed = with_own_ids(imported.images, stored)
+        if not dry_run:
+            store.upsert_images(images)
+    problems = Counter(str(image.problem) for image in images if image.problem is not None)
+    notes = [*(f"{name}: {note}" for name, note in imported.notes), *renamed]
     if as_json:
-        write_json({"n_images": len(imported.images), "problems": dict(problems), "skipped": imported.skipped})
+        skipped = [f"{name}: {why}" for name, why in imported.skipped]
+        write_json({"n_images": len(images), "problems": dict(problems), "notes": notes, "skipped": skipped})
         return
-    stderr().print(f"{len(imported.images)} photos; problems: {dict(problems) or 'none'}")
-    for line in imported.skipped:
-        stderr().print(f"skipped {line}", markup=False)
+    _print_import(images, problems, notes, imported.skipped)
+
+
+def _print_import(
+    images: Sequence[Image], problems: Counter[str], notes: list[str], skipped: list[tuple[str, str]]
+) -> None:
+    """Counts first, then what a person should look at: a few examples of each kind."""
+    out = stderr()
+    out.print(f"{len(images)} photos; problems: {_counted(problems) or 'none'}", markup=False, soft_wrap=True)
+    for image in [image for image in images if "error" in image.provider][:_EXAMPLES]:
+        out.print(f"{image.problem}: {image.provider['error']}", markup=False, soft_wrap=True)
+    if notes:
+        out.print(f"{len(notes)} notes (all with --json)", markup=False, soft_wrap=True)
+    for note in notes[:_EXAMPLES]:
+        out.print(f"  {note}", markup=False, soft_wrap=True)
+    if skipped:
+        out.print(
+            f"{len(skipped)} skipped: {_counted(Counter(why for _, why in skipped))}", markup=False, soft_wrap=True
+        )
+    for name, why in skipped[:_EXAMPLES]:
+        out.print(f"  {name}: {why}", markup=False, soft_wrap=True)
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {what}" for what, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _fetch_clusters(settings: Settings, store: Catalog) -> None:

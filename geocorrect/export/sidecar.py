@@ -72,7 +72,8 @@ def _description(one: Posed) -> dict[str, Any]:
         "MAPSequenceUUID": one.image.sequence_id,
         "MAPDeviceMake": one.image.device_make,
         "MAPDeviceModel": one.image.device_model,
-        "MAPOrientation": one.image.exif_orientation,
+        # Of the file that is named here, not the turn that leads back to the sensor.
+        "MAPOrientation": one.image.provider.get("file_orientation") or 1,
     }
     heading = rounded(one.stored.heading_deg, 3)
     if heading is not None:

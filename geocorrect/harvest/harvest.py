@@ -19,12 +19,18 @@ from pathlib import Path
 
 from geocorrect.errors import OutputError, Reason, RemoteError, SceneBusyError
 from geocorrect.harvest.area import Area
+from geocorrect.harvest.evidence import without_contradicted_models
 from geocorrect.harvest.journal import Journal
 from geocorrect.harvest.mapillary.client import Json, MapillaryClient
 from geocorrect.harvest.mapillary.discover import Discovery
-from geocorrect.harvest.mapillary.download import fetch, remove_leftovers
+from geocorrect.harvest.mapillary.download import fetch, remove_leftovers, with_stored_picture
 from geocorrect.harvest.mapillary.groups import LOOSE, Group, GroupSource, Sequences
-from geocorrect.harvest.mapillary.metadata import read_image_record, with_camera, without_false_norths
+from geocorrect.harvest.mapillary.metadata import (
+    read_image_record,
+    stored_record,
+    with_camera,
+    without_false_norths,
+)
 from geocorrect.harvest.mapillary.responses import RequestError
 from geocorrect.harvest.mapillary.tiles import Coverage
 from geocorrect.harvest.options import HarvestOptions
@@ -214,7 +220,10 @@ class _Harvest:
         self.report.n_gone += len(group.answers.gone)
         failures = [Hole("image", image_id, why) for image_id, why in group.answers.failed.items()]
         records = group.answers.records
-        pending = [downloading.submit(self._with_picture, records[image.id], image) for image in self._selected(group)]
+        pending = [
+            downloading.submit(self._with_picture, records[image.id], image, group.known.get(image.id))
+            for image in self._selected(group)
+        ]
         chunk: list[Image] = []
         try:
             for future in as_completed(pending):
@@ -238,11 +247,16 @@ class _Harvest:
     def _selected(self, group: Group) -> list[Image]:
         """The images to store: fresh answers inside the area and the period, sequence by sequence."""
         records, fresh = group.answers.records, dict[str, Image]()
+        for key in records.keys() & group.known.keys():
+            # What is no longer asked for stays as it is stored.
+            stored = stored_record(group.known[key]) if self.client.dropped_fields else {}
+            records[key].update((name, stored[name]) for name in self.client.dropped_fields & stored.keys())
         read = {key: read_image_record({**record, "id": key}, self.now) for key, record in records.items()}
         images = group.known | read
         for ids in group.sequences.values():
             members = [images[image_id] for image_id in ids if image_id in images]
-            fresh.update((image.id, image) for image in without_false_norths(members))
+            believed = without_contradicted_models(without_false_norths(members))
+            fresh.update((image.id, image) for image in believed)
         answered = [image for image_id, image in fresh.items() if image_id in records]
         inside = [image for image in answered if self._belongs(image)]
         self.report.n_outside += len(answered) - len(inside)
@@ -255,14 +269,19 @@ class _Harvest:
         positions = [position for position in (image.reported, image.computed) if position is not None]
         return not positions or any(self.plan.area.contains(there.lon_deg, there.lat_deg) for there in positions)
 
-    def _with_picture(self, record: Json, image: Image) -> tuple[Image, Hole | None]:
-        """The image with its picture, or without one and with the hole that this leaves."""
+    def _with_picture(self, record: Json, image: Image, known: Image | None) -> tuple[Image, Hole | None]:
+        """The image with its picture, or with the one it had, or without one; and with the hole that this leaves."""
         image = replace(image, provider={**image.provider, "picture_size": self.client.options.image_size})
         try:
             return fetch(self.client, record, image, self.plan.images_dir), None
         except RequestError as failure:
+            hole = Hole("picture", image.id, str(failure))
+            earlier = None if known is None or known.path is None else with_stored_picture(image, known.path)
+            if known is not None and earlier is not None:
+                size = known.provider.get("picture_size")
+                return replace(earlier, provider={**earlier.provider, "picture_size": size}), hole
             missing = with_camera(replace(image, problem=image.problem or Reason.IMAGE_MISSING), None)
-            return missing, Hole("picture", image.id, str(failure))
+            return missing, hole
 
     def _store(self, images: list[Image]) -> None:
         """Into the catalog, durably, before anything else is recorded about these images."""

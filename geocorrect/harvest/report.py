@@ -14,6 +14,8 @@ from geocorrect.records import Image
 TYPICAL_MB: dict[ImageSize, float] = {"256": 0.02, "1024": 0.2, "2048": 0.6, "original": 3.0}
 """Megabytes of one street photo as JPEG, for the estimate of a dry run only: about 0.2…0.3 bytes per pixel."""
 
+_NAMED_HOLES = 5
+
 
 @dataclass(frozen=True)
 class Hole:
@@ -111,5 +113,7 @@ class HarvestReport:
         if self.stopped:
             text += "; stopped on request, run again to continue"
         if self.holes:
-            text += f"; holes: {len(self.holes)} (first: {self.holes[0].why}); run again to fill them"
+            named = "; ".join(f"{hole.kind} {hole.name}: {hole.why}" for hole in self.holes[:_NAMED_HOLES])
+            named += "; …" * (len(self.holes) > _NAMED_HOLES)
+            text += f"; holes: {len(self.holes)} ({named}); run again to fill them"
         return text

@@ -19,8 +19,9 @@ from geocorrect.errors import InputError
 from geocorrect.io.pixels import COUNTER_CLOCKWISE_TURNS, image_size, read_bytes, read_image
 
 Mask = NDArray[np.bool_]
-PHOTO_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
-"""Of the files that are taken for photos, in any case."""
+PHOTO_ENDINGS = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp"})
+HEIF_ENDINGS = frozenset({".heic", ".heif", ".hif"})
+"""Of the files that are taken for photos, in any case; HEIF with an extra."""
 
 
 def mask_beside(photo: Path, name: str, exif_orientation: int = 1) -> Mask | None:
@@ -59,7 +60,7 @@ def is_mask(path: Path) -> bool:
     base, dot, _ = path.stem.rpartition(".")
     if not dot or path.suffix.lower() != ".png":
         return False
-    spelled = (case(ending) for ending in PHOTO_ENDINGS for case in (str.lower, str.upper, str.title))
+    spelled = (case(ending) for ending in PHOTO_ENDINGS | HEIF_ENDINGS for case in (str.lower, str.upper, str.title))
     return any(path.with_name(base + ending).is_file() for ending in spelled)
 
 

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from geocorrect.errors import InputError
+from geocorrect.io.containers import outline_of
 from geocorrect.records import ImageArray
 
-MAX_PIXELS = 400_000_000
-"""Larger rasters are refused before decoding: a small file can unpack into all the memory there is."""
+if TYPE_CHECKING:
+    from PIL import Image as PillowImage
+
+MAX_PIXELS = 300_000_000
+"""The one limit, 0.9 GB decoded; larger rasters are refused undecoded: a small file can unpack into all memory."""
+
+MAX_PROGRESSIVE_PIXELS = 100_000_000
+"""The same for progressive JPEGs, whose decoder holds up to six bytes more per pixel."""
+
+_FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "PPM", "BMP")
+"""What a file may be, whatever its name says: some of Pillow's other readers start programs (EPS)."""
 
 COUNTER_CLOCKWISE_TURNS = {1: 0, 3: 2, 6: 1, 8: 3}
 """Quarter turns that bring an upright picture back to the raw sensor, per EXIF orientation (docs/mapillary_api.md).
@@ -33,29 +49,76 @@ def read_image(path: Path, exif_orientation: int = 1) -> ImageArray:
             f"{path}: EXIF orientation {exif_orientation} is mirrored or invalid; 1, 3, 6 and 8 are usable"
         )
     data = read_bytes(path)
-    _refuse_truncated(path, data)
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    if pixels is None:
+    _refuse_damaged(path, data)
+    rgb = _decoded(data)
+    if rgb is None:
         raise InputError(f"{path}: not a readable image ({len(data)} bytes); download it again")
-    if pixels.dtype != np.uint8:
-        raise InputError(f"{path}: {pixels.dtype} pixels; only 8-bit images are supported")
-    rgb = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    if rgb.dtype != np.uint8:
+        raise InputError(f"{path}: {rgb.dtype} pixels; only 8-bit images are supported")
     return np.ascontiguousarray(np.rot90(rgb, COUNTER_CLOCKWISE_TURNS[exif_orientation]))
+
+
+def _decoded(data: bytes) -> ImageArray | None:
+    """(H, W, 3) RGB of a whole file; None when nothing can decode it. HEIC is left to Pillow's plugin."""
+    with suppress(cv2.error):
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        if pixels is not None:
+            return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels))
+    with suppress(InputError), open_picture(data, "") as picture:
+        return np.array(picture.convert("RGB"))
+    return None
 
 
 def image_size(path: Path) -> tuple[int, int]:
     """(width, height) in pixels from the file's header, without decoding; InputError as in `read_image`."""
-    from PIL import Image as PillowImage
-    from PIL import UnidentifiedImageError
+    return _size(path, str(path))
 
+
+def _size(source: Path | bytes, name: str) -> tuple[int, int]:
+    """(width, height) of a file or of its bytes; InputError that begins with `name`."""
+    with open_picture(source, name) as picture:
+        return picture.size
+
+
+@contextmanager
+def open_picture(source: Path | bytes, name: str) -> Iterator[PillowImage.Image]:
+    """A picture opened by Pillow: its header is read, its pixels are not decoded yet.
+
+    Whatever a decoder raises inside the block is the file's error: InputError that begins with `name`. So is a raster
+    above `MAX_PIXELS`.
+    """
+    from PIL import Image as PillowImage
+
+    formats = [*_FORMATS, "HEIF"] if reads_heif() else _FORMATS
     try:
-        with PillowImage.open(path) as picture:
-            return picture.size
+        with PillowImage.open(io.BytesIO(source) if isinstance(source, bytes) else source, "r", formats) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                text = f"{picture.width}×{picture.height} pixels is above the limit of {MAX_PIXELS}; make it smaller"
+                raise InputError(f"{name}: {text}")
+            yield picture
+    except (InputError, MemoryError):
+        raise
     except FileNotFoundError:
-        raise InputError(f"{path}: no such image file") from None
-    except (UnidentifiedImageError, OSError) as error:
-        raise InputError(f"{path}: not a readable image ({error})") from None
+        raise InputError(f"{name}: no such image file") from None
+    except Exception as error:
+        what = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise InputError(f"{name}: not a readable image ({what})") from None
+
+
+@functools.cache
+def reads_heif() -> bool:
+    """Whether HEIC pictures can be read (`pip install 'geocorrect[heif]'`); prepares Pillow."""
+    from PIL import Image as PillowImage
+
+    # Ours is the one limit on pixels; Pillow's own would refuse pictures that are within it.
+    PillowImage.MAX_IMAGE_PIXELS = None
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
 
 
 def whole_image_sha256(path: Path) -> str:
@@ -64,7 +127,7 @@ def whole_image_sha256(path: Path) -> str:
     InputError as in `read_image`.
     """
     data = read_bytes(path)
-    _refuse_truncated(path, data)
+    _refuse_damaged(path, data)
     return hashlib.sha256(data).hexdigest()
 
 
@@ -81,12 +144,21 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
-def _refuse_truncated(path: Path, data: bytes) -> None:
-    """OpenCV decodes half a JPEG to half a picture with grey below; a photo must be whole."""
-    if data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-64:]:
-        raise InputError(f"{path}: truncated JPEG ({len(data)} bytes, no end marker); download it again")
-    if data[:8] == b"\x89PNG\r\n\x1a\n" and b"IEND" not in data[-64:]:
-        raise InputError(f"{path}: truncated PNG ({len(data)} bytes, no end chunk); copy it again")
-    width, height = image_size(path)
-    if width * height > MAX_PIXELS:
-        raise InputError(f"{path}: {width}×{height} pixels is above the limit of {MAX_PIXELS}")
+def require_whole(data: bytes, name: str) -> None:
+    """InputError, beginning with `name`, for a JPEG or PNG that is cut, or that would cost too much to decode.
+
+    To be asked before any decoder sees the bytes. OpenCV decodes half a JPEG to half a picture with grey below; a photo
+    must be whole.
+    """
+    try:
+        outline = outline_of(data)
+    except ValueError as error:
+        raise InputError(f"{name}: {error}; copy or download it again") from None
+    if outline is not None and outline.progressive_pixels > MAX_PROGRESSIVE_PIXELS:
+        text = f"{outline.progressive_pixels} pixels is above the limit of {MAX_PROGRESSIVE_PIXELS}"
+        raise InputError(f"{name}: {text} for progressive JPEGs")
+
+
+def _refuse_damaged(path: Path, data: bytes) -> None:
+    require_whole(data, str(path))
+    _size(data, str(path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 
 from geocorrect.io.bounded_cache import BoundedCache
 from geocorrect.records import ImageArray, Matches
+
+MAX_DETECTED_PIXELS = 13_000_000
+"""Larger photos are detected on a reduced copy: the detector needs about 235 bytes per pixel (3 GB for these)."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +68,17 @@ class SiftMatcher:
 
     def _detect(self, image: ImageArray) -> SiftFeatures:
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        height, width = grey.shape
+        factor = math.sqrt(MAX_DETECTED_PIXELS / (height * width))
+        if factor < 1:
+            grey = cv2.resize(grey, (int(width * factor), int(height * factor)), interpolation=cv2.INTER_AREA)
         keypoints, descriptors = self._detector.detectAndCompute(grey, None)
         if descriptors is None or len(keypoints) == 0:
             return SiftFeatures(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32))
         positions = np.array([k.pt for k in keypoints], np.float32)
+        if factor < 1:
+            scale = np.array([width / grey.shape[1], height / grey.shape[0]], np.float32)
+            positions = (positions + 0.5) * scale - 0.5
         # One keypoint per position and orientation: SIFT lists a corner once per dominant orientation, and both copies
         # matching would count one observation twice. Sorting makes the order independent of thread scheduling.
         order = np.lexsort((np.array([k.angle for k in keypoints]), positions[:, 1], positions[:, 0]))

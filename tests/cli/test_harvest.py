@@ -76,6 +76,21 @@ def test_holes_give_exit_code_9(scene, capfdbinary) -> None:  # type: ignore[no-
     assert run(["harvest", *BOX]) == 0
 
 
+def test_bad_ids_are_named_and_the_next_night_repairs(scene, capfdbinary) -> None:  # type: ignore[no-untyped-def]
+    odd, failing = sorted(scene.ids)[3], sorted(scene.ids)[30]
+    scene.service.data.other_types[odd] = "User"
+    scene.service.data.failing.add(failing)
+    assert run(["harvest", *BOX]) == 9
+    said = b"".join(capfdbinary.readouterr().err.split())
+    assert b"holes:2" in said
+    assert b"image" + odd.encode() in said
+    assert b"image" + failing.encode() in said
+    scene.service.data.other_types.clear()
+    scene.service.data.failing.clear()
+    assert run(["harvest", *BOX]) == 0
+    assert b"2newimages" in b"".join(capfdbinary.readouterr().err.split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,6 +103,29 @@ def test_sidecar_is_what_mapillary_tools_accepts(catalog: Catalog, tmp_path: Pat
     rest = [json.loads(line) for line in (tmp_path / "side" / "corrections.jsonl").read_text().splitlines()]
     covariance = next(r for r in rest if r["image_id"] == "1003")["enu_from_cam"]["covariance"]
     np.testing.assert_array_equal(covariance, world.correction(3).world_from_cam.covariance)
+
+
+@pytest.mark.parametrize(
+    ("sensor", "provider", "stated"),
+    [
+        (1, {"file_orientation": 6}, 6),  # imported portrait: the file lies on its side and says so
+        (1, {"file_orientation": 8}, 8),
+        (6, {"file_orientation": 1}, 1),  # harvested portrait: delivered upright
+        (6, {}, 1),  # the same, stored by an earlier version
+        (1, {"file_orientation": 0}, 1),
+        (3, {"file_orientation": 1}, 1),
+    ],
+)
+def test_the_sidecar_states_the_orientation_of_the_file(
+    tmp_path: Path, sensor: int, provider: dict[str, Any], stated: int
+) -> None:
+    with Catalog.open(str(tmp_path / "c.gpkg"), create=True) as catalog:
+        world.fill(catalog, 1)
+        catalog.upsert_images([replace(world.image(0), exif_orientation=sensor, provider=provider)])
+        catalog.record("run-a", [world.correction(0)])
+        assert export_catalog(catalog, tmp_path / "side", Format.SIDECAR) == 1
+    [entry] = json.loads((tmp_path / "side" / "mapillary_image_description.json").read_text())
+    assert entry["MAPOrientation"] == stated
 
 
 def test_photos_that_the_sidecar_cannot_describe_are_errors_in_it(tmp_path: Path) -> None:

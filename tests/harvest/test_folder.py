@@ -160,7 +160,7 @@ def test_opensfm_project_without_reconstruction(tmp_path: Path) -> None:
     (tmp_path / "reconstruction.json").write_text(json.dumps([{"shots": {"gone.jpg": {"rotation": [0, 0, 1]}}}]))
     imported = import_opensfm(tmp_path)
     assert imported.images[0].quality is MetadataQuality.RAW_ONLY
-    assert "gone.jpg" in imported.skipped[0]
+    assert "gone.jpg" in imported.skipped[0][0]
 
 
 def test_description_file(tmp_path: Path) -> None:
@@ -188,10 +188,11 @@ def test_description_file(tmp_path: Path) -> None:
     assert image.reported is not None
     assert (image.reported.lon_deg, image.reported.height_m, image.heading_deg) == (12.55, 12.5, 33.5)
     assert image.captured_at == datetime(2024, 5, 1, 12, 0, 0, 384000, UTC)
-    assert (image.sequence_id, image.problem) == ("s1", None)
+    assert image.problem is None
+    assert str(image.sequence_id).startswith("s1-")
     assert lost.problem is Reason.IMAGE_MISSING
-    assert len(imported.skipped) == 2
-    assert "too noisy" in imported.skipped[0]
+    assert len(imported.skipped) == 3
+    assert "too noisy" in imported.skipped[0][1]
 
 
 @pytest.mark.parametrize("content", ["{", "{}", "7"])

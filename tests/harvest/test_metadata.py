@@ -176,7 +176,7 @@ def test_default_parameters_are_labelled() -> None:
         ({}, "sfm"),
         ({"computed_rotation": [np.pi / 2, 0, 0], "camera_parameters": [0.85, 0, 0]}, "default"),
         ({"computed_rotation": [np.pi / 2, 0, 0], "camera_parameters": [0, 0, 0]}, "default"),
-        ({"computed_rotation": [np.pi / 2, 0, 0]}, "sfm"),
+        ({"computed_rotation": [np.pi / 2, 0, 0]}, "default"),
         ({"computed_rotation": [1.5680816608427, -0.12745545191882, 0.075540302347128], "camera_type": "spherical",
           "camera_parameters": ...}, "sfm"),
         ({"computed_rotation": [np.pi / 2, 0, 0], "camera_type": "spherical", "camera_parameters": ...}, "default"),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 import pytest
 
+from geocorrect.match import sift
 from geocorrect.match.base import Matcher
 from geocorrect.match.sift import SiftFeatures, SiftMatcher, SiftOptions
 
@@ -108,3 +111,35 @@ def test_pairs_are_what_the_definition_says(seed: int) -> None:
     pairs = list(zip(found.query_px[:, 0].astype(int), found.anchor_px[:, 0].astype(int), strict=True))
     assert sorted(pairs) == plain_matches(query, anchor, 0.9)
     assert len(pairs) > 3
+
+
+@pytest.mark.parametrize("limit", [30_000, 50_000, 76_000])
+def test_large_photos_are_detected_on_a_reduced_copy(
+    matcher: SiftMatcher, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    """Bounded memory, and positions in pixels of the full picture: no shift of half a pixel."""
+    picture, detected = textured_image(3), []
+    full = matcher.features(picture)
+    monkeypatch.setattr(sift, "MAX_DETECTED_PIXELS", limit)
+    reduced = SiftMatcher(SiftOptions(max_features=2000))
+    monkeypatch.setattr(reduced, "_detector", SpyingDetector(reduced._detector, detected))
+    found = reduced.features(picture)
+    assert detected[0] <= limit
+    distance = np.linalg.norm(found.keypoints_px[:, None] - full.keypoints_px[None], axis=2)
+    nearest = full.keypoints_px[distance.argmin(axis=1)]
+    close = distance.min(axis=1) < 1.0
+    assert np.mean(close) > 0.6
+    # OpenCV's detector is a quarter pixel off by itself, in pixels of the picture that it gets.
+    own_px = 0.25 * (math.sqrt(picture.shape[0] * picture.shape[1] / limit) - 1)
+    assert np.median(found.keypoints_px[close] - nearest[close], axis=0) == pytest.approx(own_px, abs=0.08)
+
+
+class SpyingDetector:
+    """Notes how many pixels it gets."""
+
+    def __init__(self, detector: cv2.SIFT, detected: list[int]) -> None:
+        self._detector, self._detected = detector, detected
+
+    def detectAndCompute(self, grey: np.ndarray, mask: None) -> object:  # noqa: N802
+        self._detected.append(grey.size)
+        return self._detector.detectAndCompute(grey, mask)

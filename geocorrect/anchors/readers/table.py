@@ -24,6 +24,7 @@ from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import Frame, grid_convergence_deg, rotation_from_heading
 from geocorrect.geometry.pose import Float, Pose
 from geocorrect.geometry.similarity import Similarity
+from geocorrect.io.capture_time import EARLIEST, plausible
 from geocorrect.io.pixels import image_size
 from geocorrect.records import Anchor
 
@@ -145,7 +146,13 @@ def _captured_at(row: Row) -> datetime | None:
         raise InputError(f"{row.where}: captured_at {text!r} is not an ISO 8601 date and time") from None
     if moment.tzinfo is None:
         raise InputError(f"{row.where}: captured_at {text!r} has no time zone; add Z or +02:00")
-    return moment.astimezone(UTC)
+    try:
+        moment = moment.astimezone(UTC)
+    except OverflowError:
+        moment = moment.replace(tzinfo=UTC)
+    if plausible(moment) is None:
+        raise InputError(f"{row.where}: captured_at {text!r} is before {EARLIEST.year} or in the future")
+    return moment
 
 
 def _camera(row: Row) -> Camera:

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geocorrect.errors import InputError
+from geocorrect.io.capture_time import plausible
 from geocorrect.io.text_file import read_text
 
 Nanoseconds = NDArray[np.int64]
 NANOSECONDS_PER_SECOND = 1_000_000_000
-EARLIEST_REAL_YEAR = 1980
 
 
 def read_timestamps(path: Path) -> Nanoseconds:
@@ -64,4 +64,4 @@ def seconds_text(time_ns: int) -> str:
 def utc_from_nanoseconds(time_ns: int) -> datetime | None:
     """UTC date-time of Unix nanoseconds; None when the clock is not a calendar clock (it started near zero)."""
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_ns // 1000)
-    return moment if moment.year >= EARLIEST_REAL_YEAR else None
+    return plausible(moment)

@@ -53,7 +53,7 @@ class _DateTimeText(UserDefinedType[str]):
 def instant_text(value: datetime) -> str:
     """The text of a GeoPackage DATETIME: UTC, milliseconds, trailing Z."""
     utc = value.astimezone(UTC)
-    return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z"
+    return f"{utc.year:04d}-{utc:%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z"
 
 
 class _PerBackEnd(TypeDecorator[Any]):
@@ -101,8 +101,11 @@ class Instant(_PerBackEnd):
         utc = value.astimezone(UTC)
         return utc.replace(microsecond=utc.microsecond // 1000 * 1000)
 
-    def _to_python(self, value: Any) -> datetime:
-        return datetime.fromisoformat(value) if isinstance(value, str) else value.astimezone(UTC)
+    def _to_python(self, value: Any) -> datetime | None:
+        try:
+            return datetime.fromisoformat(value) if isinstance(value, str) else value.astimezone(UTC)
+        except ValueError:
+            return None  # such a year no photo has: unknown, see `geocorrect db check --fix`
 
 
 class _PlainJsonb(JSONB):

@@ -44,11 +44,18 @@ class GraphRefusalError(Exception):
 
 
 class FakeMapillaryData:
-    """The images of the service, indexed as its endpoints need them; arguments as those of the server."""
+    """The images of the service, indexed as its endpoints need them; arguments as those of the server.
+
+    Attributes:
+        other_types: node type by id, for ids that are listed as images but are something else.
+        failing: ids that the service fails on (HTTP 500), alone and in company.
+    """
 
     def __init__(self, images: Sequence[Mapping[str, Any]], bbox_share: float = 1.0) -> None:
         self.images: dict[str, Json] = {str(image["id"]): dict(image) for image in images}
         self.bbox_share = bbox_share
+        self.other_types: dict[str, str] = {}
+        self.failing: set[str] = set()
         self.sequences: dict[str, list[str]] = defaultdict(list)
         for image in sorted(self.images.values(), key=lambda entry: entry.get("captured_at", 0)):
             if "sequence" in image:
@@ -60,9 +67,12 @@ class FakeMapillaryData:
 
     def entity(self, image_id: str, fields: Sequence[str]) -> Json:
         """One image with the fields asked for; `id` always. GraphRefusalError 100/33 when there is none."""
-        unknown = sorted(set(fields) - KNOWN_FIELDS)
+        if image_id in self.failing:
+            raise GraphRefusalError(500, 2, "Service temporarily unavailable")
+        node_type = self.other_types.get(image_id, "Image")
+        unknown = [name for name in fields if name not in (KNOWN_FIELDS if node_type == "Image" else {"id"})]
         if unknown:
-            message = f"Tried accessing nonexisting field ({unknown[0]}) on node type (Image)"
+            message = f"Tried accessing nonexisting field ({unknown[0]}) on node type ({node_type})"
             raise GraphRefusalError(400, 100, message)
         image = self.images.get(image_id)
         if image is None:

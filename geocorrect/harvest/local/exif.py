@@ -6,97 +6,155 @@ the file says: there is nothing to undo. Tags: CIPA DC-008 (Exif 2.32), §4.6; p
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from PIL import Image as PillowImage
 from PIL.ExifTags import GPS, IFD, Base
 
-from geocorrect.errors import Reason
+from geocorrect.errors import InputError, Reason
 from geocorrect.geometry.camera import Camera
+from geocorrect.harvest.local.clock import exif_time
+from geocorrect.harvest.local.description import SEQUENCE_KEY, described, embedded_description
+from geocorrect.harvest.local.heading import declination
+from geocorrect.harvest.local.panorama import Panorama, declared_panorama
 from geocorrect.harvest.mapillary import fields
 from geocorrect.harvest.mapillary.metadata import ASSUMED_FOCAL_SIGMA, DEFAULT_FOCAL
-from geocorrect.io.checksum import sha256_of
+from geocorrect.io.pixels import open_picture, read_bytes, require_whole
 from geocorrect.records import NAN, Image, Position
+
+if TYPE_CHECKING:
+    from PIL import Image as PillowImage
 
 EXIF_FOCAL_SIGMA = 0.05
 """EXIF's 35 mm equivalent is rounded to whole millimetres and means the diagonal for some makers: a few percent."""
 
 _FILM_WIDTH_MM = 36.0
-_EQUIRECTANGULAR = (b'ProjectionType="equirectangular"', b"ProjectionType>equirectangular<")
-_HEAD_BYTES = 65_536
-_CLOCK = "%Y:%m:%d %H:%M:%S"
+_XMP_TAG, _XMP_KEYS = 700, ("xmp", "XML:com.adobe.xmp")
+_PHOTO_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"})
+_BELOW = (1, 3, b"\x01", b"\x03")
+"""GPSAltitudeRef of heights that are below sea level or below the ellipsoid."""
+
+
+@dataclass(frozen=True)
+class _Tags:
+    """What a picture says beside its pixels; whatever is broken is empty."""
+
+    size: tuple[int, int]
+    mode: str
+    main: Mapping[int, Any] = field(default_factory=dict)
+    gps: Mapping[int, Any] = field(default_factory=dict)
+    detail: Mapping[int, Any] = field(default_factory=dict)
+    xmp: bytes = b""
 
 
 def read_photo(path: Path, image_id: str) -> Image:
-    """One photo; a file that cannot be read becomes an image with that problem, broken tags are just unknown."""
+    """One photo; a file that cannot be read becomes an image with that problem, broken tags are just unknown.
+
+    What was found and not believed is in `provider["notes"]`, sentence by sentence.
+    """
     now = datetime.now(UTC)
     path = path.absolute()  # a job may start in another folder
     try:
-        with path.open("rb") as stream:
-            head = stream.read(_HEAD_BYTES)
-        with PillowImage.open(path) as picture:
-            size, tags = picture.size, picture.getexif()
-            gps, detail = tags.get_ifd(IFD.GPSInfo), tags.get_ifd(IFD.Exif)
-        digest = sha256_of(path)
-    except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError) as error:
+        data = read_bytes(path)
+        require_whole(data, str(path))
+        with open_picture(data, str(path)) as picture:
+            tags = _tags(picture)
+        if tags.mode not in _PHOTO_MODES:
+            raise InputError(f"{path}: a raster of other than 8-bit colours (mode {tags.mode}), no photo")
+    except InputError as error:
         problem = Reason.IMAGE_UNREADABLE if path.is_file() else Reason.IMAGE_MISSING
-        why = {"source": "exif", "error": f"{path}: not a readable picture ({error})"}
+        why = {"source": "exif", "error": fields.text(str(error))}
         return Image(image_id, None, None, path, harvested_at=now, problem=problem, provider=why)
-    provider: dict[str, Any] = {"source": "exif", "width": size[0], "height": size[1]}
-    provider["file_orientation"] = fields.orientation(tags.get(Base.Orientation))
-    north = {"T": "true", "M": "magnetic"}.get(str(gps.get(GPS.GPSImgDirectionRef, "")))
-    if north is not None:
-        provider["heading_reference"] = north
-    accuracy_m = _number(gps.get(GPS.GPSHPositioningError))
+    image = _described_by_exif(Image(image_id, None, None, path, harvested_at=now), tags, data)
+    entry = embedded_description(tags.main.get(Base.ImageDescription))
+    if "MAPSequenceUUID" in entry:
+        image = replace(image, provider={**image.provider, SEQUENCE_KEY: str(entry["MAPSequenceUUID"])})
+    return described(image, entry) if image.reported is None and entry else image
+
+
+def _described_by_exif(image: Image, tags: _Tags, data: bytes) -> Image:
+    width, height = tags.size
+    time, position = exif_time(tags.detail, tags.gps), _position(tags.gps)
+    provider: dict[str, Any] = {"source": "exif", "width": width, "height": height}
+    provider["file_orientation"] = fields.orientation(tags.main.get(Base.Orientation))
+    notes = [time.note] if time.note else []
+    heading_deg, about = _heading(tags.gps, position, time.day)
+    provider |= about
+    if "magnetic_heading_deg" in about and math.isnan(heading_deg):
+        notes.append("magnetic heading without a place and date that give the declination; heading unknown")
+    accuracy_m = fields.rational(tags.gps.get(GPS.GPSHPositioningError))
     if math.isfinite(accuracy_m):
         provider["accuracy_m"] = accuracy_m
-    position = _position(gps)
-    is_equirectangular = any(mark in head for mark in _EQUIRECTANGULAR)
-    return Image(
-        id=image_id,
+    camera = _camera(tags)
+    problem = Reason.CAMERA_UNSUPPORTED if camera is None else None
+    return replace(
+        image,
         reported=position,
-        camera=_camera(size, is_equirectangular, _number(detail.get(Base.FocalLengthIn35mmFilm))),
-        path=path,
-        captured_at=_local_clock(detail) or _gps_clock(gps),
-        heading_deg=fields.compass_deg(_number(gps.get(GPS.GPSImgDirection))),
-        device_make=fields.text(tags.get(Base.Make)),
-        device_model=fields.text(tags.get(Base.Model)),
-        sha256=digest,
-        harvested_at=now,
-        problem=None if position is not None else Reason.POSITION_MISSING,
-        provider=provider,
+        camera=camera,
+        captured_at=time.captured_at,
+        heading_deg=heading_deg,
+        device_make=fields.text(tags.main.get(Base.Make)),
+        device_model=fields.text(tags.main.get(Base.Model)),
+        sha256=hashlib.sha256(data).hexdigest(),
+        problem=Reason.POSITION_MISSING if position is None else problem,
+        provider=provider | ({"notes": notes} if notes else {}),
     )
 
 
-def _camera(size: tuple[int, int], is_equirectangular: bool, focal_mm: float) -> Camera:
-    """Panorama, pinhole with the EXIF focal length (35 mm film), or a pinhole with an assumed one and a wide sigma."""
-    width, height = size
-    if is_equirectangular and width == 2 * height:
-        return Camera.spherical(width, height)
-    ratio, sigma = focal_mm / _FILM_WIDTH_MM, EXIF_FOCAL_SIGMA
+def _tags(picture: PillowImage.Image) -> _Tags:
+    """Broken tags may raise anything: those behind them are unknown, the picture stays a picture."""
+    tags = _Tags(picture.size, picture.mode)
+    with suppress(Exception):
+        xmp = next((picture.info[key] for key in _XMP_KEYS if picture.info.get(key)), b"")
+        tags = replace(tags, xmp=xmp.encode() if isinstance(xmp, str) else bytes(xmp))
+        exif = picture.getexif()
+        tags = replace(tags, main=dict(exif), xmp=tags.xmp or bytes(exif.get(_XMP_TAG) or b""))
+        tags = replace(tags, gps=dict(exif.get_ifd(IFD.GPSInfo)))
+        tags = replace(tags, detail=dict(exif.get_ifd(IFD.Exif)))
+    return tags
+
+
+def _camera(tags: _Tags) -> Camera | None:
+    """Panorama, pinhole with the EXIF focal length (35 mm film), or a pinhole with an assumed one and a wide sigma.
+
+    None for panoramas that are no whole sphere.
+    """
+    width, height = tags.size
+    panorama = declared_panorama(tags.xmp, width, height)
+    if panorama is not Panorama.NONE:
+        return Camera.spherical(width, height) if panorama is Panorama.SPHERE else None
+    ratio, sigma = fields.rational(tags.detail.get(Base.FocalLengthIn35mmFilm)) / _FILM_WIDTH_MM, EXIF_FOCAL_SIGMA
     if not 0.1 < ratio < 20:
         ratio, sigma = DEFAULT_FOCAL, ASSUMED_FOCAL_SIGMA
     camera = Camera.from_opensfm_vector("perspective", (ratio, 0.0, 0.0), width, height)
     return replace(camera, focal_sigma=sigma)
 
 
-def _number(value: Any) -> float:
-    try:
-        return fields.number(float(value))
-    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
-        return NAN
+def _heading(gps: Mapping[int, Any], place: Position | None, day: datetime | None) -> tuple[float, dict[str, Any]]:
+    """Degrees from true north, and what to remember; a magnetic heading needs the declination of place and date."""
+    degrees = fields.compass_deg(fields.rational(gps.get(GPS.GPSImgDirection)))
+    north = str(gps.get(GPS.GPSImgDirectionRef, "")).strip("\0 ").upper()
+    if north != "M" or math.isnan(degrees):
+        return degrees, {"heading_reference": "true"} if north == "T" else {}
+    found = None if place is None or day is None else declination(place, day)
+    about: dict[str, Any] = {"magnetic_heading_deg": degrees}
+    if found is None:
+        return NAN, about
+    about |= {"declination_deg": round(found.degrees, 3), "declination_sigma_deg": round(found.sigma_deg, 3)}
+    return (degrees + found.degrees) % 360.0, about
 
 
 def _position(gps: Mapping[int, Any]) -> Position | None:
     lon = _degrees(gps.get(GPS.GPSLongitude), gps.get(GPS.GPSLongitudeRef), "EW")
     lat = _degrees(gps.get(GPS.GPSLatitude), gps.get(GPS.GPSLatitudeRef), "NS")
-    height_m = fields.altitude_m(_number(gps.get(GPS.GPSAltitude)))
-    below = gps.get(GPS.GPSAltitudeRef) in (1, b"\x01")
+    height_m = fields.altitude_m(fields.rational(gps.get(GPS.GPSAltitude)))
+    below = gps.get(GPS.GPSAltitudeRef) in _BELOW
     return fields.position({"coordinates": [lon, lat]}, -height_m if below else height_m, "unknown")
 
 
@@ -105,33 +163,6 @@ def _degrees(value: Any, reference: Any, letters: str) -> float:
     letter = str(reference or "").strip().upper()[:1]
     if not isinstance(value, tuple | list) or len(value) != 3 or letter not in tuple(letters):
         return NAN
-    degrees, minutes, seconds = map(_number, value)
+    degrees, minutes, seconds = map(fields.rational, value)
     total = degrees + minutes / 60 + seconds / 3600
     return -total if letter == letters[1] else total
-
-
-def _local_clock(detail: Mapping[int, Any]) -> datetime | None:
-    """The capture time by its offset ±HH:MM to UTC; None without one: a local time in no zone is unknown."""
-    clock, offset = _text(detail, Base.DateTimeOriginal), _text(detail, Base.OffsetTimeOriginal)
-    fraction_s = _number(f"0.{_text(detail, Base.SubsecTimeOriginal) or 0}")
-    try:
-        moment = datetime.strptime(clock + offset, _CLOCK + "%z").astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-    return moment + timedelta(seconds=0.0 if math.isnan(fraction_s) else fraction_s) if len(offset) == 6 else None
-
-
-def _gps_clock(gps: Mapping[int, Any]) -> datetime | None:
-    clock = gps.get(GPS.GPSTimeStamp)
-    if not isinstance(clock, tuple | list) or len(clock) != 3:
-        return None
-    hours, minutes, seconds = map(_number, clock)
-    try:
-        day = datetime.strptime(f"{_text(gps, GPS.GPSDateStamp)} 00:00:00", _CLOCK).replace(tzinfo=UTC)
-        return day + timedelta(seconds=hours * 3600 + minutes * 60 + seconds)
-    except (ValueError, OverflowError):
-        return None
-
-
-def _text(tags: Mapping[int, Any], tag: int) -> str:
-    return str(tags.get(tag, "")).strip("\x00 ")

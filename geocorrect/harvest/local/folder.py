@@ -5,9 +5,9 @@ Pictures stay where they are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,17 @@ import numpy as np
 from geocorrect.errors import InputError, Reason
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
+from geocorrect.harvest.evidence import without_contradicted_models
+from geocorrect.harvest.local.description import SEQUENCE_KEY, described, with_sequences
 from geocorrect.harvest.local.exif import read_photo
-from geocorrect.harvest.local.opensfm import Reconstruction, Shot, read_reconstructions
-from geocorrect.harvest.mapillary import fields
+from geocorrect.harvest.local.listing import ENDINGS, is_storable, photo_files, photo_id, shown
+from geocorrect.harvest.local.opensfm import Reconstruction, Shot, position_beside, read_reconstructions
 from geocorrect.harvest.mapillary.metadata import SFM_FOCAL_SIGMA
-from geocorrect.io.masks import PHOTO_ENDINGS, is_mask
 from geocorrect.io.text_file import read_json
 from geocorrect.records import Image, MetadataQuality, Position
+
+_FARTHEST_FROM_GPS_M = 1000.0
+"""Median distance between a model and the GPS of its photos above which the model's place is not believed."""
 
 
 @dataclass
@@ -31,19 +35,31 @@ class Imported:
 
     images: list[Image] = field(default_factory=list)
     """One per photo; a photo that cannot be read has that as its problem."""
-    skipped: list[str] = field(default_factory=list)
-    """A sentence for everything that could not be used at all."""
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    """(what, why) of everything that was not used at all."""
+
+    @property
+    def notes(self) -> Iterator[tuple[str, str]]:
+        """(id, sentence) of everything that was found in a photo and not believed."""
+        return ((image.id, str(note)) for image in self.images for note in image.provider.get("notes", ()))
 
 
 def import_folder(folder: Path) -> Imported:
     """Every photo in a folder and below it, described by its EXIF. Ids are paths relative to the folder."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in PHOTO_ENDINGS and path.is_file())
-    paths = sorted(path for path in found if not is_mask(path))
+    paths, skipped = photo_files(folder)
     if not paths:
-        raise InputError(f"{folder}: holds no photos ({', '.join(sorted(PHOTO_ENDINGS))})")
-    return Imported([read_photo(path, path.relative_to(folder).as_posix()) for path in paths])
+        why = "".join(f"; skipped {name}: {reason}" for name, reason in skipped[:3])
+        raise InputError(f"{folder}: holds no photos ({ENDINGS}){why}")
+    images = []
+    for path in paths:
+        image = read_photo(path, photo_id(path, folder))
+        if image.problem is Reason.IMAGE_UNREADABLE and "no photo" in str(image.provider.get("error")):
+            skipped.append((str(path), "a raster of other than 8-bit colours, no photo"))
+        else:
+            images.append(image)
+    return Imported(with_sequences(images), skipped)
 
 
 def import_opensfm(project: Path) -> Imported:
@@ -53,12 +69,55 @@ def import_opensfm(project: Path) -> Imported:
     if not reconstruction.is_file():
         raise InputError(f"{project}: holds no reconstruction.json; use the folder import for images/ alone")
     parts = read_reconstructions(reconstruction)
-    by_name = {shot.name: (shot, part) for part in parts for shot in part.shots.values()}
-    imported.images = [
-        _with_shot(image, *by_name.pop(image.id)) if image.id in by_name else image for image in imported.images
-    ]
-    imported.skipped += [f"shot {name}: no such image in {project / 'images'}" for name in sorted(by_name)]
+    by_name = {_plain(shot.name): (shot, part) for part in parts for shot in part.shots.values()}
+    members: dict[int, list[Image]] = {}
+    alone = []
+    for photo in imported.images:
+        shot, part = by_name.pop(photo.id, (None, None))
+        image = _placed(photo, position_beside(project, photo.id, shot, part))
+        if shot is None or part is None:
+            alone.append(image)
+        else:
+            members.setdefault(parts.index(part), []).append(_with_shot(image, shot, part))
+    models = [image for index, found in members.items() for image in _believed(found, parts[index])]
+    imported.images = sorted([*alone, *models], key=lambda image: image.id)
+    imported.skipped += [(f"shot {name}", f"no such image in {project / 'images'}") for name in sorted(by_name)]
     return imported
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _placed(image: Image, position: Position | None) -> Image:
+    """The image at a position that only the project knows."""
+    if position is None or image.problem is not Reason.POSITION_MISSING:
+        return image
+    problem = Reason.CAMERA_UNSUPPORTED if image.camera is None else None
+    return replace(image, reported=position, problem=problem)
+
+
+def _believed(images: list[Image], part: Reconstruction) -> list[Image]:
+    """The images of one component; without its poses where its place or its headings cannot be right."""
+    if part.reference is None:
+        return images
+    pairs = [(image.reported, image.computed) for image in images if image.reported and image.computed]
+    distances_m = [
+        float(np.hypot(*Frame("here", a.lon_deg, a.lat_deg).enu_from_wgs84(b.lon_deg, b.lat_deg, 0.0)[:2]))
+        for a, b in pairs
+    ]
+    if distances_m and np.median(distances_m) > _FARTHEST_FROM_GPS_M:
+        note = f"the model lies {np.median(distances_m) / 1000:.0f} km from the photos' GPS; its poses are not used"
+        return [_without_pose(image, note) for image in images]
+    return without_contradicted_models(images)
+
+
+def _without_pose(image: Image, note: str) -> Image:
+    notes = [*image.provider.get("notes", ()), note]
+    return replace(
+        image, computed=None, computed_heading_deg=float("nan"), computed_enu_from_cam=None,
+        quality=MetadataQuality.RAW_ONLY, provider={**image.provider, "notes": notes},
+    )  # fmt: skip
 
 
 def import_description(path: Path) -> Imported:
@@ -70,14 +129,24 @@ def import_description(path: Path) -> Imported:
     for number, entry in enumerate(entries):
         name = entry.get("filename") if isinstance(entry, dict) else None
         if not isinstance(name, str):
-            imported.skipped.append(f"{path}, entry {number}: has no filename")
+            imported.skipped.append((f"{path}, entry {number}", "has no filename"))
         elif "error" in entry:
             error = entry["error"]
             text = error.get("message") or error.get("type") if isinstance(error, dict) else error
-            imported.skipped.append(f"{name}: {text}")
-        elif entry.get("filetype", "image") == "image":
-            imported.images.append(_described(read_photo(path.parent / name, name), entry))
+            imported.skipped.append((name, str(text)))
+        elif entry.get("filetype", "image") != "image":
+            imported.skipped.append((name, f"filetype {entry['filetype']} is no photo"))
+        elif "\0" in name or not is_storable(path.parent / name):
+            imported.skipped.append((shown(Path(name.replace("\0", "?"))), "its name is not UTF-8; rename it"))
+        else:
+            imported.images.append(_entry(read_photo(path.parent / name, _plain(name)), entry))
+    imported.images = with_sequences(imported.images)
     return imported
+
+
+def _entry(photo: Image, entry: dict[str, Any]) -> Image:
+    image, key = described(photo, entry), entry.get("MAPSequenceUUID")
+    return image if key is None else replace(image, provider={**image.provider, SEQUENCE_KEY: str(key)})
 
 
 def _with_shot(image: Image, shot: Shot, part: Reconstruction) -> Image:
@@ -100,32 +169,3 @@ def _with_shot(image: Image, shot: Shot, part: Reconstruction) -> Image:
         computed_enu_from_cam=Pose((here.this_from(part.reference) @ shot.world_from_cam).rotation, np.zeros(3)),
         quality=MetadataQuality.SFM,
     )
-
-
-def _described(photo: Image, entry: Mapping[str, Any]) -> Image:
-    """The photo with what the description file says, which goes before its EXIF."""
-    coordinates = [entry.get("MAPLongitude"), entry.get("MAPLatitude")]
-    position = fields.position({"coordinates": coordinates}, fields.altitude_m(entry.get("MAPAltitude")), "unknown")
-    heading = entry.get("MAPCompassHeading")
-    heading_deg = fields.compass_deg(heading.get("TrueHeading")) if isinstance(heading, dict) else photo.heading_deg
-    problem = photo.problem
-    if problem in (None, Reason.POSITION_MISSING):
-        problem = None if position is not None else Reason.POSITION_MISSING
-    return replace(
-        photo,
-        reported=position,
-        heading_deg=heading_deg,
-        captured_at=_capture_time(entry.get("MAPCaptureTime")) or photo.captured_at,
-        sequence_id=fields.text(entry.get("MAPSequenceUUID")),
-        device_make=fields.text(entry.get("MAPDeviceMake")) or photo.device_make,
-        device_model=fields.text(entry.get("MAPDeviceModel")) or photo.device_model,
-        problem=problem,
-    )
-
-
-def _capture_time(value: Any) -> datetime | None:
-    """YYYY_MM_DD_HH_MM_SS_mmm, UTC."""
-    try:
-        return datetime.strptime(f"{value}000", "%Y_%m_%d_%H_%M_%S_%f").replace(tzinfo=UTC)
-    except ValueError:
-        return None

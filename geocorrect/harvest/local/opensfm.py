@@ -8,6 +8,7 @@ X_cam = R X_world + t.
 from __future__ import annotations
 
 import json
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from geocorrect.harvest.inflate import inflated
 from geocorrect.harvest.mapillary import fields
 from geocorrect.io.pixels import read_bytes
 from geocorrect.io.text_file import read_json
-from geocorrect.records import Image
+from geocorrect.records import Image, Position
 
 _MAX_INFLATED_BYTES = 1_000_000_000
 _NEAREST_MS = 500.0
@@ -46,6 +47,8 @@ class Shot:
     """When the photo was taken (UTC)."""
     sequence_id: str | None = None
     """The Mapillary sequence of the photo."""
+    gps_enu_m: tuple[float, ...] | None = None
+    """(3,) where its GPS was, in the reconstruction's ENU frame; None when it had none."""
 
 
 @dataclass(frozen=True)
@@ -100,17 +103,23 @@ def match_shots(reconstruction: Reconstruction, images: Iterable[Image]) -> dict
     Where two shots share a time, or none has it exactly, the sequence and the nearest time within 0.5 s do; what stays
     ambiguous is left out.
     """
-    timed = [(shot, shot.captured_at.timestamp() * 1000) for shot in reconstruction.shots.values() if shot.captured_at]
+    timed = sorted(
+        ((shot.captured_at.timestamp() * 1000, shot) for shot in reconstruction.shots.values() if shot.captured_at),
+        key=lambda entry: entry[0],
+    )
+    times_ms = [shot_ms for shot_ms, _ in timed]
     matched: dict[str, Shot] = {}
     for image in images:
         if image.captured_at is None:
             continue
         when_ms = image.captured_at.timestamp() * 1000
-        exact = [shot for shot, shot_ms in timed if round(shot_ms) == round(when_ms)]
+        first, last = bisect_left(times_ms, when_ms - _NEAREST_MS), bisect_right(times_ms, when_ms + _NEAREST_MS)
+        around = timed[first:last]
+        exact = [shot for shot_ms, shot in around if round(shot_ms) == round(when_ms)]
         near = [
             (abs(shot_ms - when_ms), shot)
-            for shot, shot_ms in timed
-            if shot.sequence_id == image.sequence_id is not None and abs(shot_ms - when_ms) <= _NEAREST_MS
+            for shot_ms, shot in around
+            if shot.sequence_id == image.sequence_id is not None
         ]
         near.sort(key=lambda entry: entry[0])
         if len(exact) == 1:
@@ -130,7 +139,9 @@ def _component(entry: Any, name: str, fallback: Frame | None) -> Reconstruction:
         pose = rigs.get(key) or _pose(raw)
         if pose is not None:
             captured_at = fields.capture_time(fields.number(raw.get("capture_time")) * 1000)
-            shots[key] = Shot(key, pose, str(raw.get("camera", "")), captured_at, fields.text(raw.get("skey")))
+            sequence_id, gps = fields.text(raw.get("skey")), fields.numbers(raw.get("gps_position"))
+            gps = gps if gps is not None and len(gps) == 3 and any(gps) else None
+            shots[key] = Shot(key, pose, str(raw.get("camera", "")), captured_at, sequence_id, gps)
     cameras = {key: value for key, value in (entry.get("cameras") or {}).items() if isinstance(value, dict)}
     return Reconstruction(shots, cameras, _reference(entry["reference_lla"]) if "reference_lla" in entry else fallback)
 
@@ -163,6 +174,23 @@ def _reference(raw: Any) -> Frame | None:
     if not isinstance(raw, dict):
         return None
     lon, lat, height_m = (fields.number(raw.get(key)) for key in ("longitude", "latitude", "altitude"))
-    if not (abs(lon) <= 180 and abs(lat) <= 90):
+    # OpenSfM writes 0, 0 for a project without GPS.
+    if fields.position({"coordinates": [lon, lat]}, height_m, "unknown") is None:
         return None
     return Frame("reference_lla", lon, lat, height_m if np.isfinite(height_m) else 0.0)
+
+
+def position_beside(project: Path, name: str, shot: Shot | None, part: Reconstruction | None) -> Position | None:
+    """A photo's GPS position that only the project keeps: in `exif/NAME.exif`, else the shot's `gps_position`."""
+    path = project / "exif" / f"{name}.exif"
+    content = read_json(path) if path.is_file() else None
+    gps = content.get("gps") if isinstance(content, dict) else None
+    if isinstance(gps, dict):
+        height_m = fields.altitude_m(gps.get("altitude"))
+        found = fields.position({"coordinates": [gps.get("longitude"), gps.get("latitude")]}, height_m, "unknown")
+        if found is not None:
+            return found
+    if shot is None or shot.gps_enu_m is None or part is None or part.reference is None:
+        return None
+    lon, lat, height_m = map(float, part.reference.wgs84_from_enu(np.array(shot.gps_enu_m)))
+    return Position(lon, lat, height_m, "unknown")

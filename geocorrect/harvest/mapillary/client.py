@@ -10,6 +10,7 @@ import functools
 import logging
 import math
 import os
+import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -47,7 +48,7 @@ _log = logging.getLogger(__name__)
 _MEGABYTE = 1_000_000
 _TRIES = {ErrorKind.MALFORMED: 2, ErrorKind.TOO_MUCH_DATA: 2, ErrorKind.QUERY_TIMEOUT: 4}
 """Most tries per request for failures on which insisting is pointless."""
-_MOST_REFUSED_PICTURES = 40
+_MOST_MISSED_PICTURES = 40
 _HTTP_LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy")
 _REDACTING = RedactingFilter()
 
@@ -91,6 +92,7 @@ class MapillaryClient:
         n_requests: requests sent so far, by kind.
         n_picture_bytes: bytes received from the image host.
         service_date: Date header of the last answer.
+        dropped_fields: metadata fields that the service turned out not to have any more; they are not asked for.
     """
 
     def __init__(self, options: HarvestOptions, token: str | None = None) -> None:
@@ -101,8 +103,9 @@ class MapillaryClient:
         self.n_picture_bytes = 0
         self.service_date: str | None = None
         self._token = token_from_environment() if token is None else token
-        self._dropped_fields: set[str] = set()
-        self._refused_in_a_row = 0
+        self.dropped_fields: frozenset[str] = frozenset()
+        self._drop_lock = threading.Lock()
+        self._pictures_missed = 0
         for url in (options.graph_url, options.tiles_url):
             if not _is_http(url) or not urlsplit(url).hostname:
                 raise ConfigError(f"harvest: {url!r} is not an http(s) address")
@@ -174,33 +177,31 @@ class MapillaryClient:
 
     def picture_arrived(self) -> None:
         """A sound picture came from the image host."""
-        self._refused_in_a_row = 0
+        self._pictures_missed = 0
 
-    def picture_refused(self) -> None:
-        """A fresh URL was refused: a host that does so many times in a row refuses us, and the run ends."""
-        self._refused_in_a_row += 1
-        if self._refused_in_a_row >= _MOST_REFUSED_PICTURES:
+    def picture_missed(self) -> None:
+        """A picture could not be had at a fresh address: a host that gives many times in a row nothing ends the run."""
+        self._pictures_missed += 1
+        if self._pictures_missed >= _MOST_MISSED_PICTURES:
             self.limiter.stop(
-                f"the image host refused {_MOST_REFUSED_PICTURES} fresh addresses in a row; it may have blocked this "
+                f"the image host refused {_MOST_MISSED_PICTURES} fresh addresses in a row; it may have blocked this "
                 "machine. Wait some hours, then run the same command again to continue"
             )
+
+    def drop_field(self, name: str) -> None:
+        """The service no longer has this field: do without it for the rest of the run, with one warning."""
+        with self._drop_lock:
+            if name not in self.dropped_fields:
+                self.dropped_fields |= {name}
+                _log.warning("the service no longer knows the field %r; harvesting without it", name)
 
     # --- one request, with everything that can happen to it ---
 
     def _graph(self, path: str, query: Mapping[str, str], kind: str, fields: Sequence[str] = ()) -> Any:
-        """A graph request; a field that the service no longer knows is dropped for the run, with one warning."""
-        while True:
-            wanted = [name for name in fields if name not in self._dropped_fields]
-            asked = {**query, "fields": ",".join(wanted)} if fields else query
-            try:
-                return self._request("graph", f"{self.options.graph_url}/{path}", asked, kind)
-            except RequestError as failure:
-                name = failure.field_name
-                if name is None or name not in wanted:
-                    raise
-                if name not in self._dropped_fields:
-                    self._dropped_fields.add(name)
-                    _log.warning("the service no longer knows the field %r; harvesting without it", name)
+        """A graph request, without the fields that the service no longer has."""
+        wanted = [name for name in fields if name not in self.dropped_fields]
+        asked = {**query, "fields": ",".join(wanted)} if fields else query
+        return self._request("graph", f"{self.options.graph_url}/{path}", asked, kind)
 
     def _request(self, role: Role, url: str, query: Mapping[str, str], kind: str) -> Any:
         """Ask until it works, is hopeless, or the budget of tries is spent. JSON for graph, bytes for the others."""
@@ -228,7 +229,8 @@ class MapillaryClient:
         except RequestError as failure:
             # One dead picture is no dead service, so its tries count once; every try at the API counts.
             if role == "cdn" and failure.kind is ErrorKind.TEMPORARY:
-                self.limiter.failed(counts=True)
+                self._count_failure(failure.kind, counts=True)
+                self.picture_missed()
             raise
 
     def _one_try(self, role: Role, url: str, query: Mapping[str, str], kind: str) -> Any:
@@ -256,9 +258,30 @@ class MapillaryClient:
             self.limiter.stop(why)
             raise RemoteError(why)
         if failure.kind in (ErrorKind.RATE_LIMITED, ErrorKind.TEMPORARY):
-            self.limiter.failed(counts=failure.kind is ErrorKind.TEMPORARY and role != "cdn")
+            self._count_failure(failure.kind, counts=failure.kind is ErrorKind.TEMPORARY and role != "cdn")
         else:
             self.limiter.succeeded()
+
+    def _count_failure(self, kind: ErrorKind, *, counts: bool) -> None:
+        """End the run after too many; one image that always fails, asked for again and again, is no dead service."""
+        if self.limiter.failed(counts=counts):
+            if kind is ErrorKind.TEMPORARY and self._answers():
+                self.limiter.succeeded()
+            else:
+                self.limiter.give_up()
+
+    def _answers(self) -> bool:
+        """Whether the API answers one cheap question."""
+        self.limiter.wait_turn(rated=True)
+        self.n_requests["check"] += 1
+        try:
+            status, _, body = self._fetch("graph", f"{self.options.graph_url}/{CHECK_IMAGE_ID}", {"fields": "id"})
+            failure = classify_response("graph", status, body)
+            if failure is None:
+                parse_json(body)
+        except RequestError:
+            return False
+        return failure is None or failure.kind in (ErrorKind.NOT_FOUND, ErrorKind.FORBIDDEN)
 
     def _fetch(self, role: Role, url: str, query: Mapping[str, str]) -> tuple[int, httpx.Headers, bytes]:
         """Status, headers and whole body within the deadline and the size cap."""

@@ -6,7 +6,6 @@ What the service delivers: docs/mapillary_api.md, "Pictures" and "Orientation".
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,9 +19,10 @@ from geocorrect.harvest.mapillary.responses import ErrorKind, RequestError
 from geocorrect.harvest.mapillary.tiles import IMAGE_ID
 from geocorrect.harvest.options import ImageSize
 from geocorrect.io.atomic_file import write_atomically
-from geocorrect.io.pixels import COUNTER_CLOCKWISE_TURNS, MAX_PIXELS
+from geocorrect.io.pixels import COUNTER_CLOCKWISE_TURNS, open_picture, require_whole
 from geocorrect.records import Image
 
+_ORIENTATION_TAG = 0x0112
 _TEMPORARY_SUFFIX = ".part"
 _SIZES: tuple[ImageSize, ...] = ("original", "2048", "1024", "256")
 
@@ -81,32 +81,41 @@ def fetch(
                 record = client.entity(image.id, tuple(THUMB_FIELDS.values()))
                 return fetch(client, record, image, folder, is_fresh=True)
             if failure.kind is ErrorKind.EXPIRED_URL:
-                client.picture_refused()
+                client.picture_missed()
             raise
         client.picture_arrived()
         write_file(path, picture.data)
+    return _with_picture(image, path, picture)
+
+
+def with_stored_picture(image: Image, path: Path) -> Image | None:
+    """The image with a picture that an earlier run stored; None when the file is missing or spoilt."""
+    picture = _read_stored(path)
+    return None if picture is None else _with_picture(image, path, picture)
+
+
+def _with_picture(image: Image, path: Path, picture: Picture) -> Image:
     digest = hashlib.sha256(picture.data).hexdigest()
-    return with_camera(replace(_with_orientation(image, picture), path=path, sha256=digest), picture.size)
+    provider = {**image.provider, "file_orientation": picture.own_orientation}
+    image = replace(image, path=path, sha256=digest, provider=provider)
+    return with_camera(_with_orientation(image, picture), picture.size)
 
 
 def verified(data: bytes) -> Picture:
     """The picture in some bytes after a full decode; RequestError MALFORMED saying what is wrong."""
-    from PIL import ExifTags
-    from PIL import Image as PillowImage
-
     if not data.startswith(b"\xff\xd8"):
         raise RequestError(ErrorKind.MALFORMED, f"not a JPEG ({len(data)} bytes starting {data[:12]!r})")
-    if b"\xff\xd9" not in data[-64:]:
-        raise RequestError(ErrorKind.MALFORMED, f"truncated JPEG ({len(data)} bytes, no end marker)")
     try:
-        with PillowImage.open(io.BytesIO(data), formats=["JPEG"]) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise RequestError(ErrorKind.REFUSED, f"{picture.width}×{picture.height} pixels is too large")
-            orientation = fields.orientation(picture.getexif().get(ExifTags.Base.Orientation))
+        require_whole(data, "picture")
+        with open_picture(data, "picture") as picture:
+            orientation = fields.orientation(picture.getexif().get(_ORIENTATION_TAG))
+            size = picture.size
+            # An eighth of the size: the whole stream is read, but its pixels need no memory.
+            picture.draft("RGB", (size[0] // 8, size[1] // 8))
             picture.load()
-            return Picture(data, picture.size, orientation)
-    except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError) as error:
-        raise RequestError(ErrorKind.MALFORMED, f"undecodable JPEG ({error})") from None
+            return Picture(data, size, orientation)
+    except InputError as error:
+        raise RequestError(ErrorKind.MALFORMED, str(error)) from None
 
 
 def write_file(path: Path, data: bytes) -> None:

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from geocorrect.io.capture_time import plausible
 from geocorrect.records import Position
 
 NAN = float("nan")
 _UNSIGNED_WRAP = 2.0**32
 _HIGHEST_M = 20_000.0
-_EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 _ZERO_RUN = 3
 
 
@@ -32,6 +32,14 @@ def number(value: Any) -> float:
     except OverflowError:
         return NAN
     return result if math.isfinite(result) else NAN
+
+
+def rational(value: Any) -> float:
+    """A finite float from anything that says it is a number (EXIF rationals), or nan."""
+    try:
+        return number(float(value))
+    except (TypeError, ValueError, ArithmeticError):
+        return NAN
 
 
 def numbers(value: Any) -> tuple[float, ...] | None:
@@ -75,17 +83,16 @@ def position(value: Any, height_m: float, height_reference: str) -> Position | N
 
 
 def capture_time(value: Any) -> datetime | None:
-    """UTC from milliseconds since 1970; None before 1990 and beyond what a date can say."""
+    """UTC from milliseconds since 1970; None when no photo can have been taken then."""
     try:
-        moment = datetime.fromtimestamp(number(value) / 1000.0, UTC)
+        return plausible(datetime.fromtimestamp(number(value) / 1000.0, UTC))
     except (ValueError, OverflowError, OSError):
         return None
-    return moment if moment >= _EARLIEST else None
 
 
 def orientation(value: Any) -> int:
-    """EXIF orientation 1…8; absent means 1, anything else that makes no sense is 0."""
-    code = 1 if value is None else number(value)
+    """EXIF orientation 1…8; absent and 0 ("unknown" for uploaders) mean 1, anything else that makes no sense is 0."""
+    code = number(value or 1)
     return int(code) if code in range(1, 9) else 0
 
 

@@ -46,7 +46,12 @@ ASSUMED_FOCAL_SIGMA = 0.25
 The first is the spread among clusters of one device (0.8444, 0.8514: 0.8 %, recorded answers, n = 2). The others are
 priors: phone and dash-cam focal lengths lie within about 0.6…1.1 × the longer side.
 """
+CONTRADICTED = "model_contradicted"
+"""Where an image's `provider` keeps that its model is not believed (`harvest.evidence`)."""
+
 _LEVEL = 5e-4
+_EXACTLY_LEVEL = 1e-9
+_SAME_HEADING_DEG = 0.01
 _LEAN_LIMIT_DEG = 60.0
 _PROVIDER_KEYS = (
     *("atomic_scale", "merge_cc", "quality_score", "is_pano", "camera_type", "camera_parameters"),
@@ -96,23 +101,49 @@ def read_image_record(record: Mapping[str, Any], harvested_at: datetime) -> Imag
         harvested_at=harvested_at,
         provider={key: record[key] for key in _PROVIDER_KEYS if key in record},
     )
+    if image.captured_at is None and record.get("captured_at") is not None:
+        note = f"captured_at {fields.text(str(record['captured_at']))} is not believed"
+        image = replace(image, provider={**image.provider, "notes": [note]})
     return replace(image, problem=_problem(image))
+
+
+def stored_record(image: Image) -> dict[str, Any]:
+    """What a stored image still says of its metadata record, field by field."""
+    record = {key: value for key, value in image.provider.items() if key in _PROVIDER_KEYS}
+    for prefix, position in (("", image.reported), ("computed_", image.computed)):
+        if position is not None:
+            record[f"{prefix}geometry"] = {"type": "Point", "coordinates": [position.lon_deg, position.lat_deg]}
+            record[f"{prefix}altitude"] = position.height_m
+    if image.captured_at is not None:
+        record["captured_at"] = round(image.captured_at.timestamp() * 1000)
+    return record | {
+        "sequence": image.sequence_id,
+        "computed_compass_angle": image.computed_heading_deg,
+        "exif_orientation": image.exif_orientation,
+        "make": image.device_make,
+        "model": image.device_model,
+        "creator": {"username": image.attribution.creator},
+    }
 
 
 def quality_of(record: Mapping[str, Any]) -> MetadataQuality:
     """What the `computed_*` fields are worth: present does not mean reconstructed.
 
-    DEFAULT: the rotation is level (up within 5e-4 of the image's −y) and the parameters are the default or zero; nobody
-    estimated it (docs/mapillary_api.md, "Computed values").
+    DEFAULT: the rotation is level (up within 5e-4 of the image's −y), and either to machine precision, or with the
+    reported compass for a heading, or with parameters that are the default or zero; nobody estimated it
+    (docs/mapillary_api.md, "Computed values").
     """
     rotation = fields.enu_from_cam(record.get("computed_rotation"))
     if rotation is None or fields.position(record.get("computed_geometry"), 0.0, "unknown") is None:
         return MetadataQuality.RAW_ONLY
     up_in_cam = rotation.as_matrix()[2]
-    level = float(np.linalg.norm(up_in_cam - [0.0, -1.0, 0.0])) <= _LEVEL
+    lean = float(np.linalg.norm(up_in_cam - [0.0, -1.0, 0.0]))
     parameters = fields.numbers(record.get("camera_parameters")) or ()
     not_estimated = not any(parameters) or parameters == (DEFAULT_FOCAL, 0.0, 0.0)
-    return MetadataQuality.DEFAULT if level and not_estimated else MetadataQuality.SFM
+    turn = fields.compass_deg(record.get("computed_compass_angle")) - fields.compass_deg(record.get("compass_angle"))
+    repeats_compass = abs((turn + 180.0) % 360.0 - 180.0) <= _SAME_HEADING_DEG
+    copied = lean <= _EXACTLY_LEVEL or (lean <= _LEVEL and (not_estimated or repeats_compass))
+    return MetadataQuality.DEFAULT if copied else MetadataQuality.SFM
 
 
 def camera_spec(record: Mapping[str, Any], quality: MetadataQuality) -> CameraSpec | None:
@@ -135,6 +166,7 @@ def camera_spec(record: Mapping[str, Any], quality: MetadataQuality) -> CameraSp
     if parameters == (DEFAULT_FOCAL, 0.0, 0.0):
         return CameraSpec(kind, parameters, DEFAULT_FOCAL_SIGMA, "default")
     sigma = SFM_FOCAL_SIGMA if quality is MetadataQuality.SFM else DEFAULT_FOCAL_SIGMA
+    sigma = ASSUMED_FOCAL_SIGMA if CONTRADICTED in record else sigma
     return CameraSpec(kind, parameters, sigma, "provider")
 
 

@@ -54,19 +54,24 @@ class RateLimiter:
         with self._lock:
             self._failures, self._silent_since_s = 0, None
 
-    def failed(self, *, counts: bool) -> None:
-        """No usable answer. A rate limit does not count as a failure, but its silence does."""
+    def failed(self, *, counts: bool) -> bool:
+        """No usable answer; whether it is time to `give_up`. A rate limit is no failure, but its silence counts."""
         with self._lock:
             now = time.monotonic()
             self._failures += counts
             if self._silent_since_s is None:
                 self._silent_since_s = now
-            failures, silent_s = self._failures, now - self._silent_since_s
-        if failures >= self._max_failures or silent_s > self._max_silence_s:
-            self.stop(
-                f"the service does not answer ({failures} failures in a row, {silent_s:.0f} s without an answer); "
-                "what was harvested is kept, run the same command later to continue"
-            )
+            return self._failures >= self._max_failures or now - self._silent_since_s > self._max_silence_s
+
+    def give_up(self) -> None:
+        """End the run because nobody answers."""
+        with self._lock:
+            failures, silent_since_s = self._failures, self._silent_since_s
+        silent_s = 0.0 if silent_since_s is None else time.monotonic() - silent_since_s
+        self.stop(
+            f"the service does not answer ({failures} failures in a row, {silent_s:.0f} s without an answer); "
+            "what was harvested is kept, run the same command later to continue"
+        )
 
     def stop(self, why: str) -> None:
         """End the run: every worker's next step raises RemoteError with this text. The first reason stays."""

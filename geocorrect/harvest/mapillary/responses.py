@@ -30,7 +30,7 @@ class ErrorKind(StrEnum):
     RATE_LIMITED = "rate_limited"  # all workers pause
     TOO_MUCH_DATA = "too_much_data"  # ask again once or twice, then ask for less
     QUERY_TIMEOUT = "query_timeout"  # ask again, then ask for less
-    UNKNOWN_FIELD = "unknown_field"  # ask without that field
+    UNKNOWN_FIELD = "unknown_field"  # one object has no such field: it is no image, or the service has changed
     NOT_FOUND = "not_found"  # tombstone
     FORBIDDEN = "forbidden"  # skip this entity
     EXPIRED_URL = "expired_url"  # ask for a fresh URL
