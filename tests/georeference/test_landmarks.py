@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from geocorrect.errors import InputError
-from geocorrect.geometry.frame import crs_from_wgs84
+from geocorrect.geometry.crs import crs_from_wgs84
 from geocorrect.georeference.landmarks.click import LandmarkOptions
 from geocorrect.georeference.landmarks.read import read_landmarks
 
@@ -155,10 +155,10 @@ def test_a_pixel_outside_the_frame_names_its_row(tmp_path: Path) -> None:
         ("a.json", '{"points": [{"id": "p", "position": {}, "observations": []}]}', "point p: not an OpenSfM"),
         ("gcp_list.txt", "MOON\n1 2 3 4 5 a.png", "line 1: projection 'MOON' is unknown"),
         ("gcp_list.txt", "WGS84\n1 2 3 4 a.png", "line 2: 5 columns"),
-        ("gcp_list.txt", "WGS84\nx 2 3 4 5 a.png", "line 2: could not convert"),
+        ("gcp_list.txt", "WGS84\nx 2 3 4 5 a.png", "line 2: x y u v must be 4 finite numbers"),
         ("a.points", "mapX,mapY,sourceX,sourceY,enable\n12.5,41.9,1,-1,1", "coordinate system is not declared"),
         ("a.points", "#CRS: EPSG:4326\nmapX,mapY\n1,2", "no column sourceX"),
-        ("a.points", "#CRS: EPSG:4326\nmapX,mapY,sourceX,sourceY,enable\n1,2,x,4,1", "line 3: could not convert"),
+        ("a.points", "#CRS: EPSG:4326\nmapX,mapY,sourceX,sourceY,enable\n1,2,x,4,1", "line 3 must be 4 finite numbers"),
     ],
 )
 def test_damaged_files_are_named(tmp_path: Path, name: str, text: str, message: str) -> None:
