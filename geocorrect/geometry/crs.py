@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
@@ -81,6 +82,18 @@ def declared_crs(text: str) -> DeclaredCrs:
         raise ValueError(
             f"{text[:80]!r} is no coordinate system ({reason}); name it by its code, such as EPSG:32633"
         ) from None
+
+
+def geojson_crs(content: Mapping[str, Any]) -> str:
+    """The CRS that a GeoJSON names in its member `crs` (as before RFC 7946), else WGS84; ValueError when it is none."""
+    if content.get("crs") is None:
+        return WGS84
+    try:
+        name = str(content["crs"]["properties"]["name"])
+    except (KeyError, TypeError):
+        raise ValueError(f"its crs {str(content['crs'])[:80]} names no coordinate system") from None
+    declared_crs(name)
+    return name
 
 
 def wgs84_from_crs(crs: str, x: ArrayLike, y: ArrayLike) -> tuple[Float, Float]:

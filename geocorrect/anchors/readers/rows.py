@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from geocorrect.errors import InputError
-from geocorrect.geometry.crs import WGS84, declared_crs
+from geocorrect.geometry.crs import WGS84, declared_crs, geojson_crs
 from geocorrect.io.text_file import read_text
 
 GEOJSON_SUFFIXES = {".geojson", ".json"}
@@ -124,22 +124,14 @@ def _csv(path: Path, text: str) -> list[Row]:
 def _geojson(path: Path, text: str) -> list[Row]:
     try:
         data = json.loads(text)
-        features, crs = data["features"], geojson_crs(str(path), data)
-        return [_feature(path, number, feature, crs) for number, feature in enumerate(features)]
+        features = list(data["features"])
     except (ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f"{path}: not a GeoJSON FeatureCollection") from None
-
-
-def geojson_crs(where: str, data: Mapping[str, Any]) -> str:
-    """The CRS that a GeoJSON names in its member `crs` (as before RFC 7946), else WGS84; InputError when it is none."""
-    if data.get("crs") is None:
-        return WGS84
     try:
-        name = str(data["crs"]["properties"]["name"])
-        declared_crs(name)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{where}: its crs {data['crs']!r} names no coordinate system ({error})") from None
-    return name
+        crs = geojson_crs(data)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
+    return [_feature(path, number, feature, crs) for number, feature in enumerate(features)]
 
 
 def _feature(path: Path, number: int, feature: Any, crs: str) -> Row:
