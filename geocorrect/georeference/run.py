@@ -12,7 +12,7 @@ import numpy as np
 from geocorrect.anchors.alignment import Alignment
 from geocorrect.errors import InputError
 from geocorrect.georeference.build import ClickedDrive, ClickNoise, HeightModel, build_problem, frame_of
-from geocorrect.georeference.diagnose import diagnose_clicks, diagnose_solution, diagnose_track
+from geocorrect.georeference.diagnose import diagnose_clicks, diagnose_drives, diagnose_solution, diagnose_track
 from geocorrect.georeference.joint.model import plan_shift_m
 from geocorrect.georeference.joint.solve import solve_joint
 from geocorrect.georeference.problem import Priors, Problem, Solution
@@ -45,12 +45,13 @@ def georeference(
     options = options or GeoreferenceOptions()
     frame = frame_of(drives, options.ground_height_m)
     problem, clicks = build_problem(drives, frame, options.noise, options.priors, dem)
-    findings = diagnose_clicks(problem)
-    _refuse(findings)
+    findings = diagnose_clicks(problem, frame)
+    refuse(findings)
     solution = _solver(options)(problem)
     if options.method == "joint":
+        refuse(diagnose_drives(problem, solution, drives))
         findings += diagnose_solution(problem, solution)
-        _refuse(findings)
+        refuse(findings)
     good = solution.residual_m[~solution.outlier & np.isfinite(solution.residual_m)]
     alignment = Alignment(
         frame, solution.world_from_local, solution.covariance, options.method, residual_m=float(np.median(good))
@@ -58,7 +59,7 @@ def georeference(
     track_sigma_m, weak = diagnose_track(problem, drives, alignment, options.max_sigma_m)
     findings += weak
     if options.method == "joint":
-        _refuse(findings)
+        refuse(findings)
     residuals = [
         ClickResidual(
             c.image, c.index, c.u_px, c.v_px, float(solution.residual_px[k]), float(solution.residual_m[k]),
@@ -102,7 +103,8 @@ def _solver(options: GeoreferenceOptions, n_starts: int = 5) -> Callable[[Proble
     return partial(solve_joint, n_starts=n_starts, seed=options.seed)
 
 
-def _refuse(findings: Sequence[Finding]) -> None:
+def refuse(findings: Sequence[Finding]) -> None:
+    """Raise InputError when a finding is fatal."""
     fatal = [finding.text for finding in findings if finding.fatal]
     if fatal:
         raise InputError("georeference refused: " + "; ".join(fatal))

@@ -39,6 +39,10 @@ def solve_joint(problem: Problem, n_starts: int = 5, seed: int = 0) -> Solution:
     for start in begin:
         optimum = refine(centred, geometry, start, optima)
         optima += [] if optimum is None else [optimum]
+    if not optima:
+        raise InputError(
+            "no placement of the drive explains the clicks; check their heights (metres?), coordinates and image names"
+        )
     optima.sort(key=lambda optimum: optimum.score)
     solution = _solution(problem, centred, optima[0], world_origin, local_origin)
     for other in optima[1:]:
@@ -52,7 +56,7 @@ def solve_joint(problem: Problem, n_starts: int = 5, seed: int = 0) -> Solution:
 def _centred(problem: Problem) -> tuple[Problem, Float, Float]:
     """The problem with its origins moved into its middle: full precision, rotation and shift not coupled."""
     known = problem.height_known
-    up = float(problem.target_m[known, 2].mean()) if known.any() else 0.0
+    up = float(np.median(problem.target_m[known, 2])) if known.any() else 0.0
     world_origin = np.append(problem.target_m[:, :2].mean(axis=0), up)
     bases = np.array([image.local_from_base.translation_m for image in problem.images])
     local_origin = bases[np.unique(problem.image_index)].mean(axis=0)

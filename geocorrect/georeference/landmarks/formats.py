@@ -46,6 +46,8 @@ def read_image_lists(path: Path, options: LandmarkOptions) -> Iterator[Click]:
         ) from None
     for image, pixels, places in per_image:
         where = f"{path}, image {image}"
+        if isinstance(image, bool | float) or (isinstance(image, int) and image < 0):
+            raise InputError(f"{where}: images are numbered from 0, or named")
         if len(_list(where, pixels)) != len(_list(where, places)):
             raise InputError(f"{where}: {len(pixels)} pixels, but {len(places)} locations")
         for k, (pixel, place) in enumerate(zip(pixels, places, strict=True)):
