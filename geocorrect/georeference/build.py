@@ -17,8 +17,10 @@ from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
 from geocorrect.georeference.landmarks.click import Click
-from geocorrect.georeference.landmarks.read import MIN_CLICKS
 from geocorrect.georeference.problem import ClickedImage, Float, Mask, Priors, Problem
+
+MIN_CLICKS = 4
+"""Fewer cannot be told from chance: two unknowns of place, one of direction, and a check."""
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,12 @@ from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.trajectory import Trajectory
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
-from geocorrect.georeference.build import ClickedDrive, track_of
+from geocorrect.georeference.build import MIN_CLICKS, ClickedDrive, track_of
 from geocorrect.georeference.gnss import GnssFixes
-from geocorrect.georeference.landmarks.read import MIN_CLICKS
 from geocorrect.georeference.problem import Float, Problem, Solution
 from geocorrect.georeference.result import Finding
 
-FEET_RATIO = (2.9, 3.7)
+FOOT_M = 0.3048
 MIN_RISE_M = 0.5
 """Between two clicked images, so that metres and feet differ by more than heights are wrong."""
 GROUND_HEIGHTS_M = (-540.0, 8940.0)
@@ -49,10 +48,15 @@ def _odd_heights(problem: Problem, frame: Frame) -> list[Finding]:
     first, second = np.triu_indices(len(images), 1)
     rise_m, risen = np.subtract.outer(driven, driven)[first, second], np.subtract.outer(clicked, clicked)[first, second]
     steep = np.abs(rise_m) > MIN_RISE_M
-    ratio = float(np.median(risen[steep] / rise_m[steep])) if steep.sum() >= 3 else 1.0
-    if not FEET_RATIO[0] < ratio < FEET_RATIO[1]:
+    if steep.sum() < 3:
         return []
-    text = f"the clicked heights rise {ratio:.2f} times as much as the drive: they are in feet; convert them to metres"
+    off_m, feet_off_m = (float(np.median(np.abs(unit * risen - rise_m)[steep])) for unit in (1.0, FOOT_M))
+    if feet_off_m > off_m / 2:
+        return []
+    text = (
+        f"the clicked heights fit the drive only in feet (to {feet_off_m:.1f} m between images, in metres to "
+        f"{off_m:.1f} m); convert them to metres"
+    )
     return [Finding("feet", text, fatal=True)]
 
 

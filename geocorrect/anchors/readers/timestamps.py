@@ -61,7 +61,8 @@ def nanoseconds_from_seconds(text: str, unit_ns: int = NANOSECONDS_PER_SECOND) -
         raise ValueError(f"{text!r} is not a number of seconds") from None
     if not value.is_finite():
         raise ValueError(f"{text!r} is not a finite number of seconds")
-    if abs(value) > MAX_NS // unit_ns:
+    # First the exponent: a context overflows, and an integer of a billion digits fills the memory.
+    if value.adjusted() > 20 or abs(value) > MAX_NS // unit_ns:
         raise ValueError(f"{text!r} is no time in seconds; is it in another unit?")
     return int((value * unit_ns).to_integral_value())
 

@@ -15,8 +15,6 @@ from geocorrect.georeference.landmarks import formats
 from geocorrect.georeference.landmarks.click import Click, LandmarkOptions
 from geocorrect.io.text_file import read_json
 
-MIN_CLICKS = 4
-"""Fewer cannot be told from chance: two unknowns of place, one of direction, and a check."""
 MAX_EXTENT_DEG = 0.5
 Reader = Callable[[Path, LandmarkOptions], Iterable[Click]]
 
@@ -34,17 +32,14 @@ def read_landmarks(source: Path | Sequence[Path], options: LandmarkOptions | Non
     QGIS keeps a .points file per image: several files, or a folder of them, are read together.
 
     Raises:
-        InputError: Unreadable rows, swapped latitude and longitude, no declared CRS, fewer than 4 clicks, or heights
+        InputError: Unreadable rows, swapped latitude and longitude, no declared CRS, no clicks, or heights
             whose reference is not declared; the message names file and row.
     """
     given = [source] if isinstance(source, Path) else source
     paths = [part for path in given for part in (sorted(path.glob("*.points")) if path.is_dir() else [path])]
     clicks = [click for part in paths for click in _reader_of(part)(part, options or LandmarkOptions())]
-    if len(clicks) < MIN_CLICKS:
-        raise InputError(
-            f"{', '.join(map(str, given))}: {len(clicks)} clicks; at least {MIN_CLICKS} are needed "
-            "(better 4 in each of 3 images)"
-        )
+    if not clicks:
+        raise InputError(f"{', '.join(map(str, given))}: no clicks")
     _refuse_scattered(clicks)
     counters: dict[str, Iterator[int]] = defaultdict(count)
     return [replace(click, index=next(counters[click.image])) for click in clicks]
