@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -59,6 +59,13 @@ class ClickedDrive:
     row_offset: float = 0.0
     shared_from_local: Pose = field(default_factory=Pose.identity)
     """Brings this trajectory into the local frame shared by all drives of one solve."""
+
+    def shifted(self, rows: int) -> ClickedDrive:
+        """As if every image had been taken so many rows of the trajectory later."""
+        if self.image_time_ns is None:
+            return replace(self, row_offset=self.row_offset + rows)
+        step_ns = int(np.median(np.diff(self.trajectory.time_ns)))
+        return replace(self, image_time_ns=self.image_time_ns + rows * step_ns)
 
     def pose_of(self, click: Click) -> Pose:
         """local_from_base at the exposure of the clicked image; InputError naming the click's row."""

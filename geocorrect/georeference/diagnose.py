@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
 from geocorrect.georeference.build import MIN_CLICKS, ClickedDrive, track_of
 from geocorrect.georeference.gnss import GnssFixes
+from geocorrect.georeference.joint.refine import OUTLIER_D2
 from geocorrect.georeference.problem import Float, Problem, Solution
 from geocorrect.georeference.result import Finding
 
@@ -139,6 +141,32 @@ def diagnose_gnss(
         "in height; check CRS, UTM zone and datum of the clicks, and unit and reference of their heights"
     )
     return facts, [Finding("far_from_gnss", text, fatal=True)]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What becomes of the clicked cameras without the clicks of one image; nan where that cannot be solved."""
+
+    image: str
+    shift_m: float
+    """Largest move of any clicked camera in plan."""
+    d2: float
+    """Of the image's own camera, squared, in units of what may be expected (2 degrees of freedom)."""
+
+
+def judge_leave_one_out(without: Sequence[LeftOut]) -> tuple[float, list[Finding]]:
+    """(variance factor, findings) where images contradict each other by more than their errors say."""
+    beyond = [left for left in without if left.d2 > OUTLIER_D2]
+    if not beyond:
+        return 1.0, []
+    worst = max(beyond, key=lambda left: left.d2)
+    factor = worst.d2 / OUTLIER_D2
+    names = ", ".join(left.image for left in beyond)
+    text = (
+        f"without the clicks of image {worst.image} the drive moves by {worst.shift_m:.2f} m, more than errors allow "
+        f"(too much: {names}); look at its clicks; the covariance was widened {np.sqrt(factor):.1f} times"
+    )
+    return factor, [Finding("leave_one_out", text)]
 
 
 def diagnose_track(

@@ -46,7 +46,7 @@ def finite_numbers(what: str, values: Any, count: int) -> list[float]:
     """Exactly `count` finite numbers; InputError that begins with `what` (file and field) otherwise."""
     try:
         numbers = [float(value) for value in values]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         numbers = []
     if len(numbers) != count or not np.isfinite(numbers).all():
         raise InputError(f"{what} must be {count} finite numbers, got {values!r}")

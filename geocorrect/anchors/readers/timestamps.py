@@ -7,6 +7,7 @@ and even float64 for Unix times, would lose the digits that matter at 10 m/s.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation, Overflow
@@ -30,6 +31,9 @@ SMALL_UNITS_NS = (1_000_000, 1000, 1)
 """Milli-, micro- and nanoseconds."""
 
 
+_STAMP = re.compile(r"[0-9-]+T[0-9:.]+")
+
+
 def read_timestamps(path: Path) -> Nanoseconds:
     """(N,) int64 nanoseconds of a timestamps.txt with one ISO date-time per line, in file order.
 
@@ -42,10 +46,12 @@ def read_timestamps(path: Path) -> Nanoseconds:
 
 
 def _nanoseconds(text: str, path: Path, row: int) -> int:
-    text = text.replace(" ", "T")
+    text = text.replace(" ", "T").removesuffix("Z")
     try:
-        stamp = np.datetime64(text, "ns")
-        known = "T" in text and not np.isnat(stamp)
+        # An offset would be converted, with a warning to whoever looks.
+        known = _STAMP.fullmatch(text) is not None
+        stamp = np.datetime64(text if known else "NaT", "ns")
+        known = known and not np.isnat(stamp)
     except ValueError:
         known = False
     if not known:

@@ -86,14 +86,18 @@ def _solution(problem: Problem, centred: Problem, best: Refined, world_origin: F
     reached_m, residual_m, residual_px = click_errors(problem, state)
     return Solution(
         transform, covariance_at_origin(seven, arm), state.base_height_m, reached_m, residual_m, residual_px,
-        ~best.inlier, float(np.sqrt(covariance[BASE_HEIGHT, BASE_HEIGHT])), best.reduced_chi2,
+        ~best.inlier, float(np.sqrt(covariance[BASE_HEIGHT, BASE_HEIGHT])), best.reduced_chi2, best.score,
     )  # fmt: skip
 
 
 def _widening(best: Refined) -> float:
-    """Variance factor when the residuals are significantly (2 sigma) larger than stated, else 1."""
-    expected = 1.0 + 2.0 * np.sqrt(2.0 / best.freedom)
-    return best.reduced_chi2 if best.reduced_chi2 > expected else 1.0
+    """Variance factor when the residuals are significantly larger than stated, else 1."""
+    return best.reduced_chi2 if is_worse_than_stated(best.reduced_chi2, best.freedom) else 1.0
+
+
+def is_worse_than_stated(reduced_chi2: float, freedom: int) -> bool:
+    """Whether residuals are larger than stated by 2 sigma."""
+    return bool(reduced_chi2 > 1.0 + 2.0 * np.sqrt(2.0 / freedom))
 
 
 def click_errors(problem: Problem, state: State) -> tuple[Float, Float, Float]:
