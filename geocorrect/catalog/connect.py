@@ -6,7 +6,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -139,7 +139,7 @@ def _set_up_session(connection: Any, record: Any) -> None:
 def _set_up_transaction(connection: Connection) -> None:
     settings = connection.connection.info.get(POOLED)
     if settings:
-        with connection.connection.cursor() as cursor:
+        with closing(connection.connection.cursor()) as cursor:
             _configure(cursor, settings, local=True)
 
 

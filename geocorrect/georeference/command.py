@@ -53,7 +53,7 @@ class Inputs:
 
 def read_drives(inputs: Inputs) -> list[ClickedDrive]:
     """Trajectories with their clicks; UsageError when the lists do not fit, InputError naming the file otherwise."""
-    landmarks = [(path,) for path in inputs.landmarks]
+    landmarks: list[tuple[Path, ...]] = [(path,) for path in inputs.landmarks]
     if len(inputs.trajectories) == 1 and len(landmarks) > 1:
         landmarks = [inputs.landmarks]  # a file per image, as QGIS saves them
     if len(inputs.trajectories) != len(landmarks):

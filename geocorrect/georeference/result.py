@@ -138,7 +138,7 @@ class Georeference:
         """The main numbers, human-readable."""
         frame, placed = self.alignment.frame, self.alignment.world_from_local
         middle = placed.apply(track_of(self.drives)).mean(axis=0) if self.drives else placed.translation_m
-        lon, lat, height_m = frame.wgs84_from_enu(middle)
+        lon, lat, height_m = map(float, frame.wgs84_from_enu(middle))
         away_m, up_m = (self.facts.get(f"gnss_{name}_m") for name in ("distance", "height_difference"))
         distance = {} if away_m is None else {"distance of its own GNSS": f"{away_m:.1f} m, {up_m:+.1f} m in height"}
         return {

@@ -38,7 +38,9 @@ def atomic_path(path: Path, suffix: str | None = None) -> Iterator[Path]:
     try:
         if is_pipe(path):
             with tempfile.TemporaryDirectory() as folder:
-                yield (temporary := Path(folder) / f"piped{path.suffix if suffix is None else suffix}")
+                temporary = Path(folder) / f"piped{path.suffix if suffix is None else suffix}"
+                temporary.touch()
+                yield temporary
                 with temporary.open("rb") as content, path.open("wb") as pipe:
                     shutil.copyfileobj(content, pipe)
             return

@@ -31,7 +31,7 @@ SMALL_UNITS_NS = (1_000_000, 1000, 1)
 """Milli-, micro- and nanoseconds."""
 
 
-_STAMP = re.compile(r"[0-9-]+T[0-9:.]+")
+_STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?", re.ASCII)
 
 
 def read_timestamps(path: Path) -> Nanoseconds:
