@@ -31,7 +31,7 @@ SMALL_UNITS_NS = (1_000_000, 1000, 1)
 """Milli-, micro- and nanoseconds."""
 
 
-_STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?", re.ASCII)
+_STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,18})?)?", re.ASCII)
 
 
 def read_timestamps(path: Path) -> Nanoseconds:
