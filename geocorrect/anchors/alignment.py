@@ -67,13 +67,9 @@ class Alignment:
 
         It grows with the lever arm: rotation × distance across, scale × distance along.
         """
-        s = self.world_from_local
-        jacobian = point_jacobian(s.apply(local_m) - s.translation_m)
         if self.covariance is None:
-            return np.zeros((*jacobian.shape[:-1], 3))
-        jacobian = jacobian[..., : len(self.covariance)]
-        result: Float = jacobian @ self.covariance @ np.swapaxes(jacobian, -1, -2)
-        return result
+            return np.zeros((*local_m.shape, 3))
+        return position_covariance(self.covariance, self.world_from_local, local_m)
 
     def plan_sigma_m(self, local_m: Float) -> Float:
         """(...) predicted 1-sigma plan error of points (..., 3) of the local frame: the larger axis of the ellipse."""
@@ -112,6 +108,14 @@ class Alignment:
             "covariance": None if self.covariance is None else self.covariance.tolist(),
             "residual_m": None if np.isnan(self.residual_m) else self.residual_m,
         }
+
+
+def position_covariance(covariance: Float, world_from_local: Similarity, local_m: Float) -> Float:
+    """(..., 3, 3) covariance in the world of local points (..., 3) under that of an alignment."""
+    jacobian = point_jacobian(world_from_local.apply(local_m) - world_from_local.translation_m)
+    jacobian = jacobian[..., : len(covariance)]
+    result: Float = jacobian @ covariance @ np.swapaxes(jacobian, -1, -2)
+    return result
 
 
 def point_jacobian(arm_m: Float) -> Float:

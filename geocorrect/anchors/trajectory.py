@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from geocorrect.anchors.readers.timestamps import (
     NANOSECONDS_PER_SECOND,
     Nanoseconds,
-    nanoseconds_from_seconds,
+    nanoseconds_of,
     seconds_text,
 )
 from geocorrect.errors import InputError
@@ -109,16 +109,19 @@ class Trajectory:
 def read_tum(path: Path, max_gap_s: float = DEFAULT_MAX_GAP_S) -> Trajectory:
     """Trajectory in TUM order: `timestamp tx ty tz qx qy qz qw` per line, seconds and metres, # for comments.
 
+    Whole Unix milli-, micro- or nanoseconds are recognised.
+
     Raises InputError naming file and line: missing file, wrong number of columns, no numbers, not a unit quaternion,
     times that do not increase.
     """
-    lines = read_text(path, "no such trajectory file").splitlines()
+    lines = read_text(path, "no such trajectory file").split("\n")
     rows = [(number, line.split()) for number, line in enumerate(lines, 1)]
     rows = [(number, fields) for number, fields in rows if fields and not fields[0].startswith("#")]
     if len(rows) < 2:
         raise InputError(f"{path}: {len(rows)} poses; a trajectory needs at least 2")
-    parsed = [_row(f"{path}, line {number}", fields) for number, fields in rows]
-    times, values = np.array([time_ns for time_ns, _ in parsed], np.int64), np.array([pose for _, pose in parsed])
+    where = [f"{path}, line {number}" for number, _ in rows]
+    values = np.array([_pose(here, fields) for here, (_, fields) in zip(where, rows, strict=True)])
+    times = nanoseconds_of([fields[0] for _, fields in rows], where)
     backwards = np.flatnonzero(np.diff(times) <= 0)
     if len(backwards):
         number = rows[int(backwards[0]) + 1][0]
@@ -126,12 +129,12 @@ def read_tum(path: Path, max_gap_s: float = DEFAULT_MAX_GAP_S) -> Trajectory:
     return Trajectory(str(path), times, values[:, :3], Rotation.from_quat(values[:, 3:]), max_gap_s)
 
 
-def _row(where: str, fields: list[str]) -> tuple[int, list[float]]:
-    """(nanoseconds, tx ty tz qx qy qz qw)."""
+def _pose(where: str, fields: list[str]) -> list[float]:
+    """The numbers tx ty tz qx qy qz qw of a line."""
     if len(fields) != 8:
         raise InputError(f"{where}: {len(fields)} columns, expected 8 (timestamp tx ty tz qx qy qz qw)")
     try:
-        time_ns, values = nanoseconds_from_seconds(fields[0]), [float(text) for text in fields[1:]]
+        values = [float(text) for text in fields[1:]]
     except ValueError as error:
         raise InputError(f"{where}: {error}") from None
     if not np.isfinite(values).all():
@@ -139,4 +142,4 @@ def _row(where: str, fields: list[str]) -> tuple[int, list[float]]:
     norm = float(np.linalg.norm(values[3:]))
     if not 0.99 < norm < 1.01:
         raise InputError(f"{where}: quaternion of length {norm:.3g}, expected 1 (order qx qy qz qw)")
-    return time_ns, values
+    return values

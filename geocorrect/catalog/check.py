@@ -95,7 +95,7 @@ def _missing_parts(connection: Connection) -> list[str]:
         present = {column["name"] for column in _columns(connection, table.name)}
         faults += [f"column {table.name}.{c.name} is missing" for c in table.columns if c.name not in present]
     views = missing_views(connection)
-    return [*faults, *(f"view {name} is missing; run `geocorrect db upgrade`" for name in views)]
+    return [*faults, *(f"{what} is missing; run `geocorrect db upgrade`" for what in views)]
 
 
 def _columns(connection: Connection, table: str) -> list[dict[str, str]]:
@@ -113,7 +113,14 @@ def _check_server(connection: Connection) -> list[str]:
     )
     present: dict[str, bool] = {name: valid for name, valid in connection.execute(query, {"schema": POSTGRES_SCHEMA})}
     faults = [f"index {name} is not valid; run `reindex index {name}`" for name, valid in present.items() if not valid]
+    query = text(
+        "select conname from pg_constraint c join pg_namespace n on n.oid = c.connamespace where n.nspname = :schema"
+    )
+    constraints = set(connection.execute(query, {"schema": POSTGRES_SCHEMA}).scalars())
     for statement in table_statements("postgresql"):
+        # A restore that was broken off leaves the rows without them.
+        missing = [name for name in re.findall(r"CONSTRAINT (\w+)", statement) if name not in constraints]
+        faults += [f"constraint {name} is missing; restore the backup again" for name in missing]
         found = re.match(r"CREATE (?:UNIQUE )?INDEX (\w+)", statement)
         if found and found[1] not in present:
             faults.append(f"index {found[1]} is missing; run `{statement}`")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +32,11 @@ LIVENESS = {
 }
 """A server that vanished silently (power cut, broken network) is noticed within a minute; libpq's own defaults wait for
 hours. Values in the catalog's address override these."""
+SESSION = {"timezone": "UTC", "jit": "off", "extra_float_digits": "1"}
+"""Compiling a query takes a third of a second, more than most of ours run; with seventeen digits a number read back is
+the number written."""
+POOLED = "pooled"
+"""Key of a pooled connection's settings, which every transaction makes anew."""
 REFUSED = (
     "authentication",
     "password",
@@ -94,26 +99,58 @@ def _postgres_engine(url: str) -> Engine:
     arguments = {"application_name": "geocorrect", **LIVENESS}
     defaults = {name: value for name, value in arguments.items() if name not in parsed.query}
     engine = create_engine(parsed, pool_pre_ping=True, connect_args=defaults)
-    event.listen(engine, "connect", _set_search_path)
+    event.listen(engine, "connect", _require_utf8, insert=True)
+    event.listen(engine, "connect", _set_up_session)
+    event.listen(engine, "begin", _set_up_transaction)
     return engine
 
 
-def _set_search_path(connection: Any, _record: object) -> None:
-    # PostGIS may be in any schema; unless that is on the path, the type `geometry` is unknown.
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace "
-            "where e.extname = 'postgis'"
+def _require_utf8(connection: Any, _record: object) -> None:
+    """Before any query: in other encodings names are lost, or come back as bytes."""
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        name = connection.info.dbname
+        connection.close()
+        raise DatabaseError(
+            f"database {name} has the encoding {encoding}, and names of photos and people need UTF8; make another one: "
+            f"createdb --encoding=UTF8 --template=template0 {name}_utf8"
         )
-        row = cursor.fetchone()
-        postgis = f', "{row[0]}"' if row else ""
-        cursor.execute(f"set search_path to {POSTGRES_SCHEMA}, public{postgis}")
-        cursor.execute("set time zone 'UTC'")
-        # Compiling a query takes a third of a second, more than most of ours run.
-        cursor.execute("set jit to off")
-        # Seventeen digits: a number read back is the number written.
-        cursor.execute("set extra_float_digits to 1")
+
+
+def _set_up_session(connection: Any, record: Any) -> None:
+    with connection.cursor() as cursor:
+        # PostGIS may be in any schema; unless that is on the path, the type `geometry` is unknown.
+        cursor.execute(
+            "select pg_backend_pid(), (select n.nspname from pg_extension e join pg_namespace n "
+            "on n.oid = e.extnamespace where e.extname = 'postgis')"
+        )
+        process, postgis = cursor.fetchone()
+        schemas = f"{POSTGRES_SCHEMA}, public" + (f', "{postgis}"' if postgis else "")
+        settings = {**SESSION, "search_path": schemas}
+        if process == connection.info.backend_pid:
+            _configure(cursor, settings, local=False)
+        else:
+            # A pooler such as PgBouncer: every transaction may have another session of the server, shared with others.
+            connection.prepare_threshold = None
+            record.info[POOLED] = settings
     connection.commit()
+
+
+def _set_up_transaction(connection: Connection) -> None:
+    settings = connection.connection.info.get(POOLED)
+    if settings:
+        with closing(connection.connection.cursor()) as cursor:
+            _configure(cursor, settings, local=True)
+
+
+def _configure(cursor: Any, settings: Mapping[str, str], *, local: bool) -> None:
+    for name, value in settings.items():
+        cursor.execute("select set_config(%s, %s, %s)", (name, value, local))
+
+
+def is_pooled(connection: Connection) -> bool:
+    """Whether a pooler is between us and the server, so that nothing but a transaction keeps its session."""
+    return POOLED in connection.connection.info
 
 
 def make_postgis(engine: Engine) -> None:

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, ResourceClosedError
 from tenacity import Retrying, retry_if_result, stop_after_attempt, wait_fixed
 
-from geocorrect.catalog.connect import connected, describe, translated_errors
+from geocorrect.catalog.connect import connected, describe, is_pooled, translated_errors
 from geocorrect.errors import OutputError, SceneBusyError
 from geocorrect.io.file_lock import RETRY_INTERVAL_S, FileLockedError, lock_holder, locked_file
 
@@ -81,7 +81,10 @@ def lock_scene(engine: Engine) -> Iterator[SceneLock]:
 
 
 class _ServerLock(SceneLock):
-    """A session-level advisory lock on a connection of its own; the server drops it with the connection."""
+    """An advisory lock on a connection of its own; the server drops it with the connection.
+
+    It belongs to the session or, behind a pooler, to a transaction that stays open: nothing else keeps a session there.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -105,21 +108,26 @@ class _ServerLock(SceneLock):
 
     def _locked(self, connection: Connection) -> Connection:
         try:
-            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
             with translated_errors(self._engine):
-                self._introduce(connection)
-                if not _try_lock(connection):
+                pooled = is_pooled(connection)
+                if not pooled:
+                    connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+                self._introduce(connection, pooled)
+                if not _try_lock(connection, "pg_try_advisory_xact_lock" if pooled else "pg_try_advisory_lock"):
                     raise _busy(self._engine, _server_holder(connection) or UNKNOWN)
-                self._session_id = connection.execute(text("select pg_backend_pid()")).scalar_one()
+                if not pooled:
+                    self._session_id = connection.execute(text("select pg_backend_pid()")).scalar_one()
                 return connection
         except BaseException:
             _end(connection)
             raise
 
-    def _introduce(self, connection: Connection) -> None:
+    def _introduce(self, connection: Connection, pooled: bool) -> None:
         """Name this session, and end the earlier one of this lock if the server still believes it alive."""
-        for name, value in {**PROBE_SILENT_HOLDER, "application_name": _short_name()}.items():
-            connection.execute(text("select set_config(:name, :value, false)"), {"name": name, "value": str(value)})
+        settings = {**PROBE_SILENT_HOLDER, "idle_in_transaction_session_timeout": 0, "application_name": _short_name()}
+        change = text("select set_config(:name, :value, :local)")
+        for name, value in settings.items():
+            connection.execute(change, {"name": name, "value": str(value), "local": pooled})
         # After a broken network the server may keep the session that we have lost, and with it the lock.
         end = text(
             "select pg_terminate_backend(pid) from pg_stat_activity "
@@ -128,14 +136,14 @@ class _ServerLock(SceneLock):
         connection.execute(end, {"lost": self._session_id, "who": _short_name()})
 
 
-def _try_lock(connection: Connection) -> bool:
+def _try_lock(connection: Connection, function: str) -> bool:
     attempts = Retrying(
         retry=retry_if_result(lambda locked: not locked),
         stop=stop_after_attempt(ATTEMPTS),
         wait=wait_fixed(RETRY_INTERVAL_S),
         retry_error_callback=lambda _: False,
     )
-    lock = text("select pg_try_advisory_lock(:key)")
+    lock = text(f"select {function}(:key)")
     return bool(attempts(lambda: connection.execute(lock, {"key": ADVISORY_KEY}).scalar_one()))
 
 

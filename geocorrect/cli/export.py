@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from geocorrect.cli.console import CatalogOption, JsonOption, invocation, open_catalog, stderr, write_json
-from geocorrect.errors import InputError, Status, UsageError
+from geocorrect.errors import Status, UsageError
 from geocorrect.export.formats import Format, format_of
-
-if TYPE_CHECKING:
-    pass
 
 
 def export(
@@ -71,7 +68,9 @@ def read_area(given: str) -> Any:
         if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= north <= 90):
             raise UsageError(f"--area {given!r}: not degrees in the order WEST,SOUTH,EAST,NORTH (swapped?)")
         return (west, south, east, north)
-    return _polygon(Path(given))
+    from geocorrect.harvest.area import Area
+
+    return Area.from_file(Path(given)).geometry
 
 
 def read_instant(given: str) -> datetime:
@@ -81,28 +80,6 @@ def read_instant(given: str) -> datetime:
     except ValueError:
         raise UsageError(f"--since {given!r}: use a date like 2026-03-01 or a time like 2026-03-01T12:00Z") from None
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value
-
-
-def _polygon(path: Path) -> Any:
-    import orjson
-    import shapely
-    from shapely.geometry import shape
-
-    try:
-        data = orjson.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"--area {path}: {error.strerror}; give WEST,SOUTH,EAST,NORTH or a GeoJSON file") from None
-    except ValueError as error:
-        raise InputError(f"--area {path}: not JSON ({error})") from None
-    try:
-        features = data.get("features") or [data]
-        polygons = [shape(feature.get("geometry") or feature) for feature in features]
-        area = shapely.union_all([polygon for polygon in polygons if polygon.area > 0])
-    except (AttributeError, KeyError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
-        raise InputError(f"--area {path}: not a GeoJSON polygon ({error})") from None
-    if area.is_empty:
-        raise InputError(f"--area {path}: holds no polygon")
-    return area
 
 
 def report(

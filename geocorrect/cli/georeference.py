@@ -30,12 +30,14 @@ def georeference(
     calibration: Annotated[Path | None, typer.Option(help="vbr_calib.yaml.")] = None,
     landmarks: Annotated[
         list[Path] | None,
-        typer.Option(help="Clicks: CSV, GeoJSON, OpenSfM GCP, QGIS .points; one file per trajectory."),
+        typer.Option(help="Clicks: CSV, GeoJSON, OpenSfM GCP; one file per trajectory; QGIS: all .points of it."),
     ] = None,
     method: Annotated[GeoreferenceMethod, typer.Option(help="joint: clicks and known relative poses.")] = (
         GeoreferenceMethod.JOINT
     ),
-    gnss: Annotated[Path | None, typer.Option(help="gnss: CSV with time_s, lon_deg, lat_deg, height_m.")] = None,
+    gnss: Annotated[
+        Path | None, typer.Option(help="CSV with time_s, lon_deg, lat_deg, height_m: for gnss, or to check clicks.")
+    ] = None,
     image_timestamps: Annotated[
         list[Path] | None, typer.Option(help="timestamps.txt of the clicked camera; else image i is row i.")
     ] = None,
@@ -83,7 +85,7 @@ def georeference(
     inputs = Inputs(
         tuple(trajectory), calibration, tuple(landmarks or ()), tuple(image_timestamps or ()), tuple(link or ()),
         camera, image_row_offset, LandmarkOptions(crs, None, height_reference, undulation_m), dem,
-        dem_height_reference,
+        dem_height_reference, gnss,
     )  # fmt: skip
     height_m, height_sigma_m = _mean_and_sigma(base_height)
     priors = Priors(

@@ -49,10 +49,12 @@ class FilesDepth:
         """See `depth.base.DepthSource.depth`."""
         path = self.folder / f"{anchor.id}.npy"
         try:
-            z_m = np.asarray(np.load(path, allow_pickle=False), np.float32)
+            # Mapped first: a damaged header may claim more than any memory holds.
+            mapped = np.lib.format.open_memmap(path, mode="r")
+            z_m = np.asarray(mapped, np.float32) if mapped.shape == image.shape[:2] else mapped
         except FileNotFoundError:
             raise InputError(f"{path}: no such depth file for anchor {anchor.id}") from None
-        except (OSError, ValueError, EOFError) as error:
+        except Exception as error:  # numpy raises a dozen types on damaged headers
             raise InputError(f"{path}: not a readable .npy array ({error})") from None
         if z_m.shape != image.shape[:2]:
             raise InputError(f"{path}: depth has shape {z_m.shape}, the anchor's image {image.shape[:2]}")

@@ -43,7 +43,7 @@ def write_geopackage(tables: Iterable[ResultTable], path: Path) -> int:
     with (
         atomic_path(path, suffix=".gpkg") as temporary,
         gdal_faults(),
-        tempfile.TemporaryFile(dir=path.parent) as spool,
+        tempfile.TemporaryFile(dir=temporary.parent) as spool,
     ):
         temporary.unlink()
         points = _spooled(tables, licences, spool)

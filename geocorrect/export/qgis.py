@@ -106,7 +106,8 @@ def _quoted(value: str) -> str:
 
 def _extent(catalog: Catalog) -> tuple[float, float, float, float]:
     """West, south, east and north of the first map window, in EPSG:3857 metres: all photos and anchors."""
-    from geocorrect.geometry.frame import WGS84_A_M, crs_from_wgs84
+    from geocorrect.geometry.crs import crs_from_wgs84
+    from geocorrect.geometry.frame import WGS84_A_M
 
     box = catalog.extent()
     if box is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -25,7 +26,9 @@ from geocorrect.export.features import (
     places,
     property_columns,
 )
-from geocorrect.io.atomic_file import atomic_file, atomic_path
+from geocorrect.io.atomic_file import atomic_file, atomic_path, is_pipe
+
+logger = logging.getLogger(__name__)
 
 _WHOLE = ("n_anchors", "n_inliers")
 _TRUTH = ("depth_is_oracle",)
@@ -55,8 +58,12 @@ def write_csv(tables: Iterable[ResultTable], path: Path) -> int:
             writer.writerows(zip(*columns, strict=True))
             licences.add(table["licence"])
             count += len(table["licence"])
+    notice = f"{ATTRIBUTION}\nLicences of the photos: {licences.text()}\n"
+    if is_pipe(path):
+        logger.warning("a pipe has room for rows only: %s", notice.strip())
+        return count
     with atomic_file(path.with_name(f"{path.name}.license")) as beside:
-        beside.write(f"{ATTRIBUTION}\nLicences of the photos: {licences.text()}\n".encode())
+        beside.write(notice.encode())
     return count
 
 

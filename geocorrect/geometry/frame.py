@@ -7,11 +7,9 @@ exist only at the borders. Heights are ellipsoidal (EPSG:4979).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pyproj import CRS, Proj, Transformer
 from scipy.spatial.transform import Rotation
 
 from geocorrect.geometry.pose import Pose
@@ -171,36 +169,3 @@ def utm_epsg(lon_deg: float, lat_deg: float) -> int:
         raise ValueError(f"latitude {lat_deg} is outside UTM (80° S … 84° N)")
     zone = int((lon_deg + 180.0) // 6.0) % 60 + 1
     return (32600 if lat_deg >= 0 else 32700) + zone
-
-
-@lru_cache(maxsize=64)
-def _transformer(source: str, target: str) -> Transformer:
-    return Transformer.from_crs(source, target, always_xy=True)
-
-
-def wgs84_from_crs(crs: str, x: ArrayLike, y: ArrayLike) -> tuple[Float, Float]:
-    """(lon, lat) degrees of map coordinates given in x/y = easting/northing (or lon/lat) order of any CRS."""
-    return _transform(crs, "EPSG:4326", x, y)
-
-
-def crs_from_wgs84(crs: str, lon_deg: ArrayLike, lat_deg: ArrayLike) -> tuple[Float, Float]:
-    """Map coordinates x/y (easting/northing order, whatever the CRS says) of lon/lat degrees."""
-    return _transform("EPSG:4326", crs, lon_deg, lat_deg)
-
-
-def _transform(source: str, target: str, x: ArrayLike, y: ArrayLike) -> tuple[Float, Float]:
-    """Transform coordinates; nan stays nan, finite ones outside the CRS's domain (swapped axes) raise ValueError."""
-    x_in, y_in = np.broadcast_arrays(np.asarray(x, float), np.asarray(y, float))
-    x_out, y_out = (np.asarray(v, float) for v in _transformer(source, target).transform(x_in, y_in))
-    known = np.isfinite(x_in) & np.isfinite(y_in)
-    lost = known & ~(np.isfinite(x_out) & np.isfinite(y_out))
-    if lost.any():
-        first_x, first_y = x_in[lost][0], y_in[lost][0]
-        raise ValueError(f"({first_x:g}, {first_y:g}) in {source} has no coordinates in {target} (swapped axes?)")
-    return np.where(known, x_out, np.nan), np.where(known, y_out, np.nan)
-
-
-def grid_convergence_deg(crs: str, lon_deg: float, lat_deg: float) -> float:
-    """Angle from true north to grid north, clockwise positive, degrees: true = grid + convergence."""
-    factors = Proj(CRS(crs)).get_factors(lon_deg, lat_deg)
-    return float(factors.meridian_convergence)

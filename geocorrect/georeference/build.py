@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +18,9 @@ from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
 from geocorrect.georeference.landmarks.click import Click
 from geocorrect.georeference.problem import ClickedImage, Float, Mask, Priors, Problem
+
+MIN_CLICKS = 4
+"""Fewer cannot be told from chance: two unknowns of place, one of direction, and a check."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +60,16 @@ class ClickedDrive:
     shared_from_local: Pose = field(default_factory=Pose.identity)
     """Brings this trajectory into the local frame shared by all drives of one solve."""
 
+    def shifted(self, rows: int) -> ClickedDrive:
+        """As if every image had been taken so many rows of the trajectory later."""
+        if self.image_time_ns is None:
+            return replace(self, row_offset=self.row_offset + rows)
+        step_ns = int(np.median(np.diff(self.trajectory.time_ns)))
+        return replace(self, image_time_ns=self.image_time_ns + rows * step_ns)
+
     def pose_of(self, click: Click) -> Pose:
         """local_from_base at the exposure of the clicked image; InputError naming the click's row."""
-        digits = re.findall(r"\d+", Path(click.image).stem)
-        if not digits:
-            raise InputError(f"{click.where}: image {click.image!r} has no frame number in its name")
-        number = int(digits[-1])
+        number = frame_number(click)
         try:
             if self.image_time_ns is None:
                 return self.trajectory.pose_at_row(number + self.row_offset)
@@ -71,6 +78,15 @@ class ClickedDrive:
             return self.trajectory.pose_at(int(self.image_time_ns[number]))
         except InputError as error:
             raise InputError(f"{click.where}: image {click.image!r} is not on the trajectory: {error}") from None
+
+
+def frame_number(click: Click) -> int:
+    """The number in an image's name: its ten digits, or else the last one that numbers no version or copy."""
+    stem = re.sub(r"([ _-]?\(\d+\)|[ _-]v\d+)$", "", Path(click.image).stem, flags=re.IGNORECASE)
+    digits = re.findall(r"(?<!\d)\d{10}(?!\d)", stem) or re.findall(r"\d+", stem)
+    if not digits or len(digits[-1]) > 18:
+        raise InputError(f"{click.where}: image {click.image!r} has no frame number in its name")
+    return int(digits[-1])
 
 
 def track_of(drives: Sequence[ClickedDrive]) -> Float:
@@ -104,8 +120,8 @@ def build_problem(
                 images.append(ClickedImage(click.image, drive.rig.camera, pose, drive.rig.base_from_cam))
             index.append(numbers[click.image])
             clicks.append(click)
-    if len(clicks) < 3:
-        raise InputError(f"{len(clicks)} clicks; at least 3 are needed (better 4 in each of 3 images)")
+    if len(clicks) < MIN_CLICKS:
+        raise InputError(f"{len(clicks)} clicks; at least {MIN_CLICKS} are needed (better 4 in each of 3 images)")
     heights, on_ground = _heights(clicks, dem)
     unknown = np.isnan(heights)
     place = np.array([[c.lon_deg, c.lat_deg] for c in clicks])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +18,14 @@ from geocorrect.errors import InputError, OutputError, UsageError
 from geocorrect.geometry.pose import Pose
 from geocorrect.georeference.build import ClickedDrive
 from geocorrect.georeference.dem import read_dem
+from geocorrect.georeference.diagnose import diagnose_gnss
 from geocorrect.georeference.gnss import GnssOptions, align_gnss, read_gnss
 from geocorrect.georeference.landmarks.click import LandmarkOptions
 from geocorrect.georeference.landmarks.read import read_landmarks
 from geocorrect.georeference.layer import write_layer
 from geocorrect.georeference.picture import draw_georeference
 from geocorrect.georeference.result import Georeference
-from geocorrect.georeference.run import GeoreferenceOptions, georeference
+from geocorrect.georeference.run import GeoreferenceOptions, georeference, refuse
 from geocorrect.io.atomic_file import atomic_path
 from geocorrect.io.text_file import read_text
 
@@ -46,11 +47,16 @@ class Inputs:
     landmark_options: LandmarkOptions = field(default_factory=LandmarkOptions)
     dem: Path | None = None
     dem_height_reference: str = "unknown"
+    gnss: Path | None = None
+    """Of the first trajectory, on its clock, to check the placement with."""
 
 
 def read_drives(inputs: Inputs) -> list[ClickedDrive]:
     """Trajectories with their clicks; UsageError when the lists do not fit, InputError naming the file otherwise."""
-    if len(inputs.trajectories) != len(inputs.landmarks):
+    landmarks: list[tuple[Path, ...]] = [(path,) for path in inputs.landmarks]
+    if len(inputs.trajectories) == 1 and len(landmarks) > 1:
+        landmarks = [inputs.landmarks]  # a file per image, as QGIS saves them
+    if len(inputs.trajectories) != len(landmarks):
         raise UsageError(
             f"{len(inputs.trajectories)} --trajectory but {len(inputs.landmarks)} --landmarks; give one for each drive"
         )
@@ -66,9 +72,9 @@ def read_drives(inputs: Inputs) -> list[ClickedDrive]:
     times = times or [None] * len(inputs.trajectories)
     return [
         ClickedDrive(
-            read_tum(trajectory), rig, read_landmarks(landmarks, inputs.landmark_options), time, inputs.row_offset, link
+            read_tum(trajectory), rig, read_landmarks(files, inputs.landmark_options), time, inputs.row_offset, link
         )
-        for trajectory, landmarks, time, link in zip(inputs.trajectories, inputs.landmarks, times, links, strict=True)
+        for trajectory, files, time, link in zip(inputs.trajectories, landmarks, times, links, strict=True)
     ]
 
 
@@ -83,7 +89,13 @@ def solve(inputs: Inputs, options: GeoreferenceOptions) -> Georeference:
     """The alignment by clicks."""
     undulation = inputs.landmark_options.undulation_m
     dem = None if inputs.dem is None else read_dem(inputs.dem, inputs.dem_height_reference, undulation)
-    return georeference(read_drives(inputs), options, dem)
+    result = georeference(read_drives(inputs), options, dem)
+    if inputs.gnss is None:
+        return result
+    meant = GnssOptions(inputs.landmark_options.height_reference, undulation)
+    facts, findings = diagnose_gnss(result.alignment, result.drives[0].trajectory, read_gnss(inputs.gnss, meant))
+    refuse(findings)
+    return replace(result, facts=facts)
 
 
 def solve_gnss(trajectory: Path, fixes: Path, options: GnssOptions) -> Georeference:

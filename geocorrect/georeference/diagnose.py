@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from geocorrect.anchors.alignment import Alignment
-from geocorrect.georeference.build import ClickedDrive, track_of
+from geocorrect.anchors.trajectory import Trajectory
+from geocorrect.errors import InputError
+from geocorrect.geometry.frame import Frame
+from geocorrect.georeference.build import MIN_CLICKS, ClickedDrive, track_of
+from geocorrect.georeference.gnss import GnssFixes
+from geocorrect.georeference.joint.refine import OUTLIER_D2
 from geocorrect.georeference.problem import Float, Problem, Solution
 from geocorrect.georeference.result import Finding
 
-MIN_INLIERS = 4
+FOOT_M = 0.3048
+MIN_RISE_M = 0.5
+"""Between two clicked images, so that metres and feet differ by more than heights are wrong."""
+GROUND_HEIGHTS_M = (-540.0, 8940.0)
+"""Of dry land above the ellipsoid: the Dead Sea over the deepest geoid, Everest over the highest."""
+MAX_GNSS_DISTANCE_M = 30.0
+"""In plan and in height: worse than receivers are, less than most wrong datums and all geoids mistaken."""
 MIN_INLIER_SHARE = 0.5
 MIN_RUNNER_UP_MARGIN = 20.0
 """The second basin must cost more than one and a half rejected clicks more (13.8 each)."""
@@ -19,8 +31,38 @@ SHORT_BASE_SHARE = 0.2
 WORSE_THAN_STATED_CHI2 = 3.0
 
 
-def diagnose_clicks(problem: Problem) -> list[Finding]:
-    """Before solving: clicks in too few images."""
+def diagnose_clicks(problem: Problem, frame: Frame) -> list[Finding]:
+    """Before solving: clicks in too few images, heights that are no heights in metres."""
+    return [*_few_images(problem), *_odd_heights(problem, frame)]
+
+
+def _odd_heights(problem: Problem, frame: Frame) -> list[Finding]:
+    heights = problem.target_m[problem.height_known, 2]
+    if not len(heights):
+        return []
+    middle = frame.height_m + float(np.median(heights))
+    if not GROUND_HEIGHTS_M[0] < middle < GROUND_HEIGHTS_M[1]:
+        text = f"the clicks lie {middle:.0f} m above the ellipsoid, where no ground is; are their heights in metres?"
+        return [Finding("no_ground", text, fatal=True)]
+    images = [k for k in range(len(problem.images)) if (problem.height_known & (problem.image_index == k)).any()]
+    clicked = [np.median(problem.target_m[problem.height_known & (problem.image_index == k), 2]) for k in images]
+    driven = [problem.images[k].local_from_base.translation_m @ problem.up_local for k in images]
+    first, second = np.triu_indices(len(images), 1)
+    rise_m, risen = np.subtract.outer(driven, driven)[first, second], np.subtract.outer(clicked, clicked)[first, second]
+    steep = np.abs(rise_m) > MIN_RISE_M
+    if steep.sum() < 3:
+        return []
+    off_m, feet_off_m = (float(np.median(np.abs(unit * risen - rise_m)[steep])) for unit in (1.0, FOOT_M))
+    if feet_off_m > off_m / 2:
+        return []
+    text = (
+        f"the clicked heights fit the drive only in feet (to {feet_off_m:.1f} m between images, in metres to "
+        f"{off_m:.1f} m); convert them to metres"
+    )
+    return [Finding("feet", text, fatal=True)]
+
+
+def _few_images(problem: Problem) -> list[Finding]:
     if problem.n_images == 1:
         text = (
             "all clicks are in one image: its few metres of ground cannot tell the heading of a drive, and no check is "
@@ -38,7 +80,7 @@ def diagnose_solution(problem: Problem, solution: Solution) -> list[Finding]:
     inlier = ~solution.outlier
     findings = []
     agreeing = np.unique(problem.image_index[inlier])
-    if inlier.sum() < MIN_INLIERS or inlier.mean() < MIN_INLIER_SHARE or len(agreeing) < 2:
+    if inlier.sum() < MIN_CLICKS or inlier.mean() < MIN_INLIER_SHARE or len(agreeing) < 2:
         text = (
             f"only {int(inlier.sum())} of {len(problem)} clicks, in {len(agreeing)} images, agree with one placement; "
             "check image names, swapped coordinates and the trajectory"
@@ -60,6 +102,71 @@ def diagnose_solution(problem: Problem, solution: Solution) -> list[Finding]:
         )
         findings.append(Finding("worse_than_stated", text))
     return findings
+
+
+def diagnose_drives(problem: Problem, solution: Solution, drives: Sequence[ClickedDrive]) -> list[Finding]:
+    """Several drives of which only one can be placed: they do not share a local frame."""
+    images = np.cumsum([0, *(len({click.image for click in drive.clicks}) for drive in drives)])
+    drive_of = np.searchsorted(images, problem.image_index, side="right") - 1
+    share = np.array([(~solution.outlier[drive_of == k]).mean() for k in range(len(drives))])
+    if len(drives) == 1 or (share >= MIN_INLIER_SHARE).all():
+        return []
+    alone = ", ".join(drives[int(k)].trajectory.name for k in np.flatnonzero(share < MIN_INLIER_SHARE))
+    text = (
+        f"the clicks of {alone} do not agree with those of the other drive; the local frames of drives differ: give "
+        "--link, or georeference each drive by itself"
+    )
+    return [Finding("unlinked", text, fatal=True)]
+
+
+def diagnose_gnss(
+    alignment: Alignment, trajectory: Trajectory, fixes: GnssFixes
+) -> tuple[dict[str, float], list[Finding]]:
+    """(median plan and height difference of a drive from its own GNSS in m, a finding when they are too large)."""
+    used = np.array([trajectory.covers(int(t)) for t in fixes.time_ns])
+    if not used.any():
+        raise InputError(f"{trajectory.name}: no GNSS fix lies on it; are the clocks the same?")
+    local = np.array([trajectory.pose_at(int(t)).translation_m for t in fixes.time_ns[used]])
+    frame = alignment.frame
+    there = frame.enu_from_wgs84(fixes.lon_deg[used], fixes.lat_deg[used], fixes.height_m[used])
+    off = there - alignment.world_from_local.apply(local)
+    facts = {
+        "gnss_distance_m": float(np.median(np.linalg.norm(off[:, :2], axis=1))),
+        "gnss_height_difference_m": float(np.median(off[:, 2])),
+    }
+    if max(np.abs(list(facts.values()))) < MAX_GNSS_DISTANCE_M:
+        return facts, []
+    text = (
+        f"the drive's own GNSS is {facts['gnss_distance_m']:.0f} m away and {facts['gnss_height_difference_m']:+.0f} m "
+        "in height; check CRS, UTM zone and datum of the clicks, and unit and reference of their heights"
+    )
+    return facts, [Finding("far_from_gnss", text, fatal=True)]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What becomes of the clicked cameras without the clicks of one image; nan where that cannot be solved."""
+
+    image: str
+    shift_m: float
+    """Largest move of any clicked camera in plan."""
+    d2: float
+    """Of the image's own camera, squared, in units of what may be expected (2 degrees of freedom)."""
+
+
+def judge_leave_one_out(without: Sequence[LeftOut]) -> tuple[float, list[Finding]]:
+    """(variance factor, findings) where images contradict each other by more than their errors say."""
+    beyond = [left for left in without if left.d2 > OUTLIER_D2]
+    if not beyond:
+        return 1.0, []
+    worst = max(beyond, key=lambda left: left.d2)
+    factor = worst.d2 / OUTLIER_D2
+    names = ", ".join(left.image for left in beyond)
+    text = (
+        f"without the clicks of image {worst.image} the drive moves by {worst.shift_m:.2f} m, more than errors allow "
+        f"(too much: {names}); look at its clicks; the covariance was widened {np.sqrt(factor):.1f} times"
+    )
+    return factor, [Finding("leave_one_out", text)]
 
 
 def diagnose_track(

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from geocorrect.anchors.alignment import Alignment, covariance_at_origin, point_jacobian
 from geocorrect.anchors.readers.place import height_on_ellipsoid_m
 from geocorrect.anchors.readers.rows import read_rows
-from geocorrect.anchors.readers.timestamps import Nanoseconds, nanoseconds_from_seconds
+from geocorrect.anchors.readers.timestamps import Nanoseconds, nanoseconds_of
 from geocorrect.anchors.trajectory import Trajectory
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
@@ -32,7 +32,7 @@ class GnssOptions:
     """How the fixes are meant and weighed."""
 
     height_reference: str = "unknown"
-    """What heights are measured from, as in `geometry.vertical`."""
+    """What heights are measured from, as in `geometry.crs`."""
     undulation_m: float = float("nan")
     """Of the geoid above the ellipsoid."""
     antenna_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -80,14 +80,11 @@ def read_gnss(path: Path, options: GnssOptions) -> GnssFixes:
         lon, lat = row.number("lon_deg"), row.number("lat_deg")
         if abs(lat) > 90 or abs(lon) > 180 or (lon == 0 and lat == 0):
             raise InputError(f"{row.where}: longitude {lon:g}, latitude {lat:g} is no position (swapped, or no fix)")
-        try:
-            times.append(nanoseconds_from_seconds(row.text("time_s")))
-        except ValueError as error:
-            raise InputError(f"{row.where}: {error}") from None
+        times.append((row.text("time_s"), row.where))
         height_m = row.number("height_m")
         height_m = height_on_ellipsoid_m(row.where, lon, lat, height_m, options.height_reference, options.undulation_m)
-        values.append([lon, lat, height_m, row.number_or("sigma_m", options.sigma_m)])
-    return GnssFixes(np.array(times, np.int64), *np.array(values).T)
+        values.append([lon, lat, height_m, row.sigma_or("sigma_m", options.sigma_m)])
+    return GnssFixes(nanoseconds_of(*zip(*times, strict=True)), *np.array(values).T)
 
 
 def align_gnss(trajectory: Trajectory, fixes: GnssFixes, options: GnssOptions) -> GnssSolution:

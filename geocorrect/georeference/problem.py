@@ -161,6 +161,8 @@ class Solution:
     """(N,)."""
     base_height_sigma_m: float = float("nan")
     reduced_chi2: float = float("nan")
+    cost: float = float("nan")
+    """Truncated cost of clicks and priors, comparable between solutions of the same clicks."""
     runner_up_margin: float = float("inf")
     """How much worse the second basin's truncated cost is; inf when every start led to one basin."""
     runner_up_shift_m: float = float("nan")

@@ -136,7 +136,15 @@ class Georeference:
 
     def summary(self) -> dict[str, str]:
         """The main numbers, human-readable."""
+        frame, placed = self.alignment.frame, self.alignment.world_from_local
+        middle = placed.apply(track_of(self.drives)).mean(axis=0) if self.drives else placed.translation_m
+        lon, lat, height_m = map(float, frame.wgs84_from_enu(middle))
+        away_m, up_m = (self.facts.get(f"gnss_{name}_m") for name in ("distance", "height_difference"))
+        distance = {} if away_m is None else {"distance of its own GNSS": f"{away_m:.1f} m, {up_m:+.1f} m in height"}
         return {
+            "middle of the drive": f"{_degrees(lat, 'NS')} {_degrees(lon, 'EW')}",
+            "height above the ellipsoid": f"{height_m:.1f} m",
+            **distance,
             "median of accepted clicks": f"{self.median_residual_m:.2f} m",
             "outliers": f"{self.n_outliers} of {len(self.clicks)}",
             "largest shift without one image": f"{self.camera_position_shift_m:.2f} m",
@@ -145,6 +153,10 @@ class Georeference:
             "base above ground": f"{self.base_height_m:.2f} m",
             "predicted error along the drive (1 sigma)": f"≤ {self.track_sigma_m:.2f} m",
         }
+
+
+def _degrees(value: float, letters: str) -> str:
+    return f"{abs(value):.5f}° {letters[int(value < 0)]}"
 
 
 def _number(value: float) -> float | None:

@@ -9,15 +9,31 @@ from typing import Literal
 
 import numpy as np
 
-from geocorrect.anchors.alignment import Alignment
+from geocorrect.anchors.alignment import Alignment, position_covariance
 from geocorrect.errors import InputError
+from geocorrect.geometry.frame import Frame
 from geocorrect.georeference.build import ClickedDrive, ClickNoise, HeightModel, build_problem, frame_of
-from geocorrect.georeference.diagnose import diagnose_clicks, diagnose_solution, diagnose_track
+from geocorrect.georeference.diagnose import (
+    LeftOut,
+    diagnose_clicks,
+    diagnose_drives,
+    diagnose_solution,
+    diagnose_track,
+    judge_leave_one_out,
+)
 from geocorrect.georeference.joint.model import plan_shift_m
-from geocorrect.georeference.joint.solve import solve_joint
-from geocorrect.georeference.problem import Priors, Problem, Solution
+from geocorrect.georeference.joint.refine import OUTLIER_D2
+from geocorrect.georeference.joint.solve import is_worse_than_stated, solve_joint
+from geocorrect.georeference.problem import Float, Priors, Problem, Solution
 from geocorrect.georeference.result import ClickResidual, Finding, Georeference
 from geocorrect.georeference.umeyama import solve_umeyama
+
+MANY_OUTLIERS = 0.15
+FRAME_SHIFTS = (-40, -20, -10, -5, 5, 10, 20, 40)
+"""Rows of the trajectory; tried where the clicks do not fit."""
+FRAME_SHIFT_MARGIN = 2 * OUTLIER_D2
+"""Two rejected clicks."""
+MIN_SHIFT_SIGMA_M = 0.05
 
 
 @dataclass(frozen=True)
@@ -45,20 +61,25 @@ def georeference(
     options = options or GeoreferenceOptions()
     frame = frame_of(drives, options.ground_height_m)
     problem, clicks = build_problem(drives, frame, options.noise, options.priors, dem)
-    findings = diagnose_clicks(problem)
-    _refuse(findings)
+    findings = diagnose_clicks(problem, frame)
+    refuse(findings)
     solution = _solver(options)(problem)
     if options.method == "joint":
+        refuse(diagnose_drives(problem, solution, drives))
         findings += diagnose_solution(problem, solution)
-        _refuse(findings)
+        refuse([*diagnose_frames(drives, frame, options, dem, solution), *findings])
     good = solution.residual_m[~solution.outlier & np.isfinite(solution.residual_m)]
+    without = leave_one_out(problem, solution, _solver(options, n_starts=2))
+    factor, judged = judge_leave_one_out(without)
+    findings += judged if options.method == "joint" else []
+    covariance = solution.covariance * (factor if options.method == "joint" else 1.0)
     alignment = Alignment(
-        frame, solution.world_from_local, solution.covariance, options.method, residual_m=float(np.median(good))
+        frame, solution.world_from_local, covariance, options.method, residual_m=float(np.median(good))
     )
     track_sigma_m, weak = diagnose_track(problem, drives, alignment, options.max_sigma_m)
     findings += weak
     if options.method == "joint":
-        _refuse(findings)
+        refuse(findings)
     residuals = [
         ClickResidual(
             c.image, c.index, c.u_px, c.v_px, float(solution.residual_px[k]), float(solution.residual_m[k]),
@@ -69,7 +90,7 @@ def georeference(
     return Georeference(
         alignment=alignment,
         clicks=tuple(residuals),
-        leave_one_out_m=leave_one_out_m(problem, solution, _solver(options, n_starts=2)),
+        leave_one_out_m={left.image: left.shift_m for left in without},
         findings=tuple(findings),
         drives=drives,
         problem=problem,
@@ -80,20 +101,66 @@ def georeference(
     )
 
 
-def leave_one_out_m(problem: Problem, solution: Solution, solve: Callable[[Problem], Solution]) -> dict[str, float]:
-    """Per image: the largest plan shift of any clicked camera without that image's clicks; nan if unsolvable."""
+def leave_one_out(problem: Problem, solution: Solution, solve: Callable[[Problem], Solution]) -> list[LeftOut]:
+    """What becomes of the clicked cameras without each image; empty for fewer than three images."""
     if problem.n_images < 3:
-        return {}
+        return []
     camera_m = np.array([image.local_from_cam.translation_m for image in problem.images])
-    shifts: dict[str, float] = {}
-    for number in np.unique(problem.image_index):
+    found = []
+    for number in map(int, np.unique(problem.image_index)):
+        name, others = problem.images[number].name, problem.without_image(number)
         try:
-            without = solve(problem.without_image(int(number))).world_from_local
-            shift_m = plan_shift_m(without, solution.world_from_local, camera_m)
+            other = solve(others)
         except InputError:
-            shift_m = float("nan")
-        shifts[problem.images[number].name] = shift_m
-    return shifts
+            found.append(LeftOut(name, float("nan"), float("nan")))
+            continue
+        shift_m = plan_shift_m(other.world_from_local, solution.world_from_local, camera_m)
+        own = camera_m[number]
+        moved = (other.world_from_local.apply(own) - solution.world_from_local.apply(own))[:2]
+        # The others are part of all: what they say of this camera differs by no more than what the image adds.
+        with_it, without_it = (
+            position_covariance(s.covariance, s.world_from_local, own)[:2, :2] for s in (solution, other)
+        )
+        expected = _positive(without_it - with_it)
+        found.append(LeftOut(name, shift_m, float(moved @ np.linalg.solve(expected, moved))))
+    return found
+
+
+def _positive(covariance: Float) -> Float:
+    """The covariance with at least MIN_SHIFT_SIGMA_M in every direction."""
+    values, vectors = np.linalg.eigh(covariance)
+    result: Float = (vectors * np.maximum(values, MIN_SHIFT_SIGMA_M**2)) @ vectors.T
+    return result
+
+
+def diagnose_frames(
+    drives: Sequence[ClickedDrive],
+    frame: Frame,
+    options: GeoreferenceOptions,
+    dem: HeightModel | None,
+    solution: Solution,
+) -> list[Finding]:
+    """Clicks that fit much better when every image was taken some rows of the trajectory earlier or later."""
+    freedom = max(1, 2 * int((~solution.outlier).sum()) - 4)
+    if not (is_worse_than_stated(solution.reduced_chi2, freedom) or solution.outlier.mean() > MANY_OUTLIERS):
+        return []
+    costs: dict[int, float] = {}
+    for rows in FRAME_SHIFTS:
+        try:
+            shifted = [drive.shifted(rows) for drive in drives]
+            problem, _ = build_problem(shifted, frame, options.noise, options.priors, dem)
+            costs[rows] = solve_joint(problem, n_starts=2, seed=options.seed).cost
+        except InputError:
+            continue
+    best = min(costs, key=costs.__getitem__, default=0)
+    if not costs or costs[best] > solution.cost - FRAME_SHIFT_MARGIN:
+        return []
+    text = (
+        f"the clicks fit much better with images taken about {abs(best)} rows of the trajectory "
+        f"{'later' if best > 0 else 'earlier'} (cost {costs[best]:.0f} instead of {solution.cost:.0f}); correct the "
+        "frame numbers of the clicks, --image-row-offset or --image-timestamps"
+    )
+    return [Finding("frames_shifted", text, fatal=True)]
 
 
 def _solver(options: GeoreferenceOptions, n_starts: int = 5) -> Callable[[Problem], Solution]:
@@ -102,7 +169,8 @@ def _solver(options: GeoreferenceOptions, n_starts: int = 5) -> Callable[[Proble
     return partial(solve_joint, n_starts=n_starts, seed=options.seed)
 
 
-def _refuse(findings: Sequence[Finding]) -> None:
+def refuse(findings: Sequence[Finding]) -> None:
+    """Raise InputError when a finding is fatal."""
     fatal = [finding.text for finding in findings if finding.fatal]
     if fatal:
         raise InputError("georeference refused: " + "; ".join(fatal))

@@ -16,6 +16,7 @@ from shapely.geometry import Polygon, box, shape
 from shapely.geometry.base import BaseGeometry
 
 from geocorrect.errors import InputError
+from geocorrect.geometry.crs import declared_crs, geojson_crs, wgs84_from_crs
 from geocorrect.io.text_file import read_json
 
 MERCATOR_LIMIT_DEG = 85.0511
@@ -54,8 +55,12 @@ class Area:
 
     @classmethod
     def from_geojson(cls, content: Mapping[str, Any], name: str = "GeoJSON") -> Area:
-        """Polygons of a GeoJSON geometry, Feature or FeatureCollection (WGS84); InputError naming what is wrong."""
-        polygons = [part for geometry in _geometries(content, name) for part in _polygons(geometry, name)]
+        """Polygons of a GeoJSON geometry, Feature or FeatureCollection; InputError naming what is wrong.
+
+        In WGS84, or in what its member `crs` names.
+        """
+        geometries = [_in_wgs84(geometry, content, name) for geometry in _geometries(content, name)]
+        polygons = [part for geometry in geometries for part in _polygons(geometry, name)]
         if not polygons:
             raise InputError(f"{name}: holds no polygon; draw the area as Polygon or MultiPolygon")
         return cls(shapely.union_all([piece for polygon in polygons for piece in _wrapped(polygon, name)]))
@@ -144,6 +149,16 @@ def _geometries(content: Mapping[str, Any], name: str) -> list[BaseGeometry]:
         raise
     except Exception as error:  # shapely raises half a dozen types on malformed GeoJSON
         raise InputError(f"{name}: not a GeoJSON geometry ({error})") from None
+
+
+def _in_wgs84(geometry: BaseGeometry, content: Mapping[str, Any], name: str) -> BaseGeometry:
+    try:
+        crs = geojson_crs(content)
+        if declared_crs(crs).is_wgs84:
+            return geometry
+        return shapely.transform(geometry, lambda xy: np.stack(wgs84_from_crs(crs, *xy.T), axis=1))
+    except ValueError as error:
+        raise InputError(f"{name}: {error}") from None
 
 
 def _polygons(geometry: BaseGeometry, name: str) -> list[Polygon]:

@@ -1,9 +1,13 @@
-"""Files that appear complete or not at all: the one place that writes a temporary file and renames it."""
+"""Files that appear complete or not at all: the one place that writes a temporary file and renames it.
+
+A link is written through, not replaced, and a file keeps its rights. A pipe is streamed to; devices are refused.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import tempfile
 import zlib
@@ -20,19 +24,29 @@ from geocorrect.errors import OutputError
 def atomic_path(path: Path, suffix: str | None = None) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well; removed when it does not.
 
-    What killed writers of this path left behind is deleted first.
+    What killed writers of this path left behind is deleted first. For a pipe it is elsewhere, and copied at the end.
 
     Args:
         path: the file to write; its folder must exist.
         suffix: of the temporary name, for writers that go by it; default: that of `path`.
 
     Raises:
-        OutputError: the file cannot be written; the message names it.
+        OutputError: the file cannot be written, or `path` is a folder, device or socket; the message names it.
     """
     if path.is_dir():
         raise OutputError(f"{path} is a folder; name a file in it")
     try:
-        for leftover in leftovers_of(path):
+        if is_pipe(path):
+            with tempfile.TemporaryDirectory() as folder:
+                temporary = Path(folder) / f"piped{path.suffix if suffix is None else suffix}"
+                temporary.touch()
+                yield temporary
+                with temporary.open("rb") as content, path.open("wb") as pipe:
+                    shutil.copyfileobj(content, pipe)
+            return
+        if path.exists() and not path.is_file():
+            raise OutputError(f"{path} is a device or socket; name a file")
+        for leftover in leftovers_of(_behind_links(path)):
             if leftover.is_file():
                 leftover.unlink(missing_ok=True)
         with replacement(path, suffix) as temporary:
@@ -61,6 +75,7 @@ def replacement(path: Path, suffix: str | None = None, *, durable: bool = True) 
         OSError: as the system reports it.
     """
     ending = path.suffix if suffix is None else suffix
+    path = _behind_links(path)
     handle, name = tempfile.mkstemp(prefix=temporary_prefix(path), suffix=ending, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
@@ -69,7 +84,7 @@ def replacement(path: Path, suffix: str | None = None, *, durable: bool = True) 
         if durable:
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(rights_of(path, 0o666))
         temporary.replace(path)
         if durable:
             sync_folder(path.parent)
@@ -83,6 +98,20 @@ def write_atomically(path: Path, content: bytes | str, suffix: str | None = None
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacement(path, suffix, durable=durable) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def is_pipe(path: Path) -> bool:
+    """Whether a path leads to a pipe, such as /dev/stdout may: written once, with nothing beside it."""
+    return path.is_fifo()
+
+
+def rights_of(path: Path, new: int) -> int:
+    """The rights of what is at a path, or `new` without the umask where there is nothing yet."""
+    return path.stat().st_mode & 0o7777 if path.exists() else new & ~_umask()
+
+
+def _behind_links(path: Path) -> Path:
+    return Path(os.path.realpath(path))
 
 
 def temporary_prefix(path: Path) -> str:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from geocorrect.errors import OutputError
-from geocorrect.io.atomic_file import leftovers_of, sync_folder, temporary_prefix
+from geocorrect.io.atomic_file import leftovers_of, rights_of, sync_folder, temporary_prefix
 
 NOTICE = "ATTRIBUTION.txt"
 """A file of every bundle of ours: the sign of a folder that may be replaced."""
@@ -19,7 +19,7 @@ _ASIDE = ".aside"
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder beside `path` that takes its place when the block ends well.
+    """A temporary folder beside `path` that takes its place when the block ends well; a link is written through.
 
     An older bundle of ours is replaced. Killed at any moment, `path` is the old bundle, the new one, or missing with
     the old one set aside, which the next export puts back before it starts.
@@ -27,6 +27,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: the folder cannot be written, or `path` is a file or folder that is no bundle of ours.
     """
+    path = Path(os.path.realpath(path))
     try:
         _restore_after_kill(path)
         if path.exists() and not _is_ours(path):
@@ -36,7 +37,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from None
     try:
         yield temporary
-        temporary.chmod(0o755)
+        temporary.chmod(rights_of(path, 0o777))
         _sync_all(temporary)
         _swap_in(temporary, path)
     except OSError as error:

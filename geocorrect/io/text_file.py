@@ -26,7 +26,9 @@ def read_text(path: Path, missing: str = "no such file") -> str:
     except FileNotFoundError:
         raise InputError(f"{path}: {missing}") from None
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text ({error.reason})") from None
+        line, bad = error.object.count(b"\n", 0, error.start) + 1, error.object[error.start]
+        kind = "UTF-16" if error.object[:2] in (b"\xff\xfe", b"\xfe\xff") else f"byte {bad:#04x} in line {line}"
+        raise InputError(f"{path}: not UTF-8 text ({kind}); save it as UTF-8 (iconv)") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
@@ -36,7 +38,7 @@ def read_json(path: Path, missing: str = "no such file") -> Any:
     text = read_text(path, missing)
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a JSON file ({error})") from None
 
 
@@ -44,7 +46,7 @@ def finite_numbers(what: str, values: Any, count: int) -> list[float]:
     """Exactly `count` finite numbers; InputError that begins with `what` (file and field) otherwise."""
     try:
         numbers = [float(value) for value in values]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         numbers = []
     if len(numbers) != count or not np.isfinite(numbers).all():
         raise InputError(f"{what} must be {count} finite numbers, got {values!r}")

@@ -9,9 +9,9 @@ import pytest
 
 from geocorrect.anchors.readers.table import TableOptions, read_table
 from geocorrect.errors import InputError
-from geocorrect.geometry.frame import Frame, crs_from_wgs84, grid_convergence_deg, rotation_from_heading
+from geocorrect.geometry.crs import crs_from_wgs84, ellipsoidal_height_m, grid_convergence_deg
+from geocorrect.geometry.frame import Frame, rotation_from_heading
 from geocorrect.geometry.pose import rotation_angle_deg
-from geocorrect.geometry.vertical import ellipsoidal_height_m
 
 LON, LAT, HEIGHT = 12.516, 41.903, 98.0
 HEADER = "file,lon_deg,lat_deg,height_m,heading_deg,pitch_deg,roll_deg,width,height,fx,fy,cx,cy,k1,captured_at"
@@ -77,7 +77,7 @@ def test_heights_above_sea_level_are_moved_by_the_undulation(tmp_path: Path) -> 
     assert table.alignment.frame.height_m == pytest.approx(HEIGHT + 48.3)
     with pytest.raises(InputError, match=r"line 2: height_m: heights above sea level need the geoid undulation"):
         read_table(path, TableOptions("EPSG:4326", "orthometric"))
-    with pytest.raises(InputError, match=r"not a vertical CRS"):
+    with pytest.raises(InputError, match="nor a vertical CRS"):
         read_table(path, TableOptions("EPSG:4326", "EPSG:32633"))
 
 
@@ -97,7 +97,7 @@ def test_a_vertical_crs_is_converted_by_its_grid_or_refused() -> None:
     [
         (ROW, TableOptions(None, "ellipsoid"), "coordinate system is not declared; add --crs"),
         (ROW, TableOptions("EPSG:4326"), "heights are measured from is not declared"),
-        (ROW, TableOptions("EPSG:32633", "ellipsoid"), "line 2: lon_deg, lat_deg are WGS84, but the declared CRS"),
+        (ROW, TableOptions("EPSG:32633", "ellipsoid"), "coordinates are in EPSG:4326, but --crs says EPSG"),
         (
             ROW.replace("12.516,41.903", "41.903,112.516"),
             WGS84,

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from geocorrect.errors import InputError
-from geocorrect.geometry.frame import crs_from_wgs84
+from geocorrect.geometry.crs import crs_from_wgs84
 from geocorrect.georeference.landmarks.click import LandmarkOptions
 from geocorrect.georeference.landmarks.read import read_landmarks
 
-PLACES = [(12.5160, 41.9030), (12.5161, 41.9031), (12.5163, 41.9029)]
-PIXELS = [(100.0, 500.0), (640.5, 512.25), (900.0, 480.0)]
+PLACES = [(12.5160, 41.9030), (12.5161, 41.9031), (12.5163, 41.9029), (12.5162, 41.9032)]
+PIXELS = [(100.0, 500.0), (640.5, 512.25), (900.0, 480.0), (300.0, 520.0)]
 
 
 def own_csv(tmp_path: Path, rows: list[str] | None = None, header: str = "image,u_px,v_px,lon_deg,lat_deg") -> Path:
@@ -90,7 +90,7 @@ def test_every_format_gives_the_same_clicks(tmp_path: Path, write) -> None:  # t
     assert all(np.isnan(c.height_m) for c in clicks)
     assert all("7" in c.image or c.image.startswith("000000064") for c in clicks)
     if write is not own_csv:
-        assert [c.index for c in clicks] == [0, 1, 2]
+        assert [c.index for c in clicks] == [0, 1, 2, 3]
 
 
 def test_optional_columns(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_optional_columns(tmp_path: Path) -> None:
         rows.append(f"7,1,2,{float(x)!r},{float(y)!r},50,2,0.1,0.05,corner {k // 2}")
     options = LandmarkOptions("EPSG:32633", None, "orthometric", 48.3)
     clicks = read_landmarks(own_csv(tmp_path, rows, header), options)
-    assert [c.landmark for c in clicks] == ["corner 0", "corner 0", "corner 1"]
+    assert [c.landmark for c in clicks] == ["corner 0", "corner 0", "corner 1", "corner 1"]
     assert (clicks[0].sigma_px, clicks[0].sigma_map_m, clicks[0].sigma_height_m) == (2.0, 0.1, 0.05)
     assert clicks[0].height_m == pytest.approx(98.3)
     assert clicks[2].lon_deg == pytest.approx(PLACES[2][0], abs=1e-9)
@@ -113,7 +113,7 @@ GOOD = "7,1,2,12.516,41.903"
 @pytest.mark.parametrize(
     ("rows", "header", "message"),
     [
-        ([GOOD, GOOD], None, r"clicks.csv: 2 clicks; at least 3 are needed"),
+        ([], None, r"clicks.csv: no rows"),
         ([GOOD, "7,1,2,41.903,12.516", GOOD, GOOD], None, r"line 3: .*latitude and longitude are swapped"),
         ([GOOD, "7,1,2,12.516,91", GOOD], None, r"line 3: \(12.516, 91\) is no place .*swapped"),
         ([GOOD, "7,one,2,12.516,41.903", GOOD], None, r"line 3: u_px must be a finite number, got 'one'"),
@@ -155,10 +155,10 @@ def test_a_pixel_outside_the_frame_names_its_row(tmp_path: Path) -> None:
         ("a.json", '{"points": [{"id": "p", "position": {}, "observations": []}]}', "point p: not an OpenSfM"),
         ("gcp_list.txt", "MOON\n1 2 3 4 5 a.png", "line 1: projection 'MOON' is unknown"),
         ("gcp_list.txt", "WGS84\n1 2 3 4 a.png", "line 2: 5 columns"),
-        ("gcp_list.txt", "WGS84\nx 2 3 4 5 a.png", "line 2: could not convert"),
+        ("gcp_list.txt", "WGS84\nx 2 3 4 5 a.png", "line 2: x y u v must be 4 finite numbers"),
         ("a.points", "mapX,mapY,sourceX,sourceY,enable\n12.5,41.9,1,-1,1", "coordinate system is not declared"),
         ("a.points", "#CRS: EPSG:4326\nmapX,mapY\n1,2", "no column sourceX"),
-        ("a.points", "#CRS: EPSG:4326\nmapX,mapY,sourceX,sourceY,enable\n1,2,x,4,1", "line 3: could not convert"),
+        ("a.points", "#CRS: EPSG:4326\nmapX,mapY,sourceX,sourceY,enable\n1,2,x,4,1", "line 3 must be 4 finite numbers"),
     ],
 )
 def test_damaged_files_are_named(tmp_path: Path, name: str, text: str, message: str) -> None:

@@ -21,7 +21,8 @@ from geocorrect.anchors.readers.vbr_calibration import read_vbr_calibration
 from geocorrect.anchors.trajectory import Trajectory, read_tum
 from geocorrect.cli.app import app
 from geocorrect.errors import InputError, UsageError
-from geocorrect.geometry.frame import Frame, grid_convergence_deg
+from geocorrect.geometry.crs import grid_convergence_deg
+from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.similarity import Similarity
 from geocorrect.georeference import command

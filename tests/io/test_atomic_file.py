@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import stat
 from pathlib import Path
 
 import pytest
@@ -85,3 +87,59 @@ def test_a_replacement_passes_the_systems_error_on(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="full"), replacement(tmp_path / "file"):
         raise OSError(28, "full")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("how", ["link", "chain of links", "relative link", "dangling link"])
+def test_a_link_is_written_through(tmp_path: Path, how: str) -> None:
+    folder = tmp_path / "real"
+    folder.mkdir()
+    target, link = folder / "table.csv", tmp_path / "link.csv"
+    if how != "dangling link":
+        target.write_text("old")
+    first = tmp_path / "first.csv"
+    first.symlink_to("real/table.csv" if how == "relative link" else target)
+    link.symlink_to(first if how == "chain of links" else first.readlink())
+    with atomic_file(link) as file:
+        file.write(b"new")
+    assert link.is_symlink()
+    assert not target.is_symlink()
+    assert target.read_text() == "new"
+    assert [entry.name for entry in folder.iterdir()] == ["table.csv"]
+
+
+def test_a_pipe_is_streamed_to_and_stays_one(tmp_path: Path) -> None:
+    """Opened once, by name or through a link; a writer that fails sends nothing."""
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    for path in (pipe, link):
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        with atomic_path(path, suffix=".gpkg") as temporary:
+            assert temporary.suffix == ".gpkg"
+            temporary.write_bytes(b"rows")
+        assert os.read(reader, 100) == b"rows"
+        os.close(reader)
+    with pytest.raises(ZeroDivisionError), atomic_path(pipe):
+        1 / 0  # noqa: B018
+    assert pipe.is_fifo()
+    assert {entry.name for entry in tmp_path.iterdir()} == {"pipe", "link"}
+
+
+@pytest.mark.parametrize("what", ["/dev/null", "/dev/zero", "socket"])
+def test_what_is_no_file_is_refused_and_stays(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "socket" if what == "socket" else Path(what)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        with pytest.raises(OutputError, match="is a device or socket"), atomic_file(path):
+            pass
+    assert stat.S_IFMT(path.stat().st_mode) in (stat.S_IFCHR, stat.S_IFSOCK)
+
+
+@pytest.mark.parametrize("rights", [0o664, 0o600, 0o640, 0o444])
+def test_a_file_keeps_its_rights(tmp_path: Path, rights: int) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    path.chmod(rights)
+    with atomic_file(path) as file:
+        file.write(b"new")
+    assert path.stat().st_mode & 0o7777 == rights

@@ -90,3 +90,15 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="nowhere"):
         write(tmp_path / "nowhere" / "sfm", "new")
     shutil.rmtree(tmp_path)
+
+
+def test_a_link_to_a_folder_is_written_through_and_rights_stay(tmp_path: Path) -> None:
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.mkdir(mode=0o700)
+    link.symlink_to(real)
+    for content in ("first", "second"):
+        with atomic_folder(link) as folder:
+            (folder / NOTICE).write_text(content)
+        assert link.is_symlink()
+        assert (real / NOTICE).read_text() == content
+        assert real.stat().st_mode & 0o777 == 0o700

@@ -3,16 +3,48 @@
 from __future__ import annotations
 
 from geocorrect.errors import InputError
-from geocorrect.geometry.frame import wgs84_from_crs
-from geocorrect.geometry.vertical import ellipsoidal_height_m
+from geocorrect.geometry.crs import (
+    ELLIPSOID,
+    ORTHOMETRIC,
+    DeclaredCrs,
+    declared_crs,
+    ellipsoidal_height_m,
+    wgs84_from_crs,
+)
 
-WGS84_NAMES = {"EPSG:4326", "EPSG:4979", "OGC:CRS84"}
+
+def stated_crs(where: str, own: str | None, given: str | None) -> str:
+    """What coordinates are in: what the file says wins, --crs states it where the file is silent.
+
+    Raises:
+        InputError: neither says it, they contradict each other, or one is no CRS.
+    """
+    if own is None or given is None:
+        found = own or given
+        if found is None:
+            raise InputError(f"{where}: the coordinate system is not declared; add --crs EPSG:4326 (or what it is)")
+        _declared(where, found)
+        return found
+    first, second = _declared(where, own), _declared(where, given)
+    heights = {first.height_reference, second.height_reference} - {None}
+    if not first.same_plan(second) or len(heights) > 1:
+        raise InputError(f"{where}: the file's coordinates are in {own}, but --crs says {given}; drop --crs")
+    return own if first.height_reference else given
+
+
+def stated_height_reference(where: str, crs: str, given: str) -> str:
+    """What heights are measured from: as the CRS says, else as given; InputError when they contradict each other."""
+    own = _declared(where, crs).height_reference
+    # "orthometric" only says which kind of vertical CRS it is.
+    if own is None or given in ("unknown", own) or (given == ORTHOMETRIC and own != ELLIPSOID):
+        return own or given
+    raise InputError(f"{where}: heights in {crs} are measured from {own}, but {given} is declared; drop one of the two")
 
 
 def wgs84_place(where: str, crs: str, x: float, y: float) -> tuple[float, float]:
     """(longitude, latitude) in degrees of coordinates in a CRS; InputError when they are not on earth."""
     try:
-        lon, lat = (x, y) if crs.upper() in WGS84_NAMES else map(float, wgs84_from_crs(crs, x, y))
+        lon, lat = (x, y) if _declared(where, crs).is_wgs84 else map(float, wgs84_from_crs(crs, x, y))
     except ValueError as error:
         raise InputError(f"{where}: {error}") from None
     if not (abs(lon) <= 180 and abs(lat) <= 90):
@@ -23,10 +55,17 @@ def wgs84_place(where: str, crs: str, x: float, y: float) -> tuple[float, float]
 
 
 def height_on_ellipsoid_m(
-    where: str, lon_deg: float, lat_deg: float, height_m: float, reference: str, undulation_m: float
+    where: str, lon_deg: float, lat_deg: float, height: float, reference: str, undulation_m: float
 ) -> float:
     """`ellipsoidal_height_m` of one place, with an InputError that says where."""
     try:
-        return float(ellipsoidal_height_m(lon_deg, lat_deg, height_m, reference, undulation_m))
+        return float(ellipsoidal_height_m(lon_deg, lat_deg, height, reference, undulation_m))
+    except ValueError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def _declared(where: str, crs: str) -> DeclaredCrs:
+    try:
+        return declared_crs(crs)
     except ValueError as error:
         raise InputError(f"{where}: {error}") from None

@@ -1,9 +1,8 @@
-"""Rows of a CSV or GeoJSON point file as text fields, with messages that name file, row and column."""
+"""Rows of a CSV or GeoJSON point file as text fields, with messages that name file, row and column: strictly read."""
 
 from __future__ import annotations
 
 import csv
-import io
 import json
 import math
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from geocorrect.errors import InputError
+from geocorrect.geometry.crs import WGS84, declared_crs, geojson_crs
 from geocorrect.io.text_file import read_text
 
 GEOJSON_SUFFIXES = {".geojson", ".json"}
@@ -26,6 +26,8 @@ class Row:
     """File and row, for messages."""
     fields: Mapping[str, str]
     """Text by column; empty fields are absent."""
+    crs: str | None = None
+    """What the file says that x, y or lon_deg, lat_deg are in; None where it does not say."""
 
     def has(self, column: str) -> bool:
         """Whether the row has a value in the column."""
@@ -56,11 +58,28 @@ class Row:
         """The value as a finite number, or the default when it is missing."""
         return self.number(column) if self.has(column) else default
 
+    def sigma(self, column: str) -> float:
+        """The value as a standard deviation; InputError unless it is there and positive."""
+        value = self.number(column)
+        if value <= 0:
+            raise InputError(f"{self.where}: {column} must be positive, got {value:g}; leave it empty where unknown")
+        return value
+
+    def sigma_or(self, column: str, default: float) -> float:
+        """As `sigma`, or the default when it is missing."""
+        return self.sigma(column) if self.has(column) else default
+
+    @property
+    def plan_columns(self) -> tuple[str, str]:
+        """The columns of the plan coordinates that the row has."""
+        return ("lon_deg", "lat_deg") if self.has("lon_deg") else ("x", "y")
+
 
 def read_rows(path: Path) -> list[Row]:
     """Rows of a .csv (first line: column names) or a GeoJSON FeatureCollection of points.
 
-    GeoJSON coordinates become lon_deg, lat_deg and, where a third is given, height_m. InputError naming file and row.
+    GeoJSON coordinates become lon_deg, lat_deg (x, y where its `crs` is another) and, where a third is given, height_m.
+    InputError naming file and row.
     """
     text = read_text(path)
     rows = _geojson(path, text) if path.suffix.lower() in GEOJSON_SUFFIXES else _csv(path, text)
@@ -69,41 +88,64 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
+def read_fields(where: str, line: str, delimiter: str = ",") -> list[str]:
+    """The fields of one line of CSV, stripped; InputError when a quote is not closed on it or stands inside a field."""
+    try:
+        fields = next(csv.reader([line], delimiter=delimiter, skipinitialspace=delimiter == ",", strict=True), [])
+    except csv.Error as error:
+        raise InputError(
+            f"{where}: {error}; a quoted field must end on its line, and quotes in it be doubled"
+        ) from None
+    return [field.strip() for field in fields]
+
+
 def _csv(path: Path, text: str) -> list[Row]:
-    reader = csv.DictReader(io.StringIO(text), restkey="", skipinitialspace=True)
-    names = reader.fieldnames or []
-    if len(names) < 2 or len(set(names)) != len(names):
-        raise InputError(f"{path}, line 1: expected column names separated by commas, got {','.join(names)[:80]!r}")
+    (_, head), *lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()] or [(1, "")]
+    names = read_fields(f"{path}, line 1", head)
+    # A table that pandas wrote begins with a column without a name: its index.
+    indexed = len(names) > 1 and names[0] == "" and "" not in names[1:]
+    named = names[indexed:]
+    if len(named) < 2 or len(set(named)) != len(named) or "" in named:
+        raise InputError(
+            f"{path}, line 1: expected column names, all different, separated by commas, got {','.join(names)[:80]!r}"
+        )
     rows = []
-    for record in reader:
-        where = f"{path}, line {reader.line_num}"
-        if "" in record:
-            raise InputError(f"{where}: more values than column names")
-        fields = {key.strip(): value.strip() for key, value in record.items() if value and value.strip()}
+    for number, line in lines:
+        where = f"{path}, line {number}"
+        values = read_fields(where, line)
+        if len(values) > len(names):
+            raise InputError(f"{where}: more values than column names ({len(values)}, {len(names)})")
+        fields = {name: value for name, value in zip(named, values[indexed:], strict=False) if value}
         if fields:
-            rows.append(Row(path, where, fields))
+            rows.append(Row(path, where, fields, WGS84 if "lon_deg" in fields else None))
     return rows
 
 
 def _geojson(path: Path, text: str) -> list[Row]:
     try:
-        features = json.loads(text)["features"]
-    except (ValueError, KeyError, TypeError):
+        data = json.loads(text)
+        features = list(data["features"])
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f"{path}: not a GeoJSON FeatureCollection") from None
-    return [_feature(path, number, feature) for number, feature in enumerate(features)]
+    try:
+        crs = geojson_crs(data)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
+    return [_feature(path, number, feature, crs) for number, feature in enumerate(features)]
 
 
-def _feature(path: Path, number: int, feature: Any) -> Row:
+def _feature(path: Path, number: int, feature: Any, crs: str) -> Row:
     where = f"{path}, feature {number}"
     try:
         geometry, properties = feature["geometry"], feature["properties"] or {}
         if geometry["type"] != "Point":
             raise InputError(f"{where}: geometry is a {geometry['type']}, expected a Point")
         coordinates = [str(float(value)) for value in geometry["coordinates"]]
-    except (KeyError, TypeError, ValueError):
+        fields = {str(key): _as_text(value) for key, value in properties.items() if value not in (None, "")}
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise InputError(f"{where}: not a GeoJSON point feature") from None
-    fields = {str(key): _as_text(value) for key, value in properties.items() if value not in (None, "")}
-    return Row(path, where, fields | dict(zip(("lon_deg", "lat_deg", "height_m"), coordinates, strict=False)))
+    plan = ("lon_deg", "lat_deg") if declared_crs(crs).is_wgs84 else ("x", "y")
+    return Row(path, where, fields | dict(zip((*plan, "height_m"), coordinates, strict=False)), crs)
 
 
 def _as_text(value: Any) -> str:

@@ -8,7 +8,7 @@ own position, OpenCV axes), width, height, fx, fy, cx, cy [, k1, k2, p1, p2, k3]
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -17,11 +17,12 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from geocorrect.anchors.alignment import Alignment
-from geocorrect.anchors.readers.place import WGS84_NAMES, height_on_ellipsoid_m, wgs84_place
-from geocorrect.anchors.readers.rows import GEOJSON_SUFFIXES, Row, read_rows
+from geocorrect.anchors.readers.place import height_on_ellipsoid_m, stated_crs, stated_height_reference, wgs84_place
+from geocorrect.anchors.readers.rows import Row, read_rows
 from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Camera
-from geocorrect.geometry.frame import Frame, grid_convergence_deg, rotation_from_heading
+from geocorrect.geometry.crs import grid_convergence_deg
+from geocorrect.geometry.frame import Frame, rotation_from_heading
 from geocorrect.geometry.pose import Float, Pose
 from geocorrect.geometry.similarity import Similarity
 from geocorrect.io.capture_time import EARLIEST, plausible
@@ -34,9 +35,9 @@ class TableOptions:
     """How the table's numbers are meant."""
 
     crs: str | None = None
-    """Of the coordinates, e.g. EPSG:4326 or EPSG:32633; None only for GeoJSON (which is WGS84 by its standard)."""
+    """Of the coordinates, e.g. EPSG:4326 or EPSG:32633; None only for GeoJSON, which states it."""
     height_reference: str = "unknown"
-    """What heights are measured from, as in `geometry.vertical`."""
+    """What heights are measured from, as in `geometry.crs`."""
     undulation_m: float = float("nan")
     """Of the geoid above the ellipsoid."""
     heading_reference: Literal["true", "grid"] = "true"
@@ -59,9 +60,12 @@ def read_table(path: Path, options: TableOptions | None = None) -> TableAnchors:
     """Anchors of a .csv, .geojson or .json table; InputError naming file, row and column."""
     options = options or TableOptions()
     rows = read_rows(path)
-    crs = options.crs or ("EPSG:4326" if path.suffix.lower() in GEOJSON_SUFFIXES else None)
-    if crs is None:
-        raise InputError(f"{path}: the coordinate system is not declared; add --crs EPSG:4326 (or what it is)")
+    own = {row.crs for row in rows}
+    if len(own) > 1:
+        raise InputError(f"{path}: some rows have lon_deg, lat_deg and some x, y; give them all in one way")
+    # Longitudes and latitudes of another datum are 100 m away: a CSV cannot say, its user must.
+    crs = stated_crs(str(path), own.pop() if options.crs or path.suffix.lower() != ".csv" else None, options.crs)
+    options = replace(options, height_reference=stated_height_reference(str(path), crs, options.height_reference))
     if options.height_reference == "unknown":
         raise InputError(
             f"{path}: what the heights are measured from is not declared; add --height-reference ellipsoid, "
@@ -80,10 +84,7 @@ def read_table(path: Path, options: TableOptions | None = None) -> TableAnchors:
 
 def _place(row: Row, crs: str, options: TableOptions) -> tuple[float, float, float]:
     """(lon deg, lat deg, ellipsoidal height m)."""
-    geographic = row.has("lon_deg")
-    if geographic and crs.upper() not in WGS84_NAMES:
-        raise InputError(f"{row.where}: lon_deg, lat_deg are WGS84, but the declared CRS is {crs}; name them x, y")
-    x, y = (row.number(name) for name in (("lon_deg", "lat_deg") if geographic else ("x", "y")))
+    x, y = (row.number(name) for name in row.plan_columns)
     lon, lat = wgs84_place(row.where, crs, x, y)
     where, height_m = f"{row.where}: height_m", row.number("height_m")
     height_m = height_on_ellipsoid_m(where, lon, lat, height_m, options.height_reference, options.undulation_m)
@@ -132,7 +133,7 @@ def _covariance(row: Row) -> Float | None:
     """Isotropic, when the row states it; unknown otherwise."""
     if not row.has("sigma_position_m"):
         return None
-    position, rotation = row.number("sigma_position_m"), np.radians(row.number("sigma_rotation_deg"))
+    position, rotation = row.sigma("sigma_position_m"), np.radians(row.sigma("sigma_rotation_deg"))
     return np.diag([position**2] * 3 + [rotation**2] * 3)
 
 

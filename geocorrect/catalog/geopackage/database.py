@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL
 
 from geocorrect.catalog.literal_sql import run_sql
 from geocorrect.catalog.rows.geometry_type import WGS84_SRID, blob_bound, blob_is_empty
@@ -31,12 +32,14 @@ _BOX = "ST_MinX(NEW.geom), ST_MaxX(NEW.geom), ST_MinY(NEW.geom), ST_MaxY(NEW.geo
 def geopackage_engine(path: Path) -> Engine:
     """An engine on the file (made when absent); WAL, so that readers never wait for the writer."""
     timeout_s = BUSY_TIMEOUT_MS / 1000
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": timeout_s})
+    # Not as text, in which a ? would end the name of the file.
+    url = URL.create("sqlite", database=str(path))
+    engine = create_engine(url, connect_args={"timeout": timeout_s})
     if path.exists() and path.stat().st_size and _mode_to_read(path) == IMMUTABLE:
         # Without the right to write beside the file it cannot be shared with a writer: it is read as it is.
         uri = f"{path.absolute().as_uri()}?{IMMUTABLE}"
         engine = create_engine(
-            f"sqlite:///{path}",
+            url,
             creator=lambda: sqlite3.connect(uri, uri=True, timeout=timeout_s, check_same_thread=False),
         )
     event.listen(engine, "connect", _prepare_connection)

@@ -11,7 +11,8 @@ begin atomic
   from (select c.* from correction c join run r on r.fid = c.run_id where r.run_key = first_run) as a
   full join (select c.* from correction c join run r on r.fid = c.run_id where r.run_key = second_run) as b
     on b.image_id = a.image_id
-  where a.status is distinct from b.status or a.reason is distinct from b.reason or a.geom is distinct from b.geom
+  where a.status is distinct from b.status or a.reason is distinct from b.reason or a.lon_deg is distinct from b.lon_deg
+    or a.lat_deg is distinct from b.lat_deg or a.height_m is distinct from b.height_m
   order by 1;
 end;
 

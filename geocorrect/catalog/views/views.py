@@ -19,6 +19,8 @@ from geocorrect.errors import DatabaseError
 
 # What `epoch_seconds(` of the files becomes: the only words in them on which the two SQL dialects differ.
 _EPOCH_SECONDS = {"postgresql": "extract(epoch from ", "sqlite": "86400.0 * julianday("}
+FUNCTIONS = ("run_diff(text, text)",)
+"""Of `functions_postgresql.sql`."""
 _FOLDER = Path(__file__).resolve().parent
 _HEADER = re.compile(
     r"^-- view: (?P<name>\w+)(?: (?P<kind>POINT|LINESTRING|POLYGON))?(?P<z> Z)? \| (?P<text>.+)$", re.MULTILINE
@@ -50,9 +52,13 @@ def views_text(dialect_name: str) -> str:
 
 
 def missing_views(connection: Connection) -> list[str]:
-    """Names of our views that a database lacks."""
+    """Our views, and on a server our functions, that a database lacks: "view NAME" or "function NAME(…)"."""
     present = set(inspect(connection).get_view_names())
-    return [view.name for view in views_of(connection.dialect.name) if view.name not in present]
+    missing = [f"view {view.name}" for view in views_of(connection.dialect.name) if view.name not in present]
+    if connection.dialect.name == "postgresql":
+        known = text("select to_regprocedure(:function) is not null")
+        missing += [f"function {f}" for f in FUNCTIONS if not connection.execute(known, {"function": f}).scalar()]
+    return missing
 
 
 def replace_views(connection: Connection, *, only_drop: bool = False) -> None:
@@ -68,7 +74,8 @@ def replace_views(connection: Connection, *, only_drop: bool = False) -> None:
     for view in reversed(views):
         run_sql(connection, f"drop view if exists {view.name}")
     if dialect == "postgresql":
-        run_sql(connection, "drop function if exists run_diff(text, text)")
+        for function in FUNCTIONS:
+            run_sql(connection, f"drop function if exists {function}")
     if only_drop:
         return
     for view in views:

@@ -41,8 +41,17 @@ class Refined:
 
 
 def refine(problem: Problem, geometry: Geometry, start: State, known: Sequence[Refined] = ()) -> Refined | None:
-    """The local optimum reached from a start, None when it is heading for one of the known ones; deterministic."""
-    state = start
+    """The local optimum reached from a start; deterministic.
+
+    None when it is heading for one of the known ones, or so far from every click that nothing holds it.
+    """
+    try:
+        return _refined(problem, geometry, start, known)
+    except np.linalg.LinAlgError:
+        return None
+
+
+def _refined(problem: Problem, geometry: Geometry, state: State, known: Sequence[Refined]) -> Refined | None:
     for mu in GRADUATION:
         state, geometry = _minimise(problem, geometry, state, mu * INLIER_D2, 3)
     here = state.world_from_local

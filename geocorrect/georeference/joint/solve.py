@@ -39,6 +39,10 @@ def solve_joint(problem: Problem, n_starts: int = 5, seed: int = 0) -> Solution:
     for start in begin:
         optimum = refine(centred, geometry, start, optima)
         optima += [] if optimum is None else [optimum]
+    if not optima:
+        raise InputError(
+            "no placement of the drive explains the clicks; check their heights (metres?), coordinates and image names"
+        )
     optima.sort(key=lambda optimum: optimum.score)
     solution = _solution(problem, centred, optima[0], world_origin, local_origin)
     for other in optima[1:]:
@@ -52,7 +56,7 @@ def solve_joint(problem: Problem, n_starts: int = 5, seed: int = 0) -> Solution:
 def _centred(problem: Problem) -> tuple[Problem, Float, Float]:
     """The problem with its origins moved into its middle: full precision, rotation and shift not coupled."""
     known = problem.height_known
-    up = float(problem.target_m[known, 2].mean()) if known.any() else 0.0
+    up = float(np.median(problem.target_m[known, 2])) if known.any() else 0.0
     world_origin = np.append(problem.target_m[:, :2].mean(axis=0), up)
     bases = np.array([image.local_from_base.translation_m for image in problem.images])
     local_origin = bases[np.unique(problem.image_index)].mean(axis=0)
@@ -82,14 +86,18 @@ def _solution(problem: Problem, centred: Problem, best: Refined, world_origin: F
     reached_m, residual_m, residual_px = click_errors(problem, state)
     return Solution(
         transform, covariance_at_origin(seven, arm), state.base_height_m, reached_m, residual_m, residual_px,
-        ~best.inlier, float(np.sqrt(covariance[BASE_HEIGHT, BASE_HEIGHT])), best.reduced_chi2,
+        ~best.inlier, float(np.sqrt(covariance[BASE_HEIGHT, BASE_HEIGHT])), best.reduced_chi2, best.score,
     )  # fmt: skip
 
 
 def _widening(best: Refined) -> float:
-    """Variance factor when the residuals are significantly (2 sigma) larger than stated, else 1."""
-    expected = 1.0 + 2.0 * np.sqrt(2.0 / best.freedom)
-    return best.reduced_chi2 if best.reduced_chi2 > expected else 1.0
+    """Variance factor when the residuals are significantly larger than stated, else 1."""
+    return best.reduced_chi2 if is_worse_than_stated(best.reduced_chi2, best.freedom) else 1.0
+
+
+def is_worse_than_stated(reduced_chi2: float, freedom: int) -> bool:
+    """Whether residuals are larger than stated by 2 sigma."""
+    return bool(reduced_chi2 > 1.0 + 2.0 * np.sqrt(2.0 / freedom))
 
 
 def click_errors(problem: Problem, state: State) -> tuple[Float, Float, Float]:

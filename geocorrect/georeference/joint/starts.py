@@ -80,8 +80,8 @@ def _proposals(
     score = np.minimum(d2, INLIER_D2).sum(axis=1)
     best = np.argsort(score, kind="stable")[:40]
     known = problem.height_known
-    up = float(problem.target_m[known, 2].mean()) if known.any() else 0.0
-    lift = up - points[usable, 2].mean()
+    up = float(np.median(problem.target_m[known, 2])) if known.any() else 0.0
+    lift = up - float(np.median(points[usable, 2]))
     deviation_m = abs(base_height_m - problem.priors.base_height_m)
     proposals = []
     for k in best:

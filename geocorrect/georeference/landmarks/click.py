@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from geocorrect.anchors.readers.place import height_on_ellipsoid_m, wgs84_place
+from geocorrect.anchors.readers.place import height_on_ellipsoid_m, stated_crs, stated_height_reference, wgs84_place
 from geocorrect.errors import InputError
-from geocorrect.geometry.vertical import ELLIPSOID
+from geocorrect.geometry.crs import ELLIPSOID
 
 NAN = float("nan")
 
@@ -64,18 +64,24 @@ class LandmarkOptions:
     image: str | None = None
     """Image of a .points file; None takes its file name."""
     height_reference: str = "unknown"
-    """What heights are measured from, as in `geometry.vertical`."""
+    """What heights are measured from, as in `geometry.crs`."""
     undulation_m: float = NAN
     """Of the geoid above the ellipsoid."""
 
 
-def placed(click: Click, crs: str | None, options: LandmarkOptions) -> Click:
-    """The click brought to WGS84 and its height to the ellipsoid; lon_deg, lat_deg are x, y in crs so far."""
-    if crs is None:
-        raise InputError(f"{click.where}: the coordinate system is not declared; add --crs EPSG:4326 (or what it is)")
+def placed(click: Click, own_crs: str | None, options: LandmarkOptions) -> Click:
+    """The click brought to WGS84 and its height to the ellipsoid.
+
+    Args:
+        click: lon_deg, lat_deg are x, y in its CRS so far.
+        own_crs: that which the file states, None where it states none.
+        options: how the file is meant.
+    """
+    crs = stated_crs(click.where, own_crs, options.crs)
     lon, lat = wgs84_place(click.where, crs, click.lon_deg, click.lat_deg)
-    height, reference = click.height_m, options.height_reference
+    height = click.height_m
     if np.isfinite(height):
+        reference = stated_height_reference(click.where, crs, options.height_reference)
         if reference == "unknown":
             raise InputError(
                 f"{click.where}: height {height:g} m, but what it is measured from is not declared; add "

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import csv
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from geocorrect.anchors.readers.rows import Row, read_rows
+from geocorrect.anchors.readers.place import stated_crs
+from geocorrect.anchors.readers.rows import read_fields, read_rows
 from geocorrect.errors import InputError
-from geocorrect.geometry.frame import utm_epsg
+from geocorrect.geometry.crs import WGS84
 from geocorrect.georeference.landmarks.click import NAN, Click, LandmarkOptions, placed
 from geocorrect.io.text_file import finite_numbers, read_json, read_text
 
-WGS84 = "EPSG:4326"
 QGIS_HALF_PIXEL = 0.5
 """QGIS counts from the corner of the top-left pixel, `Click` from its centre."""
+_IMAGE_NAME = re.compile(r".*?\.(?:jpe?g|png|tiff?|webp|hei[cf])\b", re.IGNORECASE)
+_UTM = re.compile(r"WGS84\s+UTM\s+(\d{1,3})([NS])", re.IGNORECASE)
 
 
 def read_table(path: Path, options: LandmarkOptions) -> Iterator[Click]:
@@ -22,23 +25,14 @@ def read_table(path: Path, options: LandmarkOptions) -> Iterator[Click]:
 
     Optional: height_m, landmark, sigma_px, sigma_m, sigma_height_m.
     """
-    crs = options.crs or (None if path.suffix.lower() == ".csv" else WGS84)
     for number, row in enumerate(read_rows(path)):
-        geographic = row.has("lon_deg")
-        x, y = (row.number(name) for name in (("lon_deg", "lat_deg") if geographic else ("x", "y")))
+        x, y = (row.number(name) for name in row.plan_columns)
         click = Click(
             row.text("image"), row.number("u_px"), row.number("v_px"), x, y, row.number_or("height_m", NAN),
-            row.text_or("landmark", f"click {number}"), row.where, sigma_px=_sigma(row, "sigma_px"),
-            sigma_map_m=_sigma(row, "sigma_m"), sigma_height_m=_sigma(row, "sigma_height_m"),
+            row.text_or("landmark", f"click {number}"), row.where, sigma_px=row.sigma_or("sigma_px", NAN),
+            sigma_map_m=row.sigma_or("sigma_m", NAN), sigma_height_m=row.sigma_or("sigma_height_m", NAN),
         )  # fmt: skip
-        yield placed(click, WGS84 if geographic and crs is None else crs, options)
-
-
-def _sigma(row: Row, column: str) -> float:
-    value = row.number_or(column, NAN)
-    if value <= 0:
-        raise InputError(f"{row.where}: {column} must be positive, got {value:g}")
-    return value
+        yield placed(click, row.crs, options)
 
 
 def read_image_lists(path: Path, options: LandmarkOptions) -> Iterator[Click]:
@@ -52,7 +46,9 @@ def read_image_lists(path: Path, options: LandmarkOptions) -> Iterator[Click]:
         ) from None
     for image, pixels, places in per_image:
         where = f"{path}, image {image}"
-        if len(pixels) != len(places):
+        if isinstance(image, bool | float) or (isinstance(image, int) and image < 0):
+            raise InputError(f"{where}: images are numbered from 0, or named")
+        if len(_list(where, pixels)) != len(_list(where, places)):
             raise InputError(f"{where}: {len(pixels)} pixels, but {len(places)} locations")
         for k, (pixel, place) in enumerate(zip(pixels, places, strict=True)):
             here = f"{where}, click {k}"
@@ -68,7 +64,9 @@ def read_opensfm_points(path: Path, options: LandmarkOptions) -> Iterator[Click]
 
     Projections are normalised by the longer side, from the image's centre.
     """
-    for number, point in enumerate(read_json(path)["points"]):
+    for number, point in enumerate(_list(path, read_json(path)["points"])):
+        if not isinstance(point, dict):
+            raise InputError(f"{path}, point {number}: not an OpenSfM ground control point")
         name = str(point.get("id", number))
         where = f"{path}, point {name}"
         if "position" not in point:
@@ -86,58 +84,68 @@ def read_opensfm_points(path: Path, options: LandmarkOptions) -> Iterator[Click]
 
 
 def read_opensfm_list(path: Path, options: LandmarkOptions) -> Iterator[Click]:
-    """OpenSfM gcp_list.txt: the first line names the projection, then `x y z u v image [name]`; z may be NaN."""
-    lines = [line.strip() for line in read_text(path).splitlines()]
+    """OpenSfM gcp_list.txt: the first line names the projection, then `x y z u v image [name]`; z may be NaN.
+
+    Separated by tabs, as ODM writes it, or by spaces; names of images may have spaces in them.
+    """
+    lines = [line.strip() for line in read_text(path).split("\n")]
     rows = [(f"{path}, line {number}", line) for number, line in enumerate(lines, 1) if line and line[0] != "#"]
     if not rows:
         raise InputError(f"{path}: no rows")
-    crs = _projection(rows[0][1], rows[0][0])
+    crs = stated_crs(rows[0][0], _projection(rows[0][1], rows[0][0]), None)
     for where, line in rows[1:]:
-        fields = line.split()
+        fields = _list_fields(line)
         if len(fields) < 6:
             raise InputError(f"{where}: {len(fields)} columns, expected x y z u v image")
+        x, y, u, v = finite_numbers(f"{where}: x y u v", fields[:2] + fields[3:5], 4)
         try:
-            x, y, z, u, v = (float(text) for text in fields[:5])
+            z = float(fields[2])
         except ValueError as error:
             raise InputError(f"{where}: {error}") from None
         name = fields[6] if len(fields) > 6 else f"{x} {y}"
         yield placed(Click(fields[5], u, v, x, y, z, name, where), crs, options)
 
 
+def _list_fields(line: str) -> list[str]:
+    """Fields of a line: x y z u v image [name …]."""
+    if "\t" in line:
+        return [field.strip() for field in line.split("\t")]
+    *numbers, rest = line.split(maxsplit=5)
+    named = _IMAGE_NAME.match(rest)
+    return [*numbers, named[0], *rest[named.end() :].split()] if named else [*numbers, *rest.split()]
+
+
 def _projection(line: str, where: str) -> str:
-    words = line.upper().split()
-    if words == ["WGS84"]:
-        return WGS84
-    if words[:2] == ["WGS84", "UTM"] and len(words) == 3 and words[2][:-1].isdecimal() and words[2][-1] in "NS":
-        zone = int(words[2][:-1])
-        return f"EPSG:{utm_epsg(6.0 * zone - 183.0, 45.0 if words[2][-1] == 'N' else -45.0)}"
-    if line.upper().startswith("EPSG:") or line.startswith("+proj"):
+    zone = _UTM.fullmatch(line.strip())
+    if zone and not 1 <= int(zone[1]) <= 60:
+        raise InputError(f"{where}: {line!r}: UTM has the zones 1 to 60")
+    if zone:
+        return f"EPSG:{(32600 if zone[2] in 'Nn' else 32700) + int(zone[1])}"
+    if line.upper().startswith(("WGS84", "EPSG:")) or line.startswith("+proj"):
         return line
     raise InputError(f"{where}: projection {line!r} is unknown; use WGS84, WGS84 UTM 33N, EPSG:32633 or a +proj string")
 
 
 def read_qgis(path: Path, options: LandmarkOptions) -> Iterator[Click]:
-    """QGIS Georeferencer .points of one image; the CRS comes from its header or --crs.
+    """QGIS Georeferencer .points of one image; its header states the CRS, or else --crs.
 
     Disabled rows are skipped; rows of the image count negative downward.
     """
-    lines = read_text(path).splitlines()
+    lines = read_text(path).split("\n")
     header = next((line for line in lines if line.startswith("#CRS:")), "")
-    crs = options.crs or header.removeprefix("#CRS:").strip() or None
+    crs = header.removeprefix("#CRS:").strip() or None
     body = [(number, line) for number, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")]
-    names = [name.strip() for name in body[0][1].split(",")] if body else []
+    names = read_fields(f"{path}, line {body[0][0]}", body[0][1]) if body else []
     choices = (("mapX",), ("mapY",), ("sourceX", "pixelX"), ("sourceY", "pixelY"))
     columns = [_column(names, choice, path) for choice in choices]
     enabled = names.index("enable") if "enable" in names else None
     for number, line in body[1:]:
         where = f"{path}, line {number}"
-        values = next(csv.reader([line]))
-        try:
-            x, y, u, v = (float(values[column]) for column in columns)
-            used = enabled is None or values[enabled].strip() == "1"
-        except (ValueError, IndexError) as error:
-            raise InputError(f"{where}: {error}") from None
-        if used:
+        values = read_fields(where, line)
+        if len(values) < len(names):
+            raise InputError(f"{where}: {len(values)} columns, expected {len(names)}")
+        x, y, u, v = finite_numbers(where, [values[column] for column in columns], 4)
+        if enabled is None or values[enabled] == "1":
             u, v = u - QGIS_HALF_PIXEL, -v - QGIS_HALF_PIXEL
             yield placed(Click(options.image or path.stem, u, v, x, y, NAN, where, where), crs, options)
 
@@ -147,3 +155,9 @@ def _column(names: list[str], choices: tuple[str, ...], path: Path) -> int:
         if choice in names:
             return names.index(choice)
     raise InputError(f"{path}: no column {choices[0]}; save the points in QGIS' Georeferencer")
+
+
+def _list(where: object, value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise InputError(f"{where}: expected a list, got {str(value)[:40]!r}")
+    return value

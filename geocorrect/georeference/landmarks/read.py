@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -15,7 +15,6 @@ from geocorrect.georeference.landmarks import formats
 from geocorrect.georeference.landmarks.click import Click, LandmarkOptions
 from geocorrect.io.text_file import read_json
 
-MIN_CLICKS = 3
 MAX_EXTENT_DEG = 0.5
 Reader = Callable[[Path, LandmarkOptions], Iterable[Click]]
 
@@ -27,18 +26,20 @@ BY_JSON_KEY: dict[str, Reader] = {
 }  # fmt: skip
 
 
-def read_landmarks(path: Path, options: LandmarkOptions | None = None) -> list[Click]:
-    """Clicks of a file whose format is recognised by its name and content, numbered within each image.
+def read_landmarks(source: Path | Sequence[Path], options: LandmarkOptions | None = None) -> list[Click]:
+    """Clicks of one drive, in files whose format is recognised by name and content, numbered within each image.
+
+    QGIS keeps a .points file per image: several files, or a folder of them, are read together.
 
     Raises:
-        InputError: Unreadable rows, swapped latitude and longitude, no declared CRS, fewer than 3 clicks, or heights
+        InputError: Unreadable rows, swapped latitude and longitude, no declared CRS, no clicks, or heights
             whose reference is not declared; the message names file and row.
     """
-    clicks = list(_reader_of(path)(path, options or LandmarkOptions()))
-    if len(clicks) < MIN_CLICKS:
-        raise InputError(
-            f"{path}: {len(clicks)} clicks; at least {MIN_CLICKS} are needed (better 4 in each of 3 images)"
-        )
+    given = [source] if isinstance(source, Path) else source
+    paths = [part for path in given for part in (sorted(path.glob("*.points")) if path.is_dir() else [path])]
+    clicks = [click for part in paths for click in _reader_of(part)(part, options or LandmarkOptions())]
+    if not clicks:
+        raise InputError(f"{', '.join(map(str, given))}: no clicks")
     _refuse_scattered(clicks)
     counters: dict[str, Iterator[int]] = defaultdict(count)
     return [replace(click, index=next(counters[click.image])) for click in clicks]

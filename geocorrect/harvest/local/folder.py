@@ -158,6 +158,7 @@ def _with_shot(image: Image, shot: Shot, part: Reconstruction) -> Image:
         return replace(image, problem=Reason.CAMERA_UNSUPPORTED, camera=None)
     camera = replace(camera, focal_sigma=SFM_FOCAL_SIGMA)
     image = replace(image, camera=camera, captured_at=image.captured_at or shot.captured_at)
+    image = replace(image, sequence_id=image.sequence_id or shot.sequence_id)
     if part.reference is None:
         return image
     lon, lat, height_m = map(float, part.reference.wgs84_from_enu(shot.world_from_cam.translation_m))

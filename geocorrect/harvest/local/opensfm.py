@@ -7,6 +7,7 @@ X_cam = R X_world + t.
 
 from __future__ import annotations
 
+import codecs
 import json
 from bisect import bisect_left, bisect_right
 from collections import Counter
@@ -82,6 +83,7 @@ def read_reconstructions(path: Path) -> list[Reconstruction]:
 
 def parse_reconstructions(data: bytes, name: str, reference: Frame | None = None) -> list[Reconstruction]:
     """The components in some bytes; `name` is what messages call them."""
+    data = data.removeprefix(codecs.BOM_UTF8)
     if data.lstrip()[:1] not in (b"[", b"{"):
         try:
             data = inflated(data, _MAX_INFLATED_BYTES)
