@@ -20,7 +20,7 @@ STYLED_BESIDE = (Format.GEOJSON, Format.FLATGEOBUF)
 def export_catalog(
     catalog: Catalog, path: Path, kind: Format | str | None = None, wanted: ResultFilter | None = None
 ) -> int:
-    """Write results of a catalog to a file, or to a folder for opensfm, colmap and sidecar.
+    """Write results of a catalog to a file, or to a folder for opensfm, colmap, sidecar and exif.
 
     Files appear complete or not at all. What a user withdrew (retracted, rolled back) is never exported: a file would
     not show that it is withdrawn.
@@ -55,6 +55,7 @@ def export_catalog(
 
 def _write(catalog: Catalog, path: Path, kind: Format, wanted: ResultFilter) -> int:
     from geocorrect.export import colmap, geojson, geopackage, opensfm, qgis, sidecar, tables
+    from geocorrect.export.photos import copies
 
     plain: dict[Format, Callable[[Iterable[ResultTable], Path], int]] = {
         Format.GEOJSON: geojson.write_geojson,
@@ -67,6 +68,7 @@ def _write(catalog: Catalog, path: Path, kind: Format, wanted: ResultFilter) -> 
         Format.OPENSFM: opensfm.write_opensfm,
         Format.COLMAP: colmap.write_colmap,
         Format.SIDECAR: sidecar.write_sidecar,
+        Format.EXIF: copies.write_photos,
     }
     if kind is Format.QGIS_PROJECT:
         return qgis.write_qgis_project(catalog, path)

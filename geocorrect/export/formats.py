@@ -19,6 +19,7 @@ class Format(StrEnum):
     OPENSFM = "opensfm"
     COLMAP = "colmap"
     SIDECAR = "sidecar"
+    EXIF = "exif"
     QGIS_PROJECT = "qgis-project"
 
 
