@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geocorrect.cli.console import CatalogOption, JsonOption, invocation, locked_catalog, stderr, write_json
+from geocorrect.cli.console import (
+    CatalogOption,
+    JsonOption,
+    invocation,
+    locked_catalog,
+    open_catalog,
+    stderr,
+    write_json,
+)
 from geocorrect.errors import UsageError
 
 if TYPE_CHECKING:
@@ -135,6 +143,11 @@ def chosen_area(bbox: str | None, file: Path | None, settings: Settings) -> Area
     configured = Area.configured(settings.area.bbox, settings.area.file)
     if configured is not None:
         return configured
+    if settings.area.around_anchors_m is not None:
+        from geocorrect.harvest.near_anchors import area_around_anchors
+
+        with open_catalog(settings) as store:
+            return area_around_anchors(store, settings.area.around_anchors_m)
     raise UsageError("say where: --bbox WEST,SOUTH,EAST,NORTH, or --area FILE.geojson, or [area] in geocorrect.toml")
 
 

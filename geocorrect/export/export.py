@@ -55,12 +55,13 @@ def export_catalog(
 
 def _write(catalog: Catalog, path: Path, kind: Format, wanted: ResultFilter) -> int:
     from geocorrect.export import colmap, geojson, geopackage, opensfm, qgis, sidecar, tables
-    from geocorrect.export.photos import copies
+    from geocorrect.export.parquet import geoparquet
+    from geocorrect.export.photos import copies, geo_txt
 
     plain: dict[Format, Callable[[Iterable[ResultTable], Path], int]] = {
         Format.GEOJSON: geojson.write_geojson,
         Format.GPKG: geopackage.write_geopackage,
-        Format.GEOPARQUET: tables.write_geoparquet,
+        Format.GEOPARQUET: geoparquet.write_geoparquet,
         Format.FLATGEOBUF: lambda rows, file: tables.write_flatgeobuf(rows, file, catalog.licences(wanted)),
         Format.CSV: tables.write_csv,
     }
@@ -69,6 +70,7 @@ def _write(catalog: Catalog, path: Path, kind: Format, wanted: ResultFilter) -> 
         Format.COLMAP: colmap.write_colmap,
         Format.SIDECAR: sidecar.write_sidecar,
         Format.EXIF: copies.write_photos,
+        Format.GEO_TXT: geo_txt.write_geo_txt,
     }
     if kind is Format.QGIS_PROJECT:
         return qgis.write_qgis_project(catalog, path)

@@ -20,6 +20,7 @@ class Format(StrEnum):
     COLMAP = "colmap"
     SIDECAR = "sidecar"
     EXIF = "exif"
+    GEO_TXT = "geo-txt"
     QGIS_PROJECT = "qgis-project"
 
 
@@ -31,6 +32,7 @@ SUFFIXES = {
     ".geoparquet": Format.GEOPARQUET,
     ".fgb": Format.FLATGEOBUF,
     ".csv": Format.CSV,
+    ".txt": Format.GEO_TXT,
     ".qgz": Format.QGIS_PROJECT,
 }
 

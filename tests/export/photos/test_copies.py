@@ -169,9 +169,7 @@ def test_mapillary_tools_reads_the_corrected_place(catalog: Catalog, tmp_path: P
         "print(json.dumps([values(exif), xmp.extract_lon_lat(),\n"
         "                  exif.extract_capture_time().isoformat(), exif.extract_make()]))\n"
     )
-    exif, xmp_place, moment, make = json.loads(
-        run(python, "-c", script, str(tmp_path / "photos/camera.jpg"))
-    )
+    exif, xmp_place, moment, make = json.loads(run(python, "-c", script, str(tmp_path / "photos/camera.jpg")))
     lon, lat, height = (float(v) for v in world.ROME.wgs84_from_enu([0.0, -2.0, 1.8]))
     assert exif == pytest.approx([lon, lat, height, 90.0], abs=2e-3)
     assert exif[:2] == pytest.approx([lon, lat], abs=2e-8)
