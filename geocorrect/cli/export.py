@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def export(
     context: typer.Context,
-    path: Annotated[Path, typer.Argument(help="File, or folder for opensfm, colmap, sidecar and exif.")],
+    path: Annotated[Path, typer.Argument(help="File, or folder for opensfm, colmap, sidecar, exif, stac.")],
     kind: Annotated[Format | None, typer.Option("--format", "-f", help="Default: from the file name.")] = None,
     area: Annotated[
         str | None, typer.Option(help="WEST,SOUTH,EAST,NORTH in degrees, or a GeoJSON file of a polygon.")

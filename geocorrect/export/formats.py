@@ -21,6 +21,8 @@ class Format(StrEnum):
     SIDECAR = "sidecar"
     EXIF = "exif"
     GEO_TXT = "geo-txt"
+    STAC = "stac"
+    STAC_GEOPARQUET = "stac-geoparquet"
     QGIS_PROJECT = "qgis-project"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from geocorrect.catalog.rows.result_table import ResultTable
 from geocorrect.export.features import ATTRIBUTION, Bounds, Licences, places
-from geocorrect.export.parquet.spatial_order import in_spatial_order
+from geocorrect.export.parquet.spatial_order import in_spatial_order, lon_lat
 from geocorrect.export.tables import arrow_batches, arrow_schema
 from geocorrect.io.atomic_file import atomic_path
 
@@ -27,7 +27,7 @@ def write_geoparquet(tables: Iterable[ResultTable], path: Path) -> int:
 def write_groups(
     batches: Iterable[Any], schema: Any, path: Path, bounds: Bounds, about: dict[str, str], licences: Licences
 ) -> int:
-    """Rows with `lon_deg`, `lat_deg` and `geometry` to a file, with a column `bbox` beside; returns their number.
+    """Rows with points in `geometry` (WKB) to a file, with a column `bbox` beside; returns their number.
 
     Args:
         batches: Arrow batches; `bounds` and `licences` are read when they have ended.
@@ -57,11 +57,10 @@ def write_groups(
 def _boxes(group: Any) -> Any:
     """A box for every point; null where there is none."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    lon, lat = (group.column(name).combine_chunks() for name in ("lon_deg", "lat_deg"))
-    nowhere = pc.is_null(group.column("geometry").combine_chunks())
-    return pa.StructArray.from_arrays([lon, lat, lon, lat], names=list(SIDES), mask=nowhere)
+    sides = [pa.array(side) for side in lon_lat(group)] * 2
+    nowhere = group.column("geometry").combine_chunks().is_null()
+    return pa.StructArray.from_arrays(sides, names=list(SIDES), mask=nowhere)
 
 
 def _geo(bounds: Bounds) -> dict[str, Any]:

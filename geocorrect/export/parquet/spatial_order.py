@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 GROUP_ROWS = 50_000
@@ -41,11 +42,17 @@ def hilbert_keys(lon_deg: NDArray[np.float64], lat_deg: NDArray[np.float64]) -> 
     return keys
 
 
+def lon_lat(rows: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Longitude and latitude (N,) of the points of an Arrow batch or table; nan where there is none."""
+    points = shapely.from_wkb(rows.column("geometry").to_numpy(zero_copy_only=False))
+    return shapely.get_x(points), shapely.get_y(points)
+
+
 def in_spatial_order(batches: Iterable[Any], schema: Any, spool: Path) -> Iterator[Any]:
-    """Arrow batches with columns lon_deg and lat_deg, sorted, as tables of GROUP_ROWS; equal places keep their order.
+    """The rows of Arrow batches, sorted, as tables of GROUP_ROWS; equal places keep their order.
 
     Args:
-        batches: of the schema.
+        batches: with points in the column `geometry` (WKB).
         schema: their Arrow schema.
         spool: a temporary file in which the rows wait; deleted at the end.
     """
@@ -56,8 +63,7 @@ def in_spatial_order(batches: Iterable[Any], schema: Any, spool: Path) -> Iterat
         with pa.OSFile(str(spool), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
             for batch in batches:
                 writer.write_batch(batch)
-                lon, lat = (batch.column(name).to_numpy(zero_copy_only=False) for name in ("lon_deg", "lat_deg"))
-                keys.append(hilbert_keys(lon, lat))
+                keys.append(hilbert_keys(*lon_lat(batch)))
         order = np.argsort(np.concatenate(keys), kind="stable")
         starts = np.cumsum([len(some) for some in keys])[:-1]
         del keys
