@@ -59,6 +59,7 @@ def _write(catalog: Catalog, path: Path, kind: Format, wanted: ResultFilter) -> 
     from geocorrect.export.photos import copies, geo_txt
     from geocorrect.export.stac import collection
     from geocorrect.export.stac.geoparquet import write_stac_geoparquet
+    from geocorrect.export.tiles.pmtiles import write_pmtiles
 
     plain: dict[Format, Callable[[Iterable[ResultTable], Path], int]] = {
         Format.GEOJSON: geojson.write_geojson,
@@ -66,6 +67,7 @@ def _write(catalog: Catalog, path: Path, kind: Format, wanted: ResultFilter) -> 
         Format.GEOPARQUET: geoparquet.write_geoparquet,
         Format.FLATGEOBUF: lambda rows, file: tables.write_flatgeobuf(rows, file, catalog.licences(wanted)),
         Format.CSV: tables.write_csv,
+        Format.PMTILES: write_pmtiles,
     }
     bundles: dict[Format, Callable[[Catalog, Iterable[StoredResult], Path], int]] = {
         Format.OPENSFM: opensfm.write_opensfm,

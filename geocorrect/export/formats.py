@@ -23,6 +23,7 @@ class Format(StrEnum):
     GEO_TXT = "geo-txt"
     STAC = "stac"
     STAC_GEOPARQUET = "stac-geoparquet"
+    PMTILES = "pmtiles"
     QGIS_PROJECT = "qgis-project"
 
 
@@ -34,6 +35,7 @@ SUFFIXES = {
     ".geoparquet": Format.GEOPARQUET,
     ".fgb": Format.FLATGEOBUF,
     ".csv": Format.CSV,
+    ".pmtiles": Format.PMTILES,
     ".txt": Format.GEO_TXT,
     ".qgz": Format.QGIS_PROJECT,
 }
