@@ -69,16 +69,20 @@ class CalibrationsSection:
 
 @dataclass(frozen=True)
 class AreaSection:
-    """What `geocorrect run` harvests: a box, a file, or nothing."""
+    """What `geocorrect run` harvests: a box, a file, the surroundings of the anchors, or nothing."""
 
     bbox: tuple[float, float, float, float] | None = None
     """West, south, east, north in degrees."""
     file: Path | None = None
     """GeoJSON."""
+    around_anchors_m: float | None = None
+    """Everything within so many metres of an anchor of the catalog, as it is when a run begins."""
 
     def __post_init__(self) -> None:
-        if self.bbox is not None and self.file is not None:
-            raise ValueError("give either bbox or file, not both")
+        if sum(given is not None for given in (self.bbox, self.file, self.around_anchors_m)) > 1:
+            raise ValueError("give one of bbox, file and around_anchors_m")
+        if self.around_anchors_m is not None and not 0 < self.around_anchors_m <= 10_000:
+            raise ValueError(f"around_anchors_m must be above 0 and at most 10000, got {self.around_anchors_m}")
 
 
 @dataclass(frozen=True)
@@ -312,7 +316,7 @@ def _resolve_paths(settings: Settings, base: Path) -> Settings:
             **sections,
             "retrieve": replace(settings.retrieve, appearance=appearance),
             "calibrations": CalibrationsSection((base / settings.calibrations.folder).resolve()),
-            "area": AreaSection(settings.area.bbox, resolved(area_file)),
+            "area": replace(settings.area, file=resolved(area_file)),
             "export": ExportSection(tuple((base / file).resolve() for file in settings.export.files)),
             "models": models,
             "batch": replace(settings.batch, metrics_file=resolved(metrics_file)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -115,7 +115,9 @@ def _written_folders(settings: Settings) -> Iterator[Path]:
         yield settings.calibrations.folder
 
 
-def _token(_settings: Settings) -> str:
+def _token(settings: Settings) -> str:
+    if settings.harvest.source == "panoramax":
+        return "Panoramax needs none"
     from geocorrect.harvest.mapillary.client import token_from_environment
 
     token_from_environment()
@@ -176,6 +178,12 @@ def _clock(settings: Settings) -> str:
 
 def _service(settings: Settings) -> str:
     """One request, two tries."""
+    if settings.harvest.source == "panoramax":
+        from geocorrect.harvest.panoramax.client import PanoramaxClient
+
+        with PanoramaxClient(replace(settings.harvest, max_tries=2, backoff_cap_s=2.0)) as client:
+            client.check_service()
+        return f"{settings.harvest.panoramax_url} answers"
     from geocorrect.harvest.mapillary.client import service_time
 
     there = service_time(settings.harvest)

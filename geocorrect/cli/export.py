@@ -15,7 +15,7 @@ from geocorrect.export.formats import Format, format_of
 
 def export(
     context: typer.Context,
-    path: Annotated[Path, typer.Argument(help="File, or folder for opensfm, colmap and sidecar.")],
+    path: Annotated[Path, typer.Argument(help="File, or folder for opensfm, colmap, sidecar, exif, stac.")],
     kind: Annotated[Format | None, typer.Option("--format", "-f", help="Default: from the file name.")] = None,
     area: Annotated[
         str | None, typer.Option(help="WEST,SOUTH,EAST,NORTH in degrees, or a GeoJSON file of a polygon.")
@@ -32,7 +32,10 @@ def export(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write results for GIS (GeoJSON, GeoPackage, …), OpenSfM, COLMAP, an uploader, or as a QGIS project."""
+    """Write results for GIS (GeoJSON, GeoPackage, …), OpenSfM, COLMAP, an uploader, or as a QGIS project.
+
+    exif: copies of the photos with the corrected position and heading in their EXIF and XMP.
+    """
     from geocorrect.catalog import ResultFilter
     from geocorrect.export.export import CORRECTED, export_catalog
 

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geocorrect.cli.console import CatalogOption, JsonOption, invocation, locked_catalog, stderr, write_json
+from geocorrect.cli.console import (
+    CatalogOption,
+    JsonOption,
+    invocation,
+    locked_catalog,
+    open_catalog,
+    stderr,
+    write_json,
+)
 from geocorrect.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,23 +54,28 @@ def harvest(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Harvest the images of an area from Mapillary (token in MAPILLARY_TOKEN). Run again to continue or update.
+    """Harvest the images of an area from Mapillary (token in MAPILLARY_TOKEN), or from Panoramax (no token).
+
+    Run again to continue or update. `[harvest] source = "panoramax"` in geocorrect.toml chooses the service.
 
     Exit code 9: finished, but the service would not answer for some parts; run again to fill the holes.
     """
-    from geocorrect.harvest.harvest import HarvestPlan, run_harvest
+    from geocorrect.harvest.harvest import HarvestPlan
     from geocorrect.harvest.sink import MemorySink
+    from geocorrect.harvest.sources import harvest_area
     from geocorrect.workers.stop import stop_on_signal
 
     settings = invocation(context).settings(catalog)
+    if clusters and settings.harvest.source != "mapillary":
+        raise UsageError('--clusters: only Mapillary has them ([harvest] source = "mapillary")')
     where = chosen_area(bbox, area, settings)
     plan = HarvestPlan(where, settings.images.folder, moment(since), limit, dry_run)
     with stop_on_signal() as stop, progress_line() as progress:
         if dry_run:
-            report = run_harvest(settings.harvest, plan, MemorySink(), progress, lambda: stop.requested)
+            report = harvest_area(settings.harvest, plan, MemorySink(), progress, lambda: stop.requested)
         else:
             with locked_catalog(settings, create=True) as store:
-                report = run_harvest(settings.harvest, plan, store, progress, lambda: stop.requested)
+                report = harvest_area(settings.harvest, plan, store, progress, lambda: stop.requested)
                 if clusters and not stop.requested:
                     _fetch_clusters(settings, store)
     if as_json:
@@ -168,6 +181,11 @@ def chosen_area(bbox: str | None, file: Path | None, settings: Settings) -> Area
     configured = Area.configured(settings.area.bbox, settings.area.file)
     if configured is not None:
         return configured
+    if settings.area.around_anchors_m is not None:
+        from geocorrect.harvest.near_anchors import area_around_anchors
+
+        with open_catalog(settings) as store:
+            return area_around_anchors(store, settings.area.around_anchors_m)
     raise UsageError("say where: --bbox WEST,SOUTH,EAST,NORTH, or --area FILE.geojson, or [area] in geocorrect.toml")
 
 

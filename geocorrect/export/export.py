@@ -20,7 +20,7 @@ STYLED_BESIDE = (Format.GEOJSON, Format.FLATGEOBUF)
 def export_catalog(
     catalog: Catalog, path: Path, kind: Format | str | None = None, wanted: ResultFilter | None = None
 ) -> int:
-    """Write results of a catalog to a file, or to a folder for opensfm, colmap and sidecar.
+    """Write results of a catalog to a file, or to a folder for opensfm, colmap, sidecar, exif and stac.
 
     Files appear complete or not at all. What a user withdrew (retracted, rolled back) is never exported: a file would
     not show that it is withdrawn.
@@ -55,18 +55,28 @@ def export_catalog(
 
 def _write(catalog: Catalog, path: Path, kind: Format, wanted: ResultFilter) -> int:
     from geocorrect.export import colmap, geojson, geopackage, opensfm, qgis, sidecar, tables
+    from geocorrect.export.parquet import geoparquet
+    from geocorrect.export.photos import copies, geo_txt
+    from geocorrect.export.stac import collection
+    from geocorrect.export.stac.geoparquet import write_stac_geoparquet
+    from geocorrect.export.tiles.pmtiles import write_pmtiles
 
     plain: dict[Format, Callable[[Iterable[ResultTable], Path], int]] = {
         Format.GEOJSON: geojson.write_geojson,
         Format.GPKG: geopackage.write_geopackage,
-        Format.GEOPARQUET: tables.write_geoparquet,
+        Format.GEOPARQUET: geoparquet.write_geoparquet,
         Format.FLATGEOBUF: lambda rows, file: tables.write_flatgeobuf(rows, file, catalog.licences(wanted)),
         Format.CSV: tables.write_csv,
+        Format.PMTILES: write_pmtiles,
     }
     bundles: dict[Format, Callable[[Catalog, Iterable[StoredResult], Path], int]] = {
         Format.OPENSFM: opensfm.write_opensfm,
         Format.COLMAP: colmap.write_colmap,
         Format.SIDECAR: sidecar.write_sidecar,
+        Format.EXIF: copies.write_photos,
+        Format.GEO_TXT: geo_txt.write_geo_txt,
+        Format.STAC: collection.write_stac,
+        Format.STAC_GEOPARQUET: write_stac_geoparquet,
     }
     if kind is Format.QGIS_PROJECT:
         return qgis.write_qgis_project(catalog, path)

@@ -19,6 +19,11 @@ class Format(StrEnum):
     OPENSFM = "opensfm"
     COLMAP = "colmap"
     SIDECAR = "sidecar"
+    EXIF = "exif"
+    GEO_TXT = "geo-txt"
+    STAC = "stac"
+    STAC_GEOPARQUET = "stac-geoparquet"
+    PMTILES = "pmtiles"
     QGIS_PROJECT = "qgis-project"
 
 
@@ -30,6 +35,8 @@ SUFFIXES = {
     ".geoparquet": Format.GEOPARQUET,
     ".fgb": Format.FLATGEOBUF,
     ".csv": Format.CSV,
+    ".pmtiles": Format.PMTILES,
+    ".txt": Format.GEO_TXT,
     ".qgz": Format.QGIS_PROJECT,
 }
 

@@ -1,9 +1,8 @@
-"""Tables of results for GIS and data frames: GeoPackage, FlatGeobuf, GeoParquet, CSV; streamed chunk by chunk."""
+"""Tables of results for GIS and data frames: FlatGeobuf, CSV, and rows for the others; streamed chunk by chunk."""
 
 from __future__ import annotations
 
 import csv
-import json
 import logging
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -20,7 +19,6 @@ from geocorrect.export.features import (
     COLUMNS,
     PLACE_DIGITS,
     PROPERTIES,
-    Bounds,
     Licences,
     listed,
     places,
@@ -71,29 +69,6 @@ def _harmless(texts: Iterable[str | None]) -> list[str | None]:
     # Older Pythons write a carriage return without quotes, and readers take it for the end of the row.
     plain = [text.replace("\r\n", "\n").replace("\r", "\n") if text and "\r" in text else text for text in texts]
     return [f"'{text}" if text and text.startswith(_FORMULA) else text for text in plain]
-
-
-def write_geoparquet(tables: Iterable[ResultTable], path: Path) -> int:
-    """GeoParquet 1.1 with WKB points in OGC:CRS84; groups of BATCH_ROWS."""
-    import pyarrow.parquet as pq
-
-    schema, bounds, licences, count = arrow_schema(), Bounds(), Licences(), 0
-    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-        for batch in arrow_batches(_noted(tables, bounds, licences), schema):
-            writer.write_batch(batch)
-            count += len(batch)
-        geometry: dict[str, Any] = {"encoding": "WKB", "geometry_types": ["Point Z"], "bbox": bounds.box()}
-        head = {"version": "1.1.0", "primary_column": "geometry"}
-        writer.add_key_value_metadata({"geo": json.dumps(head | {"columns": {"geometry": _known(geometry)}})})
-        writer.add_key_value_metadata({"attribution": ATTRIBUTION, "licence": licences.text()})
-    return count
-
-
-def _noted(tables: Iterable[ResultTable], bounds: Bounds, licences: Licences) -> Iterator[ResultTable]:
-    for table in tables:
-        bounds.add(places(table))
-        licences.add(table["licence"])
-        yield table
 
 
 def write_flatgeobuf(tables: Iterable[ResultTable], path: Path, licences: Iterable[str]) -> int:
@@ -202,7 +177,3 @@ def _wkb(positions: NDArray[np.float64]) -> list[bytes | None]:
     written, width = rows.tobytes(), rows.dtype.itemsize
     present: Any = np.isfinite(positions[:, :2]).all(axis=1)
     return [written[k * width : (k + 1) * width] if known else None for k, known in enumerate(present.tolist())]
-
-
-def _known(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}

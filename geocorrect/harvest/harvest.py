@@ -102,15 +102,15 @@ def run_harvest(
         OutputError: files cannot be written.
         SceneBusyError: another harvest writes into the same folder.
     """
-    with MapillaryClient(options, token) as client, _watch_for_stop(client, should_stop), ExitStack() as stack:
+    with MapillaryClient(options, token) as client, watch_for_stop(client, should_stop), ExitStack() as stack:
         if not plan.dry_run:
-            _lock_folder(plan, stack)
+            lock_folder(plan, stack)
         journal = stack.enter_context(Journal(None if plan.dry_run else plan.journal_path))
         return _Harvest(plan, client, sink, journal, progress).run(should_stop)
 
 
 @contextmanager
-def _watch_for_stop(client: MapillaryClient, should_stop: ShouldStop) -> Iterator[None]:
+def watch_for_stop(client: MapillaryClient, should_stop: ShouldStop) -> Iterator[None]:
     """Poll for a request to stop while the block runs: a signal handler may not take the client's locks itself."""
     over = threading.Event()
 
@@ -129,7 +129,7 @@ def _watch_for_stop(client: MapillaryClient, should_stop: ShouldStop) -> Iterato
         watcher.join()
 
 
-def _lock_folder(plan: HarvestPlan, stack: ExitStack) -> None:
+def lock_folder(plan: HarvestPlan, stack: ExitStack) -> None:
     """One harvest per image folder at a time; the lock dies with its process."""
     path = plan.lock_path
     try:

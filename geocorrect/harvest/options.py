@@ -16,6 +16,10 @@ _POSITIVE = (
 class HarvestOptions:
     """How to ask, how politely, and what to store (limits of the service: docs/mapillary_api.md)."""
 
+    source: Literal["mapillary", "panoramax"] = "mapillary"
+    """The service."""
+    panoramax_url: str = "https://api.panoramax.xyz/api"
+    """Root of a Panoramax API: the federation's catalog, or one instance (https://panoramax.openstreetmap.fr/api)."""
     graph_url: str = "https://graph.mapillary.com"
     """Root of the metadata API."""
     tiles_url: str = "https://tiles.mapillary.com"

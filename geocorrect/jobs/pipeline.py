@@ -12,8 +12,10 @@ from geocorrect.config import Settings
 from geocorrect.errors import ConfigError, RemoteError
 from geocorrect.export.export import export_catalog
 from geocorrect.harvest.area import Area
-from geocorrect.harvest.harvest import HarvestPlan, run_harvest
+from geocorrect.harvest.harvest import HarvestPlan
+from geocorrect.harvest.near_anchors import area_around_anchors
 from geocorrect.harvest.sink import MemorySink
+from geocorrect.harvest.sources import harvest_area
 from geocorrect.jobs.context import JobContext, RunLimits, use_or_create
 from geocorrect.jobs.report import CorrectReport, JobReport
 from geocorrect.jobs.run import correct_due
@@ -48,6 +50,8 @@ def run_pipeline(
     limits = limits or RunLimits()
     backends = Backends(settings)  # missing weights are reported before hours are spent on harvesting
     area = Area.configured(settings.area.bbox, settings.area.file)
+    if settings.area.around_anchors_m is not None:
+        area = area_around_anchors(catalog, settings.area.around_anchors_m)
     with use_or_create(context, catalog, limits.left_s, dry_run=dry_run) as own:
         job = _Job(settings, catalog, own, dry_run)
         job.harvest(area)
@@ -79,7 +83,7 @@ class _Job:
         plan = HarvestPlan(area, self.settings.images.folder, dry_run=self.dry_run)
         sink = MemorySink() if self.dry_run else self.catalog
         try:
-            self.report.harvest = run_harvest(
+            self.report.harvest = harvest_area(
                 self.settings.harvest, plan, sink, lambda _: self.context.lock.refresh(), lambda: self.signalled
             )
         except (RemoteError, ConfigError) as error:

@@ -1,0 +1,1 @@
+"""STAC items of corrected photos: an item collection, and the same as GeoParquet."""

@@ -1,0 +1,1 @@
+"""Vector tiles of corrected photos in one PMTiles file."""

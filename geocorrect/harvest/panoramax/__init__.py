@@ -1,0 +1,1 @@
+"""Panoramax: a federation of open instances with one STAC API; no token."""
