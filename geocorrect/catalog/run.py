@@ -65,6 +65,21 @@ class StoredRun:
     generation: int | None = None
     n_due: int | None = None
     """Photos due at the latest start."""
+    depends_on_rolled_back: str | None = None
+    """Key of a run that it depends on and that is rolled back: its results are then not active either."""
+
+    @property
+    def is_active(self) -> bool:
+        """Neither it nor a run that it depends on is rolled back."""
+        return self.rolled_back_at is None and self.depends_on_rolled_back is None
+
+    @property
+    def state(self) -> str:
+        """In a word or two."""
+        if self.rolled_back_at is not None:
+            return "rolled back"
+        basis = self.depends_on_rolled_back
+        return "active" if basis is None else f"not active: depends on {basis[:12]}, which is rolled back"
 
 
 @dataclass(frozen=True)

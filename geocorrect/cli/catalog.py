@@ -86,6 +86,8 @@ def runs(context: typer.Context, catalog: CatalogOption = None, as_json: JsonOpt
                     "depth": run.depth,
                     "results": counts,
                     "rolled_back": run.rolled_back_at is not None,
+                    "active": run.is_active,
+                    "state": run.state,
                 }
                 for run, counts in listed
             ]
@@ -93,8 +95,7 @@ def runs(context: typer.Context, catalog: CatalogOption = None, as_json: JsonOpt
         return
     for run, counts in listed:
         summary = ", ".join(f"{count} {status}" for status, count in counts.items()) or "no results"
-        state = "active" if run.rolled_back_at is None else "rolled back"
-        typer.echo(f"{run.run_key[:12]}  {run.started_at:%Y-%m-%d %H:%M}  {run.matcher}  {summary}  {state}")
+        typer.echo(f"{run.run_key[:12]}  {run.started_at:%Y-%m-%d %H:%M}  {run.matcher}  {summary}  {run.state}")
 
 
 @app.command()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from geocorrect.cli.console import CatalogOption, JsonOption, invocation, locked_catalog, stderr, write_json
+from geocorrect.cli.export import refuse_swapped
 from geocorrect.errors import UsageError
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ def harvest(
             report = run_harvest(settings.harvest, plan, MemorySink(), progress, lambda: stop.requested)
         else:
             with locked_catalog(settings, create=True) as store:
+                if bbox is not None:
+                    refuse_swapped(f"--bbox {bbox}", where.geometry.bounds, store)
                 report = run_harvest(settings.harvest, plan, store, progress, lambda: stop.requested)
                 if clusters and not stop.requested:
                     _fetch_clusters(settings, store)
@@ -101,7 +104,8 @@ def import_photos(
     if as_json:
         write_json({"n_images": len(imported.images), "problems": dict(problems), "skipped": imported.skipped})
         return
-    stderr().print(f"{len(imported.images)} photos; problems: {dict(problems) or 'none'}")
+    counted = ", ".join(f"{count} {problem}" for problem, count in problems.items())
+    stderr().print(f"{len(imported.images)} photos; problems: {counted or 'none'}")
     for line in imported.skipped:
         stderr().print(f"skipped {line}", markup=False)
 

@@ -30,7 +30,7 @@ from geocorrect.demo.picture import before_after
 from geocorrect.demo.summary import Outcome, summarise
 from geocorrect.demo.world.build import DemoWorld, build_world
 from geocorrect.errors import ExitCode, Status, UsageError
-from geocorrect.export.geojson import write_geojson
+from geocorrect.export.export import export_catalog
 from geocorrect.harvest.area import Area
 from geocorrect.harvest.harvest import HarvestPlan, run_harvest
 from geocorrect.harvest.report import HarvestReport
@@ -170,7 +170,7 @@ def _score(
     if recomputed == 0 and all((out / name).is_file() for name in names):
         return DemoOutcome(json.loads(summary_file.read_text(encoding="utf-8")), 0, report)
     results = list(catalog.current())
-    write_geojson(catalog.tables(), geojson_file)
+    export_catalog(catalog, geojson_file)
     outcomes = [_outcome(stored, world) for stored in results]
     before_after(world.truth, outcomes, picture_file)
     write_report(catalog, report_file, read_truth_file(world.folder / "truth.json"))

@@ -35,6 +35,7 @@ class _Layer:
 # From top to bottom.
 LAYERS = (
     _Layer("current_correction", "Corrected photos (expected error)", "Point", "PointZ", True),
+    _Layer("review_queue", "Waiting for a review", "Point", "PointZ", False),
     _Layer("rejected", "Rejected photos (reason)", "Point", "Point", True),
     _Layer("displacement", "Reported → corrected", "Line", "LineString", True),
     _Layer("error_ellipse", "95 % error ellipse", "Polygon", "Polygon", True),

@@ -23,7 +23,7 @@ def atomic_path(path: Path, suffix: str | None = None) -> Iterator[Path]:
     What killed writers of this path left behind is deleted first.
 
     Args:
-        path: the file to write; its folder must exist.
+        path: the file to write; its folder is made when missing.
         suffix: of the temporary name, for writers that go by it; default: that of `path`.
 
     Raises:
@@ -32,6 +32,7 @@ def atomic_path(path: Path, suffix: str | None = None) -> Iterator[Path]:
     if path.is_dir():
         raise OutputError(f"{path} is a folder; name a file in it")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         for leftover in leftovers_of(path):
             if leftover.is_file():
                 leftover.unlink(missing_ok=True)
@@ -39,6 +40,16 @@ def atomic_path(path: Path, suffix: str | None = None) -> Iterator[Path]:
             yield temporary
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def probe_output(path: Path) -> None:
+    """Raise the OutputError that writing a file there would end with, before hours are spent on its contents."""
+    with suppress(_Probed), atomic_path(path):
+        raise _Probed
+
+
+class _Probed(Exception):  # noqa: N818
+    """Ends a probe before anything takes the place of the file."""
 
 
 @contextmanager

@@ -94,8 +94,8 @@ class Contents:
 
     @property
     def corrected(self) -> list[Photo]:
-        """Accepted photos and those that wait for a review."""
-        return self.of_status(Status.ACCEPTED, Status.REVIEW)
+        """Accepted photos: those that wait for a review are not corrected yet."""
+        return self.of_status(Status.ACCEPTED)
 
 
 def read_contents(catalog: Catalog, truth: Truth | None = None, wanted: ResultFilter | None = None) -> Contents:

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
+from geocorrect.catalog.views.palette import ERROR_CLASSES, STATUS_COLOURS, red_green_blue
 from geocorrect.errors import Reason
 
 STYLED = (
     "current_correction",
+    "review_queue",
     "displacement",
     "error_ellipse",
     "coverage",
@@ -33,7 +35,13 @@ def xml_template(path: Path) -> Any:
 
 @cache
 def _renderers() -> Any:
-    return xml_template(Path(__file__).with_name("renderers.xml.j2")).make_module({"reasons": list(Reason)})
+    return xml_template(Path(__file__).with_name("renderers.xml.j2")).make_module(
+        {
+            "reasons": list(Reason),
+            "error_classes": [(limit, red_green_blue(colour)) for limit, colour in ERROR_CLASSES],
+            "review": red_green_blue(STATUS_COLOURS["review"]),
+        }
+    )
 
 
 def renderer(layer: str) -> str:

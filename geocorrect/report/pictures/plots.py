@@ -110,9 +110,8 @@ def _predicted(axes: Axes, contents: Contents) -> None:
 def _histogram(axes: Axes, groups: Sequence[Any], edges: Any) -> None:
     colours = [COLOURS[Status.ACCEPTED], COLOURS[Status.REVIEW]]
     axes.hist(groups, bins=edges, stacked=True, color=colours, label=["accepted", "review"])
-    everyone = np.concatenate(groups)
-    if len(everyone):
-        axes.axvline(float(np.median(everyone)), color=INK, linestyle="--", linewidth=1)
+    if len(groups[0]):
+        axes.axvline(float(np.median(groups[0])), color=INK, linestyle="--", linewidth=1)
     axes.legend(frameon=False)
 
 
@@ -126,7 +125,8 @@ def _reasons(axes: Axes, contents: Contents) -> None:
 def _calibration(axes: Axes, contents: Contents) -> None:
     known = [photo for photo in contents.corrected if photo.true_error_m >= 0]
     for status in (Status.ACCEPTED, Status.REVIEW):
-        chosen = [(p.expected_error_m, max(p.true_error_m, SHORTEST_M)) for p in known if p.status is status]
+        placed = [photo for photo in contents.of_status(status) if photo.true_error_m >= 0]
+        chosen = [(p.expected_error_m, max(p.true_error_m, SHORTEST_M)) for p in placed]
         if chosen:
             draw_dots(
                 axes, np.array(chosen), s=16, alpha=0.6, color=COLOURS[status], marker=MARKERS[status], label=status
