@@ -130,7 +130,7 @@ def result_query(wanted: ResultFilter, dialect_name: str) -> Select[Any]:
     image_columns = [
         i.sequence_id, i.captured_at, i.creator, i.page_url, i.licence, i.device_make, i.device_model,
         i.lon_deg.label("reported_lon_deg"), i.lat_deg.label("reported_lat_deg"),
-        i.heading_deg.label("reported_heading_deg"),
+        i.heading_deg.label("reported_heading_deg"), i.computed_lon_deg, i.computed_lat_deg, i.computed_heading_deg,
     ]  # fmt: skip
     # As text: parsed only when the complete record is needed.
     evidence = cast(c.evidence, Text).label("evidence")

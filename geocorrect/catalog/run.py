@@ -120,6 +120,10 @@ class StoredResult:
     reported_lon_deg: float = NAN
     reported_lat_deg: float = NAN
     reported_heading_deg: float = NAN
+    computed_lon_deg: float = NAN
+    """By the provider, like computed_lat_deg and computed_heading_deg: often better than what was reported."""
+    computed_lat_deg: float = NAN
+    computed_heading_deg: float = NAN
     matcher: str = ""
     depth: str = ""
     depth_is_oracle: bool = False

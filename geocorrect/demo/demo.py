@@ -174,7 +174,9 @@ def _score(
     outcomes = [_outcome(stored, world) for stored in results]
     before_after(world.truth, outcomes, picture_file)
     write_report(catalog, report_file, read_truth_file(world.folder / "truth.json"))
-    summary = summarise(world.truth, outcomes, wall_s)
+    computed = {image.id: (image.computed.lon_deg, image.computed.lat_deg)
+                for image in catalog.images().values() if image.computed is not None}  # fmt: skip
+    summary = summarise(world.truth, outcomes, wall_s, computed)
     # orjson writes nan, which is what the median of nothing is, as null: JSON knows no nan.
     _write_if_changed(summary_file, orjson.dumps(summary, option=orjson.OPT_INDENT_2) + b"\n")
     return DemoOutcome(summary, recomputed, report)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from geocorrect.catalog.views.palette import STATUS_COLOURS
 from geocorrect.errors import Status
 from geocorrect.geometry.frame import Frame
 from geocorrect.records import Float
@@ -21,7 +22,7 @@ from geocorrect.report.wording import length_with_interval
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = {Status.ACCEPTED: "#0072b2", Status.REVIEW: "#e69f00", Status.REJECTED: "#3d4650"}
+COLOURS = {status: STATUS_COLOURS[status.value] for status in Status}
 MARKERS = {Status.ACCEPTED: "o", Status.REVIEW: "s", Status.REJECTED: "x"}
 REPORTED, ANCHOR, INK = "#d55e00", "#7c8794", "#1b2430"
 STYLE: Any = {
