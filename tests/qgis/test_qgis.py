@@ -11,6 +11,7 @@ import json
 import os
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,11 @@ from support import catalog_world as world
 from support.qgis_scene import SYSTEM_PYTHON, Scene, copy_catalog
 
 from geocorrect.catalog import Catalog
-from geocorrect.catalog.views.qml import renderer
+from geocorrect.catalog.views.qml import PHOTOS, renderer
 from geocorrect.catalog.views.views import views_of
 from geocorrect.export.export import export_catalog
-from geocorrect.export.qgis import LAYERS
+from geocorrect.export.qgis import GROUPS, LAYERS
+from geocorrect.records import Attribution
 
 pytestmark = [pytest.mark.qgis, pytest.mark.usefixtures("_qgis")]
 SCRIPT = Path(__file__).parents[1] / "support" / "in_qgis.py"
@@ -75,6 +77,25 @@ def check_style(layer: dict[str, Any], catalog_layer: str) -> None:
     assert layer["colours"] == (expected[:1] if kind[1] == "singleSymbol" else expected), layer
 
 
+def check_click(layer: dict[str, Any], tables: str) -> None:
+    """Pointed at, a photo shows its picture, who made it, under which licence, and leads to its page."""
+    tip, actions = layer["tip"], layer["actions"]
+    assert "ana, CC-BY-SA-4.0" in " ".join(tip.split()) or tables == "demo", tip
+    assert "[%" not in tip
+    assert actions.keys() == {"Open the photo", "Open its page", "Open the evidence picture"}
+    page = actions["Open its page"].strip()
+    assert page.startswith("https://")
+    assert f'<a href="{page}">' in tip
+    photo = actions["Open the photo"].strip()
+    if "path" in layer["fields"]:
+        assert photo.startswith("file://")
+        assert f'src="{photo}"' in tip
+    else:
+        assert photo == page
+        assert "<img" not in tip
+    assert actions["Open the evidence picture"].strip() == photo, "there is none yet: the photo itself"
+
+
 def check_picture(path: Path) -> None:
     pixels = np.asarray(Image.open(path).convert("RGB"))
     assert int((pixels != 255).any(axis=2).sum()) >= LEAST_INK_PX, f"{path} is blank"
@@ -89,6 +110,7 @@ def check_project(project: dict[str, Any], scene: Scene, *, styled: bool = True)
         assert found["count"] == scene.counts[layer.name], found
         if styled:
             check_style(found, layer.name)
+    assert project["groups"] == list(GROUPS)
     assert project["shown"] == sum(layer.shown for layer in LAYERS)
     check_picture(Path(project["picture"]))
 
@@ -113,6 +135,28 @@ def test_geopackage_and_files(scene: Scene, tmp_path: Path) -> None:
         like = LIKE.get(layer["name"], layer["name"])
         check_layer(layer, like, scene.counts[like])
     check_project(result["projects"][0], scene)
+    photos = [layer for layer in result["layers"] if LIKE.get(layer["name"], layer["name"]) in PHOTOS]
+    assert {layer["name"] for layer in photos} == {*PHOTOS, *LIKE}
+    for layer in photos:
+        if layer["count"]:
+            check_click(layer, scene.name)
+
+
+def test_evidence_is_opened_where_there_is_some(tmp_path: Path) -> None:
+    """And what a provider wrote stays text."""
+    photo = tmp_path / "a photo.jpg"
+    Path(f"{photo}.evidence.png").touch()
+    with Catalog.open(str(tmp_path / "c.gpkg"), create=True) as catalog:
+        world.fill(catalog, 1)
+        source = Attribution("<b>ana</b>", 'javascript:alert("x")', "CC-BY-SA-4.0")
+        catalog.upsert_images([replace(world.image(0), path=photo, attribution=source)])
+        export_catalog(catalog, tmp_path / "c.qgz")
+    layer = ("ogr", f"{tmp_path / 'c.gpkg'}|layername=current_correction", "current_correction")
+    (found,) = in_qgis(tmp_path, [layer], tmp_path / "c.qgz")["layers"]
+    assert found["actions"]["Open the evidence picture"].strip() == f"file://{photo}.evidence.png"
+    assert found["actions"]["Open its page"].strip() == ""
+    assert "&lt;b&gt;ana&lt;/b&gt;" in found["tip"]
+    assert "javascript" not in found["tip"]
 
 
 @pytest.mark.postgis

@@ -22,6 +22,8 @@ STYLED = (
     "anchor",
 )
 """Layers that have a style."""
+PHOTOS = ("current_correction", "review_queue", "rejected", "image")
+"""Layers whose features are photos: they show the picture when pointed at, and open it on a click."""
 
 
 def xml_template(path: Path) -> Any:
@@ -49,7 +51,17 @@ def renderer(layer: str) -> str:
     return str(getattr(_renderers(), layer)()) if layer in STYLED else ""
 
 
+def on_click(layer: str) -> str:
+    """The elements <mapTip> and <attributeactions> of a layer of photos, "" for other layers."""
+    if layer not in PHOTOS:
+        return ""
+    module = _renderers()
+    return f'<mapTip enabled="1">{escape(str(module.map_tip()))}</mapTip>{module.actions()}'
+
+
 def qml(layer: str) -> str:
     """A complete style file for a layer."""
     head = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
-    return f'{head}<qgis version="3.22.0" styleCategories="Symbology">\n{renderer(layer)}\n</qgis>\n'
+    categories = "Symbology|MapTips|Actions" if layer in PHOTOS else "Symbology"
+    body = f"{renderer(layer)}{on_click(layer)}"
+    return f'{head}<qgis version="3.22.0" styleCategories="{categories}">\n{body}\n</qgis>\n'

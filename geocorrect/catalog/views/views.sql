@@ -60,7 +60,7 @@ where p.computed_lon_deg is not null;
 -- view: rejected POINT | Photos that are not corrected, at their reported positions, with the reason.
 select c.fid, c.image_id, i.sequence_id, i.captured_at, c.run_key, c.reason, m.meaning, c.detail, c.n_anchors, c.n_matches,
   c.n_inliers, c.recorded_at, i.lon_deg, i.lat_deg, i.heading_deg, i.device_make, i.device_model, i.creator, i.page_url,
-  i.licence, i.geom
+  i.licence, i.path, i.geom
 from current_result c
 join image i on i.image_id = c.image_id
 join reason m on m.reason = c.reason
