@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -68,13 +68,15 @@ def check_layer(layer: dict[str, Any], catalog_layer: str, count: int) -> None:
 
 def check_style(layer: dict[str, Any], catalog_layer: str) -> None:
     """Kind of renderer and every colour are ours: QGIS' own first style is a single symbol of a random colour."""
-    ours = renderer(catalog_layer)
-    kind = re.search(r'renderer-v2 type="(\w+)"', ours)
-    assert kind is not None
-    assert layer["renderer"] == kind[1], layer
-    rgb = re.findall(r'<Option name="(?:line_)?color" type="QString" value="(\d+),(\d+),(\d+)', ours)
-    expected = ["#" + "".join(f"{int(value):02x}" for value in colour) for colour in rgb]
-    assert layer["colours"] == (expected[:1] if kind[1] == "singleSymbol" else expected), layer
+    ours = ElementTree.fromstring(renderer(catalog_layer))
+    assert layer["renderer"] == ours.get("type"), layer
+    # The first colour of each symbol; those of arrow heads and the like follow.
+    first = [
+        next(o.get("value", "") for o in symbol.iter("Option") if o.get("name") in ("color", "line_color"))
+        for symbol in ours.findall("symbols/symbol")
+    ]
+    expected = ["#" + "".join(f"{int(value):02x}" for value in colour.split(",")[:3]) for colour in first]
+    assert layer["colours"] == expected, layer
 
 
 def check_click(layer: dict[str, Any], tables: str) -> None:

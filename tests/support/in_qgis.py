@@ -62,6 +62,8 @@ def render(layers, path, extent=None):
         for layer in layers:
             turn = QgsCoordinateTransform(layer.crs(), target, QgsProject.instance())
             box = layer.extent()
+            if box.isNull() or not box.isFinite():
+                continue  # a layer without a feature
             box.grow(1e-6)  # photos of one latitude: QGIS would take a box without height for its first corner
             box = turn.transformBoundingBox(box)
             if extent is None:
