@@ -247,7 +247,7 @@ def causes(catalog: Catalog, settings: Settings = SETTINGS) -> dict[str, int]:
 def test_a_dry_run_explains_what_changed(catalog: Catalog) -> None:
     assert causes(catalog) == {}
     catalog.upsert_images([photo("p999999", 2.0), replace(catalog.images(["p000003"])["p000003"], heading_deg=10.0)])
-    catalog.upsert_anchors([anchor("new", 100.0, 1.0)])
+    catalog.upsert_anchors([anchor("new", 100.0, 1.0, "near-1")])
     found = causes(catalog)
     assert (found["no result yet"], found["the photo changed"]) == (1, 1)
     assert found["its anchors changed"] == len(due(catalog, SETTINGS)) - 2 > 0
