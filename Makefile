@@ -14,14 +14,14 @@ help:
 	@echo "make test-qgis  the demo's output in real QGIS (apt-get install qgis python3-qgis), and docs/qgis.png"
 	@echo "make chaos  60 SIGKILLs over 300 photos, on GeoPackage and PostGIS (CHAOS='--kills 20 --seed 2')"
 
-$(VENV)/core.stamp: pyproject.toml
+$(VENV)/core.stamp: pyproject.toml docker/constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet -c docker/constraints.txt --editable .
 	@touch $@
 
-$(VENV)/dev.stamp: pyproject.toml
+$(VENV)/dev.stamp: pyproject.toml docker/constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[models,dev]'
+	$(BIN)/python -m pip install --quiet -c docker/constraints.txt --editable '.[models,dev]'
 	@touch $@
 
 demo: $(VENV)/core.stamp

@@ -183,6 +183,7 @@ class Settings(BaseModel):
         for section, name in CHECKPOINTS:
             del relevant[section][name]["checkpoint"]
             relevant[section][name].pop("backbone", None)
+        del relevant["match"]["sift"]["cached_images"]
         appearance = relevant["retrieve"]["appearance"]
         del appearance["folder"]
         if (whitening := self.retrieve.appearance.whitening) is not None:

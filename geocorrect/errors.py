@@ -121,6 +121,7 @@ class Reason(StrEnum):
     IMPLAUSIBLE_HEIGHT = "implausible_height", "The camera would be under ground or high in the air."
     UNCERTAIN = "uncertain", "The predicted error is above the limit."
     SEQUENCE_OUTLIER = "sequence_outlier", "The pose contradicts its neighbours in the sequence."
+    REJECTED_BY_REVIEWER = "rejected_by_reviewer", "A person looked at the pose and rejected it."
     TIME_LIMIT = "time_limit", "The image took longer than the time limit."
     MEMORY_LIMIT = "memory_limit", "The image needed more memory than the limit."
     INTERNAL_ERROR = "internal_error", "geocorrect failed on this image: a bug, see the log and report it."

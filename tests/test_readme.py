@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -12,11 +14,11 @@ from pathlib import Path
 
 import pytest
 from support.docs_page import block, commands
-from support.world_cache import cached_demo
+from support.world_cache import cached_demo, cached_world
 
 from geocorrect.__main__ import run
-from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, FakeMapillaryServer
-from geocorrect.demo.world.build import open_world
+from geocorrect.demo.demo import CONFIGURATION
+from geocorrect.demo.serve import PROCESS
 from geocorrect.errors import ExitCode, Reason
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -83,33 +85,55 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_commands_work_as_they_stand(
     demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The first line by the program in a shell, the others in this process."""
-    shutil.copytree(demo / "out" / "demo" / "world", tmp_path / "out" / "demo" / "world")
-    world = open_world(tmp_path / "out" / "demo" / "world")
-    first, *others = block(README, "commands").splitlines()
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    begun = subprocess.run(
-        ["bash", "-c", f"set -eu\n{first}\npwd"], cwd=tmp_path, env={**os.environ, "PATH": path},
+    """On the small street, in this process; what the shell does between the commands is done by bash."""
+    shutil.copytree(demo / "out" / "demo", tmp_path / "out" / "demo")
+    monkeypatch.chdir(tmp_path)
+    _, serve, init, enter, *others = block(README, "commands").splitlines()
+    assert serve == 'eval "$(geocorrect demo --serve)"'
+    assert run(["demo", "--serve"]) == ExitCode.OK
+    environment = dict(re.findall(r"export (\w+)='([^']*)'", capsys.readouterr().out))
+    try:
+        for name, value in {**environment, "GEOCORRECT__BATCH__ENGINE": "in-process"}.items():
+            monkeypatch.setenv(name, value)
+        assert run(init.split()[1:]) == ExitCode.OK
+        subprocess.run(["bash", "-euc", enter], check=True)
+        monkeypatch.chdir(tmp_path / "rome")
+        assert others.pop() == f'kill "${PROCESS}"'
+        called: list[str] = []
+        for script in ("\n".join(others[:3]), *others[3:]):  # the loop; later lines find what earlier ones have made
+            for arguments in commands(script, Path.cwd()):
+                called.append(arguments[0])
+                assert run(arguments) == ExitCode.OK, arguments
+    finally:
+        os.kill(int(environment[PROCESS]), signal.SIGTERM)
+    assert called == ["anchors", "anchors", "harvest", "correct", "review", "sequences", "export", "status", "localize"]
+    assert "4 of 4 due images computed: 3 accepted" in " ".join(capsys.readouterr().err.split())
+    assert len(json.loads((tmp_path / "rome" / "corrections.geojson").read_text())["features"]) == 3
+
+
+@pytest.mark.slow
+def test_a_fresh_shell_gets_what_the_readme_says(tmp_path: Path) -> None:
+    """The whole street, exactly as printed; only the place of the program is another."""
+    cached_world(tmp_path / "out" / "demo" / "world", size="full")
+    written = tmp_path / "out" / "demo" / "geocorrect.toml"
+    written.write_text(CONFIGURATION.format(file=written, catalog="corrections.gpkg", depth="lidar", workers=2))
+    programs = tmp_path / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    (programs / "geocorrect").write_text(f'#!/bin/sh\nexec {sys.executable} -m geocorrect "$@"\n')
+    (programs / "geocorrect").chmod(0o755)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GEOCORRECT", "MAPILLARY"))}
+    done = subprocess.run(
+        ["bash", "-euc", block(README, "commands")], cwd=tmp_path, env=kept | {"PYTHONPATH": str(ROOT)},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert begun.returncode == 0, begun.stderr
-    scene = Path(begun.stdout.splitlines()[-1])
-    monkeypatch.chdir(scene)
-    with FakeMapillaryServer(world.metadata, world.photos) as service:
-        for name, value in {
-            "MAPILLARY_TOKEN": FAKE_TOKEN,
-            "GEOCORRECT__HARVEST__GRAPH_URL": service.graph_url,
-            "GEOCORRECT__HARVEST__TILES_URL": service.tiles_url,
-            "GEOCORRECT__HARVEST__REQUESTS_PER_S": "50",
-            "GEOCORRECT__BATCH__ENGINE": "in-process",
-        }.items():
-            monkeypatch.setenv(name, value)
-        for line in others:
-            (arguments,) = commands(line, scene)
-            assert run(arguments) == ExitCode.OK, line
-    assert len(others) >= 7
-    assert (tmp_path / "rome" / "corrections.geojson").is_file()
-    assert "accepted" in capsys.readouterr().err
+    assert done.returncode == 0, done.stderr
+    said = " ".join(done.stderr.split())
+    promised = re.search(r"once more: (\d+) accepted, (\d+) that wait for a review, (\d+) rejected", README)
+    assert promised is not None
+    accepted, review, rejected = promised.groups()
+    assert f"80 of 80 due images computed: {accepted} accepted, {review} for review, {rejected} rejected" in said
+    assert accepted == "68"
+    assert len(json.loads((tmp_path / "rome" / "corrections.geojson").read_text())["features"]) >= 68
 
 
 def test_python_example_runs(demo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

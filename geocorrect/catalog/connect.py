@@ -175,7 +175,7 @@ def describe(engine: Engine) -> str:
     """The address without its password."""
     if engine.dialect.name == "sqlite":
         return str(engine.url.database)
-    return engine.url.render_as_string(hide_password=True)
+    return engine.url.set(drivername="postgresql").render_as_string(hide_password=True)
 
 
 @contextmanager
@@ -270,6 +270,7 @@ def _remedy(error: Exception) -> str:
         "lock timeout": "somebody has the catalog open in a transaction (QGIS, an export, a run); let them finish",
         "locked": "another program has the file open; close it and try again",
         "password": "check user and password (PGPASSWORD or ~/.pgpass keep it out of the command line)",
+        "role ": "log in as another user, or let a DBA make this one (create role … login)",
         "does not exist": "create the database first (createdb)",
         "no space left": "make room on the disk of the database server and run again",
         "too many clients": "the server has no connection left: end others or raise max_connections",

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, func, select
 from geocorrect.catalog import schema
 from geocorrect.catalog.bulk import among
 from geocorrect.catalog.rows.codec import image_from
-from geocorrect.records import Image, MetadataQuality
+from geocorrect.records import REVIEW_MATCHER, SEQUENCE_MATCHER, Image, MetadataQuality
 
 Float = NDArray[np.float64]
 
@@ -37,6 +37,18 @@ class ImagePositions:
 
     def __len__(self) -> int:
         return len(self.fid)
+
+
+@dataclass(frozen=True)
+class DueHistory:
+    """What is known of a photo that is due: its newest result that was matched, whatever the configuration."""
+
+    run_fid: int | None
+    """None when it has no result."""
+    run_key: str | None
+    config_key: str | None
+    photo_changed: bool
+    """The photo's content is not that of the result."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +94,30 @@ def read_image_positions(connection: Connection, config_key: str, after_fid: int
         np.array(fid, np.int64), np.array(lon, float), np.array(lat, float), np.array(best, float), tuple(content),
         tuple(inputs), np.array([-1 if number is None else number for number in runs], np.int64),
     )  # fmt: skip
+
+
+def read_due_history(connection: Connection, fids: Sequence[int]) -> list[DueHistory]:
+    """The history of photos, in no order."""
+    image, result, run = schema.image.c, schema.correction.c, schema.run.c
+    newest = (
+        select(func.max(result.fid))
+        .select_from(schema.correction.join(schema.run, run.fid == result.run_id))
+        # Sequences and reviews have keys of their own and are not what makes a photo due.
+        .where(result.image_id == image.image_id, run.matcher.not_like(f"{SEQUENCE_MATCHER}%"))
+        .where(run.matcher != REVIEW_MATCHER)
+        .scalar_subquery()
+    )
+    photos = (
+        select(image.content_hash, newest.label("newest"))
+        .where(among(connection.dialect.name, image.fid, fids))
+        .subquery()
+    )
+    query = select(run.fid, run.run_key, run.config_key, result.content_hash != photos.c.content_hash).select_from(
+        photos.outerjoin(schema.correction, result.fid == photos.c.newest).outerjoin(
+            schema.run, run.fid == result.run_id
+        )
+    )
+    return [DueHistory(*row[:3], bool(row[3])) for row in connection.execute(query)]
 
 
 def read_stored_images(connection: Connection, fids: Sequence[int]) -> dict[int, StoredImage]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -81,19 +81,46 @@ def require_active_run(connection: Connection, run_key: str) -> None:
     )
 
 
+def add_bases(connection: Connection, run_id: int, basis_ids: Iterable[int]) -> None:
+    """Store which runs a run depends on, and with them those that they depend on: a roll back reaches it from any."""
+    b = schema.run_basis.c
+    given = set(basis_ids)
+    wanted = given | set(connection.execute(select(b.basis_id).where(b.run_id.in_(given))).scalars())
+    present = set(connection.execute(select(b.basis_id).where(b.run_id == run_id)).scalars())
+    rows = [{"run_id": run_id, "basis_id": fid} for fid in sorted(wanted - present - {run_id})]
+    if rows:
+        connection.execute(insert(schema.run_basis), rows)
+
+
 def read_runs(connection: Connection) -> list[StoredRun]:
     """All runs, oldest first."""
-    query = select(*[schema.run.c[name] for name in StoredRun.__dataclass_fields__]).order_by(schema.run.c.fid)
+    query = select(*_run_columns()).order_by(schema.run.c.fid)
     return [StoredRun(**row) for row in connection.execute(query).mappings()]
+
+
+def _run_columns() -> list[Any]:
+    """The attributes of StoredRun, as columns of `run`."""
+    run, basis, b = schema.run, schema.run.alias("basis"), schema.run_basis.c
+    withdrawn = (
+        select(func.min(basis.c.run_key))
+        .join_from(schema.run_basis, basis, basis.c.fid == b.basis_id)
+        .where(b.run_id == run.c.fid, basis.c.rolled_back_at.is_not(None))
+        .scalar_subquery()
+        .correlate(run)
+        .label("depends_on_rolled_back")
+    )
+    return [*[run.c[name] for name in StoredRun.__dataclass_fields__ if name in run.c], withdrawn]
 
 
 def newest_run(connection: Connection, config_key: str) -> tuple[int, StoredRun] | None:
     """The newest generation of a configuration with its integer key, None when it never ran."""
     run = schema.run.c
-    columns = [run[name] for name in StoredRun.__dataclass_fields__]
+    columns = _run_columns()
     query = select(run.fid, *columns).where(run.config_key == config_key).order_by(run.fid.desc()).limit(1)
     row = connection.execute(query).mappings().first()
-    return None if row is None else (row["fid"], StoredRun(**{c.name: row[c.name] for c in columns}))
+    return (
+        None if row is None else (row["fid"], StoredRun(**{name: row[name] for name in StoredRun.__dataclass_fields__}))
+    )
 
 
 def read_results(connection: Connection, wanted: ResultFilter) -> Iterator[StoredResult]:
@@ -118,7 +145,7 @@ def result_query(wanted: ResultFilter, dialect_name: str) -> Select[Any]:
     image_columns = [
         i.sequence_id, i.captured_at, i.creator, i.page_url, i.licence, i.device_make, i.device_model,
         i.lon_deg.label("reported_lon_deg"), i.lat_deg.label("reported_lat_deg"),
-        i.heading_deg.label("reported_heading_deg"),
+        i.heading_deg.label("reported_heading_deg"), i.computed_lon_deg, i.computed_lat_deg, i.computed_heading_deg,
     ]  # fmt: skip
     # As text: parsed only when the complete record is needed.
     evidence = cast(c.evidence, Text).label("evidence")

@@ -65,6 +65,21 @@ class StoredRun:
     generation: int | None = None
     n_due: int | None = None
     """Photos due at the latest start."""
+    depends_on_rolled_back: str | None = None
+    """Key of a run that it depends on and that is rolled back: its results are then not active either."""
+
+    @property
+    def is_active(self) -> bool:
+        """Neither it nor a run that it depends on is rolled back."""
+        return self.rolled_back_at is None and self.depends_on_rolled_back is None
+
+    @property
+    def state(self) -> str:
+        """In a word or two."""
+        if self.rolled_back_at is not None:
+            return "rolled back"
+        basis = self.depends_on_rolled_back
+        return "active" if basis is None else f"not active: depends on {basis[:12]}, which is rolled back"
 
 
 @dataclass(frozen=True)
@@ -105,6 +120,10 @@ class StoredResult:
     reported_lon_deg: float = NAN
     reported_lat_deg: float = NAN
     reported_heading_deg: float = NAN
+    computed_lon_deg: float = NAN
+    """By the provider, like computed_lat_deg and computed_heading_deg: often better than what was reported."""
+    computed_lat_deg: float = NAN
+    computed_heading_deg: float = NAN
     matcher: str = ""
     depth: str = ""
     depth_is_oracle: bool = False

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from geocorrect.catalog.rows.column_types import Instant, Json, Numbers
 from geocorrect.catalog.rows.geometry_type import Geometry, Outlines
 
-REVISION = "0004"
+REVISION = "0005"
 VERSION_TABLE = "geocorrect_version"
 POSTGRES_SCHEMA = "geocorrect"
 
@@ -277,6 +277,7 @@ correction = _table(
     _text("input_hash", "hash of photo and candidate anchors that the result depends on; NULL before schema 0002"),
     UniqueConstraint("image_id", "run_id"),
     Index("ix_correction_run_id_status", "run_id", "status"),
+    Index("ix_correction_recorded_at", "recorded_at"),
     CheckConstraint("status in ('accepted', 'review', 'rejected')", name="status"),
     CheckConstraint("(status = 'rejected') = (reason is not null)", name="reason"),
     CheckConstraint("(status = 'rejected') = (geom is null)", name="geom"),
@@ -307,6 +308,20 @@ retraction = _table(
                on_delete="CASCADE", nullable=False, unique=True),
     _instant("retracted_at", "when, UTC", nullable=False),
     _text("because", "why", nullable=False, default=""),
+)  # fmt: skip
+
+review = _table(
+    "review",
+    "Decisions of people on poses; each made a new version of a result.",
+    _reference("correction_id", "correction.fid", "fid of the version that the decision made",
+               on_delete="CASCADE", nullable=False, unique=True),
+    _reference("reviewed_id", "correction.fid", "fid of the result that was looked at", on_delete="CASCADE",
+               nullable=False, index=True),
+    _text("verdict", "accept or reject", nullable=False),
+    _text("note", "why", nullable=False, default=""),
+    _text("reviewer", "who decided", nullable=False),
+    _instant("reviewed_at", "when, UTC", nullable=False),
+    CheckConstraint("verdict in ('accept', 'reject')", name="verdict"),
 )  # fmt: skip
 
 run_basis = _table(

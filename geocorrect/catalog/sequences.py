@@ -13,14 +13,14 @@ from sqlalchemy import column as sql_column
 from geocorrect.catalog import schema
 from geocorrect.catalog.bulk import among
 from geocorrect.catalog.connect import with_retries, write_with_retries
-from geocorrect.catalog.results import ACTIVE_RUN, run_fid
+from geocorrect.catalog.results import ACTIVE_RUN, add_bases, run_fid
 from geocorrect.catalog.rows.codec import checked_texts, known, number
 from geocorrect.catalog.rows.result_rows import result_from
 from geocorrect.catalog.store import Catalog
 from geocorrect.records import NAN, SEQUENCE_MATCHER, Result
 
 SEQUENCES_PER_READ = 100
-_CURRENT_RESULT = table("current_result", sql_column("image_id", Text), sql_column("run_id"))
+_CURRENT_RESULT = table("current_result", sql_column("fid"), sql_column("image_id", Text), sql_column("run_id"))
 _CURRENT = table("current_sequence_finding", sql_column("fid"))
 
 
@@ -151,6 +151,16 @@ class SequenceStore:
         )
         return {row[0] for row in self._rows(query)}
 
+    def reviewed(self, image_ids: Sequence[str]) -> set[str]:
+        """Which of the photos have an active result that a person decided on."""
+        result = _CURRENT_RESULT.c
+        query = (
+            select(result.image_id)
+            .join(schema.review, schema.review.c.correction_id == result.fid)
+            .where(among(self._engine.dialect.name, result.image_id, image_ids))
+        )
+        return {row[0] for row in self._rows(query)}
+
     def current(self) -> list[SequenceFinding]:
         """Active findings, by sequence."""
         f = schema.sequence_finding.c
@@ -163,12 +173,8 @@ class SequenceStore:
         """Store which runs a run depends on."""
 
         def write(connection: Connection) -> None:
-            run_id, b = run_fid(connection, run_key), schema.run_basis.c
-            wanted = [run_fid(connection, key) for key in sorted(set(basis_keys))]
-            present = set(connection.execute(select(b.basis_id).where(b.run_id == run_id)).scalars())
-            rows = [{"run_id": run_id, "basis_id": fid} for fid in wanted if fid not in present]
-            if rows:
-                connection.execute(insert(schema.run_basis), rows)
+            bases = [run_fid(connection, key) for key in sorted(set(basis_keys))]
+            add_bases(connection, run_fid(connection, run_key), bases)
 
         write_with_retries(self._engine, write)
 
@@ -203,7 +209,8 @@ def _members_query(dialect_name: str, sequence_ids: Sequence[str]) -> Select[Any
         )
         .where(
             c.image_id.in_(select(i.image_id).where(of_these)),
-            run.matcher != SEQUENCE_MATCHER,
+            # A review of a result of this step says nothing new about the photo by itself.
+            run.matcher.not_like(f"{SEQUENCE_MATCHER}%"),
             c.fid.not_in(select(schema.retraction.c.correction_id)),
         )
         .group_by(c.image_id)

@@ -19,7 +19,7 @@ from geocorrect.catalog.connect import (
     with_retries,
     write_with_retries,
 )
-from geocorrect.catalog.image_positions import ImagePositions, StoredImage
+from geocorrect.catalog.image_positions import DueHistory, ImagePositions, StoredImage
 from geocorrect.catalog.lock import Holder, holder_of
 from geocorrect.catalog.rows import references
 from geocorrect.catalog.rows.codec import checked_texts
@@ -154,7 +154,7 @@ class Catalog:
 
     def begin_run(self, manifest: RunManifest) -> int:
         """Start or continue the run of this key; returns its integer key. DatabaseError when it was rolled back."""
-        return self._write(lambda c: _begin_run(c, manifest))
+        return self._write(lambda c: begin_run_on(c, manifest))
 
     def pause_run(self, run_key: str, *, duration_s: float) -> None:
         """Add the seconds that the run took before it was stopped; it stays open to be continued."""
@@ -187,6 +187,10 @@ class Catalog:
     def image_positions(self, config_key: str, after_fid: int = 0, count: int = 20_000) -> ImagePositions:
         """The next photos after an integer key, as columns, with the inputs of their newest result under a key."""
         return self._read(lambda c: positions.read_image_positions(c, config_key, after_fid, count))
+
+    def due_history(self, fids: Sequence[int]) -> list[DueHistory]:
+        """The newest matched results of photos, in no order."""
+        return self._read(lambda c: positions.read_due_history(c, fids))
 
     def stored_images(self, fids: Sequence[int]) -> dict[int, StoredImage]:
         """Whole photos by integer key; unknown ones are left out."""
@@ -277,7 +281,8 @@ class Catalog:
         return self._write(change)
 
 
-def _begin_run(connection: Connection, manifest: RunManifest) -> int:
+def begin_run_on(connection: Connection, manifest: RunManifest) -> int:
+    """`Catalog.begin_run` as part of a transaction."""
     run = schema.run
     row = connection.execute(select(run).where(run.c.run_key == manifest.run_key)).mappings().first()
     if row is None:

@@ -106,7 +106,19 @@ def config_show(context: typer.Context, as_json: JsonOption = False) -> None:
 
 def _mount() -> None:
     """The commands of the other files, which import nothing heavy. The order is that of the help."""
-    from geocorrect.cli import anchors, catalog, demo, depth, evaluate, export, georeference, harvest, localize, models
+    from geocorrect.cli import (
+        anchors,
+        catalog,
+        demo,
+        depth,
+        evaluate,
+        export,
+        georeference,
+        harvest,
+        localize,
+        models,
+        review,
+    )  # fmt: skip
     from geocorrect.cli import run as jobs
 
     for command in (
@@ -118,7 +130,7 @@ def _mount() -> None:
     models.app.add_typer(evaluate.train_app, name="train")
     for name, group in {
         "anchors": anchors.app, "depth": depth.app, "models": models.app, "evaluate": evaluate.app,
-        "db": catalog.app, "cache": models.cache_app,
+        "review": review.app, "db": catalog.app, "cache": models.cache_app,
     }.items():  # fmt: skip
         app.add_typer(group, name=name)
 

@@ -12,6 +12,7 @@ from geocorrect.cli.console import (
     invocation,
     locked_catalog,
     open_catalog,
+    progress_bar,
     stderr,
     write_json,
 )
@@ -95,6 +96,8 @@ def runs(context: typer.Context, catalog: CatalogOption = None, as_json: JsonOpt
                     "depth": run.depth,
                     "results": counts,
                     "rolled_back": run.rolled_back_at is not None,
+                    "active": run.is_active,
+                    "state": run.state,
                 }
                 for run, counts in listed
             ]
@@ -102,8 +105,7 @@ def runs(context: typer.Context, catalog: CatalogOption = None, as_json: JsonOpt
         return
     for run, counts in listed:
         summary = ", ".join(f"{count} {status}" for status, count in counts.items()) or "no results"
-        state = "active" if run.rolled_back_at is None else "rolled back"
-        typer.echo(f"{run.run_key[:12]}  {run.started_at:%Y-%m-%d %H:%M}  {run.matcher}  {summary}  {state}")
+        typer.echo(f"{run.run_key[:12]}  {run.started_at:%Y-%m-%d %H:%M}  {run.matcher}  {summary}  {run.state}")
 
 
 @app.command()
@@ -152,6 +154,32 @@ def restore(context: typer.Context, run_key: RunKey, catalog: CatalogOption = No
     with locked_catalog(invocation(context).settings(catalog)) as store:
         key = store.run_key_of(run_key)
         stderr().print(f"{store.restore(key)} results of run {key[:12]} are active again")
+
+
+@app.command("copy")
+def copy_to(
+    context: typer.Context,
+    target: Annotated[str, typer.Argument(help="Where to: PATH.gpkg or postgresql://…; made when missing, and empty.")],
+    catalog: CatalogOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy the whole catalog, versions and runs included, to another file or server; every row is compared."""
+    from geocorrect.catalog.move import copy_catalog
+    from geocorrect.config import CatalogSection
+
+    settings = invocation(context).settings(catalog)
+    elsewhere = settings.model_copy(update={"catalog": CatalogSection(target)})
+    with (
+        open_catalog(settings) as source,
+        locked_catalog(elsewhere, create=True) as store,
+        progress_bar("copy") as progress,
+    ):
+        counts = copy_catalog(source, store, progress)
+        address = store.address
+    if as_json:
+        write_json({"target": address, "rows": counts})
+        return
+    stderr().print(f"{sum(counts.values())} rows copied to {address}, and all of them read there as they do here")
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -193,13 +194,33 @@ class Progress(Protocol):
         """Show that `done` of `total` are finished."""
 
 
+PROGRESS_LOG_S = 60.0
+"""Off a terminal, a long step says this often how far it is: whoever reads the log of a night sees that it lives."""
+
+
+class ProgressLines:
+    """How far a step is, as lines of the log, where there is no terminal for a bar."""
+
+    def __init__(self, label: str) -> None:
+        self._label, self._said_s = label, time.monotonic()
+
+    def __call__(self, done: int, total: int | None, more: str = "") -> None:
+        """Say it, unless something was said within the last minute."""
+        if time.monotonic() - self._said_s >= PROGRESS_LOG_S:
+            self._said_s = time.monotonic()
+            log.say(f"{self._label}: {done} of {'?' if total is None else total}{more}")
+
+
 @contextmanager
 def progress_bar(label: str) -> Iterator[Progress]:
-    """A progress bar on stderr; silent when stderr is not a terminal."""
+    """A progress bar on stderr; off a terminal, a line a minute."""
+    if not _is_terminal():
+        yield ProgressLines(label)
+        return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=stderr(), disable=not _is_terminal()) as bar:
+    with Progress(*columns, console=stderr()) as bar:
         task = bar.add_task(label, total=None)
 
         def update(done: int, total: int) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from geocorrect.cli.console import JsonOption, progress_bar, stderr, write_json
+from geocorrect.log import redact
 
 
 def demo(
@@ -24,6 +25,13 @@ def demo(
     catalog: Annotated[
         str | None, typer.Option("--catalog", help="A PostGIS URL instead of the GeoPackage in the folder.")
     ] = None,
+    serve: Annotated[
+        bool,
+        typer.Option(
+            "--serve",
+            help='Only start the Mapillary server of a demo that was built, and print its environment: eval "$(…)".',
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run the main job on a synthetic street, end to end, and compare with the known truth."""
@@ -35,6 +43,9 @@ def demo(
     if depth not in ("lidar", "triangulated"):
         raise UsageError(f"--depth {depth!r}: use lidar or triangulated")
     out = out or Path("out/demo" if depth == "lidar" else "out/demo-triangulated")
+    if serve:
+        _serve(out, as_json=as_json)
+        return
     console = stderr()
     with progress_bar("demo") as progress:
         outcome = run_demo(DemoOptions(out, seed, size, workers, catalog, depth), console.print, progress)
@@ -46,7 +57,21 @@ def demo(
         return
     console.print(_table(outcome.summary))
     what = f"{outcome.recomputed} images computed" if outcome.recomputed else "nothing was due: outputs are unchanged"
-    console.print(f"{what}; look at {out}/before_after.png and {out}/report.html, open {out}/corrections.gpkg in QGIS")
+    where = f"{out}/corrections.gpkg in QGIS" if catalog is None else f"{redact(catalog)} in QGIS"
+    console.print(f"{what}; look at {out}/before_after.png and {out}/report.html, open {where}")
+
+
+def _serve(out: Path, *, as_json: bool) -> None:
+    from geocorrect.demo.serve import PROCESS, shell_lines, start_server
+
+    environment = start_server(out / "world")
+    if as_json:
+        write_json(environment)
+        return
+    typer.echo("\n".join(shell_lines(environment)))
+    stderr().print(
+        f"the demo's Mapillary server answers; `kill ${PROCESS}` ends it, and so does an hour without a request"
+    )
 
 
 def _table(summary: dict[str, Any]) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from geocorrect.cli.console import Invocation, open_catalog, stderr
 from geocorrect.config import Settings
-from geocorrect.errors import ConfigError, ExitCode, GeocorrectError, OutputError
+from geocorrect.errors import ConfigError, ExitCode, GeocorrectError, InputError, OutputError
 from geocorrect.log import redact
 
 MIN_FREE_BYTES = 2 * 1024**3
@@ -83,6 +83,24 @@ def _catalog(settings: Settings) -> str:
         held = "" if holder is None else f"; held by {holder}"
         n_anchors, n_images = store.sizes()
         return f"{store.address}: {n_anchors} anchors, {n_images} images{held}"
+
+
+def _anchors(settings: Settings) -> str:
+    with open_catalog(settings) as store:
+        n_anchors, _ = store.sizes()
+    if not n_anchors:
+        raise InputError("none, and without them every photo is rejected: add some with `geocorrect anchors add`")
+    return f"{n_anchors} to match photos against"
+
+
+def _outputs(settings: Settings) -> str:
+    from geocorrect.export.formats import format_of
+    from geocorrect.io.atomic_file import probe_output
+
+    for path in settings.export.files:
+        format_of(path)
+        probe_output(path)
+    return ", ".join(str(path) for path in settings.export.files) or "no [export] files configured"
 
 
 def _disk(settings: Settings) -> str:
@@ -202,10 +220,12 @@ def _compared(what: str, there: datetime) -> str:
 OFFLINE: dict[str, Check] = {
     "catalog": _catalog,
     "disk": _disk,
+    "exports": _outputs,
     "token": _token,
     "back-ends": _back_ends,
     "weights": _weights,
     "device": _device,
     "clock": _clock,
+    "anchors": _anchors,
 }
 ONLINE: dict[str, Check] = {"service": _service}

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from geocorrect.cli.console import CatalogOption, JsonOption, invocation, open_catalog, stderr, write_json
 from geocorrect.errors import Status, UsageError
 from geocorrect.export.formats import Format, format_of
+
+if TYPE_CHECKING:
+    from geocorrect.catalog.run import Box
+    from geocorrect.catalog.store import Catalog
+
+NEAR_DEG = 1.0
+"""A box within that of the catalog's photos and anchors is meant."""
 
 
 def export(
@@ -24,8 +31,11 @@ def export(
         str | None, typer.Option(help="Results of this run (key or its beginning), newer ones or not.")
     ] = None,
     status: Annotated[
-        list[Status] | None, typer.Option(help="accepted, review, rejected; repeat. Default: accepted and review.")
+        list[str] | None, typer.Option(help="accepted, review, rejected; with commas, or repeated. Default: accepted.")
     ] = None,
+    with_review: Annotated[
+        bool, typer.Option("--with-review", help="Also poses that wait for a review; status says which.")
+    ] = False,
     since: Annotated[str | None, typer.Option(help="Only results stored since this date or time (UTC).")] = None,
     max_error: Annotated[float | None, typer.Option(help="Only expected errors up to so many metres.")] = None,
     catalog: CatalogOption = None,
@@ -37,19 +47,21 @@ def export(
     exif: copies of the photos with the corrected position and heading in their EXIF and XMP.
     """
     from geocorrect.catalog import ResultFilter
-    from geocorrect.export.export import CORRECTED, export_catalog
+    from geocorrect.export.export import PUBLISHED, export_catalog
 
     chosen = kind or format_of(path)
     with open_catalog(invocation(context).settings(catalog)) as store:
         wanted = ResultFilter(
             area=None if area is None else read_area(area),
             run_key=None if run is None else store.run_key_of(run),
-            status=tuple(status or CORRECTED),
+            status=(*(read_statuses(status) if status else PUBLISHED), *([Status.REVIEW] if with_review else [])),
             since=None if since is None else read_instant(since),
             max_expected_error_m=max_error,
             active=run is None,
             withdrawn=False,
         )
+        if isinstance(wanted.area, tuple):
+            refuse_swapped(f"--area {area}", wanted.area, store)
         if wanted.run_key is not None:
             store.require_active_run(wanted.run_key)
         count = sum(1 for _ in store.results(wanted)) if dry_run else export_catalog(store, path, chosen, wanted)
@@ -58,6 +70,16 @@ def export(
     else:
         what = "layers" if chosen is Format.QGIS_PROJECT else "results"
         stderr().print(f"{count} {what} {'would be ' if dry_run else ''}written to {path}")
+
+
+def read_statuses(given: list[str]) -> tuple[Status, ...]:
+    """Statuses from the command line; UsageError naming those that there are."""
+    words = [word.strip() for part in given for word in part.split(",")]
+    known = {status.value: status for status in Status}
+    for word in words:
+        if word not in known:
+            raise UsageError(f"--status {word!r}: use {', '.join(known)}")
+    return tuple(known[word] for word in words)
 
 
 def read_area(given: str) -> Any:
@@ -74,6 +96,26 @@ def read_area(given: str) -> Any:
     from geocorrect.harvest.area import Area
 
     return Area.from_file(Path(given)).geometry
+
+
+def refuse_swapped(option: str, box: Box, store: Catalog) -> None:
+    """UsageError for a box that misses everything in the catalog, but not with latitude and longitude exchanged."""
+    extent = store.extent()
+    west, south, east, north = box
+    if extent is None or _near((west, south, east, north), extent) or not _near((south, west, north, east), extent):
+        return
+    raise UsageError(
+        f"{option}: nothing of the catalog is near, but something is with latitude and longitude exchanged: "
+        f"write WEST,SOUTH,EAST,NORTH, {south:g},{west:g},{north:g},{east:g}"
+    )
+
+
+def _near(box: Box, extent: Box) -> bool:
+    west, south, east, north = box
+    return (
+        west <= extent[2] + NEAR_DEG and east >= extent[0] - NEAR_DEG
+        and south <= extent[3] + NEAR_DEG and north >= extent[1] - NEAR_DEG
+    )  # fmt: skip
 
 
 def read_instant(given: str) -> datetime:

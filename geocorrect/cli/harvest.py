@@ -16,12 +16,14 @@ import typer
 from geocorrect.cli.console import (
     CatalogOption,
     JsonOption,
+    ProgressLines,
     invocation,
     locked_catalog,
     open_catalog,
     stderr,
     write_json,
 )
+from geocorrect.cli.export import refuse_swapped
 from geocorrect.errors import UsageError
 
 if TYPE_CHECKING:
@@ -75,6 +77,8 @@ def harvest(
             report = harvest_area(settings.harvest, plan, MemorySink(), progress, lambda: stop.requested)
         else:
             with locked_catalog(settings, create=True) as store:
+                if bbox is not None:
+                    refuse_swapped(f"--bbox {bbox}", where.geometry.bounds, store)
                 report = harvest_area(settings.harvest, plan, store, progress, lambda: stop.requested)
                 if clusters and not stop.requested:
                     _fetch_clusters(settings, store)
@@ -202,14 +206,15 @@ def moment(text: str | None) -> datetime | None:
 
 @contextmanager
 def progress_line() -> Iterator[Progress]:
-    """Images, rate, remaining time and holes on stderr; silent when stderr is not a terminal."""
+    """Images, rate, remaining time and holes on stderr; off a terminal, a line a minute."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
         *(TextColumn("harvest"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()),
         TextColumn("{task.fields[rate]:.1f} images/s, {task.fields[holes]} holes"),
     )
-    with Progress(*columns, console=stderr(), disable=not sys.stderr.isatty()) as bar:
+    is_terminal, lines = sys.stderr.isatty(), ProgressLines("harvest")
+    with Progress(*columns, console=stderr(), disable=not is_terminal) as bar:
         task = bar.add_task("harvest", total=None, rate=0.0, holes=0)
 
         def update(report: HarvestReport) -> None:
@@ -217,6 +222,8 @@ def progress_line() -> Iterator[Progress]:
             # The coverage counts the margin around the area too; the bar ends where the images end.
             total = max(report.n_coverage_points, done) or None
             rate = report.n_stored / max(report.wall_s, 1e-3)
+            if not is_terminal:
+                lines(done, total, f", {rate:.1f} images/s, {len(report.holes)} holes")
             bar.update(task, completed=done, total=total, rate=rate, holes=len(report.holes))
 
         yield update

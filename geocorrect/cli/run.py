@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -17,6 +19,8 @@ from geocorrect.cli.console import (
     stderr,
     write_json,
 )  # fmt: skip
+from geocorrect.errors import GeocorrectError, UsageError
+from geocorrect.log import redact
 
 if TYPE_CHECKING:
     from geocorrect.config import Settings
@@ -34,6 +38,9 @@ def correct(
     max_images: MaxImagesOption = None,
     max_runtime: MaxRuntimeOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what is due.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="With --dry-run: say what changed since the results that are there.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Correct every image of the catalog that is due (no result yet, or it or its anchors changed)."""
@@ -41,7 +48,10 @@ def correct(
     from geocorrect.jobs.run import correct_due
 
     limits, settings = RunLimits.of(max_images, max_runtime), invocation(context).settings(catalog)
-    _work("correct", correct_due, settings, limits, dry_run=dry_run, as_json=as_json)
+    if explain and not dry_run:
+        raise UsageError("--explain goes with --dry-run: it says why photos are due, and corrects none")
+    job = partial(correct_due, explain=explain)
+    _work("correct", job, settings, limits, dry_run=dry_run, as_json=as_json)
 
 
 def run(
@@ -73,6 +83,7 @@ def _work(
     from geocorrect.jobs.observe import observed
 
     with (
+        _error_as_json(as_json),
         observed(settings, name) as observer,
         open_catalog(settings) as store,
         use_or_create(None, store, limits.left_s, dry_run=dry_run) as own,
@@ -83,6 +94,17 @@ def _work(
         report = job(settings, store, limits=limits, dry_run=dry_run, on_progress=observer.following(bar), context=own)
         observer.ended(report)
     print_report(report, as_json)
+
+
+@contextmanager
+def _error_as_json(as_json: bool) -> Iterator[None]:
+    """Whoever reads the JSON of a job gets one also when the job cannot begin, or breaks off."""
+    try:
+        yield
+    except GeocorrectError as error:
+        if as_json:
+            write_json({"error": redact(str(error)), "exit_code": int(error.exit_code)})
+        raise
 
 
 def sequences(

@@ -29,7 +29,7 @@ from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, FakeMapillarySer
 from geocorrect.demo.summary import Outcome, before_after, summarise
 from geocorrect.demo.world.build import DemoWorld, build_world
 from geocorrect.errors import ExitCode, Status, UsageError
-from geocorrect.export.geojson import write_geojson
+from geocorrect.export.export import export_catalog
 from geocorrect.harvest.area import Area
 from geocorrect.harvest.harvest import HarvestPlan, run_harvest
 from geocorrect.io.atomic_file import write_atomically
@@ -166,11 +166,13 @@ def _score(
     if recomputed == 0 and all((out / name).is_file() for name in names):
         return DemoOutcome(json.loads(summary_file.read_text(encoding="utf-8")), 0)
     results = list(catalog.current())
-    write_geojson(catalog.tables(), geojson_file)
+    export_catalog(catalog, geojson_file)
     outcomes = [_outcome(stored, world) for stored in results]
     before_after(world.truth, outcomes, picture_file)
     write_report(catalog, report_file, read_truth_file(world.folder / "truth.json"))
-    summary = summarise(world.truth, outcomes, wall_s)
+    computed = {image.id: (image.computed.lon_deg, image.computed.lat_deg)
+                for image in catalog.images().values() if image.computed is not None}  # fmt: skip
+    summary = summarise(world.truth, outcomes, wall_s, computed)
     # orjson writes nan, which is what the median of nothing is, as null: JSON knows no nan.
     _write_if_changed(summary_file, orjson.dumps(summary, option=orjson.OPT_INDENT_2) + b"\n")
     return DemoOutcome(summary, recomputed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,17 +56,23 @@ class Outcome:
         return cls(result.image_id, lon, lat, height, frame.heading_deg(result.world_from_cam))
 
 
-def summarise(truth: DemoTruth, outcomes: Sequence[Outcome], wall_s: float) -> dict[str, Any]:
+def summarise(
+    truth: DemoTruth,
+    outcomes: Sequence[Outcome],
+    wall_s: float,
+    computed: Mapping[str, tuple[float, float]] | None = None,
+) -> dict[str, Any]:
     """The demo's score; medians of nothing are nan.
 
     reported_median_m is the horizontal error of the reported positions of the localisable photos: their altitudes are
-    no positions. Other errors are in three dimensions, of accepted localisable photos. A false accept is an accepted
-    photo, localisable or not, that is more than 1 m off.
+    no positions. computed_median_m is that of the positions that the provider computed (`computed`: longitude and
+    latitude by photo). Other errors are in three dimensions, of accepted localisable photos. A false accept is an
+    accepted photo, localisable or not, that is more than 1 m off.
 
     Raises:
         ValueError: the outcomes are not exactly one per photo.
     """
-    by_id = {outcome.image_id: outcome for outcome in outcomes}
+    by_id, given = {outcome.image_id: outcome for outcome in outcomes}, computed or {}
     if len(by_id) != len(outcomes) or by_id.keys() != truth.photos.keys():
         raise ValueError(f"{len(outcomes)} outcomes are not one for each of the {len(truth.photos)} photos")
     localisable = [photo for photo in truth.photos.values() if photo.localisable]
@@ -81,6 +87,9 @@ def summarise(truth: DemoTruth, outcomes: Sequence[Outcome], wall_s: float) -> d
         "n_rejected": len(outcomes) - len(accepted),
         "reasons": dict(sorted(Counter(o.reason for o in outcomes if o.reason is not None).items())),
         "reported_median_m": percentile_of((reported_error_m(truth.frame, photo) for photo in localisable), 50),
+        "computed_median_m": percentile_of(
+            (_horizontal_error_m(truth.frame, photo, given[photo.id]) for photo in localisable if photo.id in given), 50
+        ),
         "corrected_median_m": percentile_of(good, 50),
         "corrected_p90_m": percentile_of(good, 90),
         "heading_median_deg": percentile_of(turns, 50),
@@ -91,8 +100,12 @@ def summarise(truth: DemoTruth, outcomes: Sequence[Outcome], wall_s: float) -> d
 
 def reported_error_m(frame: Frame, photo: PhotoTruth) -> float:
     """Horizontal distance of the reported position from the truth."""
-    reported = frame.enu_from_wgs84(photo.reported_lon_deg, photo.reported_lat_deg, photo.height_m)
-    return float(np.linalg.norm((reported - photo.world_from_cam.translation_m)[:2]))
+    return _horizontal_error_m(frame, photo, (photo.reported_lon_deg, photo.reported_lat_deg))
+
+
+def _horizontal_error_m(frame: Frame, photo: PhotoTruth, lon_lat_deg: tuple[float, float]) -> float:
+    place = frame.enu_from_wgs84(*lon_lat_deg, photo.height_m)
+    return float(np.linalg.norm((place - photo.world_from_cam.translation_m)[:2]))
 
 
 def corrected_error_m(frame: Frame, photo: PhotoTruth, outcome: Outcome) -> float:

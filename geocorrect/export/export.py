@@ -12,7 +12,8 @@ from geocorrect.errors import Status
 from geocorrect.export.formats import Format, format_of
 from geocorrect.io.atomic_file import atomic_file, is_pipe
 
-CORRECTED = (Status.ACCEPTED, Status.REVIEW)
+PUBLISHED = (Status.ACCEPTED,)
+"""What an export holds unless it is asked for more: a pose that waits for a review may be hundreds of metres off."""
 STYLED_BESIDE = (Format.GEOJSON, Format.FLATGEOBUF)
 """Formats without a place for a style: a .qml file of the same name, which QGIS applies, is written beside."""
 
@@ -29,8 +30,9 @@ def export_catalog(
         catalog: where the results are.
         path: the file or folder to write.
         kind: the format; None: by the suffix of `path`.
-        wanted: which results; None: the active corrections (accepted and review). Rejections are exported only when
-            the filter asks for their status. Does not matter for a QGIS project, which shows the whole catalog.
+        wanted: which results; None: the active results that are accepted. Poses that wait for a review and
+            rejections are exported only when the filter asks for their status. Does not matter for a QGIS project,
+            which shows the whole catalog.
 
     Returns:
         Number of results, for a QGIS project the number of layers.
@@ -41,7 +43,7 @@ def export_catalog(
         DatabaseError: the catalog cannot be read, or the run that the filter asks for was rolled back.
     """
     chosen = format_of(path) if kind is None else Format(kind)
-    selected = replace(wanted or ResultFilter(status=CORRECTED), withdrawn=False)
+    selected = replace(wanted or ResultFilter(status=PUBLISHED), withdrawn=False)
     if selected.run_key is not None and chosen is not Format.QGIS_PROJECT:
         catalog.require_active_run(selected.run_key)
     count = _write(catalog, path, chosen, selected)

@@ -24,6 +24,7 @@ PROPERTIES: dict[str, int | None] = {
     "semi_major_m": 3, "semi_minor_m": 3, "ellipse_azimuth_deg": 1,
     "displacement_m": 3, "displacement_east_m": 3, "displacement_north_m": 3, "heading_change_deg": 3,
     "reported_lon_deg": 7, "reported_lat_deg": 7, "reported_heading_deg": 3,
+    "computed_lon_deg": 7, "computed_lat_deg": 7, "computed_heading_deg": 3,
     "matcher": None, "depth": None, "depth_is_oracle": None, "scale_source": None, "n_anchors": None,
     "n_inliers": None, "median_residual_px": 2, "run_key": None, "recorded_at": None,
     "creator": None, "page_url": None, "licence": None,

@@ -30,6 +30,7 @@ _SHAPE_NUMBERS = (
 )  # fmt: skip
 # The version that GIS software of 2022 reads; GDAL's newest one makes QGIS 3.22 warn.
 _OPTIONS: dict[str, Any] = {"description": ATTRIBUTION, "dataset_options": {"VERSION": "1.3"}}
+_TEXTS = ("image_id", "status")
 _FIELDS = ("displacement_m", "heading_change_deg", "semi_major_m", "semi_minor_m")
 
 
@@ -61,8 +62,8 @@ def _spooled(tables: Iterable[ResultTable], licences: Licences, spool: IO[bytes]
         licences.add(table["licence"])
         placed = np.isfinite(table["lon_deg"])
         values = {name: table[name][placed] for name in _SHAPE_NUMBERS}
-        ids = [name for name, known in zip(table["image_id"], placed.tolist(), strict=True) if known]
-        pickle.dump(values | {"image_id": ids}, spool)
+        rows = np.flatnonzero(placed).tolist()
+        pickle.dump(values | {name: [table[name][row] for row in rows] for name in _TEXTS}, spool)
         yield table
 
 
@@ -79,16 +80,18 @@ def _write_shapes(spool: IO[bytes], path: Path, layer: str, kind: str) -> None:
     import pyarrow as pa
     import pyogrio
 
-    fields = [pa.field("image_id", pa.string()), *[pa.field(name, pa.float64()) for name in _FIELDS]]
+    texts = [pa.field(name, pa.string()) for name in _TEXTS]
+    fields = [*texts, *[pa.field(name, pa.float64()) for name in _FIELDS]]
     geometry = pa.field("geom", pa.binary(), metadata={"ARROW:extension:name": "geoarrow.wkb"})
     schema = pa.schema([*fields, geometry])
 
     def batches() -> Iterator[Any]:
         for values in _unspooled(spool):
             drawn, shapes = _lines(values) if kind == "LineString" else _ellipses(values)
-            ids = [name for name, is_drawn in zip(values["image_id"], drawn.tolist(), strict=True) if is_drawn]
+            rows = np.flatnonzero(drawn).tolist()
+            words = [pa.array([values[name][row] for row in rows], pa.string()) for name in _TEXTS]
             numbers = [pa.array(values[name][drawn], from_pandas=True) for name in _FIELDS]
-            columns = [pa.array(ids, pa.string()), *numbers, pa.array(shapely.to_wkb(shapes), pa.binary())]
+            columns = [*words, *numbers, pa.array(shapely.to_wkb(shapes), pa.binary())]
             yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
     reader = pa.RecordBatchReader.from_batches(schema, joined_batches(batches()))

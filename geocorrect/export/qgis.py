@@ -10,7 +10,7 @@ from pathlib import Path
 
 from geocorrect.catalog import Catalog
 from geocorrect.catalog.schema import POSTGRES_SCHEMA
-from geocorrect.catalog.views.qml import renderer, xml_template
+from geocorrect.catalog.views.qml import on_click, renderer, xml_template
 from geocorrect.export.features import ATTRIBUTION, Licences
 from geocorrect.io.atomic_file import atomic_path
 
@@ -33,16 +33,24 @@ class _Layer:
 
 
 # From top to bottom.
-LAYERS = (
-    _Layer("current_correction", "Corrected photos (expected error)", "Point", "PointZ", True),
-    _Layer("rejected", "Rejected photos (reason)", "Point", "Point", True),
-    _Layer("displacement", "Reported → corrected", "Line", "LineString", True),
-    _Layer("error_ellipse", "95 % error ellipse", "Polygon", "Polygon", True),
-    _Layer("sequence_bias", "Bias per sequence", "Point", "PointZ", False),
-    _Layer("coverage", "What the photos see", "Polygon", "Polygon", False),
-    _Layer("image", "Reported positions", "Point", "Point", True),
-    _Layer("anchor", "Anchors", "Point", "PointZ", True),
-)
+GROUPS = {
+    "Published": (
+        _Layer("current_correction", "Corrected photos (expected error)", "Point", "PointZ", True),
+        _Layer("displacement", "Reported → corrected", "Line", "LineString", True),
+        _Layer("error_ellipse", "95 % error ellipse", "Polygon", "Polygon", True),
+        _Layer("coverage", "What the photos see", "Polygon", "Polygon", False),
+    ),
+    "Not published": (
+        _Layer("review_queue", "Waiting for a review", "Point", "PointZ", False),
+        _Layer("rejected", "Rejected photos (reason)", "Point", "Point", True),
+    ),
+    "Where it comes from": (
+        _Layer("sequence_bias", "Bias per sequence", "Point", "PointZ", False),
+        _Layer("image", "Reported positions", "Point", "Point", True),
+        _Layer("anchor", "Anchors", "Point", "PointZ", True),
+    ),
+}
+LAYERS = tuple(layer for layers in GROUPS.values() for layer in layers)
 
 
 def write_qgis_project(catalog: Catalog, path: Path) -> int:
@@ -63,9 +71,11 @@ def _project(catalog: Catalog, path: Path) -> str:
     is_file = catalog.engine.dialect.name == "sqlite"
     text: str = xml_template(Path(__file__).with_name("project.qgs.j2")).render(
         layers=LAYERS,
+        groups=list(GROUPS.items()),
         provider="ogr" if is_file else "postgres",
         source=lambda layer: _file_source(catalog, layer, path) if is_file else _server_source(catalog, layer),
         renderer=renderer,
+        on_click=on_click,
         extent=dict(zip(("xmin", "ymin", "xmax", "ymax"), _extent(catalog), strict=True)),
         attribution=ATTRIBUTION,
         licences=Licences(set(catalog.photo_licences())).text(),

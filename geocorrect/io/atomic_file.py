@@ -27,7 +27,7 @@ def atomic_path(path: Path, suffix: str | None = None) -> Iterator[Path]:
     What killed writers of this path left behind is deleted first. For a pipe it is elsewhere, and copied at the end.
 
     Args:
-        path: the file to write; its folder must exist.
+        path: the file to write; its folder is made when missing.
         suffix: of the temporary name, for writers that go by it; default: that of `path`.
 
     Raises:
@@ -46,6 +46,7 @@ def atomic_path(path: Path, suffix: str | None = None) -> Iterator[Path]:
             return
         if path.exists() and not path.is_file():
             raise OutputError(f"{path} is a device or socket; name a file")
+        path.parent.mkdir(parents=True, exist_ok=True)
         for leftover in leftovers_of(_behind_links(path)):
             if leftover.is_file():
                 leftover.unlink(missing_ok=True)
@@ -53,6 +54,16 @@ def atomic_path(path: Path, suffix: str | None = None) -> Iterator[Path]:
             yield temporary
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def probe_output(path: Path) -> None:
+    """Raise the OutputError that writing a file there would end with, before hours are spent on its contents."""
+    with suppress(_Probed), atomic_path(path):
+        raise _Probed
+
+
+class _Probed(Exception):  # noqa: N818
+    """Ends a probe before anything takes the place of the file."""
 
 
 @contextmanager

@@ -29,6 +29,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     path = Path(os.path.realpath(path))
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         _restore_after_kill(path)
         if path.exists() and not _is_ours(path):
             raise OutputError(f"{path} exists and is not a bundle of ours; name another folder or remove it")

@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from geocorrect.api.backends import Backends
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings
-from geocorrect.errors import ConfigError, RemoteError
+from geocorrect.errors import ConfigError, OutputError, RemoteError
 from geocorrect.export.export import export_catalog
+from geocorrect.export.formats import format_of
 from geocorrect.harvest.area import Area
 from geocorrect.harvest.harvest import HarvestPlan
 from geocorrect.harvest.near_anchors import area_around_anchors
 from geocorrect.harvest.sink import MemorySink
 from geocorrect.harvest.sources import harvest_area
+from geocorrect.io.atomic_file import probe_output
 from geocorrect.jobs.context import JobContext, RunLimits, use_or_create
 from geocorrect.jobs.report import CorrectReport, JobReport
 from geocorrect.jobs.run import correct_due
@@ -48,7 +50,12 @@ def run_pipeline(
         context: one that the caller has opened.
     """
     limits = limits or RunLimits()
-    backends = Backends(settings)  # missing weights are reported before hours are spent on harvesting
+    # Missing weights and files that cannot be written are reported before hours are spent on harvesting.
+    backends = Backends(settings)
+    for path in settings.export.files:
+        format_of(path)
+        if not dry_run:
+            probe_output(path)
     area = Area.configured(settings.area.bbox, settings.area.file)
     if settings.area.around_anchors_m is not None:
         area = area_around_anchors(catalog, settings.area.around_anchors_m)
@@ -112,4 +119,9 @@ class _Job:
             if self.signalled:
                 break
             self.context.lock.refresh()
-            self.report.exported[path] = export_catalog(self.catalog, path)
+            try:
+                self.report.exported[path] = export_catalog(self.catalog, path)
+            except OutputError as error:
+                # The night's work is in the catalog: the report says so, and the other files are written.
+                log.error("not exported: %s", error)
+                self.report.export_errors[path] = error

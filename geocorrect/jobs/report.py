@@ -114,6 +114,8 @@ class CorrectReport:
     unusable_anchors: set[str] = field(default_factory=set)
     """Messages about anchor files that could not be read."""
     dry_run: bool = False
+    causes: Mapping[str, int] = field(default_factory=dict)
+    """Of a dry run: due photos by why they are due."""
     exit_code: ExitCode = ExitCode.OK
 
     @property
@@ -157,13 +159,14 @@ class CorrectReport:
             "reasons": dict(sorted(self.reasons.items())),
             "unusable_anchors": sorted(self.unusable_anchors),
             "dry_run": self.dry_run,
+            **({"causes": dict(self.causes)} if self.dry_run else {}),
             "exit_code": int(self.exit_code),
         }
 
     def sentence(self) -> str:
         """Human-readable, a line per fact."""
         if self.dry_run:
-            return f"{self.n_due} images are due"
+            return "\n".join([f"{self.n_due} images are due", *(f"  {n}: {why}" for why, n in self.causes.items())])
         if not self.n_due and self.exit_code in STOPPED:
             return "stopped on request before anything was corrected; run the same command again to go on"
         if not self.n_due:
@@ -199,13 +202,16 @@ class JobReport:
     """None when that step is switched off or the job was stopped before it."""
     exported: dict[Path, int] = field(default_factory=dict)
     """Results per file."""
+    export_errors: dict[Path, GeocorrectError] = field(default_factory=dict)
+    """Why a file was not written."""
     stopped: ExitCode | None = None
     """By which signal."""
 
     @property
     def exit_code(self) -> ExitCode:
-        """The most severe: a signal, then that of the correction, the sequences, the harvest, holes in it."""
-        steps = (self.stopped, self.correct, self.sequences, self.harvest_error, self.harvest)
+        """The most severe: a signal, then that of the correction, the sequences, files, the harvest, holes in it."""
+        files = self.export_errors.values()
+        steps = (self.stopped, self.correct, self.sequences, *files, self.harvest_error, self.harvest)
         codes = [step if isinstance(step, ExitCode) else step.exit_code for step in steps if step is not None]
         return next((code for code in codes if code is not ExitCode.OK), ExitCode.OK)
 
@@ -217,6 +223,7 @@ class JobReport:
             "correct": self.correct.as_json(),
             "sequences": None if self.sequences is None else self.sequences.as_json(),
             "export": {str(path): count for path, count in self.exported.items()},
+            "export_errors": {str(path): str(error) for path, error in self.export_errors.items()},
             "exit_code": int(self.exit_code),
         }
 
@@ -228,4 +235,5 @@ class JobReport:
             lines = ["no [area] configured: nothing harvested" if self.harvest is None else self.harvest.sentence()]
         lines.append(self.correct.sentence())
         lines += [] if self.sequences is None else [self.sequences.sentence()]
-        return "\n".join(lines + [f"{count} results written to {path}" for path, count in self.exported.items()])
+        lines += [f"{count} results written to {path}" for path, count in self.exported.items()]
+        return "\n".join(lines + [f"not exported: {error}" for error in self.export_errors.values()])

@@ -15,6 +15,7 @@ from geocorrect.catalog.run import RunManifest
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings
 from geocorrect.jobs.context import JobContext, RunLimits, use_or_create
+from geocorrect.jobs.explain import explain_due
 from geocorrect.jobs.plan import DuePhotos, RunPlan, plan_run
 from geocorrect.jobs.report import CorrectReport
 from geocorrect.jobs.run_identity import newest_run_key, run_key, run_record
@@ -35,6 +36,7 @@ def correct_due(
     *,
     limits: RunLimits | None = None,
     dry_run: bool = False,
+    explain: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, due: None,
     context: JobContext | None = None,
     backends: Backends | None = None,
@@ -46,6 +48,7 @@ def correct_due(
         catalog: of the scene.
         limits: do no more than that; what is left is no failure, the next run goes on.
         dry_run: only count.
+        explain: of a dry run, say why the photos are due.
         on_progress: called with (done, to do).
         context: of the job that this is a step of.
         backends: matcher and depth source, when the caller has built them already.
@@ -57,7 +60,8 @@ def correct_due(
     limits = limits or RunLimits()
     if dry_run:
         plan = plan_run(settings, catalog, backends)
-        return CorrectReport(newest_run_key(plan.config_key, catalog), len(plan.due), dry_run=True)
+        causes = explain_due(plan, catalog) if explain else {}
+        return CorrectReport(newest_run_key(plan.config_key, catalog), len(plan.due), dry_run=True, causes=causes)
     with use_or_create(context, catalog, limits.left_s) as own:
 
         def stored(done: int, todo: int) -> None:

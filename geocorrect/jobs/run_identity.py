@@ -6,12 +6,15 @@ import hashlib
 import json
 from typing import Any
 
-from geocorrect import __version__
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings
 from geocorrect.depth.registry import declare_depth
 from geocorrect.match.registry import matcher_card
 from geocorrect.networks.cards import CARDS, Licence
+
+METHOD_VERSION = 1
+"""Raised by a release in which the same photo, anchors, settings and weights give another result: everything is then
+due. A release that only publishes, reads or reports differently keeps it."""
 
 
 def config_key(settings: Settings, fingerprints: tuple[str, ...]) -> str:
@@ -21,7 +24,8 @@ def config_key(settings: Settings, fingerprints: tuple[str, ...]) -> str:
         settings: the configuration.
         fingerprints: of matcher, depth source and further networks, weights included.
     """
-    return hashlib.sha256(json.dumps([settings.fingerprint(), __version__, *fingerprints]).encode()).hexdigest()
+    key = [settings.fingerprint(), METHOD_VERSION, *fingerprints]
+    return hashlib.sha256(json.dumps(key).encode()).hexdigest()
 
 
 def run_key(config: str, generation: int) -> str:
@@ -36,8 +40,8 @@ def newest_run_key(config: str, catalog: Catalog) -> str:
 
 
 def run_record(settings: Settings) -> dict[str, Any]:
-    """What is stored with a run: its settings, and the licences that its results are bound by."""
-    return settings.as_json() | {"weights": weights_used(settings)}
+    """What is stored with a run: its settings, the method's version, the licences that its results are bound by."""
+    return settings.as_json() | {"weights": weights_used(settings), "method_version": METHOD_VERSION}
 
 
 def weights_used(settings: Settings) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
 from geocorrect import __version__
@@ -22,7 +22,7 @@ from geocorrect.errors import ExitCode, Reason, Status
 from geocorrect.geometry.frame import Frame
 from geocorrect.jobs.context import JobContext, use_or_create
 from geocorrect.jobs.report import SequenceReport
-from geocorrect.jobs.run_identity import run_record
+from geocorrect.jobs.run_identity import METHOD_VERSION, run_record
 from geocorrect.records import SEQUENCE_MATCHER, Rejection, Result
 from geocorrect.sequences.compute import compute_sequence, finding_of
 from geocorrect.sequences.input import ClusterPoses, cluster_poses, input_hash, sequence_photos
@@ -162,6 +162,10 @@ class _Step:
         photos = sequence_photos([images[image_id] for image_id in ids], self.clusters, self.frame)
         own = self.store.own_results([m.own_fid for m in members if m.own_fid is not None])
         computed = compute_sequence(photos, own, self.frame, self.options)
+        # What a person decided is not decided again.
+        reviewed = self.store.reviewed(ids)
+        kept = tuple(found for found in computed.results if found.result.image_id not in reviewed)
+        computed = replace(computed, results=kept)
         results = [found.result for found in computed.results]
         results += self._taken_back(run_key, ids, own, {result.image_id for result in results})
         if results:
@@ -182,4 +186,4 @@ class _Step:
 def _config_key(options: SequenceOptions) -> str:
     """Hash of what changes the results of a sequence whatever its photos are."""
     relevant = {name: value for name, value in asdict(options).items() if name != "enabled"}
-    return hashlib.sha256(json.dumps([SEQUENCE_MATCHER, relevant, __version__], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([SEQUENCE_MATCHER, relevant, METHOD_VERSION], sort_keys=True).encode()).hexdigest()

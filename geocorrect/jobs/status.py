@@ -95,8 +95,8 @@ def status_lines(facts: Mapping[str, Any]) -> list[str]:
     by_count = sorted(facts["reasons"].items(), key=lambda item: -item[1])
     lines += [f"  rejected {reason}: {count}" for reason, count in by_count]
     for run in facts["runs"]:
-        ended = f"took {run['duration_s']:.0f} s" if run["finished_at"] else _unfinished(run, facts)
-        lines.append(f"run {run['run_key'][:12]} {run['started_at']} {ended}: {run['results']}")
+        counts = ", ".join(f"{count} {status}" for status, count in run["results"].items()) or "no results"
+        lines.append(f"run {run['run_key'][:12]} {run['started_at']} {run['matcher']}: {counts}; {_ended(run, facts)}")
     return lines
 
 
@@ -113,9 +113,15 @@ def _work_lines(facts: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _unfinished(run: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+def _ended(run: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+    """How a run ended, and what becomes of it: one that is not active is never gone on with."""
     running = facts["running"]
-    return "running" if running and running["run_key"] == run["run_key"] else "not finished; the next run goes on"
+    if running and running["run_key"] == run["run_key"]:
+        return "running"
+    ended = f"took {run['duration_s']:.0f} s" if run["finished_at"] else "not finished"
+    if run["state"] != "active":
+        return f"{ended}; {run['state']}"
+    return ended if run["finished_at"] else f"{ended}; the next run goes on"
 
 
 def _duration(seconds: float) -> str:
@@ -140,4 +146,5 @@ def _run_facts(run: StoredRun, catalog: Catalog) -> dict[str, Any]:
         "matcher": run.matcher,
         "depth": run.depth,
         "results": catalog.counts(run.run_key),
+        "state": run.state,
     }

@@ -16,6 +16,9 @@ from geocorrect.records import ImageArray, Matches
 
 MAX_DETECTED_PIXELS = 13_000_000
 """Larger photos are detected on a reduced copy: the detector needs about 235 bytes per pixel (3 GB for these)."""
+ALGORITHM_VERSION = 1
+"""Raised whenever the same image and options give other matches. Not OpenCV's version: rebuilding an image with another
+one must not make a city due; results that a release of OpenCV changes are found by the tests, and raise this."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class SiftMatcher:
 
     def __init__(self, options: SiftOptions | None = None) -> None:
         self.options = o = options or SiftOptions()
-        self.fingerprint = f"sift/opencv-{cv2.__version__}/{o.max_features}/{o.contrast_threshold:g}/{o.ratio:g}"
+        self.fingerprint = f"sift-{ALGORITHM_VERSION}/{o.max_features}/{o.contrast_threshold:g}/{o.ratio:g}"
         self._detector = cv2.SIFT.create(nfeatures=o.max_features, contrastThreshold=o.contrast_threshold)
         self._features: BoundedCache[bytes, SiftFeatures] = BoundedCache(o.cached_images)
 

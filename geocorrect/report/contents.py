@@ -36,6 +36,8 @@ class Photo:
     """Horizontal error of the corrected position, nan without truth."""
     reported_error_m: float = NAN
     """Horizontal error of the reported position."""
+    computed_error_m: float = NAN
+    """Horizontal error of the provider's computed position."""
     tail: float = NAN
     """Probability that the predicted error ellipse gives to lying further out than the truth does, 0 to 1; it is
     uniform where predictions are calibrated."""
@@ -59,6 +61,18 @@ class Photo:
     def place(self) -> LonLat:
         """Corrected longitude and latitude, nan for a rejection."""
         return self.stored.lon_deg, self.stored.lat_deg
+
+    @property
+    def computed_place(self) -> LonLat:
+        """Longitude and latitude that the provider computed, nan when there is none."""
+        return self.stored.computed_lon_deg, self.stored.computed_lat_deg
+
+    @property
+    def from_computed_m(self) -> float:
+        """Horizontal distance from the provider's computed to the corrected position."""
+        if self.status is Status.REJECTED:
+            return NAN
+        return math.hypot(*_offset_m(Frame("corrected", *self.place), *self.computed_place))
 
     @property
     def reported_place(self) -> LonLat:
@@ -93,8 +107,8 @@ class Contents:
 
     @property
     def corrected(self) -> list[Photo]:
-        """Accepted photos and those that wait for a review."""
-        return self.of_status(Status.ACCEPTED, Status.REVIEW)
+        """Accepted photos: those that wait for a review are not corrected yet."""
+        return self.of_status(Status.ACCEPTED)
 
 
 def read_contents(catalog: Catalog, truth: Truth | None = None, wanted: ResultFilter | None = None) -> Contents:
@@ -132,10 +146,12 @@ def _photo(stored: StoredResult, image: Image | None, places: Mapping[str, TrueP
         return Photo(stored, device)
     offset = _offset_m(place, stored.lon_deg, stored.lat_deg)
     reported = _offset_m(place, stored.reported_lon_deg, stored.reported_lat_deg)
-    return Photo(stored, device, place, math.hypot(*offset), math.hypot(*reported), _tail(stored, offset))
+    computed = _offset_m(place, stored.computed_lon_deg, stored.computed_lat_deg)
+    errors = (math.hypot(*offset), math.hypot(*reported), math.hypot(*computed))
+    return Photo(stored, device, place, *errors, _tail(stored, offset))
 
 
-def _offset_m(place: TruePlace, lon_deg: float, lat_deg: float) -> tuple[float, float]:
+def _offset_m(place: TruePlace | Frame, lon_deg: float, lat_deg: float) -> tuple[float, float]:
     """Metres east and north of the truth; nan for no position."""
     if not np.isfinite(lon_deg) or not np.isfinite(lat_deg):
         return NAN, NAN

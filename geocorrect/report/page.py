@@ -13,10 +13,11 @@ from typing import Any
 import orjson
 
 from geocorrect import __version__
+from geocorrect.catalog.views.palette import ERROR_CLASSES, STATUS_COLOURS
 from geocorrect.report.contents import Contents
 from geocorrect.report.payload import payload
 from geocorrect.report.provenance import anchor_sources, photo_sources, run_facts
-from geocorrect.report.summary import key_figures, note_sentences, summary_sentences
+from geocorrect.report.summary import headline, key_figures, note_sentences, summary_sentences
 from geocorrect.report.tables import device_rows, group_headings, reason_rows, sequence_rows
 
 SCRIPTS = ("leaflet.js", "data.js", "filters.js", "map.js", "charts.js", "page.js")
@@ -44,10 +45,13 @@ def render_page(contents: Contents, options: PageOptions | None = None) -> str:
         generated_at=options.generated_at,
         version=__version__,
         policy=_policy(scripts),
+        palette=STATUS_COLOURS,
+        error_classes=[(limit, colour) for limit, colour in ERROR_CLASSES],
         styles=[re.sub(r"url\([^)]*\)", "none", _asset(name)) for name in STYLES],
         scripts=scripts,
         data=_json_in_html(payload(contents)),
         contents=contents,
+        headline=headline(contents),
         sentences=summary_sentences(contents),
         notes=note_sentences(contents),
         figures=key_figures(contents),

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from geocorrect.catalog.views.palette import ERROR_CLASSES, STATUS_COLOURS
 from geocorrect.errors import Reason, Status
 from geocorrect.geometry.frame import Frame
 from geocorrect.records import NAN, Float
@@ -37,6 +38,9 @@ def payload(contents: Contents) -> dict[str, Any]:
         "origin": [origin.lon_deg, origin.lat_deg],
         "metresPerDegree": [round(east, 3), round(north, 3)],
         "statuses": STATUSES,
+        "statusColours": STATUS_COLOURS,
+        # Upper limits in metres; the last has none.
+        "errorClasses": [[limit if math.isfinite(limit) else None, colour] for limit, colour in ERROR_CLASSES],
         "reasonTexts": {str(reason): reason.text for reason in Reason},
         "hasTruth": contents.has_truth,
         "nAnchors": len(contents.anchors),
@@ -87,6 +91,7 @@ def _photo_columns(photos: Sequence[Photo], origin: Frame) -> dict[str, Any]:
         "rHeading": numbers(lambda p: p.stored.reported_heading_deg, 0.1),
         "cHeading": numbers(lambda p: p.stored.heading_deg, 0.1),
         "height": numbers(lambda p: p.stored.height_m, 0.01),
+        "fromComputed": numbers(lambda p: p.from_computed_m, 0.01),
         "moved": numbers(lambda p: p.stored.displacement_m, 0.01),
         "expected": numbers(lambda p: p.expected_error_m, 0.001),
         "semiMajor": numbers(lambda p: p.stored.semi_major_m, 0.001),
@@ -100,12 +105,13 @@ def _photo_columns(photos: Sequence[Photo], origin: Frame) -> dict[str, Any]:
 
 
 def _places(photos: Sequence[Photo], origin: Frame) -> dict[str, Column]:
-    """Reported places from the origin, corrected and true ones from the reported."""
+    """Reported places from the origin, corrected, the provider's computed (k) and true ones from the reported."""
     reported = _from_origin(origin, [photo.reported_place for photo in photos])
     base = np.nan_to_num(reported)
     corrected = _from_origin(origin, [photo.place for photo in photos]) - base
     true = [(NAN, NAN) if p.truth is None else (p.truth.lon_deg, p.truth.lat_deg) for p in photos]
-    places = {"r": reported, "c": corrected, "t": _from_origin(origin, true) - base}
+    computed = _from_origin(origin, [photo.computed_place for photo in photos]) - base
+    places = {"r": reported, "c": corrected, "k": computed, "t": _from_origin(origin, true) - base}
     return {f"{k}{axis}": _column(at[:, i]) for k, at in places.items() for i, axis in enumerate(("Lon", "Lat"))}
 
 

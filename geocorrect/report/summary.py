@@ -37,6 +37,20 @@ def summary_sentences(contents: Contents) -> list[str]:
     return [_scope(contents), _decided(contents), *_moved(contents), *errors, *_pending(contents)]
 
 
+def headline(contents: Contents) -> str:
+    """One sentence: how many were put back, from how far off to how close."""
+    accepted = contents.of_status(Status.ACCEPTED)
+    if not contents.photos:
+        return "No photo has a result yet."
+    before = median_of(p.reported_error_m if contents.has_truth else p.stored.displacement_m for p in accepted)
+    after = median_of(p.true_error_m if contents.has_truth else p.expected_error_m for p in accepted)
+    done = f"{len(accepted):,} of {count(len(contents.photos), 'photo')} put back where they were taken"
+    if not before.n:
+        return f"{done}."
+    left = "measured against the truth" if contents.has_truth else "expected error"
+    return f"{done}: from {length(before.value)} off to {length(after.value)} (medians; {left})."
+
+
 def note_sentences(contents: Contents) -> list[str]:
     """What a careful reader wants to know next: what was left alone, what was promised, what was measured."""
     if not contents.photos:
@@ -115,9 +129,12 @@ def _moved(contents: Contents) -> list[str]:
     ninety = length(percentile_of((photo.stored.displacement_m for photo in corrected), 90))
     turned = median_of(abs(photo.stored.heading_change_deg) for photo in corrected)
     heading = f", and turned by {degrees(turned.value)} (median, n = {turned.n:,})" if turned.n else ""
+    provider = median_of(photo.from_computed_m for photo in corrected)
+    lie = f" Positions that the provider computed lie {length_with_interval(provider)} from the corrected ones"
+    beside = f"{lie} (median, n = {provider.n:,})." if provider.n else ""
     return [
         f"Corrected photos moved horizontally by a median of {length_with_interval(moved)} (90th percentile {ninety}, "
-        f"n = {moved.n:,}){heading}: that far off their devices had them."
+        f"n = {moved.n:,}){heading}: that far off their devices had them.{beside}"
     ]
 
 
@@ -138,10 +155,16 @@ def _true(contents: Contents) -> list[str]:
         return []
     before, after = median_of(photo.reported_error_m for photo in accepted), median_of(errors)
     wrong = int((errors > FALSE_ACCEPT_M).sum())
+    provider = median_of(photo.computed_error_m for photo in accepted)
+    computed = (
+        f"; that of the provider's computed positions is {length_with_interval(provider)}, n = {provider.n:,}"
+        if provider.n
+        else ""
+    )
     return [
         f"Measured against the known truth, the horizontal error of the accepted photos fell from "
         f"{length_with_interval(before)} to {length_with_interval(after)} (medians, n = {after.n:,}; 90th percentile "
-        f"{length(percentile_of(errors, 90))}, largest {length(float(errors[-1]))}); "
+        f"{length(percentile_of(errors, 90))}, largest {length(float(errors[-1]))}{computed}); "
         f"{wrong if wrong else 'none'} of them {'are' if wrong > 1 else 'is'} wrong by more than {FALSE_ACCEPT_M:g} m."
     ]
 

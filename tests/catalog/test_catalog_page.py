@@ -15,6 +15,7 @@ from geocorrect.catalog import Catalog
 from geocorrect.cli.catalog import app as db
 from geocorrect.cli.console import Invocation
 from geocorrect.cli.export import export
+from geocorrect.cli.review import app as review
 from geocorrect.export.formats import Format
 
 PAGE = (Path(__file__).parents[2] / "docs" / "catalog.md").read_text(encoding="utf-8")
@@ -29,6 +30,7 @@ def commands(name: str) -> list[str]:
 def call(arguments: list[str]) -> Result:
     app = typer.Typer(pretty_exceptions_enable=False)
     app.add_typer(db, name="db")
+    app.add_typer(review, name="review")
     app.command("export")(export)
 
     @app.callback()

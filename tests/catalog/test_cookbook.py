@@ -17,6 +17,7 @@ from sqlalchemy import text
 from support import catalog_world as world
 
 from geocorrect.catalog import Catalog
+from geocorrect.catalog.review import Reviews, Verdict
 from geocorrect.records import Position
 
 PAGE = Path(__file__).parents[2] / "docs" / "cookbook.md"
@@ -52,6 +53,7 @@ def make(url: str) -> None:
         day = next(now)
         catalog.begin_run(world.manifest("run-b"))
         catalog.record("run-b", [world.correction(0), world.correction(1, enu_m=[6.0, -2.0, 1.8]), world.rejection(2)])
+        Reviews(catalog).decide(["1013"], Verdict.REJECT, "ana", "on the roof")
 
 
 def shown(rows: Sequence[Sequence[Any]]) -> list[list[str]]:

@@ -224,11 +224,19 @@ def test_run_summary_counts(catalog: Catalog) -> None:
     assert (row["n_results"], row["n_accepted"], row["n_review"], row["n_rejected"]) == (20, 14, 2, 4)
 
 
+def withdraw(catalog: Catalog) -> None:
+    """A provider's position, and a run that is rolled back: views about them have something to say."""
+    catalog.upsert_images([replace(world.image(3), computed=Position(12.4965, 41.9028))])
+    catalog.begin_run(world.manifest("run-c"))
+    catalog.rollback("run-c")
+
+
 def test_every_view_has_a_unique_integer_key(catalog: Catalog) -> None:
     world.fill(catalog)
     catalog.begin_run(world.manifest("run-b"))
     catalog.record("run-b", world.results(12))
     SequenceStore(catalog).record("run-b", world.finding())
+    withdraw(catalog)
     for view in views_of(catalog.engine.dialect.name):
         keys = [row["fid"] for row in rows(catalog, f"select * from {view.name}")]
         assert keys, view.name
@@ -243,6 +251,7 @@ def test_gdal_sees_every_layer_with_its_types(tmp_path: Path) -> None:
         catalog.begin_run(world.manifest("run-b"))
         catalog.record("run-b", world.results(12))
         SequenceStore(catalog).record("run-b", world.finding())
+        withdraw(catalog)
     listed = {str(name): kind for name, kind in pyogrio.list_layers(path)}
     views = {view.name: view for view in views_of("sqlite")}
     hidden = {"correction_shape"}

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from support import catalog_world as world
 
 from geocorrect.__main__ import run
 from geocorrect.catalog import Catalog
@@ -20,10 +21,18 @@ from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, FakeMapillarySer
 from geocorrect.errors import ExitCode
 
 
+def add_anchor(catalog: Catalog) -> None:
+    catalog.set_frame(world.ROME)
+    catalog.add_alignment(world.alignment())
+    catalog.upsert_anchors([world.anchor(0)])
+
+
 @pytest.fixture
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A fresh scene; the token is the fake server's."""
+    """A fresh scene with one anchor; the token is the fake server's."""
     assert run(["init", str(tmp_path)]) == 0
+    with Catalog.open(str(tmp_path / "corrections.gpkg")) as catalog:
+        add_anchor(catalog)
     monkeypatch.setenv("MAPILLARY_TOKEN", FAKE_TOKEN)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -45,10 +54,30 @@ def test_a_healthy_scene(doctor) -> None:  # type: ignore[no-untyped-def]
     code, findings = doctor()
     assert code == 0
     assert set(findings) == {
-        "configuration", "catalog", "disk", "token", "back-ends", "weights", "device", "clock"
+        "configuration", "catalog", "disk", "token", "back-ends", "weights", "device", "clock", "exports", "anchors",
     }  # fmt: skip
     assert all(finding["ok"] for finding in findings.values())
     assert FAKE_TOKEN not in json.dumps(findings)
+
+
+def test_a_scene_without_anchors_is_not_ready(doctor, scene: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    Catalog.open(str(scene / "empty.gpkg"), create=True).close()
+    monkeypatch.setenv("GEOCORRECT__CATALOG__URL", str(scene / "empty.gpkg"))
+    code, findings = doctor()
+    assert (code, findings["anchors"]["ok"]) == (ExitCode.INPUT, False)
+    assert "geocorrect anchors add" in str(findings["anchors"]["text"])
+
+
+def test_exports_are_probed(doctor, scene: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    """A folder is made; a place where none can be made is a failure, and so is a name without a format."""
+    monkeypatch.setenv("GEOCORRECT__EXPORT__FILES", json.dumps(["new/folder/a.geojson"]))
+    assert doctor()[1]["exports"]["ok"]
+    assert list((scene / "new" / "folder").iterdir()) == []
+    (scene / "file").write_text("")
+    for name, code in (("file/a.geojson", ExitCode.OUTPUT), ("a.shp", ExitCode.USAGE)):
+        monkeypatch.setenv("GEOCORRECT__EXPORT__FILES", json.dumps([name]))
+        found, findings = doctor()
+        assert (found, findings["exports"]["ok"]) == (code, False), name
 
 
 def test_the_disk_of_a_catalog_with_a_scheme_is_looked_at(doctor, scene: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
@@ -78,7 +107,7 @@ def test_a_gpu_that_does_not_answer(doctor, monkeypatch: pytest.MonkeyPatch) -> 
 def test_people_read_the_same(scene: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["doctor"]) == 0
     shown = capsys.readouterr().err
-    assert shown.count("ok ") == 8
+    assert shown.count("ok ") == 10
     (scene / "geocorrect.toml").write_text("[colour]\nred = 1\n")
     assert run(["doctor"]) == ExitCode.CONFIG
     assert "[colour]" in capsys.readouterr().err, "brackets are text, not markup"
@@ -160,7 +189,8 @@ def test_a_clock_that_was_set_back(doctor, scene: Path) -> None:  # type: ignore
 
 @pytest.mark.postgis
 def test_the_database_server_tells_the_time(doctor, postgis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
-    Catalog.open(postgis_url, create=True).close()
+    with Catalog.open(postgis_url, create=True) as catalog:
+        add_anchor(catalog)
     monkeypatch.setenv("GEOCORRECT__CATALOG__URL", postgis_url)
     code, findings = doctor()
     assert code == 0

@@ -20,8 +20,8 @@ from geocorrect.jobs.plan import plan_run
 from geocorrect.records import Correction
 
 SUMMARY_KEYS = [
-    "n_images", "n_localisable", "n_accepted", "n_rejected", "reasons", "reported_median_m", "corrected_median_m",
-    "corrected_p90_m", "heading_median_deg", "false_accepts", "wall_s",
+    "n_images", "n_localisable", "n_accepted", "n_rejected", "reasons", "reported_median_m", "computed_median_m",
+    "corrected_median_m", "corrected_p90_m", "heading_median_deg", "false_accepts", "wall_s",
 ]  # fmt: skip
 
 

@@ -70,14 +70,17 @@ def outcomes(truth: DemoTruth) -> list[Outcome]:
 
 
 def test_the_score_is_exact(truth: DemoTruth, outcomes: list[Outcome]) -> None:
-    score = summarise(truth, outcomes, 12.34)
+    places = {name: tuple(map(float, FRAME.wgs84_from_enu(truth.photos[name].world_from_cam.translation_m + shift)[:2]))
+              for name, shift in (("a", (3.0, 0.0, 0.0)), ("x", (0.0, 9.0, 0.0)))}  # fmt: skip
+    score = summarise(truth, outcomes, 12.34, places)
     assert list(score) == [
-        "n_images", "n_localisable", "n_accepted", "n_rejected", "reasons", "reported_median_m", "corrected_median_m",
-        "corrected_p90_m", "heading_median_deg", "false_accepts", "wall_s",
+        "n_images", "n_localisable", "n_accepted", "n_rejected", "reasons", "reported_median_m", "computed_median_m",
+        "corrected_median_m", "corrected_p90_m", "heading_median_deg", "false_accepts", "wall_s",
     ]  # fmt: skip
     assert (score["n_images"], score["n_localisable"], score["n_accepted"], score["n_rejected"]) == (6, 4, 3, 3)
     assert score["reasons"] == {"too_few_inliers": 1, "too_few_matches": 2}
     assert score["reported_median_m"] == pytest.approx(5.0, abs=1e-4)
+    assert score["computed_median_m"] == pytest.approx(3.0, abs=1e-4), "of localisable photos"
     assert score["corrected_median_m"] == pytest.approx(0.2, abs=1e-6)
     assert score["corrected_p90_m"] == pytest.approx(0.2 + 0.8 * 1.0, abs=1e-6)
     assert score["heading_median_deg"] == pytest.approx(0.5, abs=1e-6)

@@ -141,7 +141,7 @@ def test_files_that_are_no_submissions_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no file pose_<scene>.txt"):
         read_submission(path)
     with pytest.raises(OutputError, match=r"cannot be written"):
-        write_submission(tmp_path / "none" / "x.zip", {})
+        write_submission(path / "x.zip", {})
     with pytest.raises(ValueError, match="confidence must be finite"):
         Estimate(POSE, -0.5)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from geocorrect.errors import OutputError
-from geocorrect.io.atomic_file import atomic_file, atomic_path, replacement, write_atomically
+from geocorrect.io.atomic_file import atomic_file, atomic_path, probe_output, replacement, write_atomically
 
 
 def test_content_appears_when_the_block_ends(tmp_path: Path) -> None:
@@ -35,11 +35,24 @@ def test_a_block_that_fails_changes_nothing(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["table.csv"]
 
 
-@pytest.mark.parametrize("where", ["nowhere/table.csv", "."])
+@pytest.mark.parametrize("where", ["file/table.csv", "."])
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, where: str) -> None:
+    (tmp_path / "file").write_text("no folder")
     path = tmp_path / where
     with pytest.raises(OutputError, match=str(path)), atomic_path(path):
         pass
+
+
+def test_a_missing_folder_is_made_and_a_probe_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "table.csv"
+    probe_output(path)
+    assert list(path.parent.iterdir()) == []
+    path.write_text("old")
+    probe_output(path)
+    assert path.read_text() == "old"
+    assert [entry.name for entry in path.parent.iterdir()] == ["table.csv"]
+    with pytest.raises(OutputError, match="is a folder"):
+        probe_output(tmp_path)
 
 
 def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -> None:

@@ -87,8 +87,10 @@ def write(path: Path, what: str) -> None:
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "nowhere").write_text("no folder")
     with pytest.raises(OutputError, match="nowhere"):
         write(tmp_path / "nowhere" / "sfm", "new")
+    write(tmp_path / "new" / "sfm", "new")
     shutil.rmtree(tmp_path)
 
 

@@ -20,7 +20,7 @@ from geocorrect.config import Settings
 from geocorrect.depth.options import DepthSection
 from geocorrect.errors import DatabaseError, InputError
 from geocorrect.jobs.plan import plan_run
-from geocorrect.jobs.run import run_batch
+from geocorrect.jobs.run import correct_due, run_batch
 from geocorrect.jobs.tiles import read_pieces
 from geocorrect.records import Position
 from geocorrect.retrieve.options import RetrieveOptions
@@ -238,3 +238,30 @@ def test_a_scene_without_anchors_says_what_to_do(tmp_path: Path) -> None:
         pytest.raises(InputError, match="geocorrect anchors add"),
     ):
         plan_run(SETTINGS, catalog)
+
+
+def causes(catalog: Catalog, settings: Settings = SETTINGS) -> dict[str, int]:
+    return dict(correct_due(settings, catalog, dry_run=True, explain=True).causes)
+
+
+def test_a_dry_run_explains_what_changed(catalog: Catalog) -> None:
+    assert causes(catalog) == {}
+    catalog.upsert_images([photo("p999999", 2.0), replace(catalog.images(["p000003"])["p000003"], heading_deg=10.0)])
+    catalog.upsert_anchors([anchor("new", 100.0, 1.0, "near-1")])
+    found = causes(catalog)
+    assert (found["no result yet"], found["the photo changed"]) == (1, 1)
+    assert found["its anchors changed"] == len(due(catalog, SETTINGS)) - 2 > 0
+    wider = SETTINGS.model_copy(update={"retrieve": RetrieveOptions(radius_m=25.0, max_candidates=4)})
+    assert causes(catalog, wider) == {"configuration: retrieve.radius_m 20.0 → 25.0": N, "no result yet": 1}
+
+
+def test_a_rebuilt_image_makes_nothing_due(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another OpenCV, another patch release of ours: neither changes a result by itself."""
+    monkeypatch.setattr("cv2.__version__", "99.0.0")
+    monkeypatch.setattr("geocorrect.__version__", "99.0.0")
+    assert due(catalog, SETTINGS) == set()
+    monkeypatch.setattr("geocorrect.match.sift.ALGORITHM_VERSION", 2)
+    found = causes(catalog)
+    assert list(found.values()) == [N]
+    assert next(iter(found)).startswith("configuration: matcher sift-1/")
+    assert "sift-2/" in next(iter(found))

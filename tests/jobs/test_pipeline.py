@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from support import catalog_world as world
 from support.world_cache import cached_world
 
 from geocorrect.__main__ import run
+from geocorrect.catalog import Catalog
 from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, FakeMapillaryServer
-from geocorrect.errors import ExitCode
+from geocorrect.errors import ExitCode, OutputError
 
 CONFIGURATION = """
 [area]
@@ -25,7 +27,7 @@ requests_per_s = 50.0
 
 
 def test_the_scheduled_job(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    world = cached_world(tmp_path / "world")
+    street = cached_world(tmp_path / "world")
     config = tmp_path / "scene" / "geocorrect.toml"
     config.parent.mkdir()
     monkeypatch.setenv("MAPILLARY_TOKEN", FAKE_TOKEN)
@@ -35,12 +37,12 @@ def test_the_scheduled_job(tmp_path: Path, capsys: pytest.CaptureFixture[str], m
         code = run(["-c", str(config), *arguments, "--json"])
         return code, json.loads(capsys.readouterr().out)
 
-    with FakeMapillaryServer(world.metadata, world.photos) as service:
+    with FakeMapillaryServer(street.metadata, street.photos) as service:
         config.write_text(CONFIGURATION.format(graph=service.graph_url, tiles=service.tiles_url))
-        drive = world.drives[0]
+        drive = street.drives[0]
         added, _ = job(
             "anchors", "add", str(drive), "--format", "vbr", "--ground-truth", str(drive / f"{drive.name}_gt.txt"),
-            "--alignment", str(world.alignment),
+            "--alignment", str(street.alignment),
         )  # fmt: skip
         assert added == 0
         code, dry = job("run", "--dry-run")
@@ -56,3 +58,60 @@ def test_the_scheduled_job(tmp_path: Path, capsys: pytest.CaptureFixture[str], m
         assert first["sequences"]["n_sequences"] == 0, "three photos are too few"
         code, second = job("run")
         assert (code, second["correct"]["n_due"], second["harvest"]["n_new"]) == (0, 0, 0)
+
+
+@pytest.fixture
+def idle(empty_geopackage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A scene in which every photo has its result already, and exports two files into a folder that is not there."""
+    (tmp_path / "corrections.gpkg").write_bytes(empty_geopackage.read_bytes())
+    with Catalog.open(str(tmp_path / "corrections.gpkg")) as catalog:
+        catalog.set_frame(world.ROME)
+        catalog.add_alignment(world.alignment())
+        catalog.upsert_anchors([world.anchor(0)])
+    (tmp_path / "geocorrect.toml").write_text('[export]\nfiles = ["out/new/a.geojson", "out/new/b.csv"]\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GEOCORRECT__BATCH__ENGINE", "in-process")
+    return tmp_path
+
+
+def test_the_folders_of_exports_are_made(idle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["run", "--json"]) == ExitCode.OK
+    assert set(json.loads(capsys.readouterr().out)["export"]) == {
+        str(idle / f"out/new/{n}") for n in ("a.geojson", "b.csv")
+    }
+    assert sorted(path.name for path in (idle / "out" / "new").iterdir()) == ["a.geojson", "a.qml", "b.csv"]
+
+
+@pytest.mark.parametrize(("blocked", "code"), [("out", ExitCode.OUTPUT), ("a.shp", ExitCode.USAGE)])
+def test_a_place_that_cannot_be_written_is_found_before_the_work(
+    idle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, blocked: str, code: ExitCode
+) -> None:
+    if blocked == "out":
+        (idle / "out").write_text("a file where a folder is needed")
+    else:
+        monkeypatch.setenv("GEOCORRECT__EXPORT__FILES", json.dumps([blocked]))
+    monkeypatch.setattr("geocorrect.jobs.pipeline.correct_due", None)
+    assert run(["run", "--json"]) == code
+    said = json.loads(capsys.readouterr().out)
+    assert said["exit_code"] == code
+    assert blocked in said["error"]
+
+
+def test_a_disk_that_is_full_at_the_end_costs_one_file(
+    idle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The report is printed all the same, and says what is missing."""
+
+    def export(catalog: Catalog, path: Path) -> int:
+        if path.suffix == ".geojson":
+            raise OutputError(f"{path} cannot be written: No space left on device")
+        return 0
+
+    monkeypatch.setattr("geocorrect.jobs.pipeline.export_catalog", export)
+    assert run(["run", "--json"]) == ExitCode.OUTPUT
+    said = json.loads(capsys.readouterr().out)
+    assert (said["exit_code"], said["correct"]["exit_code"]) == (ExitCode.OUTPUT, ExitCode.OK)
+    assert list(said["export"]) == [str(idle / "out/new/b.csv")]
+    assert "No space left" in said["export_errors"][str(idle / "out/new/a.geojson")]
+    assert run(["run"]) == ExitCode.OUTPUT
+    assert "not exported" in capsys.readouterr().err

@@ -18,6 +18,7 @@ from support import sequence_catalog as world
 from geocorrect.__main__ import run
 from geocorrect.catalog import Catalog, ResultFilter
 from geocorrect.catalog.lock import lock_scene
+from geocorrect.catalog.review import Reviews, Verdict
 from geocorrect.config import ImagesSection, Settings
 from geocorrect.errors import ExitCode, Reason, Status
 from geocorrect.geometry.pose import Pose
@@ -356,3 +357,28 @@ def test_the_documented_limits_are_the_defaults() -> None:
     assert f"more than {o.outlier_distance} standard deviations" in text
     assert f"more than {o.outlier_m} m or {o.outlier_deg:.0f}°" in text
     assert f"`[sequence] enabled`, {'on' if o.enabled else 'off'} by default" in text
+
+
+def test_what_a_person_decided_is_not_decided_again(
+    scene: tuple[str, dict[str, SimulatedSequence]], call: Call
+) -> None:
+    """Rejected poses of the step stay rejected, also when the sequence is computed anew for another reason."""
+    url, _ = scene
+    call("sequences", "--catalog", url)
+    with Catalog.open(url) as catalog:
+        placed = sorted(
+            name for name, result in world.active_results(catalog).items()
+            if isinstance(result, Correction) and result.evidence.matcher == "sequence" and name.startswith("seq-a")
+        )  # fmt: skip
+        (key,) = Reviews(catalog).decide([placed[0]], Verdict.REJECT, "ana", "in the river")
+        own = next(name for name, r in world.active_results(catalog).items()
+                   if isinstance(r, Correction) and r.evidence.matcher == "sift" and "seq-a" in name)  # fmt: skip
+        Reviews(catalog).decide([own], Verdict.REJECT, "ana")
+    _, again = call("sequences", "--catalog", url)
+    assert (again["n_due"], again["n_done"]) == (1, 1), "the recording whose own result was rejected"
+    with Catalog.open(url) as catalog:
+        for name in (placed[0], own):
+            result = world.active_results(catalog)[name]
+            assert isinstance(result, Rejection)
+            assert result.reason is Reason.REJECTED_BY_REVIEWER
+        assert key in {run.run_key for run in catalog.runs() if run.is_active}

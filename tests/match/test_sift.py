@@ -29,7 +29,7 @@ def matcher() -> SiftMatcher:
 
 def test_is_a_matcher(matcher: SiftMatcher) -> None:
     assert isinstance(matcher, Matcher)
-    assert matcher.fingerprint.startswith("sift/")
+    assert matcher.fingerprint.startswith("sift-")
 
 
 def test_finds_the_known_homography_to_sub_pixel(matcher: SiftMatcher) -> None:

@@ -20,8 +20,8 @@ from geocorrect.catalog.postgis.roles import grant_roles
 from geocorrect.export.qgis import LAYERS
 
 INSTALL = "apt-get install --no-install-recommends qgis python3-qgis qgis-providers"
-WORLD = {"current_correction": 24, "rejected": 6, "displacement": 24, "error_ellipse": 24, "coverage": 24, "image": 30,
-         "anchor": 31, "sequence_bias": 3}  # fmt: skip
+WORLD = {"current_correction": 20, "review_queue": 4, "rejected": 6, "displacement": 20, "error_ellipse": 20,
+         "coverage": 20, "image": 30, "anchor": 31, "sequence_bias": 3}  # fmt: skip
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -22,10 +23,11 @@ from support import catalog_world as world
 from support.qgis_scene import SYSTEM_PYTHON, Scene, copy_catalog
 
 from geocorrect.catalog import Catalog
-from geocorrect.catalog.views.qml import renderer
+from geocorrect.catalog.views.qml import PHOTOS, renderer
 from geocorrect.catalog.views.views import views_of
 from geocorrect.export.export import export_catalog
-from geocorrect.export.qgis import LAYERS
+from geocorrect.export.qgis import GROUPS, LAYERS
+from geocorrect.records import Attribution
 
 pytestmark = [pytest.mark.qgis, pytest.mark.usefixtures("_qgis")]
 SCRIPT = Path(__file__).parents[1] / "support" / "in_qgis.py"
@@ -66,13 +68,34 @@ def check_layer(layer: dict[str, Any], catalog_layer: str, count: int) -> None:
 
 def check_style(layer: dict[str, Any], catalog_layer: str) -> None:
     """Kind of renderer and every colour are ours: QGIS' own first style is a single symbol of a random colour."""
-    ours = renderer(catalog_layer)
-    kind = re.search(r'renderer-v2 type="(\w+)"', ours)
-    assert kind is not None
-    assert layer["renderer"] == kind[1], layer
-    rgb = re.findall(r'<Option name="(?:line_)?color" type="QString" value="(\d+),(\d+),(\d+)', ours)
-    expected = ["#" + "".join(f"{int(value):02x}" for value in colour) for colour in rgb]
-    assert layer["colours"] == (expected[:1] if kind[1] == "singleSymbol" else expected), layer
+    ours = ElementTree.fromstring(renderer(catalog_layer))
+    assert layer["renderer"] == ours.get("type"), layer
+    # The first colour of each symbol; those of arrow heads and the like follow.
+    first = [
+        next(o.get("value", "") for o in symbol.iter("Option") if o.get("name") in ("color", "line_color"))
+        for symbol in ours.findall("symbols/symbol")
+    ]
+    expected = ["#" + "".join(f"{int(value):02x}" for value in colour.split(",")[:3]) for colour in first]
+    assert layer["colours"] == expected, layer
+
+
+def check_click(layer: dict[str, Any], tables: str) -> None:
+    """Pointed at, a photo shows its picture, who made it, under which licence, and leads to its page."""
+    tip, actions = layer["tip"], layer["actions"]
+    assert "ana, CC-BY-SA-4.0" in " ".join(tip.split()) or tables == "demo", tip
+    assert "[%" not in tip
+    assert actions.keys() == {"Open the photo", "Open its page", "Open the evidence picture"}
+    page = actions["Open its page"].strip()
+    assert page.startswith("https://")
+    assert f'<a href="{page}">' in tip
+    photo = actions["Open the photo"].strip()
+    if "path" in layer["fields"]:
+        assert photo.startswith("file://")
+        assert f'src="{photo}"' in tip
+    else:
+        assert photo == page
+        assert "<img" not in tip
+    assert actions["Open the evidence picture"].strip() == photo, "there is none yet: the photo itself"
 
 
 def check_picture(path: Path) -> None:
@@ -89,6 +112,7 @@ def check_project(project: dict[str, Any], scene: Scene, *, styled: bool = True)
         assert found["count"] == scene.counts[layer.name], found
         if styled:
             check_style(found, layer.name)
+    assert project["groups"] == list(GROUPS)
     assert project["shown"] == sum(layer.shown for layer in LAYERS)
     check_picture(Path(project["picture"]))
 
@@ -113,6 +137,28 @@ def test_geopackage_and_files(scene: Scene, tmp_path: Path) -> None:
         like = LIKE.get(layer["name"], layer["name"])
         check_layer(layer, like, scene.counts[like])
     check_project(result["projects"][0], scene)
+    photos = [layer for layer in result["layers"] if LIKE.get(layer["name"], layer["name"]) in PHOTOS]
+    assert {layer["name"] for layer in photos} == {*PHOTOS, *LIKE}
+    for layer in photos:
+        if layer["count"]:
+            check_click(layer, scene.name)
+
+
+def test_evidence_is_opened_where_there_is_some(tmp_path: Path) -> None:
+    """And what a provider wrote stays text."""
+    photo = tmp_path / "a photo.jpg"
+    Path(f"{photo}.evidence.png").touch()
+    with Catalog.open(str(tmp_path / "c.gpkg"), create=True) as catalog:
+        world.fill(catalog, 1)
+        source = Attribution("<b>ana</b>", 'javascript:alert("x")', "CC-BY-SA-4.0")
+        catalog.upsert_images([replace(world.image(0), path=photo, attribution=source)])
+        export_catalog(catalog, tmp_path / "c.qgz")
+    layer = ("ogr", f"{tmp_path / 'c.gpkg'}|layername=current_correction", "current_correction")
+    (found,) = in_qgis(tmp_path, [layer], tmp_path / "c.qgz")["layers"]
+    assert found["actions"]["Open the evidence picture"].strip() == f"file://{photo}.evidence.png"
+    assert found["actions"]["Open its page"].strip() == ""
+    assert "&lt;b&gt;ana&lt;/b&gt;" in found["tip"]
+    assert "javascript" not in found["tip"]
 
 
 @pytest.mark.postgis

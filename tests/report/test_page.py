@@ -7,19 +7,21 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from support import catalog_world as world
 from support.report_world import CREATOR, DEVICE, SEQUENCE, true_places
 
 from geocorrect.catalog import Catalog
 from geocorrect.errors import Status
-from geocorrect.records import Attribution
+from geocorrect.records import Attribution, Position
 from geocorrect.report.contents import Contents, Photo, read_contents
 from geocorrect.report.page import PageOptions, render_page
 from geocorrect.report.provenance import run_facts, safe_url, without_password
-from geocorrect.report.summary import key_figures, note_sentences, summary_sentences
+from geocorrect.report.summary import headline, key_figures, note_sentences, summary_sentences
 from geocorrect.report.truth import TruePlace
 from geocorrect.report.wording import TIED
 
@@ -106,7 +108,7 @@ def test_the_summary_says_what_happened_in_numbers(with_truth: Contents) -> None
     assert f"{accepted} of the photos" in text
     assert f"to 10 cm [10–10] (medians, n = {accepted}" in text
     assert "none of them is wrong by more than 1 m" in text
-    assert "median of 5.0 m [5.0–5.0] (90th percentile 5.0 m, n = 16), and turned by 8.0° (median, n = 16)" in text
+    assert "median of 5.0 m [5.0–5.0] (90th percentile 5.0 m, n = 14), and turned by 8.0° (median, n = 14)" in text
     assert "1 photo of the catalog has no result yet." in text
     notes = plain(" ".join(note_sentences(with_truth)))
     assert "4 photos were rejected rather than guessed: too few matches (4)" in notes
@@ -233,3 +235,32 @@ def test_ten_thousand_photos_fit_in_two_megabytes(contents: Contents) -> None:
     many = replace(contents, photos=tuple(photo(k) for k in range(10_000)), has_truth=True)
     size = len(render_page(many).encode())
     assert 1_000_000 < size < 2_000_000
+
+
+def test_a_headline_comes_before_the_prose(with_truth: Contents) -> None:
+    """One sentence, the figures, then the map; everything else waits behind a fold."""
+    page = render_page(with_truth)
+    assert page.index('id="headline"') < page.index('class="figures"') < page.index('<details id="story">')
+    assert page.index('<details id="story">') < page.index('id="summary"') < page.index('id="notes"')
+    text = plain(headline(with_truth))
+    assert text.startswith("14 of 20 photos put back where they were taken: from 5.1 m off to ")
+    assert text.endswith("(medians; measured against the truth).")
+    assert len(text) < 160
+
+
+def test_the_provider_is_compared_with_as_well(tmp_path: Path, empty_geopackage: Path) -> None:
+    """Its computed positions are 30 m north of the truth here: worse than the reported ones, and it is said."""
+    path = tmp_path / "c.gpkg"
+    path.write_bytes(empty_geopackage.read_bytes())
+    with Catalog.open(str(path)) as catalog:
+        world.fill(catalog)
+        for i in range(20):
+            lon, lat, _ = world.ROME.wgs84_from_enu([5.0 * i, 28.0, 1.8])
+            catalog.upsert_images([replace(world.image(i), computed=Position(float(lon), float(lat)))])
+        found = read_contents(catalog, true_places(0.0))
+    assert {round(photo.from_computed_m, 2) for photo in found.corrected} == {30.0}
+    assert {round(photo.computed_error_m, 2) for photo in found.corrected} == {30.0}
+    text = plain(" ".join(summary_sentences(found)))
+    assert "Positions that the provider computed lie 30 m" in text
+    assert "that of the provider's computed positions is 30 m" in text
+    assert "positions that the provider computed" in render_page(found)

@@ -69,6 +69,7 @@ def test_an_old_report_survives_a_failed_one(catalog: Catalog, tmp_path: Path, m
 
 
 def test_a_place_that_cannot_be_written_is_named(catalog: Catalog, tmp_path: Path) -> None:
+    (tmp_path / "missing").write_text("no folder")
     with pytest.raises(OutputError, match="missing"):
         write_report(catalog, tmp_path / "missing" / "report.html")
     with pytest.raises(OutputError, match="folder"):

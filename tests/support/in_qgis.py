@@ -13,6 +13,9 @@ from qgis.core import (
     QgsApplication,
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransform,
+    QgsExpression,
+    QgsExpressionContext,
+    QgsExpressionContextUtils,
     QgsMapRendererParallelJob,
     QgsMapSettings,
     QgsProject,
@@ -32,8 +35,20 @@ def described(layer):
         "renderer": renderer.type() if renderer else None,
         "colours": [symbol.color().name() for symbol in renderer.symbols(QgsRenderContext())] if renderer else [],
         "crs": layer.crs().authid(),
+        "tip": on_first_photo(layer, layer.mapTipTemplate()),
+        "actions": {a.name(): on_first_photo(layer, a.command()) for a in layer.actions().actions("Canvas")},
         "fields": [field.name() for field in layer.fields()],
     }
+
+
+def on_first_photo(layer, template):
+    """A map tip or the command of an action, as QGIS fills it in for the layer's first feature."""
+    feature = next(layer.getFeatures(), None) if template and layer.isValid() else None
+    if feature is None:
+        return None
+    context = QgsExpressionContext(QgsExpressionContextUtils.globalProjectLayerScopes(layer))
+    context.setFeature(feature)
+    return QgsExpression.replaceExpressionText(template, context)
 
 
 def render(layers, path, extent=None):
@@ -47,6 +62,8 @@ def render(layers, path, extent=None):
         for layer in layers:
             turn = QgsCoordinateTransform(layer.crs(), target, QgsProject.instance())
             box = layer.extent()
+            if box.isNull() or not box.isFinite():
+                continue  # a layer without a feature
             box.grow(1e-6)  # photos of one latitude: QGIS would take a box without height for its first corner
             box = turn.transformBoundingBox(box)
             if extent is None:
@@ -87,6 +104,7 @@ def main():
                 "read": read,
                 "layers": [described(node.layer()) for node in nodes],
                 "shown": len(shown),
+                "groups": [node.name() for node in project.layerTreeRoot().findGroups()],
                 "crs": project.crs().authid(),
                 "picture": picture,
             }

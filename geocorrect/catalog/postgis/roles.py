@@ -15,8 +15,8 @@ from geocorrect.errors import DatabaseError
 WRITER, READER = "geocorrect_writer", "geocorrect_reader"
 # What a run needs beyond reading; nothing may change the schema, and results may only be added.
 _INSERT = (
-    "frame, alignment, anchor, image, image_history, run, correction, correction_shape, pair, retraction, run_basis, "
-    "sequence_finding"
+    "frame, alignment, anchor, image, image_history, run, correction, correction_shape, pair, retraction, review, "
+    "run_basis, sequence_finding"
 )
 _UPDATE = "anchor, image, run"
 _DELETE = "frame"
@@ -33,9 +33,22 @@ def grant_roles(engine: Engine, writer: str = WRITER, reader: str = READER) -> N
         for role in (writer, reader):
             known = connection.execute(text("select 1 from pg_roles where rolname = :role"), {"role": role}).scalar()
             if not known:
+                _require_createrole(engine, connection, (writer, reader))
                 run_sql(connection, f"create role {quote(role)} nologin")
             run_sql(connection, f"revoke all on all tables in schema {POSTGRES_SCHEMA} from {quote(role)}")
             _grant(connection, quote(role), writes=role == writer)
+
+
+def _require_createrole(engine: Engine, connection: Connection, roles: tuple[str, ...]) -> None:
+    """DatabaseError with what a DBA is to run, unless we may make roles ourselves."""
+    query = text("select rolcreaterole or rolsuper from pg_roles where rolname = current_user")
+    if not connection.execute(query).scalar():
+        quote = engine.dialect.identifier_preparer.quote_identifier
+        made = " ".join(f"create role {quote(role)} nologin;" for role in roles)
+        raise DatabaseError(
+            f"{describe(engine)}: this user may not make roles (CREATEROLE); let a DBA run `{made}` where they are "
+            "missing, then run this again"
+        )
 
 
 def _grant(connection: Connection, role: str, *, writes: bool) -> None:

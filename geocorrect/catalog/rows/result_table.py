@@ -29,7 +29,8 @@ _VALUES = (
 )  # fmt: skip
 _INSTANTS = ("captured_at", "recorded_at")
 _OF_IMAGE = (
-    "reported_lon_deg", "reported_lat_deg", "reported_heading_deg", "sequence_id", "captured_at", *_ATTRIBUTION,
+    "reported_lon_deg", "reported_lat_deg", "reported_heading_deg", "computed_lon_deg", "computed_lat_deg",
+    "computed_heading_deg", "sequence_id", "captured_at", *_ATTRIBUTION,
 )  # fmt: skip
 
 

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
+from geocorrect.catalog.views.palette import ERROR_CLASSES, STATUS_COLOURS, red_green_blue
 from geocorrect.errors import Reason
 
 STYLED = (
     "current_correction",
+    "review_queue",
     "displacement",
     "error_ellipse",
     "coverage",
@@ -20,6 +22,8 @@ STYLED = (
     "anchor",
 )
 """Layers that have a style."""
+PHOTOS = ("current_correction", "review_queue", "rejected", "image")
+"""Layers whose features are photos: they show the picture when pointed at, and open it on a click."""
 
 
 def xml_template(path: Path) -> Any:
@@ -33,7 +37,13 @@ def xml_template(path: Path) -> Any:
 
 @cache
 def _renderers() -> Any:
-    return xml_template(Path(__file__).with_name("renderers.xml.j2")).make_module({"reasons": list(Reason)})
+    return xml_template(Path(__file__).with_name("renderers.xml.j2")).make_module(
+        {
+            "reasons": list(Reason),
+            "error_classes": [(limit, red_green_blue(colour)) for limit, colour in ERROR_CLASSES],
+            "review": red_green_blue(STATUS_COLOURS["review"]),
+        }
+    )
 
 
 def renderer(layer: str) -> str:
@@ -41,7 +51,17 @@ def renderer(layer: str) -> str:
     return str(getattr(_renderers(), layer)()) if layer in STYLED else ""
 
 
+def on_click(layer: str) -> str:
+    """The elements <mapTip> and <attributeactions> of a layer of photos, "" for other layers."""
+    if layer not in PHOTOS:
+        return ""
+    module = _renderers()
+    return f'<mapTip enabled="1">{escape(str(module.map_tip()))}</mapTip>{module.actions()}'
+
+
 def qml(layer: str) -> str:
     """A complete style file for a layer."""
     head = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
-    return f'{head}<qgis version="3.22.0" styleCategories="Symbology">\n{renderer(layer)}\n</qgis>\n'
+    categories = "Symbology|MapTips|Actions" if layer in PHOTOS else "Symbology"
+    body = f"{renderer(layer)}{on_click(layer)}"
+    return f'{head}<qgis version="3.22.0" styleCategories="{categories}">\n{body}\n</qgis>\n'

@@ -1,42 +1,66 @@
 -- Views that PostGIS and SQLite understand alike. A result is active when neither its run nor a run that this depends on
 -- is rolled back, it is not retracted, and no newer active result exists for the same photo.
+--
+-- PostgreSQL plans at most eight relations together (join_collapse_limit): of more it reads whole tables for every map
+-- window. "not in" over withdrawn runs, which are few, is answered once per query and is none of the eight.
 
--- view: run_in_force | Runs that are not rolled back, nor depend on one that is.
-select r.fid, r.run_key
+-- view: withdrawn_run | Runs that are rolled back, or depend on one that is: their results are not active.
+select r.fid, r.run_key, r.rolled_back_at
 from run r
-where r.rolled_back_at is null
-  and not exists (
+where r.rolled_back_at is not null
+  or exists (
     select 1 from run_basis b join run basis on basis.fid = b.basis_id where b.run_id = r.fid and basis.rolled_back_at is not null
   );
+
+-- view: run_in_force | Runs that are not rolled back, nor depend on one that is.
+select r.fid, r.run_key from run r where r.fid not in (select w.fid from withdrawn_run w);
 
 -- view: current_result POINT Z | The active result of every photo, corrected or rejected.
 select c.*, r.run_key
 from correction c
-join run_in_force r on r.fid = c.run_id
-where not exists (select 1 from retraction t where t.correction_id = c.fid)
+join run r on r.fid = c.run_id
+where c.run_id not in (select w.fid from withdrawn_run w)
+  and not exists (select 1 from retraction t where t.correction_id = c.fid)
   and not exists (
     select 1
     from correction newer
-    join run_in_force newer_run on newer_run.fid = newer.run_id
     where newer.image_id = c.image_id and newer.fid > c.fid
+      and newer.run_id not in (select w.fid from withdrawn_run w)
       and not exists (select 1 from retraction t where t.correction_id = newer.fid)
   );
 
--- view: current_correction POINT Z | Corrected photos (active results), at their corrected positions.
+-- view: placed_photo POINT Z | Photos with a pose (active results), accepted or not: see status. Everyday work wants current_correction.
 select c.fid, c.image_id, i.sequence_id, i.captured_at, c.run_key, c.status, c.lon_deg, c.lat_deg, c.height_m, c.heading_deg,
   c.pitch_deg, c.roll_deg, c.expected_error_m, c.expected_heading_error_deg, c.semi_major_m, c.semi_minor_m,
   c.ellipse_azimuth_deg, c.sigma_height_m, c.displacement_m, c.displacement_east_m, c.displacement_north_m,
-  c.heading_change_deg, c.matcher, c.depth, c.depth_is_oracle, c.scale_source, c.n_anchors, c.n_matches, c.n_inliers,
-  c.inlier_coverage, c.median_residual_px, c.anchor_spread_m, c.recorded_at, i.device_make, i.device_model, i.creator,
-  i.page_url, i.licence, c.geom
+  c.heading_change_deg, i.lon_deg as reported_lon_deg, i.lat_deg as reported_lat_deg, i.heading_deg as reported_heading_deg,
+  i.computed_lon_deg, i.computed_lat_deg, i.computed_heading_deg, i.quality, c.matcher, c.depth, c.depth_is_oracle,
+  c.scale_source, c.n_anchors, c.n_matches, c.n_inliers, c.inlier_coverage, c.median_residual_px, c.anchor_spread_m,
+  c.recorded_at, i.device_make, i.device_model, i.creator, i.page_url, i.licence, i.path, c.geom
 from current_result c
 join image i on i.image_id = c.image_id
 where c.status <> 'rejected';
 
+-- view: current_correction POINT Z | Corrected photos (active results that are accepted), at their corrected positions.
+select * from placed_photo where status = 'accepted';
+
+-- view: review_queue POINT Z | Photos whose pose waits for a review: not accepted, possibly far off. See geocorrect review.
+select * from placed_photo where status = 'review';
+
+-- view: provider_comparison POINT Z | Accepted photos: how far the reported and the provider's computed position are from the corrected one.
+select p.fid, p.image_id, p.sequence_id, p.quality, p.displacement_m as reported_to_corrected_m,
+  sqrt(power(2 * 6378137 * cos(radians(p.lat_deg)) / sqrt(1 - 0.00669437999014 * power(sin(radians(p.lat_deg)), 2))
+      * sin(radians(p.computed_lon_deg - p.lon_deg) / 2), 2)
+    + power(2 * 6335439.327 / power(1 - 0.00669437999014 * power(sin(radians(p.lat_deg)), 2), 1.5)
+      * sin(radians(p.computed_lat_deg - p.lat_deg) / 2), 2)) as computed_to_corrected_m,
+  p.heading_deg, p.reported_heading_deg, p.computed_heading_deg, p.device_make, p.device_model, p.geom
+from current_correction p
+where p.computed_lon_deg is not null;
+
 -- view: rejected POINT | Photos that are not corrected, at their reported positions, with the reason.
 select c.fid, c.image_id, i.sequence_id, i.captured_at, c.run_key, c.reason, m.meaning, c.detail, c.n_anchors, c.n_matches,
   c.n_inliers, c.recorded_at, i.lon_deg, i.lat_deg, i.heading_deg, i.device_make, i.device_model, i.creator, i.page_url,
-  i.licence, i.geom
+  i.licence, i.path, i.geom
 from current_result c
 join image i on i.image_id = c.image_id
 join reason m on m.reason = c.reason

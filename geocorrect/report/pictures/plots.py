@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from geocorrect.catalog.views.palette import STATUS_COLOURS
 from geocorrect.errors import Status
 from geocorrect.geometry.frame import Frame
 from geocorrect.records import Float
@@ -21,7 +22,7 @@ from geocorrect.report.wording import length_with_interval
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = {Status.ACCEPTED: "#0072b2", Status.REVIEW: "#e69f00", Status.REJECTED: "#3d4650"}
+COLOURS = {status: STATUS_COLOURS[status.value] for status in Status}
 MARKERS = {Status.ACCEPTED: "o", Status.REVIEW: "s", Status.REJECTED: "x"}
 REPORTED, ANCHOR, INK = "#d55e00", "#7c8794", "#1b2430"
 STYLE: Any = {
@@ -110,9 +111,8 @@ def _predicted(axes: Axes, contents: Contents) -> None:
 def _histogram(axes: Axes, groups: Sequence[Any], edges: Any) -> None:
     colours = [COLOURS[Status.ACCEPTED], COLOURS[Status.REVIEW]]
     axes.hist(groups, bins=edges, stacked=True, color=colours, label=["accepted", "review"])
-    everyone = np.concatenate(groups)
-    if len(everyone):
-        axes.axvline(float(np.median(everyone)), color=INK, linestyle="--", linewidth=1)
+    if len(groups[0]):
+        axes.axvline(float(np.median(groups[0])), color=INK, linestyle="--", linewidth=1)
     axes.legend(frameon=False)
 
 
@@ -126,7 +126,8 @@ def _reasons(axes: Axes, contents: Contents) -> None:
 def _calibration(axes: Axes, contents: Contents) -> None:
     known = [photo for photo in contents.corrected if photo.true_error_m >= 0]
     for status in (Status.ACCEPTED, Status.REVIEW):
-        chosen = [(p.expected_error_m, max(p.true_error_m, SHORTEST_M)) for p in known if p.status is status]
+        placed = [photo for photo in contents.of_status(status) if photo.true_error_m >= 0]
+        chosen = [(p.expected_error_m, max(p.true_error_m, SHORTEST_M)) for p in placed]
         if chosen:
             draw_dots(
                 axes, np.array(chosen), s=16, alpha=0.6, color=COLOURS[status], marker=MARKERS[status], label=status

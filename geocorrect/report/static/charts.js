@@ -85,7 +85,8 @@ const charts = (() => {
         base += bar[status];
       }
     });
-    const middle = median(photos.map(value)), at = x(middle), side = at > WIDTH * 0.7 ? "end" : "start";
+    const accepted = photos.filter((photo) => photo.status === "accepted");
+    const middle = median((accepted.length ? accepted : photos).map(value)), at = x(middle), side = at > WIDTH * 0.7 ? "end" : "start";
     parts.push(element("line", { x1: at, x2: at, y1: TOP - 4, y2: HEIGHT - BOTTOM, class: "mark" }), text(at + (side === "end" ? -5 : 5), TOP + 5, side, `median ${words.length(middle)}`, { class: "strong" }));
     return figure(id, title, `${note}; n = ${words.count(photos.length)}.`, parts);
   }

@@ -1,12 +1,11 @@
 // The photos as objects, decoded from the arrays in the page (see payload.py for the units).
 "use strict";
 
-const COLOURS = {
-  accepted: "#0072b2", review: "#e69f00", rejected: "#3d4650", reported: "#d55e00", truth: "#00795a", anchor: "#7c8794",
-};
+const COLOURS = { reported: "#d55e00", truth: "#00795a", anchor: "#7c8794" };
 
 const report = (() => {
   const raw = JSON.parse(document.getElementById("data").textContent);
+  Object.assign(COLOURS, raw.statusColours);
   const DEGREE = 1e-8;
   const [metresEast, metresNorth] = raw.metresPerDegree;
   const named = (column, i) => (column.index[i] === null ? "" : column.names[column.index[i]]);
@@ -29,6 +28,7 @@ const report = (() => {
       reason: named(raw.reason, i), detail: named(raw.detail, i),
       creator: named(raw.creator, i), licence: named(raw.licence, i), page: named(raw.page, i).replace("{}", encodeURIComponent(id)),
       reported: place(from), corrected: shifted(from, at(raw.cLon, i), at(raw.cLat, i)), truth: shifted(from, at(raw.tLon, i), at(raw.tLat, i)),
+      computed: shifted(from, at(raw.kLon, i), at(raw.kLat, i)), fromComputed: scaled(raw.fromComputed, i, 0.01),
       reportedHeading: scaled(raw.rHeading, i, 0.1), heading: scaled(raw.cHeading, i, 0.1), height: scaled(raw.height, i, 0.01),
       moved: scaled(raw.moved, i, 0.01), expected: scaled(raw.expected, i, 0.001), trueError: scaled(raw.trueError, i, 0.001),
       semiMajor: scaled(raw.semiMajor, i, 0.001), semiMinor: scaled(raw.semiMinor, i, 0.001), azimuth: scaled(raw.azimuth, i, 1),
@@ -40,6 +40,8 @@ const report = (() => {
     photos: raw.id.map(photo),
     anchors: raw.anchors.map(place), nAnchors: raw.nAnchors,
     routes: raw.routes.map((line) => line.map(place)), outlines: raw.outlines.map((ring) => ring.map(place)),
+    // The colour of a predicted error, as in QGIS.
+    errorColour: (metres) => raw.errorClasses.find(([limit]) => limit === null || metres <= limit)[1],
     hasTruth: raw.hasTruth, statuses: raw.statuses, reasonTexts: raw.reasonTexts,
     names: { sequence: raw.sequence.names, device: raw.device.names, reason: raw.reason.names },
     geographic,

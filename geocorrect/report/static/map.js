@@ -61,6 +61,7 @@ const MapArrow = L.Polyline.extend({
 
 const photoMap = (() => {
   const STREET_M = 8;
+  const MOST_OUTLINED = 3000; // of more photos the dots touch, and their outlines would only make them dark
   const map = L.map("map", {
     crs: L.CRS.Simple, renderer: L.canvas({ padding: 0.3, tolerance: 4 }), minZoom: -9, maxZoom: 10, zoomSnap: 0.25,
     zoomDelta: 0.75, attributionControl: false, scrollWheelZoom: false, zoomAnimation: false, fadeAnimation: false,
@@ -99,12 +100,16 @@ const photoMap = (() => {
       semiMajor: photo.semiMajor * wanted.scale, semiMinor: photo.semiMinor * wanted.scale, azimuth: photo.azimuth,
       color: COLOURS[photo.status], weight: 1, opacity: 0.9, fillOpacity: 0.12 })],
     ["arrows", (photo) => isPlaced(photo) && photo.reported && new MapArrow([photo.reported, photo.corrected], {
-      color: photo.status === "review" ? "#b77e00" : COLOURS.accepted, weight: 1.5, opacity: 0.8, dashArray: photo.status === "review" ? "5 3" : null })],
+      color: COLOURS[photo.status], weight: 1.5, opacity: 0.8, dashArray: photo.status === "review" ? "5 3" : null })],
     ["arrows", (photo) => isPlaced(photo) && photo.reported && symbol(photo.reported, "dot", 3.2,
       { color: COLOURS.reported, weight: 1.7, fillColor: "#fff", fillOpacity: 1 })],
+    ["computed", (photo) => photo.computed && symbol(photo.computed, "triangle", 3.4, { color: COLOURS.reported, weight: 1.2, fill: false, interactive: false })],
     ["always", (photo) => !isPlaced(photo) && photo.reported && symbol(photo.reported, "cross", 4, stroke(COLOURS.rejected, 2.2))],
     ["truth", (photo) => isPlaced(photo) && photo.truth && symbol(photo.truth, "plus", 6.5, { ...stroke(COLOURS.truth, 1.4), interactive: false })],
-    ["always", (photo) => isPlaced(photo) && symbol(photo.corrected, photo.status === "review" ? "square" : "dot", 3.8, solid(COLOURS[photo.status]))],
+    // All outlines under all fills: in a crowd the outline of one photo must not cover the colour of another.
+    ["outlines", (photo) => photo.status === "accepted" && symbol(photo.corrected, "dot", 4.4, { fillColor: "#1b2430", fillOpacity: 0.8, stroke: false, interactive: false })],
+    ["always", (photo) => photo.status === "accepted" && symbol(photo.corrected, "dot", 3.8, { fillColor: report.errorColour(photo.expected), fillOpacity: 1, stroke: false })],
+    ["always", (photo) => photo.status === "review" && symbol(photo.corrected, "square", 4.2, { color: COLOURS.review, weight: 2, fillColor: "#fff", fillOpacity: 1 })],
   ];
 
   function drawPhotos(shown, wanted) {
@@ -113,7 +118,7 @@ const photoMap = (() => {
       for (const place of report.anchors) photos.addLayer(symbol(place, "triangle", 3.4, { ...solid(COLOURS.anchor), interactive: false }));
     }
     for (const [name, figure] of LAYERS) {
-      if (name !== "always" && !wanted.layers.has(name)) continue;
+      if (name === "outlines" ? shown.length > MOST_OUTLINED : name !== "always" && !wanted.layers.has(name)) continue;
       for (const photo of shown) {
         const layer = figure(photo, wanted);
         if (!layer) continue;
@@ -128,6 +133,7 @@ const photoMap = (() => {
       ["Predicted error", `${words.length(photo.expected)} (68 %)`],
       ...(Number.isFinite(photo.trueError) ? [["True error", words.length(photo.trueError)]] : []),
       ["Moved by", words.length(photo.moved)],
+      ...(Number.isFinite(photo.fromComputed) ? [["Provider's position", `${words.length(photo.fromComputed)} from ours`]] : []),
       ["Heading", `${words.degrees(photo.heading)} (reported ${words.degrees(photo.reportedHeading)})`],
       ["Height", `${photo.height.toFixed(2)} m above the ellipsoid`],
       ["Inliers", `${words.count(photo.inliers)} with ${words.count(photo.views)} anchors`],
