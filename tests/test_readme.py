@@ -108,6 +108,7 @@ def test_commands_work_as_they_stand(
             "MAPILLARY_TOKEN": FAKE_TOKEN,
             "GEOCORRECT__HARVEST__GRAPH_URL": service.graph_url,
             "GEOCORRECT__HARVEST__TILES_URL": service.tiles_url,
+            "GEOCORRECT__HARVEST__PRIVATE_IMAGE_HOSTS": "true",
             "GEOCORRECT__HARVEST__REQUESTS_PER_S": "50",
             "GEOCORRECT__BATCH__ENGINE": "in-process",
         }.items():

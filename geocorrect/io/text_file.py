@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def read_json(path: Path, missing: str = "no such file") -> Any:
     text = read_text(path, missing)
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a JSON file ({error})") from None
 
 
@@ -47,5 +48,5 @@ def finite_numbers(what: str, values: Any, count: int) -> list[float]:
     except (TypeError, ValueError):
         numbers = []
     if len(numbers) != count or not np.isfinite(numbers).all():
-        raise InputError(f"{what} must be {count} finite numbers, got {values!r}")
+        raise InputError(f"{what} must be {count} finite numbers, got {reprlib.repr(values)}")
     return numbers

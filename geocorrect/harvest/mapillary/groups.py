@@ -24,7 +24,12 @@ LOOSE = ""
 
 _GROUP_SIZE = 1000
 _BLOCK = 50
-_BLAME_ONE = frozenset({ErrorKind.NOT_FOUND, ErrorKind.TOO_MUCH_DATA, ErrorKind.QUERY_TIMEOUT, ErrorKind.FORBIDDEN})
+_BLAME_ONE = frozenset(
+    {
+        *(ErrorKind.NOT_FOUND, ErrorKind.TOO_MUCH_DATA, ErrorKind.QUERY_TIMEOUT, ErrorKind.FORBIDDEN),
+        ErrorKind.MALFORMED,  # one record that no parser takes must not hide the 49 others night after night
+    }
+)
 
 Sequences = Mapping[str, list[str] | None]
 """Sequence key → image ids in capture order, or None when they have to be asked for."""

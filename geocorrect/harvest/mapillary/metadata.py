@@ -94,7 +94,7 @@ def read_image_record(record: Mapping[str, Any], harvested_at: datetime) -> Imag
         device_model=fields.text(record.get("model")),
         attribution=_attribution(image_id, record.get("creator")),
         harvested_at=harvested_at,
-        provider={key: record[key] for key in _PROVIDER_KEYS if key in record},
+        provider={key: fields.storable(record[key]) for key in _PROVIDER_KEYS if key in record},
     )
     return replace(image, problem=_problem(image))
 
