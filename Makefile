@@ -5,14 +5,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: help demo test test-slow test-qgis check bench chaos rooms clean
+.PHONY: help demo test test-slow test-qgis check bench chaos rooms constraints sbom clean
 
 help:
 	@echo "make demo   install into .venv and run the whole pipeline on a synthetic street (no GPU, no weights)"
 	@echo "make test   install with test tools and run lint, types and all tests"
 	@echo "make check  lint and types only      make test-slow  long sweeps      make bench  benchmarks"
 	@echo "make test-qgis  the demo's output in real QGIS (apt-get install qgis python3-qgis), and docs/qgis.png"
-	@echo "make chaos  60 SIGKILLs over 300 photos, on GeoPackage and PostGIS (CHAOS='--kills 20 --seed 2')"
+	@echo "make sbom   bill of materials and licences of the dependencies      make constraints  their hashes for the images"
+	@echo "make chaos  60 SIGKILLs over 300 photos from a hostile server, on GeoPackage and PostGIS (CHAOS='--kills 20 --seed 2')"
 
 $(VENV)/core.stamp: pyproject.toml docker/constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -53,6 +54,31 @@ bench: $(VENV)/dev.stamp
 # The picture of docs/architecture.md, from the imports.
 rooms:
 	PYTHONPATH=tests $(BIN)/python tests/support/draw_rooms.py
+
+# Every package of the images with its hashes, for all Pythons; uv decides, pip installs.
+constraints: $(VENV)/dev.stamp
+	$(BIN)/uv pip compile pyproject.toml docker/build.in $(COMPILE) --output-file docker/constraints.txt
+	$(BIN)/uv pip compile pyproject.toml docker/build.in --extra models --extra ray $(COMPILE) \
+		--output-file docker/constraints-gpu.txt
+
+COMPILE := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command "make constraints"
+
+# CycloneDX bill of materials and licences of what is installed without tools for development.
+sbom: $(VENV)/sbom.stamp
+	mkdir -p out/sbom
+	$(VENV)/tools/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --validate \
+		--output-file out/sbom/geocorrect.cdx.json $(VENV)/sbom/bin/python
+	$(VENV)/tools/bin/pip-licenses --python $(VENV)/sbom/bin/python --format markdown --with-urls \
+		--output-file out/sbom/licences.md
+
+$(VENV)/sbom.stamp: docker/constraints.txt
+	$(PYTHON) -m venv $(VENV)/sbom
+	$(VENV)/sbom/bin/python -m pip install --quiet --require-hashes --requirement docker/constraints.txt
+	$(VENV)/sbom/bin/python -m pip install --quiet --no-deps .
+	$(PYTHON) -m venv $(VENV)/tools
+	$(VENV)/tools/bin/python -m pip install --quiet cyclonedx-bom pip-licenses
+	@touch $@
 
 clean:
 	rm -rf out dist build $(VENV)

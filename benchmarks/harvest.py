@@ -72,7 +72,9 @@ def baseline(roots: dict[str, str], sequences: list[str], folder: Path) -> int:
 
 def harvest(roots: dict[str, str], area: Area, folder: Path) -> tuple[int, int]:
     """Images and requests of one harvest."""
-    options = HarvestOptions(graph_url=roots["graph"], tiles_url=roots["tiles"], requests_per_s=1000.0)
+    options = HarvestOptions(
+        graph_url=roots["graph"], tiles_url=roots["tiles"], requests_per_s=1000.0, private_image_hosts=True
+    )
     with Catalog.open(str(folder / "city.gpkg"), create=True) as catalog:
         report = run_harvest(options, HarvestPlan(area, folder / "images"), catalog)
     assert not report.holes

@@ -29,6 +29,7 @@ from geocorrect.log import LogOptions
 from geocorrect.match.options import MatchSection
 from geocorrect.match.registry import MATCHERS
 from geocorrect.networks.runtime import Runtime
+from geocorrect.redaction import is_server_address, masked
 from geocorrect.retrieve.options import RetrieveOptions
 from geocorrect.sequences.options import SequenceOptions
 
@@ -50,7 +51,12 @@ DEFAULT_FILE = Path("geocorrect.toml")
 class CatalogSection:
     """Where results live: a GeoPackage path or `postgresql://user@host/database`."""
 
-    url: str = "corrections.gpkg"
+    url: str = field(default="corrections.gpkg", repr=False)
+
+    @property
+    def address(self) -> str:
+        """The url without its secrets: for messages, logs and records."""
+        return masked(self.url)
 
 
 @dataclass(frozen=True)
@@ -167,8 +173,10 @@ class Settings(BaseModel):
     log: LogOptions = LogOptions()
 
     def as_json(self) -> dict[str, Any]:
-        """The whole configuration as plain JSON values."""
-        return self.model_dump(mode="json")
+        """The whole configuration as plain JSON values, without secrets."""
+        plain = self.model_dump(mode="json")
+        plain["catalog"]["url"] = self.catalog.address
+        return plain
 
     def fingerprint(self) -> str:
         """Hex sha256 of the settings that can change a result; where and how fast it is computed are left out.
@@ -261,6 +269,8 @@ def _environment_values(environment: Mapping[str, str]) -> Iterator[tuple[str, A
 def _put(tree: dict[str, Any], keys: list[str], value: Any) -> None:
     for key in keys[:-1]:
         tree = tree.setdefault(key, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"{key} is given a value, but it is a section, of which {keys[-1]} is given, too")
     tree[keys[-1]] = value
 
 
@@ -280,14 +290,15 @@ def _explain(error: ValidationError, origins: Mapping[str, str], file: Path) -> 
         if problem["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
             what = RENAMED.get(key, "unknown key; `geocorrect config show` lists the known ones")
         else:
-            what = f"{problem['msg']} (got {problem['input']!r})"
+            given = problem["input"]
+            what = f"{problem['msg']} (got {(masked(given) if isinstance(given, str) else given)!r})"
         lines.append(f"{where}: [{key}] {what}")
     return "\n".join(lines)
 
 
 def _resolve_paths(settings: Settings, base: Path) -> Settings:
     catalog = settings.catalog
-    if "://" not in catalog.url:
+    if "://" not in catalog.url and not is_server_address(catalog.url):
         catalog = CatalogSection(str((base / catalog.url).resolve()))
     area_file, metrics_file = settings.area.file, settings.batch.metrics_file
     models, appearance, depth = settings.models, settings.retrieve.appearance, settings.depth

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import sys
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,19 +19,14 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Literal
 
+from geocorrect.redaction import redact
+
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["text", "json"]
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
 ROOTS = ("geocorrect", "py.warnings")
 
-_SECRETS = re.compile(
-    r"(MLY\|[0-9]+\|[0-9a-fA-F]+"  # Mapillary tokens
-    r"|MLY%7C[0-9]+%7C[0-9a-fA-F]+"
-    r"|(?<=access_token=)[^&\s\"']+"
-    r"|(?<=OAuth )\S+"
-    r"|(?<=://)[^/@\s:]+:[^/@\s]+(?=@))"  # user:password in database URLs
-)
 _image_id: ContextVar[str | None] = ContextVar("image_id", default=None)
 
 
@@ -55,13 +50,6 @@ class LogSetup:
 
 _setup = LogSetup()
 _collected: list[str] | None = None
-
-
-def redact(text: str) -> str:
-    """Replace tokens and database passwords by ***."""
-    clean = _SECRETS.sub("***", text)
-    token = os.environ.get("MAPILLARY_TOKEN", "")
-    return clean.replace(token, "***") if len(token) >= 8 else clean
 
 
 class RedactingFilter(logging.Filter):
@@ -133,7 +121,7 @@ def set_up_logging(options: LogOptions) -> None:
         logger.setLevel(options.level.upper())
         logger.propagate = False
     logging.captureWarnings(options.format == "json")
-    sys.excepthook = _log_crash if options.format == "json" else sys.__excepthook__
+    sys.excepthook = _log_crash if options.format == "json" else _print_crash
 
 
 def current_setup() -> LogSetup:
@@ -208,6 +196,10 @@ def say(text: str, *, error: bool = False) -> None:
         logger.handle(logger.makeRecord(logger.name, level, "", 0, clean, (), None))
     else:
         print(clean, file=sys.stderr)  # noqa: T201
+
+
+def _print_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))
 
 
 def _log_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -21,11 +21,11 @@ from geocorrect.log import (
     end_run,
     logged_image,
     note_run_key,
-    redact,
     resume,
     say,
     set_up_logging,
 )
+from geocorrect.redaction import redact
 
 TOKEN = "MLY|1234567890|0123456789abcdef0123456789abcdef"
 

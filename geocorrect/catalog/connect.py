@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -16,8 +15,10 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, Operationa
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 from geocorrect.catalog.geopackage.database import geopackage_engine, refuse_foreign_file
+from geocorrect.catalog.geopackage.planted import refuse_planted
 from geocorrect.catalog.schema import POSTGRES_SCHEMA, VERSION_TABLE
 from geocorrect.errors import DatabaseError
+from geocorrect.redaction import ServerAddress, is_server_address, masked, redact
 
 CONNECT_TIMEOUT_S = 10
 RETRY_S = 60.0
@@ -52,12 +53,6 @@ REFUSED = (
 """Words of errors that waiting does not fix. All others may pass: a server that restarts, a name that does not resolve
 while its container is replaced, a route, a timeout, too many clients."""
 T = TypeVar("T")
-_PASSWORD = re.compile(r"(?P<head>[a-z+]+://[^:/@\s]*:)[^@/\s]+@|(?P<key>password\s*=\s*)\S+", re.IGNORECASE)
-
-
-def redacted(message: str) -> str:
-    """The text with every password of a URL or connection string replaced by ***."""
-    return _PASSWORD.sub(lambda m: f"{m['head']}***@" if m["head"] else f"{m['key']}***", message)
 
 
 def catalog_path(url: str) -> Path | None:
@@ -65,12 +60,12 @@ def catalog_path(url: str) -> Path | None:
     if url.startswith("gpkg://"):
         # gpkg:///abs.gpkg is absolute, gpkg://rel.gpkg is relative.
         return Path(url.removeprefix("gpkg://"))
-    if re.match(r"postgres(ql)?(\+psycopg)?://", url):
+    if is_server_address(url):
         return None
     if "://" not in url and url.lower().endswith(".gpkg"):
         return Path(url)
     raise DatabaseError(
-        f"{redacted(url)!r} is not a catalog address; use a path that ends in .gpkg, gpkg:///path.gpkg, or "
+        f"{masked(url)!r} is not a catalog address; use a path that ends in .gpkg, gpkg:///path.gpkg, or "
         "postgresql://user@host/database"
     )
 
@@ -88,14 +83,16 @@ def engine_for(url: str, *, create: bool) -> Engine:
         raise DatabaseError(f"{path} does not exist; create the catalog with `geocorrect init`")
     elif not path.parent.is_dir():
         raise DatabaseError(f"{path}: the folder {path.parent} does not exist; make it first")
-    return geopackage_engine(path)
+    engine = geopackage_engine(path)
+    event.listen(engine, "connect", lambda driver, _: refuse_planted(driver, str(path), repairs=create))
+    return engine
 
 
 def _postgres_engine(url: str) -> Engine:
     try:
-        parsed: URL = make_url(url).set(drivername="postgresql+psycopg")
+        parsed: URL = make_url(ServerAddress.parse(url).url()).set(drivername="postgresql+psycopg")
     except (ArgumentError, ValueError) as error:
-        raise DatabaseError(f"{redacted(url)!r} is not a PostgreSQL URL ({redacted(str(error))})") from None
+        raise DatabaseError(f"{masked(url)!r} is not a PostgreSQL URL ({redact(str(error))})") from None
     arguments = {"application_name": "geocorrect", **LIVENESS}
     defaults = {name: value for name, value in arguments.items() if name not in parsed.query}
     engine = create_engine(parsed, pool_pre_ping=True, connect_args=defaults)
@@ -175,7 +172,7 @@ def describe(engine: Engine) -> str:
     """The address without its password."""
     if engine.dialect.name == "sqlite":
         return str(engine.url.database)
-    return engine.url.set(drivername="postgresql").render_as_string(hide_password=True)
+    return masked(engine.url.set(drivername="postgresql").render_as_string(hide_password=False))
 
 
 @contextmanager
@@ -258,7 +255,7 @@ def _waiting_for_server(engine: Engine) -> Retrying:
 
 def _first_line(error: Exception) -> str:
     original = getattr(error, "orig", None) or error
-    lines = redacted(str(original)).strip().splitlines()
+    lines = redact(str(original)).strip().splitlines()
     return lines[0] if lines else type(original).__name__
 
 

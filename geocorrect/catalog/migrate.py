@@ -38,7 +38,7 @@ from geocorrect.catalog.schema import (
 from geocorrect.catalog.views.qml import STYLED, qml
 from geocorrect.catalog.views.shapes import NEEDED, shape_columns
 from geocorrect.catalog.views.styles import write_styles
-from geocorrect.catalog.views.views import missing_views, replace_views, views_text
+from geocorrect.catalog.views.views import changed_views, missing_views, replace_views, views_text
 from geocorrect.errors import DatabaseError, Reason
 
 LOCK_TIMEOUT_MS = 5000
@@ -86,10 +86,17 @@ def require_current(engine: Engine) -> None:
     with translated_errors(engine), engine.connect() as connection:
         found = current_revision(connection)
         unknown = _unknown_reasons(connection) if found == REVISION else []
+        changed = _changed_views(connection) if found == REVISION else []
     if found is None:
         raise DatabaseError(f"{describe(engine)} is not a geocorrect catalog; create one with `geocorrect init`")
     if found != REVISION:
         _refuse_revision(engine, found)
+    # A stranger's view may never end, or show anything; the next upgrade makes ours again without running it.
+    if changed:
+        raise DatabaseError(
+            f"{describe(engine)}: the view {', '.join(changed)} is not that of this geocorrect; run "
+            "`geocorrect db upgrade`"
+        )
     # Otherwise a result with a new reason would be refused in the middle of a run.
     if unknown:
         raise DatabaseError(
@@ -100,6 +107,11 @@ def require_current(engine: Engine) -> None:
 def _unknown_reasons(connection: Connection) -> list[str]:
     known = set(connection.execute(select(reason.c.reason)).scalars())
     return sorted({code.value for code in Reason} - known)
+
+
+def _changed_views(connection: Connection) -> list[str]:
+    """Only a file comes from strangers; on a server, views belong to who may make them."""
+    return changed_views(connection) if connection.dialect.name == "sqlite" else []
 
 
 def upgrade(engine: Engine) -> None:
@@ -143,6 +155,7 @@ def upgrade_is_due(engine: Engine) -> bool:
             connection.execute(text(f"select made_from from {VERSION_TABLE}")).scalar()
             != made_from(connection.dialect.name)
             or bool(missing_views(connection))
+            or bool(_changed_views(connection))
             or bool(_unknown_reasons(connection))
             or (connection.dialect.name == "sqlite" and bool(broken_rtrees(connection)))
         )
@@ -158,6 +171,9 @@ def _make_all(engine: Engine, connection: Connection) -> None:
     if found is not None and found > REVISION:
         _refuse_revision(engine, found)
     rights = present_rights(connection) if on_server else None
+    if not on_server and found is not None:
+        # First of all: a trigger that was changed would run in what follows.
+        repair_rtrees(connection)
     replace_views(connection, only_drop=True)
     if found != REVISION:
         _run_alembic(connection)

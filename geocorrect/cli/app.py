@@ -52,7 +52,7 @@ def init(
     config = write_starter(folder, force=force)
     settings = Invocation(config).settings()
     with open_catalog(settings, create=True):
-        stderr().print(f"wrote {config} and {settings.catalog.url}; next: geocorrect anchors add --help")
+        stderr().print(f"wrote {config} and {settings.catalog.address}; next: geocorrect anchors add --help")
 
 
 def write_starter(folder: Path, *, force: bool = False) -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 from geocorrect.cli.console import Invocation, open_catalog, stderr
 from geocorrect.config import Settings
 from geocorrect.errors import ConfigError, ExitCode, GeocorrectError, InputError, OutputError
-from geocorrect.log import redact
+from geocorrect.redaction import redact
 
 MIN_FREE_BYTES = 2 * 1024**3
 MAX_CLOCK_OFFSET = timedelta(seconds=30)

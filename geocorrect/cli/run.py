@@ -136,4 +136,4 @@ def status(context: typer.Context, catalog: CatalogOption = None, as_json: JsonO
     if as_json:
         write_json(facts)
     else:
-        stderr().print("\n".join(status_lines(facts)))
+        stderr().print("\n".join(status_lines(facts)), markup=False)

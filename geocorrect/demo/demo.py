@@ -24,7 +24,7 @@ from geocorrect.anchors.alignment import read_alignment
 from geocorrect.anchors.readers.vbr import VbrOptions
 from geocorrect.catalog.run import StoredResult
 from geocorrect.catalog.store import Catalog
-from geocorrect.config import Settings, load_settings
+from geocorrect.config import CatalogSection, Settings, load_settings
 from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, FakeMapillaryServer
 from geocorrect.demo.summary import Outcome, before_after, summarise
 from geocorrect.demo.world.build import DemoWorld, build_world
@@ -36,6 +36,7 @@ from geocorrect.io.atomic_file import write_atomically
 from geocorrect.jobs.report import CorrectReport
 from geocorrect.jobs.run import correct_due
 from geocorrect.records import Correction
+from geocorrect.redaction import without_secrets
 from geocorrect.report.truth import read_truth_file
 from geocorrect.report.write import write_report
 
@@ -122,11 +123,12 @@ def _configuration(options: DemoOptions) -> Settings:
     file = options.out / "geocorrect.toml"
     if file.is_file() and (before := load_settings(file).settings.depth.source) != options.depth:
         raise UsageError(f"{options.out}: holds a demo with {before} depth; give another folder with --out")
-    text = CONFIGURATION.format(
-        file=file, catalog=options.catalog_url or "corrections.gpkg", depth=options.depth, workers=options.workers
-    )
+    url = options.catalog_url or "corrections.gpkg"
+    text = CONFIGURATION.format(file=file, catalog=without_secrets(url), depth=options.depth, workers=options.workers)
     _write_if_changed(file, text.encode())
     settings = load_settings(file).settings
+    if options.catalog_url:
+        settings = settings.model_copy(update={"catalog": CatalogSection(url)})
     if settings.depth.needs_neighbours:
         # Where this folder is, all processes share the depth that one of them has triangulated.
         settings.calibrations.folder.mkdir(exist_ok=True)
@@ -147,7 +149,9 @@ def _harvest(settings: Settings, catalog: Catalog, world: DemoWorld) -> None:
     margin = AREA_MARGIN_DEG
     area = Area.from_box(min(lon) - margin, min(lat) - margin, max(lon) + margin, max(lat) + margin)
     with FakeMapillaryServer(world.metadata, world.photos) as service:
-        options = replace(settings.harvest, graph_url=service.graph_url, tiles_url=service.tiles_url)
+        options = replace(
+            settings.harvest, graph_url=service.graph_url, tiles_url=service.tiles_url, private_image_hosts=True
+        )
         run_harvest(options, HarvestPlan(area, settings.images.folder), catalog, token=FAKE_TOKEN)
 
 

@@ -42,6 +42,7 @@ def start_server(world: Path) -> dict[str, str]:
         "MAPILLARY_TOKEN": FAKE_TOKEN,
         "GEOCORRECT__HARVEST__GRAPH_URL": addresses[0],
         "GEOCORRECT__HARVEST__TILES_URL": addresses[1],
+        "GEOCORRECT__HARVEST__PRIVATE_IMAGE_HOSTS": "true",
         PROCESS: str(process.pid),
     }
 

@@ -49,15 +49,17 @@ class FilesDepth:
         """See `depth.base.DepthSource.depth`."""
         path = self.folder / f"{anchor.id}.npy"
         try:
-            # Mapped first: a damaged header may claim more than any memory holds.
-            mapped = np.lib.format.open_memmap(path, mode="r")
-            z_m = np.asarray(mapped, np.float32) if mapped.shape == image.shape[:2] else mapped
+            # Mapped: a header that claims more than the file has is refused before anything is allocated for it.
+            stored = np.load(path, allow_pickle=False, mmap_mode="r")
+            shape = np.shape(stored)
+            z_m = np.asarray(stored, np.float32) if shape == image.shape[:2] else None
         except FileNotFoundError:
             raise InputError(f"{path}: no such depth file for anchor {anchor.id}") from None
-        except Exception as error:  # numpy raises a dozen types on damaged headers
-            raise InputError(f"{path}: not a readable .npy array ({error})") from None
-        if z_m.shape != image.shape[:2]:
-            raise InputError(f"{path}: depth has shape {z_m.shape}, the anchor's image {image.shape[:2]}")
+        except Exception as error:
+            # A header is parsed as Python: what a damaged one raises has no common class.
+            raise InputError(f"{path}: not a readable .npy array of numbers ({error})") from None
+        if z_m is None:
+            raise InputError(f"{path}: depth has shape {shape}, the anchor's image {image.shape[:2]}")
         known, o = np.isfinite(z_m) & (z_m > 0), self.options
         z_m = np.where(known, z_m, np.float32(np.nan))
         return DepthMap(o.name, o.is_oracle, z_m=z_m, log_sigma=o.log_sigma, common_log_sigma=o.common_log_sigma)

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import IO, Any
-from xml.sax.saxutils import escape
 
 import numpy as np
 import shapely
 
 from geocorrect.catalog.rows.result_table import ResultTable
+from geocorrect.catalog.views.qml import xml_text
 from geocorrect.catalog.views.shapes import displacement_lines, ellipse_outlines
 from geocorrect.catalog.views.styles import STATEMENTS, geopackage_style
 from geocorrect.export.features import ATTRIBUTION, Licences
@@ -143,7 +143,7 @@ _METADATA = (
 
 
 def _describe(connection: sqlite3.Connection, values: dict[str, str]) -> None:
-    items = "".join(f'<MDI key="{name}">{escape(value)}</MDI>' for name, value in values.items())
+    items = "".join(f'<MDI key="{name}">{xml_text(value)}</MDI>' for name, value in values.items())
     document = f"<GDALMultiDomainMetadata><Metadata>{items}</Metadata></GDALMultiDomainMetadata>"
     for statement in _METADATA[:3]:
         connection.execute(statement)

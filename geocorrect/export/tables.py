@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -33,8 +34,9 @@ _TRUTH = ("depth_is_oracle",)
 _FREE_TEXT = (
     "image_id", "sequence_id", "detail", "matcher", "depth", "run_key", "creator", "page_url", "licence",
 )  # fmt: skip
-_FORMULA = ("=", "+", "-", "@", "\t", "\n")
-"""How texts begin that a spreadsheet may take for a formula (OWASP, CSV injection)."""
+_FORMULA = re.compile(r"(?:\A|(?<=[;,|\t\n]))(?=[ \u00a0\u3000]*[=+\-@\t\n\uff1d\uff0b\uff0d\uff20])")
+"""Where a spreadsheet may see the beginning of a formula (OWASP, CSV injection): in full-width form, too, and behind a
+character at which it may split a line."""
 _INSTANTS = ("captured_at", "recorded_at")
 BATCH_ROWS = 20_000
 """Rows that GDAL and Parquet get at once: few transactions, and groups of rows that compress."""
@@ -44,11 +46,12 @@ def write_csv(tables: Iterable[ResultTable], path: Path) -> int:
     """One line per result: lon_deg, lat_deg, height_m, then the properties; UTF-8, empty = unknown.
 
     A CSV file contains only rows: attribution and licences are in `NAME.license` beside it. Names come from strangers,
-    and the file may be opened in a spreadsheet: a text that would be a formula there begins with an apostrophe.
+    and the file may be opened in a spreadsheet, which splits lines where its country does: every value is quoted, and
+    an apostrophe stands before what would be a formula there.
     """
     count, licences = 0, Licences()
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as text:
-        writer = csv.writer(text, lineterminator="\n")
+        writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
         writer.writerow(COLUMNS)
         for table in tables:
             columns = [_harmless(values) if name in _FREE_TEXT else listed(values)
@@ -68,7 +71,7 @@ def write_csv(tables: Iterable[ResultTable], path: Path) -> int:
 def _harmless(texts: Iterable[str | None]) -> list[str | None]:
     # Older Pythons write a carriage return without quotes, and readers take it for the end of the row.
     plain = [text.replace("\r\n", "\n").replace("\r", "\n") if text and "\r" in text else text for text in texts]
-    return [f"'{text}" if text and text.startswith(_FORMULA) else text for text in plain]
+    return [_FORMULA.sub("'", text) if text else text for text in plain]
 
 
 def write_flatgeobuf(tables: Iterable[ResultTable], path: Path, licences: Iterable[str]) -> int:

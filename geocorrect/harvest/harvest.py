@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from geocorrect.errors import OutputError, Reason, RemoteError, SceneBusyError
+from geocorrect.errors import InputError, OutputError, Reason, RemoteError, SceneBusyError
 from geocorrect.harvest.area import Area
 from geocorrect.harvest.evidence import without_contradicted_models
 from geocorrect.harvest.journal import Journal
@@ -31,7 +31,7 @@ from geocorrect.harvest.mapillary.metadata import (
     with_camera,
     without_false_norths,
 )
-from geocorrect.harvest.mapillary.responses import RequestError
+from geocorrect.harvest.mapillary.responses import RequestError, printable
 from geocorrect.harvest.mapillary.tiles import Coverage
 from geocorrect.harvest.options import HarvestOptions
 from geocorrect.harvest.report import TYPICAL_MB, HarvestReport, Hole
@@ -222,7 +222,7 @@ class _Harvest:
         records = group.answers.records
         pending = [
             downloading.submit(self._with_picture, records[image.id], image, group.known.get(image.id))
-            for image in self._selected(group)
+            for image in self._selected(group, failures)
         ]
         chunk: list[Image] = []
         try:
@@ -234,30 +234,38 @@ class _Harvest:
                         continue
                 chunk.append(image)
                 if len(chunk) >= _STORE_EVERY:
-                    self._store(chunk)
+                    failures += self._store(chunk)
                     chunk = []
         except RemoteError:
             # The service is down, or we are to stop: what has arrived is stored.
             self._store(chunk)
             raise
-        self._store(chunk)
+        failures += self._store(chunk)
         if not self._limit_reached():
             self._close(group, failures)
 
-    def _selected(self, group: Group) -> list[Image]:
-        """The images to store: fresh answers inside the area and the period, sequence by sequence."""
-        records, fresh = group.answers.records, dict[str, Image]()
+    def _selected(self, group: Group, failures: list[Hole]) -> list[Image]:
+        """The images to store: fresh answers inside the area and the period, sequence by sequence.
+
+        A record that cannot be read is added to the failures.
+        """
+        records, fresh, read = group.answers.records, dict[str, Image](), dict[str, Image]()
         for key in records.keys() & group.known.keys():
             # What is no longer asked for stays as it is stored.
             stored = stored_record(group.known[key]) if self.client.dropped_fields else {}
             records[key].update((name, stored[name]) for name in self.client.dropped_fields & stored.keys())
-        read = {key: read_image_record({**record, "id": key}, self.now) for key, record in records.items()}
+        for key, record in records.items():
+            try:
+                read[key] = read_image_record({**record, "id": key}, self.now)
+            except Exception as error:
+                # Whatever the service has written there: one record must not end the harvest of an area.
+                failures.append(Hole("image", key, printable(f"unusable record ({type(error).__name__}: {error})")))
         images = group.known | read
         for ids in group.sequences.values():
             members = [images[image_id] for image_id in ids if image_id in images]
             believed = without_contradicted_models(without_false_norths(members))
             fresh.update((image.id, image) for image in believed)
-        answered = [image for image_id, image in fresh.items() if image_id in records]
+        answered = [image for image_id, image in fresh.items() if image_id in read]
         inside = [image for image in answered if self._belongs(image)]
         self.report.n_outside += len(answered) - len(inside)
         return inside if self.plan.limit is None else inside[: max(self.plan.limit - self.report.n_stored, 0)]
@@ -283,13 +291,21 @@ class _Harvest:
             missing = with_camera(replace(image, problem=image.problem or Reason.IMAGE_MISSING), None)
             return missing, hole
 
-    def _store(self, images: list[Image]) -> None:
-        """Into the catalog, durably, before anything else is recorded about these images."""
-        if images:
-            known = set(self.sink.images([image.id for image in images]))
+    def _store(self, images: list[Image]) -> list[Hole]:
+        """Into the catalog, durably, before anything else is recorded about these images; those it cannot take."""
+        if not images:
+            return []
+        known = set(self.sink.images([image.id for image in images]))
+        try:
             self.sink.upsert_images(images)
-            self.report.count(images, known)
-            self._report_progress()
+        except InputError as error:
+            if len(images) == 1:
+                return [Hole("image", images[0].id, printable(str(error)))]
+            middle = len(images) // 2
+            return self._store(images[:middle]) + self._store(images[middle:])
+        self.report.count(images, known)
+        self._report_progress()
+        return []
 
     def _close(self, group: Group, failures: list[Hole]) -> None:
         """Journal the complete sequences with their ids inside the area; leave the others for the second pass.

@@ -47,7 +47,7 @@ class HarvestOptions:
     backoff_cap_s: float = 120.0
     """Longest wait between tries."""
     metadata_deadline_s: float = 30.0
-    """Total time of one answer of the API, however slowly it trickles."""
+    """Total time of one answer of the API, its headers included, however slowly it trickles."""
     download_deadline_s: float = 240.0
     """Total time of one picture."""
     idle_timeout_s: float = 15.0
@@ -66,6 +66,8 @@ class HarvestOptions:
     """Size cap of one answer, 10^6 bytes."""
     max_image_mb: float = 64.0
     """Size cap of one picture, 10^6 bytes."""
+    private_image_hosts: bool = False
+    """Pictures may come from loopback, link-local and private addresses: for a mirror in one's own network."""
 
     def __post_init__(self) -> None:
         for name in _POSITIVE:

@@ -6,6 +6,7 @@ before it tries to lock it.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import time
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ from pathlib import Path
 from typing import IO, Any
 
 RETRY_INTERVAL_S = 0.05
+NO_LOCKS = "this file system has no file locks (flock): put it on a local disk, or mount it with locks"
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
+"""What flock answers on network and FUSE file systems that do not have it."""
 
 
 class FileLockedError(Exception):
@@ -39,7 +43,7 @@ def locked_file(path: Path, content: str = "", attempts: int = 1) -> Iterator[No
 
     Raises:
         FileLockedError: another holder has it.
-        OSError: the file cannot be opened or written.
+        OSError: the file cannot be opened, written or, for want of locks in its file system (`NO_LOCKS`), locked.
     """
     with path.open("a+", encoding="utf-8") as file:
         for attempt in range(attempts):
@@ -65,7 +69,10 @@ def lock_holder(path: Path) -> str | None:
     except OSError:
         return None
     with file:
-        return None if try_lock(file, shared=True) else _content(file)
+        try:
+            return None if try_lock(file, shared=True) else _content(file)
+        except OSError:
+            return None  # without locks nobody has one
 
 
 def try_lock(file: IO[Any], *, shared: bool = False) -> bool:
@@ -77,6 +84,10 @@ def try_lock(file: IO[Any], *, shared: bool = False) -> bool:
         fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            raise OSError(error.errno, NO_LOCKS) from None
+        raise
     return True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from pathlib import Path
 from typing import Any
 
@@ -49,5 +50,5 @@ def finite_numbers(what: str, values: Any, count: int) -> list[float]:
     except (TypeError, ValueError, OverflowError):
         numbers = []
     if len(numbers) != count or not np.isfinite(numbers).all():
-        raise InputError(f"{what} must be {count} finite numbers, got {values!r}")
+        raise InputError(f"{what} must be {count} finite numbers, got {reprlib.repr(values)}")
     return numbers

@@ -18,7 +18,7 @@ from geocorrect.config import Settings
 from geocorrect.errors import ExitCode, GeocorrectError, OutputError, Reason, SceneBusyError, Status
 from geocorrect.io.atomic_file import atomic_path
 from geocorrect.jobs.report import CorrectReport, JobReport
-from geocorrect.log import begin_run, redact
+from geocorrect.log import begin_run
 
 log = logging.getLogger(__name__)
 UPDATE_S = 10.0
@@ -43,7 +43,7 @@ class Observer:
     _updater: threading.Thread | None = None
 
     def __post_init__(self) -> None:
-        self._metrics = RunMetrics(redact(self.settings.catalog.url), {"run_id": self.run_id, "version": __version__})
+        self._metrics = RunMetrics(self.settings.catalog.address, {"run_id": self.run_id, "version": __version__})
 
     @property
     def has_begun(self) -> bool:
@@ -139,7 +139,7 @@ def observed(settings: Settings, job: str) -> Iterator[Observer]:
     A job that found the scene busy leaves the metrics file to the one that works, unless it had begun.
     """
     observer = Observer(settings, begin_run())
-    log.info("%s starts, geocorrect %s, catalog %s", job, __version__, settings.catalog.url)
+    log.info("%s starts, geocorrect %s, catalog %s", job, __version__, settings.catalog.address)
     try:
         yield observer
     except BaseException as error:

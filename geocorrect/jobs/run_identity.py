@@ -40,8 +40,13 @@ def newest_run_key(config: str, catalog: Catalog) -> str:
 
 
 def run_record(settings: Settings) -> dict[str, Any]:
-    """What is stored with a run: its settings, the method's version, the licences that its results are bound by."""
-    return settings.as_json() | {"weights": weights_used(settings), "method_version": METHOD_VERSION}
+    """What is stored with a run: its settings, the method's version, the licences that its results are bound by.
+
+    Not where the catalog is: everybody who may read the results reads this.
+    """
+    record = settings.as_json() | {"weights": weights_used(settings), "method_version": METHOD_VERSION}
+    del record["catalog"]
+    return record
 
 
 def weights_used(settings: Settings) -> list[dict[str, Any]]:

@@ -65,12 +65,11 @@ def state_of(content: Any, key: str) -> dict[str, Tensor]:
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         return dict(load_file(path))
-    except (SafetensorError, OSError, ValueError) as error:
+    except Exception as error:
         raise ModelError(f"truncated or damaged safetensors file ({error}); fetch it again") from None
 
 

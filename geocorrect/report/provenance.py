@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from geocorrect.catalog.run import StoredRun
+from geocorrect.redaction import redact
 from geocorrect.report.contents import Contents
 from geocorrect.report.statistics import by_frequency
 from geocorrect.report.wording import count, moment, shortened
@@ -91,7 +92,7 @@ def _run(run: StoredRun, shown: int, contents: Contents) -> RunFacts:
         *_weights(run.config),
         ("Run key", run.run_key),
     )
-    settings = tuple((key, without_password(value)) for key, value in _flat(run.config))
+    settings = tuple((key, redact(value)) for key, value in _flat(run.config))
     return RunFacts(f"Run {run.run_key[:12]}", facts, settings)
 
 
@@ -112,11 +113,6 @@ def _weights(config: Mapping[str, Any]) -> list[tuple[str, str]]:
         for use in config[WEIGHTS]
     ]
     return facts or [("Weights", "none: no network was at work")]
-
-
-def without_password(value: str) -> str:
-    """The text with user:password@ of a URL masked."""
-    return re.sub(r"(\w+://)[^/@\s]*@", r"\1***@", value)
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

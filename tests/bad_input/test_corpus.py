@@ -280,6 +280,7 @@ def test_a_refused_token_is_a_remote_error(
     with FakeMapillaryServer([], {}) as service:
         monkeypatch.setenv("GEOCORRECT__HARVEST__GRAPH_URL", service.graph_url)
         monkeypatch.setenv("GEOCORRECT__HARVEST__TILES_URL", service.tiles_url)
+        monkeypatch.setenv("GEOCORRECT__HARVEST__PRIVATE_IMAGE_HOSTS", "true")
         code, text = say(f"harvest --bbox {BOX}", capsys)
     assert code == ExitCode.REMOTE, text
     assert "token" in text.lower()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,23 @@ def test_an_older_catalog_is_brought_up_to_date_and_loses_nothing(
         assert_like_the_model(again)
     # No spatial table was rebuilt: each begins at the same page of the file, with the same triggers.
     assert spatial_storage(catalog_url) == places
+
+
+def test_addresses_are_removed_from_stored_runs(catalog: Catalog, catalog_url: str) -> None:
+    """With the bytes that SQLite would leave in the file."""
+    config = {"catalog": {"url": "postgresql://me:Pl4nted@host/db"}, "pnp": {"seed": 3}}
+    for name in ("run-a", "run-b"):
+        catalog.begin_run(replace(world.manifest(name), config=config if name == "run-a" else {"pnp": {"seed": 4}}))
+    catalog.close()
+    make_old(catalog_url, "0004")
+    file = None if "://" in catalog_url else Path(catalog_url)
+    assert file is None or any(b"Pl4nted" in path.read_bytes() for path in file.parent.glob(f"{file.name}*"))
+    with Catalog.open(catalog_url, create=True) as again:
+        assert [run.config for run in again.runs()] == [{"pnp": {"seed": 3}}, {"pnp": {"seed": 4}}]
+    left = (
+        [] if file is None else [path for path in file.parent.glob(f"{file.name}*") if b"Pl4nted" in path.read_bytes()]
+    )
+    assert left == []
 
 
 def drawn(catalog: Catalog) -> list[list[tuple[object, ...]]]:
@@ -281,12 +299,16 @@ def test_an_upgrade_repairs_a_spatial_index(tmp_path: Path, harm: str) -> None:
         whole = spatial_storage(str(path))
     with closing(sqlite3.connect(path)) as plain:
         plain.executescript(harm)
-    with Catalog.open(str(path)) as catalog:
-        if "drop table" not in harm:
-            catalog.upsert_images([world.image(8)])
-        (fault, *_) = faults_of(catalog.engine)
-        assert "spatial index of image: rtree_image_geom" in fault
-        assert "run `geocorrect db upgrade`" in fault
+    if "create trigger" in harm:
+        with pytest.raises(DatabaseError, match=r"rtree_image_geom_delete' is changed; run `geocorrect db upgrade`"):
+            Catalog.open(str(path))
+    else:
+        with Catalog.open(str(path)) as catalog:
+            if "drop table" not in harm:
+                catalog.upsert_images([world.image(8)])
+            (fault, *_) = faults_of(catalog.engine)
+            assert "spatial index of image: rtree_image_geom" in fault
+            assert "run `geocorrect db upgrade`" in fault
     with Catalog.open(str(path), create=True) as catalog:
         assert faults_of(catalog.engine) == []
         catalog.upsert_images([world.image(9)])

@@ -22,7 +22,7 @@ def scene(site: SiteFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  
     here = site()
     (tmp_path / "geocorrect.toml").write_text(
         f'[harvest]\ngraph_url = "{here.service.graph_url}"\ntiles_url = "{here.service.tiles_url}"\n'
-        "requests_per_s = 1000.0\nbackoff_base_s = 0.01\nmax_tries = 2\n"
+        "private_image_hosts = true\nrequests_per_s = 1000.0\nbackoff_base_s = 0.01\nmax_tries = 2\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MAPILLARY_TOKEN", here.service.token)

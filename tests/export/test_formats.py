@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sqlite3
 import weakref
 import zipfile
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -193,7 +195,14 @@ def test_csv_survives_commas_quotes_and_line_breaks(tmp_path: Path) -> None:
     assert float(rows[1]["displacement_m"]) == 5.0
 
 
-@pytest.mark.parametrize("creator", ['=HYPERLINK("http://x","y")', "+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "a=b-c"])
+FORMULAS = {
+    '=HYPERLINK("http://x","y")': '\'=HYPERLINK("http://x","y")', "+1": "'+1", "-2+3": "'-2+3", "@SUM(A1)": "'@SUM(A1)",
+    "\t=1": "'\t'=1", "\r=1": "'\n'=1", "a=b-c": "a=b-c", "x;=1": "x;'=1", "x; @a|=b": "x;' @a|'=b", "a,-1": "a,'-1",
+    "＝1": "'＝1", "x;＠y": "x;'＠y", "\u00a0=1": "'\u00a0=1",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("creator", FORMULAS)
 def test_a_spreadsheet_finds_no_formula_in_a_csv(tmp_path: Path, creator: str) -> None:
     """The name of a photo's creator is chosen by a stranger (OWASP: CSV injection)."""
     from geocorrect.records import Attribution
@@ -205,10 +214,31 @@ def test_a_spreadsheet_finds_no_formula_in_a_csv(tmp_path: Path, creator: str) -
         export_catalog(catalog, tmp_path / "out.geojson")
     with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
         (row,) = csv.DictReader(file)
-    assert row["creator"] == (creator if creator == "a=b-c" else f"'{creator}".replace("\r", "\n"))
+    assert row["creator"] == FORMULAS[creator]
+    # Whichever sign the spreadsheet splits at, no cell begins with a formula.
+    for line in (tmp_path / "out.csv").read_text().splitlines()[1:]:
+        texts = [cell.strip('" \u00a0') for cell in re.split(r"[;\t|]", line)]
+        assert not [text for text in texts if text.startswith(("=", "+", "@", "＝", "＠"))]
     assert float(row["displacement_east_m"]) == pytest.approx(4.0, abs=1e-3)  # numbers are numbers, negative ones too
     (feature,) = json.loads((tmp_path / "out.geojson").read_text())["features"]
     assert feature["properties"]["creator"] == creator
+
+
+def test_no_character_makes_the_xml_of_an_export_unreadable(tmp_path: Path) -> None:
+    from geocorrect.records import Attribution
+
+    licence = "CC\x01 <0> & \x1b\ufffe\U0001f600"
+    with Catalog.open(str(tmp_path / "c.gpkg"), create=True) as catalog:
+        world.fill(catalog, 1)
+        catalog.upsert_images([replace(world.image(0), attribution=Attribution("a", "", licence))])
+        export_catalog(catalog, tmp_path / "out.qgz")
+        export_catalog(catalog, tmp_path / "out.gpkg")
+    with zipfile.ZipFile(tmp_path / "out.qgz") as archive:
+        project = archive.read("out.qgs").decode()
+    with closing(sqlite3.connect(tmp_path / "out.gpkg")) as connection:
+        (metadata,) = connection.execute("select metadata from gpkg_metadata").fetchone()
+    for document in (project, metadata):
+        assert "CC\ufffd <0> & \ufffd\ufffd\U0001f600" in "".join(ElementTree.fromstring(document).itertext())
 
 
 def test_every_export_is_repeatable(catalog: Catalog, tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ from geocorrect.harvest.area import Area
 from geocorrect.harvest.harvest import HarvestPlan, run_harvest
 from geocorrect.harvest.options import HarvestOptions
 order = json.loads(sys.argv[1])
-options = HarvestOptions(graph_url=order["graph"], tiles_url=order["tiles"], requests_per_s=1000.0)
+urls = {"graph_url": order["graph"], "tiles_url": order["tiles"], "private_image_hosts": True}
+options = HarvestOptions(**urls, requests_per_s=1000.0)
 plan = HarvestPlan(Area.from_box(*order["box"]), Path(order["folder"]) / "images")
 with Catalog.open(order["folder"] + "/city.gpkg", create=True) as catalog:
     report = run_harvest(options, plan, catalog)

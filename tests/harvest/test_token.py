@@ -32,7 +32,7 @@ FORMS = [FAKE_TOKEN, quote(FAKE_TOKEN), FAKE_TOKEN.split("|")[2], FAKE_TOKEN.spl
 def run_command(service: FakeMapillaryServer, folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     folder.mkdir(exist_ok=True)
     (folder / "geocorrect.toml").write_text(
-        f'[harvest]\ngraph_url = "{service.graph_url}"\ntiles_url = "{service.tiles_url}"\n'
+        f'[harvest]\ngraph_url = "{service.graph_url}"\ntiles_url = "{service.tiles_url}"\nprivate_image_hosts = true\n'
         "requests_per_s = 1000.0\nbackoff_base_s = 0.01\nmax_tries = 2\nidle_timeout_s = 2.0\n"
         "[area]\nbbox = [12.499, 41.899, 12.52, 41.92]\n"
     )

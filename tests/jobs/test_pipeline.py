@@ -22,6 +22,7 @@ files = ["corrections.geojson", "corrections.csv"]
 [harvest]
 graph_url = "{graph}"
 tiles_url = "{tiles}"
+private_image_hosts = true
 requests_per_s = 50.0
 """
 

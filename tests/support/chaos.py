@@ -23,7 +23,8 @@ from pathlib import Path
 import pytest
 
 from geocorrect import __main__
-from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, FakeMapillaryServer
+from geocorrect.demo.mapillary_server.hostile import ATTACKS
+from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, FakeMapillaryServer, FakeReply, FakeRequest
 from geocorrect.log import LogOptions, end_run, set_up_logging
 from support.chaos_state import half_written, leftovers, snapshot, working_statements
 from support.small_city import SmallCity
@@ -101,6 +102,10 @@ def make_scene(
         "OMP_NUM_THREADS": "1",
         "GEOCORRECT__HARVEST__GRAPH_URL": service.graph_url,
         "GEOCORRECT__HARVEST__TILES_URL": service.tiles_url,
+        "GEOCORRECT__HARVEST__PRIVATE_IMAGE_HOSTS": "true",
+        # A hostile server is left after this time, an honest one answers in milliseconds.
+        "GEOCORRECT__HARVEST__METADATA_DEADLINE_S": "5",
+        "GEOCORRECT__HARVEST__DOWNLOAD_DEADLINE_S": "5",
     }
     scene = Scene(folder, url if "://" in url else str(folder / url), environment, launch)
     table = ["--format", "table", "--crs", "EPSG:4979", "--height-reference", "ellipsoid"]
@@ -368,10 +373,16 @@ def _wait(condition: Callable[[], bool], at_most_s: float, step_s: float = 0.02)
     return False
 
 
+def hostile_now_and_then(request: FakeRequest) -> FakeReply | None:
+    """Every fortieth request meets one attack after the other; the client's next try gets the true answer."""
+    turn, rest = divmod(request.number, 40)
+    return None if rest else FakeReply(attack=[*ATTACKS.values()][turn % len(ATTACKS)])
+
+
 @contextmanager
-def serving(city: SmallCity) -> Iterator[FakeMapillaryServer]:
-    """The city's photos over HTTP."""
-    with FakeMapillaryServer(city.records, city.photos) as service:
+def serving(city: SmallCity, *, hostile: bool = False) -> Iterator[FakeMapillaryServer]:
+    """The city's photos over HTTP, from a server that is hostile now and then."""
+    with FakeMapillaryServer(city.records, city.photos, fault=hostile_now_and_then if hostile else None) as service:
         # Killed clients leave broken connections: no news here.
         service._http.handle_error = lambda *_: None  # type: ignore[method-assign]
         yield service

@@ -131,7 +131,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="geocorrect-chaos."))
     city = build_city(folder / "city", campaign.photos, campaign.seed)
     tallies: dict[str, Tally] = {}
-    with serving(city) as service:
+    with serving(city, hostile=True) as service:
         if back_end != "postgis":
             tallies["GeoPackage"] = fight(Site(folder / "geopackage", city, service, None), campaign)
         if back_end != "geopackage":

@@ -35,8 +35,9 @@ DOES = {
     "geometry": "poses, cameras, frames",
     "errors": "what can go wrong",
     "log": "log lines without secrets",
+    "redaction": "addresses of databases, secrets in texts",
 }
-FOUNDATION = {"io", "records", "geometry", "errors", "log"}
+FOUNDATION = {"io", "records", "geometry", "errors", "log", "redaction"}
 """Imported by almost everybody: no arcs are drawn to them."""
 RUNTIME = {"__main__", "cli", "serve", "demo", "evaluate", "jobs", "workers", "api", "config", "report"}
 ROW_PX, BOX_PX, LEFT_PX, WIDTH_PX = 40, 420, 170, 760

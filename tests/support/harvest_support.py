@@ -30,6 +30,7 @@ QUICK: dict[str, Any] = {
     "idle_timeout_s": 2.0,
     "metadata_deadline_s": 2.0,
     "download_deadline_s": 2.0,
+    "private_image_hosts": True,
 }
 
 

@@ -12,6 +12,7 @@ ORDER = [
     {"__main__"}, {"cli"}, {"serve"}, {"demo"}, {"evaluate"}, {"jobs"}, {"workers"}, {"api"}, {"config"}, {"report"},
     {"sequences"}, {"georeference"}, {"localize"}, {"depth"}, {"retrieve", "match"}, {"anchors"}, {"harvest"},
     {"networks"}, {"export"}, {"catalog"}, {"io"}, {"records"}, {"geometry"}, {"errors", "log"},
+    {"redaction"},
 ]  # fmt: skip
 """Rooms from top to bottom: a room may import what stands below it. Rooms of one line do not know each other."""
 THIRD_PARTY = {
@@ -20,6 +21,7 @@ THIRD_PARTY = {
     "alembic": {"catalog"},
     "psycopg": {"catalog"},
     "httpx": {"harvest"},
+    "httpcore": {"harvest"},
     "rasterio": {"georeference"},
     "pyproj": {"geometry"},
     "ray": {"workers"},

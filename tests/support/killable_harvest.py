@@ -19,7 +19,11 @@ from geocorrect.harvest.options import HarvestOptions
 
 def one_run(order: dict[str, str]) -> None:
     options = HarvestOptions(
-        graph_url=order["graph_url"], tiles_url=order["tiles_url"], requests_per_s=1000.0, download_workers=3
+        graph_url=order["graph_url"],
+        tiles_url=order["tiles_url"],
+        requests_per_s=1000.0,
+        download_workers=3,
+        private_image_hosts=True,
     )
     plan = HarvestPlan(Area.from_box(12.499, 41.899, 12.53, 41.93), Path(order["folder"]))
     with Catalog.open(order["catalog"], create=True) as catalog:

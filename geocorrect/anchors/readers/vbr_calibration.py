@@ -20,6 +20,7 @@ from geocorrect.io.text_file import finite_numbers, read_text
 
 CAMERA_KEYS = {"left": "cam_l", "right": "cam_r"}
 
+_MOST_CHARACTERS = 100_000
 FOCAL_SIGMA = 1e-3
 """Relative focal error assumed of a checkerboard calibration (1.3 px of 1265 px); the file states none."""
 
@@ -52,12 +53,22 @@ class VbrCalibration:
 
 def read_vbr_calibration(path: Path) -> VbrCalibration:
     """The rig of a vbr_calib.yaml; InputError naming file and field when something is missing or impossible."""
+    text = read_text(path, "no such calibration file (vbr_calib.yaml of the sequence)")
+    if len(text) > _MOST_CHARACTERS:
+        raise InputError(f"{path}: {len(text)} characters are no calibration; the largest has a few thousand")
+    try:
+        return _calibration(path, text)
+    except InputError:
+        raise
+    except Exception as error:
+        # Of a strange document the YAML reader makes anything: recursion, dates that do not exist, lists for mappings.
+        raise InputError(f"{path}: not a readable YAML calibration ({str(error) or type(error).__name__})") from None
+
+
+def _calibration(path: Path, text: str) -> VbrCalibration:
     import yaml
 
-    try:
-        data = yaml.safe_load(read_text(path, "no such calibration file (vbr_calib.yaml of the sequence)"))
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not a readable YAML file ({error})") from None
+    data = yaml.safe_load(text)
     if not isinstance(data, dict):
         raise InputError(f"{path}: not a calibration; expected the keys cam_l, cam_r and lidar")
     cameras = {side: _camera(path, key, data[key]) for side, key in CAMERA_KEYS.items() if key in data}
@@ -68,7 +79,9 @@ def read_vbr_calibration(path: Path) -> VbrCalibration:
     return VbrCalibration(path, cameras, _base_from_sensor(path, "lidar", data["lidar"]))
 
 
-def _camera(path: Path, key: str, block: Mapping[str, Any]) -> RigCamera:
+def _camera(path: Path, key: str, block: Any) -> RigCamera:
+    if not isinstance(block, Mapping):
+        raise InputError(f"{path}: {key} is no mapping of intrinsics, resolution, distortion_coeffs and T_b")
     model = block.get("distortion_model", "radtan")
     if model != "radtan":
         raise InputError(f"{path}: {key}.distortion_model is {model!r}; only radtan (k1 k2 p1 p2) is known")
@@ -87,7 +100,11 @@ def _camera(path: Path, key: str, block: Mapping[str, Any]) -> RigCamera:
 def _base_from_sensor(path: Path, key: str, block: Any) -> Pose:
     if not isinstance(block, Mapping) or "T_b" not in block:
         raise InputError(f"{path}: {key}.T_b is missing (4×4 pose of the sensor in the base)")
+    rows = block["T_b"]
+    if not isinstance(rows, list) or len(rows) != 4:
+        raise InputError(f"{path}: {key}.T_b must be four rows of four numbers")
     try:
-        return Pose.from_matrix(np.array(block["T_b"], dtype=float))
+        # Row by row: lists that repeat each other by reference would fill the memory as one array.
+        return Pose.from_matrix(np.array([finite_numbers(f"{path}: {key}.T_b, each row,", row, 4) for row in rows]))
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: {key}.T_b: {error}") from None

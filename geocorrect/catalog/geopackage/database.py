@@ -230,7 +230,7 @@ def _mode_to_read(path: Path) -> str:
         return _tried(path, "mode=ro")
     except sqlite3.OperationalError as error:
         if not any(word in str(error) for word in ("readonly", "unable to open")):
-            raise DatabaseError(f"{path}: {error}; restore it from a copy") from None
+            raise DatabaseError(f"{path}: {error}; {_remedy(error)}") from None
     try:
         # A kill in the middle of a write left a journal, which only a connection that may write can undo.
         return _tried(path, "mode=rw")
@@ -261,7 +261,14 @@ def _table_names(path: Path, mode: str) -> set[str]:
     except sqlite3.OperationalError:
         raise
     except sqlite3.Error as error:
-        raise DatabaseError(f"{path}: {error}; restore it from a copy") from None
+        raise DatabaseError(f"{path}: {error}; {_remedy(error)}") from None
+
+
+def _remedy(error: sqlite3.Error) -> str:
+    """A full disk says nothing about the file on it."""
+    if any(word in str(error).lower() for word in ("full", "disk i/o error")):
+        return "make room on its disk and run again; nothing says that the catalog is damaged"
+    return "restore it from a copy"
 
 
 def settle(connection: Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,17 @@ STYLED = (
 """Layers that have a style."""
 PHOTOS = ("current_correction", "review_queue", "rejected", "image")
 """Layers whose features are photos: they show the picture when pointed at, and open it on a click."""
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def xml_allowed(text: str) -> str:
+    """The text with a mark in place of every character that XML 1.0 forbids, however it is escaped."""
+    return _FORBIDDEN.sub("\ufffd", text)
+
+
+def xml_text(text: Any) -> str:
+    """Escaped text of an element."""
+    return escape(xml_allowed(str(text)))
 
 
 def xml_template(path: Path) -> Any:
@@ -31,7 +43,7 @@ def xml_template(path: Path) -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(loader=FileSystemLoader(path.parent), undefined=StrictUndefined, autoescape=False)
-    environment.filters |= {"attribute": quoteattr, "xml": escape}
+    environment.filters |= {"attribute": lambda value: quoteattr(xml_allowed(str(value))), "xml": xml_text}
     return environment.get_template(path.name)
 
 

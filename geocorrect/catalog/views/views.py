@@ -26,6 +26,14 @@ _HEADER = re.compile(
     r"^-- view: (?P<name>\w+)(?: (?P<kind>POINT|LINESTRING|POLYGON))?(?P<z> Z)? \| (?P<text>.+)$", re.MULTILINE
 )
 
+_TYPED = re.compile(
+    r"select \w+ as \w+(?:, \w+ as \w+)* from correction where 0\n"
+    r"union all\nselect (?:\w+|cast\(\w+ as \w+\) as \w+)(?:, (?:\w+|cast\(\w+ as \w+\) as \w+))* from \(\n"
+    r"(?P<select>.*)\n\)",
+    re.DOTALL,
+)
+"""What `typed_select` writes."""
+
 
 @dataclass(frozen=True)
 class View:
@@ -59,6 +67,22 @@ def missing_views(connection: Connection) -> list[str]:
         known = text("select to_regprocedure(:function) is not null")
         missing += [f"function {f}" for f in FUNCTIONS if not connection.execute(known, {"function": f}).scalar()]
     return missing
+
+
+def changed_views(connection: Connection) -> list[str]:
+    """Names of our views in a GeoPackage whose text is another than ours: of another release, or of a stranger."""
+    found = connection.exec_driver_sql("select name, sql from sqlite_master where type = 'view'")
+    present = {name.lower(): sql for name, sql in found}
+    return [view.name for view in views_of("sqlite") if view.name in present and not _is_ours(view, present[view.name])]
+
+
+def _is_ours(view: View, sql: str) -> bool:
+    """Whether it is the text that `replace_views` writes; what `typed_select` puts around it names only columns."""
+    start = f"CREATE VIEW {view.name} as\n"
+    return sql.startswith(start) and (
+        sql == start + view.select
+        or ((typed := _TYPED.fullmatch(sql, len(start))) is not None and typed["select"] == view.select)
+    )
 
 
 def replace_views(connection: Connection, *, only_drop: bool = False) -> None:

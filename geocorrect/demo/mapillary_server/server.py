@@ -1,7 +1,7 @@
 """A fake Mapillary server on a real socket: Graph API v4, coverage tiles and an image CDN with expiring URLs.
 
     with FakeMapillaryServer(images, files) as service:
-        options = HarvestOptions(graph_url=service.graph_url, tiles_url=service.tiles_url)
+        options = HarvestOptions(graph_url=service.graph_url, tiles_url=service.tiles_url, private_image_hosts=True)
 
 The demo harvests from it with the ordinary client. Tests put faults between request and answer through `fault`.
 """
@@ -28,6 +28,7 @@ from geocorrect.demo.mapillary_server.answers import (
     GraphRefusalError,
     Json,
 )
+from geocorrect.demo.mapillary_server.hostile import Attack
 
 FAKE_TOKEN = "MLY|1234567890123456|0123456789abcdef0123456789abcdef"
 """The token that the fake server accepts; it opens nothing else."""
@@ -67,6 +68,8 @@ class FakeReply:
     """Close the connection after so many bytes."""
     content_length: int | None = None
     """What the header claims; None = the true length."""
+    attack: Attack | None = None
+    """Goes over the wire in place of all this (`hostile.ATTACKS`)."""
 
 
 def json_reply(content: Any, status: int = 200) -> FakeReply:
@@ -233,9 +236,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(self.server.service.answer(role, path, query, dict(self.headers.items())))
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
+            self.wfile = io.BytesIO()  # what is left in the buffer has nowhere to go
 
     def _send(self, reply: FakeReply) -> None:
         time.sleep(reply.stall_s)
+        if reply.attack is not None:
+            self.close_connection = True
+            reply.attack(self.wfile)
+            return
         length = len(reply.body) if reply.content_length is None else reply.content_length
         self.send_response_only(reply.status)
         self.send_header("Date", self.date_time_string())

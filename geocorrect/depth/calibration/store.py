@@ -11,12 +11,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from geocorrect.depth.calibration.calibrate import CalibrateOptions, DepthCalibration
 from geocorrect.errors import InputError, OutputError
+from geocorrect.io.arrays import read_arrays
 from geocorrect.io.atomic_file import replacement
 from geocorrect.records import Anchor, DepthMap
 
@@ -131,9 +131,8 @@ class CalibrationStore:
         if not path.exists():
             return None
         try:
-            with np.load(path, allow_pickle=False) as data:
-                return {name: np.asarray(data[name]) for name in data.files}
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            return read_arrays(path)
+        except (OSError, ValueError) as error:
             raise self._damaged(key, error) from None
 
     def _damaged(self, key: StoredKey, error: Exception) -> InputError:

@@ -14,6 +14,7 @@ from geocorrect.errors import InputError
 from geocorrect.evaluate.mapfree.benchmark import MapfreeRules, score_submission
 from geocorrect.evaluate.mapfree.run import estimate_set, read_photo
 from geocorrect.evaluate.mapfree.scene_files import MapfreeScene, read_set
+from geocorrect.io.arrays import read_arrays
 from geocorrect.networks.mickey.train.options import TrainOptions
 from geocorrect.networks.runtime import Runtime, require_libraries, torch_device, torch_dtype
 
@@ -126,8 +127,8 @@ class MapfreePairs:
 def _overlapping(path: Path, limits: tuple[float, float]) -> list[tuple[str, str]]:
     """Frame names of the pairs within the limits."""
     try:
-        with np.load(path, allow_pickle=False) as content:
-            indices, overlaps = np.asarray(content["idxs"]), np.asarray(content["overlaps"], float)
+        content = read_arrays(path)
+        indices, overlaps = content["idxs"], content["overlaps"].astype(float)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from None
     if indices.ndim != 2 or indices.shape[1] != 4 or overlaps.shape != (len(indices),):

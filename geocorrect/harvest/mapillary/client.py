@@ -11,7 +11,6 @@ import logging
 import math
 import os
 import threading
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -35,8 +34,10 @@ from geocorrect.harvest.mapillary.responses import (
     classify_response,
     parse_json,
 )
+from geocorrect.harvest.mapillary.transport import RequestGuard, guarded_client
 from geocorrect.harvest.options import HarvestOptions
-from geocorrect.log import RedactingFilter, redact
+from geocorrect.log import RedactingFilter
+from geocorrect.redaction import redact
 
 TOKEN_VARIABLE = "MAPILLARY_TOKEN"
 CHECK_IMAGE_ID = "1933525276802129"
@@ -113,19 +114,23 @@ class MapillaryClient:
             # The HTTP library logs URLs at INFO; the filter cleans them before any handler sees them.
             logging.getLogger(name).addFilter(_REDACTING)
         workers = options.graph_workers + options.download_workers
-        self._http = httpx.Client(
-            verify=_trusted_authorities(),
-            timeout=httpx.Timeout(options.idle_timeout_s),
-            limits=httpx.Limits(max_connections=workers, max_keepalive_connections=workers),
-            headers={"User-Agent": "geocorrect"},
-        )
+        shared: dict[str, Any] = {
+            "verify": _trusted_authorities(),
+            "timeout": httpx.Timeout(options.idle_timeout_s),
+            "limits": httpx.Limits(max_connections=workers, max_keepalive_connections=workers),
+        }
+        self._guard = RequestGuard(self.limiter.check)
+        self._api = guarded_client(self._guard, public_only=False, **shared)
+        # Who answers for a photo says where its picture is, and must not make us ask our own network.
+        self._image_hosts = guarded_client(self._guard, public_only=not options.private_image_hosts, **shared)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.limiter.stop("the client was closed")
-        self._http.close()
+        self._api.close()
+        self._image_hosts.close()
 
     def __repr__(self) -> str:
         return f"MapillaryClient({self.options.graph_url})"
@@ -287,21 +292,18 @@ class MapillaryClient:
         """Status, headers and whole body within the deadline and the size cap."""
         options = self.options
         picture = role == "cdn"
-        deadline_s = time.monotonic() + (options.download_deadline_s if picture else options.metadata_deadline_s)
+        deadline_s = options.download_deadline_s if picture else options.metadata_deadline_s
         cap = int((options.max_image_mb if picture else options.max_answer_mb) * _MEGABYTE)
         headers = {"Authorization": f"OAuth {self._token}"} if role == "graph" else {}
+        http = self._image_hosts if picture else self._api
         try:
-            with self._http.stream("GET", url, params=query or None, headers=headers) as response:
-                chunks, size = [], 0
-                for chunk in response.iter_bytes():
-                    self.limiter.check()
-                    size += len(chunk)
-                    if size > cap:
-                        raise RequestError(ErrorKind.REFUSED, f"{role} answer is larger than {cap} bytes")
-                    if time.monotonic() > deadline_s:
-                        raise RequestError(ErrorKind.TEMPORARY, f"{role} answer too slow: {size} bytes at the deadline")
-                    chunks.append(chunk)
-                return response.status_code, response.headers, b"".join(chunks)
+            with (
+                self._guard.within(deadline_s),
+                http.stream("GET", url, params=query or None, headers=headers) as response,
+            ):
+                encoding = response.headers.get("Content-Encoding", "")
+                body = self._guard.body(response.iter_raw(), encoding, cap)
+                return response.status_code, response.headers, body
         except httpx.InvalidURL as error:
             raise RequestError(ErrorKind.REFUSED, f"{role}: {redact(str(error))}") from None
         except httpx.HTTPError as error:

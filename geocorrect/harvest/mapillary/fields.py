@@ -21,6 +21,7 @@ NAN = float("nan")
 _UNSIGNED_WRAP = 2.0**32
 _HIGHEST_M = 20_000.0
 _ZERO_RUN = 3
+_MOST_LEVELS, _MOST_ENTRIES, _MOST_LETTERS = 4, 100, 1000
 
 
 def number(value: Any) -> float:
@@ -48,6 +49,29 @@ def numbers(value: Any) -> tuple[float, ...] | None:
         return None
     result = tuple(map(number, value))
     return None if any(map(math.isnan, result)) else result
+
+
+def storable(value: Any, level: int = 0) -> Any:
+    """A raw value as both back-ends can keep it: no NUL, valid Unicode, numbers of 64 bit, nothing deep or long.
+
+    What cannot be kept is None, like what the service does not know.
+    """
+    if isinstance(value, str):
+        return value[:_MOST_LETTERS].replace("\0", "").encode("utf-8", "replace").decode()
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, int):
+        return value if abs(value) < 2**63 else None
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if level >= _MOST_LEVELS:
+        return None
+    if isinstance(value, list):
+        return [storable(entry, level + 1) for entry in value[:_MOST_ENTRIES]]
+    if isinstance(value, dict):
+        entries = list(value.items())[:_MOST_ENTRIES]
+        return {storable(str(key)): storable(entry, level + 1) for key, entry in entries}
+    return None
 
 
 def text(value: Any) -> str | None:

@@ -99,7 +99,7 @@ def read_image_record(record: Mapping[str, Any], harvested_at: datetime) -> Imag
         device_model=fields.text(record.get("model")),
         attribution=_attribution(image_id, record.get("creator")),
         harvested_at=harvested_at,
-        provider={key: record[key] for key in _PROVIDER_KEYS if key in record},
+        provider={key: fields.storable(record[key]) for key in _PROVIDER_KEYS if key in record},
     )
     if image.captured_at is None and record.get("captured_at") is not None:
         note = f"captured_at {fields.text(str(record['captured_at']))} is not believed"

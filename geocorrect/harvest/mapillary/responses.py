@@ -13,11 +13,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
-from geocorrect.log import redact
+from geocorrect.redaction import redact
 
 Role = Literal["graph", "tiles", "cdn"]
 """Which host is asked: metadata API, vector tiles, image host."""
 
+MOST_CHARACTERS = 300
+"""Of what a server says, in messages and reports."""
+_MOST_VALUES = 500_000
+"""A thousand times what an honest answer holds; each costs some 100 bytes when it is read."""
 _BOM = b"\xef\xbb\xbf"
 _FIELD = re.compile(r"nonexisting field \(([A-Za-z0-9_]+)\)")
 
@@ -52,15 +56,21 @@ class RequestError(Exception):
     kind: ErrorKind
     """What to do about it."""
     detail: str
-    """What the service said; secrets are redacted."""
+    """What the service said: printable, at most 300 characters, secrets are redacted."""
     retry_after_s: float = float("nan")
     """The wait that the service asks for; nan when it does not say."""
     field_name: str | None = None
     """UNKNOWN_FIELD: the field."""
 
     def __post_init__(self) -> None:
-        self.detail = redact(self.detail)
+        self.detail = printable(redact(self.detail[: 4 * MOST_CHARACTERS]))
         super().__init__(f"{self.kind}: {self.detail}")
+
+
+def printable(text: str) -> str:
+    """What a server said, safe for a terminal: without control characters, at most 300 characters."""
+    clean = "".join(letter if letter.isprintable() else " " for letter in text)
+    return clean if len(clean) <= MOST_CHARACTERS else f"{clean[: MOST_CHARACTERS - 1]}…"
 
 
 def parse_json(body: bytes) -> Any:
@@ -68,6 +78,8 @@ def parse_json(body: bytes) -> Any:
 
     A byte order mark is tolerated; NaN, Infinity and repeated keys are refused: the next answer is usually sound.
     """
+    if sum(map(body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        raise RequestError(ErrorKind.TOO_MUCH_DATA, f"an answer of more than {_MOST_VALUES} values")
     try:
         return json.loads(body.removeprefix(_BOM), parse_constant=_no_constant, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:
@@ -105,8 +117,8 @@ def _error_object(body: bytes) -> dict[str, Any] | None:
     if b'"error"' not in body[:4096]:
         return None
     try:
-        content = json.loads(body.removeprefix(_BOM))
-    except (ValueError, RecursionError):
+        content = parse_json(body)
+    except RequestError:
         return None
     error = content.get("error") if isinstance(content, dict) else None
     return error if isinstance(error, dict) else None

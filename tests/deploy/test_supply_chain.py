@@ -1,0 +1,83 @@
+"""What the images and CI are made of: workflows, hashes, bill of materials."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+CONSTRAINTS = {"constraints.txt": [], "constraints-gpu.txt": ["models", "ray"]}
+"""Files of the images, and the extras that they install."""
+
+
+def tool(name: str) -> str:
+    """A program beside this Python, or in the PATH."""
+    found = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed; pip install -e '.[dev]'")
+    return found
+
+
+def test_the_workflows_pass_zizmor() -> None:
+    judged = subprocess.run([tool("zizmor"), "--offline", *WORKFLOWS], capture_output=True, text=True, check=False)
+    assert judged.returncode == 0, judged.stdout
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_workflows_may_only_read_and_their_actions_are_pinned(path: Path) -> None:
+    text = path.read_text()
+    content = yaml.safe_load(text)
+    assert content["permissions"] == {"contents": "read"}
+    assert all("permissions" not in job for job in content["jobs"].values())
+    uses = re.findall(r"uses: (.*)", text)
+    assert uses
+    assert [line for line in uses if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+", line)] == []
+    assert re.search(r"pip-audit .*constraints\.txt", text)
+    assert "constraints-gpu.txt" in text
+
+
+@pytest.mark.parametrize("name", CONSTRAINTS)
+def test_every_package_of_an_image_has_its_version_and_hashes(name: str) -> None:
+    text = (ROOT / "docker" / name).read_text()
+    blocks = re.split(r"\n(?=[a-zA-Z0-9])", text.partition("\n")[2].partition("\n")[2])
+    pinned = {}
+    for block in blocks:
+        package, version = re.match(r"([\w.-]+)(?:\[[\w,-]+\])?==([\w.+!]+)", block).groups()  # type: ignore[union-attr]
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", block), package
+        pinned.setdefault(package.lower(), []).append(version)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = project["project"]["dependencies"] + project["build-system"]["requires"]
+    for extra in CONSTRAINTS[name]:
+        wanted += project["project"]["optional-dependencies"][extra]
+    for requirement in map(Requirement, wanted):
+        versions = pinned[requirement.name.lower().replace("_", "-")]
+        assert all(requirement.specifier.contains(version) for version in versions), requirement
+
+
+def test_the_images_install_by_hash() -> None:
+    for dockerfile, name in (("Dockerfile", "constraints.txt"), ("Dockerfile.gpu", "constraints-gpu.txt")):
+        installs = re.findall(r"pip install (.*)", (ROOT / "docker" / dockerfile).read_text())
+        assert len(installs) == 2
+        assert installs[0].endswith(f"--require-hashes -r {name}")
+        assert "--no-deps --no-build-isolation" in installs[1]
+
+
+def test_the_bill_of_materials_is_sound(tmp_path: Path) -> None:
+    """As `make sbom` writes it, of the packages that run this test."""
+    file = tmp_path / "sbom.json"
+    command = [tool("cyclonedx-py"), "environment", "--pyproject", ROOT / "pyproject.toml", "--output-reproducible"]
+    subprocess.run([*command, "--validate", "--output-file", file, sys.executable], check=True, capture_output=True)
+    content = json.loads(file.read_text())
+    assert content["bomFormat"] == "CycloneDX"
+    assert content["metadata"]["component"]["name"] == "geocorrect"
+    assert {"numpy", "httpx", "sqlalchemy"} <= {part["name"].lower() for part in content["components"]}
