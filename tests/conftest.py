@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from support.catalog_fixtures import catalog, catalog_url, empty_geopackage, empty_postgis  # noqa: F401
 from support.postgis_fixture import postgis_cluster, postgis_server_url, postgis_url  # noqa: F401
+from support.real_weights import real_weights  # noqa: F401
 from support.site_fixture import site  # noqa: F401
 from support.vbr_world import vbr  # noqa: F401
 

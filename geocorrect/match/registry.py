@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from geocorrect.match.aliked_lightglue import build as build_aliked_lightglue
 from geocorrect.match.base import Matcher
 from geocorrect.match.huggingface import build_eloftr, build_lightglue_superpoint
 from geocorrect.match.lightglue_disk import build as build_lightglue_disk
@@ -15,6 +16,7 @@ from geocorrect.match.mickey import build as build_mickey
 from geocorrect.match.options import MatcherName, MatchSection
 from geocorrect.match.sift import SiftMatcher
 from geocorrect.match.symmetric import SymmetricMatcher
+from geocorrect.match.xfeat import build as build_xfeat
 from geocorrect.networks.cards import CARDS, ModelCard
 from geocorrect.networks.runtime import Runtime, with_runtime
 
@@ -36,6 +38,8 @@ class MatcherEntry:
 
 MATCHERS: Mapping[MatcherName, MatcherEntry] = {
     "sift": MatcherEntry(SiftMatcher),
+    "aliked_lightglue": MatcherEntry(build_aliked_lightglue, card="aliked_lightglue"),
+    "xfeat": MatcherEntry(build_xfeat, card="xfeat"),
     "mast3r": MatcherEntry(build_mast3r, card="mast3r", has_tokens=True),
     "eloftr": MatcherEntry(build_eloftr, card="eloftr"),
     "lightglue_disk": MatcherEntry(build_lightglue_disk, card="lightglue_disk"),
