@@ -1,7 +1,7 @@
 """LightGlue (Lindenberger et al. 2023) on ALIKED-n16 (Zhao et al. 2023): Apache-2.0 and BSD-3, for companies, too.
 
 It matches what SIFT cannot (dusk, other seasons, 60° between the views) at about SIFT's price; SIFT stays better on
-tiny photos and on those that are turned by more than 45°. Figures: `docs/accuracy.md`.
+tiny photos. Photos that lie on their side are tried in quarter turns. Figures: `docs/accuracy.md`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from geocorrect.networks.deferred import deferred
 from geocorrect.networks.local_features.loading import load_aliked, load_lightglue
 from geocorrect.networks.local_features.matcher import Detector, FeatureMatcher, lightglue_pairing
+from geocorrect.networks.local_features.turned import TurningMatcher
 from geocorrect.networks.runtime import Runtime, require_libraries
 from geocorrect.networks.weights import locate
 
@@ -33,9 +34,9 @@ class AlikedLightGlueOptions:
     """LightGlue's matching score, its own default."""
 
 
-def build(options: AlikedLightGlueOptions) -> FeatureMatcher:
+def build(options: AlikedLightGlueOptions) -> TurningMatcher:
     """The matcher; ModelError when libraries or weights are missing. Damaged weights are refused at the first match."""
-    require_libraries("kornia")
+    require_libraries("kornia", extra="learned")
     weights, runtime = locate("aliked_lightglue", options.runtime.access), options.runtime
     aliked = deferred(partial(load_aliked, weights.file("aliked-n16.pth"), options.max_keypoints, runtime))
     lightglue = deferred(partial(load_lightglue, weights.file("aliked_lightglue.pth"), options.min_score, runtime))
@@ -45,4 +46,5 @@ def build(options: AlikedLightGlueOptions) -> FeatureMatcher:
         return found.keypoints, found.descriptors
 
     detector = Detector(find, f"{weights.identity}/{options.max_keypoints}", options.long_side_px)
-    return FeatureMatcher(detector, lightglue_pairing(lightglue, f"{options.min_score:g}", runtime), runtime)
+    pairing = lightglue_pairing(lightglue, f"{options.min_score:g}", runtime)
+    return TurningMatcher(FeatureMatcher(detector, pairing, runtime))

@@ -34,7 +34,7 @@ class DiskLightGlueOptions:
 
 def build(options: DiskLightGlueOptions) -> FeatureMatcher:
     """The matcher; ModelError when libraries or weights are missing. Damaged weights are refused at the first match."""
-    require_libraries("kornia")
+    require_libraries("kornia", extra="learned")
     weights, runtime = locate("lightglue_disk", options.runtime.access), options.runtime
     disk = deferred(partial(load_disk, weights.file("disk.pth"), runtime))
     lightglue = deferred(partial(load_lightglue, weights.file("disk_lightglue.pth"), options.min_score, runtime))

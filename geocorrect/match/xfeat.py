@@ -1,6 +1,7 @@
 """XFeat (Potje et al. 2024), mutual nearest neighbours: a quarter of SIFT's price, less exact. Apache-2.0.
 
-Its matches with a wrong street look like matches: 30 verified ones say nothing (`docs/accuracy.md`). No default uses it.
+Its matches with a wrong street look like matches: 30 verified ones say nothing (`docs/accuracy.md`), so no default uses
+it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class XFeatOptions:
 
 def build(options: XFeatOptions) -> FeatureMatcher:
     """The matcher; ModelError when libraries or weights are missing. Damaged weights are refused at the first match."""
-    require_libraries("kornia")
+    require_libraries("kornia", extra="learned")
     weights, runtime = locate("xfeat", options.runtime.access), options.runtime
     xfeat = deferred(partial(load_xfeat, weights.file("xfeat.pt"), runtime))
 

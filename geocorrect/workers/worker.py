@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -63,6 +64,8 @@ class Outcome:
     """Messages about anchor files that could not be read."""
     input_hash: str = ""
     """The task's."""
+    cpu_s: Mapping[str, float] = field(default_factory=dict)
+    """Processor time per stage of a cascade that was tried; empty without a cascade."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +103,7 @@ class Worker:
         if isinstance(query, Rejection):
             return Outcome(query, task.pairs, (), task.input_hash)
         found = self.localize(task, query)
-        return Outcome(found.found.result, found.pairs, found.unusable_anchors, task.input_hash)
+        return Outcome(found.found.result, found.pairs, found.unusable_anchors, task.input_hash, found.found.cpu_s)
 
     def read(self, task: Task) -> Query | Rejection:
         """Pixels, mask and camera of the photo, checked against each other, or the reason why it cannot be used."""

@@ -23,6 +23,7 @@ from geocorrect.errors import ExitCode
 @pytest.fixture
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A fresh scene; the token is the fake server's."""
+    monkeypatch.setenv("GEOCORRECT_WEIGHTS", str(tmp_path / "weights"))
     assert run(["init", str(tmp_path)]) == 0
     monkeypatch.setenv("MAPILLARY_TOKEN", FAKE_TOKEN)
     monkeypatch.chdir(tmp_path)
@@ -45,9 +46,12 @@ def test_a_healthy_scene(doctor) -> None:  # type: ignore[no-untyped-def]
     code, findings = doctor()
     assert code == 0
     assert set(findings) == {
-        "configuration", "catalog", "disk", "token", "back-ends", "weights", "device", "clock"
+        "configuration", "catalog", "disk", "token", "back-ends", "matching", "weights", "device", "clock"
     }  # fmt: skip
     assert all(finding["ok"] for finding in findings.values())
+    assert findings["matching"]["text"] == (
+        'sift; for hard photos geocorrect models fetch aliked_lightglue and set [match] matcher = "cascade"'
+    )
     assert FAKE_TOKEN not in json.dumps(findings)
 
 

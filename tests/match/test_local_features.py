@@ -24,10 +24,11 @@ from geocorrect.match.xfeat import XFeatOptions
 from geocorrect.networks.local_features import loading
 from geocorrect.networks.local_features.loading import load_lightglue
 from geocorrect.networks.local_features.matcher import Detector, FeatureMatcher, Features, Pairing
+from geocorrect.networks.local_features.turned import TurningMatcher, turned_back
 from geocorrect.networks.runtime import Precision, Runtime
 from geocorrect.networks.weights import locate
 
-BUILDERS: dict[str, Callable[[Runtime], FeatureMatcher]] = {
+BUILDERS: dict[str, Callable[[Runtime], FeatureMatcher | TurningMatcher]] = {
     "aliked_lightglue": lambda runtime: aliked_lightglue.build(AlikedLightGlueOptions(runtime)),
     "xfeat": lambda runtime: xfeat.build(XFeatOptions(runtime)),
     "lightglue_disk": lambda runtime: lightglue_disk.build(DiskLightGlueOptions(runtime)),
@@ -150,7 +151,9 @@ def test_the_library_still_finds_the_same_keypoints(name: str, real_weights: Run
     Between kornia 0.8.3 and 0.9 up to a tenth of ALIKED's keypoints went.
     """
     count, mean_px = EXPECTED[name]
-    keypoints = BUILDERS[name](real_weights).features(plane_pair()[0])["keypoints"]
+    matcher = BUILDERS[name](real_weights)
+    inner = matcher.matcher if isinstance(matcher, TurningMatcher) else matcher
+    keypoints = inner.features(plane_pair()[0])["keypoints"]
     assert len(keypoints) == pytest.approx(count, rel=0.005)
     assert float(keypoints.mean()) == pytest.approx(mean_px, abs=0.3)
 
@@ -179,3 +182,22 @@ def test_precision_is_that_of_lightglue_and_keypoints_stay_float32(real_weights:
     common = {tuple(px) for px in exact.query_px.tolist()} & {tuple(px) for px in rounded.query_px.tolist()}
     assert len(common) > 0.7 * len(exact), "the same keypoints to the last bit"
     assert not np.array_equal(exact.score, rounded.score)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_pixels_are_turned_back_to_those_of_the_photo(turns: int) -> None:
+    photo = np.arange(5 * 7).reshape(5, 7)
+    turned = np.rot90(photo, turns)
+    y, x = (axis.ravel() for axis in np.mgrid[: turned.shape[0], : turned.shape[1]])
+    back = turned_back(np.stack([x, y], axis=1).astype(np.float32), turns, (7, 5)).astype(int)
+    np.testing.assert_array_equal(photo[back[:, 1], back[:, 0]], turned.ravel())
+
+
+def test_a_photo_that_lies_on_its_side_is_matched(real_weights: Runtime) -> None:
+    first, second = plane_pair()
+    side = np.ascontiguousarray(np.rot90(first, 1))
+    (found,) = BUILDERS["aliked_lightglue"](real_weights).match(side, [second])
+    assert len(found) > 60
+    # A counter-clockwise quarter turn puts column x of the photo into row (width − 1 − x).
+    assert np.median(np.abs(first.shape[1] - 1 - found.query_px[:, 1] - found.anchor_px[:, 0] - SHIFT_PX[0])) < 0.3
+    assert np.median(np.abs(found.query_px[:, 0] - found.anchor_px[:, 1] - SHIFT_PX[1])) < 0.3

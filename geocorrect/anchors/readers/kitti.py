@@ -5,8 +5,8 @@
 
 The scene's frame has its origin at the first OXTS packet. Altitudes are taken as they are (see `KittiOptions`).
 
-All cameras of a frame are triggered together, but each has the host's stamp of its own arrival: the grey ones come 6–8 ms
-after camera 02, which at 9 m/s would be 6 cm of false truth. Every image of a frame gets the instant of camera 02.
+All cameras of a frame are triggered together, but each has the host's stamp of its own arrival: the grey ones come 6–8
+ms after camera 02, which at 9 m/s would be 6 cm of false truth. Every image of a frame gets the instant of camera 02.
 """
 
 from __future__ import annotations

@@ -1,0 +1,31 @@
+"""Several matchers, the cheapest first: a photo goes on only while better matches could give it an answer.
+
+The stages are tried by `localize.correct`, which knows what came of one; here is what they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from geocorrect.match.base import Matcher
+from geocorrect.records import ImageArray, Matches
+
+
+class CascadeMatcher:
+    """The stages of a cascade by name, in order; as a matcher it is its first stage.
+
+    So anchors are matched with their neighbours by the first stage alone: their depth does not depend on the photo.
+    """
+
+    def __init__(self, stages: Mapping[str, Matcher]) -> None:
+        self.stages = dict(stages)
+        self.fingerprint = "cascade:" + "+".join(stage.fingerprint for stage in self.stages.values())
+
+    def match(self, query: ImageArray, anchors: Sequence[ImageArray]) -> list[Matches]:
+        """See `match.base.Matcher`."""
+        return next(iter(self.stages.values())).match(query, anchors)
+
+
+def stages_of(matcher: Matcher) -> Mapping[str, Matcher]:
+    """The stages of a cascade by name; a matcher that is none is its only stage, without a name."""
+    return matcher.stages if isinstance(matcher, CascadeMatcher) else {"": matcher}
