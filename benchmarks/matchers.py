@@ -41,7 +41,7 @@ from geocorrect.workers.anchor_cache import AnchorCache
 MATCHERS = ("sift", "aliked_lightglue", "xfeat")
 CASCADE = ("sift", "aliked_lightglue")
 DEPTHS = ("lidar", "triangulated")
-HARD_PHOTOS = 6
+HARD_PHOTOS = 5
 """Of the queries, every third."""
 CUTTING_PX = (1242, 375)
 FALSE_M = 1.0
@@ -177,7 +177,7 @@ def run(folder: Path, store: Path, matchers: Sequence[str], elsewhere: Path | No
     anchors = tuple(drive.anchors({"02"}, {0, 4, 8}))
     neighbours = {a.id: tuple(b for b in anchors if b.id != a.id) for a in anchors}
     store.parent.mkdir(parents=True, exist_ok=True)
-    known = {tuple(row["key"]) for row in rows_of(store)}
+    known = {tuple(row["key"]): row for row in rows_of(store)}
     ready: dict[str, Remembered] = {}
     for name in matchers:
         section = MatchSection(matcher=name)  # type: ignore[arg-type]
@@ -197,11 +197,20 @@ def run(folder: Path, store: Path, matchers: Sequence[str], elsewhere: Path | No
                 key = (name, depth, photo.condition, photo.id)
                 if key in known:
                     continue
+                first = known.get((CASCADE[0], depth, photo.condition, photo.id))
+                if name == "cascade" and first is not None and first["status"] == "accepted":
+                    known[key] = _keep(store, {**first, "key": key})  # it goes no further, and is the same computation
+                    continue
                 settings = settings_for(depth)
                 cache = caches.setdefault((name, depth), AnchorCache(settings, matcher))
                 row = _measure(photo, matcher, ready, cache.usable(anchors, neighbours)[0], cache, settings)
-                with store.open("a", encoding="utf-8") as stream:
-                    stream.write(json.dumps({"key": key, "right": right, **row}) + "\n")
+                known[key] = _keep(store, {"key": key, "right": right, **row})
+
+
+def _keep(store: Path, row: dict[str, Any]) -> dict[str, Any]:
+    with store.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(row) + "\n")
+    return row
 
 
 def _measure(

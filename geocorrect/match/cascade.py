@@ -12,10 +12,7 @@ from geocorrect.records import ImageArray, Matches
 
 
 class CascadeMatcher:
-    """The stages of a cascade by name, in order; as a matcher it is its first stage.
-
-    So anchors are matched with their neighbours by the first stage alone: their depth does not depend on the photo.
-    """
+    """The stages of a cascade by name, in order; as a matcher it is its first stage."""
 
     def __init__(self, stages: Mapping[str, Matcher]) -> None:
         self.stages = dict(stages)
@@ -23,9 +20,14 @@ class CascadeMatcher:
 
     def match(self, query: ImageArray, anchors: Sequence[ImageArray]) -> list[Matches]:
         """See `match.base.Matcher`."""
-        return next(iter(self.stages.values())).match(query, anchors)
+        return first_stage(self).match(query, anchors)
 
 
 def stages_of(matcher: Matcher) -> Mapping[str, Matcher]:
     """The stages of a cascade by name; a matcher that is none is its only stage, without a name."""
     return matcher.stages if isinstance(matcher, CascadeMatcher) else {"": matcher}
+
+
+def first_stage(matcher: Matcher) -> Matcher:
+    """What matches anchors with their neighbours, for depth, which then does not depend on the photo."""
+    return next(iter(stages_of(matcher).values()))

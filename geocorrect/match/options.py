@@ -17,7 +17,7 @@ StageName = Literal[
     "sift", "aliked_lightglue", "xfeat", "mast3r", "eloftr", "lightglue_disk", "lightglue_superpoint", "mickey"
 ]
 """A matcher that may be a stage of a cascade."""
-MatcherName = StageName | Literal["cascade"]
+MatcherName = Literal[StageName, "cascade"]
 """Keys of `match.registry.MATCHERS`, and the cascade of them, as a type that the configuration is checked against."""
 
 

@@ -10,6 +10,7 @@ import pytest
 from localize.test_correct import BLANK, KnownWorld, world
 
 from geocorrect.config import Settings
+from geocorrect.depth.options import DepthSection
 from geocorrect.errors import ModelError, Reason, Status
 from geocorrect.jobs.report import CorrectReport
 from geocorrect.jobs.run_identity import weights_used
@@ -24,6 +25,7 @@ from geocorrect.match.sift import SiftMatcher
 from geocorrect.networks.runtime import Runtime
 from geocorrect.networks.weights import ModelAccess
 from geocorrect.records import Correction, Matches, Rejection
+from geocorrect.workers.backends import build_depth
 from geocorrect.workers.worker import Outcome
 
 
@@ -103,6 +105,13 @@ def test_missing_weights_of_a_later_stage_are_told_when_it_is_built(tmp_path: Pa
     assert isinstance(built, CascadeMatcher)
     assert built.fingerprint == f"cascade:{SiftMatcher().fingerprint}"
     assert built.match(BLANK, [BLANK])[0].query_px.shape == (0, 2)
+
+
+def test_depth_from_neighbours_is_that_of_the_first_stage() -> None:
+    """So that changing from SIFT to a cascade keeps the anchors' calibrations."""
+    plain = Settings().model_copy(update={"depth": DepthSection().with_source("triangulated")})
+    cascade = plain.model_copy(update={"match": MatchSection(matcher="cascade", stages=("sift",))})
+    assert build_depth(cascade).fingerprint == build_depth(plain).fingerprint
 
 
 def test_the_licences_of_all_stages_bind_the_results() -> None:
