@@ -1,8 +1,8 @@
 """How noisy a real matcher is: white and smooth part of its errors, in the units of `CovarianceOptions`.
 
-    python benchmarks/fit_noise.py KITTI_RAW
+    python benchmarks/fit_noise.py KITTI_RAW [--matcher aliked_lightglue]
 
-KITTI raw, anchors 0, 4, 8 of camera 02 against all other images, RootSIFT. What is looked at is the distance of each
+KITTI raw, anchors 0, 4, 8 of camera 02 against all other images. What is looked at is the distance of each
 match from its epipolar line under the *true* poses, which needs no depth. Each pair's relative rotation is fitted away
 first (three parameters): the truth's own rotation noise, 0.05° or half a pixel, would otherwise count as matcher error.
 Residuals close together in the photo tell the smooth part by their covariance: a² exp(−d²/2L²); what they do not share
@@ -29,7 +29,11 @@ from geocorrect.io.pixels import read_image
 from geocorrect.localize.observations import focal_px
 from geocorrect.localize.options import CovarianceOptions, LocalizeOptions, pixel_scale
 from geocorrect.localize.verify import verify
-from geocorrect.match.sift import SiftMatcher, SiftOptions
+from geocorrect.match.base import Matcher
+from geocorrect.match.options import MatchSection
+from geocorrect.match.registry import build_matcher
+from geocorrect.match.sift import SiftOptions
+from geocorrect.networks.runtime import Runtime
 from geocorrect.records import Matches
 
 Float = NDArray[np.float64]
@@ -67,10 +71,9 @@ def epipolar_residuals(query_rays: Float, anchor_rays: Float, query_from_anchor:
     return rest
 
 
-def collect(folder: Path, features: int) -> list[PairResiduals]:
+def collect(folder: Path, matcher: Matcher) -> list[PairResiduals]:
     """Residuals of every photo with every anchor."""
-    drive = read_kitti_raw(folder)
-    matcher, options = SiftMatcher(SiftOptions(max_features=features)), LocalizeOptions()
+    drive, options = read_kitti_raw(folder), LocalizeOptions()
     anchors = list(drive.anchors({"02"}, {0, 4, 8}))
     pixels = [read_image(a.path) for a in anchors]
     found = []
@@ -163,15 +166,15 @@ def _amplitude(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", default=Path("data/kitti_raw"))
-    parser.add_argument("--features", type=int, default=8000)
+    parser.add_argument("--matcher", default="sift", help="of [match]; SIFT by default")
     parser.add_argument("--draws", type=int, default=200)
     parser.add_argument("--quick", action="store_true", help="fewer features and draws")
     arguments = parser.parse_args()
-    features, draws = (1500, 20) if arguments.quick else (arguments.features, arguments.draws)
+    sift, draws = (SiftOptions(max_features=1500), 20) if arguments.quick else (SiftOptions(), arguments.draws)
     if not arguments.folder.is_dir():
         print(f"no KITTI raw drive at {arguments.folder}: nothing to measure (see data/README.md)")
         return
-    pairs = collect(arguments.folder, features)
+    pairs = collect(arguments.folder, build_matcher(MatchSection(matcher=arguments.matcher, sift=sift), Runtime()))
     photos = [photo_sums([p for p in pairs if p.photo == name]) for name in sorted({p.photo for p in pairs})]
     rng = np.random.default_rng(0)
     spread = [fit([photos[k] for k in rng.integers(0, len(photos), len(photos))]) for _ in range(draws)]

@@ -27,7 +27,7 @@ from geocorrect.localize.focal_prior import FocalPriorOptions
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.log import LogOptions
 from geocorrect.match.options import MatchSection
-from geocorrect.match.registry import MATCHERS
+from geocorrect.match.registry import has_tokens
 from geocorrect.networks.runtime import Runtime
 from geocorrect.redaction import is_server_address, masked
 from geocorrect.retrieve.options import RetrieveOptions
@@ -232,8 +232,7 @@ def load_settings(path: Path | None = None, environment: Mapping[str, str] | Non
     except ValidationError as error:
         raise ConfigError(_explain(error, origins, file)) from None
     try:
-        matcher = settings.match.matcher
-        settings.retrieve.appearance.require_tokens(matcher, MATCHERS[matcher].has_tokens)
+        settings.retrieve.appearance.require_tokens(settings.match.matcher, has_tokens(settings.match))
     except ConfigError as error:
         raise ConfigError(f"{origins.get('retrieve.appearance.mode', file)}: {error}") from None
     return ResolvedSettings(_resolve_paths(settings, file.parent), origins)

@@ -19,6 +19,7 @@ from support.catalog_fixtures import (  # noqa: F401
 )
 from support.parity_fixture import mickey_official  # noqa: F401
 from support.postgis_fixture import bare_postgis_url, postgis_cluster, postgis_server_url  # noqa: F401
+from support.real_weights import real_weights  # noqa: F401
 from support.site_fixture import site  # noqa: F401
 from support.vbr_world import vbr  # noqa: F401
 from support.warm_program import warm  # noqa: F401

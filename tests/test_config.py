@@ -5,10 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.weights_world import runtime_with
 
 from geocorrect.cli.app import write_starter
 from geocorrect.config import load_settings
 from geocorrect.errors import ConfigError
+from geocorrect.networks.cards import CARDS
+
+
+def place_anything(folder: Path) -> None:
+    for file in CARDS["aliked_lightglue"].files:
+        (folder / file.name).write_bytes(b"weights")
 
 
 def write(folder: Path, text: str) -> Path:
@@ -86,6 +93,14 @@ def test_fingerprint_follows_what_changes_results_only(tmp_path: Path) -> None:
     assert fingerprint("[localize.gate]\nmin_inliers = 31") != plain
 
 
-def test_the_starter_file_is_valid_and_says_the_defaults(tmp_path: Path) -> None:
+def test_the_starter_file_is_valid_and_says_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEOCORRECT_WEIGHTS", str(tmp_path / "none"))
     settings = load_settings(write_starter(tmp_path), {}).settings
     assert settings == load_settings(write(tmp_path, ""), {}).settings
+
+
+def test_where_the_cascade_can_run_the_starter_file_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime_with(tmp_path / "weights", "aliked_lightglue", place_anything)
+    monkeypatch.setenv("GEOCORRECT_WEIGHTS", str(tmp_path / "weights"))
+    match = load_settings(write_starter(tmp_path), {}).settings.match
+    assert (match.matcher, match.stages) == ("cascade", ("sift", "aliked_lightglue"))

@@ -16,6 +16,7 @@ from geocorrect.localize.estimators.base import Estimator
 from geocorrect.localize.focal_prior import FocalNetwork
 from geocorrect.match import registry as match
 from geocorrect.match.base import Matcher
+from geocorrect.match.cascade import first_stage
 from geocorrect.networks.runtime import require_libraries, with_runtime
 from geocorrect.records import Anchor, AnchorView
 from geocorrect.retrieve import by_appearance
@@ -49,13 +50,14 @@ def build_depth(
 
     Args:
         settings: The configuration.
-        matcher: Matches an anchor with its neighbours; by default the configured one.
+        matcher: Matches an anchor with its neighbours, the first stage of a cascade; by default the configured one.
         neighbours: Knows the neighbours of each anchor; without them a source that looks at neighbours can only state
             its fingerprint.
     """
     if not settings.depth.needs_neighbours:
         return depth.build_single_view_depth(settings.depth, settings.models)
-    matcher, neighbours = matcher or build_matcher(settings), neighbours or NeighbourCache(_no_pixels)
+    matcher = first_stage(matcher or build_matcher(settings))
+    neighbours = neighbours or NeighbourCache(_no_pixels)
     if settings.depth.shows_neighbours and not settings.depth.calibrate:
         return depth.build_depth_beside_neighbours(
             settings.depth, settings.models, matcher, neighbours,
@@ -69,7 +71,7 @@ def build_neighbour_depth(settings: Settings, matcher: Matcher, neighbours: Neig
     return depth.build_neighbour_depth(
         settings.depth,
         settings.models,
-        matcher,
+        first_stage(matcher),
         neighbours,
         calibrations_folder=settings.calibrations.folder,
         masks=settings.localize.verify.masks,

@@ -60,8 +60,10 @@ def read_anchors(
     choice = AnchorChoice(
         Path(path),
         AnchorFormat(layout),
-        *(None if file is None else Path(file) for file in (calibration, ground_truth, alignment)),
-        spacing_m=spacing_m,
+        None if calibration is None else Path(calibration),
+        None if ground_truth is None else Path(ground_truth),
+        None if alignment is None else Path(alignment),
+        spacing_m,
         scans="if_present",
         uncovered="skip",
         crs=crs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -67,9 +68,23 @@ def write_starter(folder: Path, *, force: bool = False) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
+    text = Path(__file__).with_name("starter.toml").read_text(encoding="utf-8")
     with atomic_file(path) as file:
-        file.write(Path(__file__).with_name("starter.toml").read_bytes())
+        file.write(_with_cascade(text).encode())
     return path
+
+
+def _with_cascade(text: str) -> str:
+    """The starter configuration, with the cascade where its libraries and weights are on this machine."""
+    from geocorrect.cli.doctor import learned_is_ready
+    from geocorrect.config import Settings
+
+    if not learned_is_ready(Settings()):
+        return text
+    line = (
+        'matcher = "cascade"             # SIFT, and ALIKED with LightGlue for the photos that it finds no answer for'
+    )
+    return re.sub(r"^matcher = .*$", line, text, flags=re.MULTILINE)
 
 
 @app.command()

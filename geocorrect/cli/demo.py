@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from geocorrect.cli.console import JsonOption, progress_bar, stderr, write_json
-from geocorrect.log import redact
+from geocorrect.redaction import redact
 
 
 def demo(

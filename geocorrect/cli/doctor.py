@@ -158,6 +158,29 @@ def _weights(settings: Settings) -> str:
     return f"{there or 'none fetched (SIFT and LiDAR need none)'} in {weights_folder(access)}"
 
 
+def _matching(settings: Settings) -> str:
+    """What matches, and what this machine could do better: the cascade decides whether a hard photo gets an answer."""
+    section = settings.match
+    using = " → ".join(section.matchers)
+    if "aliked_lightglue" in section.matchers or settings.match.matcher not in ("sift", "xfeat"):
+        return using
+    missing = [] if find_spec("torch") and find_spec("kornia") else ["pip install 'geocorrect[learned]'"]
+    missing += [] if learned_is_ready(settings) else ["geocorrect models fetch aliked_lightglue"]
+    steps = " and ".join([*missing, 'set [match] matcher = "cascade"'])
+    return f"{using}; for hard photos {steps}"
+
+
+def learned_is_ready(settings: Settings) -> bool:
+    """Whether libraries and weights of the default cascade are on this machine."""
+    from geocorrect.networks.weights import locate
+
+    try:
+        locate("aliked_lightglue", settings.models.access)
+    except GeocorrectError:
+        return False
+    return find_spec("torch") is not None and find_spec("kornia") is not None
+
+
 def _device(settings: Settings) -> str:
     if find_spec("torch") is None:
         if settings.models.device not in ("auto", "cpu"):
@@ -223,6 +246,7 @@ OFFLINE: dict[str, Check] = {
     "exports": _outputs,
     "token": _token,
     "back-ends": _back_ends,
+    "matching": _matching,
     "weights": _weights,
     "device": _device,
     "clock": _clock,

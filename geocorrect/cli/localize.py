@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from geocorrect.api.scene import AnchorSource
     from geocorrect.catalog.store import Catalog
     from geocorrect.config import Settings
-    from geocorrect.match.options import MatcherName
+    from geocorrect.match.options import StageName
     from geocorrect.records import Position
 
 
@@ -124,7 +124,7 @@ def match(
     context: typer.Context,
     query: Photo,
     anchor: Photo,
-    matcher: Annotated[str, typer.Option(help="sift, mast3r, eloftr, lightglue_disk or lightglue_superpoint.")] = "",
+    matcher: Annotated[str, typer.Option(help="sift, cascade, aliked_lightglue, mast3r or another of [match].")] = "",
     depth: Annotated[
         str, typer.Option(help="Also show the anchor's depth as predicted: depth_anything_v2, depth_pro, …")
     ] = "",
@@ -156,11 +156,11 @@ def match(
         stderr().print(f"{summary['n_inliers']} of {summary['n_matches']} matches agree; picture: {out}")
 
 
-def _matcher_name(name: str) -> MatcherName:
+def _matcher_name(name: str) -> StageName:
     """The name, if there is such a matcher; UsageError listing them when not."""
     from geocorrect.errors import UsageError
-    from geocorrect.match.options import MatcherName
+    from geocorrect.match.options import StageName
 
-    if name not in get_args(MatcherName):
-        raise UsageError(f"--matcher {name!r}: use one of {', '.join(get_args(MatcherName))}")
+    if name not in get_args(StageName):
+        raise UsageError(f"--matcher {name!r}: use one of {', '.join(get_args(StageName))}")
     return name  # type: ignore[return-value]

@@ -20,7 +20,7 @@ from geocorrect.cli.console import (
     write_json,
 )  # fmt: skip
 from geocorrect.errors import GeocorrectError, UsageError
-from geocorrect.log import redact
+from geocorrect.redaction import redact
 
 if TYPE_CHECKING:
     from geocorrect.config import Settings

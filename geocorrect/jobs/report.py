@@ -113,6 +113,10 @@ class CorrectReport:
     """Rejections by reason."""
     unusable_anchors: set[str] = field(default_factory=set)
     """Messages about anchor files that could not be read."""
+    stage_photos: Counter[str] = field(default_factory=Counter)
+    """Photos that each stage of a cascade was tried on; empty without a cascade."""
+    stage_cpu_s: dict[str, float] = field(default_factory=dict)
+    """Processor seconds of each stage."""
     dry_run: bool = False
     causes: Mapping[str, int] = field(default_factory=dict)
     """Of a dry run: due photos by why they are due."""
@@ -137,6 +141,9 @@ class CorrectReport:
             self.by_status[Status.REJECTED] += 1
             self.reasons[result.reason.value] += 1
         self.unusable_anchors.update(outcome.unusable_anchors)
+        self.stage_photos.update(dict.fromkeys(outcome.cpu_s, 1))
+        for stage, cpu_s in outcome.cpu_s.items():
+            self.stage_cpu_s[stage] = self.stage_cpu_s.get(stage, 0.0) + cpu_s
 
     def end(self, stopped: ExitCode | None, max_rejected_share: float) -> None:
         """Decide the exit code: a signal, a bug, unreadable anchors, too many rejections."""
@@ -158,6 +165,10 @@ class CorrectReport:
             **{f"n_{status}": self.by_status[status] for status in Status},
             "reasons": dict(sorted(self.reasons.items())),
             "unusable_anchors": sorted(self.unusable_anchors),
+            "stages": {
+                stage: {"n_photos": count, "cpu_s": round(self.stage_cpu_s[stage], 3)}
+                for stage, count in self.stage_photos.items()
+            },
             "dry_run": self.dry_run,
             **({"causes": dict(self.causes)} if self.dry_run else {}),
             "exit_code": int(self.exit_code),
@@ -177,6 +188,12 @@ class CorrectReport:
             f"{self.by_status[Status.REVIEW]} for review, {self.by_status[Status.REJECTED]} rejected"
         )
         lines = [text + (f" ({reasons})" if reasons else "")]
+        if self.stage_photos:
+            costs = (
+                f"{stage} {count} photos, {self.stage_cpu_s[stage] / count:.1f} s each"
+                for stage, count in self.stage_photos.items()
+            )
+            lines.append(f"processor time of the cascade: {'; '.join(costs)}")
         lines += [f"unusable {message}" for message in sorted(self.unusable_anchors)]
         if n_bugs := self.reasons[Reason.INTERNAL_ERROR.value]:
             lines.append(f"geocorrect failed on {n_bugs} of them: a bug; please report the tracebacks of the log")

@@ -9,7 +9,7 @@ from typing import Any
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings
 from geocorrect.depth.registry import declare_depth
-from geocorrect.match.registry import matcher_card
+from geocorrect.match.registry import matcher_cards
 from geocorrect.networks.cards import CARDS, Licence
 
 METHOD_VERSION = 1
@@ -51,8 +51,8 @@ def run_record(settings: Settings) -> dict[str, Any]:
 
 def weights_used(settings: Settings) -> list[dict[str, Any]]:
     """Networks behind the results, with the licences that bind them; empty when none is used. Plain JSON values."""
-    card, declared = matcher_card(settings.match), declare_depth(settings.depth)
-    used = [] if card is None else [_use("matching", card.name, card.licence)]
+    declared = declare_depth(settings.depth)
+    used = [_use("matching", card.name, card.licence) for card in matcher_cards(settings.match)]
     used += [] if declared.licence is None else [_use("depth", declared.weights, declared.licence)]
     further = {"pose": settings.localize.estimator, "focal length": settings.camera.focal}
     networks = {"mapanything": settings.depth.mapanything.weights, "mickey": "mickey"}

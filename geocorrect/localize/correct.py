@@ -5,8 +5,9 @@ No files, no network. `docs/method.md` explains every step.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -24,10 +25,24 @@ from geocorrect.localize.options import LocalizeOptions
 from geocorrect.localize.solution import Solution
 from geocorrect.localize.verify import verify
 from geocorrect.match.base import Matcher
+from geocorrect.match.cascade import stages_of
 from geocorrect.match.rig import match_photo
 from geocorrect.records import AnchorView, Correction, DepthMap, Matches, Query, Rejection
 
 JOINT = JointEstimator()
+CURABLE = {
+    Reason.TOO_FEW_MATCHES,
+    Reason.TOO_FEW_POINTS,
+    Reason.TOO_FEW_INLIERS,
+    Reason.DEGENERATE_GEOMETRY,
+    Reason.DIVERGED,
+    Reason.ANCHORS_DISAGREE,
+    Reason.AMBIGUOUS_POSE,
+    Reason.IMPLAUSIBLE_DISPLACEMENT,
+    Reason.IMPLAUSIBLE_HEIGHT,
+    Reason.UNCERTAIN,
+}
+"""Rejections that better matches could turn into an answer: the next stage of a cascade is tried."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +55,8 @@ class TracedResult:
     """The anchors with verified matches."""
     solution: Solution | None = None
     """What was judged; its fits belong to the observations, in order. None: no pose was found."""
+    cpu_s: Mapping[str, float] = field(default_factory=dict)
+    """Processor time of each stage of a cascade that was tried; empty without a cascade."""
 
 
 def localize(
@@ -53,15 +70,49 @@ def localize(
 ) -> TracedResult:
     """Where the photo was really taken, in the anchors' ENU frame, or why that cannot be said; with what led to it.
 
-    Deterministic for equal input and seed. What matcher or depth source raise (a missing scan) is not caught: the user
-    must fix it.
+    The stages of a cascade are tried in order until one accepts the photo or better matches could not help; the best
+    answer counts, the earlier of equal ones, and its evidence names the stage. Deterministic for equal input and seed,
+    but for the processor times. What matcher or depth source raise (a missing scan) is not caught: the user must fix
+    it.
     """
     if not anchors:
         return TracedResult(Rejection(query.image_id, Reason.NO_ANCHOR_NEARBY))
+    maps = [depth.depth(view.anchor, view.pixels) for view in anchors]
+    best, cpu_s = None, {}
+    for name, stage in stages_of(matcher).items():
+        started_s = time.process_time()
+        found = _localize_with(stage, query, anchors, maps, options, seed, estimator)
+        if name:
+            cpu_s[name] = time.process_time() - started_s
+        if best is None or _rank(found.result) > _rank(best.result):
+            best = found
+        if not _curable(found.result):
+            break
+    assert best is not None
+    return replace(best, cpu_s=cpu_s)
 
+
+def _rank(result: Correction | Rejection) -> int:
+    return [Status.REJECTED, Status.REVIEW, Status.ACCEPTED].index(
+        Status.REJECTED if isinstance(result, Rejection) else result.status
+    )
+
+
+def _curable(result: Correction | Rejection) -> bool:
+    return result.reason in CURABLE if isinstance(result, Rejection) else result.status is Status.REVIEW
+
+
+def _localize_with(
+    matcher: Matcher,
+    query: Query,
+    anchors: Sequence[AnchorView],
+    maps: Sequence[DepthMap],
+    options: LocalizeOptions,
+    seed: int,
+    estimator: Estimator,
+) -> TracedResult:
     # Match the photo with every anchor, keep what two views of a static scene can explain, and give it depth.
     matches = match_photo(matcher, query.pixels, query.camera, [view.pixels for view in anchors])
-    maps = [depth.depth(view.anchor, view.pixels) for view in anchors]
     observations = [
         observe(query, view, m, z, options, seed) for view, m, z in zip(anchors, matches, maps, strict=True)
     ]

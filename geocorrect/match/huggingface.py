@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from geocorrect.match.network_pixels import to_photos
 from geocorrect.networks.eloftr import published_eloftr_class
 from geocorrect.networks.pretrained import deferred_pretrained
 from geocorrect.networks.runtime import Runtime
@@ -20,13 +19,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+MULTIPLE_PX = 32
+
+
 @dataclass(frozen=True)
 class EloftrOptions:
     """EfficientLoFTR (Wang et al. 2024)."""
 
     runtime: Runtime = field(default_factory=Runtime)
     long_side_px: int = 832
-    """Size of both images in the network, which was trained at 832."""
+    """Size of both images in the network, which was trained at 832; smaller photos are not enlarged."""
     min_score: float = 0.2
     """Of the coarse match."""
 
@@ -37,7 +39,7 @@ class LightGlueOptions:
 
     runtime: Runtime = field(default_factory=Runtime)
     long_side_px: int = 1024
-    """Size of the images for the detector."""
+    """Size of the images for the detector; smaller photos are not enlarged."""
     min_score: float = 0.1
     """LightGlue's matching score, its own default."""
 
@@ -63,17 +65,19 @@ class PairMatcher:
         import torch
 
         from geocorrect.networks.exact import full_float32
-        from geocorrect.networks.image_input import grey, resized, size_with_long_side
+        from geocorrect.networks.image_input import grey, one_canvas, resized, size_within, to_photos
 
-        # Both images share one tensor, hence one size: that of the query. The scale back is per image and per axis.
-        size = size_with_long_side(query.shape[1], query.shape[0], self.settings.long_side_px, 32)
-        pair = torch.stack([grey(resized(photo, size)) for photo in (query, anchor)])
+        # Both images share one tensor: each keeps its aspect, and the canvas is padded.
+        sizes = tuple(size_within(photo, self.settings.long_side_px) for photo in (query, anchor))
+        shrunk = [resized(photo, size) for photo, size in zip((query, anchor), sizes, strict=True)]
+        pair = torch.stack([grey(photo) for photo in one_canvas(shrunk, MULTIPLE_PX)])
+        canvas = pair.shape[-1], pair.shape[-2]
         with torch.inference_mode(), full_float32():
             output = self.model(pixel_values=pair[None].to(self.model.device, self.model.dtype))
         query_at, anchor_at, score = (part.double().cpu().numpy() for part in self._select(output))
         keep = score >= self.settings.min_score
-        network_px = query_at[keep] * size, anchor_at[keep] * size
-        return to_photos(network_px, score[keep], (query, anchor), (size, size))
+        network_px = query_at[keep] * canvas, anchor_at[keep] * canvas
+        return to_photos(network_px, score[keep], (query, anchor), (sizes[0], sizes[1]))
 
 
 def select_eloftr(output: Any) -> tuple[Tensor, Tensor, Tensor]:

@@ -10,14 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from geocorrect.match.aliked_lightglue import build as build_aliked_lightglue
 from geocorrect.match.base import Matcher
+from geocorrect.match.cascade import CascadeMatcher, stages_of
 from geocorrect.match.huggingface import build_eloftr, build_lightglue_superpoint
 from geocorrect.match.lightglue_disk import build as build_lightglue_disk
 from geocorrect.match.mast3r import Mast3rMatcher
 from geocorrect.match.mast3r import build as build_mast3r
 from geocorrect.match.mickey import build as build_mickey
-from geocorrect.match.options import MatcherName, MatchSection
+from geocorrect.match.options import MatchSection, StageName
 from geocorrect.match.sift import SiftMatcher
+from geocorrect.match.xfeat import build as build_xfeat
 from geocorrect.networks.cards import CARDS, ModelCard
 from geocorrect.networks.runtime import Runtime, with_runtime
 from geocorrect.records import ImageArray, Matches
@@ -38,8 +41,10 @@ class MatcherEntry:
     """Whether its encoder gives tokens that describe whole photos, for retrieval by appearance."""
 
 
-MATCHERS: Mapping[MatcherName, MatcherEntry] = {
+MATCHERS: Mapping[StageName, MatcherEntry] = {
     "sift": MatcherEntry(SiftMatcher),
+    "aliked_lightglue": MatcherEntry(build_aliked_lightglue, card="aliked_lightglue"),
+    "xfeat": MatcherEntry(build_xfeat, card="xfeat"),
     "mast3r": MatcherEntry(build_mast3r, card="mast3r", has_tokens=True),
     "eloftr": MatcherEntry(build_eloftr, card="eloftr"),
     "lightglue_disk": MatcherEntry(build_lightglue_disk, card="lightglue_disk"),
@@ -52,24 +57,36 @@ def build_matcher(section: MatchSection, runtime: Runtime) -> Matcher:
     """The configured matcher, whose fingerprint is cheap to ask for.
 
     Raises:
-        ModelError: weights are missing; the message names the command that fetches them.
+        ModelError: weights are missing, those of a later stage included; the message names the command that fetches
+            them.
     """
-    options = with_runtime(getattr(section, section.matcher), runtime)
-    matcher = MATCHERS[section.matcher].build(options)
+    if section.matcher == "cascade":
+        return CascadeMatcher({name: _build_stage(name, section, runtime) for name in section.stages})
+    return _build_stage(section.matcher, section, runtime)
+
+
+def _build_stage(name: StageName, section: MatchSection, runtime: Runtime) -> Matcher:
+    matcher = MATCHERS[name].build(with_runtime(getattr(section, name), runtime))
     return SymmetricMatcher(matcher, section.agree_px) if section.agree_px > 0 else matcher
 
 
-def matcher_card(section: MatchSection) -> ModelCard | None:
-    """The card of the network that matches, with its licence; None when no network is used."""
-    card = MATCHERS[section.matcher].card
-    return CARDS[card] if card else None
+def matcher_cards(section: MatchSection) -> list[ModelCard]:
+    """The cards of the networks that match, with their licences; empty when no network is used."""
+    return [CARDS[card] for name in section.matchers if (card := MATCHERS[name].card)]
+
+
+def has_tokens(section: MatchSection) -> bool:
+    """Whether the encoder of a configured matcher describes whole photos."""
+    return any(MATCHERS[name].has_tokens for name in section.matchers)
 
 
 def token_engine(matcher: Matcher) -> Mast3rEngine | None:
     """The network whose encoder tokens describe whole photos; None for a matcher without one."""
-    if isinstance(matcher, SymmetricMatcher):
-        matcher = matcher.matcher
-    return matcher.engine if isinstance(matcher, Mast3rMatcher) else None
+    for stage in stages_of(matcher).values():
+        inner = stage.matcher if isinstance(stage, SymmetricMatcher) else stage
+        if isinstance(inner, Mast3rMatcher):
+            return inner.engine
+    return None
 
 
 class SymmetricMatcher:

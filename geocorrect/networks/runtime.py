@@ -60,16 +60,18 @@ def with_runtime(options: Options, runtime: Runtime) -> Options:
     return replace(options, runtime=runtime)
 
 
-def require_libraries(*others: str) -> None:
+def require_libraries(*others: str, extra: str = "models") -> None:
     """ModelError with the one command that installs what the networks need; imports nothing.
 
-    others: what a back-end needs beside torch and safetensors.
+    Args:
+        others: What a back-end needs beside torch and safetensors.
+        extra: Of geocorrect, which brings them.
     """
     from importlib.util import find_spec
 
     for name in ("torch", "safetensors", *others):
         if find_spec(name) is None:
-            raise ModelError(f"the networks need {name}: pip install 'geocorrect[models]'")
+            raise ModelError(f"the networks need {name}: pip install 'geocorrect[{extra}]'")
 
 
 def torch_device(runtime: Runtime) -> torch.device:

@@ -289,7 +289,7 @@ def model_rows(cards: Iterable[ModelCard], folder: Path | None = None) -> list[d
             "licence_short": card.licence.short or card.licence.name,
             "licence_url": card.licence.url,
             "commercial": card.licence.commercial,
-            "source": card.hub_id or ", ".join(file.url or "" for file in card.files),
+            "source": card.hub_id or ", ".join(str(file.wheel or file.url) for file in card.files),
             "state": _state(card, access),
         }
         for card in cards

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,6 +52,8 @@ class Outcome:
     """Messages about anchor files that could not be read."""
     input_hash: str = ""
     """The task's."""
+    cpu_s: Mapping[str, float] = field(default_factory=dict)
+    """Processor time per stage of a cascade that was tried; empty without a cascade."""
 
 
 class Worker:
@@ -77,4 +80,4 @@ class Worker:
                 return task.failed(Reason.POSITION_MISSING, "the provider gave no usable position")
             return task.failed(Reason.NO_ANCHOR_NEARBY, "no anchor within the search radius")
         found = self.photos.localize(query, task.pairs, task.anchors, task.neighbours)
-        return Outcome(found.found.result, found.pairs, found.unusable_anchors, task.input_hash)
+        return Outcome(found.found.result, found.pairs, found.unusable_anchors, task.input_hash, found.found.cpu_s)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -40,9 +41,23 @@ def test_the_rig_is_the_calibration(shared_data: Path) -> None:
     drive = read_kitti_raw(shared_data / "kitti_raw")
     left, right = (next(i for i in drive.images if (i.camera_name, i.frame_number) == (c, 3)) for c in ("02", "03"))
     step = left.world_from_cam.inverse() @ right.world_from_cam
-    # 0.6 ms between the two stamps move the right camera by 5 mm at 9 m/s
-    assert step.translation_m == pytest.approx([0.5327, 0.0, 0.0], abs=0.008)
+    # Their stamps are 0.6 ms apart, which would move the right camera by 5 mm at 9 m/s.
+    assert step.translation_m == pytest.approx([0.5327, -0.0027, 0.0], abs=0.001)
     assert rotation_angle_deg(left.world_from_cam.rotation, right.world_from_cam.rotation) < 0.02
+    assert left.captured_at == right.captured_at
+
+
+def test_all_cameras_of_a_frame_have_one_instant(copied: Path) -> None:
+    """A stamp that comes 8 ms late, as those of the grey cameras do, moves no pose; camera 02 gives the instant."""
+    before = {image.id: image.world_from_cam.translation_m for image in read_kitti_raw(copied).images}
+    for camera, moves in (("03", False), ("02", True)):
+        stamps = copied / DRIVE / f"image_{camera}" / "timestamps.txt"
+        stamps.write_text(
+            re.sub(r"(?<=:)\d+\.\d+", lambda second: f"{float(second[0]) + 0.008:.9f}", stamps.read_text())
+        )
+        after = {image.id: image.world_from_cam.translation_m for image in read_kitti_raw(copied).images}
+        shift_m = [float(np.linalg.norm(after[image] - before[image])) for image in before]
+        assert shift_m == pytest.approx([0.07 if moves else 0.0] * 4, abs=0.01)
 
 
 def test_the_drive_goes_where_the_packets_say(shared_data: Path) -> None:

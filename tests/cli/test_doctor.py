@@ -30,6 +30,7 @@ def add_anchor(catalog: Catalog) -> None:
 @pytest.fixture
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A fresh scene with one anchor; the token is the fake server's."""
+    monkeypatch.setenv("GEOCORRECT_WEIGHTS", str(tmp_path / "weights"))
     assert run(["init", str(tmp_path)]) == 0
     with Catalog.open(str(tmp_path / "corrections.gpkg")) as catalog:
         add_anchor(catalog)
@@ -54,9 +55,13 @@ def test_a_healthy_scene(doctor) -> None:  # type: ignore[no-untyped-def]
     code, findings = doctor()
     assert code == 0
     assert set(findings) == {
-        "configuration", "catalog", "disk", "token", "back-ends", "weights", "device", "clock", "exports", "anchors",
+        "configuration", "catalog", "disk", "token", "back-ends", "matching", "weights", "device", "clock", "exports",
+        "anchors",
     }  # fmt: skip
     assert all(finding["ok"] for finding in findings.values())
+    assert findings["matching"]["text"] == (
+        'sift; for hard photos geocorrect models fetch aliked_lightglue and set [match] matcher = "cascade"'
+    )
     assert FAKE_TOKEN not in json.dumps(findings)
 
 

@@ -21,8 +21,8 @@ from geocorrect.depth.mast3r import Mast3rDepth, Mast3rDepthOptions
 from geocorrect.depth.options import DepthName
 from geocorrect.depth.registry import SOURCES, declare_depth
 from geocorrect.depth.scale import ScaleHeuristic, ScaleOptions
-from geocorrect.jobs.plan import run_record, weights_used
-from geocorrect.match.options import MatcherName, MatchSection
+from geocorrect.jobs.run_identity import run_record, weights_used
+from geocorrect.match.options import MatchSection, StageName
 from geocorrect.match.registry import MATCHERS
 from geocorrect.networks.cards import CARDS
 from geocorrect.networks.mapanything import loading as mapanything_loading
@@ -51,7 +51,7 @@ def with_section(settings: Settings, **changes: Any) -> Settings:
 
 def test_the_names_of_the_configuration_are_those_of_the_registries() -> None:
     assert get_args(DepthName) == tuple(SOURCES)
-    assert get_args(MatcherName) == tuple(MATCHERS)
+    assert get_args(StageName) == tuple(MATCHERS)
 
 
 @pytest.mark.parametrize("source", sorted(set(get_args(DepthName)) - {"mast3r", "mapanything", "mickey"}))

@@ -14,12 +14,15 @@ from support import weights_world
 from support.mast3r_world import random_photo
 
 from geocorrect.errors import ModelError
-from geocorrect.match import huggingface, lightglue_disk
+from geocorrect.match import aliked_lightglue, huggingface, lightglue_disk, xfeat
+from geocorrect.match.aliked_lightglue import AlikedLightGlueOptions
 from geocorrect.match.base import Matcher
 from geocorrect.match.huggingface import EloftrOptions, LightGlueOptions, PairMatcher, select_eloftr, select_lightglue
-from geocorrect.match.lightglue_disk import DiskLightGlue, DiskLightGlueOptions
-from geocorrect.match.network_pixels import to_photos
+from geocorrect.match.lightglue_disk import DiskLightGlueOptions
+from geocorrect.match.xfeat import XFeatOptions
 from geocorrect.networks.cards import CARDS
+from geocorrect.networks.image_input import to_photos
+from geocorrect.networks.local_features.matcher import FeatureMatcher
 from geocorrect.networks.runtime import Runtime
 from geocorrect.networks.weights import Checkpoint, ModelAccess
 
@@ -38,7 +41,7 @@ def superpoint(tmp_path_factory: pytest.TempPathFactory) -> PairMatcher:
 
 
 @pytest.fixture(scope="module")
-def disk(tmp_path_factory: pytest.TempPathFactory) -> DiskLightGlue:
+def disk(tmp_path_factory: pytest.TempPathFactory) -> FeatureMatcher:
     folder = tmp_path_factory.mktemp("weights")
     runtime = weights_world.runtime_with(folder, "lightglue_disk", weights_world.lightglue_disk)
     return lightglue_disk.build(DiskLightGlueOptions(runtime, long_side_px=64, min_score=0.0))
@@ -118,7 +121,7 @@ def _weights(name: str) -> Checkpoint:
 
 
 def test_eloftr_keeps_fractions_of_pixels() -> None:
-    """Normalised coordinates × network size are network pixels; the photo is 2 × and 3 × as large."""
+    """Normalised coordinates × canvas are network pixels; the photos, 2 × and 3 × as large, keep their aspect in it."""
     keypoints = torch.tensor([[[0.1234, 0.25], [0.5, 0.5], [0.9, 0.9]], [[0.2, 0.3], [0.4, 0.4], [0.9, 0.9]]])
     matches = torch.tensor([[0, 1, -1], [0, 1, -1]])
     output = SimpleNamespace(
@@ -126,9 +129,10 @@ def test_eloftr_keeps_fractions_of_pixels() -> None:
     )
     network = Raw(output)
     matcher = PairMatcher(network, _weights("eloftr"), EloftrOptions(long_side_px=160, min_score=0.2))
-    (found,) = matcher.match(random_photo(320, 192), [random_photo(480, 288)])
+    (found,) = matcher.match(random_photo(320, 180), [random_photo(480, 288)])
     assert network.input is not None
-    assert network.input.shape == (1, 2, 3, 96, 160)
+    assert network.input.shape == (1, 2, 3, 96, 160), "90 rows of the photo and 96 of the anchor"
+    assert torch.equal(network.input[0, 0, 0, 90:], network.input[0, 0, 0, 89:90].expand(6, -1)), "its last row again"
     assert torch.equal(network.input[0, 0, 0], network.input[0, 0, 2])
     assert len(found) == 1  # the second is below the threshold, the third unmatched
     np.testing.assert_allclose(
@@ -188,28 +192,14 @@ def test_matches_outside_a_photo_are_dropped() -> None:
     assert len(to_photos(network_px, np.ones(2), (photo, photo), ((20, 10), (20, 10)))) == 1
 
 
-def test_disk_features_are_computed_once(disk: DiskLightGlue, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-    detector = disk.disk.resolve()
-    detect = detector.forward
-
-    def counting(*arguments: object, **keywords: object) -> object:
-        calls.append(1)
-        return detect(*arguments, **keywords)
-
-    monkeypatch.setattr(detector, "forward", counting)
-    query, anchor = random_photo(64, 48, 71), random_photo(64, 48, 72)
-    disk.match(query, [anchor, anchor])
-    disk.match(anchor, [query])
-    assert len(calls) == 2
-
-
 @pytest.mark.parametrize(
     "build",
     [
         lambda runtime: huggingface.build_eloftr(EloftrOptions(runtime)),
         lambda runtime: huggingface.build_lightglue_superpoint(LightGlueOptions(runtime)),
         lambda runtime: lightglue_disk.build(DiskLightGlueOptions(runtime)),
+        lambda runtime: aliked_lightglue.build(AlikedLightGlueOptions(runtime)),
+        lambda runtime: xfeat.build(XFeatOptions(runtime)),
     ],
 )
 def test_missing_weights_name_the_command(build: Callable[[Runtime], object], tmp_path: Path) -> None:

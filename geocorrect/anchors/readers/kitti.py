@@ -4,6 +4,9 @@
     DATE/DRIVE_sync/image_02, image_03, velodyne_points, oxts   each data/ + timestamps.txt
 
 The scene's frame has its origin at the first OXTS packet. Altitudes are taken as they are (see `KittiOptions`).
+
+All cameras of a frame are triggered together, but each has the host's stamp of its own arrival: the grey ones come 6–8
+ms after camera 02, which at 9 m/s would be 6 cm of false truth. Every image of a frame gets the instant of camera 02.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.readers.kitti_calibration import KittiCalibration, read_kitti_calibration
 from geocorrect.anchors.readers.oxts import ALT, LAT, LON, Oxts, oxts_in_frame, read_packets
 from geocorrect.anchors.readers.sensor_folder import SensorFolder, read_sensor_folder
-from geocorrect.anchors.readers.timestamps import utc_from_nanoseconds
+from geocorrect.anchors.readers.timestamps import Nanoseconds, read_timestamps, utc_from_nanoseconds
 from geocorrect.anchors.scan import KITTI_BIN
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
@@ -27,6 +30,8 @@ from geocorrect.geometry.similarity import Similarity
 from geocorrect.io.pixels import image_size
 from geocorrect.records import Anchor, Attribution, LidarScan
 
+TRIGGERED_TOGETHER = ("02", "03", "00", "01")
+"""Cameras of the rig; the first of them that a drive has gives the instant of each frame."""
 KITTI_ATTRIBUTION = Attribution(
     "KITTI Vision Benchmark Suite", "https://www.cvlibs.net/datasets/kitti/", "CC BY-NC-SA 3.0"
 )
@@ -90,11 +95,12 @@ def read_kitti_raw(folder: Path, options: KittiOptions | None = None) -> KittiDr
     oxts = oxts_in_frame(packets, values, frame, options.geoid_undulation_m)
     has_scans = (drive / "velodyne_points").is_dir()
     scans = read_sensor_folder(drive / "velodyne_points", ".bin") if has_scans else None
+    instants_ns = _instants(drive)
     images: list[KittiImage] = []
     for name in options.cameras:
         calibration = read_kitti_calibration(drive.parent, name)
         files = read_sensor_folder(drive / f"image_{name}", ".png")
-        camera = _DriveCamera(drive.name, name, calibration, files, scans, oxts, alignment.id, options)
+        camera = _DriveCamera(drive.name, name, calibration, files, instants_ns, scans, oxts, alignment.id, options)
         images += [camera.image(index) for index in range(len(files))]
     return KittiDrive(drive.name, alignment, tuple(images))
 
@@ -107,14 +113,19 @@ class _DriveCamera:
     name: str
     calibration: KittiCalibration
     files: SensorFolder
+    instants_ns: Nanoseconds
+    """(N,) exposure by frame number."""
     scans: SensorFolder | None
     oxts: Oxts
     alignment_id: str
     options: KittiOptions
 
     def image(self, index: int) -> KittiImage:
-        path, time_ns, number = self.files.paths[index], int(self.files.time_ns[index]), int(self.files.number[index])
+        path, number = self.files.paths[index], int(self.files.number[index])
         camera = self.calibration.camera
+        if number >= len(self.instants_ns):
+            raise InputError(f"{path}: frame {number} has no instant; the cameras' timestamps.txt differ in length")
+        time_ns = int(self.instants_ns[number])
         if image_size(path) != (camera.width, camera.height):
             raise InputError(
                 f"{path}: the image is {image_size(path)} pixels, calib_cam_to_cam.txt says "
@@ -157,6 +168,15 @@ class _DriveCamera:
         imu_from_velo = self.calibration.velo_from_imu.inverse()
         world_from_lidar = self.oxts.pose_at(int(self.scans.time_ns[nearest])) @ imu_from_velo
         return LidarScan(self.scans.paths[nearest].resolve(), KITTI_BIN, world_from_cam.inverse() @ world_from_lidar)
+
+
+def _instants(drive: Path) -> Nanoseconds:
+    """(N,) when each frame of the rig was exposed, by frame number."""
+    stamps = [drive / f"image_{name}" / "timestamps.txt" for name in TRIGGERED_TOGETHER]
+    for path in stamps:
+        if path.is_file():
+            return read_timestamps(path)
+    raise InputError(f"{drive}: no camera has a timestamps.txt (looked for {stamps[0]} first)")
 
 
 def _find_drive(folder: Path, wanted: str | None) -> Path:

@@ -1,0 +1,330 @@
+"""G × H on a real street: every matcher with every kind of depth, on easy, hard and wrong photos, with its cost.
+
+KITTI raw drive 0002: frames 0, 4 and 8 of camera 02 are anchors, the other images queries with known truth. Hard photos
+are the queries made worse; wrong ones are the queries mirrored, and cuttings of photos of other places (--elsewhere).
+A photo that is mirrored or taken elsewhere has no right answer: every accepted one is false.
+
+    python benchmarks/matchers.py run data/kitti_raw --store out/matchers.jsonl    # resumable
+    python benchmarks/matchers.py table --store out/matchers.jsonl                 # docs/accuracy.md
+
+Processor time is that of one process, for one photo with three anchors whose features are known already.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from geocorrect.anchors.readers.kitti import KittiDrive, KittiImage, read_kitti_raw
+from geocorrect.api.anchor_cache import AnchorCache
+from geocorrect.config import Settings
+from geocorrect.depth.options import DepthSection
+from geocorrect.geometry.camera import Camera
+from geocorrect.io.pixels import read_image
+from geocorrect.localize.correct import localize
+from geocorrect.localize.options import JointOptions
+from geocorrect.match.base import Matcher
+from geocorrect.match.cascade import CascadeMatcher
+from geocorrect.match.options import MatchSection
+from geocorrect.match.registry import build_matcher
+from geocorrect.records import Correction, ImageArray, Matches, Query
+
+MATCHERS = ("sift", "aliked_lightglue", "xfeat")
+CASCADE = ("sift", "aliked_lightglue")
+DEPTHS = ("lidar", "triangulated")
+HARD_PHOTOS = 5
+"""Of the queries, every third."""
+CUTTING_PX = (1242, 375)
+FALSE_M = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """A photo to be localised, or not to be."""
+
+    id: str
+    condition: str
+    pixels: ImageArray
+    camera: Camera
+    place_enu_m: np.ndarray
+    """Where it was taken; nan for a photo that has no right answer."""
+    near_enu_m: np.ndarray
+    """Reported position."""
+
+
+class Remembered:
+    """A matcher that matches each photo once; what that cost stays with the answer."""
+
+    def __init__(self, name: str, matcher: Matcher) -> None:
+        self.name, self.matcher, self.fingerprint = name, matcher, matcher.fingerprint
+        self._known: dict[tuple[str, int], tuple[list[Matches], float]] = {}
+        self.cost_s = self.spent_s = 0.0
+
+    def match(self, query: ImageArray, anchors: Sequence[ImageArray]) -> list[Matches]:
+        """See `match.base.Matcher`; what was matched before costs as much as it did."""
+        key = hashlib.blake2b(np.ascontiguousarray(query).data).hexdigest() + str(query.shape), len(anchors)
+        if key not in self._known:
+            started_s = time.process_time()
+            found = self.matcher.match(query, anchors)
+            self._known[key] = found, time.process_time() - started_s
+            self.spent_s += self._known[key][1]
+        found, cost_s = self._known[key]
+        self.cost_s += cost_s
+        return found
+
+
+def worse(pixels: ImageArray, seed: int) -> dict[str, Callable[[], tuple[ImageArray, Callable[[Camera], Camera]]]]:
+    """Ways to spoil a photo: pixels and what becomes of the camera."""
+    height, width = pixels.shape[:2]
+
+    def resized(factor: float) -> tuple[ImageArray, Callable[[Camera], Camera]]:
+        size = round(width * factor), round(height * factor)
+        return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), lambda camera: camera.resized(*size)
+
+    def dusk() -> tuple[ImageArray, Callable[[Camera], Camera]]:
+        small, camera = resized(0.5)
+        dark = 255 * (cv2.GaussianBlur(small, (0, 0), 1.0) / 255.0) ** 1.5 * 0.35
+        return jpeg(dark + np.random.default_rng(seed).normal(0, 6, small.shape), 30), camera
+
+    def moved() -> tuple[ImageArray, Callable[[Camera], Camera]]:
+        return cv2.filter2D(pixels, -1, np.full((1, 15), 1 / 15)), lambda camera: camera
+
+    def rolled() -> tuple[ImageArray, Callable[[Camera], Camera]]:
+        turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), 30, 1.0)
+
+        # The principal point turns with the picture; the focal length is the same on both axes.
+        def camera(before: Camera) -> Camera:
+            x, y = turn @ [before.principal_x_px, before.principal_y_px, 1.0]
+            return replace(before, principal_x_px=float(x), principal_y_px=float(y))
+
+        return cv2.warpAffine(pixels, turn, (width, height)), camera
+
+    return {
+        "dusk": dusk,
+        "JPEG 10": lambda: (jpeg(pixels, 10), lambda camera: camera),
+        "motion blur": moved,
+        "rolled 30°": rolled,
+        "rolled 90°": lambda: (np.ascontiguousarray(np.rot90(pixels)), lambda camera: camera.turned(1)),
+        "quarter size": lambda: resized(0.25),
+    }
+
+
+def jpeg(pixels: np.ndarray, quality: int) -> ImageArray:
+    """The picture after strong compression."""
+    written = cv2.imencode(".jpg", np.clip(pixels, 0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return cv2.imdecode(written, cv2.IMREAD_COLOR)
+
+
+def photos_of(drive: KittiDrive, elsewhere: Path | None) -> Iterator[Photo]:
+    """Easy, hard and wrong photos, the easy ones first."""
+    random = np.random.default_rng(0)
+    queries = [i for i in drive.images if (i.camera_name, i.frame_number % 4) != ("02", 0)]
+    near = {q.id: q.world_from_cam.translation_m + np.append(random.normal(0, 2.0, 2), 0.0) for q in queries}
+
+    def photo(query: KittiImage, condition: str, pixels: ImageArray, camera: Camera, right: bool = True) -> Photo:
+        place = query.world_from_cam.translation_m if right else np.full(3, np.nan)
+        return Photo(query.id, condition, pixels, camera, place, near[query.id])
+
+    for query in queries:
+        yield photo(query, "as it is", read_image(query.path), query.camera)
+    for number, query in enumerate(queries[::3][:HARD_PHOTOS]):
+        for name, spoil in worse(read_image(query.path), number).items():
+            pixels, camera = spoil()
+            yield photo(query, name, pixels, camera(query.camera))
+    for query in queries:
+        mirrored = np.ascontiguousarray(read_image(query.path)[:, ::-1])
+        yield photo(query, "mirrored", mirrored, query.camera, right=False)
+    for path, cutting in cuttings(elsewhere):
+        yield replace(photo(queries[0], "elsewhere", cutting, queries[0].camera, right=False), id=path)
+
+
+def cuttings(folder: Path | None) -> Iterator[tuple[str, ImageArray]]:
+    """Pieces of the photos of another place, of KITTI's size."""
+    paths = [] if folder is None else sorted([*folder.rglob("*.jpg"), *folder.rglob("image?.png")])
+    width, height = CUTTING_PX
+    for path in paths:
+        picture = read_image(path)
+        scale = max(1.0, width / picture.shape[1])
+        picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        for top in range(0, picture.shape[0] - height + 1, height):
+            for left in range(0, picture.shape[1] - width + 1, width):
+                yield f"{path.stem}/{left}/{top}", picture[top : top + height, left : left + width].copy()
+
+
+def settings_for(depth: str) -> Settings:
+    """The defaults, with the anchor noise of the KITTI protocol."""
+    joint = replace(JointOptions(), anchor_position_m=0.005)
+    settings = Settings()
+    return settings.model_copy(
+        update={
+            "depth": DepthSection().with_source(depth),
+            "localize": replace(settings.localize, joint=joint),
+        }
+    )
+
+
+def run(folder: Path, store: Path, matchers: Sequence[str], elsewhere: Path | None, max_wrong: int) -> None:
+    drive = read_kitti_raw(folder)
+    anchors = tuple(drive.anchors({"02"}, {0, 4, 8}))
+    neighbours = {a.id: tuple(b for b in anchors if b.id != a.id) for a in anchors}
+    store.parent.mkdir(parents=True, exist_ok=True)
+    known = {tuple(row["key"]): row for row in rows_of(store)}
+    ready: dict[str, Remembered] = {}
+    for name in matchers:
+        section = MatchSection(matcher=name)  # type: ignore[arg-type]
+        ready[name] = Remembered(name, build_matcher(section, Settings().models))
+        ready[name].match(read_image(anchors[0].path), [read_image(a.path) for a in anchors])  # features, and loading
+    cascade = [CascadeMatcher({n: ready[n] for n in CASCADE})] if set(CASCADE) <= set(ready) else []
+    caches: dict[tuple[str, str], AnchorCache] = {}
+    n_wrong = 0
+    for photo in photos_of(drive, elsewhere):
+        right = bool(np.isfinite(photo.place_enu_m).all())
+        n_wrong += not right
+        if n_wrong > max_wrong:
+            return
+        for depth in DEPTHS if photo.condition == "as it is" else DEPTHS[:1]:
+            for matcher in [*ready.values(), *cascade]:
+                name = matcher.name if isinstance(matcher, Remembered) else "cascade"
+                key = (name, depth, photo.condition, photo.id)
+                if key in known:
+                    continue
+                first = known.get((CASCADE[0], depth, photo.condition, photo.id))
+                if name == "cascade" and first is not None and first["status"] == "accepted":
+                    known[key] = _keep(store, {**first, "key": key})  # it goes no further, and is the same computation
+                    continue
+                settings = settings_for(depth)
+                cache = caches.setdefault((name, depth), AnchorCache(settings, matcher))
+                row = _measure(photo, matcher, ready, cache.usable(anchors, neighbours)[0], cache, settings)
+                known[key] = _keep(store, {"key": key, "right": right, **row})
+
+
+def _keep(store: Path, row: dict[str, Any]) -> dict[str, Any]:
+    with store.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(row) + "\n")
+    return row
+
+
+def _measure(
+    photo: Photo, matcher: Any, ready: dict[str, Remembered], views: Any, cache: AnchorCache, settings: Settings
+) -> dict[str, Any]:
+    for stage in ready.values():
+        stage.cost_s = stage.spent_s = 0.0
+    query = Query(photo.id, photo.pixels, photo.camera, photo.near_enu_m, float("nan"))
+    started_s = time.process_time()
+    found = localize(query, views, matcher, cache, settings.localize, seed=0)
+    remembered_s = sum(stage.cost_s - stage.spent_s for stage in ready.values())
+    cpu_s = time.process_time() - started_s + remembered_s
+    result = found.result
+    row: dict[str, Any] = {
+        "status": result.status.value if isinstance(result, Correction) else "rejected",
+        "reason": "" if isinstance(result, Correction) else result.reason.value,
+        "stage": result.evidence.matcher.partition("/")[0].partition("-")[0],
+        "verified": max((a.n_verified for a in result.evidence.anchors), default=0),
+        "cpu_s": cpu_s,
+    }
+    if isinstance(result, Correction):
+        row["error_m"] = float(np.linalg.norm(result.world_from_cam.translation_m - photo.place_enu_m))
+        row["expected_m"] = result.expected_error_m
+    return row
+
+
+def rows_of(store: Path) -> list[dict[str, Any]]:
+    """What was measured so far."""
+    return [json.loads(line) for line in store.read_text().splitlines()] if store.is_file() else []
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown: G × H on the photos as they are, then the hard and the wrong ones."""
+    cells: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        cells.setdefault(tuple(row["key"][:3]), []).append(row)
+    matchers = list(dict.fromkeys(name for name, _, _ in cells))
+    easy = ["| G | H | accepted | median cm [95 %] | max cm | CPU, over SIFT [95 %] |", "|---|---|---|---|---|---|"]
+    for (name, depth, condition), found in cells.items():
+        if condition == "as it is":
+            errors = np.array([100 * row["error_m"] for row in found if row["status"] == "accepted"])
+            low, high = interval(errors, np.median)
+            easy.append(
+                f"| {name} | {depth} | {len(errors)} of {len(found)} | {_median(errors):.2f} [{low:.2f}–{high:.2f}] | "
+                f"{max(errors, default=np.nan):.2f} | {cost(found, cells.get(('sift', depth, condition), []))} |"
+            )
+    hard = [f"| photos | {' | '.join(matchers)} |", "|---|" + "---|" * len(matchers)]
+    for condition in dict.fromkeys(condition for _, _, condition in cells if condition != "as it is"):
+        found = [cells.get((name, DEPTHS[0], condition), []) for name in matchers]
+        hard.append(f"| {condition} | {' | '.join(_hard_cell(part) for part in found)} |")
+    return "\n".join([*easy, "", *hard])
+
+
+def _hard_cell(found: list[dict[str, Any]]) -> str:
+    accepted = [row for row in found if row["status"] == "accepted"]
+    if not found:
+        return ""
+    wrong = sum(not row["right"] or row["error_m"] > FALSE_M for row in accepted)
+    verified = sum(row["verified"] >= 30 for row in found)
+    if not found[0]["right"]:
+        return f"{len(accepted)} of {len(found)} accepted; {verified} with ≥ 30 verified matches"
+    worst = max((100 * row["error_m"] for row in accepted), default=np.nan)
+    return f"{len(accepted)} of {len(found)}, {wrong} false; max {worst:.1f} cm"
+
+
+def cost(found: list[dict[str, Any]], of_sift: list[dict[str, Any]]) -> str:
+    """Sum of processor times over that of SIFT on the same photos."""
+    sift = {row["key"][3]: row["cpu_s"] for row in of_sift}
+    pairs = np.array([(row["cpu_s"], sift[row["key"][3]]) for row in found if row["key"][3] in sift])
+    if not len(pairs):
+        return "nan"
+    low, high = interval(pairs, lambda drawn: drawn[:, 0].sum() / drawn[:, 1].sum())
+    return f"{pairs[:, 0].sum() / pairs[:, 1].sum():.2f} [{low:.2f}–{high:.2f}], {pairs[:, 0].mean():.1f} s"
+
+
+def interval(values: np.ndarray, statistic: Callable[[np.ndarray], Any]) -> tuple[float, float]:
+    """95 % bootstrap interval."""
+    if not len(values):
+        return float("nan"), float("nan")
+    random = np.random.default_rng(0)
+    drawn = [statistic(values[random.integers(0, len(values), len(values))]) for _ in range(1000)]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _median(values: np.ndarray) -> float:
+    return float(np.median(values)) if len(values) else float("nan")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=["run", "table"], nargs="?", default="run")
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("data/kitti_raw"))
+    parser.add_argument("--store", type=Path, default=Path("out/matchers.jsonl"))
+    parser.add_argument("--matchers", default=",".join(MATCHERS))
+    parser.add_argument("--elsewhere", type=Path, help="folder with photos of other places")
+    parser.add_argument("--max-wrong", type=int, default=10_000)
+    parser.add_argument("--quick", action="store_true", help="SIFT alone, no wrong photos")
+    arguments = parser.parse_args()
+    if arguments.action == "run":
+        if not arguments.folder.is_dir():
+            print(f"no KITTI raw drive at {arguments.folder}: nothing to measure (see data/README.md)")
+            return
+        cv2.setNumThreads(1)
+        matchers = ["sift"] if arguments.quick else arguments.matchers.split(",")
+        run(
+            arguments.folder,
+            arguments.store,
+            matchers,
+            arguments.elsewhere,
+            0 if arguments.quick else arguments.max_wrong,
+        )
+    print(table(rows_of(arguments.store)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""LightGlue (Lindenberger et al. 2023) on ALIKED-n16 (Zhao et al. 2023): Apache-2.0 and BSD-3, for companies, too.
+
+It matches what SIFT cannot (dusk, other seasons, 60° between the views) at about SIFT's price; SIFT stays better on
+tiny photos. Photos that lie on their side are tried in quarter turns. Figures: `docs/accuracy.md`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from geocorrect.networks.deferred import deferred
+from geocorrect.networks.local_features.loading import load_aliked, load_lightglue
+from geocorrect.networks.local_features.matcher import Detector, FeatureMatcher, lightglue_pairing
+from geocorrect.networks.local_features.turned import TurningMatcher
+from geocorrect.networks.runtime import Runtime, require_libraries
+from geocorrect.networks.weights import locate
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class AlikedLightGlueOptions:
+    """Sizes and threshold."""
+
+    runtime: Runtime = field(default_factory=Runtime)
+    long_side_px: int = 1024
+    """Size of the images for the detector, as LightGlue was trained; smaller photos are not enlarged."""
+    max_keypoints: int = 1024
+    """Of a photo, the best first. Twice as many cost 1.5 times as much and sharpened nothing on KITTI."""
+    min_score: float = 0.1
+    """LightGlue's matching score, its own default."""
+
+
+def build(options: AlikedLightGlueOptions) -> TurningMatcher:
+    """The matcher; ModelError when libraries or weights are missing. Damaged weights are refused at the first match."""
+    require_libraries("kornia", extra="learned")
+    weights, runtime = locate("aliked_lightglue", options.runtime.access), options.runtime
+    aliked = deferred(partial(load_aliked, weights.file("aliked-n16.pth"), options.max_keypoints, runtime))
+    lightglue = deferred(partial(load_lightglue, weights.file("aliked_lightglue.pth"), options.min_score, runtime))
+
+    def find(image: Tensor) -> tuple[Tensor, Tensor]:
+        found = aliked(image)[0]
+        return found.keypoints, found.descriptors
+
+    detector = Detector(find, f"{weights.identity}/{options.max_keypoints}", options.long_side_px)
+    pairing = lightglue_pairing(lightglue, f"{options.min_score:g}", runtime)
+    return TurningMatcher(FeatureMatcher(detector, pairing, runtime))

@@ -1,0 +1,137 @@
+"""A cascade: who is asked, whose answer counts, what it cost; on a street with known truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from localize.test_correct import BLANK, KnownWorld, world
+
+from geocorrect.api.backends import build_depth
+from geocorrect.config import Settings
+from geocorrect.depth.options import DepthSection
+from geocorrect.errors import ModelError, Reason, Status
+from geocorrect.jobs.report import CorrectReport
+from geocorrect.jobs.run_identity import weights_used
+from geocorrect.localize import correct
+from geocorrect.localize.correct import localize
+from geocorrect.localize.gate import Decision
+from geocorrect.localize.options import LocalizeOptions
+from geocorrect.match.cascade import CascadeMatcher
+from geocorrect.match.options import MatchSection
+from geocorrect.match.registry import build_matcher
+from geocorrect.match.sift import SiftMatcher
+from geocorrect.networks.runtime import Runtime
+from geocorrect.networks.weights import ModelAccess
+from geocorrect.records import Correction, Matches, Rejection
+from geocorrect.workers.worker import Outcome
+
+
+class Stage:
+    """Gives a share of the matches of a known world, and counts how often it was asked."""
+
+    def __init__(self, name: str, known: KnownWorld, every: int) -> None:
+        self.fingerprint, self.known, self.every, self.asked = name, known, every, 0
+
+    def match(self, query: np.ndarray, anchors: list[np.ndarray]) -> list[Matches]:
+        self.asked += 1
+        return [m.subset(np.arange(0, len(m), self.every)) for m in self.known.matches]
+
+
+NOTHING, EVERYTHING = 100_000, 1
+
+
+def ask(*every: int) -> tuple[Correction | Rejection, list[int], Mapping[str, float]]:
+    """The result of a cascade whose stages give each so many-th match, how often each was asked, and what it cost."""
+    known, query, views = world(0)
+    stages = {f"stage {number}": Stage(f"g{number}", known, share) for number, share in enumerate(every)}
+    found = localize(query, views, CascadeMatcher(stages), known, LocalizeOptions(), seed=1)
+    return found.result, [stage.asked for stage in stages.values()], found.cpu_s
+
+
+def test_an_accepted_photo_goes_no_further() -> None:
+    result, asked, cpu_s = ask(EVERYTHING, EVERYTHING)
+    assert isinstance(result, Correction)
+    assert (result.status, result.evidence.matcher, asked) == (Status.ACCEPTED, "g0", [1, 0])
+    assert list(cpu_s) == ["stage 0"]
+
+
+def test_a_photo_without_matches_goes_on_and_the_evidence_names_who_answered() -> None:
+    result, asked, cpu_s = ask(NOTHING, EVERYTHING, EVERYTHING)
+    assert isinstance(result, Correction)
+    assert (result.status, result.evidence.matcher, asked) == (Status.ACCEPTED, "g1", [1, 1, 0])
+    assert list(cpu_s) == ["stage 0", "stage 1"]
+    assert cpu_s["stage 1"] > 0
+
+
+def test_of_equal_failures_the_first_is_told() -> None:
+    result, asked, _ = ask(NOTHING, NOTHING)
+    assert isinstance(result, Rejection)
+    assert (result.reason, result.evidence.matcher, asked) == (Reason.TOO_FEW_MATCHES, "g0", [1, 1])
+
+
+def test_a_worse_later_answer_does_not_replace_a_better_one() -> None:
+    """60 matches per anchor are fewer than the gate accepts: a review, which later stages without matches leave."""
+    result, asked, _ = ask(25, NOTHING)
+    assert isinstance(result, Correction)
+    assert (result.status, result.evidence.matcher, asked) == (Status.REVIEW, "g0", [1, 1])
+
+
+def test_what_matches_cannot_cure_goes_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where depth and the anchors' baselines contradict each other, every stage would meet the same contradiction."""
+    known, query, views = world(0)
+    stages = {name: Stage(name, known, EVERYTHING) for name in ("g0", "g1")}
+    monkeypatch.setattr(correct, "decide", lambda *_: Decision(Status.REJECTED, Reason.SCALE_DISAGREES))
+    found = correct.localize(query, views, CascadeMatcher(stages), known, LocalizeOptions(), seed=1).result
+    assert isinstance(found, Rejection)
+    assert [stage.asked for stage in stages.values()] == [1, 0]
+
+
+def test_the_run_key_holds_every_stage() -> None:
+    known, _, _ = world(0)
+    first, second, other = (Stage(name, known, 1) for name in ("g0", "g1", "g2"))
+    prints = {CascadeMatcher({"a": first, "b": last}).fingerprint for last in (second, other)}
+    assert len(prints | {CascadeMatcher({"b": second, "a": first}).fingerprint}) == 3
+    assert all("g0" in text for text in prints)
+
+
+def test_missing_weights_of_a_later_stage_are_told_when_it_is_built(tmp_path: Path) -> None:
+    section = MatchSection(matcher="cascade", stages=("sift", "aliked_lightglue"))
+    with pytest.raises(ModelError, match=r"geocorrect models fetch aliked_lightglue --folder"):
+        build_matcher(section, Runtime(access=ModelAccess(tmp_path)))
+    built = build_matcher(MatchSection(matcher="cascade", stages=("sift",)), Runtime())
+    assert isinstance(built, CascadeMatcher)
+    assert built.fingerprint == f"cascade:{SiftMatcher().fingerprint}"
+    assert built.match(BLANK, [BLANK])[0].query_px.shape == (0, 2)
+
+
+def test_depth_from_neighbours_is_that_of_the_first_stage() -> None:
+    """So that changing from SIFT to a cascade keeps the anchors' calibrations."""
+    plain = Settings().model_copy(update={"depth": DepthSection().with_source("triangulated")})
+    cascade = plain.model_copy(update={"match": MatchSection(matcher="cascade", stages=("sift",))})
+    assert build_depth(cascade).fingerprint == build_depth(plain).fingerprint
+
+
+def test_the_licences_of_all_stages_bind_the_results() -> None:
+    section = MatchSection(matcher="cascade", stages=("sift", "aliked_lightglue", "mast3r"))
+    used = weights_used(Settings().model_copy(update={"match": section}))
+    assert [use["name"] for use in used] == ["aliked_lightglue", "mast3r"]
+
+
+@pytest.mark.parametrize("stages", [(), ("sift", "sift")])
+def test_stages_that_make_no_cascade_are_refused(stages: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="at least one matcher, and each once"):
+        MatchSection(stages=stages)  # type: ignore[arg-type]
+
+
+def test_the_report_says_what_each_stage_cost() -> None:
+    report = CorrectReport(n_due=2)
+    for cpu_s in ({"sift": 1.0}, {"sift": 3.0, "aliked_lightglue": 8.0}):
+        report.add(Outcome(Rejection("q", Reason.UNCERTAIN), (), cpu_s=cpu_s))
+    assert "sift 2 photos, 2.0 s each; aliked_lightglue 1 photos, 8.0 s each" in report.sentence()
+    assert report.as_json()["stages"] == {
+        "sift": {"n_photos": 2, "cpu_s": 4.0},
+        "aliked_lightglue": {"n_photos": 1, "cpu_s": 8.0},
+    }
