@@ -143,6 +143,16 @@ def diagnose_gnss(
     return facts, [Finding("far_from_gnss", text, fatal=True)]
 
 
+def shifted_frames(rows: int, cost: float, stated_cost: float) -> Finding:
+    """That the clicks fit at another row of the trajectory, with both costs."""
+    text = (
+        f"the clicks fit much better with images taken about {abs(rows)} rows of the trajectory "
+        f"{'later' if rows > 0 else 'earlier'} (cost {cost:.0f} instead of {stated_cost:.0f}); correct the "
+        "frame numbers of the clicks, --image-row-offset or --image-timestamps"
+    )
+    return Finding("frames_shifted", text, fatal=True)
+
+
 @dataclass(frozen=True)
 class LeftOut:
     """What becomes of the clicked cameras without the clicks of one image; nan where that cannot be solved."""
