@@ -62,7 +62,7 @@ def georeference(
     options = options or GeoreferenceOptions()
     frame = frame_of(drives, options.ground_height_m)
     problem, clicks = build_problem(drives, frame, options.noise, options.priors, dem)
-    findings = diagnose_clicks(problem, frame)
+    findings = diagnose_clicks(problem, frame.height_m)
     refuse(findings)
     solution = _solver(options)(problem)
     if options.method == "joint":
