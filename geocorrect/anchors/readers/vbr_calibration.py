@@ -68,7 +68,9 @@ def read_vbr_calibration(path: Path) -> VbrCalibration:
     return VbrCalibration(path, cameras, _base_from_sensor(path, "lidar", data["lidar"]))
 
 
-def _camera(path: Path, key: str, block: Mapping[str, Any]) -> RigCamera:
+def _camera(path: Path, key: str, block: Any) -> RigCamera:
+    if not isinstance(block, Mapping):
+        raise InputError(f"{path}: {key} must hold resolution, intrinsics, distortion_coeffs and T_b")
     model = block.get("distortion_model", "radtan")
     if model != "radtan":
         raise InputError(f"{path}: {key}.distortion_model is {model!r}; only radtan (k1 k2 p1 p2) is known")
