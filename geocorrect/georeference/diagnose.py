@@ -10,7 +10,6 @@ import numpy as np
 from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.trajectory import Trajectory
 from geocorrect.errors import InputError
-from geocorrect.geometry.frame import Frame
 from geocorrect.georeference.build import MIN_CLICKS, ClickedDrive, track_of
 from geocorrect.georeference.gnss import GnssFixes
 from geocorrect.georeference.joint.refine import OUTLIER_D2
@@ -31,16 +30,19 @@ SHORT_BASE_SHARE = 0.2
 WORSE_THAN_STATED_CHI2 = 3.0
 
 
-def diagnose_clicks(problem: Problem, frame: Frame) -> list[Finding]:
-    """Before solving: clicks in too few images, heights that are no heights in metres."""
-    return [*_few_images(problem), *_odd_heights(problem, frame)]
+def diagnose_clicks(problem: Problem, origin_height_m: float = 0.0) -> list[Finding]:
+    """Before solving: clicks in too few images, heights that are no heights in metres.
+
+    origin_height_m: of the world's origin above the ellipsoid.
+    """
+    return [*_few_images(problem), *_odd_heights(problem, origin_height_m)]
 
 
-def _odd_heights(problem: Problem, frame: Frame) -> list[Finding]:
+def _odd_heights(problem: Problem, origin_height_m: float) -> list[Finding]:
     heights = problem.target_m[problem.height_known, 2]
     if not len(heights):
         return []
-    middle = frame.height_m + float(np.median(heights))
+    middle = origin_height_m + float(np.median(heights))
     if not GROUND_HEIGHTS_M[0] < middle < GROUND_HEIGHTS_M[1]:
         text = f"the clicks lie {middle:.0f} m above the ellipsoid, where no ground is; are their heights in metres?"
         return [Finding("no_ground", text, fatal=True)]
@@ -141,6 +143,16 @@ def diagnose_gnss(
         "in height; check CRS, UTM zone and datum of the clicks, and unit and reference of their heights"
     )
     return facts, [Finding("far_from_gnss", text, fatal=True)]
+
+
+def shifted_frames(rows: int, cost: float, stated_cost: float) -> Finding:
+    """That the clicks fit at another row of the trajectory, with both costs."""
+    text = (
+        f"the clicks fit much better with images taken about {abs(rows)} rows of the trajectory "
+        f"{'later' if rows > 0 else 'earlier'} (cost {cost:.0f} instead of {stated_cost:.0f}); correct the "
+        "frame numbers of the clicks, --image-row-offset or --image-timestamps"
+    )
+    return Finding("frames_shifted", text, fatal=True)
 
 
 @dataclass(frozen=True)

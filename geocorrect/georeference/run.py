@@ -20,6 +20,7 @@ from geocorrect.georeference.diagnose import (
     diagnose_solution,
     diagnose_track,
     judge_leave_one_out,
+    shifted_frames,
 )
 from geocorrect.georeference.joint.model import plan_shift_m
 from geocorrect.georeference.joint.refine import OUTLIER_D2
@@ -61,7 +62,7 @@ def georeference(
     options = options or GeoreferenceOptions()
     frame = frame_of(drives, options.ground_height_m)
     problem, clicks = build_problem(drives, frame, options.noise, options.priors, dem)
-    findings = diagnose_clicks(problem, frame)
+    findings = diagnose_clicks(problem, frame.height_m)
     refuse(findings)
     solution = _solver(options)(problem)
     if options.method == "joint":
@@ -155,12 +156,7 @@ def diagnose_frames(
     best = min(costs, key=costs.__getitem__, default=0)
     if not costs or costs[best] > solution.cost - FRAME_SHIFT_MARGIN:
         return []
-    text = (
-        f"the clicks fit much better with images taken about {abs(best)} rows of the trajectory "
-        f"{'later' if best > 0 else 'earlier'} (cost {costs[best]:.0f} instead of {solution.cost:.0f}); correct the "
-        "frame numbers of the clicks, --image-row-offset or --image-timestamps"
-    )
-    return [Finding("frames_shifted", text, fatal=True)]
+    return [shifted_frames(best, costs[best], solution.cost)]
 
 
 def _solver(options: GeoreferenceOptions, n_starts: int = 5) -> Callable[[Problem], Solution]:

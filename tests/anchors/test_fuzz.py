@@ -79,7 +79,13 @@ TARGETS: dict[str, tuple[str, str | bytes, Callable[[Path], object]]] = {
                       lambda path: load_settings(path, {})),
     "depth": ("anchor.npy", depth_file(), read_depth),
 }  # fmt: skip
-KEPT: dict[str, tuple[int, ...]] = {"lists": (21,), "timestamps": (4,), "depth": (8,)}
+KEPT: dict[str, tuple[int, ...]] = {
+    "lists": (21,),
+    "timestamps": (4, 1107),
+    "depth": (8,),
+    "geojson": (3680,),
+    "calibration": (1112, 1234),
+}
 """Seeds that once failed."""
 
 

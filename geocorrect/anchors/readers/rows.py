@@ -142,7 +142,7 @@ def _feature(path: Path, number: int, feature: Any, crs: str) -> Row:
             raise InputError(f"{where}: geometry is a {geometry['type']}, expected a Point")
         coordinates = [str(float(value)) for value in geometry["coordinates"]]
         fields = {str(key): _as_text(value) for key, value in properties.items() if value not in (None, "")}
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
         raise InputError(f"{where}: not a GeoJSON point feature") from None
     plan = ("lon_deg", "lat_deg") if declared_crs(crs).is_wgs84 else ("x", "y")
     return Row(path, where, fields | dict(zip((*plan, "height_m"), coordinates, strict=False)), crs)

@@ -81,7 +81,7 @@ def _calibration(path: Path, text: str) -> VbrCalibration:
 
 def _camera(path: Path, key: str, block: Any) -> RigCamera:
     if not isinstance(block, Mapping):
-        raise InputError(f"{path}: {key} is no mapping of intrinsics, resolution, distortion_coeffs and T_b")
+        raise InputError(f"{path}: {key} must hold resolution, intrinsics, distortion_coeffs and T_b")
     model = block.get("distortion_model", "radtan")
     if model != "radtan":
         raise InputError(f"{path}: {key}.distortion_model is {model!r}; only radtan (k1 k2 p1 p2) is known")
