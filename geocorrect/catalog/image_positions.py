@@ -117,7 +117,7 @@ def read_due_history(connection: Connection, fids: Sequence[int]) -> list[DueHis
             schema.run, run.fid == result.run_id
         )
     )
-    return [DueHistory(*row[:3], bool(row[3])) for row in connection.execute(query)]
+    return [DueHistory(row[0], row[1], row[2], bool(row[3])) for row in connection.execute(query)]
 
 
 def read_stored_images(connection: Connection, fids: Sequence[int]) -> dict[int, StoredImage]:

@@ -132,7 +132,6 @@ def _mount() -> None:
         harvest,
         localize,
         models,
-        review,
     )  # fmt: skip
     from geocorrect.cli import run as jobs
 
@@ -145,7 +144,7 @@ def _mount() -> None:
     models.app.add_typer(evaluate.train_app, name="train")
     for name, group in {
         "anchors": anchors.app, "depth": depth.app, "models": models.app, "evaluate": evaluate.app,
-        "review": review.app, "db": catalog.app, "cache": models.cache_app,
+        "review": catalog.review_app, "db": catalog.app, "cache": models.cache_app,
     }.items():  # fmt: skip
         app.add_typer(group, name=name)
 

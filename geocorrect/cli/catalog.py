@@ -1,8 +1,9 @@
-"""`geocorrect db`: the catalog's schema, its health, and taking results out of force."""
+"""`geocorrect db` and `geocorrect review`: the catalog's schema and health, taking results back, poses in doubt."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,10 +13,14 @@ from geocorrect.cli.console import (
     invocation,
     locked_catalog,
     open_catalog,
+    print_table,
     progress_bar,
     stderr,
     write_json,
 )
+
+if TYPE_CHECKING:
+    from geocorrect.catalog.curation.review import Verdict
 
 app = typer.Typer(
     name="db",
@@ -164,7 +169,7 @@ def copy_to(
     as_json: JsonOption = False,
 ) -> None:
     """Copy the whole catalog, versions and runs included, to another file or server; every row is compared."""
-    from geocorrect.catalog.move import copy_catalog
+    from geocorrect.catalog.curation.move import copy_catalog
     from geocorrect.config import CatalogSection
 
     settings = invocation(context).settings(catalog)
@@ -195,3 +200,96 @@ def grant(
     with open_catalog(invocation(context).settings(catalog)) as store:
         grant_roles(store.engine, writer, reader)
         stderr().print(f"{writer} may store results in {store.address}, {reader} may read them")
+
+
+# --- reviews ------------------------------------------------------------------------------------------------
+
+review_app = typer.Typer(
+    name="review",
+    help="Poses that wait for a person: list, accept or reject them.",
+    no_args_is_help=True,
+)
+
+Photos = Annotated[list[str], typer.Argument(help="Ids of the photos, as `geocorrect review list` prints them.")]
+Note = Annotated[str, typer.Option("--note", help="Why; kept in the catalog.")]
+By = Annotated[str | None, typer.Option("--by", help="Who decides; default: the user of this machine.")]
+
+_HEADINGS = {
+    "image_id": "photo", "expected_error": "predicted", "displacement": "moved", "evidence": "evidence",
+    "place": "lat, lon, heading", "path": "picture",
+}  # fmt: skip
+
+
+@review_app.command("list")
+def waiting(
+    context: typer.Context,
+    decided: Annotated[bool, typer.Option("--decided", help="What was decided instead, oldest first.")] = False,
+    catalog: CatalogOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the photos whose pose waits for a review, least sure first, with their picture files."""
+    from geocorrect.catalog.curation.review import Reviews
+
+    with open_catalog(invocation(context).settings(catalog)) as store:
+        found = Reviews(store).decisions() if decided else Reviews(store).waiting()
+    if as_json:
+        write_json([asdict(one) for one in found])
+    elif decided:
+        rows = [asdict(d) | {"run": d.run_key[:12], "when": f"{d.reviewed_at:%Y-%m-%d %H:%M}"} for d in found]
+        names = {"image_id": "photo", "verdict": "verdict", "reviewer": "by", "when": "when", "is_active": "active",
+                 "run": "run", "note": "note"}  # fmt: skip
+        print_table(rows, names, {"note": 20})
+    elif not found:
+        stderr().print("nothing waits for a review")
+    else:
+        rows = [
+            {
+                "image_id": p.image_id,
+                "expected_error": f"{p.expected_error_m:.2f} m",
+                "displacement": f"{p.displacement_m:.1f} m",
+                "evidence": f"{p.n_inliers} inliers, {p.n_anchors} anchors",
+                "place": f"{p.lat_deg:.6f}, {p.lon_deg:.6f}, {p.heading_deg:.0f}°",
+                "path": p.path or p.page_url,
+            }
+            for p in found
+        ]
+        print_table(rows, _HEADINGS, {"path": 20})
+
+
+@review_app.command()
+def accept(
+    context: typer.Context, image_ids: Photos, note: Note = "", by: By = None, catalog: CatalogOption = None,
+    as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Accept the poses of photos: they are published from now on."""
+    from geocorrect.catalog.curation.review import Verdict
+
+    _decide(context, image_ids, Verdict.ACCEPT, note, by, catalog, as_json=as_json)
+
+
+@review_app.command()
+def reject(
+    context: typer.Context, image_ids: Photos, note: Note = "", by: By = None, catalog: CatalogOption = None,
+    as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Reject the poses of photos, waiting or accepted: they count as not corrected from now on."""
+    from geocorrect.catalog.curation.review import Verdict
+
+    _decide(context, image_ids, Verdict.REJECT, note, by, catalog, as_json=as_json)
+
+
+def _decide(
+    context: typer.Context, image_ids: list[str], verdict: Verdict, note: str, by: str | None, catalog: str | None,
+    *, as_json: bool,
+) -> None:  # fmt: skip
+    from getpass import getuser
+
+    from geocorrect.catalog.curation.review import Reviews
+
+    with locked_catalog(invocation(context).settings(catalog)) as store:
+        keys = Reviews(store).decide(image_ids, verdict, by if by is not None else getuser(), note)
+    if as_json:
+        write_json({"verdict": verdict.value, "image_ids": image_ids, "run_keys": keys})
+        return
+    undo = ", ".join(f"`geocorrect db rollback {key[:12]}`" for key in keys)
+    stderr().print(f"{len(set(image_ids))} photos {verdict.value}ed; to take it back: {undo}", markup=False)

@@ -15,8 +15,7 @@ from geocorrect.catalog.run import RunManifest
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings
 from geocorrect.jobs.context import JobContext, RunLimits, use_or_create
-from geocorrect.jobs.explain import explain_due
-from geocorrect.jobs.plan import DuePhotos, RunPlan, plan_run
+from geocorrect.jobs.plan import DuePhotos, RunPlan, explain_due, plan_run
 from geocorrect.jobs.report import CorrectReport
 from geocorrect.jobs.run_identity import newest_run_key, run_key, run_record
 from geocorrect.jobs.tiles import read_pieces

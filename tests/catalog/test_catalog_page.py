@@ -13,9 +13,9 @@ from typer.testing import CliRunner, Result
 
 from geocorrect.catalog import Catalog
 from geocorrect.cli.catalog import app as db
+from geocorrect.cli.catalog import review_app as review
 from geocorrect.cli.console import Invocation
 from geocorrect.cli.export import export
-from geocorrect.cli.review import app as review
 from geocorrect.export.formats import Format
 
 PAGE = (Path(__file__).parents[2] / "docs" / "catalog.md").read_text(encoding="utf-8")

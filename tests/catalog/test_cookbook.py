@@ -17,7 +17,7 @@ from sqlalchemy import text
 from support import catalog_world as world
 
 from geocorrect.catalog import Catalog
-from geocorrect.catalog.review import Reviews, Verdict
+from geocorrect.catalog.curation.review import Reviews, Verdict
 from geocorrect.records import Position
 
 PAGE = Path(__file__).parents[2] / "docs" / "cookbook.md"

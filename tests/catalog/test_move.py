@@ -20,8 +20,8 @@ from support.world_cache import cached_demo
 from geocorrect.__main__ import run
 from geocorrect.catalog import Catalog
 from geocorrect.catalog.check import faults_of
-from geocorrect.catalog.move import copy_catalog, shape_of
-from geocorrect.catalog.review import Reviews, Verdict
+from geocorrect.catalog.curation.move import copy_catalog, shape_of
+from geocorrect.catalog.curation.review import Reviews, Verdict
 from geocorrect.catalog.schema import TABLES
 from geocorrect.catalog.sequences import SequenceStore
 from geocorrect.errors import DatabaseError, ExitCode
@@ -123,7 +123,7 @@ def test_typed_and_refused(
         world.fill(catalog, 5)
     with database_from(postgis_server_url.split("#")[0], empty_postgis) as server:
         with Catalog.open(str(start)) as source, Catalog.open(server) as target:
-            monkeypatch.setattr("geocorrect.catalog.move._same", lambda old, new: old != 48.0)
+            monkeypatch.setattr("geocorrect.catalog.curation.move._same", lambda old, new: old != 48.0)
             with pytest.raises(DatabaseError, match=r"copy of frame, row 1, column height_m: 48.0 became 48.0"):
                 copy_catalog(source, target)
             monkeypatch.undo()

@@ -13,7 +13,7 @@ from support.catalog_fixtures import NOW
 
 from geocorrect.catalog import Catalog, ResultFilter
 from geocorrect.catalog.check import faults_of
-from geocorrect.catalog.review import Reviews, Verdict
+from geocorrect.catalog.curation.review import Reviews, Verdict
 from geocorrect.catalog.sequences import SequenceStore
 from geocorrect.errors import InputError, Reason, Status
 from geocorrect.export.export import export_catalog

@@ -17,8 +17,8 @@ from support import sequence_catalog as world
 
 from geocorrect.__main__ import run
 from geocorrect.catalog import Catalog, ResultFilter
+from geocorrect.catalog.curation.review import Reviews, Verdict
 from geocorrect.catalog.lock import lock_scene
-from geocorrect.catalog.review import Reviews, Verdict
 from geocorrect.config import ImagesSection, Settings
 from geocorrect.errors import ExitCode, Reason, Status
 from geocorrect.geometry.pose import Pose

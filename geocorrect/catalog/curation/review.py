@@ -117,12 +117,13 @@ class Reviews:
 
     def waiting(self) -> list[WaitingPhoto]:
         """What waits, least sure first."""
-        c = table("review_queue", *map(sql_column, (*_PLAIN, *_NUMBERS))).c
+        queue = table("review_queue", *map(sql_column, (*_PLAIN, *_NUMBERS)))
+        c = queue.c
         # The captured instant keeps its type only as a column of the table.
         columns = [schema.image.c.captured_at if name == "captured_at" else c[name] for name in (*_PLAIN, *_NUMBERS)]
         query = (
             select(*columns)
-            .join_from(c.image_id.table, schema.image, schema.image.c.image_id == c.image_id)
+            .join_from(queue, schema.image, schema.image.c.image_id == c.image_id)
             .order_by(c.expected_error_m.desc(), c.image_id)
         )
         rows = [dict(row._mapping) for row in self._rows(query)]
@@ -145,7 +146,10 @@ class Reviews:
             .outerjoin(active, active.c.fid == made.c.fid)
             .order_by(v.fid)
         )  # fmt: skip
-        return [Decision(row[0], Verdict(row[1]), *row[2:7], bool(row[7])) for row in self._rows(query)]
+        return [
+            Decision(row[0], Verdict(row[1]), row[2], row[3], row[4], row[5], row[6], bool(row[7]))
+            for row in self._rows(query)
+        ]
 
     def decide(self, image_ids: Sequence[str], verdict: Verdict, reviewer: str, note: str = "") -> list[str]:
         """Decide on the poses of photos, all or none of them; returns the keys of the runs that hold the new versions.
@@ -185,7 +189,9 @@ def _active_results(connection: Connection, image_ids: Sequence[str]) -> dict[st
         .where(among(connection.dialect.name, c.image_id, image_ids))
     )
     rows = connection.execute(query).mappings().all()
-    return {row["image_id"]: _Reviewed(row["fid"], row["run_id"], row["input_hash"], result_from(row)) for row in rows}
+    return {
+        row["image_id"]: _Reviewed(row["fid"], row["run_id"], row["input_hash"], result_from(dict(row))) for row in rows
+    }
 
 
 def _refuse(image_id: str, found: _Reviewed | None, verdict: Verdict, address: str) -> None:

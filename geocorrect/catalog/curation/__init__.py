@@ -1,0 +1,1 @@
+"""What people do to a catalog as a whole: decide on poses in doubt, move it elsewhere."""
