@@ -119,3 +119,18 @@ def test_two_files_whose_names_differ_by_form_only_are_two_photos(tmp_path: Path
     assert run(["import", str(tmp_path), "--catalog", str(tmp_path / "c.gpkg")]) == 0
     assert len(stored(tmp_path / "c.gpkg")) == 2
     assert len(import_folder(tmp_path).images) == 2
+
+
+def test_a_description_file_full_of_nonsense_costs_its_entries_only(tmp_path: Path) -> None:
+    path = description(tmp_path, "0", 1, 1)
+    entries = json.loads(path.read_text())
+    entries[1]["MAPSequenceUUID"] = entries[1]["MAPDeviceMake"] = "\ud800\0"
+    bad = ["\ud800.jpg", "nul\0.jpg", "\udce9.jpg", "\x1b[31m.jpg"]
+    entries += [{"filename": name} for name in bad]
+    entries += [{"filename": name, "error": {"message": name}} for name in bad]
+    entries += [{"filename": name, "filetype": name} for name in bad]
+    path.write_text(json.dumps(entries))
+    arguments = [str(path), "--format", "mapillary-tools", "--catalog", str(tmp_path / "c.gpkg")]
+    assert run(["import", *arguments]) == 0
+    assert set(stored(tmp_path / "c.gpkg")) >= {"0.jpg", "1.jpg", "2.jpg"}
+    assert len(import_description(path).skipped) == 3 + 8

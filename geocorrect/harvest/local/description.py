@@ -72,12 +72,12 @@ def with_sequences(images: Sequence[Image]) -> list[Image]:
     """
     members: dict[str, list[Image]] = defaultdict(list)
     for image in images:
-        if SEQUENCE_KEY in image.provider:
+        if image.provider.get(SEQUENCE_KEY):
             members[image.provider[SEQUENCE_KEY]].append(image)
     qualifiers = {key: hashlib.sha256(repr(min(map(_order, found))).encode()) for key, found in members.items()}
     ids = {key: fields.text(f"{key[:60]}-{value.hexdigest()[:10]}") for key, value in qualifiers.items()}
     return [
-        replace(image, sequence_id=ids[image.provider[SEQUENCE_KEY]]) if SEQUENCE_KEY in image.provider else image
+        replace(image, sequence_id=ids[image.provider[SEQUENCE_KEY]]) if image.provider.get(SEQUENCE_KEY) else image
         for image in images
     ]
 

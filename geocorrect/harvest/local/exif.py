@@ -74,7 +74,7 @@ def read_photo(path: Path, image_id: str) -> Image:
     image = _described_by_exif(Image(image_id, None, None, path, harvested_at=now), tags, data)
     entry = embedded_description(tags.main.get(Base.ImageDescription))
     if "MAPSequenceUUID" in entry:
-        image = replace(image, provider={**image.provider, SEQUENCE_KEY: str(entry["MAPSequenceUUID"])})
+        image = replace(image, provider={**image.provider, SEQUENCE_KEY: fields.text(str(entry["MAPSequenceUUID"]))})
     return described(image, entry) if image.reported is None and entry else image
 
 

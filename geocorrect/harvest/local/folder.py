@@ -21,6 +21,7 @@ from geocorrect.harvest.local.description import SEQUENCE_KEY, described, with_s
 from geocorrect.harvest.local.exif import read_photo
 from geocorrect.harvest.local.listing import ENDINGS, is_storable, photo_files, photo_id, shown
 from geocorrect.harvest.local.opensfm import Reconstruction, Shot, position_beside, read_reconstructions
+from geocorrect.harvest.mapillary import fields
 from geocorrect.harvest.mapillary.metadata import SFM_FOCAL_SIGMA
 from geocorrect.io.text_file import read_json
 from geocorrect.records import Image, MetadataQuality, Position
@@ -69,16 +70,16 @@ def import_opensfm(project: Path) -> Imported:
     if not reconstruction.is_file():
         raise InputError(f"{project}: holds no reconstruction.json; use the folder import for images/ alone")
     parts = read_reconstructions(reconstruction)
-    by_name = {_plain(shot.name): (shot, part) for part in parts for shot in part.shots.values()}
+    by_name = {_plain(name): (shot, index) for index, part in enumerate(parts) for name, shot in part.shots.items()}
     members: dict[int, list[Image]] = {}
     alone = []
     for photo in imported.images:
-        shot, part = by_name.pop(photo.id, (None, None))
-        image = _placed(photo, position_beside(project, photo.id, shot, part))
-        if shot is None or part is None:
+        shot, index = by_name.pop(photo.id, (None, 0))
+        image = _placed(photo, position_beside(project, photo.id, shot, parts[index]))
+        if shot is None:
             alone.append(image)
         else:
-            members.setdefault(parts.index(part), []).append(_with_shot(image, shot, part))
+            members.setdefault(index, []).append(_with_shot(image, shot, parts[index]))
     models = [image for index, found in members.items() for image in _believed(found, parts[index])]
     imported.images = sorted([*alone, *models], key=lambda image: image.id)
     imported.skipped += [(f"shot {name}", f"no such image in {project / 'images'}") for name in sorted(by_name)]
@@ -133,11 +134,12 @@ def import_description(path: Path) -> Imported:
         elif "error" in entry:
             error = entry["error"]
             text = error.get("message") or error.get("type") if isinstance(error, dict) else error
-            imported.skipped.append((name, str(text)))
+            imported.skipped.append((shown(name), fields.text(str(text)) or "error"))
         elif entry.get("filetype", "image") != "image":
-            imported.skipped.append((name, f"filetype {entry['filetype']} is no photo"))
+            kind = fields.text(str(entry["filetype"]))
+            imported.skipped.append((shown(name), f"filetype {kind} is no photo"))
         elif "\0" in name or not is_storable(path.parent / name):
-            imported.skipped.append((shown(Path(name.replace("\0", "?"))), "its name is not UTF-8; rename it"))
+            imported.skipped.append((shown(name), "its name is not UTF-8; rename it"))
         else:
             imported.images.append(_entry(read_photo(path.parent / name, _plain(name)), entry))
     imported.images = with_sequences(imported.images)
@@ -146,7 +148,7 @@ def import_description(path: Path) -> Imported:
 
 def _entry(photo: Image, entry: dict[str, Any]) -> Image:
     image, key = described(photo, entry), entry.get("MAPSequenceUUID")
-    return image if key is None else replace(image, provider={**image.provider, SEQUENCE_KEY: str(key)})
+    return image if key is None else replace(image, provider={**image.provider, SEQUENCE_KEY: fields.text(str(key))})
 
 
 def _with_shot(image: Image, shot: Shot, part: Reconstruction) -> Image:

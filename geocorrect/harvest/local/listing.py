@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,9 +47,16 @@ def is_storable(path: Path) -> bool:
     return True
 
 
-def shown(path: Path) -> str:
-    """The path for messages, bytes that are not UTF-8 escaped."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+def shown(name: Path | str) -> str:
+    """A path for messages: bytes that are not UTF-8 and control characters escaped."""
+    raw = str(name).encode("utf-8", "surrogateescape" if _is_escaped(str(name)) else "backslashreplace")
+    text = raw.decode("utf-8", "backslashreplace")
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def _is_escaped(name: str) -> bool:
+    """Whether all that is not Unicode in a name are bytes of the file system, as Python escapes them."""
+    return all("\udc80" <= letter <= "\udcff" for letter in name if "\ud800" <= letter <= "\udfff")
 
 
 def _pictures(folder: Path) -> Iterator[Path]:
