@@ -5,6 +5,7 @@ The compressed picture is copied byte by byte, and so is all other metadata, mak
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +15,8 @@ from geocorrect.export.bundle import Posed, notice, posed_images
 from geocorrect.export.photos import exif_gps, jpeg, xmp
 from geocorrect.geometry.camera import Projection
 from geocorrect.io.atomic_folder import atomic_folder
+
+log = logging.getLogger(__name__)
 
 _NOTICE = (
     "Copies with corrected GPS tags (EXIF and XMP). GPSAltitude is the height above the WGS84 ellipsoid (EXIF 3.0), "
@@ -42,7 +45,9 @@ def write_photos(catalog: Catalog, stored: Iterable[StoredResult], path: Path) -
             else:
                 list_of_others.write(f"{one.image.id}\t{one.image.path or one.file_name}\t{why}\n")
                 left_out += 1
-        if not left_out:
+        if left_out:
+            log.warning("%d photos have no copy; %s says why", left_out, path / "left_out.txt")
+        else:
             (folder / "left_out.txt").unlink()
     return count
 

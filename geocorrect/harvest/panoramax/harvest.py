@@ -174,25 +174,23 @@ class _Harvest:
         there = image.reported
         return there is None or self.plan.area.contains(there.lon_deg, there.lat_deg)
 
-    def _due(self, here: Items) -> Items:
-        """New ones, those that changed at the service, and those whose picture is missing or of another size."""
+    def _due(self, here: Items) -> list[tuple[Image, Json, Image | None]]:
+        """New or changed ones, and those whose picture is missing or of another size; with what is stored of them."""
         known = self.sink.images(list(here))
         size = self.client.options.image_size
-        due: Items = {}
+        due = []
         for key, (image, item) in here.items():
             old = known.get(key)
-            same = old is not None and old.provider.get("updated") == image.provider.get("updated")
             there = old is not None and old.path is not None and old.path.is_file()
+            same = old is not None and old.provider.get("updated") == image.provider.get("updated")
             if not (same and there and old is not None and old.provider.get("picture_size") == size):
-                due[key] = (image, item)
+                due.append((image, item, old if there else None))
         self.report.n_unchanged += len(here) - len(due)
-        if self.plan.limit is not None:
-            due = dict(list(due.items())[: max(self.plan.limit - self.report.n_stored, 0)])
-        return due
+        return due if self.plan.limit is None else due[: max(self.plan.limit - self.report.n_stored, 0)]
 
-    def _store_all(self, due: Items, downloading: ThreadPoolExecutor) -> list[Hole]:
+    def _store_all(self, due: list[tuple[Image, Json, Image | None]], downloading: ThreadPoolExecutor) -> list[Hole]:
         """Store in chunks as pictures arrive; the holes of those that did not."""
-        pending = [downloading.submit(self._with_picture, image, item) for image, item in due.values()]
+        pending = [downloading.submit(self._with_picture, *one) for one in due]
         chunk: list[Image] = []
         holes = []
         try:
@@ -208,8 +206,8 @@ class _Harvest:
             self._store(chunk)
         return holes
 
-    def _with_picture(self, image: Image, item: Json) -> tuple[Image, Hole | None]:
-        """The image with its picture, or without one and with the hole that this leaves."""
+    def _with_picture(self, image: Image, item: Json, old: Image | None) -> tuple[Image, Hole | None]:
+        """The image with its picture, or as it was stored, or without one; and the hole that this leaves."""
         size = self.client.options.image_size
         image = replace(image, provider={**image.provider, "picture_size": size})
         path = self.plan.images_dir / image.id[-2:] / f"{image.id}_{size}.jpg"
@@ -220,7 +218,7 @@ class _Harvest:
             picture = verified(self.client.picture(url))
         except RequestError as failure:
             missing = replace(image, problem=image.problem or Reason.IMAGE_MISSING)
-            return missing, Hole("picture", image.id, str(failure))
+            return old or missing, Hole("picture", image.id, str(failure))
         write_file(path, picture.data)
         digest = hashlib.sha256(picture.data).hexdigest()
         return with_camera(replace(image, path=path, sha256=digest), *picture.size), None

@@ -102,7 +102,9 @@ def scan(data: bytes) -> bytes:
     return stream.read()
 
 
-def test_pictures_and_originals_stay_as_they_are(catalog: Catalog, tmp_path: Path) -> None:
+def test_pictures_and_originals_stay_as_they_are(
+    catalog: Catalog, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     before = {path.name: path.read_bytes() for path in (tmp_path / "originals").iterdir()}
     assert export_catalog(catalog, tmp_path / "photos", Format.EXIF) == 4
     assert {path.name: path.read_bytes() for path in (tmp_path / "originals").iterdir()} == before
@@ -116,6 +118,7 @@ def test_pictures_and_originals_stay_as_they_are(catalog: Catalog, tmp_path: Pat
             assert ours.info["comment"] == b"a comment"
     left_out = (tmp_path / "photos" / "left_out.txt").read_text(encoding="utf-8")
     reasons = {line.split("\t")[0]: line.split("\t")[2] for line in left_out.splitlines()[1:]}
+    assert f"{len(reasons)} photos have no copy" in caplog.text
     assert reasons["1005"] == "not a JPEG file"
     assert reasons["1006"].startswith("damaged JPEG file")
     assert reasons["1007"].startswith("damaged EXIF")
