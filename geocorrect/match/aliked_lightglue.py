@@ -1,7 +1,7 @@
 """LightGlue (Lindenberger et al. 2023) on ALIKED-n16 (Zhao et al. 2023): Apache-2.0 and BSD-3, for companies, too.
 
-It matches what SIFT cannot (dusk, other seasons, 60° between the views) at about SIFT's price; SIFT stays better on
-tiny photos. Photos that lie on their side are tried in quarter turns. Figures: `docs/accuracy.md`.
+It costs 2.7 times the processor time of SIFT and is no sharper on easy photos (`docs/accuracy.md`), so it belongs
+behind SIFT in a cascade. Photos that lie on their side are tried in quarter turns.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class AlikedLightGlueOptions:
     long_side_px: int = 1024
     """Size of the images for the detector, as LightGlue was trained; smaller photos are not enlarged."""
     max_keypoints: int = 1024
-    """Of a photo, the best first. Twice as many cost 1.5 times as much and sharpened nothing on KITTI."""
+    """Of a photo, the best first; LightGlue's cost grows faster than their number."""
     min_score: float = 0.1
     """LightGlue's matching score, its own default."""
 

@@ -1,7 +1,6 @@
-"""XFeat (Potje et al. 2024), mutual nearest neighbours: a quarter of SIFT's price, less exact. Apache-2.0.
+"""XFeat (Potje et al. 2024), mutual nearest neighbours: cheaper than SIFT, less exact. Apache-2.0.
 
-Its matches with a wrong street look like matches: 30 verified ones say nothing (`docs/accuracy.md`), so no default uses
-it.
+No ratio test stands behind its matches, so a wrong street leaves many that look like some: no default uses it.
 """
 
 from __future__ import annotations
