@@ -89,7 +89,7 @@ def open_picture(source: Path | bytes, name: str) -> Iterator[PillowImage.Image]
     """
     from PIL import Image as PillowImage
 
-    formats = [*_FORMATS, "HEIF"] if reads_heif() else _FORMATS
+    formats = (*_FORMATS, "HEIF") if reads_heif() else _FORMATS
     try:
         with PillowImage.open(io.BytesIO(source) if isinstance(source, bytes) else source, "r", formats) as picture:
             if picture.width * picture.height > MAX_PIXELS:
