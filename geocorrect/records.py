@@ -24,8 +24,7 @@ Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 ImageArray = NDArray[np.uint8]
 NAN = float("nan")
-SEQUENCE_MATCHER = "sequence"
-"""What runs and results of the sequence step call their matcher: no photo was matched for them."""
+SEQUENCE_MATCHER = "sequence"  # of runs and results of the sequence step: no photo was matched for them
 REVIEW_MATCHER = "review"  # of runs that hold decisions of people; on results of sequences "sequence+review"
 
 
