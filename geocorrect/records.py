@@ -24,10 +24,8 @@ Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 ImageArray = NDArray[np.uint8]
 NAN = float("nan")
-SEQUENCE_MATCHER = "sequence"
-"""What runs and results of the sequence step call their matcher: no photo was matched for them."""
-REVIEW_MATCHER = "review"
-"""What runs call their matcher that hold decisions of people; on results of the sequence step, "sequence+review"."""
+SEQUENCE_MATCHER = "sequence"  # of runs and results of the sequence step: no photo was matched for them
+REVIEW_MATCHER = "review"  # of runs that hold decisions of people; on results of sequences "sequence+review"
 
 
 class MetadataQuality(StrEnum):
