@@ -221,7 +221,7 @@ _HEADINGS = {
 
 
 @review_app.command("list")
-def waiting(
+def review_list(
     context: typer.Context,
     decided: Annotated[bool, typer.Option("--decided", help="What was decided instead, oldest first.")] = False,
     catalog: CatalogOption = None,
@@ -231,15 +231,16 @@ def waiting(
     from geocorrect.catalog.curation.review import Reviews
 
     with open_catalog(invocation(context).settings(catalog)) as store:
-        found = Reviews(store).decisions() if decided else Reviews(store).waiting()
+        decisions = Reviews(store).decisions() if decided else []
+        waiting = [] if decided else Reviews(store).waiting()
     if as_json:
-        write_json([asdict(one) for one in found])
+        write_json([asdict(one) for one in (*decisions, *waiting)])
     elif decided:
-        rows = [asdict(d) | {"run": d.run_key[:12], "when": f"{d.reviewed_at:%Y-%m-%d %H:%M}"} for d in found]
+        rows = [asdict(d) | {"run": d.run_key[:12], "when": f"{d.reviewed_at:%Y-%m-%d %H:%M}"} for d in decisions]
         names = {"image_id": "photo", "verdict": "verdict", "reviewer": "by", "when": "when", "is_active": "active",
                  "run": "run", "note": "note"}  # fmt: skip
         print_table(rows, names, {"note": 20})
-    elif not found:
+    elif not waiting:
         stderr().print("nothing waits for a review")
     else:
         rows = [
@@ -251,7 +252,7 @@ def waiting(
                 "place": f"{p.lat_deg:.6f}, {p.lon_deg:.6f}, {p.heading_deg:.0f}°",
                 "path": p.path or p.page_url,
             }
-            for p in found
+            for p in waiting
         ]
         print_table(rows, _HEADINGS, {"path": 20})
 
