@@ -234,7 +234,7 @@ def review_list(
         decisions = Reviews(store).decisions() if decided else []
         waiting = [] if decided else Reviews(store).waiting()
     if as_json:
-        write_json([asdict(one) for one in (*decisions, *waiting)])
+        write_json([*map(asdict, decisions), *map(asdict, waiting)])
     elif decided:
         rows = [asdict(d) | {"run": d.run_key[:12], "when": f"{d.reviewed_at:%Y-%m-%d %H:%M}"} for d in decisions]
         names = {"image_id": "photo", "verdict": "verdict", "reviewer": "by", "when": "when", "is_active": "active",
