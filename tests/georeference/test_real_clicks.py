@@ -54,7 +54,9 @@ def drive(shared_data: Path) -> ClickedDrive:
 
 @pytest.mark.data
 @pytest.mark.parametrize(
-    "wrong", [lambda h: h / 0.3048, lambda h: h + 100, lambda h: h - 100, lambda h: h + 1e5], ids=str
+    "wrong",
+    [lambda h: h / 0.3048, lambda h: h + 100, lambda h: h - 100, lambda h: h + 1e5],
+    ids=["feet", "+100 m", "-100 m", "+1e5 m"],
 )
 @pytest.mark.parametrize("which", [0, 20])
 def test_one_wrong_height_is_an_outlier_and_the_rest_stands(drive: ClickedDrive, wrong, which: int) -> None:  # type: ignore[no-untyped-def]
