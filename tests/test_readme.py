@@ -11,7 +11,9 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from support.docs_page import block, commands
 from support.world_cache import cached_demo, cached_world
@@ -19,6 +21,7 @@ from support.world_cache import cached_demo, cached_world
 from geocorrect.__main__ import run
 from geocorrect.demo.demo import CONFIGURATION
 from geocorrect.demo.serve import PROCESS
+from geocorrect.demo.world.build import open_world
 from geocorrect.errors import ExitCode, Reason
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -136,12 +139,21 @@ def test_a_fresh_shell_gets_what_the_readme_says(tmp_path: Path) -> None:
     assert len(json.loads((tmp_path / "rome" / "corrections.geojson").read_text())["features"]) >= 68
 
 
-def test_python_example_runs(demo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_python_examples_run(demo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(demo)
-    exec(compile(block(README, "python"), "README.md", "exec"), {"__name__": "__main__"})
+    photo: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(block(README, "python, a photo"), "README.md", "exec"), photo)
+    assert capsys.readouterr().out.startswith("accepted 12.5")
+    result, truth = photo["result"], open_world(demo / "out" / "demo" / "world").truth.photos["286263330248634"]
+    here_m = result.frame.enu_from_wgs84(result.lon_deg, result.lat_deg, result.height_m)
+    assert np.linalg.norm(here_m - truth.world_from_cam.translation_m) < 0.05
+    found: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(block(README, "python, a catalog"), "README.md", "exec"), found)
     shown = capsys.readouterr().out
     assert len(shown.splitlines()) == 3
     assert "(6, 6)" in shown
+    assert len(found["table"]) == 3
+    assert found["table"].crs.to_epsg() == 4326
 
 
 def test_queries_run(demo: Path) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, func, insert, inspect, select, table, text, update
 
 from geocorrect.catalog import image_positions as positions
 from geocorrect.catalog import migrate, results, schema
@@ -29,6 +29,9 @@ from geocorrect.catalog.run import Box, ResultFilter, RunManifest, StoredResult,
 from geocorrect.errors import DatabaseError
 from geocorrect.geometry.frame import Frame
 from geocorrect.records import AlignmentRecord, Anchor, AnchorIndex, Image, Pair, Result
+
+if TYPE_CHECKING:
+    from geopandas import GeoDataFrame
 
 T = TypeVar("T")
 
@@ -242,6 +245,29 @@ class Catalog:
     def current(self, bbox: Box | None = None) -> Iterator[StoredResult]:
         """Active results, corrections and rejections; bbox (west, south, east, north) in degrees."""
         return self.results(ResultFilter(area=bbox))
+
+    def to_geopandas(self, view: str = "current_correction") -> GeoDataFrame:
+        """A view as a GeoDataFrame in WGS84, a row per photo (or anchor, recording, …); `docs/catalog.md` lists them.
+
+        Args:
+            view: "current_correction" (accepted poses), "review_queue", "rejected", "displacement", ….
+
+        Raises:
+            DatabaseError: there is no such view.
+        """
+        import geopandas
+        import pandas
+
+        known = inspect(self._engine)
+        if view not in {*known.get_view_names(), *known.get_table_names()}:
+            raise DatabaseError(f"{self.address}: no view {view!r}")
+        if self._engine.dialect.name == "sqlite":
+            frame = geopandas.read_file(self._engine.url.database, layer=view)
+        else:
+            frame = self._read(lambda c: geopandas.read_postgis(select(text("*")).select_from(table(view)), c))
+        for name in frame.columns[frame.columns.str.endswith("_at")]:
+            frame[name] = pandas.to_datetime(frame[name], utc=True)
+        return frame
 
     def counts(self, run_key: str | None = None) -> dict[str, int]:
         """Number of results by status: of one run, or of all active ones."""
