@@ -11,6 +11,7 @@ from geocorrect.errors import InputError, Reason
 from geocorrect.geometry.camera import Camera
 from geocorrect.harvest.local.exif import read_photo
 from geocorrect.harvest.mapillary.metadata import ASSUMED_FOCAL_SIGMA
+from geocorrect.io.checksum import sha256_of
 from geocorrect.io.pixels import image_size, read_bytes
 from geocorrect.records import NAN, Image, Position
 
@@ -70,7 +71,11 @@ def _harvested(path: Path, catalog: Catalog | None) -> Image | None:
         return None
     found = catalog.images(_possible_ids(path))
     same = (image for image in found.values() if image.path is not None and image.path.resolve() == path.resolve())
-    return next(same, None)
+    record = next(same, None)
+    if record is None and found:  # the folder may have been moved or copied since
+        content = sha256_of(path)
+        record = next((replace(image, path=path) for image in found.values() if image.sha256 == content), None)
+    return record
 
 
 def _possible_ids(path: Path) -> list[str]:

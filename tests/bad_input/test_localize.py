@@ -89,7 +89,8 @@ CASES: dict[str, tuple[Spoil, str, ExitCode, tuple[str, ...]]] = {
         lambda s: None, f"localize a1.png {TABLE} --focal 60 --picture out.pdf", ExitCode.USAGE, ("out.pdf", ".png")
     ),
     "picture in no folder": (
-        lambda s: None, f"localize a1.png {TABLE} {HERE} --focal 60 --depth triangulated --picture no/out.png",
+        lambda s: (s / "no").touch(),
+        f"localize a1.png {TABLE} {HERE} --focal 60 --depth triangulated --picture no/out.png",
         ExitCode.OUTPUT, ("no/out.png",),
     ),
     "calibrated depth that is not": (

@@ -112,7 +112,7 @@ def test_a_dump_is_restored_whole(postgis_catalog: str, postgis_server_url: str,
         with Catalog.open(copy) as restored, restored.engine.connect() as connection:
             assert faults_of(restored.engine) == []
             assert connection.execute(query).scalar_one() == 0
-            assert len(restored.image_ids()) == 4
+            assert len(restored.images()) == 4
     finally:
         execute(server, f"drop database {name} with (force)")
 

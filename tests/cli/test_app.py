@@ -99,7 +99,10 @@ def test_doctor_fails_and_says_how_to_mend(tmp_path: Path) -> None:
     assert "MAPILLARY_TOKEN" in findings["token"]["text"]
     assert findings["catalog"]["ok"]
     well = geocorrect("doctor", cwd=tmp_path, MAPILLARY_TOKEN="MLY|1|0123456789abcdef")
-    assert well.returncode == 0
+    assert well.returncode == ExitCode.INPUT
+    assert [line for line in well.stderr.splitlines() if line.startswith("FAIL")] == [
+        "FAIL anchors: none, and without them every photo is rejected: add some with `geocorrect anchors add`"
+    ]
     assert "0123456789abcdef" not in well.stdout + well.stderr
 
 

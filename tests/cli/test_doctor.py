@@ -112,7 +112,7 @@ def test_a_gpu_that_does_not_answer(doctor, monkeypatch: pytest.MonkeyPatch) -> 
 def test_people_read_the_same(scene: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["doctor"]) == 0
     shown = capsys.readouterr().err
-    assert shown.count("ok ") == 10
+    assert shown.count("ok ") == 11
     (scene / "geocorrect.toml").write_text("[colour]\nred = 1\n")
     assert run(["doctor"]) == ExitCode.CONFIG
     assert "[colour]" in capsys.readouterr().err, "brackets are text, not markup"

@@ -135,6 +135,7 @@ def test_import_of_a_folder(scene, tmp_path: Path, capfdbinary) -> None:  # type
     assert json.loads(capfdbinary.readouterr().out) == {
         "n_images": 1,
         "problems": {"position_missing": 1},
+        "notes": [],
         "skipped": [],
     }
     with Catalog.open(str(tmp_path / "corrections.gpkg")) as catalog:

@@ -22,6 +22,7 @@ def test_from_panoramax_around_the_anchors(tmp_path: Path, monkeypatch: pytest.M
     with FakePanoramax([item(index) for index in range(40)], jpeg(64, 48)) as service:
         (tmp_path / "geocorrect.toml").write_text(
             f'[harvest]\nsource = "panoramax"\npanoramax_url = "{service.url}"\nrequests_per_s = 1000.0\n'
+            "private_image_hosts = true\n"
             "[area]\naround_anchors_m = 50.0\n"
         )
         assert run(["harvest"]) == 5  # there is no catalog

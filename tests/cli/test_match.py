@@ -54,7 +54,7 @@ def test_unknown_names_and_missing_weights(
     monkeypatch.setenv("GEOCORRECT_WEIGHTS", str(tmp_path))
     runner = CliRunner()
     for arguments, kind, message in (
-        (["--matcher", "magic"], UsageError, "--matcher 'magic': use one of sift, mast3r"),
+        (["--matcher", "magic"], UsageError, "--matcher 'magic': use one of sift, aliked_lightglue"),
         (["--depth", "magic"], UsageError, "--depth 'magic': use one of lidar"),
         (["--matcher", "mast3r"], ModelError, "geocorrect models fetch mast3r --accept-licence"),
         (["--depth", "depth_pro"], ModelError, "geocorrect models fetch depth_pro --accept-licence"),

@@ -257,6 +257,7 @@ def test_a_lone_anchor_is_named(
 def test_wrong_use_is_explained(
     more: list[str], code: int, fragment: str, scene: DepthWorld, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (scene.folder / "no").touch()
     assert run(["anchors", "calibrate", *more]) == code
     assert fragment in " ".join(capsys.readouterr().err.split())
 

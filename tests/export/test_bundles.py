@@ -31,7 +31,7 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
 
 
 def test_opensfm_shots_stand_where_the_photos_stand(catalog: Catalog, tmp_path: Path) -> None:
-    assert export_catalog(catalog, tmp_path / "sfm", Format.OPENSFM) == 16
+    assert export_catalog(catalog, tmp_path / "sfm", Format.OPENSFM) == 14
     (reconstruction,) = json.loads((tmp_path / "sfm" / "reconstruction.json").read_text())
     assert reconstruction["reference_lla"] == {"latitude": 41.9028, "longitude": 12.4964, "altitude": 48.0}
     shot = reconstruction["shots"]["3.jpg"]
@@ -48,7 +48,7 @@ def test_opensfm_shots_stand_where_the_photos_stand(catalog: Catalog, tmp_path: 
 
 
 def test_colmap_projects_a_point_where_our_camera_does(catalog: Catalog, tmp_path: Path) -> None:
-    assert export_catalog(catalog, tmp_path / "model", Format.COLMAP) == 16
+    assert export_catalog(catalog, tmp_path / "model", Format.COLMAP) == 14
     lines = (tmp_path / "model" / "images.txt").read_text().splitlines()
     line = next(one for one in lines if one.endswith(" 3.jpg"))
     _, qw, qx, qy, qz, *rest = line.split()
@@ -85,7 +85,7 @@ def test_colmap_models(camera: Camera | None, model: str | None) -> None:
 
 
 def test_sidecar_is_what_mapillary_tools_accepts(catalog: Catalog, tmp_path: Path) -> None:
-    assert export_catalog(catalog, tmp_path / "side", Format.SIDECAR) == 16
+    assert export_catalog(catalog, tmp_path / "side", Format.SIDECAR) == 14
     described = json.loads((tmp_path / "side" / "mapillary_image_description.json").read_text())
     allowed = {
         "filename", "filetype", "MAPLatitude", "MAPLongitude", "MAPAltitude", "MAPCaptureTime", "MAPCompassHeading",

@@ -53,7 +53,7 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
 
 @pytest.mark.parametrize("name", ["out.gpkg", "out.parquet", "out.fgb", "out.geojson"])
 def test_layers_hold_the_corrected_points(catalog: Catalog, tmp_path: Path, name: str) -> None:
-    assert export_catalog(catalog, tmp_path / name) == 16
+    assert export_catalog(catalog, tmp_path / name) == 14
     read = geopandas.read_parquet if name.endswith("parquet") else geopandas.read_file
     table = read(tmp_path / name, **({} if name.endswith("parquet") else {"layer": 0} if name == "out.gpkg" else {}))
     table = table.set_index("image_id").sort_index()
@@ -264,6 +264,7 @@ def test_foreign_folders_and_unknown_names_are_refused(catalog: Catalog, tmp_pat
         export_catalog(catalog, tmp_path / "mine", Format.CSV)
     with pytest.raises(UsageError, match=r"give --format, one of geojson, gpkg"):
         format_of(tmp_path / "out.shp")
+    (tmp_path / "nowhere").write_text("a file, no folder")
     with pytest.raises(OutputError, match="nowhere"):
         export_catalog(catalog, tmp_path / "nowhere" / "sfm", Format.OPENSFM)
 

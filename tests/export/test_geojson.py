@@ -82,6 +82,7 @@ def test_a_failed_export_leaves_the_old_file(catalog: Catalog, tmp_path: Path) -
         write_geojson(breaks(), path)  # type: ignore[arg-type]
     assert path.read_text() == "old"
     assert {p.name for p in tmp_path.iterdir() if p.name.startswith(".")} == set()
+    (tmp_path / "nowhere").write_text("a file, no folder")
     with pytest.raises(OutputError, match="nowhere"):
         write_geojson([], tmp_path / "nowhere" / "out.geojson")
 

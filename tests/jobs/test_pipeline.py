@@ -80,7 +80,12 @@ def test_the_folders_of_exports_are_made(idle: Path, capsys: pytest.CaptureFixtu
     assert set(json.loads(capsys.readouterr().out)["export"]) == {
         str(idle / f"out/new/{n}") for n in ("a.geojson", "b.csv")
     }
-    assert sorted(path.name for path in (idle / "out" / "new").iterdir()) == ["a.geojson", "a.qml", "b.csv"]
+    assert sorted(path.name for path in (idle / "out" / "new").iterdir()) == [
+        "a.geojson",
+        "a.qml",
+        "b.csv",
+        "b.csv.license",
+    ]
 
 
 @pytest.mark.parametrize(("blocked", "code"), [("out", ExitCode.OUTPUT), ("a.shp", ExitCode.USAGE)])

@@ -69,5 +69,6 @@ def test_points_turn_with_the_picture(turns: int) -> None:
 
 
 def test_a_picture_that_cannot_be_written_is_named(facts: PictureFacts, tmp_path: Path) -> None:
+    (tmp_path / "no folder").touch()
     with pytest.raises(OutputError, match="picture.png"):
         draw_localization(facts, tmp_path / "no folder" / "picture.png")

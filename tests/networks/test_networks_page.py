@@ -62,6 +62,6 @@ def test_settings_are_understood(tmp_path: Path) -> None:
 
 
 def test_the_cascade_of_the_page_is_understood(tmp_path: Path) -> None:
-    (tmp_path / "geocorrect.toml").write_text(block("cascade"))
+    (tmp_path / "geocorrect.toml").write_text(block(PAGE, "cascade"))
     match = load_settings(tmp_path / "geocorrect.toml", {}).settings.match
     assert (match.matcher, match.stages) == ("cascade", MatchSection().stages)

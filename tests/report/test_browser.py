@@ -10,6 +10,7 @@ from PIL import Image
 from support.chromium import Browser, open_browser
 from support.report_world import CREATOR, DEVICE, SEQUENCE, true_places
 
+from geocorrect.catalog.views.palette import ERROR_CLASSES, STATUS_COLOURS, red_green_blue
 from geocorrect.catalog import Catalog, ResultFilter
 from geocorrect.errors import Status
 from geocorrect.report.page import PageOptions
@@ -82,8 +83,9 @@ def test_map_and_charts_are_there(page: Browser, tmp_path: Path) -> None:
         "for (let i = 0; i < d.length; i += 4) if (d[i + 3] === 255) found.add(`${d[i]},${d[i + 1]},${d[i + 2]}`);"
         "return [...found]"
     )
-    for accepted_review_reported_rejected in ("0,114,178", "230,159,0", "213,94,0", "61,70,80"):
-        assert accepted_review_reported_rejected in colours
+    review, reported, rejected = red_green_blue(STATUS_COLOURS["review"]), "213,94,0", red_green_blue("#3d4650")
+    assert {review, reported, rejected} <= set(colours)
+    assert {red_green_blue(colour) for _, colour in ERROR_CLASSES} & set(colours), "accepted ones by their error"
     page.screenshot(tmp_path / "page.png")
     with Image.open(tmp_path / "page.png") as picture:
         assert picture.width >= 1200

@@ -55,7 +55,7 @@ def test_the_truth_of_the_demo_is_understood(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("{", "not a truth file"),
+        ("{", "not a JSON file"),
         ("[]", "not a truth file"),
         ({}, "`photos`"),
         ({"photos": {"7": {"lon_deg": 1.0}}}, "photo 7"),
