@@ -18,6 +18,7 @@ from geocorrect.redaction import redact
 MIN_FREE_BYTES = 2 * 1024**3
 MAX_CLOCK_OFFSET = timedelta(seconds=30)
 """Signed picture addresses, TLS and the order of results in the catalog stand a smaller offset."""
+POOLER = "through a pooler (PgBouncer: session and transaction mode work, idle_transaction_timeout must be 0)"
 WRONG_CLOCK = "set the clock (timedatectl set-ntp true) before the next run: results are ordered by time"
 
 
@@ -78,11 +79,15 @@ def _run(checks: dict[str, Check], settings: Settings) -> Iterator[Finding]:
 
 
 def _catalog(settings: Settings) -> str:
+    from geocorrect.catalog.connect import is_pooled
+
     with open_catalog(settings) as store:
+        with store.engine.connect() as connection:
+            pooler = f"; {POOLER}" if is_pooled(connection) else ""
         holder = store.holder()
         held = "" if holder is None else f"; held by {holder}"
         n_anchors, n_images = store.sizes()
-        return f"{store.address}: {n_anchors} anchors, {n_images} images{held}"
+        return f"{store.address}: {n_anchors} anchors, {n_images} images{pooler}{held}"
 
 
 def _anchors(settings: Settings) -> str:

@@ -10,7 +10,7 @@ from geocorrect.catalog import Catalog, ResultFilter, StoredResult
 from geocorrect.catalog.rows.result_table import ResultTable
 from geocorrect.errors import Status
 from geocorrect.export.formats import Format, format_of
-from geocorrect.io.atomic_file import atomic_file, is_pipe
+from geocorrect.io.atomic_file import atomic_file, is_stream
 
 PUBLISHED = (Status.ACCEPTED,)
 """What an export holds unless it is asked for more: a pose that waits for a review may be hundreds of metres off."""
@@ -47,7 +47,7 @@ def export_catalog(
     if selected.run_key is not None and chosen is not Format.QGIS_PROJECT:
         catalog.require_active_run(selected.run_key)
     count = _write(catalog, path, chosen, selected)
-    if chosen in STYLED_BESIDE and not is_pipe(path):
+    if chosen in STYLED_BESIDE and not is_stream(path):
         from geocorrect.catalog.views.qml import qml
 
         with atomic_file(path.with_suffix(".qml")) as file:

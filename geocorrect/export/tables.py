@@ -25,7 +25,7 @@ from geocorrect.export.features import (
     places,
     property_columns,
 )
-from geocorrect.io.atomic_file import atomic_file, atomic_path, is_pipe
+from geocorrect.io.atomic_file import atomic_file, atomic_path, is_stream
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def write_csv(tables: Iterable[ResultTable], path: Path) -> int:
             licences.add(table["licence"])
             count += len(table["licence"])
     notice = f"{ATTRIBUTION}\nLicences of the photos: {licences.text()}\n"
-    if is_pipe(path):
+    if is_stream(path):
         logger.warning("a pipe has room for rows only: %s", notice.strip())
         return count
     with atomic_file(path.with_name(f"{path.name}.license")) as beside:

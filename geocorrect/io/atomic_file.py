@@ -1,6 +1,7 @@
 """Files that appear complete or not at all: the one place that writes a temporary file and renames it.
 
-A link is written through, not replaced, and a file keeps its rights. A pipe is streamed to; devices are refused.
+A link is written through, not replaced, and a file keeps its rights. A pipe, and whatever a shell has opened as
+/dev/stdout, is streamed to; devices are refused.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from geocorrect.errors import OutputError
 def atomic_path(path: Path, suffix: str | None = None) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well; removed when it does not.
 
-    What killed writers of this path left behind is deleted first. For a pipe it is elsewhere, and copied at the end.
+    What killed writers of this path left behind is deleted first. For a stream it is elsewhere, and copied at the end.
 
     Args:
         path: the file to write; its folder is made when missing.
@@ -36,13 +37,13 @@ def atomic_path(path: Path, suffix: str | None = None) -> Iterator[Path]:
     if path.is_dir():
         raise OutputError(f"{path} is a folder; name a file in it")
     try:
-        if is_pipe(path):
+        if is_stream(path):
             with tempfile.TemporaryDirectory() as folder:
                 temporary = Path(folder) / f"piped{path.suffix if suffix is None else suffix}"
                 temporary.touch()
                 yield temporary
-                with temporary.open("rb") as content, path.open("wb") as pipe:
-                    shutil.copyfileobj(content, pipe)
+                with temporary.open("rb") as content, _opened_stream(path) as stream:
+                    shutil.copyfileobj(content, stream)
             return
         if path.exists() and not path.is_file():
             raise OutputError(f"{path} is a device or socket; name a file")
@@ -111,9 +112,23 @@ def write_atomically(path: Path, content: bytes | str, suffix: str | None = None
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def is_pipe(path: Path) -> bool:
-    """Whether a path leads to a pipe, such as /dev/stdout may: written once, with nothing beside it."""
-    return path.is_fifo()
+def is_stream(path: Path) -> bool:
+    """Whether a path leads to a pipe, or to a file by /dev/stdout: written once, with nothing beside it."""
+    return path.is_fifo() or (path.is_file() and _descriptor(path) is not None)
+
+
+def _opened_stream(path: Path) -> BinaryIO:
+    number = _descriptor(path)
+    # What `> file` or `>> file` opened is written where the shell is: opened by name it would lose what is there.
+    return path.open("wb") if number is None else os.fdopen(os.dup(number), "wb")
+
+
+def _descriptor(path: Path) -> int | None:
+    """The open file of this process that a path like /dev/stdout or /dev/fd/1 stands for; None for other paths."""
+    if path.parent == Path("/dev") and path.is_symlink():
+        path = path.readlink()
+    own = os.path.realpath(path.parent) == os.path.realpath("/dev/fd")
+    return int(path.name) if own and path.name.isdigit() else None
 
 
 def rights_of(path: Path, new: int) -> int:

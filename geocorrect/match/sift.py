@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 from geocorrect.io.bounded_cache import BoundedCache
 from geocorrect.records import ImageArray, Matches
 
-MAX_DETECTED_PIXELS = 13_000_000
-"""Larger photos are detected on a reduced copy: the detector needs about 235 bytes per pixel (3 GB for these)."""
+MAX_BYTES = 2_950_000_000
+"""Of a photo and the work on it together, so that a program stays below 3 GiB: photos above 12.4 megapixels
+are detected on a copy, which is the smaller, the more the photo itself takes (of 134 megapixels: 10.8)."""
+DETECTOR_BYTES_PER_PIXEL = 235
+"""OpenCV's pyramids; the photo itself takes 3."""
 ALGORITHM_VERSION = 1
 """Raised whenever the same image and options give other matches. Not OpenCV's version: rebuilding an image with another
 one must not make a city due; results that a release of OpenCV changes are found by the tests, and raise this."""
@@ -72,7 +75,8 @@ class SiftMatcher:
     def _detect(self, image: ImageArray) -> SiftFeatures:
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         height, width = grey.shape
-        factor = math.sqrt(MAX_DETECTED_PIXELS / (height * width))
+        room = (MAX_BYTES - image.nbytes) / DETECTOR_BYTES_PER_PIXEL
+        factor = math.sqrt(room / (height * width))
         if factor < 1:
             grey = cv2.resize(grey, (int(width * factor), int(height * factor)), interpolation=cv2.INTER_AREA)
         keypoints, descriptors = self._detector.detectAndCompute(grey, None)

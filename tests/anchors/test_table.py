@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 
 import cv2
@@ -39,6 +40,22 @@ def test_a_row_becomes_an_anchor(tmp_path: Path) -> None:
     assert anchor.captured_at.isoformat() == "2024-05-01T08:00:00+00:00"
     assert anchor.camera.distortion[0] == -0.1
     assert anchor.world_from_cam.covariance is None
+
+
+@pytest.mark.parametrize(("disk", "written"), [("NFC", "NFD"), ("NFD", "NFC"), ("NFD", "NFD")])
+@pytest.mark.parametrize("kind", ["csv", "geojson"])
+def test_the_picture_is_found_in_either_unicode_form(tmp_path: Path, kind: str, disk: str, written: str) -> None:
+    path = write(tmp_path, ROW.replace("a.png", unicodedata.normalize(written, "é.png")))
+    picture = (tmp_path / "a.png").rename(tmp_path / unicodedata.normalize(disk, "é.png"))
+    if kind == "geojson":
+        row = dict(zip(*(line.split(",") for line in path.read_text().splitlines()), strict=True))
+        point = {"type": "Point", "coordinates": [LON, LAT, HEIGHT]}
+        features = [{"type": "Feature", "geometry": point, "properties": row}]
+        path = tmp_path / "anchors.geojson"
+        path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    options = WGS84 if kind == "csv" else TableOptions(None, "ellipsoid")
+    (anchor,) = read_table(path, options).anchors
+    assert (anchor.id, anchor.path) == ("\xe9", picture)
 
 
 def test_geojson_is_wgs84_and_quaternions_and_sigmas_are_read(tmp_path: Path) -> None:

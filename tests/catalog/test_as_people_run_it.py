@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from sqlalchemy import text
 from support.catalog_world import fill
 from support.postgis_fixture import Cluster, execute, with_database
 
+from geocorrect.__main__ import run as run_command
 from geocorrect.catalog import Catalog
 from geocorrect.catalog.check import faults_of
 from geocorrect.catalog.lock import holder_of, lock_scene
@@ -80,6 +82,23 @@ def test_behind_pgbouncer_a_catalog_works_and_is_locked(bounced_url: str) -> Non
         with lock_scene(other.engine):
             assert len(catalog.runs()) == 8
         assert faults_of(other.engine) == []
+
+
+@pytest.mark.postgis
+def test_the_doctor_names_the_pooler(bounced_url: str, postgis_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Asked with the address of the pooler and with that of the server itself."""
+    Catalog.open(postgis_url, create=True).close()
+
+    def seen(url: str) -> str:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("GEOCORRECT__CATALOG__URL", url)
+            run_command(["doctor", "--json"])
+        findings = {finding["check"]: finding for finding in json.loads(capsys.readouterr().out)}
+        assert findings["catalog"]["ok"], findings["catalog"]
+        return str(findings["catalog"]["text"])
+
+    assert "through a pooler (PgBouncer: session and transaction mode work" in seen(bounced_url)
+    assert "pooler" not in seen(postgis_url)
 
 
 @pytest.mark.postgis

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.catalog_world import fill
 
+from geocorrect.__main__ import run
 from geocorrect.catalog import Catalog
 from geocorrect.cli.export import read_area
-from geocorrect.errors import InputError, OutputError
+from geocorrect.errors import ExitCode, InputError, OutputError
 from geocorrect.export.export import export_catalog
 from geocorrect.export.formats import Format
 
@@ -47,6 +51,74 @@ def test_a_pipe_gets_the_bytes_of_a_file_and_nothing_beside_it(filled: Catalog, 
     with pytest.raises(OutputError, match="is a device"):
         export_catalog(filled, Path("/dev/null"), kind)
     filled.close()
+
+
+@pytest.fixture(scope="module")
+def commanded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a catalog and, made by the command line, its results as a.csv."""
+    folder = tmp_path_factory.mktemp("commanded")
+    with Catalog.open(str(folder / "c.gpkg"), create=True) as catalog:
+        fill(catalog, 8)
+    assert run(["export", str(folder / "a.csv"), "--catalog", str(folder / "c.gpkg")]) == 0
+    return folder
+
+
+def exported(path: Path | str, catalog: Path, **streams: Any) -> int:
+    """The exit code of `geocorrect export` in a process of its own."""
+    command = [sys.executable, "-m", "geocorrect", "export", str(path), "--format", "csv", "--catalog", str(catalog)]
+    return subprocess.run(command, timeout=120, check=False, **streams).returncode
+
+
+def test_the_command_streams_to_a_pipe_that_another_process_reads(commanded: Path, tmp_path: Path) -> None:
+    """`mkfifo pipe; wc -c < pipe > read & geocorrect export pipe`."""
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "read").open("wb") as read:
+        reader = subprocess.Popen(["cat", str(tmp_path / "pipe")], stdout=read)
+        assert run(["export", str(tmp_path / "pipe"), "--format", "csv", "--catalog", str(commanded / "c.gpkg")]) == 0
+        assert reader.wait(30) == 0
+    assert (tmp_path / "read").read_bytes() == (commanded / "a.csv").read_bytes()
+    assert (tmp_path / "pipe").is_fifo()
+    assert {entry.name for entry in tmp_path.iterdir()} == {"pipe", "read"}
+
+
+def test_the_command_streams_to_standard_output_whatever_that_is(commanded: Path, tmp_path: Path) -> None:
+    """`geocorrect export /dev/stdout` with `| cat`, and between two other writers of `>> file`."""
+    rows, out = (commanded / "a.csv").read_bytes(), tmp_path / "all.csv"
+    piped = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=(tmp_path / "piped.csv").open("wb"))
+    assert exported("/dev/stdout", commanded / "c.gpkg", stdout=piped.stdin) == 0
+    assert piped.stdin is not None
+    piped.stdin.close()
+    assert piped.wait(30) == 0
+    assert (tmp_path / "piped.csv").read_bytes() == rows
+    out.write_bytes(b"before\n")
+    same = out.stat().st_ino
+    with out.open("ab") as appended:
+        assert exported("/dev/fd/1", commanded / "c.gpkg", stdout=appended) == 0
+        appended.write(b"after\n")
+    assert out.read_bytes() == b"before\n" + rows + b"after\n"
+    assert out.stat().st_ino == same
+    assert {entry.name for entry in tmp_path.iterdir()} == {"piped.csv", "all.csv"}
+
+
+def test_the_command_writes_through_a_link_and_keeps_rights(commanded: Path, tmp_path: Path) -> None:
+    file, link = tmp_path / "elsewhere" / "real.csv", tmp_path / "link.csv"
+    file.parent.mkdir()
+    file.write_text("old")
+    file.chmod(0o664)
+    link.symlink_to(file)
+    assert run(["export", str(link), "--catalog", str(commanded / "c.gpkg")]) == 0
+    assert link.is_symlink()
+    assert file.read_bytes() == (commanded / "a.csv").read_bytes()
+    assert file.stat().st_mode & 0o777 == 0o664
+    linked = tmp_path / "folder"
+    (tmp_path / "elsewhere" / "sfm").mkdir()
+    linked.symlink_to(tmp_path / "elsewhere" / "sfm")
+    assert run(["export", str(linked), "--format", "opensfm", "--catalog", str(commanded / "c.gpkg")]) == 0
+    assert linked.is_symlink()
+    assert (tmp_path / "elsewhere" / "sfm" / "reconstruction.json").is_file()
+    for device in ("/dev/null", "/dev/full"):
+        assert run(["export", device, "--format", "csv", "--catalog", str(commanded / "c.gpkg")]) == ExitCode.OUTPUT
+        assert Path(device).is_char_device()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -180,3 +181,32 @@ def test_real_files(shared_data: Path) -> None:
     assert [c.image for c in shared] == ["02.jpg", "03.jpg"]
     pixel = shared[0].in_pixels(3264, 2448)
     assert (pixel.u_px, pixel.v_px) == pytest.approx((1631.5 - 0.015689 * 3264, 1223.5 - 0.0625362 * 3264))
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "txt", "points"])
+def test_one_image_named_in_both_unicode_forms_is_one_image(tmp_path: Path, kind: str) -> None:
+    forms = [unicodedata.normalize(form, "Gerät 7.png") for form in ("NFC", "NFD")]
+    places = [f"{lon},{lat}" for lon, lat in PLACES[:2]]
+    if kind == "csv":
+        rows = [f"{name},1,2,{place},{name}" for name, place in zip(forms, places, strict=True)]
+        paths = [own_csv(tmp_path, rows, "image,u_px,v_px,lon_deg,lat_deg,landmark")]
+    elif kind == "json":
+        locations = [[[lat, lon]] for lon, lat in PLACES[:2]]
+        content = {"image_indices": forms, "pixel_locations": [[[1, 2]], [[1, 2]]], "locations": locations}
+        (tmp_path / "a.json").write_text(json.dumps(content))
+        paths = [tmp_path / "a.json"]
+    elif kind == "txt":
+        rows = [f"{lon}\t{lat}\tnan\t1\t2\t{name}\t{name}" for name, (lon, lat) in zip(forms, PLACES[:2], strict=True)]
+        (tmp_path / "gcp_list.txt").write_text("\n".join(["WGS84", *rows]))
+        paths = [tmp_path / "gcp_list.txt"]
+    else:
+        paths = [tmp_path / f"{name}.points" for name in forms]
+        for path, place in zip(paths, places, strict=True):
+            path.write_text(f"#CRS: EPSG:4326\nmapX,mapY,sourceX,sourceY,enable\n{place},1,-2,1\n")
+    clicks = read_landmarks(paths)
+    assert [(click.image.removesuffix(".png"), click.index) for click in clicks] == [
+        ("Ger\xe4t 7", 0),
+        ("Ger\xe4t 7", 1),
+    ]
+    if kind in ("csv", "txt"):
+        assert len({click.landmark for click in clicks}) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 import zlib
@@ -50,7 +51,16 @@ def packed(content: Any) -> bytes:
     return zlib.compress(json.dumps(content).encode())
 
 
-@pytest.mark.parametrize("pack", [lambda data: data, zlib.compress, gzip.compress])
+@pytest.mark.parametrize(
+    "pack",
+    [
+        lambda data: data,
+        zlib.compress,
+        gzip.compress,
+        lambda data: codecs.BOM_UTF8 + data,
+        lambda data: zlib.compress(codecs.BOM_UTF8 + data),
+    ],
+)
 def test_poses_come_back(pack: Any) -> None:
     part = parse_reconstructions(pack(json.dumps(cluster_file()).encode()), "x")[0]
     for index in range(4):

@@ -120,7 +120,7 @@ def test_large_photos_are_detected_on_a_reduced_copy(
     """Bounded memory, and positions in pixels of the full picture: no shift of half a pixel."""
     picture, detected = textured_image(3), []
     full = matcher.features(picture)
-    monkeypatch.setattr(sift, "MAX_DETECTED_PIXELS", limit)
+    monkeypatch.setattr(sift, "MAX_BYTES", picture.nbytes + limit * sift.DETECTOR_BYTES_PER_PIXEL)
     reduced = SiftMatcher(SiftOptions(max_features=2000))
     monkeypatch.setattr(reduced, "_detector", SpyingDetector(reduced._detector, detected))
     found = reduced.features(picture)

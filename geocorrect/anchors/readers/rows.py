@@ -13,6 +13,7 @@ from typing import Any
 from geocorrect.errors import InputError
 from geocorrect.geometry.crs import WGS84, declared_crs, geojson_crs
 from geocorrect.io.text_file import read_text
+from geocorrect.io.unicode_names import plain
 
 GEOJSON_SUFFIXES = {".geojson", ".json"}
 
@@ -100,7 +101,9 @@ def read_fields(where: str, line: str, delimiter: str = ",") -> list[str]:
 
 
 def _csv(path: Path, text: str) -> list[Row]:
-    (_, head), *lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()] or [(1, "")]
+    (_, head), *lines = [(number, line) for number, line in enumerate(plain(text).split("\n"), 1) if line.strip()] or [
+        (1, "")
+    ]
     names = read_fields(f"{path}, line 1", head)
     # A table that pandas wrote begins with a column without a name: its index.
     indexed = len(names) > 1 and names[0] == "" and "" not in names[1:]
@@ -149,4 +152,4 @@ def _feature(path: Path, number: int, feature: Any, crs: str) -> Row:
 
 
 def _as_text(value: Any) -> str:
-    return value.strip() if isinstance(value, str) else json.dumps(value)
+    return plain(value.strip()) if isinstance(value, str) else json.dumps(value)

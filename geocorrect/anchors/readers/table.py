@@ -27,6 +27,7 @@ from geocorrect.geometry.pose import Float, Pose
 from geocorrect.geometry.similarity import Similarity
 from geocorrect.io.capture_time import EARLIEST, plausible
 from geocorrect.io.pixels import image_size
+from geocorrect.io.unicode_names import on_disk
 from geocorrect.records import Anchor
 
 
@@ -94,7 +95,7 @@ def _place(row: Row, crs: str, options: TableOptions) -> tuple[float, float, flo
 def _anchor(
     row: Row, place: tuple[float, float, float], crs: str, alignment: Alignment, options: TableOptions
 ) -> Anchor:
-    image = (row.table.parent / row.text("file")).resolve()
+    image = on_disk(row.table.parent / row.text("file")).resolve()
     camera = _camera(row)
     width, height = image_size(image)
     if (width, height) != (camera.width, camera.height):

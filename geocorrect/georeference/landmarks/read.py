@@ -14,6 +14,7 @@ from geocorrect.errors import InputError
 from geocorrect.georeference.landmarks import formats
 from geocorrect.georeference.landmarks.click import Click, LandmarkOptions
 from geocorrect.io.text_file import read_json
+from geocorrect.io.unicode_names import plain
 
 MAX_EXTENT_DEG = 0.5
 Reader = Callable[[Path, LandmarkOptions], Iterable[Click]]
@@ -37,7 +38,8 @@ def read_landmarks(source: Path | Sequence[Path], options: LandmarkOptions | Non
     """
     given = [source] if isinstance(source, Path) else source
     paths = [part for path in given for part in (sorted(path.glob("*.points")) if path.is_dir() else [path])]
-    clicks = [click for part in paths for click in _reader_of(part)(part, options or LandmarkOptions())]
+    read = (click for part in paths for click in _reader_of(part)(part, options or LandmarkOptions()))
+    clicks = [replace(click, image=plain(click.image), landmark=plain(click.landmark)) for click in read]
     if not clicks:
         raise InputError(f"{', '.join(map(str, given))}: no clicks")
     _refuse_scattered(clicks)

@@ -5,8 +5,7 @@ Pictures stay where they are.
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,20 @@ from geocorrect.geometry.pose import Pose
 from geocorrect.harvest.evidence import without_contradicted_models
 from geocorrect.harvest.local.description import SEQUENCE_KEY, described, with_sequences
 from geocorrect.harvest.local.exif import read_photo
-from geocorrect.harvest.local.listing import ENDINGS, is_storable, photo_files, photo_id, shown
+from geocorrect.harvest.local.listing import (
+    ENDINGS,
+    first_reasons,
+    is_storable,
+    listed_photos,
+    photo_files,
+    photo_id,
+    shown,
+)
 from geocorrect.harvest.local.opensfm import Reconstruction, Shot, position_beside, read_reconstructions
 from geocorrect.harvest.mapillary import fields
 from geocorrect.harvest.mapillary.metadata import SFM_FOCAL_SIGMA
 from geocorrect.io.text_file import read_json
+from geocorrect.io.unicode_names import on_disk, plain
 from geocorrect.records import Image, MetadataQuality, Position
 
 _FARTHEST_FROM_GPS_M = 1000.0
@@ -51,11 +59,15 @@ def import_folder(folder: Path) -> Imported:
         raise InputError(f"{folder}: no such folder")
     paths, skipped = photo_files(folder)
     if not paths:
-        why = "".join(f"; skipped {name}: {reason}" for name, reason in skipped[:3])
-        raise InputError(f"{folder}: holds no photos ({ENDINGS}){why}")
+        raise InputError(f"{folder}: holds no photos ({ENDINGS}){first_reasons(skipped)}")
+    return _read([(photo_id(path, folder), path) for path in paths], skipped)
+
+
+def _read(photos: Iterable[tuple[str, Path]], skipped: list[tuple[str, str]]) -> Imported:
+    """Photos, given by id and path, described by their EXIF."""
     images = []
-    for path in paths:
-        image = read_photo(path, photo_id(path, folder))
+    for name, path in photos:
+        image = read_photo(path, name)
         if image.problem is Reason.IMAGE_UNREADABLE and "no photo" in str(image.provider.get("error")):
             skipped.append((str(path), "a raster of other than 8-bit colours, no photo"))
         else:
@@ -64,13 +76,23 @@ def import_folder(folder: Path) -> Imported:
 
 
 def import_opensfm(project: Path) -> Imported:
-    """An OpenSfM project: its images/ with EXIF, cameras and poses from reconstruction.json (computed, quality sfm)."""
-    imported = import_folder(project / "images")
-    reconstruction = project / "reconstruction.json"
+    """An OpenSfM project, or an ODM project around one in opensfm/.
+
+    Its photos are those of image_list.txt, or all in images/ where there is none, with their EXIF; cameras and poses
+    come from reconstruction.json (computed, quality sfm).
+    """
+    if not (project / "reconstruction.json").is_file() and (project / "opensfm").is_dir():
+        project = project / "opensfm"
+    reconstruction, image_list = project / "reconstruction.json", project / "image_list.txt"
     if not reconstruction.is_file():
         raise InputError(f"{project}: holds no reconstruction.json; use the folder import for images/ alone")
+    if image_list.is_file():
+        photos, skipped = listed_photos(image_list)
+        imported = _read(photos.items(), skipped)
+    else:
+        imported = import_folder(project / "images")
     parts = read_reconstructions(reconstruction)
-    by_name = {_plain(name): (shot, index) for index, part in enumerate(parts) for name, shot in part.shots.items()}
+    by_name = {plain(name): (shot, index) for index, part in enumerate(parts) for name, shot in part.shots.items()}
     members: dict[int, list[Image]] = {}
     alone = []
     for photo in imported.images:
@@ -82,12 +104,11 @@ def import_opensfm(project: Path) -> Imported:
             members.setdefault(index, []).append(_with_shot(image, shot, parts[index]))
     models = [image for index, found in members.items() for image in _believed(found, parts[index])]
     imported.images = sorted([*alone, *models], key=lambda image: image.id)
-    imported.skipped += [(f"shot {name}", f"no such image in {project / 'images'}") for name in sorted(by_name)]
+    imported.skipped += [
+        (f"shot {name}", f"no such photo in {image_list if image_list.is_file() else project / 'images'}")
+        for name in sorted(by_name)
+    ]
     return imported
-
-
-def _plain(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
 
 
 def _placed(image: Image, position: Position | None) -> Image:
@@ -141,7 +162,7 @@ def import_description(path: Path) -> Imported:
         elif "\0" in name or not is_storable(path.parent / name):
             imported.skipped.append((shown(name), "its name is not UTF-8; rename it"))
         else:
-            imported.images.append(_entry(read_photo(path.parent / name, _plain(name)), entry))
+            imported.images.append(_entry(read_photo(on_disk(path.parent / name), plain(name)), entry))
     imported.images = with_sequences(imported.images)
     return imported
 

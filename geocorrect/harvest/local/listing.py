@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import unicodedata
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from geocorrect.errors import InputError
 from geocorrect.io.masks import HEIF_ENDINGS, PHOTO_ENDINGS, is_mask
 from geocorrect.io.pixels import reads_heif
+from geocorrect.io.text_file import read_text
+from geocorrect.io.unicode_names import on_disk, plain
 
 _NOT_READ = frozenset(
     {
@@ -35,7 +38,36 @@ def photo_files(folder: Path) -> tuple[list[Path], list[tuple[str, str]]]:
 
 def photo_id(path: Path, folder: Path) -> str:
     """The id of a photo: its path below the folder in Unicode form C, whichever form the disk keeps (macOS: D)."""
-    return unicodedata.normalize("NFC", path.relative_to(folder).as_posix())
+    return plain(path.relative_to(folder).as_posix())
+
+
+def listed_photos(image_list: Path) -> tuple[dict[str, Path], list[tuple[str, str]]]:
+    """({name: photo}, (entry, reason) of the others) of an OpenSfM project's image_list.txt: one path a line.
+
+    Paths are relative to the list. ODM writes those of its container: what is not there is looked for by its name in
+    `images/`, of the project and beside it.
+    """
+    photos: dict[str, Path] = {}
+    project, skipped = image_list.parent, []
+    for line in dict.fromkeys(map(str.strip, read_text(image_list).split("\n"))):
+        if not line:
+            continue
+        path = Path(line)
+        places = (project / path, project / "images" / path.name, project.parent / "images" / path.name)
+        found = next((place for place in map(on_disk, places) if os.path.isfile(place)), None)
+        reason = _reason(found, Path(found.name)) if found else f"{image_list.name} names it, but it is not there"
+        if found is None or reason is not None:
+            skipped.append((shown(line), str(reason)))
+        elif photos.setdefault(plain(path.name), found) != found:
+            skipped.append((shown(line), "another photo of the list has its name"))
+    if not photos:
+        raise InputError(f"{image_list}: names no photo that is there{first_reasons(skipped)}")
+    return photos, skipped
+
+
+def first_reasons(skipped: list[tuple[str, str]]) -> str:
+    """The first entries that were skipped, for the end of a message."""
+    return "".join(f"; skipped {name}: {reason}" for name, reason in skipped[:3])
 
 
 def is_storable(path: Path) -> bool:

@@ -28,6 +28,7 @@ from geocorrect.harvest.inflate import inflated
 from geocorrect.harvest.mapillary import fields
 from geocorrect.io.pixels import read_bytes
 from geocorrect.io.text_file import read_json
+from geocorrect.io.unicode_names import on_disk
 from geocorrect.records import Image, Position
 
 _MAX_INFLATED_BYTES = 1_000_000_000
@@ -184,7 +185,7 @@ def _reference(raw: Any) -> Frame | None:
 
 def position_beside(project: Path, name: str, shot: Shot | None, part: Reconstruction | None) -> Position | None:
     """A photo's GPS position that only the project keeps: in `exif/NAME.exif`, else the shot's `gps_position`."""
-    path = project / "exif" / f"{name}.exif"
+    path = on_disk(project / "exif" / f"{name}.exif")
     content = read_json(path) if path.is_file() else None
     gps = content.get("gps") if isinstance(content, dict) else None
     if isinstance(gps, dict):
