@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from types import FrameType
@@ -13,7 +14,11 @@ from geocorrect.errors import ExitCode, GeocorrectError
 def main() -> NoReturn:
     """Run the command line; never returns. SIGTERM ends every command tidily, long jobs after the work at hand."""
     signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(run(sys.argv[1:]))
+    try:
+        sys.exit(run(sys.argv[1:]))
+    finally:
+        # Python would look through every object of every library for cycles before it ends, for a second or more.
+        gc.freeze()
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from geocorrect.catalog.store import Catalog
     from geocorrect.config import Settings
     from geocorrect.harvest.area import Area
-    from geocorrect.harvest.harvest import Progress
+    from geocorrect.harvest.harvest import Progress, ShouldStop
     from geocorrect.harvest.report import HarvestReport
     from geocorrect.records import Image
 
@@ -81,7 +81,7 @@ def harvest(
                     refuse_swapped(f"--bbox {bbox}", where.geometry.bounds, store)
                 report = harvest_area(settings.harvest, plan, store, progress, lambda: stop.requested)
                 if clusters and not stop.requested:
-                    _fetch_clusters(settings, store)
+                    _fetch_clusters(settings, store, lambda: stop.requested)
     if as_json:
         write_json(report.as_dict())
     else:
@@ -156,12 +156,13 @@ def _counted(counts: Counter[str]) -> str:
     return ", ".join(f"{count} {what}" for what, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _fetch_clusters(settings: Settings, store: Catalog) -> None:
+def _fetch_clusters(settings: Settings, store: Catalog, should_stop: ShouldStop) -> None:
     """Relative geometry beside the images, in `clusters/`; what the service does not give is reported and left."""
+    from geocorrect.harvest.harvest import watch_for_stop
     from geocorrect.harvest.mapillary.client import MapillaryClient
     from geocorrect.harvest.mapillary.clusters import harvest_clusters
 
-    with MapillaryClient(settings.harvest) as client:
+    with MapillaryClient(settings.harvest) as client, watch_for_stop(client, should_stop):
         found = harvest_clusters(client, store.images().values(), settings.images.folder / "clusters")
     stderr().print(f"{found.n_clusters} new clusters with {found.n_images} images")
     for failure in found.failures:

@@ -57,6 +57,13 @@ def places(path: Path) -> list[tuple[float, float]]:
         ("alter table gpkg_extensions rename to e; "
          f"create view gpkg_extensions as {ENDLESS} select i as table_name from n;", "'gpkg_extensions' is a view"),
         (f"create trigger t after insert on rtree_image_geom_node {MOVES_ALL};", "'t' on 'rtree_image_geom_node'"),
+        ("alter table image add column x generated always as (abs(fid)) virtual;", "the table 'image' holds"),
+        ("alter table run add column x/**/As(length(zeroblob(1000000000)));", "the table 'run' holds"),
+        ("alter table Run add column x check(fid < 3 or 'check' = 'as');", "the table 'run' holds"),
+        ("drop table geocorrect_version; create table geocorrect_version (version_num default(abs(random())));",
+         "the table 'geocorrect_version' holds"),
+        ("create index i on image (abs(fid));", "the index 'i' holds"),
+        ("create index i on image (fid) where fid > 0;", "the index 'i' holds"),
     ],
 )  # fmt: skip
 def test_what_is_planted_is_named_and_does_not_run(path: Path, script: str, named: str) -> None:
@@ -126,7 +133,9 @@ def test_status_of_an_endless_view_ends(path: Path) -> None:
 def test_what_belongs_to_others_stays_and_is_left_alone(path: Path) -> None:
     plant(
         path,
-        "create table mine (a); create trigger t after insert on mine begin select 1; end; "
+        "create table mine (a check (a > 0)); create trigger t after insert on mine begin select 1; end; "
+        """alter table image add column "check" text default 'as (check)' /* as check (a) */; """
+        """create index i on image ("check"); """
         "create table gpkg_metadata (a); create trigger m before insert on gpkg_metadata begin select 1; end; "
         f"create view v as {ENDLESS} select i from n;",
     )

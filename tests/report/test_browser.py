@@ -10,8 +10,8 @@ from PIL import Image
 from support.chromium import Browser, open_browser
 from support.report_world import CREATOR, DEVICE, SEQUENCE, true_places
 
-from geocorrect.catalog.views.palette import ERROR_CLASSES, STATUS_COLOURS, red_green_blue
 from geocorrect.catalog import Catalog, ResultFilter
+from geocorrect.catalog.views.palette import ERROR_CLASSES, STATUS_COLOURS, red_green_blue
 from geocorrect.errors import Status
 from geocorrect.report.page import PageOptions
 from geocorrect.report.wording import length

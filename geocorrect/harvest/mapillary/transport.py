@@ -15,6 +15,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -156,19 +157,33 @@ class GuardedBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Any = None,
     ) -> httpcore.NetworkStream:
-        """Connect to the first address that answers; with `public_only` it is the one that was looked at."""
-        for address in (addresses := self._addresses(host, port)):
-            self._guard.check()
-            left_s = max(self._guard.deadline_s - time.monotonic(), POLL_S)
-            try:
-                wait_s = min(timeout or left_s, left_s)
-                stream = self._inner.connect_tcp(address, port, wait_s, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                if address == addresses[-1]:
-                    raise
-            else:
-                return _GuardedStream(stream, self._guard)
-        raise httpcore.ConnectError(f"{host} has no address")
+        """Connect to the first address that answers; with `public_only` it is the one that was looked at.
+
+        Nothing cuts a look-up of a name short, so that a thread of its own does it, which is left behind: the process
+        does not wait for it when it ends, and a connection that comes too late is closed.
+        """
+        deadline_s = self._guard.deadline_s
+
+        def connect() -> httpcore.NetworkStream:
+            for address in (addresses := self._addresses(host, port)):
+                left_s = max(deadline_s - time.monotonic(), POLL_S)
+                try:
+                    wait_s = min(timeout or left_s, left_s)
+                    return self._inner.connect_tcp(address, port, wait_s, local_address, socket_options)
+                except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                    if address == addresses[-1] or time.monotonic() > deadline_s:
+                        raise
+            raise httpcore.ConnectError(f"{host} has no address")
+
+        connected: Future[httpcore.NetworkStream] = Future()
+        threading.Thread(target=_fulfil, args=(connected, connect), name="connect", daemon=True).start()
+        try:
+            while not wait([connected], POLL_S).done:
+                self._guard.check()
+        except BaseException:
+            connected.add_done_callback(lambda late: late.exception() or late.result().close())
+            raise
+        return _GuardedStream(connected.result(), self._guard)
 
     def sleep(self, seconds: float) -> None:
         """For the interface."""
@@ -188,6 +203,13 @@ class GuardedBackend(httpcore.NetworkBackend):
             )
             raise RequestError(ErrorKind.REFUSED, text)
         return addresses
+
+
+def _fulfil(future: Future[httpcore.NetworkStream], work: Callable[[], httpcore.NetworkStream]) -> None:
+    try:
+        future.set_result(work())
+    except BaseException as error:
+        future.set_exception(error)
 
 
 def is_public(address: str) -> bool:
