@@ -17,7 +17,7 @@ from geocorrect.errors import Status
 from geocorrect.geometry.frame import Frame, angle_difference_deg
 from geocorrect.records import NAN, Correction, Float, Result
 from geocorrect.report.pictures.figure import draw_dots, saved_figure
-from geocorrect.report.statistics import FALSE_ACCEPT_M, percentile_of
+from geocorrect.report.statistics import FALSE_ACCEPT_M, median_of, percentile_of
 from geocorrect.report.wording import length
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ def summarise(
 
     reported_median_m is the horizontal error of the reported positions of the localisable photos: their altitudes are
     no positions. computed_median_m is that of the positions that the provider computed (`computed`: longitude and
-    latitude by photo). Other errors are in three dimensions, of accepted localisable photos. A false accept is an
-    accepted photo, localisable or not, that is more than 1 m off.
+    latitude by photo). Other errors are in three dimensions, of accepted localisable photos; low and high are the
+    median's 95 % interval. A false accept is an accepted photo, localisable or not, that is more than 1 m off.
 
     Raises:
         ValueError: the outcomes are not exactly one per photo.
@@ -79,6 +79,7 @@ def summarise(
     accepted = [(truth.photos[o.image_id], o) for o in outcomes if o.accepted]
     errors_m = {photo.id: corrected_error_m(truth.frame, photo, o) for photo, o in accepted}
     good = [errors_m[photo.id] for photo, _ in accepted if photo.localisable]
+    corrected = median_of(good)
     turns = [abs(float(angle_difference_deg(o.heading_deg, p.heading_deg))) for p, o in accepted if p.localisable]
     return {
         "n_images": len(outcomes),
@@ -90,8 +91,11 @@ def summarise(
         "computed_median_m": percentile_of(
             (_horizontal_error_m(truth.frame, photo, given[photo.id]) for photo in localisable if photo.id in given), 50
         ),
-        "corrected_median_m": percentile_of(good, 50),
+        "corrected_median_m": corrected.value,
+        "corrected_median_low_m": corrected.low,
+        "corrected_median_high_m": corrected.high,
         "corrected_p90_m": percentile_of(good, 90),
+        "corrected_max_m": max(good, default=NAN),
         "heading_median_deg": percentile_of(turns, 50),
         "false_accepts": sum(error > FALSE_ACCEPT_M for error in errors_m.values()),
         "wall_s": round(wall_s, 1),

@@ -21,6 +21,7 @@ from geocorrect.catalog import Catalog, migrate
 from geocorrect.catalog.check import faults_of
 from geocorrect.catalog.literal_sql import run_sql
 from geocorrect.catalog.migrate import comment_statements, table_statements
+from geocorrect.catalog.rows.column_types import Json
 from geocorrect.catalog.schema import POSTGRES_SCHEMA, REVISION, TABLES
 from geocorrect.catalog.sequences import SequenceStore
 from geocorrect.errors import DatabaseError
@@ -30,6 +31,9 @@ FIRST = {
     "postgresql": "8c60372d339e4731fb2e8db8b462f9e628e46b00ef68ede4ead8799e4a50b82a",
     "sqlite": "959544123a16a774705a9e1926d96fbbcd856c516761cfd08a2ff55483e4966b",
 }
+
+JSON_OF_ALL_KINDS = [(table.name, column.name) for table in TABLES for column in table.columns
+                     if isinstance(column.type, Json) and table.name != "correction"]  # fmt: skip
 
 
 @pytest.mark.parametrize("dialect", ["postgresql", "sqlite"])
@@ -151,6 +155,27 @@ def test_addresses_are_removed_from_stored_runs(catalog: Catalog, catalog_url: s
         [] if file is None else [path for path in file.parent.glob(f"{file.name}*") if b"Pl4nted" in path.read_bytes()]
     )
     assert left == []
+
+
+def test_json_that_was_encoded_twice_becomes_what_it_holds(catalog: Catalog, catalog_url: str) -> None:
+    """As earlier releases left it on a server; a GeoPackage has one text and stays as it is."""
+    world.fill(catalog, 2)
+    anchors, images = catalog.anchors(["anchor-1"]), catalog.images(["1001"])
+    with catalog.engine.connect() as connection, connection.begin():
+        on_server = connection.dialect.name == "postgresql"
+        for table, column in JSON_OF_ALL_KINDS if on_server else ():
+            run_sql(connection, f'UPDATE "{table}" SET {column} = to_jsonb({column}::text)')
+    catalog.close()
+    make_old(catalog_url, "0005")
+    with Catalog.open(catalog_url, create=True) as again:
+        assert again.anchors(["anchor-1"]) == anchors
+        assert again.images(["1001"]) == images
+        with again.engine.connect() as connection:
+            for table, column in JSON_OF_ALL_KINDS:
+                kind = f"jsonb_typeof({column})" if on_server else f"json_type({column})"
+                kinds = set(connection.execute(text(f'SELECT {kind} FROM "{table}"')).scalars()) - {None}
+                assert kinds <= {"object"}, (table, column, kinds)
+            assert connection.execute(text("SELECT config -> 'pnp' ->> 'seed' FROM run")).scalar() in (0, "0")
 
 
 def drawn(catalog: Catalog) -> list[list[tuple[object, ...]]]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sqlalchemy import text
+from sqlalchemy.engine import make_url
 from support import catalog_world as world
 from support.catalog_users import read_as_nobody
 from support.forked import forked, sent_until_its_end
@@ -82,6 +83,14 @@ def test_a_database_without_catalog_is_refused(bare_postgis_url: str) -> None:
         Catalog.open(bare_postgis_url)
     with pytest.raises(DatabaseError, match="does not exist"):
         Catalog.open(bare_postgis_url.replace("geocorrect_test_", "nothing_"))
+
+
+@pytest.mark.postgis
+def test_a_missing_role_is_no_missing_database(bare_postgis_url: str) -> None:
+    nobody = make_url(bare_postgis_url).set(username="nobody_here").render_as_string(hide_password=False)
+    with pytest.raises(DatabaseError, match=r'role "nobody_here" does not exist.*\(create role') as caught:
+        Catalog.open(nobody)
+    assert "createdb" not in str(caught.value)
 
 
 @pytest.mark.postgis

@@ -11,6 +11,8 @@ from sqlalchemy import text
 from support import catalog_world as world
 
 from geocorrect.catalog import Catalog, ResultFilter
+from geocorrect.catalog.rows.column_types import Json
+from geocorrect.catalog.schema import TABLES
 from geocorrect.errors import DatabaseError, Reason, Status
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
@@ -250,6 +252,23 @@ def test_runs_are_remembered(catalog: Catalog) -> None:
         catalog.record("nope", [world.rejection(0)])
     with pytest.raises(DatabaseError, match="'1009'; harvest"):
         catalog.record("run-a", [world.rejection(9)])
+
+
+def test_every_json_column_is_an_object_for_sql(catalog: Catalog) -> None:
+    """Not a text that holds one, in which `->` finds nothing; also when a row is written again."""
+    world.fill(catalog, 2)
+    catalog.upsert_images([replace(world.image(1), computed=Position(12.4965, 41.9028))])
+    catalog.upsert_anchors([replace(world.anchor(1), camera=world.image(1).camera)])
+    kind = "jsonb_typeof" if catalog.engine.dialect.name == "postgresql" else "json_type"
+    found = {}
+    with catalog.engine.connect() as connection:
+        for table in TABLES:
+            for column in (c for c in table.columns if isinstance(c.type, Json)):
+                query = text(f'select distinct {kind}("{column.name}") from "{table.name}"')
+                found[f"{table.name}.{column.name}"] = set(connection.execute(query).scalars()) - {None}
+        assert connection.execute(text("select config -> 'pnp' ->> 'seed' from run")).scalar() in (0, "0")
+    assert found.pop("run.config") == {"object"}
+    assert all(kinds <= {"object"} for kinds in found.values()), found
 
 
 def test_filters(catalog: Catalog) -> None:

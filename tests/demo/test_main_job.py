@@ -21,7 +21,8 @@ from geocorrect.records import Correction
 
 SUMMARY_KEYS = [
     "n_images", "n_localisable", "n_accepted", "n_rejected", "reasons", "reported_median_m", "computed_median_m",
-    "corrected_median_m", "corrected_p90_m", "heading_median_deg", "false_accepts", "wall_s",
+    "corrected_median_m", "corrected_median_low_m", "corrected_median_high_m", "corrected_p90_m", "corrected_max_m",
+        "heading_median_deg", "false_accepts", "wall_s",
 ]  # fmt: skip
 
 

@@ -75,7 +75,8 @@ def test_the_score_is_exact(truth: DemoTruth, outcomes: list[Outcome]) -> None:
     score = summarise(truth, outcomes, 12.34, places)
     assert list(score) == [
         "n_images", "n_localisable", "n_accepted", "n_rejected", "reasons", "reported_median_m", "computed_median_m",
-        "corrected_median_m", "corrected_p90_m", "heading_median_deg", "false_accepts", "wall_s",
+        "corrected_median_m", "corrected_median_low_m", "corrected_median_high_m", "corrected_p90_m", "corrected_max_m",
+        "heading_median_deg", "false_accepts", "wall_s",
     ]  # fmt: skip
     assert (score["n_images"], score["n_localisable"], score["n_accepted"], score["n_rejected"]) == (6, 4, 3, 3)
     assert score["reasons"] == {"too_few_inliers": 1, "too_few_matches": 2}
@@ -83,6 +84,8 @@ def test_the_score_is_exact(truth: DemoTruth, outcomes: list[Outcome]) -> None:
     assert score["computed_median_m"] == pytest.approx(3.0, abs=1e-4), "of localisable photos"
     assert score["corrected_median_m"] == pytest.approx(0.2, abs=1e-6)
     assert score["corrected_p90_m"] == pytest.approx(0.2 + 0.8 * 1.0, abs=1e-6)
+    assert score["corrected_max_m"] == pytest.approx(1.2, abs=1e-6)
+    assert np.isnan(score["corrected_median_low_m"]), "three photos cannot enclose a median with 95 %"
     assert score["heading_median_deg"] == pytest.approx(0.5, abs=1e-6)
     assert score["false_accepts"] == 1
     assert score["wall_s"] == 12.3

@@ -111,6 +111,12 @@ class Instant(_PerBackEnd):
 class _PlainJsonb(JSONB):
     """Without the driver's own JSON codec, so that both back-ends store the same canonical text."""
 
+    render_bind_cast = True
+
+    def adapt(self, cls: type[Any], **_: Any) -> _PlainJsonb:
+        """The same: otherwise the dialect puts its own type in the place, whose codec encodes the text once more."""
+        return _PlainJsonb()
+
     def bind_processor(self, dialect: Dialect) -> None:
         return None
 
