@@ -13,6 +13,7 @@ from sqlalchemy import Column
 from support import catalog_world as world
 
 from geocorrect.catalog import Catalog
+from geocorrect.catalog.rows.column_types import json_text
 from geocorrect.catalog.rows.geometry_type import Outlines, geometry_from_blob
 from geocorrect.catalog.schema import TABLES
 
@@ -49,3 +50,10 @@ def test_the_same_writes_give_the_same_rows(tmp_path: Path, postgis_url: str) ->
     for name in geopackage:
         assert geopackage[name] == postgis[name], name
     assert sum(len(rows) for rows in postgis.values()) > 100
+
+
+def test_large_numbers_in_json_are_written_as_jsonb_writes_them() -> None:
+    value = {"merge_cc": 5.1770426156816e18, "list": [1e16, (2.0, 1e-7)], "far": 1e300, "id": 12345678901234567}
+    assert json_text(value) == (
+        '{"far":1e+300,"id":12345678901234567,"list":[10000000000000000,[2.0,1e-7]],"merge_cc":5177042615681600000}'
+    )

@@ -40,6 +40,7 @@ COMMANDS = {
     "evaluate kitti-raw": "nothing", "evaluate mapfree": "nothing", "db upgrade": "", "db current": "",
     "db check": "", "db runs": "", "db retract": "1001", "db rollback": "run-a", "db restore": "run-a",
     "db grant": "--reader geocorrect_test_reader --writer geocorrect_test_writer", "cache info": "", "cache clear": "",
+    "db copy": "copied.gpkg", "review list": "--json", "review accept": "1001", "review reject": "1001",
 }  # fmt: skip
 """Every command with arguments that let it work, or fail after it has read its settings."""
 

@@ -94,7 +94,7 @@ def test_stopped_in_the_export(scene: Scene) -> None:
     (scene.folder / "out").mkdir()
     scene.environment["GEOCORRECT__EXPORT__FILES"] = str(many).replace("'", '"')
     process = scene.start("run")
-    wait_until(lambda: list((scene.folder / "out").glob("*.csv")) or process.poll() is not None)
+    wait_until(lambda: list((scene.folder / "out").glob("[0-9]*.csv")) or process.poll() is not None)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == ExitCode.TERMINATED, scene.last_words()
     written = list((scene.folder / "out").iterdir())

@@ -132,4 +132,8 @@ def _same(old: Any, new: Any) -> bool:
         return bool(shapely.to_wkb(old, include_srid=False) == shapely.to_wkb(new, include_srid=False))
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         return old.keys() == new.keys() and all(_same(old[key], new[key]) for key in old)
+    if isinstance(old, list) and isinstance(new, list):
+        return len(old) == len(new) and all(_same(a, b) for a, b in zip(old, new, strict=True))
+    if isinstance(old, float) or isinstance(new, float):  # jsonb writes the float 5.1e+18 as a whole number
+        old, new = (float(value) if isinstance(value, int) else value for value in (old, new))
     return bool(old == new) or (old != old and new != new)

@@ -6,7 +6,10 @@ every type here compiles to one of them: TEXT, DOUBLE, INTEGER, BOOLEAN, DATETIM
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +20,8 @@ from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
+
+_EXPONENT = re.compile(rb"[0-9]e[+]?[0-9]")
 
 
 def json_text(value: Any) -> str:
@@ -29,7 +34,18 @@ def json_bytes(value: Any) -> bytes:
     if isinstance(value, bytes):
         return value
     options = orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
-    return orjson.dumps(value, option=options)
+    written = orjson.dumps(value, option=options)
+    return orjson.dumps(_as_jsonb_writes(value), option=options) if _EXPONENT.search(written) else written
+
+
+def _as_jsonb_writes(value: Any) -> Any:
+    """Large whole floats as integers: jsonb knows no exponents, and both back-ends must hold the same text."""
+    if isinstance(value, Mapping):
+        return {key: _as_jsonb_writes(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_jsonb_writes(inner) for inner in value]
+    is_large = isinstance(value, float) and 1e15 <= abs(value) < 2**63 and value.is_integer()
+    return int(Decimal(repr(value))) if is_large else value
 
 
 def nullable_list(values: NDArray[Any]) -> list[Any]:
@@ -113,7 +129,7 @@ class _PlainJsonb(JSONB):
 
     render_bind_cast = True
 
-    def adapt(self, cls: type[Any], **_: Any) -> _PlainJsonb:
+    def adapt(self, cls: type[Any], **_: Any) -> _PlainJsonb:  # type: ignore[override]
         """The same: otherwise the dialect puts its own type in the place, whose codec encodes the text once more."""
         return _PlainJsonb()
 

@@ -181,7 +181,7 @@ class GuardedBackend(httpcore.NetworkBackend):
             while not wait([connected], POLL_S).done:
                 self._guard.check()
         except BaseException:
-            connected.add_done_callback(lambda late: late.exception() or late.result().close())
+            connected.add_done_callback(_close_late)
             raise
         return _GuardedStream(connected.result(), self._guard)
 
@@ -210,6 +210,12 @@ def _fulfil(future: Future[httpcore.NetworkStream], work: Callable[[], httpcore.
         future.set_result(work())
     except BaseException as error:
         future.set_exception(error)
+
+
+def _close_late(late: Future[httpcore.NetworkStream]) -> None:
+    """A connection that nobody waits for any more."""
+    if late.exception() is None:
+        late.result().close()
 
 
 def is_public(address: str) -> bool:
