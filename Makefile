@@ -15,14 +15,19 @@ help:
 	@echo "make sbom   bill of materials and licences of the dependencies      make constraints  their hashes for the images"
 	@echo "make chaos  60 SIGKILLs over 300 photos from a hostile server, on GeoPackage and PostGIS (CHAOS='--kills 20 --seed 2')"
 
-$(VENV)/core.stamp: pyproject.toml docker/constraints.txt
+# The versions alone: pip refuses an editable package as soon as one hash is stated.
+$(VENV)/versions.txt: docker/constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c docker/constraints.txt --editable .
+	sed -e '/^ *--hash=/d' -e 's/ *\\$$//' docker/constraints.txt > $@
+
+$(VENV)/core.stamp: pyproject.toml $(VENV)/versions.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c $(VENV)/versions.txt --editable .
 	@touch $@
 
-$(VENV)/dev.stamp: pyproject.toml docker/constraints.txt
+$(VENV)/dev.stamp: pyproject.toml $(VENV)/versions.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c docker/constraints.txt --editable '.[models,dev]'
+	$(BIN)/python -m pip install --quiet -c $(VENV)/versions.txt --editable '.[models,dev]'
 	@touch $@
 
 demo: $(VENV)/core.stamp
