@@ -3,7 +3,7 @@
     python benchmarks/figures.py [KITTI_RAW] [--quick]
 
 docs/figures.json holds what `geocorrect demo --json` and `geocorrect evaluate kitti-raw --json` said, without the rows
-of single photos. Without KITTI_RAW its figures stay as they were; --quick runs the small street and writes nothing.
+of single photos. Without KITTI_RAW its figures stay as they were; --quick runs the small street and changes no page.
 The street is rendered once, into out/figures, and everything else computed anew.
 """
 

@@ -15,18 +15,18 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from geocorrect.depth.options import DepthSection
-from geocorrect.errors import ConfigError, ModelError
+from geocorrect.errors import ConfigError, ModelError, UsageError
 from geocorrect.harvest.options import HarvestOptions
 from geocorrect.io.checksum import sha256_of
 from geocorrect.localize.focal_prior import FocalPriorOptions
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.log import LogOptions
-from geocorrect.match.options import MatchSection
+from geocorrect.match.options import MatcherName, MatchSection
 from geocorrect.match.registry import has_tokens
 from geocorrect.networks.runtime import Runtime
 from geocorrect.redaction import is_server_address, masked
@@ -241,6 +241,13 @@ def load_settings(path: Path | None = None, environment: Mapping[str, str] | Non
 def with_depth(settings: Settings, name: str) -> Settings:
     """The settings with another depth source; see `DepthSection.with_source`."""
     return settings.model_copy(update={"depth": settings.depth.with_source(name)})
+
+
+def with_matcher(settings: Settings, name: str) -> Settings:
+    """The settings with another matcher; UsageError listing the known ones."""
+    if name not in get_args(MatcherName):
+        raise UsageError(f"matcher {name!r}: use one of {', '.join(get_args(MatcherName))}")
+    return settings.model_copy(update={"match": replace(settings.match, matcher=name)})  # type: ignore[arg-type]
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

@@ -19,6 +19,8 @@ _PAIRS = re.compile(r"\s*(?:\w+\s*=\s*(?:'(?:\\.|[^'\\])*'|(?:\\.|[^\s'\\])*)(?:
 _PAIR = re.compile(r"(\w+)\s*=\s*('(?:\\.|[^'\\])*'|(?:\\.|[^\s'\\])*)")
 _CONNECTION_STRING = re.compile(r"(?:^|\s)(?:host|hostaddr|port|dbname|user|password|service)\s*=", re.IGNORECASE)
 _QUERY = re.compile(r"\?(?=[\w%]+=|$)")
+_OPEN_LOGIN = re.compile(r"[^/@\[]*:(?!\d+(?:[/,]|$)|/)")
+"""A user and the beginning of a password, not a host with its port."""
 _ADDRESS_IN_TEXT = re.compile(rf"{_SCHEME.pattern}[^\s\"'<>]+", re.IGNORECASE)
 _SECRETS = re.compile(
     r"(MLY\|[0-9]+\|[0-9a-fA-F]+"  # Mapillary tokens
@@ -58,9 +60,13 @@ class ServerAddress:
         """
         scheme = _SCHEME.match(text)
         if scheme:
-            head, *query = _QUERY.split(text[scheme.end() :], maxsplit=1)
-            # A host has no @, so the last one ends the password.
+            rest = text[scheme.end() :]
+            head, *query = _QUERY.split(rest, maxsplit=1)
+            # A host has no @, so the last one ends the password; in a query there may be one only encoded.
             login, _, location = head.rpartition("@")
+            if query and "@" in query[0] and not login and _OPEN_LOGIN.match(head):
+                login, _, tail = rest.rpartition("@")
+                location, *query = _QUERY.split(tail, maxsplit=1)
             user, has_password, password = login.partition(":")
             parameters = tuple(parse_qsl(query[0], keep_blank_values=True)) if query else ()
             return cls(unquote(user), unquote(password) if has_password else None, location, parameters)

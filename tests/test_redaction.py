@@ -49,6 +49,16 @@ def test_whatever_the_password(password: str) -> None:
         assert ServerAddress.parse(address).location == "host/database"
 
 
+@pytest.mark.parametrize("password", ["abc?x=1", "?x=1", "a/b?x=1", "p4ss?w%40rd=2"])
+def test_a_password_that_looks_like_a_query(password: str) -> None:
+    for query, parameters in (("", ()), ("?sslmode=require", (("sslmode", "require"),))):
+        address = f"postgresql://me:{password}@host:5432/db{query}"
+        assert masked(address).startswith("postgresql://me:***@host:5432/db")
+        found = ServerAddress.parse(address)
+        assert (found.location, found.parameters) == ("host:5432/db", parameters)
+    assert ServerAddress.parse("postgresql://host:5432/db?user=a@b").location == "host:5432/db"
+
+
 def test_a_connection_string_that_cannot_be_read_is_not_repeated() -> None:
     with pytest.raises(ValueError, match="key=value") as caught:
         ServerAddress.parse("password=my secret host=h")

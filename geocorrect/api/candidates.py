@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 
 from geocorrect.api.describe_photo import PhotoError
 from geocorrect.api.photo import PhotoLocalizer
 from geocorrect.api.scene import Scene
 from geocorrect.config import Settings
-from geocorrect.errors import Reason
+from geocorrect.errors import InputError, Reason
 from geocorrect.match.rig import match_photo
 from geocorrect.records import Anchor, Pair, Query, Rejection
 
@@ -54,6 +56,10 @@ def _best_matching(settings: Settings, scene: Scene, photos: PhotoLocalizer, que
     counts: list[tuple[int, str]] = []
     records = {anchor.id: anchor for anchor in scene.all_anchors}
     for name, anchor in records.items():
-        (matches,) = match_photo(photos.matcher, query.pixels, query.camera, [photos.anchors.view(anchor).pixels])
-        counts.append((-len(matches), name))
+        n_matches = 0  # of an anchor without a readable picture; if it is among the best, it is named as unusable
+        with suppress(InputError):
+            view = photos.anchors.view(anchor)
+            (matches,) = match_photo(photos.matcher, query.pixels, query.camera, [view.pixels])
+            n_matches = len(matches)
+        counts.append((-n_matches, name))
     return tuple(records[name] for _, name in sorted(counts)[: settings.retrieve.max_candidates])

@@ -29,7 +29,7 @@ class PhotoError(InputError):
 class PhotoOptions:
     """What the user says about a photo; it goes before its record and its EXIF."""
 
-    camera: Camera | Path | float | None = None
+    camera: Camera | str | Path | float | None = None
     """A camera, a file with one OpenSfM camera as JSON, or the focal length of a pinhole in pixels."""
     position: Position | None = None
     """Roughly where it was taken."""
@@ -92,14 +92,17 @@ def _by_exif(path: Path) -> Image:
     return photo
 
 
-def stated_camera(stated: Camera | Path | float, width: int, height: int) -> Camera:
+def stated_camera(stated: Camera | str | Path | float, width: int, height: int) -> Camera:
     """The camera that was given, for pictures of this size; InputError naming a file that holds none."""
     if isinstance(stated, Camera):
         return stated
-    if not isinstance(stated, Path):
-        return Camera.pinhole(width, height, stated, stated, (width - 1) / 2, (height - 1) / 2)
+    if isinstance(stated, float | int):
+        try:
+            return Camera.pinhole(width, height, stated, stated, (width - 1) / 2, (height - 1) / 2)
+        except ValueError as error:
+            raise InputError(f"focal length {stated:g} px: {error}") from None
     try:
-        content = json.loads(read_bytes(stated))
+        content = json.loads(read_bytes(Path(stated)))
         if isinstance(content, dict) and "projection_type" not in content and len(content) == 1:
             (content,) = content.values()
         if not isinstance(content, dict):

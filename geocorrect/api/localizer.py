@@ -16,8 +16,8 @@ from geocorrect.api.photo import Localization, PhotoLocalizer
 from geocorrect.api.result import LocalizationResult
 from geocorrect.api.scene import AnchorSource, Scene
 from geocorrect.catalog.store import Catalog
-from geocorrect.config import Settings, load_settings, with_depth
-from geocorrect.errors import InputError, UsageError
+from geocorrect.config import Settings, load_settings, with_depth, with_matcher
+from geocorrect.errors import InputError, Reason, UsageError
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import Frame
 from geocorrect.localize.correct import TracedResult
@@ -98,8 +98,7 @@ class Localizer:
             ModelError: weights are missing.
         """
         chosen = settings or with_depth(Settings(), "triangulated")
-        if matcher is not None:
-            chosen = chosen.model_copy(update={"match": replace(chosen.match, matcher=matcher)})
+        chosen = chosen if matcher is None else with_matcher(chosen, matcher)
         self.settings = chosen if depth is None else with_depth(chosen, depth)
         self._opened = _open_catalog(anchors) if isinstance(anchors, str | Path) else None
         self._catalog = self._opened or (anchors if isinstance(anchors, Catalog) else None)
@@ -138,7 +137,7 @@ class Localizer:
         *,
         reported: Position | tuple[float, float] | None = None,
         heading_deg: float | None = None,
-        camera: Camera | float | Path | None = None,
+        camera: Camera | float | str | Path | None = None,
     ) -> LocalizationResult:
         """Localise one photo against the anchors near its reported position; without one, against those that match.
 
@@ -164,7 +163,7 @@ class Localizer:
         photos: Iterable[str | Path],
         *,
         progress: bool = False,
-        camera: Camera | float | Path | None = None,
+        camera: Camera | float | str | Path | None = None,
     ) -> Iterator[LocalizationResult]:
         """Localise photos one after the other; one that cannot be read is a rejected result.
 
@@ -183,7 +182,7 @@ class Localizer:
                 yield self.localize(photo, camera=camera)
             except PhotoError as error:
                 yield self._result(
-                    Localization(TracedResult(Rejection(str(photo), error.reason, str(error))), ()), error
+                    Localization(TracedResult(Rejection(Path(photo).stem, error.reason, str(error))), ()), error
                 )
 
     def _localize(self, image: Image, pixels: ImageArray | None = None) -> LocalizationResult:
@@ -208,7 +207,8 @@ class Localizer:
         found = self._photos.localize(query, pairs, anchors, self._scene.neighbours_of(anchors))
         if not found.views:
             hint = "" if self.settings.depth.needs_neighbours else f"\n{WITHOUT_SCANNER}"
-            raise InputError("no anchor is usable:\n" + "\n".join(found.unusable_anchors[:3]) + hint)
+            named = "\n".join(found.unusable_anchors[:3])
+            raise PhotoError(Reason.NO_ANCHOR_NEARBY, f"no anchor is usable:\n{named}{hint}")
         return self._result(found, read)
 
     def _result(self, found: Localization, photo: Callable[[], Query] | PhotoError) -> LocalizationResult:

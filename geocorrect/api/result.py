@@ -50,7 +50,7 @@ class LocalizationResult:
     localization: Localization
     """What led to the result."""
     _pictures: Callable[[], tuple[Query, tuple[AnchorView, ...]]] = field(repr=False)
-    """Reads photo and anchors again: a result holds no pixels, so thousands of them fit into memory."""
+    """Reads photo and anchors again: a result holds no pixels, but those of a photo that was given as an array."""
 
     @property
     def result(self) -> Result:

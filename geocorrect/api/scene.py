@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,10 +70,16 @@ class AnchorSource:
             ("",) * len(ids),
         )
 
+        @cache
+        def as_stored(name: str) -> Anchor:
+            """As a catalog would hold it: absolute path and checksum; a broken picture fails where it is used."""
+            anchor = by_id[name]
+            with suppress(InputError):
+                anchor = replace(anchor, sha256=whole_image_sha256(anchor.path))
+            return replace(anchor, path=anchor.path.resolve())
+
         def read(wanted: Sequence[str]) -> dict[str, Anchor]:
-            """As a catalog would hold them: absolute path and checksum of the picture."""
-            found = [by_id[name] for name in wanted if name in by_id]
-            return {a.id: replace(a, path=a.path.resolve(), sha256=whole_image_sha256(a.path)) for a in found}
+            return {name: as_stored(name) for name in wanted if name in by_id}
 
         return cls(alignment.frame, index, read)
 

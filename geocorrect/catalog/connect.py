@@ -84,7 +84,7 @@ def engine_for(url: str, *, create: bool) -> Engine:
     elif not path.parent.is_dir():
         raise DatabaseError(f"{path}: the folder {path.parent} does not exist; make it first")
     engine = geopackage_engine(path)
-    event.listen(engine, "connect", lambda driver, _: refuse_planted(driver, str(path), repairs=create))
+    event.listen(engine, "connect", lambda driver, _: refuse_planted(driver, str(path), repairs=create), insert=True)
     return engine
 
 

@@ -7,7 +7,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from sqlalchemy import Connection, Engine, func, insert, inspect, select, table, text, update
+from sqlalchemy import Connection, Engine, func, insert, select, table, text, update
 
 from geocorrect.catalog import image_positions as positions
 from geocorrect.catalog import migrate, results, schema
@@ -26,6 +26,7 @@ from geocorrect.catalog.rows.codec import checked_texts
 from geocorrect.catalog.rows.result_table import ResultTable, read_tables
 from geocorrect.catalog.rows.write_results import ResultInputs, write_results
 from geocorrect.catalog.run import Box, ResultFilter, RunManifest, StoredResult, StoredRun
+from geocorrect.catalog.views.views import views_of
 from geocorrect.errors import DatabaseError
 from geocorrect.geometry.frame import Frame
 from geocorrect.records import AlignmentRecord, Anchor, AnchorIndex, Image, Pair, Result
@@ -246,25 +247,26 @@ class Catalog:
         """Active results, corrections and rejections; bbox (west, south, east, north) in degrees."""
         return self.results(ResultFilter(area=bbox))
 
-    def to_geopandas(self, view: str = "current_correction") -> GeoDataFrame:
-        """A view as a GeoDataFrame in WGS84, a row per photo (or anchor, recording, …); `docs/catalog.md` lists them.
+    def to_geopandas(self, layer: str = "current_correction") -> GeoDataFrame:
+        """A layer as a GeoDataFrame in WGS84, a row per photo, anchor or recording; `docs/catalog.md` lists them.
 
         Args:
-            view: "current_correction" (accepted poses), "review_queue", "rejected", "displacement", ….
+            layer: "current_correction" (accepted poses), "review_queue", "rejected", "displacement", "anchor", ….
 
         Raises:
-            DatabaseError: there is no such view.
+            DatabaseError: there is no layer of this name (views without a place are none).
         """
         import geopandas
         import pandas
 
-        known = inspect(self._engine)
-        if view not in {*known.get_view_names(), *known.get_table_names()}:
-            raise DatabaseError(f"{self.address}: no view {view!r}")
+        views = {view.name for view in views_of(self._engine.dialect.name) if view.spatial is not None}
+        if layer not in views | {"anchor", "image", "correction"}:
+            raise DatabaseError(f"{self.address}: no layer {layer!r}")
         if self._engine.dialect.name == "sqlite":
-            frame = geopandas.read_file(self._engine.url.database, layer=view)
+            frame = geopandas.read_file(self._engine.url.database, layer=layer)
         else:
-            frame = self._read(lambda c: geopandas.read_postgis(select(text("*")).select_from(table(view)), c))
+            whole = select(text("*")).select_from(table(layer))
+            frame = self._read(lambda c: geopandas.read_postgis(whole, c, crs="EPSG:4326")).rename_geometry("geometry")
         for name in frame.columns[frame.columns.str.endswith("_at")]:
             frame[name] = pandas.to_datetime(frame[name], utc=True)
         return frame

@@ -74,7 +74,8 @@ def check(
     settings = invocation(context).settings(catalog)
     if fix:
         with locked_catalog(settings) as store:
-            stderr().print(f"{forget_implausible_times(store)} capture times made unknown")
+            count = forget_implausible_times(store)
+            stderr().print(f"{count} capture times made unknown; these photos, and those near such an anchor, are due")
     with open_catalog(settings) as store:
         faults = faults_of(store.engine)
     if as_json:
@@ -292,5 +293,8 @@ def _decide(
     if as_json:
         write_json({"verdict": verdict.value, "image_ids": image_ids, "run_keys": keys})
         return
-    undo = ", ".join(f"`geocorrect db rollback {key[:12]}`" for key in keys)
-    stderr().print(f"{len(set(image_ids))} photos {verdict.value}ed; to take it back: {undo}", markup=False)
+    photos = " ".join(dict.fromkeys(image_ids))
+    stderr().print(
+        f"{len(set(image_ids))} photos {verdict.value}ed; to take it back: `geocorrect db retract {photos}`",
+        markup=False,
+    )

@@ -167,23 +167,31 @@ def _matching(settings: Settings) -> str:
     """What matches, and what this machine could do better: the cascade decides whether a hard photo gets an answer."""
     section = settings.match
     using = " → ".join(section.matchers)
-    if "aliked_lightglue" in section.matchers or settings.match.matcher not in ("sift", "xfeat"):
+    if "aliked_lightglue" in section.matchers or section.matcher not in ("sift", "xfeat"):
         return using
-    missing = [] if find_spec("torch") and find_spec("kornia") else ["pip install 'geocorrect[learned]'"]
-    missing += [] if learned_is_ready(settings) else ["geocorrect models fetch aliked_lightglue"]
+    missing = [] if _has_learned_libraries() else ["pip install 'geocorrect[learned]'"]
+    missing += [] if _has_learned_weights(settings) else ["geocorrect models fetch aliked_lightglue"]
     steps = " and ".join([*missing, 'set [match] matcher = "cascade"'])
     return f"{using}; for hard photos {steps}"
 
 
 def learned_is_ready(settings: Settings) -> bool:
     """Whether libraries and weights of the default cascade are on this machine."""
+    return _has_learned_libraries() and _has_learned_weights(settings)
+
+
+def _has_learned_libraries() -> bool:
+    return find_spec("torch") is not None and find_spec("kornia") is not None
+
+
+def _has_learned_weights(settings: Settings) -> bool:
     from geocorrect.networks.weights import locate
 
     try:
         locate("aliked_lightglue", settings.models.access)
     except GeocorrectError:
         return False
-    return find_spec("torch") is not None and find_spec("kornia") is not None
+    return True
 
 
 def _device(settings: Settings) -> str:

@@ -47,9 +47,10 @@ def correct(
     from geocorrect.jobs.context import RunLimits
     from geocorrect.jobs.run import correct_due
 
-    limits, settings = RunLimits.of(max_images, max_runtime), invocation(context).settings(catalog)
-    if explain and not dry_run:
-        raise UsageError("--explain goes with --dry-run: it says why photos are due, and corrects none")
+    with _error_as_json(as_json):
+        limits, settings = RunLimits.of(max_images, max_runtime), invocation(context).settings(catalog)
+        if explain and not dry_run:
+            raise UsageError("--explain goes with --dry-run: it says why photos are due, and corrects none")
     job = partial(correct_due, explain=explain)
     _work("correct", job, settings, limits, dry_run=dry_run, as_json=as_json)
 
@@ -71,7 +72,8 @@ def run(
     from geocorrect.jobs.context import RunLimits
     from geocorrect.jobs.pipeline import run_pipeline
 
-    limits, settings = RunLimits.of(max_images, max_runtime), invocation(context).settings(catalog)
+    with _error_as_json(as_json):
+        limits, settings = RunLimits.of(max_images, max_runtime), invocation(context).settings(catalog)
     _work("run", run_pipeline, settings, limits, dry_run=dry_run, as_json=as_json)
 
 

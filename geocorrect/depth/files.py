@@ -55,6 +55,8 @@ class FilesDepth:
             z_m = np.asarray(stored, np.float32) if shape == image.shape[:2] else None
         except FileNotFoundError:
             raise InputError(f"{path}: no such depth file for anchor {anchor.id}") from None
+        except MemoryError:
+            raise
         except Exception as error:
             # A header is parsed as Python: what a damaged one raises has no common class.
             raise InputError(f"{path}: not a readable .npy array of numbers ({error})") from None

@@ -89,11 +89,12 @@ def solve(inputs: Inputs, options: GeoreferenceOptions) -> Georeference:
     """The alignment by clicks."""
     undulation = inputs.landmark_options.undulation_m
     dem = None if inputs.dem is None else read_dem(inputs.dem, inputs.dem_height_reference, undulation)
-    result = georeference(read_drives(inputs), options, dem)
-    if inputs.gnss is None:
-        return result
     meant = GnssOptions(inputs.landmark_options.height_reference, undulation)
-    facts, findings = diagnose_gnss(result.alignment, result.drives[0].trajectory, read_gnss(inputs.gnss, meant))
+    fixes = None if inputs.gnss is None else read_gnss(inputs.gnss, meant)
+    result = georeference(read_drives(inputs), options, dem)
+    if fixes is None:
+        return result
+    facts, findings = diagnose_gnss(result.alignment, result.drives[0].trajectory, fixes)
     refuse(findings)
     return replace(result, facts=facts)
 

@@ -69,8 +69,9 @@ class ElevationModel:
         with _opened(self.path) as raster:
             window = tuple((int(k), int(k) + 2) for k in first)
             cells = raster.read(1, window=window, masked=True).astype(np.float64).filled(np.nan)
-        rows = np.array([1 - down, down])[: cells.shape[0]]
-        return float(rows @ cells @ np.array([1 - right, right])[: cells.shape[1]])
+        rows, columns = np.array([1 - down, down])[: cells.shape[0]], np.array([1 - right, right])[: cells.shape[1]]
+        weights = np.outer(rows, columns)
+        return float((weights * np.where(weights > 0, cells, 0.0)).sum())  # a hole without weight is no hole
 
 
 def read_dem(path: Path, height_reference: str = "unknown", undulation_m: float = float("nan")) -> ElevationModel:

@@ -11,7 +11,7 @@ from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.trajectory import Trajectory
 from geocorrect.errors import InputError
 from geocorrect.georeference.build import MIN_CLICKS, ClickedDrive, track_of
-from geocorrect.georeference.gnss import GnssFixes
+from geocorrect.georeference.gnss import GnssFixes, GnssOptions
 from geocorrect.georeference.joint.refine import OUTLIER_D2
 from geocorrect.georeference.problem import Float, Problem, Solution
 from geocorrect.georeference.result import Finding
@@ -122,12 +122,14 @@ def diagnose_drives(problem: Problem, solution: Solution, drives: Sequence[Click
 
 
 def diagnose_gnss(
-    alignment: Alignment, trajectory: Trajectory, fixes: GnssFixes
+    alignment: Alignment, trajectory: Trajectory, fixes: GnssFixes, max_sigma_m: float = GnssOptions.max_sigma_m
 ) -> tuple[dict[str, float], list[Finding]]:
     """(median plan and height difference of a drive from its own GNSS in m, a finding when they are too large)."""
-    used = np.array([trajectory.covers(int(t)) for t in fixes.time_ns])
+    used = fixes.usable_on(trajectory, max_sigma_m)
     if not used.any():
-        raise InputError(f"{trajectory.name}: no GNSS fix lies on it; are the clocks the same?")
+        raise InputError(
+            f"{trajectory.name}: no GNSS fix better than {max_sigma_m:g} m lies on it; are the clocks the same?"
+        )
     local = np.array([trajectory.pose_at(int(t)).translation_m for t in fixes.time_ns[used]])
     frame = alignment.frame
     there = frame.enu_from_wgs84(fixes.lon_deg[used], fixes.lat_deg[used], fixes.height_m[used])

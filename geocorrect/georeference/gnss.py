@@ -59,6 +59,10 @@ class GnssFixes:
     """Ellipsoidal."""
     sigma_m: Float
 
+    def usable_on(self, trajectory: Trajectory, max_sigma_m: float) -> NDArray[np.bool_]:
+        """(N,) which rows lie on a trajectory and are good enough."""
+        return np.array([trajectory.covers(int(t)) for t in self.time_ns], bool) & (self.sigma_m < max_sigma_m)
+
 
 @dataclass(frozen=True, eq=False)
 class GnssSolution:
@@ -93,7 +97,7 @@ def align_gnss(trajectory: Trajectory, fixes: GnssFixes, options: GnssOptions) -
     Raises:
         InputError: Too few fixes lie on the trajectory, or the drive is too short to tell its heading.
     """
-    used = np.array([trajectory.covers(int(t)) for t in fixes.time_ns]) & (fixes.sigma_m < options.max_sigma_m)
+    used = fixes.usable_on(trajectory, options.max_sigma_m)
     n_used = int(used.sum())
     if n_used < 3:
         raise InputError(f"{trajectory.name}: {n_used} GNSS fixes lie on it; are the clocks the same?")

@@ -26,7 +26,7 @@ def read_arrays(path: Path, most_bytes: int = MOST_BYTES) -> dict[str, NDArray[A
             raise ValueError(f"unpacks to {n_bytes} bytes, more than {most_bytes}")
         with np.load(path, allow_pickle=False) as content:
             return {name: np.asarray(content[name]) for name in content.files}
-    except FileNotFoundError:
+    except (FileNotFoundError, MemoryError):
         raise
     except Exception as error:
         # Zip directory, zlib and the header, which is parsed as Python, each have their own way to fail.

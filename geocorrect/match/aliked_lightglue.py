@@ -1,6 +1,6 @@
 """LightGlue (Lindenberger et al. 2023) on ALIKED-n16 (Zhao et al. 2023): Apache-2.0 and BSD-3, for companies, too.
 
-It costs 2.7 times the processor time of SIFT and is no sharper on easy photos (`docs/accuracy.md`), so it belongs
+It costs 2.8 times the processor time of SIFT and is no sharper on easy photos (`docs/accuracy.md`), so it belongs
 behind SIFT in a cascade. Photos that lie on their side are tried in quarter turns.
 """
 

@@ -69,6 +69,8 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
     try:
         return dict(load_file(path))
+    except MemoryError:
+        raise
     except Exception as error:
         raise ModelError(f"truncated or damaged safetensors file ({error}); fetch it again") from None
 

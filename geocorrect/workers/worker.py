@@ -30,7 +30,7 @@ class Task:
     neighbours: Neighbours = field(default_factory=dict)
     """By anchor id, where the depth source uses them."""
     input_hash: str = ""
-    """Of what the result depends on (`jobs.result_inputs`)."""
+    """Of what the result depends on (`Scene.input_hash`)."""
 
     @property
     def key(self) -> str:

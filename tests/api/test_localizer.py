@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from geocorrect import (
 )
 from geocorrect.api.describe_photo import PhotoOptions, with_stated
 from geocorrect.demo.world.build import DemoWorld
+from geocorrect.errors import UsageError
 from geocorrect.io.pixels import read_image
 from geocorrect.match.options import MatchSection
 from geocorrect.records import Image, MetadataQuality, Position
@@ -140,8 +142,38 @@ def test_bad_input_is_explained(localizer: Localizer, small_world: DemoWorld) ->
     ):
         with pytest.raises(InputError, match=message):
             localizer.localize(**arguments)  # type: ignore[arg-type]
+    for camera in (0, -3.0, "nowhere.json"):
+        with pytest.raises(InputError, match=r"focal length|nowhere"):
+            localizer.localize(photo, camera=camera)
     with pytest.raises(InputError, match="read_anchors"):
         Localizer("anchors.csv")
+    with pytest.raises(UsageError, match="matcher 'superglue': use one of sift"):
+        Localizer("anchors.gpkg", matcher="superglue")  # type: ignore[arg-type]
+
+
+def test_one_broken_anchor_is_left_out_and_named(
+    small_world: DemoWorld, settings: Settings, tmp_path: Path, found: LocalizationResult
+) -> None:
+    drive = Path(shutil.copytree(small_world.drives[0], tmp_path / small_world.drives[0].name))
+    used = min(found.evidence.anchors, key=lambda anchor: anchor.n_inliers).anchor_id
+    broken = next(path for path in drive.rglob("*.png") if path.stem == used.rsplit("/", 1)[-1] and "left" in str(path))
+    anchors = read_anchors(
+        drive, "vbr",
+        ground_truth=drive / f"{drive.name}_gt.txt", alignment=small_world.alignment, spacing_m=0,
+    )  # fmt: skip
+    broken.write_bytes(b"no picture")
+    camera, place = camera_and_place(small_world)
+    for depth, status in (("lidar", Status.ACCEPTED), ("files", Status.REJECTED)):
+        localizer = Localizer(anchors, depth=depth, settings=settings)
+        photo = small_world.photos[STREET]
+        result = (
+            localizer.localize(photo, reported=place, camera=camera)
+            if depth == "lidar"
+            else next(iter(localizer.localize_many([photo], camera=camera)))
+        )
+        assert result.status is status
+        assert depth == "files" or any(used in message for message in result.unusable_anchors)
+    assert (result.reason, result.photo_id) == (Reason.NO_ANCHOR_NEARBY, photo.stem)
 
 
 def test_settings_name_the_catalog_whose_record_describes_the_photo(settings: Settings) -> None:

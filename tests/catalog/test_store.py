@@ -254,6 +254,21 @@ def test_runs_are_remembered(catalog: Catalog) -> None:
         catalog.record("run-a", [world.rejection(9)])
 
 
+def test_layers_are_geodataframes(catalog: Catalog) -> None:
+    world.fill(catalog, 8)
+    corrected, waiting = catalog.to_geopandas(), catalog.to_geopandas("review_queue")
+    assert sorted(corrected["image_id"]) == ["1000", "1001", "1002", "1003", "1005", "1007"]
+    assert list(waiting["image_id"]) == ["1006"]
+    place = corrected.set_index("image_id").loc["1003"]
+    assert (place.geometry.x, place.geometry.y) == pytest.approx((place["lon_deg"], place["lat_deg"]), abs=1e-9)
+    assert str(place["captured_at"]) == "2026-03-01 10:00:03+00:00"
+    for frame in (corrected, waiting, catalog.to_geopandas("anchor")):
+        assert frame.crs.to_epsg() == 4326
+    for name in ("run_summary", "nothing", "pair"):
+        with pytest.raises(DatabaseError, match=f"no layer '{name}'"):
+            catalog.to_geopandas(name)
+
+
 def test_every_json_column_is_an_object_for_sql(catalog: Catalog) -> None:
     """Not a text that holds one, in which `->` finds nothing; also when a row is written again."""
     world.fill(catalog, 2)

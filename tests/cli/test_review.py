@@ -45,7 +45,7 @@ def test_from_the_queue_to_the_export_and_back(path: Path, capsys: pytest.Captur
     assert (count(), count("--with-review"), count("--status", "accepted,review"), count("--status", "review")) == (
         14, 16, 16, 2,
     )  # fmt: skip
-    assert "1 photos accepted; to take it back: `geocorrect db rollback" in said(
+    assert "1 photos accepted; to take it back: `geocorrect db retract" in said(
         "review", "accept", "1006", "--note", "fits the map"
     )
     (key,) = json.loads(said("review", "reject", "1013", "--by", "ben", "--json"))["run_keys"]

@@ -20,7 +20,7 @@ from geocorrect.io.arrays import read_arrays
 from geocorrect.io.atomic_file import replacement
 from geocorrect.records import Anchor, DepthMap
 
-ALGORITHM = "2"
+ALGORITHM = "3"
 """Raise it whenever the same anchors and options would give another calibration."""
 UNFINISHED, UNFINISHED_S = ".part", 600.0
 """A file is written in a moment; an unfinished one that is older belongs to a process that was killed."""

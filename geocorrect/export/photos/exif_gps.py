@@ -18,6 +18,8 @@ _BYTE, _ASCII, _LONG, _RATIONAL = 1, 2, 4, 5
 _OF_THE_OLD_FIX = frozenset({*range(7), 8, 9, 10, 11, 16, 17, 18, 27, 30, 31})
 """Tags of the position, its quality and the camera's heading: what of them is unknown now is left out, not kept."""
 _TIME, _DATE = 7, 29
+GPS_VERSION = (2, 4, 0, 0)
+"""That of EXIF 3.0, by which an altitude reference of 0 or 1 is the ellipsoid; before it was the sea."""
 _ENTRY = 12
 
 
@@ -99,7 +101,7 @@ def _values(tags: GpsTags, order: str, *, with_time: bool) -> dict[int, tuple[in
         return rationals((whole, 1), (minutes, 1), (seconds / 10_000, 10_000))
 
     values = {
-        0: (_BYTE, 4, b"\x02\x03\x00\x00"),
+        0: (_BYTE, 4, bytes(GPS_VERSION)),
         1: letters("S" if tags.lat_deg < 0 else "N"), 2: angle(tags.lat_deg),
         3: letters("W" if tags.lon_deg < 0 else "E"), 4: angle(tags.lon_deg),
         18: letters("WGS-84"),
@@ -107,7 +109,7 @@ def _values(tags: GpsTags, order: str, *, with_time: bool) -> dict[int, tuple[in
     if math.isfinite(tags.height_m):
         values |= {5: (_BYTE, 1, bytes([tags.height_m < 0])), 6: rationals((abs(tags.height_m), 1000))}
     if math.isfinite(tags.heading_deg):
-        values |= {16: letters("T"), 17: rationals((tags.heading_deg % 360.0, 1000))}
+        values |= {16: letters("T"), 17: rationals((round(tags.heading_deg, 3) % 360.0, 1000))}
     if math.isfinite(tags.error_m):
         values[31] = rationals((tags.error_m, 1000))
     if with_time and tags.captured_at is not None:

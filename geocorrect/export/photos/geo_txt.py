@@ -6,12 +6,17 @@ Format: OpenDroneMap documentation, "Image Geolocation Files"; read by `opendm/g
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+import numpy as np
+from scipy.spatial.transform import Rotation
 
 from geocorrect.catalog import Catalog, StoredResult
 from geocorrect.export.bundle import Posed, posed_images
 from geocorrect.export.features import ATTRIBUTION, Licences
+from geocorrect.geometry.frame import rotation_from_heading
 from geocorrect.io.atomic_file import atomic_file
 
 _HEAD = (
@@ -19,9 +24,12 @@ _HEAD = (
     f"# {ATTRIBUTION}",
     "# image_name lon_deg lat_deg height_m yaw_deg pitch_deg roll_deg horizontal_accuracy_m vertical_accuracy_m "
     "image_id creator",
-    "# Heights are above the WGS84 ellipsoid; yaw is the heading from true north, pitch 0 looks down and 90 to the "
-    "horizon; an unknown angle is 0, as the format has it.",
+    "# Heights are above the WGS84 ellipsoid; the angles turn north-east-down into the axes image top, image right, "
+    "view, as opendm/photo.py reads them; unknown angles are 0, as the format has it.",
 )
+_NED_FROM_ENU = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
+_CAM_FROM_BODY = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+"""Camera axes (right, down, view) from ODM's (image top, image right, view)."""
 
 
 def write_geo_txt(catalog: Catalog, stored: Iterable[StoredResult], path: Path) -> int:
@@ -49,9 +57,22 @@ def _lines(posed: Iterable[Posed]) -> Iterator[tuple[Posed, str]]:
         stored, covariance = one.stored, one.correction.world_from_cam.covariance
         assert covariance is not None
         place = f"{stored.lon_deg:.8f} {stored.lat_deg:.8f} {stored.height_m:.3f}"
-        # ODM's angles are those of a camera that looks down; ours are 0 at the horizon.
-        angles = [stored.heading_deg, stored.pitch_deg + 90.0, stored.roll_deg]
-        known = " ".join(f"{angle if math.isfinite(angle) else 0.0:.3f}" for angle in angles)
+        known = " ".join(f"{angle:.3f}" for angle in odm_angles_deg(stored))
         accuracies = f"{one.correction.expected_error_m:.3f} {math.sqrt(covariance[2, 2]):.3f}"
         creator = " ".join(stored.attribution.creator.split())
         yield one, f"{name} {place} {known} {accuracies} {one.image.id} {creator}".rstrip()
+
+
+def odm_angles_deg(stored: StoredResult) -> tuple[float, float, float]:
+    """Yaw, pitch and roll of a photo as ODM turns them into its matrix, Rz(yaw) Ry(pitch) Rx(roll); 0 where unknown.
+
+    Near the horizon ODM's roll turns about the image's vertical axis, so it is not ours about the optical axis.
+    """
+    angles = (stored.heading_deg, stored.pitch_deg, stored.roll_deg)
+    if not all(math.isfinite(angle) for angle in angles):
+        return 0.0, 0.0, 0.0
+    ned_from_body = _NED_FROM_ENU @ rotation_from_heading(*angles).as_matrix() @ _CAM_FROM_BODY
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a level camera: yaw and roll turn alike, and roll is 0
+        yaw, pitch, roll = Rotation.from_matrix(ned_from_body).as_euler("ZYX", degrees=True)
+    return float(yaw % 360.0), float(pitch), float(roll)

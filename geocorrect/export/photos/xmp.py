@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from io import StringIO
 from xml.etree import ElementTree as XmlTree
 
-from geocorrect.export.photos.exif_gps import GpsTags
+from geocorrect.export.photos.exif_gps import GPS_VERSION, GpsTags
 from geocorrect.records import Attribution
 
 _NAMESPACES = {
@@ -55,7 +55,7 @@ def with_pose(
     Raises:
         ValueError: the packet is not sound XML.
     """
-    tree = _parsed(_EMPTY if packet is None else packet.decode("utf-8"))
+    tree = _parsed(_EMPTY if packet is None else packet.rstrip(b"\0 \r\n").decode("utf-8"))
     descriptions = [*tree.iter(_name("rdf:Description"))]
     if not descriptions:
         raise ValueError("damaged XMP (no rdf:Description)")
@@ -85,7 +85,7 @@ def with_pose(
 
 def _gps(tags: GpsTags) -> dict[str, str]:
     values = {
-        "GPSVersionID": "2.3.0.0",
+        "GPSVersionID": ".".join(map(str, GPS_VERSION)),
         "GPSLatitude": _angle(tags.lat_deg, "NS"),
         "GPSLongitude": _angle(tags.lon_deg, "EW"),
         "GPSMapDatum": "WGS-84",
@@ -94,7 +94,7 @@ def _gps(tags: GpsTags) -> dict[str, str]:
     if math.isfinite(tags.height_m):
         values |= {"GPSAltitudeRef": str(int(tags.height_m < 0)), "GPSAltitude": _rational(abs(tags.height_m))}
     if math.isfinite(tags.heading_deg):
-        values |= {"GPSImgDirectionRef": "T", "GPSImgDirection": _rational(tags.heading_deg % 360.0)}
+        values |= {"GPSImgDirectionRef": "T", "GPSImgDirection": _rational(round(tags.heading_deg, 3) % 360.0)}
     if math.isfinite(tags.error_m):
         values["GPSHPositioningError"] = _rational(tags.error_m)
     return values

@@ -7,6 +7,7 @@ into those of photogrammetry (x right, y up, z out of the picture towards the vi
 
 from __future__ import annotations
 
+import mimetypes
 import os
 import re
 from datetime import UTC
@@ -119,4 +120,5 @@ def _assets(one: Posed, folder: Path) -> dict[str, Any]:
     if one.image.path is None:
         return {}
     href = Path(os.path.relpath(one.image.path.absolute(), folder.absolute())).as_posix()
-    return {"image": {"href": href, "type": "image/jpeg", "roles": ["data"], "title": "Photo as delivered"}}
+    kind = mimetypes.guess_type(one.image.path.name)[0] or "image/jpeg"
+    return {"image": {"href": href, "type": kind, "roles": ["data"], "title": "Photo as delivered"}}

@@ -112,7 +112,7 @@ def _from_archive(path: Path) -> dict[str, Tensor]:
                 shutil.copyfileobj(source, target, 1 << 20)
             # Cloned: the tensors are mapped from a file that is removed at the end of this block.
             return {key: tensor.clone() for key, tensor in _state_dict(unpacked).items()}
-    except ModelError:
+    except (ModelError, MemoryError):
         raise
     except Exception as error:
         # A damaged archive breaks off in the zip directory, in zlib, or asks for a password.
