@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from geocorrect.errors import InputError, OutputError, Reason, RemoteError, SceneBusyError
+from geocorrect.errors import OutputError, Reason, RemoteError, SceneBusyError
 from geocorrect.harvest.area import Area
 from geocorrect.harvest.evidence import without_contradicted_models
 from geocorrect.harvest.journal import Journal
@@ -35,7 +35,7 @@ from geocorrect.harvest.mapillary.responses import RequestError, printable
 from geocorrect.harvest.mapillary.tiles import Coverage
 from geocorrect.harvest.options import HarvestOptions
 from geocorrect.harvest.report import TYPICAL_MB, HarvestReport, Hole
-from geocorrect.harvest.sink import ImageSink
+from geocorrect.harvest.sink import ImageSink, store
 from geocorrect.io.file_lock import FileLockedError, locked_file
 from geocorrect.records import Image
 
@@ -261,9 +261,10 @@ class _Harvest:
                 # Whatever the service has written there: one record must not end the harvest of an area.
                 failures.append(Hole("image", key, printable(f"unusable record ({type(error).__name__}: {error})")))
         images = group.known | read
-        for ids in group.sequences.values():
-            members = [images[image_id] for image_id in ids if image_id in images]
-            believed = without_contradicted_models(without_false_norths(members))
+        for key, ids in group.sequences.items():
+            believed = without_false_norths([images[image_id] for image_id in ids if image_id in images])
+            if key != LOOSE:  # which is no recording: its photos were not taken one after the other
+                believed = without_contradicted_models(believed)
             fresh.update((image.id, image) for image in believed)
         answered = [image for image_id, image in fresh.items() if image_id in read]
         inside = [image for image in answered if self._belongs(image)]
@@ -292,20 +293,10 @@ class _Harvest:
             return missing, hole
 
     def _store(self, images: list[Image]) -> list[Hole]:
-        """Into the catalog, durably, before anything else is recorded about these images; those it cannot take."""
-        if not images:
-            return []
-        known = set(self.sink.images([image.id for image in images]))
-        try:
-            self.sink.upsert_images(images)
-        except InputError as error:
-            if len(images) == 1:
-                return [Hole("image", images[0].id, printable(str(error)))]
-            middle = len(images) // 2
-            return self._store(images[:middle]) + self._store(images[middle:])
-        self.report.count(images, known)
+        """Into the catalog, before anything else is recorded about these images."""
+        holes = store(self.sink, images, self.report)
         self._report_progress()
-        return []
+        return holes
 
     def _close(self, group: Group, failures: list[Hole]) -> None:
         """Journal the complete sequences with their ids inside the area; leave the others for the second pass.

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
+from geocorrect.errors import InputError
+from geocorrect.harvest.mapillary.responses import printable
+from geocorrect.harvest.report import HarvestReport, Hole
 from geocorrect.records import Image
 
 
@@ -33,3 +36,19 @@ class MemorySink:
     def upsert_images(self, images: Iterable[Image]) -> None:
         """Insert or replace."""
         self.by_id.update((image.id, image) for image in images)
+
+
+def store(sink: ImageSink, images: Sequence[Image], report: HarvestReport) -> list[Hole]:
+    """Into the catalog, durably, and counted; those that it cannot take are holes, and cost no others."""
+    if not images:
+        return []
+    known = set(sink.images([image.id for image in images]))
+    try:
+        sink.upsert_images(images)
+    except InputError as error:
+        if len(images) == 1:
+            return [Hole("image", images[0].id, printable(str(error)))]
+        middle = len(images) // 2
+        return store(sink, images[:middle], report) + store(sink, images[middle:], report)
+    report.count(images, known)
+    return []

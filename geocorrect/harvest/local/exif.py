@@ -66,11 +66,15 @@ def read_photo(path: Path, image_id: str) -> Image:
         with open_picture(data, str(path)) as picture:
             tags = _tags(picture)
         if tags.mode not in _PHOTO_MODES:
-            raise InputError(f"{path}: a raster of other than 8-bit colours (mode {tags.mode}), no photo")
+            why = f"{path}: a raster of other than 8-bit colours (mode {tags.mode}), no photo"
+            no_photo = {"source": "exif", "no_photo": True, "error": fields.text(why)}
+            return Image(
+                image_id, None, None, path, harvested_at=now, problem=Reason.IMAGE_UNREADABLE, provider=no_photo
+            )
     except InputError as error:
         problem = Reason.IMAGE_UNREADABLE if path.is_file() else Reason.IMAGE_MISSING
-        why = {"source": "exif", "error": fields.text(str(error))}
-        return Image(image_id, None, None, path, harvested_at=now, problem=problem, provider=why)
+        unread = {"source": "exif", "error": fields.text(str(error))}
+        return Image(image_id, None, None, path, harvested_at=now, problem=problem, provider=unread)
     image = _described_by_exif(Image(image_id, None, None, path, harvested_at=now), tags, data)
     entry = embedded_description(tags.main.get(Base.ImageDescription))
     if "MAPSequenceUUID" in entry:

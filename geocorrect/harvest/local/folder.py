@@ -68,8 +68,8 @@ def _read(photos: Iterable[tuple[str, Path]], skipped: list[tuple[str, str]]) ->
     images = []
     for name, path in photos:
         image = read_photo(path, name)
-        if image.problem is Reason.IMAGE_UNREADABLE and "no photo" in str(image.provider.get("error")):
-            skipped.append((str(path), "a raster of other than 8-bit colours, no photo"))
+        if image.provider.get("no_photo"):
+            skipped.append((shown(path), "a raster of other than 8-bit colours, no photo"))
         else:
             images.append(image)
     return Imported(with_sequences(images), skipped)
@@ -97,7 +97,9 @@ def import_opensfm(project: Path) -> Imported:
     alone = []
     for photo in imported.images:
         shot, index = by_name.pop(photo.id, (None, 0))
-        image = _placed(photo, position_beside(project, photo.id, shot, parts[index]))
+        image = photo
+        if photo.problem is Reason.POSITION_MISSING:
+            image = _placed(photo, position_beside(project, photo.id, shot, parts[index]))
         if shot is None:
             alone.append(image)
         else:
@@ -113,7 +115,7 @@ def import_opensfm(project: Path) -> Imported:
 
 def _placed(image: Image, position: Position | None) -> Image:
     """The image at a position that only the project knows."""
-    if position is None or image.problem is not Reason.POSITION_MISSING:
+    if position is None:
         return image
     problem = Reason.CAMERA_UNSUPPORTED if image.camera is None else None
     return replace(image, reported=position, problem=problem)
@@ -131,7 +133,11 @@ def _believed(images: list[Image], part: Reconstruction) -> list[Image]:
     if distances_m and np.median(distances_m) > _FARTHEST_FROM_GPS_M:
         note = f"the model lies {np.median(distances_m) / 1000:.0f} km from the photos' GPS; its poses are not used"
         return [_without_pose(image, note) for image in images]
-    return without_contradicted_models(images)
+    # A component may hold several drives, and rigs: what was not taken one after the other says nothing of its travel.
+    recordings: dict[tuple[str | None, str], list[Image]] = {}
+    for image in images:
+        recordings.setdefault((image.sequence_id, image.id.rpartition("/")[0]), []).append(image)
+    return [image for recording in recordings.values() for image in without_contradicted_models(recording)]
 
 
 def _without_pose(image: Image, note: str) -> Image:

@@ -12,6 +12,7 @@ import json
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -186,7 +187,9 @@ def _reference(raw: Any) -> Frame | None:
 def position_beside(project: Path, name: str, shot: Shot | None, part: Reconstruction | None) -> Position | None:
     """A photo's GPS position that only the project keeps: in `exif/NAME.exif`, else the shot's `gps_position`."""
     path = on_disk(project / "exif" / f"{name}.exif")
-    content = read_json(path) if path.is_file() else None
+    content = None
+    with suppress(InputError):  # a broken one costs its position
+        content = read_json(path) if path.is_file() else None
     gps = content.get("gps") if isinstance(content, dict) else None
     if isinstance(gps, dict):
         height_m = fields.altitude_m(gps.get("altitude"))

@@ -280,13 +280,17 @@ class MapillaryClient:
         self.limiter.wait_turn(rated=True)
         self.n_requests["check"] += 1
         try:
-            status, _, body = self._fetch("graph", f"{self.options.graph_url}/{CHECK_IMAGE_ID}", {"fields": "id"})
+            status, _, body = self._fetch("graph", *self._cheap_question())
             failure = classify_response("graph", status, body)
             if failure is None:
                 parse_json(body)
         except RequestError:
             return False
         return failure is None or failure.kind in (ErrorKind.NOT_FOUND, ErrorKind.FORBIDDEN)
+
+    def _cheap_question(self) -> tuple[str, dict[str, str]]:
+        """Address and query of a request that a healthy service answers at once."""
+        return f"{self.options.graph_url}/{CHECK_IMAGE_ID}", {"fields": "id"}
 
     def _fetch(self, role: Role, url: str, query: Mapping[str, str]) -> tuple[int, httpx.Headers, bytes]:
         """Status, headers and whole body within the deadline and the size cap."""

@@ -144,7 +144,7 @@ def _kind_of_status(role: Role, status: int) -> ErrorKind:
     """The first rule that holds, for answers without an error object."""
     rules = (
         (status == 429, ErrorKind.RATE_LIMITED),
-        (role == "cdn" and status in (403, 404, 410), ErrorKind.EXPIRED_URL),
+        (role == "cdn" and status in (401, 403, 404, 410), ErrorKind.EXPIRED_URL),
         (status == 401, ErrorKind.UNAUTHORIZED),
         (status == 403, ErrorKind.FORBIDDEN),
         (status >= 500 or status in (407, 408, 425) or 300 <= status < 400, ErrorKind.TEMPORARY),

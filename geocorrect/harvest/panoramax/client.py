@@ -5,6 +5,7 @@ One search end point, without a token; pictures lie behind plain addresses, whic
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -64,19 +65,24 @@ class PanoramaxClient(MapillaryClient):
             page = self._page(url, query)
             items += page["features"]
             seen.add(url)
-            following = _next_page(page, url)
-            if following is None or following in seen:
+            named = _next_page(page, url)
+            if named is None:
                 return Found(items, len(page["features"]) < SEARCH_LIMIT)
-            url, query = following, {}
+            if not named or named in seen:
+                return Found(items, is_complete=False)
+            url, query = named, {}
         return Found(items, is_complete=False)
 
     def check_service(self) -> None:
         """One cheap request, so that a wrong address or a dead line stops a long run before it starts (RemoteError)."""
         try:
-            self._page(f"{self._root}/search", {"bbox": "0,0,0.001,0.001", "limit": "1"})
+            self._page(*self._cheap_question())
         except RequestError as failure:
             text = f"{self._root} does not answer like a Panoramax API ({failure.detail}); check harvest.panoramax_url"
             raise RemoteError(text) from None
+
+    def _cheap_question(self) -> tuple[str, dict[str, str]]:
+        return f"{self._root}/search", {"bbox": "0,0,0.001,0.001", "limit": "1"}
 
     def _page(self, url: str, query: Json) -> Json:
         """An answer with a list of features; one of another shape is asked for once more."""
@@ -98,21 +104,29 @@ class PanoramaxClient(MapillaryClient):
         """No credentials for anybody, and a few redirects: instances send pictures from elsewhere."""
         for _ in range(_MOST_REDIRECTS + 1):
             status, headers, body = super()._fetch("cdn" if role == "cdn" else "tiles", url, query)
-            target = urljoin(url, headers.get("Location", ""))
             if status not in _REDIRECTS or "Location" not in headers:
                 return status, headers, body
-            if urlsplit(target).scheme not in ("http", "https"):
-                raise RequestError(ErrorKind.REFUSED, f"redirect to {urlsplit(target).scheme!r}")
+            try:
+                target = urljoin(url, headers["Location"])
+                scheme, host = urlsplit(target).scheme, urlsplit(target).hostname
+            except ValueError:
+                raise RequestError(ErrorKind.REFUSED, "redirect to what is no address") from None
+            if scheme not in ("http", "https"):
+                raise RequestError(ErrorKind.REFUSED, f"redirect to {scheme!r}")
+            if role != "cdn" and host != urlsplit(url).hostname:
+                raise RequestError(ErrorKind.REFUSED, f"the service redirects to another host, {host}")
             url, query = target, {}
         raise RequestError(ErrorKind.REFUSED, f"more than {_MOST_REDIRECTS} redirects")
 
 
 def _next_page(page: Json, url: str) -> str | None:
-    """The address of the next page on the same host; None when there is none."""
+    """The address of the next page; empty when it is not on the same host or not to be got; None: there is none."""
     links = page.get("links")
     for link in links if isinstance(links, list) else []:
         if isinstance(link, dict) and link.get("rel") == "next" and isinstance(link.get("href"), str):
-            target = urljoin(url, link["href"])
-            same = urlsplit(target)[:2] == urlsplit(url)[:2]
-            return target if same and str(link.get("method", "GET")).upper() == "GET" else None
+            with suppress(ValueError):  # no address
+                target = urljoin(url, str(link["href"]))
+                if urlsplit(target)[:2] == urlsplit(url)[:2] and str(link.get("method", "GET")).upper() == "GET":
+                    return target
+            return ""
     return None

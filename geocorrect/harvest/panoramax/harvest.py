@@ -24,13 +24,13 @@ from geocorrect.harvest.harvest import HarvestPlan, Progress, ShouldStop, lock_f
 from geocorrect.harvest.journal import Journal
 from geocorrect.harvest.mapillary.client import Json
 from geocorrect.harvest.mapillary.download import remove_leftovers, verified, write_file
-from geocorrect.harvest.mapillary.responses import ErrorKind, RequestError
+from geocorrect.harvest.mapillary.responses import ErrorKind, RequestError, printable
 from geocorrect.harvest.mapillary.tiles import Coverage
 from geocorrect.harvest.options import HarvestOptions
 from geocorrect.harvest.panoramax.client import PanoramaxClient
 from geocorrect.harvest.panoramax.item import picture_url, read_item, with_camera
 from geocorrect.harvest.report import TYPICAL_MB, HarvestReport, Hole
-from geocorrect.harvest.sink import ImageSink
+from geocorrect.harvest.sink import ImageSink, store
 from geocorrect.records import Image
 
 _STORE_EVERY = 50
@@ -144,7 +144,7 @@ class _Harvest:
         self, tile: mercantile.Tile, items: list[Json], holes: list[Hole], downloading: ThreadPoolExecutor
     ) -> None:
         """Download and store a tile's pictures; journal it when nothing is missing."""
-        here = self._inside(items)
+        here = self._inside(items, holes)
         self.report.n_coverage_points += len(here)
         self.sequences.update(image.sequence_id for image, _ in here.values() if image.sequence_id is not None)
         self.report.n_sequences = len(self.sequences)
@@ -158,10 +158,22 @@ class _Harvest:
         if not holes and not self._limit_reached():
             self.journal.tile_read(_name(tile), Coverage(n_points=len(here)))
 
-    def _inside(self, items: list[Json]) -> Items:
-        """The pictures of the area, each once; boxes of neighbouring tiles share their border."""
-        read = ((read_item(item, self.now), item) for item in items)
-        new = {image.id: (image, item) for image, item in read if image is not None and image.id not in self.seen}
+    def _inside(self, items: list[Json], holes: list[Hole]) -> Items:
+        """The pictures of the area, each once; boxes of neighbouring tiles share their border.
+
+        An item that cannot be read is added to the holes.
+        """
+        new: Items = {}
+        for item in items:
+            try:
+                image = read_item(item, self.now)
+            except Exception as error:
+                # Whatever the service has written there: one item must not end the harvest of an area.
+                why = printable(f"unusable item ({type(error).__name__}: {error})")
+                holes.append(Hole("image", printable(str(item.get("id"))), why))
+                continue
+            if image is not None and image.id not in self.seen:
+                new[image.id] = (image, item)
         self.seen.update(new)
         self.report.n_ids += len(new)
         here = {key: pair for key, pair in new.items() if self._belongs(pair[0])}
@@ -199,11 +211,11 @@ class _Harvest:
                 chunk.append(image)
                 holes += [] if hole is None else [hole]
                 if len(chunk) >= _STORE_EVERY:
-                    self._store(chunk)
+                    holes += self._store(chunk)
                     chunk = []
         finally:
             # Also when the service is down, or we are to stop: what has arrived is stored.
-            self._store(chunk)
+            holes += self._store(chunk)
         return holes
 
     def _with_picture(self, image: Image, item: Json, old: Image | None) -> tuple[Image, Hole | None]:
@@ -217,19 +229,21 @@ class _Harvest:
                 raise RequestError(ErrorKind.NOT_FOUND, "the service names no picture of this image now")
             picture = verified(self.client.picture(url))
         except RequestError as failure:
+            if failure.kind is ErrorKind.EXPIRED_URL:
+                self.client.picture_missed()
             missing = replace(image, problem=image.problem or Reason.IMAGE_MISSING)
             return old or missing, Hole("picture", image.id, str(failure))
+        self.client.picture_arrived()
         write_file(path, picture.data)
         digest = hashlib.sha256(picture.data).hexdigest()
-        return with_camera(replace(image, path=path, sha256=digest), *picture.size), None
+        provider = {**image.provider, "file_orientation": picture.own_orientation}
+        return with_camera(replace(image, path=path, sha256=digest, provider=provider), *picture.size), None
 
-    def _store(self, images: list[Image]) -> None:
-        """Into the catalog, durably, before the tile is journaled."""
-        if images:
-            known = set(self.sink.images([image.id for image in images]))
-            self.sink.upsert_images(images)
-            self.report.count(images, known)
-            self._report_progress()
+    def _store(self, images: list[Image]) -> list[Hole]:
+        """Into the catalog, before the tile is journaled."""
+        holes = store(self.sink, images, self.report)
+        self._report_progress()
+        return holes
 
     def _limit_reached(self) -> bool:
         return self.plan.limit is not None and self.report.n_stored >= self.plan.limit

@@ -14,17 +14,19 @@ import pytest
 from support.harvest_support import QUICK, jpeg
 from support.panoramax_server import SOUTH, STEP_DEG, VIA, WEST, FakePanoramax, item, picture_id
 
+from geocorrect.catalog import Catalog
 from geocorrect.demo.mapillary_server.server import FakeReply, FakeRequest
 from geocorrect.errors import ConfigError, ExitCode, Reason, RemoteError
 from geocorrect.geometry.camera import Projection
 from geocorrect.harvest.area import Area
 from geocorrect.harvest.harvest import HarvestPlan
+from geocorrect.harvest.mapillary.responses import RequestError
 from geocorrect.harvest.options import HarvestOptions
 from geocorrect.harvest.panoramax import client as client_module
 from geocorrect.harvest.panoramax.client import PanoramaxClient
 from geocorrect.harvest.panoramax.item import picture_url, read_item, with_camera
 from geocorrect.harvest.report import HarvestReport
-from geocorrect.harvest.sink import MemorySink
+from geocorrect.harvest.sink import ImageSink, MemorySink
 from geocorrect.harvest.sources import harvest_area
 
 PATIENT = QUICK | {"idle_timeout_s": 20.0, "metadata_deadline_s": 20.0, "download_deadline_s": 20.0}
@@ -48,7 +50,7 @@ def service() -> Iterator[Service]:
         yield start
 
 
-def harvest(server: FakePanoramax, folder: Path, sink: MemorySink, **changes: Any) -> HarvestReport:
+def harvest(server: FakePanoramax, folder: Path, sink: ImageSink, **changes: Any) -> HarvestReport:
     plan = HarvestPlan(
         AREA, folder, **{name: changes.pop(name) for name in ("since", "limit", "dry_run") if name in changes}
     )
@@ -163,7 +165,15 @@ def test_a_picture_that_nobody_has_is_a_hole_that_the_next_run_fills(service: Se
 
 def test_a_killed_run_continues_behind_the_tiles_it_has_stored(service: Service, tmp_path: Path) -> None:
     server, sink = service(), MemorySink()
-    server.panoramax_fault = lambda r: FakeReply(500) if r.role != "api" and _number(r) >= 40 else None
+    dead: list[FakeRequest] = []
+
+    def dies(request: FakeRequest) -> FakeReply | None:
+        """From the fortieth picture on nothing answers any more, the API included."""
+        if request.role != "api" and _number(request) >= 40:
+            dead.append(request)
+        return FakeReply(500) if dead and (request.role == "api" or request is dead[-1]) else None
+
+    server.panoramax_fault = dies
     with pytest.raises(RemoteError, match="does not answer"):
         harvest(server, tmp_path / "images", sink, max_consecutive_failures=3, max_tries=1)
     stored = sum(image.path is not None for image in sink.by_id.values())
@@ -176,6 +186,56 @@ def test_a_killed_run_continues_behind_the_tiles_it_has_stored(service: Service,
     assert len(searches) == 1  # one of two tiles; the first one is in the journal
 
 
+def test_pictures_that_fail_now_and_then_end_nothing(service: Service, tmp_path: Path) -> None:
+    """Every second picture: the API still answers, and no forty fail in a row; one that wants a login is one hole."""
+    server, sink = service(), MemorySink()
+    server.panoramax_fault = lambda r: (
+        FakeReply(401 if _number(r) == 7 else 500) if r.role != "api" and _number(r) % 2 else None
+    )
+    report = harvest(server, tmp_path / "images", sink, max_consecutive_failures=3, max_tries=1)
+    assert (len(report.holes), len(sink.by_id), report.exit_code) == (50, 100, ExitCode.INCOMPLETE_HARVEST)
+
+
+ODD: list[dict[str, Any]] = [
+    {"links": [{"rel": "via", "href": "http://[x/"}]},
+    {"providers": [{"name": "a", "roles": 5}]},
+    {"properties": {"datetime": "0001-01-01T00:00:00+14:00"}},
+    {"properties": {"datetime": "2099-01-01T00:00:00Z"}},
+    {"properties": {"license": "a\0b", "pers:yaw": 10**30}},
+]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_one_odd_item_costs_no_other(odd: dict[str, Any], service: Service, tmp_path: Path) -> None:
+    items = [item(index) for index in range(N)]
+    items[3] = {**items[3], **odd, "properties": {**items[3]["properties"], **odd.get("properties", {})}}
+    with Catalog.open(str(tmp_path / "c.gpkg"), create=True) as catalog:
+        report = harvest(service(items=items), tmp_path / "images", catalog)
+        assert (len(catalog.images()), report.holes) == (100, [])
+        assert "datetime" not in odd.get("properties", {}) or catalog.images()[picture_id(3)].captured_at is None
+
+
+def test_an_item_that_no_reader_foresaw_is_a_hole(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reads(found: Any, now: datetime) -> Any:
+        if found["id"] == picture_id(3):
+            raise KeyError("odd")
+        return read_item(found, now)
+
+    monkeypatch.setattr("geocorrect.harvest.panoramax.harvest.read_item", reads)
+    sink = MemorySink()
+    report = harvest(service(), tmp_path / "images", sink)
+    assert [(hole.kind, hole.name) for hole in report.holes] == [("image", picture_id(3))]
+    assert len(sink.by_id) == 99
+
+
+@pytest.mark.parametrize("degrees", [150.0, 190.0, 359.0])
+def test_a_fisheye_is_not_guessed(degrees: float) -> None:
+    image = with_camera(read(**{"pers:interior_orientation": {"field_of_view": degrees}}), 640, 480)
+    assert (image.camera, image.problem) == (None, Reason.CAMERA_UNSUPPORTED)
+
+
 def _number(request: FakeRequest) -> int:
     return int(request.path.split("/")[0][-12:], 16)
 
@@ -185,7 +245,7 @@ def test_redirects_end_and_stay_on_the_web(service: Service, tmp_path: Path) -> 
     with PanoramaxClient(HarvestOptions(panoramax_url=server.url, **PATIENT)) as client:
         for target in ("file:///etc/passwd", "/pictures/a/sd.jpg"):
             server.panoramax_fault = lambda r, t=target: FakeReply(302, b"", {"Location": t})  # type: ignore[misc]
-            with pytest.raises(Exception, match="redirect"):
+            with pytest.raises(RequestError, match="redirect"):
                 client.picture(f"{server.root_url}/pictures/a/sd.jpg")
     with pytest.raises(ConfigError, match=r"panoramax_url.*not an http"):
         PanoramaxClient(HarvestOptions(panoramax_url="panoramax"))
