@@ -36,7 +36,7 @@ class Outcome:
     heading_deg: float = NAN
     """From true north."""
     reason: str | None = None
-    """None for a corrected photo, else the reason of its rejection."""
+    """None for a corrected photo, else the reason of its rejection, or "review" where a person must decide."""
 
     def __post_init__(self) -> None:
         if self.accepted and not all(map(math.isfinite, (self.lon_deg, self.lat_deg, self.height_m))):
@@ -75,6 +75,7 @@ def summarise(
     by_id, given = {outcome.image_id: outcome for outcome in outcomes}, computed or {}
     if len(by_id) != len(outcomes) or by_id.keys() != truth.photos.keys():
         raise ValueError(f"{len(outcomes)} outcomes are not one for each of the {len(truth.photos)} photos")
+    reasons = Counter(o.reason for o in outcomes if o.reason is not None)
     localisable = [photo for photo in truth.photos.values() if photo.localisable]
     accepted = [(truth.photos[o.image_id], o) for o in outcomes if o.accepted]
     errors_m = {photo.id: corrected_error_m(truth.frame, photo, o) for photo, o in accepted}
@@ -85,8 +86,9 @@ def summarise(
         "n_images": len(outcomes),
         "n_localisable": len(localisable),
         "n_accepted": len(accepted),
-        "n_rejected": len(outcomes) - len(accepted),
-        "reasons": dict(sorted(Counter(o.reason for o in outcomes if o.reason is not None).items())),
+        "n_review": reasons.pop(Status.REVIEW, 0),
+        "n_rejected": reasons.total(),
+        "reasons": dict(sorted(reasons.items())),
         "reported_median_m": percentile_of((reported_error_m(truth.frame, photo) for photo in localisable), 50),
         "computed_median_m": percentile_of(
             (_horizontal_error_m(truth.frame, photo, given[photo.id]) for photo in localisable if photo.id in given), 50

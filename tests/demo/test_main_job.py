@@ -20,7 +20,8 @@ from geocorrect.jobs.plan import plan_run
 from geocorrect.records import Correction
 
 SUMMARY_KEYS = [
-    "n_images", "n_localisable", "n_accepted", "n_rejected", "reasons", "reported_median_m", "computed_median_m",
+    "n_images", "n_localisable", "n_accepted", "n_review", "n_rejected", "reasons",
+    "reported_median_m", "computed_median_m",
     "corrected_median_m", "corrected_median_low_m", "corrected_median_high_m", "corrected_p90_m", "corrected_max_m",
         "heading_median_deg", "false_accepts", "wall_s",
 ]  # fmt: skip
@@ -61,7 +62,7 @@ def test_the_bar(finished: Path) -> None:
     assert list(summary) == SUMMARY_KEYS
     assert summary["n_images"] == 4
     assert summary["n_accepted"] >= 0.9 * summary["n_localisable"] > 0
-    assert summary["n_accepted"] + summary["n_rejected"] == summary["n_images"]
+    assert summary["n_accepted"] + summary["n_review"] + summary["n_rejected"] == summary["n_images"]
     assert sum(summary["reasons"].values()) == summary["n_rejected"]
     assert summary["corrected_median_m"] <= 0.15
     assert summary["corrected_p90_m"] <= 0.5

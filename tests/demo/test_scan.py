@@ -66,7 +66,8 @@ def test_the_column_search_misses_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     for pose in (SENSOR, sensor):
         fast = scan(scene, EXACT, pose, (4,))
         with monkeypatch.context() as patch:
-            patch.setattr(scan_module, "_columns", lambda corners, n: np.arange(n))
+            patch.setattr(scan_module, "_columns", lambda corners, n: [slice(0, n)])
+            patch.setattr(scan_module, "_within_beams", lambda corners, model: np.ones(len(corners), bool))
             assert np.array_equal(fast, scan(scene, EXACT, pose, (4,)))
 
 

@@ -65,7 +65,7 @@ def outcomes(truth: DemoTruth) -> list[Outcome]:
         found(truth, "c", (0.0, 1.2, 0.0), 20.0),
         Outcome("d", reason="too_few_inliers"),
         Outcome("x", reason="too_few_matches"),
-        Outcome("y", reason="too_few_matches"),
+        Outcome("y", reason="review"),
     ]
 
 
@@ -74,12 +74,14 @@ def test_the_score_is_exact(truth: DemoTruth, outcomes: list[Outcome]) -> None:
               for name, shift in (("a", (3.0, 0.0, 0.0)), ("x", (0.0, 9.0, 0.0)))}  # fmt: skip
     score = summarise(truth, outcomes, 12.34, places)
     assert list(score) == [
-        "n_images", "n_localisable", "n_accepted", "n_rejected", "reasons", "reported_median_m", "computed_median_m",
+        "n_images", "n_localisable", "n_accepted", "n_review", "n_rejected", "reasons",
+        "reported_median_m", "computed_median_m",
         "corrected_median_m", "corrected_median_low_m", "corrected_median_high_m", "corrected_p90_m", "corrected_max_m",
         "heading_median_deg", "false_accepts", "wall_s",
     ]  # fmt: skip
-    assert (score["n_images"], score["n_localisable"], score["n_accepted"], score["n_rejected"]) == (6, 4, 3, 3)
-    assert score["reasons"] == {"too_few_inliers": 1, "too_few_matches": 2}
+    assert (score["n_images"], score["n_localisable"]) == (6, 4)
+    assert (score["n_accepted"], score["n_review"], score["n_rejected"]) == (3, 1, 2)
+    assert score["reasons"] == {"too_few_inliers": 1, "too_few_matches": 1}
     assert score["reported_median_m"] == pytest.approx(5.0, abs=1e-4)
     assert score["computed_median_m"] == pytest.approx(3.0, abs=1e-4), "of localisable photos"
     assert score["corrected_median_m"] == pytest.approx(0.2, abs=1e-6)

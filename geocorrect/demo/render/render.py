@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -27,12 +28,17 @@ def render(scene: Scene, sky: Sky, grid: RayGrid, world_from_cam: Pose) -> Float
     turn = world_from_cam.rotation.as_matrix().astype(np.float32)
 
     def colour(quads: Int32, rays: Float32, steps: Float32) -> Float32:
-        """(N, 3) RGB along rays (N, 2) that meet quads (N,)."""
-        built = quads != SKY
+        """(N, 3) RGB along rays (N, 2) that meet quads (N,); quad by quad, so that every array is small."""
         result = np.empty((len(quads), 3), np.float32)
-        ahead = np.concatenate([rays[~built], np.ones((int((~built).sum()), 1), np.float32)], axis=1)
-        result[~built] = sky.colour(ahead @ turn.T)
-        result[built] = shade(scene, forms, quads[built], rays[built], steps[built])
+        order = np.argsort(quads.astype(np.uint16), kind="stable")  # 16 bits: numpy sorts them by radix
+        ordered = quads[order]
+        for start, end in pairwise([0, *np.flatnonzero(np.diff(ordered)) + 1, len(ordered)]):
+            pixels, quad = order[start:end], ordered[start]
+            if quad == SKY:
+                ahead = np.concatenate([rays[pixels], np.ones((len(pixels), 1), np.float32)], axis=1)
+                result[pixels] = sky.colour(ahead @ turn.T)
+            else:
+                result[pixels] = shade(scene, forms, int(quad), rays[pixels], steps[pixels])
         return result
 
     rays, steps = grid.rays.reshape(-1, 2), grid.steps.reshape(-1, 2)
@@ -73,78 +79,44 @@ def _quads_of_subpixels(scene: Scene, index: Int32, forms: Float, pixels: NDArra
     return best
 
 
-Indices = NDArray[np.int64]
+def shade(scene: Scene, forms: Float, quad: int, rays: Float32, steps: Float32) -> Float32:
+    """(N, 3) RGB 0…255 of the points where rays (N, 2) hit a quad; steps (N, 2) is the pixel pitch of the rays.
+
+    Each pixel reads one texel of the level whose texels are as long and as wide as its own footprint along the axes of
+    the texture (`Texture.level`): streets and façades run away from a camera along these axes, mostly.
+    """
+    form = forms[quad].astype(np.float32)
+    left, top, width, height = scene.texel_window[quad].astype(np.float32)
+    u, v, inverse_depth = along_rays(form, rays)
+    u, v = u / inverse_depth, v / inverse_depth
+    per_ray = steps / inverse_depth[:, None]
+    reach_u, reach_v = (
+        size * np.hypot((axis[0] - at * form[2, 0]) * per_ray[:, 0], (axis[1] - at * form[2, 1]) * per_ray[:, 1])
+        for axis, at, size in ((form[0], u, width), (form[1], v, height))
+    )
+    levels = [np.rint(np.log2(np.maximum(reach, 1))).astype(np.int16) for reach in (reach_u, reach_v)]
+    texture = scene.textures[scene.texture_index[quad]]
+    colour = np.empty((len(rays), 3), np.float32)
+    for pixels, across, down in _alike(*levels):
+        picture = texture.level(across, down)
+        scale_x, scale_y = picture.shape[1] / texture.width_px, picture.shape[0] / texture.height_px
+        x, y = (left + u[pixels] * width) * scale_x - 0.5, (top + v[pixels] * height) * scale_y - 0.5
+        colour[pixels] = bilinear(picture, np.stack([x, y], axis=1).astype(np.float32))
+    return colour * np.float32(scene.shade[quad])
+
+
+def _alike(across: NDArray[np.int16], down: NDArray[np.int16]) -> Iterator[tuple[NDArray[np.int64] | slice, int, int]]:
+    """Pixels of equal level, with it."""
+    key = across * np.int16(_MOST_LEVELS) + down
+    if key.min() == key.max():
+        yield slice(None), int(across[0]), int(down[0])
+        return
+    order = np.argsort(key, kind="stable")
+    for start, end in pairwise([0, *np.flatnonzero(np.diff(key[order])) + 1, len(key)]):
+        yield order[start:end], int(across[order[start]]), int(down[order[start]])
+
+
 _MOST_LEVELS = 32
-
-
-@dataclass(frozen=True, eq=False)
-class _Footprint:
-    """Where each of N pixels meets its texture."""
-
-    centre: Float32
-    """(N, 2) texels."""
-    long_axis: Float32
-    """(N, 2) texels."""
-    level: NDArray[np.int16]
-    """(N,) of the mip pyramid."""
-    probes: Indices
-    """(N,) samples along the long axis on a slanted surface, at most 4; the rest of the stretch is blurred."""
-
-
-def shade(scene: Scene, forms: Float, quads: NDArray[np.int32], rays: Float32, steps: Float32) -> Float32:
-    """(N, 3) RGB 0…255 of the points where rays (N, 2) hit quads (N,); steps (N, 2) is the pixel pitch of the rays."""
-    if not len(quads):
-        return np.zeros((0, 3), np.float32)
-    look_up = _footprint(forms.astype(np.float32)[quads], scene.texel_window.astype(np.float32)[quads], rays, steps)
-    key = scene.texture_index.astype(np.int32)[quads] * _MOST_LEVELS + look_up.level
-    order = np.argsort(key.astype(np.uint16), kind="stable")  # 16 bits: numpy sorts them by radix
-    probes = look_up.probes[order]
-    first = np.concatenate([[0], np.cumsum(probes)])
-    samples = _sampled(scene, key[order], first, _sample_positions(look_up, order, first))
-    colour = np.empty((len(quads), 3), np.float32)
-    colour[order] = np.add.reduceat(samples, first[:-1], axis=0) / probes[:, None]
-    return colour * scene.shade.astype(np.float32)[quads, None]
-
-
-def _footprint(forms: Float32, window: Float32, rays: Float32, steps: Float32) -> _Footprint:
-    *numerators, inverse_depth = along_rays(forms, rays)
-    inverse_depth = inverse_depth[:, None]
-    uv = np.stack(numerators, axis=1) / inverse_depth
-    size = window[:, 2:]
-    scale = size / inverse_depth
-    per_column = (forms[:, :2, 0] - uv * forms[:, 2:, 0]) * scale * steps[:, :1]
-    per_row = (forms[:, :2, 1] - uv * forms[:, 2:, 1]) * scale * steps[:, 1:]
-    area = np.abs(per_column[:, 0] * per_row[:, 1] - per_column[:, 1] * per_row[:, 0])
-    column_length, row_length = (np.sqrt(axis[:, 0] ** 2 + axis[:, 1] ** 2) for axis in (per_column, per_row))
-    long_axis = np.where((column_length > row_length)[:, None], per_column, per_row)
-    length = np.maximum(np.maximum(column_length, row_length), 1e-6)
-    width = area / length
-    stretch = length / np.maximum(width, 1.0)
-    probes = 1 + (stretch > 1.25) + 2 * (stretch > 2.2)
-    level = np.rint(np.log2(np.maximum(np.maximum(width, length / probes), 1.0)))
-    centre = np.asarray(window[:, :2] + uv * size - np.float32(0.5), np.float32)
-    return _Footprint(centre, long_axis, level.astype(np.int16), probes)
-
-
-def _sample_positions(look_up: _Footprint, order: Indices, first: Indices) -> Float32:
-    """(S, 2) texels of all probes of the pixels in `order`, spread evenly along their footprints."""
-    probes = look_up.probes[order]
-    pixel = np.repeat(order, probes)
-    within = np.arange(first[-1]) - np.repeat(first[:-1], probes)
-    offset = ((within + 0.5) / np.repeat(probes, probes) - 0.5).astype(np.float32)
-    return look_up.centre[pixel] + offset[:, None] * look_up.long_axis[pixel]
-
-
-def _sampled(scene: Scene, key: NDArray[np.int32], first: Indices, texels: Float32) -> Float32:
-    """(S, 3) RGB at texels (S, 2) of level 0, read from mip levels; key: texture and level per pixel, ascending."""
-    colour = np.empty((len(texels), 3), np.float32)
-    for start, end in pairwise([0, *np.flatnonzero(np.diff(key)) + 1, len(key)]):
-        texture = scene.textures[key[start] // _MOST_LEVELS]
-        picture = texture.pyramid[min(key[start] % _MOST_LEVELS, len(texture.pyramid) - 1)]
-        scale = np.array([picture.shape[1] / texture.width_px, picture.shape[0] / texture.height_px], np.float32)
-        part = slice(first[start], first[end])
-        colour[part] = bilinear(picture, (texels[part] + np.float32(0.5)) * scale - np.float32(0.5))
-    return colour
 
 
 @dataclass(frozen=True)
@@ -233,31 +205,42 @@ def scan(scene: Scene, model: LidarModel, world_from_lidar: Pose, seed: tuple[in
     corners = scene.corners_in(world_from_lidar)
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 3] - corners[:, 0])
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    for quad in np.nonzero(forms.any(axis=(1, 2)))[0]:
-        columns = _columns(corners[quad], model.columns)
-        rays = directions[:, columns]
-        u, v, inverse = np.moveaxis(rays @ forms[quad].T, -1, 0)
-        hit = inside(u, v, inverse, scene.cut[quad]) & (inverse > inverse_range[:, columns])
-        rows, hits = np.nonzero(hit)
-        inverse_range[rows, columns[hits]] = inverse[hit]
-        facing[rows, columns[hits]] = rays[hit] @ normals[quad]
+    x, y, z = np.ascontiguousarray(np.moveaxis(directions, -1, 0))
+    for quad in np.flatnonzero(forms.any(axis=(1, 2)) & _within_beams(corners, model)):
+        for columns in _columns(corners[quad], model.columns):
+            u, v, inverse = (m[0] * x[:, columns] + m[1] * y[:, columns] + m[2] * z[:, columns] for m in forms[quad])
+            hit = inside(u, v, inverse, scene.cut[quad]) & (inverse > inverse_range[:, columns])
+            np.copyto(inverse_range[:, columns], inverse, where=hit)
+            rows, hits = np.nonzero(hit)
+            facing[:, columns][rows, hits] = directions[:, columns][rows, hits] @ normals[quad]
     returned = inverse_range > 1 / model.max_range_m
     return _measured(model, directions, np.where(returned, 1 / inverse_range, 0.0), facing, np.random.default_rng(seed))
 
 
-def _columns(corners: Float, n_columns: int) -> NDArray[np.int64]:
+def _within_beams(corners: Float, model: LidarModel) -> NDArray[np.bool_]:
+    """(Q,) whether a quad may be met: not all of its corners (Q, 4, 3) lie over, or all under, the sensor's beams."""
+    steepest = np.tan(np.radians(model.half_field_deg)) * np.hypot(corners[..., 0], corners[..., 1])
+    height = corners[..., 2]
+    return np.asarray((height <= steepest).any(axis=1) & (height >= -steepest).any(axis=1))
+
+
+def _columns(corners: Float, n_columns: int) -> list[slice]:
     """Columns that may meet a quad: those between its extreme azimuths; all when it passes over or under the sensor."""
     flat = corners[:, :2]
-    following = np.roll(flat, -1, axis=0)
+    following = flat[[1, 2, 3, 0]]
     turns = flat[:, 0] * following[:, 1] - flat[:, 1] * following[:, 0]
     around = bool((turns >= -1e-9).all() or (turns <= 1e-9).all()) and float(np.abs(turns).max()) > 1e-6
     centre = np.arctan2(flat[:, 1].mean(), flat[:, 0].mean())
     relative = (np.arctan2(flat[:, 1], flat[:, 0]) - centre + np.pi) % (2 * np.pi) - np.pi
-    if (around and np.ptp(relative) > 2.0) or np.ptp(relative) > np.pi:
-        return np.arange(n_columns)
-    first = int(np.floor((np.pi - centre - relative.max()) / (2 * np.pi) * n_columns - 1))
-    last = int(np.ceil((np.pi - centre - relative.min()) / (2 * np.pi) * n_columns + 1))
-    return np.arange(first, min(last, first + n_columns - 1) + 1) % n_columns
+    leftmost, rightmost = relative.max(), relative.min()
+    width = leftmost - rightmost
+    if (around and width > 2.0) or width > np.pi:
+        return [slice(0, n_columns)]
+    first = int(np.floor((np.pi - centre - leftmost) / (2 * np.pi) * n_columns - 1))
+    last = int(np.ceil((np.pi - centre - rightmost) / (2 * np.pi) * n_columns + 1))
+    start = first % n_columns
+    end = start + min(last - first, n_columns - 1) + 1
+    return [slice(start, min(end, n_columns)), *([slice(0, end - n_columns)] if end > n_columns else [])]
 
 
 def _measured(model: LidarModel, directions: Float, range_m: Float, facing: Float, rng: np.random.Generator) -> Float32:

@@ -60,17 +60,21 @@ class Texture:
     """Returns (height_px, width_px, 3) RGB, the same every time: it closes over its own seed."""
 
     @cached_property
-    def pyramid(self) -> list[ImageArray]:
-        """Level 0 is the painted picture; each further level averages 2 × 2 pixels, down to one pixel on a side."""
-        levels = [np.ascontiguousarray(self.paint())]
-        if levels[0].shape != (self.height_px, self.width_px, 3):
+    def _levels(self) -> dict[tuple[int, int], ImageArray]:
+        picture = np.ascontiguousarray(self.paint())
+        if picture.shape != (self.height_px, self.width_px, 3):
             promised = f"{self.height_px}×{self.width_px}"
-            raise ValueError(f"texture {self.name}: painted {levels[0].shape}, promised {promised}")
-        while min(levels[-1].shape[:2]) > 1:
-            height, width = levels[-1].shape[:2]
-            half = (max(width // 2, 1), max(height // 2, 1))
-            levels.append(np.asarray(cv2.resize(levels[-1], half, interpolation=cv2.INTER_AREA), np.uint8))
-        return levels
+            raise ValueError(f"texture {self.name}: painted {picture.shape}, promised {promised}")
+        return {(0, 0): picture}
+
+    def level(self, across: int, down: int) -> ImageArray:
+        """The picture averaged over 2**across columns and 2**down rows, as far as it has them."""
+        key = across, down = min(across, self.width_px.bit_length() - 1), min(down, self.height_px.bit_length() - 1)
+        if key not in self._levels:
+            finer = self.level(across - 1, down) if across > down else self.level(across, down - 1)
+            size = (max(self.width_px >> across, 1), max(self.height_px >> down, 1))
+            self._levels[key] = np.asarray(cv2.resize(finer, size, interpolation=cv2.INTER_AREA), np.uint8)
+        return self._levels[key]
 
 
 def plain(name: str, rgb: tuple[int, int, int], grain: float, seed: int) -> Texture:

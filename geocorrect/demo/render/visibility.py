@@ -51,10 +51,16 @@ def visible_quads(scene: Scene, forms: Float, grid: RayGrid, world_from_cam: Pos
     """(H, W) index of the nearest quad along each pixel's ray, SKY where none is; forms from `Scene.ray_forms`."""
     nearest = np.zeros(grid.rays.shape[:2], np.float32)
     index = np.full(nearest.shape, SKY, np.int32)
-    candidates, boxes = _bounding_boxes(scene.corners_in(world_from_cam), forms, grid)
-    for quad, (left, right, top, bottom) in zip(candidates, boxes, strict=True):
+    x, y = np.ascontiguousarray(np.moveaxis(grid.rays, -1, 0))
+    corners = scene.corners_in(world_from_cam)
+    candidates, boxes = _bounding_boxes(corners, forms, grid)
+    closest = 1 / np.maximum(corners[candidates, :, 2].min(axis=1), NEAR_M)
+    for each in np.argsort(-closest, kind="stable"):  # from near to far, so that most of what is hidden costs nothing
+        quad, (left, right, top, bottom) = candidates[each], boxes[each]
         window = slice(top, bottom), slice(left, right)
-        u, v, inverse_depth = along_rays(forms[quad], grid.rays[window])
+        if nearest[window].min() > closest[each]:
+            continue
+        u, v, inverse_depth = (m[0] * x[window] + (m[1] * y[window] + m[2]) for m in forms[quad].astype(np.float32))
         hit = inside(u, v, inverse_depth, float(scene.cut[quad])) & (inverse_depth > nearest[window])
         np.copyto(nearest[window], inverse_depth, where=hit)
         np.copyto(index[window], np.int32(quad), where=hit)
