@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from support.harvest_support import SOUTH, WEST, street_image
 from support.mutations import mutated
+from support.panoramax_server import item
 
 from geocorrect.anchors.readers.vbr_calibration import read_vbr_calibration
 from geocorrect.catalog.rows.codec import checked_texts
@@ -26,6 +27,7 @@ from geocorrect.harvest.area import Area
 from geocorrect.harvest.mapillary.metadata import read_image_record
 from geocorrect.harvest.mapillary.responses import RequestError, classify_response, parse_json
 from geocorrect.harvest.mapillary.tiles import read_tile
+from geocorrect.harvest.panoramax.item import picture_url, read_item
 from geocorrect.io.arrays import read_arrays
 from geocorrect.networks.state_dict import read_tensors
 
@@ -43,6 +45,8 @@ def corpus(what: str, folder: Path) -> bytes:
     """The honest file that is mutated."""
     if what == "record":
         return json.dumps(street_image(0)).encode()
+    if what == "panoramax item":
+        return json.dumps(item(1)).encode()
     if what == "tile":
         return FakeMapillaryData([street_image(i) for i in range(4)], 1.0).tile("mly1_public", TILE.x, TILE.y)
     if what == "yaml":
@@ -73,6 +77,14 @@ def read_record(data: bytes, _: Path) -> None:
         checked_texts({"provider": dict(image.provider), "sequence": image.sequence_id, "id": image.id}, "image")
 
 
+def read_panoramax_item(data: bytes, _: Path) -> None:
+    classify_response("graph", 200, data)
+    record = parse_json(data)
+    if isinstance(record, dict) and (image := read_item(record, NOW)) is not None:
+        picture_url(record, "2048")
+        checked_texts({"provider": dict(image.provider), "sequence": image.sequence_id, "id": image.id}, "image")
+
+
 def _file(folder: Path, name: str, data: bytes) -> Path:
     path = folder / name
     path.write_bytes(data)
@@ -90,6 +102,7 @@ class _Anchor:
 
 READERS: dict[str, tuple[Callable[[bytes, Path], Any], tuple[type[Exception], ...]]] = {
     "record": (read_record, (RequestError,)),
+    "panoramax item": (read_panoramax_item, (RequestError,)),
     "tile": (lambda data, _: read_tile(data, TILE, AREA), (RequestError,)),
     "yaml": (lambda data, folder: read_vbr_calibration(_file(folder, "c.yaml", data)), (InputError,)),
     "npy": (_depth, (InputError,)),
