@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geocorrect.cli.console import JsonOption, invocation, open_catalog, progress_bar, stderr, write_json
+from geocorrect.cli.console import (
+    CatalogOption,
+    JsonOption,
+    invocation,
+    open_catalog,
+    progress_bar,
+    stderr,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from geocorrect.config import Settings
     from geocorrect.evaluate.mapfree.pair_estimators import PairEstimator
+    from geocorrect.evaluate.render import TextTable
 
 app = typer.Typer(help="Measure the pipeline against data sets with known truth.", no_args_is_help=True)
 train_app = typer.Typer(help="Train networks from your own data.", no_args_is_help=True)
@@ -93,6 +103,70 @@ def mapfree(
         write_json(dict(report))
     else:
         _print_mapfree(report)
+
+
+@app.command()
+def own(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option(help="Folder for table, texts, figures and page.")],
+    catalog: CatalogOption = None,
+    photos: Annotated[int, typer.Option(min=1, help="Anchors to leave out, drawn by the seed.")] = 100,
+    gaps_m: Annotated[
+        str, typer.Option(help="Anchors nearer than this are left out, too; several, comma-separated.")
+    ] = ("0,5,10,20"),
+    anchors: Annotated[str, typer.Option(help="Numbers of anchors to localise from.")] = "1,2,4,8",
+    reported_error_m: Annotated[
+        float, typer.Option(min=0.0, help="1 sigma of the reported positions, per axis.")
+    ] = 5.0,
+    seed: Annotated[int, typer.Option(help="Of the choice of photos and of the reported positions.")] = 0,
+) -> None:
+    """How good is it on your own drive: leave anchors out, localise them from the others, compare.
+
+    Needs nothing but a catalog with anchors. Interrupted, the same command continues.
+    """
+    from geocorrect.api.scene import AnchorSource
+    from geocorrect.evaluate.own.leave_out import LeaveOutProtocol, evaluate_own
+    from geocorrect.evaluate.own.tables import notes, pictures, sentences, tables
+    from geocorrect.evaluate.render import write_report
+    from geocorrect.evaluate.table import write_table
+    from geocorrect.workers.stop import stop_on_signal
+
+    protocol = LeaveOutProtocol(
+        photos, _numbers("--gaps-m", gaps_m, float), _numbers("--anchors", anchors, int), reported_error_m, seed=seed
+    )
+    settings = invocation(context).settings(catalog)
+    with open_catalog(settings) as store, stop_on_signal() as request, progress_bar("photos") as progress:
+        source = AnchorSource.of_catalog(store)
+        rows = evaluate_own(settings, source, protocol, out / "journal.jsonl", progress, lambda: request.requested)
+    if request.exit_code is not None:
+        stderr().print("stopped; the same command continues")
+        raise typer.Exit(request.exit_code)
+    write_table(rows, out / "table.parquet")
+    said = sentences(rows, len(source.index.ids))
+    page = write_report(
+        out, f"{source.frame.name}: anchors left out and localised", [*said, *notes(rows)], tables(rows), pictures(rows)
+    )
+    _print_tables(said, tables(rows), page)
+
+
+def _numbers(option: str, text: str, kind: Any) -> tuple[Any, ...]:
+    """Comma-separated numbers; UsageError naming the option."""
+    from geocorrect.errors import UsageError
+
+    try:
+        return tuple(sorted({kind(number) for number in text.split(",")}))
+    except ValueError:
+        raise UsageError(f"{option} {text!r}: expected numbers such as 1,2,4") from None
+
+
+def _print_tables(sentences: Sequence[str], tables: Sequence[TextTable], page: Path) -> None:
+    """Sentences on stderr, tables on stdout as Markdown, where the page is."""
+    out = stderr()
+    for sentence in sentences:
+        out.print(sentence, markup=False)
+    for table in tables:
+        typer.echo(table.markdown())
+    out.print(f"page: {page}", markup=False)
 
 
 @train_app.command("mickey")
