@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from geocorrect.config import Settings
     from geocorrect.evaluate.mapfree.pair_estimators import PairEstimator
     from geocorrect.evaluate.render import TextTable
+    from geocorrect.workers.stop import StopRequest
 
 app = typer.Typer(help="Measure the pipeline against data sets with known truth.", no_args_is_help=True)
 train_app = typer.Typer(help="Train networks from your own data.", no_args_is_help=True)
@@ -138,15 +139,78 @@ def own(
     with open_catalog(settings) as store, stop_on_signal() as request, progress_bar("photos") as progress:
         source = AnchorSource.of_catalog(store)
         rows = evaluate_own(settings, source, protocol, out / "journal.jsonl", progress, lambda: request.requested)
-    if request.exit_code is not None:
-        stderr().print("stopped; the same command continues")
-        raise typer.Exit(request.exit_code)
+    _leave_if_stopped(request)
     write_table(rows, out / "table.parquet")
     said = sentences(rows, len(source.index.ids))
     page = write_report(
         out, f"{source.frame.name}: anchors left out and localised", [*said, *notes(rows)], tables(rows), pictures(rows)
     )
     _print_tables(said, tables(rows), page)
+
+
+@app.command()
+def mine(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option(help="Folder for pairs.parquet, tables and page.")],
+    catalog: CatalogOption = None,
+    ranges: Annotated[Path | None, typer.Option(help="JSON with ranges of frames; default: they are found.")] = None,
+    radius_m: Annotated[float, typer.Option(help="Largest distance of a pair.")] = 25.0,
+    max_turn_deg: Annotated[float, typer.Option(help="Largest difference of heading.")] = 60.0,
+    min_gap_s: Annotated[
+        float, typer.Option(help="Nearer in time is the same visit; 0: pair consecutive frames.")
+    ] = 10.0,
+    query_step: Annotated[int, typer.Option(help="Every n-th photo of a drive is a query.")] = 1,
+    anchor_step: Annotated[int, typer.Option(help="Every n-th photo of a drive is an anchor.")] = 1,
+    keep: Annotated[int, typer.Option(help="Best anchors kept per query and range.")] = 10,
+    min_score: Annotated[int, typer.Option(help="A pair is valid with more inliers.")] = 200,
+    strong_score: Annotated[int, typer.Option(help="Train, val and test1 at random have more inliers.")] = 700,
+    buffer_m: Annotated[float, typer.Option(help="Between sets that are split by place.")] = 60.0,
+    seed: Annotated[int, typer.Option(help="Of F-RANSAC and of the splits.")] = 42,
+) -> None:
+    """Find pairs of one's own anchors that see the same, score them both ways, and split them.
+
+    Interrupted, the same command continues.
+    """
+    from dataclasses import replace
+
+    from geocorrect.api.scene import AnchorSource
+    from geocorrect.evaluate.mining.candidates import CandidateOptions
+    from geocorrect.evaluate.mining.mine import MiningOptions
+    from geocorrect.evaluate.mining.run import MiningPlan, SplitPair, mine_anchors, mining_tables, photos_of
+    from geocorrect.evaluate.mining.splits import SplitOptions
+    from geocorrect.evaluate.render import write_report
+    from geocorrect.evaluate.table import write_table
+    from geocorrect.workers.stop import stop_on_signal
+
+    plan = MiningPlan(
+        CandidateOptions(radius_m, max_turn_deg, min_gap_s, query_step=query_step, anchor_step=anchor_step),
+        MiningOptions(keep=keep, min_score=min_score, seed=seed),
+        replace(SplitOptions(), strong_score=strong_score, buffer_m=buffer_m, seed=seed),
+        ranges,
+    )
+    settings = invocation(context).settings(catalog)
+    with open_catalog(settings) as store, stop_on_signal() as request, progress_bar("pairs") as progress:
+        source = AnchorSource.of_catalog(store)
+        photos = photos_of(source)
+        found = mine_anchors(settings, photos, plan, out / "journal.jsonl", progress, lambda: request.requested)
+    _leave_if_stopped(request)
+    write_table(found.rows(), out / "pairs.parquet", SplitPair)
+    said = [
+        f"{found.n_candidates} candidate pairs of {len(photos.anchors)} anchors, {len(found.pairs)} kept, "
+        f"{sum(pair.is_valid for pair in found.pairs)} valid",
+        f"processor time of this run's matching: {found.cpu_s:.1f} s",
+        *(f"not split: {reason}" for reason in found.refused),
+    ]
+    tables = mining_tables({source.frame.name: found}, plan)
+    page = write_report(out, f"{source.frame.name}: mined pairs", said, tables, [])
+    _print_tables(said, tables, page)
+
+
+def _leave_if_stopped(request: StopRequest) -> None:
+    """End the command with the exit code of the signal, if there was one."""
+    if request.exit_code is not None:
+        stderr().print("stopped; the same command continues")
+        raise typer.Exit(request.exit_code)
 
 
 def _numbers(option: str, text: str, kind: Any) -> tuple[Any, ...]:
