@@ -44,6 +44,11 @@ CHECKPOINTS = (
     ("depth", "mapanything"),
 )
 """Sections with a file of weights of one's own; its content counts, not its path."""
+SHARED_CHECKPOINTS: Mapping[str, tuple[str, ...]] = {
+    "mast3r": ("checkpoint",),
+    "mickey": ("checkpoint", "backbone"),
+}
+"""Networks that match and give depth, and the keys that name their files."""
 DEFAULT_FILE = Path("geocorrect.toml")
 
 
@@ -177,6 +182,17 @@ class Settings(BaseModel):
         plain = self.model_dump(mode="json")
         plain["catalog"]["url"] = self.catalog.address
         return plain
+
+    def with_shared_checkpoints(self) -> Settings:
+        """The settings with a file of weights that [match.X] or [depth.X] names alone used for both."""
+        match, depth = self.match, self.depth
+        for name, keys in SHARED_CHECKPOINTS.items():
+            own, other = getattr(match, name), getattr(depth, name)
+            if own.checkpoint is None:
+                match = replace(match, **{name: replace(own, **{key: getattr(other, key) for key in keys})})
+            elif other.checkpoint is None:
+                depth = replace(depth, **{name: replace(other, **{key: getattr(own, key) for key in keys})})
+        return self.model_copy(update={"match": match, "depth": depth})
 
     def fingerprint(self) -> str:
         """Hex sha256 of the settings that can change a result; where and how fast it is computed are left out.

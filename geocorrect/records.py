@@ -275,7 +275,10 @@ class DepthMap:
     z_m: Float32 | None = None
     samples_px: Float | None = None
     samples_z_m: Float | None = None
-    """A dense map (H, W), nan where unknown; or sparse samples: exact sub-pixel projections (N, 2), depths (N,)."""
+    points_m: Float32 | None = None
+    """A dense map (H, W), nan where unknown; or sparse samples: exact sub-pixel projections (N, 2), depths (N,).
+    Beside a dense map (H, W, 3) points in the camera frame, of a source that does not put them on their pixels' rays;
+    their z is that of the map."""
     log_sigma: float | Float32 = 0.01
     """Standard deviation of log depth: one number, an (H, W) map, or (N,) per sample."""
     common_log_sigma: float = 0.0
@@ -289,6 +292,10 @@ class DepthMap:
             if z.ndim != 2:
                 raise ValueError(f"DepthMap.z_m must be (H, W), got {z.shape}")
             object.__setattr__(self, "z_m", z)
+            if self.points_m is not None and self.points_m.shape != (*z.shape, 3):
+                raise ValueError(f"DepthMap.points_m must be {(*z.shape, 3)}, got {self.points_m.shape}")
+        elif self.points_m is not None:
+            raise ValueError("DepthMap.points_m goes with a dense map z_m")
         else:
             px, z_samples = (np.ascontiguousarray(v, dtype=np.float64) for v in (self.samples_px, self.samples_z_m))
             if px.ndim != 2 or px.shape[1] != 2 or z_samples.shape != (len(px),):
