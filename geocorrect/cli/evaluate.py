@@ -22,6 +22,7 @@ from geocorrect.cli.console import (
 if TYPE_CHECKING:
     from geocorrect.config import Settings
     from geocorrect.evaluate.mapfree.pair_estimators import PairEstimator
+    from geocorrect.evaluate.mining.run import MiningPlan
     from geocorrect.evaluate.render import TextTable
     from geocorrect.workers.stop import StopRequest
 
@@ -171,22 +172,24 @@ def mine(
 
     Interrupted, the same command continues.
     """
-    from dataclasses import replace
-
     from geocorrect.api.scene import AnchorSource
-    from geocorrect.evaluate.mining.candidates import CandidateOptions
-    from geocorrect.evaluate.mining.mine import MiningOptions
-    from geocorrect.evaluate.mining.run import MiningPlan, SplitPair, mine_anchors, mining_tables, photos_of
-    from geocorrect.evaluate.mining.splits import SplitOptions
+    from geocorrect.evaluate.mining.run import SplitPair, mine_anchors, mining_tables, photos_of
     from geocorrect.evaluate.render import write_report
     from geocorrect.evaluate.table import write_table
     from geocorrect.workers.stop import stop_on_signal
 
-    plan = MiningPlan(
-        CandidateOptions(radius_m, max_turn_deg, min_gap_s, query_step=query_step, anchor_step=anchor_step),
-        MiningOptions(keep=keep, min_score=min_score, seed=seed),
-        replace(SplitOptions(), strong_score=strong_score, buffer_m=buffer_m, seed=seed),
+    plan = _mining_plan(
         ranges,
+        radius_m,
+        max_turn_deg,
+        min_gap_s,
+        query_step,
+        anchor_step,
+        keep,
+        min_score,
+        strong_score,
+        buffer_m,
+        seed,
     )
     settings = invocation(context).settings(catalog)
     with open_catalog(settings) as store, stop_on_signal() as request, progress_bar("pairs") as progress:
@@ -204,6 +207,65 @@ def mine(
     tables = mining_tables({source.frame.name: found}, plan)
     page = write_report(out, f"{source.frame.name}: mined pairs", said, tables, [])
     _print_tables(said, tables, page)
+
+
+@app.command()
+def vbr(
+    context: typer.Context,
+    root: Annotated[Path, typer.Argument(help="A VBR drive, or a folder above several.")],
+    out: Annotated[Path, typer.Option(help="Folder for table, texts, figures and page.")],
+    prediction: Annotated[
+        list[str] | None, typer.Option(help="NAME=FOLDER with depth maps or points, <anchor id>.npy; repeatable.")
+    ] = None,
+    ranges: Annotated[Path | None, typer.Option(help="JSON with ranges of frames; default: they are found.")] = None,
+    spacing_m: Annotated[float, typer.Option(min=0.0, help="Metres between images of a drive; 0 takes all.")] = 1.0,
+    radius_m: Annotated[float, typer.Option(help="Largest distance of a pair.")] = 25.0,
+    min_gap_s: Annotated[
+        float, typer.Option(help="Nearer in time is the same visit; 0: pair consecutive frames.")
+    ] = 10.0,
+    query_step: Annotated[int, typer.Option(help="Every n-th image is a query.")] = 1,
+    anchor_step: Annotated[int, typer.Option(help="Every n-th image is an anchor.")] = 1,
+    keep: Annotated[int, typer.Option(help="Best anchors kept per query and range.")] = 10,
+    min_score: Annotated[int, typer.Option(help="A pair is valid with more inliers.")] = 200,
+    strong_score: Annotated[int, typer.Option(help="Train, val and test1 at random have more inliers.")] = 700,
+    buffer_m: Annotated[float, typer.Option(help="Between sets that are split by place.")] = 60.0,
+    seed: Annotated[int, typer.Option(help="Of F-RANSAC and of the splits.")] = 42,
+) -> None:
+    """The thesis' tables and figures on VBR drives: every depth and scale on mined pairs of one anchor each.
+
+    Compared are the laser scanner (oracle), the configured depth source unless it is that, and every --prediction.
+    Interrupted, the same command continues.
+    """
+    from geocorrect.evaluate.vbr.command import VbrPlan, evaluate_vbr
+    from geocorrect.workers.stop import stop_on_signal
+
+    mining = _mining_plan(
+        ranges, radius_m, 60.0, min_gap_s, query_step, anchor_step, keep, min_score, strong_score, buffer_m, seed
+    )
+    plan = VbrPlan(root, out, tuple(prediction or ()), spacing_m, mining)
+    with stop_on_signal() as request, progress_bar("pairs") as progress:
+        report = evaluate_vbr(invocation(context).settings(), plan, progress, lambda: request.requested)
+    _leave_if_stopped(request)
+    assert report is not None
+    _print_tables(report.sentences, report.tables, report.page)
+
+
+def _mining_plan(
+    ranges: Path | None, radius_m: float, max_turn_deg: float, min_gap_s: float, query_step: int, anchor_step: int,
+    keep: int, min_score: int, strong_score: int, buffer_m: float, seed: int,
+) -> MiningPlan:  # fmt: skip
+    """The plan of the options that `mine` and `vbr` share."""
+    from geocorrect.evaluate.mining.candidates import CandidateOptions
+    from geocorrect.evaluate.mining.mine import MiningOptions
+    from geocorrect.evaluate.mining.run import MiningPlan
+    from geocorrect.evaluate.mining.splits import SplitOptions
+
+    return MiningPlan(
+        CandidateOptions(radius_m, max_turn_deg, min_gap_s, query_step=query_step, anchor_step=anchor_step),
+        MiningOptions(keep=keep, min_score=min_score, seed=seed),
+        SplitOptions(strong_score=strong_score, buffer_m=buffer_m, seed=seed),
+        ranges,
+    )
 
 
 def _leave_if_stopped(request: StopRequest) -> None:

@@ -107,6 +107,7 @@ def _drawn(picture: Picture) -> tuple[bytes, bytes]:
         picture.draw(figure)
         png, svg = io.BytesIO(), io.BytesIO()
         figure.savefig(png, format="png", dpi=150, metadata={"Software": "geocorrect"})
+        figure.set_layout_engine("none")  # what the first drawing found holds for the second
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": "geocorrect"})
     return png.getvalue(), svg.getvalue()
 

@@ -71,6 +71,9 @@ class Row:
     n_matches: int = 0
     n_inliers: int = 0
     """Over all anchors."""
+    random_set: str = ""
+    place_set: str = ""
+    """Of a mined pair, see `mining.run.SplitPair`."""
     score: int = 0
     """Of the mined pair: the smaller count of F-RANSAC inliers of its two orders."""
     baseline_m: float = NAN

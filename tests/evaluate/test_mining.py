@@ -24,7 +24,7 @@ from geocorrect.evaluate.mining.candidates import (
     find_candidates,
     read_ranges,
 )
-from geocorrect.evaluate.mining.mine import MinedPair, MiningOptions, fundamental_inliers, mine
+from geocorrect.evaluate.mining.mine import MinedPair, MiningOptions, mine
 from geocorrect.evaluate.mining.run import SplitPair
 from geocorrect.evaluate.mining.splits import SplitOptions, leaks, place_split, random_split
 from geocorrect.evaluate.table import read_table
@@ -167,22 +167,6 @@ def test_an_interrupted_mining_continues(tmp_path: Path) -> None:
     other = replace(OPTIONS, max_epipolar_px=2.0)
     mine(photos, candidates, again, _read(photos), other, journal)
     assert again.calls == 2 * matcher.calls - first.calls  # another threshold: everything anew
-
-
-def test_inliers_are_counted_at_512_px() -> None:
-    """The same matches in a picture of twice the size; noise of 1.5 px there is 0.75 px at 512, below the tolerance."""
-    photos = _streets()
-    exact = KnownOverlap(photos)._pair(0, 2 * STEPS)
-    random = np.random.default_rng(0)
-    noise = random.choice([-0.75, 0.75], (len(exact), 2))
-    assert fundamental_inliers(exact, (512, 512), OPTIONS) == len(exact)
-    double = Matches((exact.query_px + 0.5) * 2 - 0.5, (exact.anchor_px + noise + 0.5) * 2 - 0.5, exact.score)
-    there = fundamental_inliers(double, (1024, 1024), OPTIONS)
-    assert there == fundamental_inliers(
-        Matches(exact.query_px, exact.anchor_px + noise, exact.score), (512, 512), OPTIONS
-    )
-    assert fundamental_inliers(double, (512, 512), OPTIONS) < there
-    assert fundamental_inliers(exact.subset(np.arange(7)), (512, 512), OPTIONS) == 0
 
 
 def test_time_separates_visits() -> None:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from geocorrect.errors import InputError, UsageError
@@ -20,11 +19,8 @@ from geocorrect.evaluate.mining.candidates import Candidate, Photos
 from geocorrect.evaluate.table import Journal
 from geocorrect.geometry.frame import angle_difference_deg
 from geocorrect.match.base import Matcher
-from geocorrect.records import Anchor, ImageArray, Matches
-
-NETWORK_LONG_SIDE_PX = 512.0
-MIN_MATCHES = 8
-"""Fewer do not fix a fundamental matrix."""
+from geocorrect.match.verify import CONFIDENCE, fundamental_inliers
+from geocorrect.records import Anchor, ImageArray
 
 
 @dataclass(frozen=True)
@@ -33,8 +29,6 @@ class MiningOptions:
 
     max_epipolar_px: float = 1.0
     """F-RANSAC tolerance in a picture shrunk to 512 px: what a matching network sees."""
-    confidence: float = 0.99
-    """Of F-RANSAC."""
     keep: int = 10
     """Best anchors kept per query and range."""
     min_score: int = 200
@@ -43,8 +37,8 @@ class MiningOptions:
     """Of F-RANSAC."""
 
     def __post_init__(self) -> None:
-        if not self.max_epipolar_px > 0 or not 0 < self.confidence < 1 or self.keep < 1 or self.min_score < 0:
-            raise UsageError("evaluate mine: tolerance and number kept must be positive, confidence between 0 and 1")
+        if not self.max_epipolar_px > 0 or self.keep < 1 or self.min_score < 0:
+            raise UsageError("evaluate mine: tolerance and number kept must be positive, the least score not negative")
 
 
 @dataclass(frozen=True)
@@ -143,35 +137,16 @@ class _Scorer:
         pair = self.photos.anchors[first], self.photos.anchors[second]
         o = self.options
         depends_on = [*(a.sha256 or a.id for a in pair), self.matcher.fingerprint]
-        key = (
-            "pair/" + hashlib.sha256(repr([*depends_on, o.max_epipolar_px, o.confidence, o.seed]).encode()).hexdigest()
-        )
+        key = "pair/" + hashlib.sha256(repr([*depends_on, o.max_epipolar_px, CONFIDENCE, o.seed]).encode()).hexdigest()
         if key not in self.journal.known:
             pixels = [self.read(anchor) for anchor in pair]
             (matches,) = self.matcher.match(pixels[0], [pixels[1]])
-            sizes = max(pixels[0].shape[:2]), max(pixels[1].shape[:2])
-            n_inliers = fundamental_inliers(matches, sizes, o)
-            self.journal.add(key, {"n_matches": len(matches), "n_inliers": n_inliers})
+            sizes = [(image.shape[1], image.shape[0]) for image in pixels]
+            inliers = fundamental_inliers(
+                matches.query_px, matches.anchor_px, *sizes, px=o.max_epipolar_px, seed=o.seed
+            )
+            self.journal.add(key, {"n_matches": len(matches), "n_inliers": int(inliers.sum())})
         return OrderedScore(**self.journal.known[key])
-
-
-def fundamental_inliers(matches: Matches, long_sides_px: tuple[int, int], options: MiningOptions) -> int:
-    """How many matches one fundamental matrix explains; 0 for fewer than eight.
-
-    Args:
-        matches: of the ordered pair, query first.
-        long_sides_px: of the two pictures.
-        options: tolerance at 512 px, confidence, seed.
-    """
-    if len(matches) < MIN_MATCHES:
-        return 0
-    first, second = (
-        ((np.asarray(px, float) + 0.5) * (NETWORK_LONG_SIDE_PX / side) - 0.5)
-        for px, side in zip((matches.query_px, matches.anchor_px), long_sides_px, strict=True)
-    )
-    cv2.setRNGSeed(options.seed)
-    _, mask = cv2.findFundamentalMat(first, second, cv2.FM_RANSAC, options.max_epipolar_px, options.confidence)
-    return 0 if mask is None else int(mask.sum())
 
 
 def _best(
