@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 from support.depth_world import NETWORK_SCALE, WIDTH, write_depth_world
+from support.docs_page import block, commands
 
 from geocorrect.__main__ import run
 from geocorrect.api.photo import PhotoLocalizer
@@ -130,6 +131,28 @@ def test_one_anchor_is_refused_and_nothing_is_written(corner: Path, capsys: pyte
     assert "--anchors" in capsys.readouterr().err
 
 
+def test_wrong_files_are_named(corner: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Anchors without scans under the default depth, and one anchor whose depth file is missing."""
+    (corner / "geocorrect.toml").write_text(CONFIG.format(source="lidar"))
+    assert run(COMMAND) == 3
+    assert "it has no laser scan" in " ".join(capsys.readouterr().err.split())
+    assert not (corner / "out").exists()
+    (corner / "geocorrect.toml").write_text(CONFIG.format(source="files"))
+    (corner / "depth" / "a0.npy").unlink()
+    (corner / "a4.png").write_bytes(b"not a picture")
+    few = [*COMMAND[:-4], "--gaps-m", "0", "--anchors", "1"]
+    assert run(few) == 0
+    rows: list[Row] = read_table(corner / "out" / "table.parquet")
+    reasons = {row.query_id: row.reason for row in rows}
+    assert reasons["a4"] == "files_unusable"
+    assert "files_unusable" in {row.reason for row in rows if row.anchor_ids == "a0"} | {reasons["a4"]}
+    keys = [
+        json.loads(line)[0].rsplit("/", 1)[1] for line in (corner / "out" / "journal.jsonl").read_text().splitlines()
+    ]
+    assert "a4" not in keys
+    assert len(keys) >= 2
+
+
 def test_what_remains_when_one_is_left_out(corner: Path) -> None:
     with Catalog.open("corner.gpkg") as catalog:
         anchors = AnchorSource.of_catalog(catalog)
@@ -140,6 +163,15 @@ def test_what_remains_when_one_is_left_out(corner: Path) -> None:
         assert all(a.world_from_cam.covariance is None for a in remaining.read(["a0"]).values())
         settings = load_settings(Path("geocorrect.toml")).settings
         assert Scene(settings, remaining).retriever.candidates("a2", anchors.index.enu_m[row])
+
+
+def test_the_page_shows_commands_that_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    shown = commands(block(page, "commands"), tmp_path)
+    assert [words[1] for words in shown] == ["own", "mine", "vbr"]
+    for words in shown:
+        assert run([*words, "--help"]) == 0
+    capsys.readouterr()
 
 
 def test_photos_are_drawn_by_the_seed() -> None:

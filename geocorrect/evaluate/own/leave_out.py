@@ -80,22 +80,33 @@ def evaluate_own(
     key = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
     queries = drawn(anchors.index.ids, protocol)
     keys = [f"own/{key}/{name}" for name in queries]
+    rows: list[Row] = []
+    problems: list[str] = []
     with Journal(journal_file) as journal:
         for done, (name, unit) in enumerate(zip(queries, keys, strict=True)):
             if stopped():
                 break
             if unit not in journal.known:
-                journal.add_rows(unit, _Photo(settings, anchors, protocol, photos, key).rows(name))
+                found = _Photo(settings, anchors, protocol, photos, key, problems).rows(name)
                 forget()
+                # What a file is to blame for is tried again next time.
+                if not any(row.reason == UNUSABLE for row in found):
+                    journal.add_rows(unit, found)
+            else:
+                found = journal.rows([unit])
+            rows += found
+            if problems and done + 1 >= min(TRIED, len(queries)):
+                tried = [row for row in rows if row.n_anchors or row.reason == UNUSABLE]
+                if all(row.reason == UNUSABLE for row in tried):
+                    raise InputError(f"no photo can be localised for what is wrong with the files: {problems[0]}")
             on_progress(done + 1, len(queries))
-        rows = journal.rows(keys)
-    if rows and all(row.reason == UNREADABLE for row in rows):
-        raise InputError(f"none of the {len(queries)} anchors can be read with its depth; first: {rows[0].query_id}")
     return rows
 
 
-UNREADABLE = "query_unreadable"
-"""The left-out picture itself cannot be read."""
+UNUSABLE = "files_unusable"
+"""The left-out picture, or picture or depth of every anchor in reach, cannot be read."""
+TRIED = 5
+"""When all of the first few photos fail for their files, there is no use in trying the others."""
 
 
 def drawn(ids: Sequence[str], protocol: LeaveOutProtocol) -> list[str]:
@@ -142,13 +153,16 @@ class _Photo:
     protocol: LeaveOutProtocol
     photos: PhotoLocalizer
     key: str
+    problems: list[str]
+    """Messages about files are added here."""
 
     def rows(self, query_id: str) -> list[Row]:
         truth = self.anchors.read([query_id])[query_id]
         try:
             view = self.photos.anchors.view(truth)
-        except InputError:
-            return [self._row(truth, (), NAN, NAN, Rejection(query_id, Reason.NO_ANCHOR_NEARBY), reason=UNREADABLE)]
+        except InputError as error:
+            self.problems.append(str(error))
+            return [self._row(truth, (), NAN, NAN, Rejection(query_id, Reason.IMAGE_UNREADABLE), reason=UNUSABLE)]
         query, reported_m = self._reported(truth, view.pixels)
         query = replace(query, mask=view.mask)
         return [row for gap_m in self.protocol.gaps_m for row in self._at_gap(truth, query, reported_m, gap_m)]
@@ -182,7 +196,10 @@ class _Photo:
         by_id = scene.read([pair.anchor_id for pair in pairs])
         chosen = tuple(by_id[pair.anchor_id] for pair in pairs)
         found = self.photos.localize(query, pairs, chosen, scene.neighbours_of(chosen))
-        return self._row(truth, chosen, gap_m, reported_m, found.found.result)
+        if found.views:
+            return self._row(truth, chosen, gap_m, reported_m, found.found.result)
+        self.problems.extend(found.unusable_anchors)
+        return self._row(truth, chosen, gap_m, reported_m, found.found.result, reason=UNUSABLE)
 
     def _row(
         self, truth: Anchor, used: tuple[Anchor, ...], gap_m: float, reported_m: float,

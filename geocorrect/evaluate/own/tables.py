@@ -44,7 +44,7 @@ def with_all_anchors(rows: Sequence[Row]) -> list[Row]:
 def tables(rows: Sequence[Row]) -> list[TextTable]:
     """All tables of the leave-out protocol."""
     full = with_all_anchors(rows)
-    return [
+    found = [
         _grouped("own_gap", "By gap: anchors nearer than this to the photo were left out with it", "gap m", full,
                  lambda row: row.gap_m, lambda gap_m: f"{gap_m:g}"),
         _grouped("own_anchors", "By number of anchors that the photo was localised from, all gaps together", "anchors",
@@ -55,6 +55,7 @@ def tables(rows: Sequence[Row]) -> list[TextTable]:
         _calibration(accepted(full)),
         _reasons(full),
     ]  # fmt: skip
+    return [table for table in found if table.rows]
 
 
 def _grouped(

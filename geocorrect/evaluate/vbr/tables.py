@@ -141,7 +141,7 @@ def _leak(rows: Sequence[Row]) -> TextTable:
                 second = medians_of([row for row in by_place if row.depth == partner], "transform_m").without_failures
                 lines.append((depth.replace(", random", ""), with_interval(first, 3), with_interval(second, 3),
                               number(second.value - first.value, 3)))  # fmt: skip
-    caption = "The leak: MTE m on the test set at random, by place, and their difference"
+    caption = "The leak: MTE m on the test set at random, by place, and their difference; all drives together"
     return TextTable("leak_results", caption, ("H", "at random", "by place", "difference"), tuple(lines))
 
 
