@@ -150,15 +150,17 @@ def test_confidence_collapses_with_the_metric_loss_only(tmp_path: Path) -> None:
     truth, model = street_model(far=2.7), street_model(far=2.6)
     medians = {}
     for confidence in ConfidenceLoss:
-        options = FinetuneOptions(confidence=confidence, epochs=3, batch_size=2, accumulation=1)
+        options = FinetuneOptions(
+            confidence=confidence, epochs=4, batch_size=1, accumulation=1, learning_rate=2e-4, min_learning_rate=1e-4
+        )
         reports: list[EpochReport] = []
-        streets = samples(model, Street(truth, range(4))), samples(model, Street(truth, range(50, 51)))
+        streets = samples(model, Street(truth, range(3))), samples(model, Street(truth, range(50, 51)))
         HeadTrainer(model, BASE, *streets, options, tmp_path / confidence).run(report=reports.append)
         medians[confidence] = [report.confidence - 1.0 for report in reports]
     metric, relative = medians[ConfidenceLoss.METRIC], medians[ConfidenceLoss.RELATIVE]
-    assert metric[-1] < 0.7 * metric[0]
-    assert relative[-1] > 0.9 * relative[0]
-    assert medians[ConfidenceLoss.METRIC_SCALED][-1] > 0.9 * relative[0]
+    assert metric[-1] < 0.87 * metric[0]
+    assert relative[-1] > 1.15 * relative[0]
+    assert medians[ConfidenceLoss.METRIC_SCALED][-1] > 1.15 * relative[0]
 
 
 def test_the_losses_are_what_their_names_say() -> None:

@@ -27,7 +27,7 @@ def street_model(far: float = 0.0) -> Mast3r:
     torch.manual_seed(4)
     model = Mast3r(TINY).eval().requires_grad_(False)
     features, last = model.downstream_head1.dpt.head[2], model.downstream_head1.dpt.head[4]
-    # Large features and small last weights: the repair is a small step in the last layer, as it is in a trained network.
+    # Large features, small last weights: the repair is a small step in the last layer, as it is in a trained network.
     features.weight *= 1000.0
     features.bias *= 1000.0
     last.weight *= 0.004

@@ -20,6 +20,7 @@ from geocorrect.networks.mast3r.sizes import DPT_HEAD, Mast3rSizes
 from geocorrect.networks.state_dict import filled
 
 FORMAT = "geocorrect-mast3r-head-1"
+HEADER = "geocorrect"
 NAME = "mast3r"
 
 
@@ -35,15 +36,16 @@ def save_head(path: Path, head: DptHead, base_sha256: str, training: Mapping[str
     from safetensors.torch import save
 
     licence = CARDS[NAME].licence
-    metadata = {
+    header = {
         "format": FORMAT,
         "base_sha256": base_sha256,
         "licence": licence.name,
         "licence_url": licence.url,
-        "training": json.dumps(training, sort_keys=True),
+        "training": training,
     }
     tensors = {f"{DPT_HEAD}.{key}": tensor.detach().cpu().contiguous() for key, tensor in head.state_dict().items()}
-    write_atomically(path, save(tensors, metadata))
+    # One entry: the order of several is not that of the dictionary, and equal heads would be different files.
+    write_atomically(path, save(tensors, {HEADER: json.dumps(header, sort_keys=True)}))
 
 
 def load_head(path: Path, base_sha256: str, sizes: Mast3rSizes) -> DptHead:
@@ -75,14 +77,14 @@ def require_head_of(path: Path, base_sha256: str) -> None:
         raise ModelError(f"{path}: no such file; `geocorrect models finetune mast3r` writes one")
     try:
         with safe_open(path, framework="pt") as content:
-            metadata = content.metadata() or {}
-    except (SafetensorError, OSError) as error:
+            header = json.loads((content.metadata() or {}).get(HEADER, "{}"))
+    except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(f"{path}: truncated or damaged file ({error})") from None
-    if metadata.get("format") != FORMAT:
+    if header.get("format") != FORMAT:
         raise ModelError(f"{path}: not a head that `geocorrect models finetune mast3r` wrote")
-    if metadata.get("base_sha256") != base_sha256:
+    if header.get("base_sha256") != base_sha256:
         raise ModelError(
-            f"{path}: belongs to the checkpoint with sha256 {metadata.get('base_sha256')}, but the one in use has "
+            f"{path}: belongs to the checkpoint with sha256 {header.get('base_sha256')}, but the one in use has "
             f"{base_sha256}; use that one, or fine-tune again"
         )
 
