@@ -49,6 +49,8 @@ SHARED_CHECKPOINTS: Mapping[str, tuple[str, ...]] = {
     "mickey": ("checkpoint", "backbone"),
 }
 """Networks that match and give depth, and the keys that name their files."""
+WEIGHT_FILES = ("checkpoint", "backbone", "head_file")
+"""Keys of those sections that name files."""
 DEFAULT_FILE = Path("geocorrect.toml")
 
 
@@ -206,7 +208,8 @@ class Settings(BaseModel):
         del relevant["depth"]["files"]["folder"], relevant["depth"]["files"]["licence"]
         for section, name in CHECKPOINTS:
             del relevant[section][name]["checkpoint"]
-            relevant[section][name].pop("backbone", None)
+            for key in ("backbone", "head_file"):
+                relevant[section][name].pop(key, None)
         del relevant["match"]["sift"]["cached_images"]
         appearance = relevant["retrieve"]["appearance"]
         del appearance["folder"]
@@ -334,7 +337,7 @@ def _resolve_paths(settings: Settings, base: Path) -> Settings:
     }
     for section, name in CHECKPOINTS:
         options = getattr(sections[section], name)
-        paths = {key: resolved(getattr(options, key)) for key in ("checkpoint", "backbone") if hasattr(options, key)}
+        paths = {key: resolved(getattr(options, key)) for key in WEIGHT_FILES if hasattr(options, key)}
         sections[section] = replace(sections[section], **{name: replace(options, **paths)})
     models = replace(
         models,

@@ -153,6 +153,7 @@ def _mount() -> None:
         app.command(command.__name__)(command)
     app.command("import")(harvest.import_photos)
     models.app.add_typer(evaluate.train_app, name="train")
+    models.app.add_typer(models.finetune_app, name="finetune")
     for name, group in {
         "anchors": anchors.app, "depth": depth.app, "models": models.app, "evaluate": evaluate.app,
         "review": catalog.review_app, "db": catalog.app, "cache": models.cache_app,

@@ -16,12 +16,15 @@ import numpy as np
 from geocorrect.depth.base import DepthDeclaration, declared_by_card
 from geocorrect.depth.validity import ValidityRules, believable
 from geocorrect.errors import InputError
+from geocorrect.io.checksum import sha256_of
 from geocorrect.networks.cards import CARDS
+from geocorrect.networks.deferred import deferred
 from geocorrect.networks.placement import at_photo_size, cropped_view
 from geocorrect.networks.runtime import Runtime, require_libraries
 from geocorrect.records import Anchor, DepthMap, Float32, ImageArray
 
 if TYPE_CHECKING:
+    from geocorrect.networks.mast3r.dpt import DptHead
     from geocorrect.networks.mast3r.engine import Mast3rEngine
     from geocorrect.networks.placement import Placement
 
@@ -39,6 +42,10 @@ class Mast3rDepthOptions:
     edge_ratio: float = 1.15
     keep_all: bool = False
     """Keep sky, depth edges and depths out of range, too, as the thesis did."""
+    head: Literal["base", "file"] = "base"
+    """The network's own point head, or one that `geocorrect models finetune mast3r` made."""
+    head_file: Path | None = None
+    """Of `head = "file"`."""
     long_side_px: int = 512
     """Size of the network's input; it was trained at 512."""
     checkpoint: Path | None = None
@@ -47,6 +54,8 @@ class Mast3rDepthOptions:
     def __post_init__(self) -> None:
         if not 0.0 <= self.dropped_share < 1.0:
             raise ValueError(f"dropped_share must be in [0, 1), got {self.dropped_share}")
+        if (self.head == "file") != (self.head_file is not None):
+            raise ValueError('head = "file" and head_file go together: give both or none')
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,15 +70,27 @@ class PointMap:
     """Where the network image is in the photo."""
 
 
+@dataclass(frozen=True, eq=False)
+class TunedHead:
+    """A point head from a file."""
+
+    network: DptHead
+    """Of view 1; loaded when it is first used."""
+    identity: str
+    """Of the file's content."""
+
+
 class PointHead:
     """MASt3R's first point head: points of a photo together with another, and which of them count."""
 
-    def __init__(self, engine: Mast3rEngine, options: Mast3rDepthOptions) -> None:
-        self.engine, self.options, self.declaration = engine, options, declare_mast3r()
+    def __init__(self, engine: Mast3rEngine, options: Mast3rDepthOptions, tuned: TunedHead | None = None) -> None:
+        """tuned: a head to use instead of the network's own."""
+        self.engine, self.options, self.tuned, self.declaration = engine, options, tuned, declare_mast3r()
         self.rules = ValidityRules(self.declaration.valid_range_m, cap_margin=0.0, edge_ratio=options.edge_ratio)
         # Weights, precision, size and rules.
         self.fingerprint = f"{engine.fingerprint}/dpt/{options.dropped_share}/{options.edge_ratio}/{self.rules.range_m}"
         self.fingerprint += "/all" if options.keep_all else ""
+        self.fingerprint += "" if tuned is None else f"/head-{tuned.identity}"
 
     def check(self, anchor: Anchor, image: ImageArray) -> None:
         """InputError when the anchor's image (H, W, 3) can give no depth."""
@@ -99,11 +120,12 @@ class PointHead:
 
         first, second = self.engine.encode([image, other])
         partner = content_key(other, self.engine.fingerprint)
-        key = content_key(image, self.engine.fingerprint, "points of view 1 with", partner)
+        head = "" if self.tuned is None else self.tuned.identity
+        key = content_key(image, self.engine.fingerprint, "points of view 1 with", partner, head)
         cached = self.engine.store.get(key)
         if cached is None:
             view1, _ = self.engine.model.decode(first.encoded(), second.encoded())
-            points = self.engine.model.points(view1, 1)
+            points = self.engine.model.points(view1, 1, None if self.tuned is None else self.tuned.network)
             cached = {"xyz_m": points.xyz_m[0].cpu(), "confidence": points.confidence[0].cpu()}
             # A pair of two photos is hardly asked for again, and never by a later process.
             (self.engine.store.put if image is other else self.engine.store.remember)(key, cached)
@@ -128,8 +150,9 @@ class Mast3rDepth(PointHead):
 class Mast3rPairDepth(PointHead):
     """PairDepthSource: the anchor as view 1, the photo as view 2, points as the network gives them."""
 
-    def __init__(self, engine: Mast3rEngine, options: Mast3rDepthOptions) -> None:
-        super().__init__(engine, options)
+    def __init__(self, engine: Mast3rEngine, options: Mast3rDepthOptions, tuned: TunedHead | None = None) -> None:
+        """As `PointHead`."""
+        super().__init__(engine, options, tuned)
         self.fingerprint += "/pair"
 
     def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
@@ -165,4 +188,17 @@ def build(options: Mast3rDepthOptions) -> Mast3rDepth | Mast3rPairDepth:
     from geocorrect.networks.mast3r.loading import load_engine
 
     engine = load_engine(options.runtime, options.long_side_px, options.checkpoint)
-    return (Mast3rPairDepth if options.pair_with == "query" else Mast3rDepth)(engine, options)
+    source = Mast3rPairDepth if options.pair_with == "query" else Mast3rDepth
+    return source(engine, options, None if options.head_file is None else _tuned(engine, options))
+
+
+def _tuned(engine: Mast3rEngine, options: Mast3rDepthOptions) -> TunedHead:
+    """The head of a file, checked against the base checkpoint."""
+    from geocorrect.networks.mast3r.head_file import load_head, require_head_of
+    from geocorrect.networks.mast3r.loading import base_sha256
+
+    assert options.head_file is not None
+    base, path = base_sha256(options.runtime, options.checkpoint), options.head_file
+    require_head_of(path, base)
+    network = deferred(lambda: load_head(path, base, engine.model.sizes).to(engine.model.device))
+    return TunedHead(network, sha256_of(path)[:16])

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.known_world import CAMERA, KnownWorld, world
+from support.known_world import BLANK, CAMERA, KnownWorld, world
 
 from geocorrect.api.backends import build_estimator
 from geocorrect.config import Settings, load_settings
 from geocorrect.errors import ConfigError, Reason
 from geocorrect.geometry.camera import Camera
 from geocorrect.localize import pnp
-from geocorrect.localize.correct import localize
+from geocorrect.localize.correct import localize, observe
 from geocorrect.localize.estimators.options import OPENCV_VARIANTS, EstimatorName, OpenCvArguments, OpenCvOptions
 from geocorrect.localize.estimators.pooled import OpenCvEstimator, PoseLibEstimator
 from geocorrect.localize.options import LocalizeOptions
@@ -81,6 +81,16 @@ def test_the_variants_are_those_of_the_thesis_and_keys_override_them(monkeypatch
 def test_impossible_arguments_are_named(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         OpenCvOptions(**wrong)
+
+
+def test_rays_that_look_back_have_no_image_plane() -> None:
+    """Their covariance would be that of x/z and y/z, far too small near the horizon of the plane."""
+    known, query, views = world(0)
+    (matches, *_), options = known.match(BLANK, [BLANK]), LocalizeOptions()
+    seen = observe(query, views[0], matches, known.depth(views[0].anchor, BLANK), options, 0)
+    turned = seen.query_rays * np.where(np.arange(len(seen)) % 2, 1.0, -1.0)[:, None]
+    found = PoseLibEstimator().solve([replace(seen, query_rays=turned)], query, options, 0)
+    assert found is Reason.CAMERA_UNSUPPORTED
 
 
 def test_a_panorama_has_no_image_plane_for_opencv() -> None:

@@ -88,6 +88,8 @@ def solve_pooled(
         solver: finds a pose.
         tolerance_px: largest reprojection error of an inlier, in pixels of the photo.
     """
+    if pnp.looks_everywhere(np.concatenate([o.query_rays for o in observations])):
+        return Reason.CAMERA_UNSUPPORTED  # the covariance is that of one image plane
     if sum(int(o.has_depth.sum()) for o in observations) < options.pnp.min_points:
         return Reason.TOO_FEW_POINTS
     origin_m = np.mean([o.anchor.world_from_cam.translation_m for o in observations], axis=0)
