@@ -44,6 +44,13 @@ CHECKPOINTS = (
     ("depth", "mapanything"),
 )
 """Sections with a file of weights of one's own; its content counts, not its path."""
+SHARED_CHECKPOINTS: Mapping[str, tuple[str, ...]] = {
+    "mast3r": ("checkpoint",),
+    "mickey": ("checkpoint", "backbone"),
+}
+"""Networks that match and give depth, and the keys that name their files."""
+WEIGHT_FILES = ("checkpoint", "backbone", "head_file")
+"""Keys of those sections that name files."""
 DEFAULT_FILE = Path("geocorrect.toml")
 
 
@@ -178,6 +185,17 @@ class Settings(BaseModel):
         plain["catalog"]["url"] = self.catalog.address
         return plain
 
+    def with_shared_checkpoints(self) -> Settings:
+        """The settings with a file of weights that [match.X] or [depth.X] names alone used for both."""
+        match, depth = self.match, self.depth
+        for name, keys in SHARED_CHECKPOINTS.items():
+            own, other = getattr(match, name), getattr(depth, name)
+            if own.checkpoint is None:
+                match = replace(match, **{name: replace(own, **{key: getattr(other, key) for key in keys})})
+            elif other.checkpoint is None:
+                depth = replace(depth, **{name: replace(other, **{key: getattr(own, key) for key in keys})})
+        return self.model_copy(update={"match": match, "depth": depth})
+
     def fingerprint(self) -> str:
         """Hex sha256 of the settings that can change a result; where and how fast it is computed are left out.
 
@@ -190,7 +208,8 @@ class Settings(BaseModel):
         del relevant["depth"]["files"]["folder"], relevant["depth"]["files"]["licence"]
         for section, name in CHECKPOINTS:
             del relevant[section][name]["checkpoint"]
-            relevant[section][name].pop("backbone", None)
+            for key in ("backbone", "head_file"):
+                relevant[section][name].pop(key, None)
         del relevant["match"]["sift"]["cached_images"]
         appearance = relevant["retrieve"]["appearance"]
         del appearance["folder"]
@@ -318,7 +337,7 @@ def _resolve_paths(settings: Settings, base: Path) -> Settings:
     }
     for section, name in CHECKPOINTS:
         options = getattr(sections[section], name)
-        paths = {key: resolved(getattr(options, key)) for key in ("checkpoint", "backbone") if hasattr(options, key)}
+        paths = {key: resolved(getattr(options, key)) for key in WEIGHT_FILES if hasattr(options, key)}
         sections[section] = replace(sections[section], **{name: replace(options, **paths)})
     models = replace(
         models,

@@ -269,13 +269,14 @@ class DepthMap:
     """Metric depth of one anchor image along the optical axis: a dense map, or sparse samples (LiDAR, tracks)."""
 
     name: str
-    """Of the depth source, for the evidence."""
     is_oracle: bool
-    """Measured depth (LiDAR): never hidden in results."""
+    """Of the depth source, for the evidence; and whether it measured depth (LiDAR): never hidden in results."""
     z_m: Float32 | None = None
     samples_px: Float | None = None
     samples_z_m: Float | None = None
     """A dense map (H, W), nan where unknown; or sparse samples: exact sub-pixel projections (N, 2), depths (N,)."""
+    points_m: Float32 | None = None
+    """(H, W, 3) beside a dense map: points in the camera frame, of a source that puts them off their pixels' rays."""
     log_sigma: float | Float32 = 0.01
     """Standard deviation of log depth: one number, an (H, W) map, or (N,) per sample."""
     common_log_sigma: float = 0.0
@@ -286,15 +287,14 @@ class DepthMap:
             raise ValueError("DepthMap needs either a dense map z_m or sparse samples, not both and not neither")
         if self.z_m is not None:
             z = np.ascontiguousarray(self.z_m, dtype=np.float32)
-            if z.ndim != 2:
-                raise ValueError(f"DepthMap.z_m must be (H, W), got {z.shape}")
+            if z.ndim != 2 or (self.points_m is not None and self.points_m.shape != (*z.shape, 3)):
+                raise ValueError(f"DepthMap.z_m must be (H, W), points_m (H, W, 3) if any; z_m is {z.shape}")
             object.__setattr__(self, "z_m", z)
         else:
             px, z_samples = (np.ascontiguousarray(v, dtype=np.float64) for v in (self.samples_px, self.samples_z_m))
             if px.ndim != 2 or px.shape[1] != 2 or z_samples.shape != (len(px),):
                 raise ValueError(f"DepthMap samples must be (N, 2) and (N,), got {px.shape} and {z_samples.shape}")
-            object.__setattr__(self, "samples_px", px)
-            object.__setattr__(self, "samples_z_m", z_samples)
+            vars(self).update(samples_px=px, samples_z_m=z_samples)
 
 
 class ScaleSource(StrEnum):

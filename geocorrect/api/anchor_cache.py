@@ -10,7 +10,7 @@ import numpy as np
 
 from geocorrect.api.backends import build_depth
 from geocorrect.config import Settings
-from geocorrect.depth.base import DepthDeclaration
+from geocorrect.depth.base import DepthDeclaration, DepthSource, PairDepthSource
 from geocorrect.depth.calibration.neighbours import NeighbourCache
 from geocorrect.errors import InputError
 from geocorrect.io.bounded_cache import BoundedCache
@@ -45,7 +45,10 @@ class AnchorCache:
         for anchor in anchors:
             try:
                 view = self.view(anchor)
-                self.depth(anchor, view.pixels)
+                if isinstance(self.source, PairDepthSource):
+                    self.source.check(anchor, view.pixels)
+                else:
+                    self.depth(anchor, view.pixels)
             except InputError as error:
                 unusable.append(f"anchor {anchor.id}: {error}")
             else:
@@ -56,6 +59,11 @@ class AnchorCache:
         """The anchor with its pixels; InputError naming the file."""
         view = self._kept.get_or_make(("view", anchor.id), partial(read_anchor, anchor, self._masks))
         return cast("AnchorView", view)
+
+    @property
+    def depth_source(self) -> DepthSource:
+        """For `localize`: this cache, or the source itself where depth depends on the photo and is not kept here."""
+        return self.source if isinstance(self.source, PairDepthSource) else self
 
     @property
     def fingerprint(self) -> str:

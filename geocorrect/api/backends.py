@@ -13,6 +13,7 @@ from geocorrect.depth.calibration.stored import NeighbourDepth
 from geocorrect.errors import InputError
 from geocorrect.localize.correct import JOINT
 from geocorrect.localize.estimators.base import Estimator
+from geocorrect.localize.estimators.pooled import OpenCvEstimator, PoseLibEstimator
 from geocorrect.localize.focal_prior import FocalNetwork
 from geocorrect.match import registry as match
 from geocorrect.match.base import Matcher
@@ -40,7 +41,7 @@ class Backends:
 
 def build_matcher(settings: Settings) -> Matcher:
     """See `match.registry.build_matcher`."""
-    return match.build_matcher(settings.match, settings.models)
+    return match.build_matcher(settings.with_shared_checkpoints().match, settings.models)
 
 
 def build_depth(
@@ -54,6 +55,7 @@ def build_depth(
         neighbours: Knows the neighbours of each anchor; without them a source that looks at neighbours can only state
             its fingerprint.
     """
+    settings = settings.with_shared_checkpoints()
     if not settings.depth.needs_neighbours:
         return depth.build_single_view_depth(settings.depth, settings.models)
     matcher = first_stage(matcher or build_matcher(settings))
@@ -93,6 +95,10 @@ def build_estimator(settings: Settings, view: Callable[[Anchor], AnchorView]) ->
         from geocorrect.match.mickey import build
 
         return MickeyEstimator(build(with_runtime(settings.match.mickey, settings.models)), view, options.mickey)
+    if options.estimator == "poselib":
+        return PoseLibEstimator()
+    if options.estimator == "opencv":
+        return OpenCvEstimator(options.opencv)
     return JOINT
 
 

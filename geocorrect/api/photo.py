@@ -99,7 +99,8 @@ class PhotoLocalizer:
             prior = self._settings.camera.prior
             query = replace(query, camera=focal_prior(query.pixels, query.camera, self.focal_network, options=prior))
         seed = _image_seed(self._settings.batch.seed, query.image_id)
-        found = localize(query, views, self.matcher, self.anchors, self._settings.localize, seed, self.estimator)
+        options, pair = self._settings.localize, self._settings.match.verify
+        found = localize(query, views, self.matcher, self.anchors.depth_source, options, seed, self.estimator, pair)
         return Localization(found, chosen.pairs, tuple(views), unusable)
 
     def _choose(self, query: Query, pairs: tuple[Pair, ...], anchors: tuple[Anchor, ...]) -> Choice:

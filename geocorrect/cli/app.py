@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -44,19 +45,29 @@ def root(
     context.obj = Invocation(config, LogChoice.parsed(log_level, "json" if log_json else log_format))
 
 
+class Preset(StrEnum):
+    """The configurations that `geocorrect init` writes."""
+
+    STARTER = "starter"
+    THESIS = "thesis"
+
+
 @app.command()
 def init(
     folder: Annotated[Path, typer.Argument(help="Folder of the new scene.")] = Path(),
+    preset: Annotated[
+        Preset, typer.Option(help="starter: weight-free defaults. thesis: the system of the thesis, docs/thesis.md.")
+    ] = Preset.STARTER,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing geocorrect.toml.")] = False,
 ) -> None:
     """Write a commented geocorrect.toml to start from, and an empty catalog beside it."""
-    config = write_starter(folder, force=force)
+    config = write_starter(folder, preset, force=force)
     settings = Invocation(config).settings()
     with open_catalog(settings, create=True):
         stderr().print(f"wrote {config} and {settings.catalog.address}; next: geocorrect anchors add --help")
 
 
-def write_starter(folder: Path, *, force: bool = False) -> Path:
+def write_starter(folder: Path, preset: Preset = Preset.STARTER, *, force: bool = False) -> Path:
     """Write geocorrect.toml into a folder (created if needed) and return its path; OutputError when it exists."""
     from geocorrect.errors import OutputError
     from geocorrect.io.atomic_file import atomic_file
@@ -68,9 +79,9 @@ def write_starter(folder: Path, *, force: bool = False) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
-    text = Path(__file__).with_name("starter.toml").read_text(encoding="utf-8")
+    text = Path(__file__).with_name(f"{preset}.toml").read_text(encoding="utf-8")
     with atomic_file(path) as file:
-        file.write(_with_cascade(text).encode())
+        file.write((_with_cascade(text) if preset is Preset.STARTER else text).encode())
     return path
 
 
@@ -142,6 +153,7 @@ def _mount() -> None:
         app.command(command.__name__)(command)
     app.command("import")(harvest.import_photos)
     models.app.add_typer(evaluate.train_app, name="train")
+    models.app.add_typer(models.finetune_app, name="finetune")
     for name, group in {
         "anchors": anchors.app, "depth": depth.app, "models": models.app, "evaluate": evaluate.app,
         "review": catalog.review_app, "db": catalog.app, "cache": models.cache_app,

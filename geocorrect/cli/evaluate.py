@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geocorrect.cli.console import JsonOption, invocation, open_catalog, progress_bar, stderr, write_json
+from geocorrect.cli.console import (
+    CatalogOption,
+    JsonOption,
+    invocation,
+    open_catalog,
+    progress_bar,
+    stderr,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from geocorrect.config import Settings
     from geocorrect.evaluate.mapfree.pair_estimators import PairEstimator
+    from geocorrect.evaluate.mining.run import MiningPlan
+    from geocorrect.evaluate.render import TextTable
+    from geocorrect.workers.stop import StopRequest
 
 app = typer.Typer(help="Measure the pipeline against data sets with known truth.", no_args_is_help=True)
 train_app = typer.Typer(help="Train networks from your own data.", no_args_is_help=True)
@@ -93,6 +105,194 @@ def mapfree(
         write_json(dict(report))
     else:
         _print_mapfree(report)
+
+
+@app.command()
+def own(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option(help="Folder for table, texts, figures and page.")],
+    catalog: CatalogOption = None,
+    photos: Annotated[int, typer.Option(min=1, help="Anchors to leave out, drawn by the seed.")] = 100,
+    gaps_m: Annotated[
+        str, typer.Option(help="Anchors nearer than this are left out, too; several, comma-separated.")
+    ] = ("0,5,10,20"),
+    anchors: Annotated[str, typer.Option(help="Numbers of anchors to localise from.")] = "1,2,4,8",
+    reported_error_m: Annotated[
+        float, typer.Option(min=0.0, help="1 sigma of the reported positions, per axis.")
+    ] = 5.0,
+    seed: Annotated[int, typer.Option(help="Of the choice of photos and of the reported positions.")] = 0,
+) -> None:
+    """How good is it on your own drive: leave anchors out, localise them from the others, compare.
+
+    Needs nothing but a catalog with anchors. Interrupted, the same command continues.
+    """
+    from geocorrect.api.scene import AnchorSource
+    from geocorrect.evaluate.own.leave_out import LeaveOutProtocol, evaluate_own
+    from geocorrect.evaluate.own.tables import notes, pictures, sentences, tables
+    from geocorrect.evaluate.render import write_report
+    from geocorrect.evaluate.table import write_table
+    from geocorrect.workers.stop import stop_on_signal
+
+    protocol = LeaveOutProtocol(
+        photos, _numbers("--gaps-m", gaps_m, float), _numbers("--anchors", anchors, int), reported_error_m, seed=seed
+    )
+    settings = invocation(context).settings(catalog)
+    with open_catalog(settings) as store, stop_on_signal() as request, progress_bar("photos") as progress:
+        source = AnchorSource.of_catalog(store)
+        rows = evaluate_own(settings, source, protocol, out / "journal.jsonl", progress, lambda: request.requested)
+    _leave_if_stopped(request)
+    write_table(rows, out / "table.parquet")
+    said = sentences(rows, len(source.index.ids))
+    page = write_report(
+        out, f"{source.frame.name}: anchors left out and localised", [*said, *notes(rows)], tables(rows), pictures(rows)
+    )
+    _print_tables(said, tables(rows), page)
+
+
+@app.command()
+def mine(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option(help="Folder for pairs.parquet, tables and page.")],
+    catalog: CatalogOption = None,
+    ranges: Annotated[Path | None, typer.Option(help="JSON with ranges of frames; default: they are found.")] = None,
+    radius_m: Annotated[float, typer.Option(help="Largest distance of a pair.")] = 25.0,
+    max_turn_deg: Annotated[float, typer.Option(help="Largest difference of heading.")] = 60.0,
+    min_gap_s: Annotated[
+        float, typer.Option(help="Nearer in time is the same visit; 0: pair consecutive frames.")
+    ] = 10.0,
+    query_step: Annotated[int, typer.Option(help="Every n-th photo of a drive is a query.")] = 1,
+    anchor_step: Annotated[int, typer.Option(help="Every n-th photo of a drive is an anchor.")] = 1,
+    keep: Annotated[int, typer.Option(help="Best anchors kept per query and range.")] = 10,
+    min_score: Annotated[int, typer.Option(help="A pair is valid with more inliers.")] = 200,
+    strong_score: Annotated[int, typer.Option(help="Train, val and test1 at random have more inliers.")] = 700,
+    buffer_m: Annotated[float, typer.Option(help="Between sets that are split by place.")] = 60.0,
+    seed: Annotated[int, typer.Option(help="Of F-RANSAC and of the splits.")] = 42,
+) -> None:
+    """Find pairs of one's own anchors that see the same, score them both ways, and split them.
+
+    Interrupted, the same command continues.
+    """
+    from geocorrect.api.scene import AnchorSource
+    from geocorrect.evaluate.mining.run import SplitPair, mine_anchors, mining_tables, photos_of
+    from geocorrect.evaluate.render import write_report
+    from geocorrect.evaluate.table import write_table
+    from geocorrect.workers.stop import stop_on_signal
+
+    plan = _mining_plan(
+        ranges,
+        radius_m,
+        max_turn_deg,
+        min_gap_s,
+        query_step,
+        anchor_step,
+        keep,
+        min_score,
+        strong_score,
+        buffer_m,
+        seed,
+    )
+    settings = invocation(context).settings(catalog)
+    with open_catalog(settings) as store, stop_on_signal() as request, progress_bar("pairs") as progress:
+        source = AnchorSource.of_catalog(store)
+        photos = photos_of(source)
+        found = mine_anchors(settings, photos, plan, out / "journal.jsonl", progress, lambda: request.requested)
+    _leave_if_stopped(request)
+    write_table(found.rows(), out / "pairs.parquet", SplitPair)
+    said = [
+        f"{found.n_candidates} candidate pairs of {len(photos.anchors)} anchors, {len(found.pairs)} kept, "
+        f"{sum(pair.is_valid for pair in found.pairs)} valid",
+        f"processor time of this run's matching: {found.cpu_s:.1f} s",
+        *(f"not split: {reason}" for reason in found.refused),
+    ]
+    tables = mining_tables({source.frame.name: found}, plan)
+    page = write_report(out, f"{source.frame.name}: mined pairs", said, tables, [])
+    _print_tables(said, tables, page)
+
+
+@app.command()
+def vbr(
+    context: typer.Context,
+    root: Annotated[Path, typer.Argument(help="A VBR drive, or a folder above several.")],
+    out: Annotated[Path, typer.Option(help="Folder for table, texts, figures and page.")],
+    prediction: Annotated[
+        list[str] | None, typer.Option(help="NAME=FOLDER with depth maps or points, <anchor id>.npy; repeatable.")
+    ] = None,
+    ranges: Annotated[Path | None, typer.Option(help="JSON with ranges of frames; default: they are found.")] = None,
+    spacing_m: Annotated[float, typer.Option(min=0.0, help="Metres between images of a drive; 0 takes all.")] = 1.0,
+    radius_m: Annotated[float, typer.Option(help="Largest distance of a pair.")] = 25.0,
+    min_gap_s: Annotated[
+        float, typer.Option(help="Nearer in time is the same visit; 0: pair consecutive frames.")
+    ] = 10.0,
+    query_step: Annotated[int, typer.Option(help="Every n-th image is a query.")] = 1,
+    anchor_step: Annotated[int, typer.Option(help="Every n-th image is an anchor.")] = 1,
+    keep: Annotated[int, typer.Option(help="Best anchors kept per query and range.")] = 10,
+    min_score: Annotated[int, typer.Option(help="A pair is valid with more inliers.")] = 200,
+    strong_score: Annotated[int, typer.Option(help="Train, val and test1 at random have more inliers.")] = 700,
+    buffer_m: Annotated[float, typer.Option(help="Between sets that are split by place.")] = 60.0,
+    seed: Annotated[int, typer.Option(help="Of F-RANSAC and of the splits.")] = 42,
+) -> None:
+    """The thesis' tables and figures on VBR drives: every depth and scale on mined pairs of one anchor each.
+
+    Compared are the laser scanner (oracle), the configured depth source unless it is that, and every --prediction.
+    Interrupted, the same command continues.
+    """
+    from geocorrect.evaluate.vbr.command import VbrPlan, evaluate_vbr
+    from geocorrect.workers.stop import stop_on_signal
+
+    mining = _mining_plan(
+        ranges, radius_m, 60.0, min_gap_s, query_step, anchor_step, keep, min_score, strong_score, buffer_m, seed
+    )
+    plan = VbrPlan(root, out, tuple(prediction or ()), spacing_m, mining)
+    with stop_on_signal() as request, progress_bar("pairs") as progress:
+        report = evaluate_vbr(invocation(context).settings(), plan, progress, lambda: request.requested)
+    _leave_if_stopped(request)
+    assert report is not None
+    _print_tables(report.sentences, report.tables, report.page)
+
+
+def _mining_plan(
+    ranges: Path | None, radius_m: float, max_turn_deg: float, min_gap_s: float, query_step: int, anchor_step: int,
+    keep: int, min_score: int, strong_score: int, buffer_m: float, seed: int,
+) -> MiningPlan:  # fmt: skip
+    """The plan of the options that `mine` and `vbr` share."""
+    from geocorrect.evaluate.mining.candidates import CandidateOptions
+    from geocorrect.evaluate.mining.mine import MiningOptions
+    from geocorrect.evaluate.mining.run import MiningPlan
+    from geocorrect.evaluate.mining.splits import SplitOptions
+
+    return MiningPlan(
+        CandidateOptions(radius_m, max_turn_deg, min_gap_s, query_step=query_step, anchor_step=anchor_step),
+        MiningOptions(keep=keep, min_score=min_score, seed=seed),
+        SplitOptions(strong_score=strong_score, buffer_m=buffer_m, seed=seed),
+        ranges,
+    )
+
+
+def _leave_if_stopped(request: StopRequest) -> None:
+    """End the command with the exit code of the signal, if there was one."""
+    if request.exit_code is not None:
+        stderr().print("stopped; the same command continues")
+        raise typer.Exit(request.exit_code)
+
+
+def _numbers(option: str, text: str, kind: Any) -> tuple[Any, ...]:
+    """Comma-separated numbers; UsageError naming the option."""
+    from geocorrect.errors import UsageError
+
+    try:
+        return tuple(sorted({kind(number) for number in text.split(",")}))
+    except ValueError:
+        raise UsageError(f"{option} {text!r}: expected numbers such as 1,2,4") from None
+
+
+def _print_tables(sentences: Sequence[str], tables: Sequence[TextTable], page: Path) -> None:
+    """Sentences on stderr, tables on stdout as Markdown, where the page is."""
+    out = stderr()
+    for sentence in sentences:
+        out.print(sentence, markup=False)
+    for table in tables:
+        typer.echo(table.markdown())
+    out.print(f"page: {page}", markup=False)
 
 
 @train_app.command("mickey")

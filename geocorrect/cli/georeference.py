@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -13,7 +13,7 @@ from geocorrect.cli.console import JsonOption, invocation, locked_catalog, stder
 if TYPE_CHECKING:
     from geocorrect.georeference.command import Inputs
     from geocorrect.georeference.result import Georeference
-    from geocorrect.georeference.run import GeoreferenceOptions
+    from geocorrect.georeference.run import ClickMethod, GeoreferenceOptions
 
 
 class GeoreferenceMethod(StrEnum):
@@ -21,6 +21,7 @@ class GeoreferenceMethod(StrEnum):
 
     JOINT = "joint"
     UMEYAMA = "umeyama"
+    UMEYAMA_3D = "umeyama-3d"
     GNSS = "gnss"
 
 
@@ -101,7 +102,7 @@ def georeference(
         result = solve_gnss(trajectory[0], gnss, GnssOptions(height_reference, undulation_m, scale_sigma=scale_sigma))
     else:
         options = GeoreferenceOptions(
-            "joint" if method is GeoreferenceMethod.JOINT else "umeyama",
+            cast("ClickMethod", method.value),
             ClickNoise(sigma_px, sigma_map),
             priors,
             ground_height,

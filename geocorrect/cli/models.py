@@ -1,17 +1,21 @@
-"""`geocorrect models …`: which networks there are, and their weights; `geocorrect cache …`: what they computed."""
+"""`geocorrect models …`: networks, weights, fine-tuning; `geocorrect cache …`: what networks computed of each photo."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from geocorrect.cli.console import invocation, print_table, stderr, write_json
 from geocorrect.networks.weights import ModelAccess, Profile
 
+if TYPE_CHECKING:
+    from geocorrect.networks.mast3r.train.trainer import EpochReport
+
 app = typer.Typer(help="Networks: list, fetch, verify, locate their weights.", no_args_is_help=True)
+finetune_app = typer.Typer(help="Adapt a network to one's own laser scans.", no_args_is_help=True)
 cache_app = typer.Typer(help="What networks computed of each photo, kept between runs.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="Name of the model, see `geocorrect models list`.")]
@@ -140,3 +144,62 @@ def clear(
     else:
         what = "would be removed" if dry_run else "removed"
         stderr().print(f"{len(removed.entries)} entries, {removed.n_bytes / 1e6:.1f} MB {what}")
+
+
+@finetune_app.command("mast3r")
+def finetune_mast3r(
+    context: typer.Context,
+    train: Annotated[str, typer.Option(help="Catalog whose anchors and their scans are learnt from.")],
+    validate: Annotated[str, typer.Option(help="Catalog of another scene, which chooses the epoch.")],
+    out: Annotated[Path, typer.Option(help="Folder for state, tokens and head; a training in it continues.")],
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs in all.")] = 20,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pairs that go through the head together.")] = 8,
+    accumulation: Annotated[int, typer.Option(min=1, help="Batches per step.")] = 4,
+    learning_rate: Annotated[float, typer.Option(help="At the start; falls along half a cosine.")] = 5e-5,
+    min_learning_rate: Annotated[float, typer.Option(help="At the end.")] = 3e-6,
+    loss: Annotated[str, typer.Option(help="l21 (distance of points) or l1.")] = "l21",
+    confidence: Annotated[
+        str, typer.Option(help="none; metric, relative, metric_scaled: weigh the loss by the head's confidence.")
+    ] = "none",
+    seed: Annotated[int, typer.Option(help="Of the order of the pairs.")] = 0,
+) -> None:
+    """Fine-tune MASt3R's point head on laser scans. Interrupt it at any time: the same command continues.
+
+    The network's other weights stay as they are. Use the result with [depth.mast3r] head = "file".
+    """
+    from geocorrect.api.scene import AnchorSource
+    from geocorrect.catalog.store import Catalog
+    from geocorrect.errors import UsageError
+    from geocorrect.jobs.anchors.finetune import FinetuneJob
+    from geocorrect.jobs.anchors.finetune import finetune_mast3r as finetune
+    from geocorrect.networks.mast3r.train.options import ConfidenceLoss, FinetuneOptions, PointLoss
+    from geocorrect.workers.stop import stop_on_signal
+
+    try:
+        options = FinetuneOptions(
+            PointLoss(loss), ConfidenceLoss(confidence), epochs=epochs, batch_size=batch_size,
+            accumulation=accumulation, learning_rate=learning_rate, min_learning_rate=min_learning_rate, seed=seed,
+        )  # fmt: skip
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    console = stderr()
+
+    def tell(done: EpochReport) -> None:
+        learnt = "" if done.epoch == 0 else f"training {done.train_loss:.4f}, "
+        console.print(
+            f"epoch {done.epoch}: {learnt}validation {done.validation_m:.3f} m, AbsRel {done.validation_abs_rel:.1%}, "
+            f"confidence {done.confidence:.2f}"
+        )
+
+    settings = invocation(context).settings()
+    with Catalog.open(train) as first, Catalog.open(validate) as second, stop_on_signal() as request:
+        sources = AnchorSource.of_catalog(first), AnchorSource.of_catalog(second)
+        job = FinetuneJob(*sources, (first.address, second.address), out, options)
+        written = finetune(settings, job, lambda: request.requested, tell)
+    if request.exit_code is not None:
+        console.print("stopped; the same command continues")
+        raise typer.Exit(request.exit_code)
+    if written is None:
+        console.print("no epoch was better than the base on the validation scene: no head was written")
+    else:
+        console.print(f'done: {written}; use it with [depth.mast3r] head = "file", head_file = "{written}"')

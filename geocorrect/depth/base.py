@@ -59,6 +59,29 @@ class DepthSource(Protocol):
         ...
 
 
+@runtime_checkable
+class PairDepthSource(DepthSource, Protocol):
+    """Depth of an anchor that depends on the photo that it is to localise."""
+
+    def pair_depth(self, anchor: Anchor, image: ImageArray, query: ImageArray) -> DepthMap:
+        """Depth of the anchor's image (H, W, 3) as seen together with the query (h, w, 3); errors as `depth`.
+
+        `depth` of such a source raises an InputError where there is no query; `check` does not need one.
+        """
+        ...
+
+    def check(self, anchor: Anchor, image: ImageArray) -> None:
+        """InputError when the anchor can give no depth, whatever the query."""
+        ...
+
+
+def depth_for(source: DepthSource, anchor: Anchor, image: ImageArray, query: ImageArray) -> DepthMap:
+    """The anchor's depth by a source of either kind."""
+    if isinstance(source, PairDepthSource):
+        return source.pair_depth(anchor, image, query)
+    return source.depth(anchor, image)
+
+
 def declared_by_card(card: ModelCard, *needs: str) -> DepthDeclaration:
     """The declaration of a network by its card; needs: what it cannot do without beside the weights."""
     if card.valid_range_m is None or card.relative_depth_sigma is None:

@@ -46,6 +46,10 @@ class DepthSection:
     files: DepthFilesOptions = field(default_factory=DepthFilesOptions)
 
     def __post_init__(self) -> None:
+        if self.calibrate and self.needs_query:
+            raise ValueError(
+                'depth: calibrate = true needs depth without a photo; set [depth.mast3r] pair_with = "self"'
+            )
         if self.is_predicted:
             return
         if self.calibrate:
@@ -67,6 +71,11 @@ class DepthSection:
     def shows_neighbours(self) -> bool:
         """Whether a network looks at an anchor's neighbours beside the anchor."""
         return self.source == "mapanything" and self.mapanything.max_neighbours > 0
+
+    @property
+    def needs_query(self) -> bool:
+        """Whether an anchor has depth only together with a photo to localise."""
+        return self.source == "mast3r" and self.mast3r.pair_with == "query"
 
     def alone(self) -> DepthSection:
         """The section without anything that takes neighbours; triangulation is nothing else and stays."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geocorrect.depth.base import DepthDeclaration, DepthSource
+from geocorrect.depth.base import DepthDeclaration, DepthSource, PairDepthSource
 from geocorrect.depth.calibration.neighbours import NeighbourCache
 from geocorrect.depth.calibration.store import CalibrationStore
 from geocorrect.depth.calibration.stored import (
@@ -37,6 +37,7 @@ from geocorrect.depth.monocular import (
 from geocorrect.depth.options import DepthName, DepthSection
 from geocorrect.depth.scale import (
     LidarScaleDepth,
+    ScaledPairDepth,
     ScaleOptions,
     StatedScaleDepth,
     declare_measured_scale,
@@ -107,9 +108,13 @@ def build_depth_beside_neighbours(
 
 
 def _scaled(base: DepthSource, scale: ScaleOptions) -> DepthSource:
+    if scale == ScaleOptions():
+        return base
     if scale.heuristic is not None:
-        return LidarScaleDepth(base, LidarDepth(), scale.heuristic)
-    return base if scale == ScaleOptions() else StatedScaleDepth(base, scale.factor, scale.common_log_sigma)
+        scaled: LidarScaleDepth | StatedScaleDepth = LidarScaleDepth(base, LidarDepth(), scale.heuristic)
+    else:
+        scaled = StatedScaleDepth(base, scale.factor, scale.common_log_sigma)
+    return ScaledPairDepth(base, scaled) if isinstance(base, PairDepthSource) else scaled
 
 
 def build_neighbour_depth(

@@ -14,12 +14,12 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from geocorrect.depth.base import DepthDeclaration, DepthSource
+from geocorrect.depth.base import DepthDeclaration, DepthSource, PairDepthSource
 from geocorrect.depth.validity import nearest_depth
 from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.similarity import DegenerateError, umeyama
-from geocorrect.records import NAN, Anchor, DepthMap, ImageArray
+from geocorrect.records import NAN, Anchor, DepthMap, Float32, ImageArray
 
 Float = NDArray[np.float64]
 MIN_POINTS = 10
@@ -90,7 +90,10 @@ def train_set_scale(scales: Sequence[DepthScale]) -> DepthScale:
 
 
 def common_points(predicted: DepthMap, lidar: DepthMap, camera: Camera) -> tuple[Float, Float]:
-    """(predicted (N, 3), measured (N, 3)) points in metres on common rays: samples whose pixel has a prediction."""
+    """(predicted (N, 3), measured (N, 3)) points in metres of samples whose pixel has a prediction.
+
+    On common rays, but for a prediction that does not put its points on them.
+    """
     if predicted.z_m is None or lidar.samples_px is None or lidar.samples_z_m is None:
         raise ScaleError("a scale is read off a dense predicted map and sparse LiDAR samples")
     z_m = nearest_depth(predicted.z_m, lidar.samples_px)
@@ -98,7 +101,10 @@ def common_points(predicted: DepthMap, lidar: DepthMap, camera: Camera) -> tuple
     with np.errstate(invalid="ignore"):
         both = (z_m > 0) & (lidar.samples_z_m > 0) & (rays[:, 2] > 0)
     directions = rays[both] / rays[both, 2:]
-    return directions * z_m[both, None], directions * lidar.samples_z_m[both, None]
+    predicted_m = directions * z_m[both, None]
+    if predicted.points_m is not None:
+        predicted_m = np.stack([nearest_depth(axis, lidar.samples_px)[both] for axis in _axes(predicted.points_m)], 1)
+    return predicted_m, directions * lidar.samples_z_m[both, None]
 
 
 def estimate_scale(heuristic: ScaleHeuristic, predicted_m: ArrayLike, measured_m: ArrayLike) -> Float:
@@ -120,15 +126,23 @@ def estimate_scale(heuristic: ScaleHeuristic, predicted_m: ArrayLike, measured_m
 
 
 def scale_depth(depth: DepthMap, scale: DepthScale) -> DepthMap:
-    """The depth map times the z factor: what a scale means where the pixel's ray is kept. Oracle if either is."""
+    """The depth map times the z factor: what a scale means where the pixel's ray is kept. Oracle if either is.
+
+    Points off the rays are multiplied axis by axis.
+    """
     factor = float(scale.factors[2])
     sigma = depth.common_log_sigma if np.isnan(scale.common_log_sigma) else scale.common_log_sigma
     name, is_oracle = f"{depth.name}*{scale.name}", depth.is_oracle or scale.is_oracle
     scaled = replace(depth, name=name, is_oracle=is_oracle, common_log_sigma=sigma)
     if depth.z_m is not None:
-        return replace(scaled, z_m=(depth.z_m * factor).astype(np.float32))
+        points = None if depth.points_m is None else (depth.points_m * scale.factors).astype(np.float32)
+        return replace(scaled, z_m=(depth.z_m * factor).astype(np.float32), points_m=points)
     assert depth.samples_z_m is not None
     return replace(scaled, samples_z_m=depth.samples_z_m * factor)
+
+
+def _axes(points_m: Float32) -> list[Float32]:
+    return [np.ascontiguousarray(points_m[..., axis]) for axis in range(3)]
 
 
 def _ratio(measured: ArrayLike, predicted: ArrayLike) -> Float:
@@ -195,7 +209,11 @@ class StatedScaleDepth:
 
     def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
         """See `depth.base.DepthSource.depth`."""
-        return scale_depth(self.base.depth(anchor, image), self.scale)
+        return self.rescaled(self.base.depth(anchor, image), anchor, image)
+
+    def rescaled(self, predicted: DepthMap, anchor: Anchor, image: ImageArray) -> DepthMap:
+        """What the base predicts for the anchor, scaled."""
+        return scale_depth(predicted, self.scale)
 
 
 class LidarScaleDepth:
@@ -208,12 +226,36 @@ class LidarScaleDepth:
 
     def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
         """See `depth.base.DepthSource.depth`; InputError when there is no scan, or it does not fix the scale."""
-        predicted, measured = self.base.depth(anchor, image), self.lidar.depth(anchor, image)
+        return self.rescaled(self.base.depth(anchor, image), anchor, image)
+
+    def rescaled(self, predicted: DepthMap, anchor: Anchor, image: ImageArray) -> DepthMap:
+        """What the base predicts for the anchor, scaled; InputError as `depth`."""
+        measured = self.lidar.depth(anchor, image)
         try:
             scale = scale_from_lidar(predicted, measured, anchor.camera, self.heuristic)
         except ScaleError as error:
             raise InputError(f"anchor {anchor.id}: its scan does not fix the depth's scale: {error}") from None
         return scale_depth(predicted, scale)
+
+
+class ScaledPairDepth:
+    """PairDepthSource: the depth of a pair, scaled as that of a picture by itself."""
+
+    def __init__(self, base: PairDepthSource, scaled: StatedScaleDepth | LidarScaleDepth) -> None:
+        self.base, self.scaled = base, scaled
+        self.fingerprint, self.declaration = scaled.fingerprint, scaled.declaration
+
+    def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
+        """Raises InputError: there is no depth without a query."""
+        return self.base.depth(anchor, image)
+
+    def check(self, anchor: Anchor, image: ImageArray) -> None:
+        """See `depth.base.PairDepthSource`."""
+        self.base.check(anchor, image)
+
+    def pair_depth(self, anchor: Anchor, image: ImageArray, query: ImageArray) -> DepthMap:
+        """See `depth.base.PairDepthSource`."""
+        return self.scaled.rescaled(self.base.pair_depth(anchor, image, query), anchor, image)
 
 
 def stated_scale(factor: float, common_log_sigma: float | None) -> DepthScale:

@@ -20,6 +20,7 @@ from geocorrect.anchors.readers.kitti import KittiDrive, KittiImage, read_kitti_
 from geocorrect.catalog.run import ResultFilter
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings
+from geocorrect.evaluate.metrics import median_interval
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose, rotation_angle_deg
 from geocorrect.jobs.plan import plan_run
@@ -174,16 +175,6 @@ def pose_error(
         reported_m=float(np.hypot(reported[0], reported[1])),
         expected_error_m=expected_error_m,
     )
-
-
-def median_interval(values: ArrayLike, seed: int = 0, draws: int = 2000) -> tuple[float, float, float]:
-    """Median and its 95 % bootstrap interval; nan for no values."""
-    sample = np.asarray(values, float)
-    if not len(sample):
-        return NAN, NAN, NAN
-    picks = np.random.default_rng(seed).integers(0, len(sample), (draws, len(sample)))
-    low, high = np.percentile(np.median(sample[picks], axis=1), [2.5, 97.5])
-    return float(np.median(sample)), float(low), float(high)
 
 
 def summarise_errors(errors: Sequence[PoseError], n_queries: int) -> dict[str, Any]:

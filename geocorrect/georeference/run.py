@@ -37,11 +37,14 @@ FRAME_SHIFT_MARGIN = 2 * OUTLIER_D2
 MIN_SHIFT_SIGMA_M = 0.05
 
 
+ClickMethod = Literal["joint", "umeyama", "umeyama-3d"]
+
+
 @dataclass(frozen=True)
 class GeoreferenceOptions:
     """How clicks become an alignment."""
 
-    method: Literal["joint", "umeyama"] = "joint"
+    method: ClickMethod = "joint"
     noise: ClickNoise = field(default_factory=ClickNoise)
     priors: Priors = field(default_factory=Priors)
     ground_height_m: float | None = None
@@ -57,7 +60,7 @@ def georeference(
 ) -> Georeference:
     """One alignment for all drives; InputError with the remedy when the clicks do not determine one.
 
-    The reference method (umeyama) is for comparison: what is weak about it is reported, not refused.
+    The reference methods (umeyama) are for comparison: what is weak about it is reported, not refused.
     """
     options = options or GeoreferenceOptions()
     frame = frame_of(drives, options.ground_height_m)
@@ -160,8 +163,8 @@ def diagnose_frames(
 
 
 def _solver(options: GeoreferenceOptions, n_starts: int = 5) -> Callable[[Problem], Solution]:
-    if options.method == "umeyama":
-        return solve_umeyama
+    if options.method != "joint":
+        return partial(solve_umeyama, in_plan=options.method == "umeyama")
     return partial(solve_joint, n_starts=n_starts, seed=options.seed)
 
 

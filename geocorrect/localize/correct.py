@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from geocorrect.depth.base import DepthSource
+from geocorrect.depth.base import DepthSource, depth_for
 from geocorrect.errors import Reason, Status
 from geocorrect.geometry.tangent import unit_rays
 from geocorrect.io.masks import unmasked
@@ -19,7 +19,7 @@ from geocorrect.localize.estimators.base import Estimator
 from geocorrect.localize.evidence import evidence_of
 from geocorrect.localize.gate import decide, gate_statistics
 from geocorrect.localize.joint.estimate import JointEstimator
-from geocorrect.localize.lift import lift
+from geocorrect.localize.lift import lift, lift_points
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.localize.solution import Solution
@@ -27,6 +27,7 @@ from geocorrect.localize.verify import verify
 from geocorrect.match.base import Matcher
 from geocorrect.match.cascade import stages_of
 from geocorrect.match.rig import match_photo
+from geocorrect.match.verify import ESSENTIAL, PairVerifyOptions
 from geocorrect.records import AnchorView, Correction, DepthMap, Matches, Query, Rejection
 
 JOINT = JointEstimator()
@@ -67,6 +68,7 @@ def localize(
     options: LocalizeOptions,
     seed: int,
     estimator: Estimator = JOINT,
+    pair: PairVerifyOptions = ESSENTIAL,
 ) -> TracedResult:
     """Where the photo was really taken, in the anchors' ENU frame, or why that cannot be said; with what led to it.
 
@@ -77,11 +79,11 @@ def localize(
     """
     if not anchors:
         return TracedResult(Rejection(query.image_id, Reason.NO_ANCHOR_NEARBY))
-    maps = [depth.depth(view.anchor, view.pixels) for view in anchors]
+    maps = [depth_for(depth, view.anchor, view.pixels, query.pixels) for view in anchors]
     best, cpu_s = None, {}
     for name, stage in stages_of(matcher).items():
         started_s = time.process_time()
-        found = _localize_with(stage, query, anchors, maps, options, seed, estimator)
+        found = _localize_with(stage, query, anchors, maps, options, seed, estimator, pair)
         if name:
             cpu_s[name] = time.process_time() - started_s
         if best is None or _rank(found.result) > _rank(best.result):
@@ -110,11 +112,12 @@ def _localize_with(
     options: LocalizeOptions,
     seed: int,
     estimator: Estimator,
+    pair: PairVerifyOptions,
 ) -> TracedResult:
     # Match the photo with every anchor, keep what two views of a static scene can explain, and give it depth.
     matches = match_photo(matcher, query.pixels, query.camera, [view.pixels for view in anchors])
     observations = [
-        observe(query, view, m, z, options, seed) for view, m, z in zip(anchors, matches, maps, strict=True)
+        observe(query, view, m, z, options, seed, pair) for view, m, z in zip(anchors, matches, maps, strict=True)
     ]
     used = tuple(o for o in observations if len(o) > 0)
 
@@ -153,14 +156,15 @@ def _localize_with(
 
 
 def observe(
-    query: Query, view: AnchorView, matches: Matches, depth: DepthMap, options: LocalizeOptions, seed: int
-) -> Observations:
+    query: Query, view: AnchorView, matches: Matches, depth: DepthMap, options: LocalizeOptions, seed: int,
+    pair: PairVerifyOptions = ESSENTIAL,
+) -> Observations:  # fmt: skip
     """Verified and lifted matches with one anchor; empty where no relative pose explains them."""
     anchor = view.anchor
     rays = np.hstack([unit_rays(query.camera, matches.query_px), unit_rays(anchor.camera, matches.anchor_px)])
     trusted = unmasked(matches.query_px, query.mask) & unmasked(matches.anchor_px, view.mask)
     imaged = np.flatnonzero(trusted & np.isfinite(rays).all(axis=1))
-    inliers = verify(matches.subset(imaged), query.camera, anchor.camera, options.verify, seed)
+    inliers = verify(matches.subset(imaged), query.camera, anchor.camera, options.verify, seed, pair)
     kept_rows = imaged[inliers]
     kept = matches.subset(kept_rows)
     depth_m, log_sigma = lift(kept.anchor_px, depth, anchor.camera, options.lift)
@@ -172,6 +176,7 @@ def observe(
         anchor_rays=rays[kept_rows, 3:],
         depth_m=depth_m,
         log_sigma=log_sigma,
+        off_ray_m=lift_points(kept.anchor_px, depth, depth_m),
         common_log_sigma=depth.common_log_sigma,
         n_matches=len(matches),
     )

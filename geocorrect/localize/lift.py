@@ -39,6 +39,31 @@ def lift(pixels: NDArray[np.floating], depth: DepthMap, camera: Camera, options:
     return z, sigma
 
 
+def lift_points(pixels: NDArray[np.floating], depth: DepthMap, depth_m: Float) -> Float | None:
+    """(N, 3) points in the anchor's camera frame of a map whose points are off the rays; None for any other.
+
+    Args:
+        pixels: (N, 2) of the anchor.
+        depth: of the anchor.
+        depth_m: (N,) what `lift` found there; the points are nan where it is.
+    """
+    if depth.points_m is None:
+        return None
+    px = np.asarray(pixels, float)
+    if len(px) == 0:
+        return np.zeros((0, 3))
+    height, width = depth.points_m.shape[:2]
+    base = np.clip(np.floor(px).astype(int), 0, [max(width - 2, 0), max(height - 2, 0)])
+    part = (px - base)[:, :, None]
+    total, directions = np.zeros((len(px), 2)), depth.points_m[..., :2] / depth.points_m[..., 2:]
+    for down, across in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        row, column = np.minimum(base[:, 1] + down, height - 1), np.minimum(base[:, 0] + across, width - 1)
+        weight = (part[:, 1] if down else 1 - part[:, 1]) * (part[:, 0] if across else 1 - part[:, 0])
+        # A corner without weight may be unknown.
+        total += np.where(weight > 1e-9, weight * directions[row, column], 0.0)
+    return np.concatenate([total, np.ones((len(px), 1))], axis=1) * depth_m[:, None]
+
+
 def _from_samples(px: Float, depth: DepthMap, scale: float, options: LiftOptions) -> tuple[Float, Float]:
     assert depth.samples_px is not None
     assert depth.samples_z_m is not None

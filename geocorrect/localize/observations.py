@@ -36,6 +36,8 @@ class Observations:
     """The part of the depth error that the whole anchor shares (unknown scale of a network)."""
     n_matches: int = 0
     """What the matcher delivered, before verification."""
+    off_ray_m: Float | None = None
+    """(N, 3) points in the anchor's camera frame, nan where unknown, of a source that does not put them on the rays."""
 
     def __len__(self) -> int:
         return len(self.query_px)
@@ -43,7 +45,8 @@ class Observations:
     def subset(self, rows: NDArray[np.intp]) -> Observations:
         """The observations of the given rows."""
         names = ("query_px", "anchor_px", "query_rays", "anchor_rays", "depth_m", "log_sigma")
-        return replace(self, **{name: getattr(self, name)[rows] for name in names})
+        off_ray_m = None if self.off_ray_m is None else self.off_ray_m[rows]
+        return replace(self, **{name: getattr(self, name)[rows] for name in names}, off_ray_m=off_ray_m)
 
     @property
     def has_depth(self) -> NDArray[np.bool_]:
@@ -52,8 +55,9 @@ class Observations:
 
     @property
     def points_m(self) -> Float:
-        """(N, 3) world points: the match's own anchor ray at its depth; nan where depth is unknown."""
-        in_cam = self.anchor_rays / self.anchor_rays[:, 2:] * self.depth_m[:, None]
+        """(N, 3) world points: the match's own ray at its depth, or the source's own point; nan where unknown."""
+        on_ray = self.anchor_rays / self.anchor_rays[:, 2:] * self.depth_m[:, None]
+        in_cam = on_ray if self.off_ray_m is None else self.off_ray_m
         return self.anchor.world_from_cam.apply(in_cam)
 
 

@@ -10,7 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from geocorrect.geometry.camera import Camera
-from geocorrect.localize.estimators.options import EstimatorName, MapAnythingPoseOptions, MickeyPoseOptions
+from geocorrect.localize.estimators.options import (
+    EstimatorName,
+    MapAnythingPoseOptions,
+    MickeyPoseOptions,
+    OpenCvOptions,
+)
 from geocorrect.localize.gate_model import MAX_SCALE_SIGMAS, MIN_LONE_COVERAGE
 
 REFERENCE_LONG_SIDE_PX = 512.0
@@ -220,7 +225,8 @@ class LocalizeOptions:
     covariance: CovarianceOptions = field(default_factory=CovarianceOptions)
     gate: GateOptions = field(default_factory=GateOptions)
     estimator: EstimatorName = "joint"
-    """What finds the pose. The others are networks: `mapanything` starts the joint estimator with its own pose,
-    `mickey` solves every anchor alone."""
+    """What finds the pose. `poselib` and `opencv`: PnP on the lifted matches, depth taken as it is. Networks:
+    `mapanything` starts the joint estimator with its own pose, `mickey` solves every anchor alone."""
+    opencv: OpenCvOptions = field(default_factory=OpenCvOptions)
     mapanything: MapAnythingPoseOptions = field(default_factory=MapAnythingPoseOptions)
     mickey: MickeyPoseOptions = field(default_factory=MickeyPoseOptions)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from geocorrect.geometry.pose import Pose
+from geocorrect.localize.estimators.options import OpenCvArguments
 from geocorrect.localize.options import PnpOptions
 
 Float = NDArray[np.float64]
@@ -152,9 +153,18 @@ def relative_pose(
 
 
 def opencv_pose(
-    query_rays: Float, points_m: Float, focal_px: float, tolerance_px: float, seed: int
+    query_rays: Float, points_m: Float, focal_px: float, tolerance_px: float, arguments: OpenCvArguments, seed: int
 ) -> RobustPose | None:
-    """A named baseline: OpenCV's `solvePnPRansac` (SQPnP, 10,000 iterations, 0.9999); arguments as `absolute_pose`."""
+    """A pose by OpenCV's `solvePnPRansac`, seeded; None when it finds none. Other arguments as `absolute_pose`.
+
+    Args:
+        query_rays: (N, 3); those that do not look forward are left out.
+        points_m: (N, 3) near the origin: OpenCV computes in float32 inside.
+        focal_px: turns the tolerance into an angle.
+        tolerance_px: largest reprojection error of an inlier, at this focal length.
+        arguments: solver, draws, confidence.
+        seed: of OpenCV's random numbers.
+    """
     plane = normalised(query_rays) * focal_px
     usable = np.isfinite(plane).all(axis=1) & np.isfinite(points_m).all(axis=1)
     if usable.sum() < 6:
@@ -167,10 +177,10 @@ def opencv_pose(
             plane[usable],
             matrix,
             None,
-            iterationsCount=10_000,
+            iterationsCount=arguments.iterations,
             reprojectionError=tolerance_px,
-            confidence=0.9999,
-            flags=cv2.SOLVEPNP_SQPNP,
+            confidence=arguments.confidence,
+            flags=getattr(cv2, f"SOLVEPNP_{arguments.flags.upper()}"),
         )
     except cv2.error:
         return None  # OpenCV raises on degenerate samples; a failed query is a failed query

@@ -9,19 +9,23 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from geocorrect.geometry.camera import Camera
+from geocorrect.geometry.camera import Camera, Projection
 from geocorrect.geometry.tangent import unit_rays
 from geocorrect.localize import pnp
 from geocorrect.localize.observations import focal_px
 from geocorrect.localize.options import VerifyOptions, pixel_scale
+from geocorrect.match.verify import ESSENTIAL, FUNDAMENTAL_PX, PairVerifyOptions, fundamental_inliers
 from geocorrect.records import Matches
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
 
-def verify(matches: Matches, query: Camera, anchor: Camera, options: VerifyOptions, seed: int) -> Bool:
-    """(N,) mask of the matches consistent with one relative pose (5-point RANSAC); all False where too few.
+def verify(
+    matches: Matches, query: Camera, anchor: Camera, options: VerifyOptions, seed: int,
+    pair: PairVerifyOptions = ESSENTIAL,
+) -> Bool:  # fmt: skip
+    """(N,) mask of the matches consistent with one two-view geometry; all False where too few.
 
     Args:
         matches: of the pair.
@@ -29,15 +33,31 @@ def verify(matches: Matches, query: Camera, anchor: Camera, options: VerifyOptio
         anchor: describes the pixels of the anchor.
         options: tolerances, for an image 512 px long.
         seed: of the RANSAC.
+        pair: which geometry: a relative pose (5-point RANSAC on rays) or a fundamental matrix (on pixels).
     """
     none = np.zeros(len(matches), bool)
     if len(matches) < options.min_matches:
         return none
+    if pair.model == "fundamental":
+        if Projection.SPHERICAL in (query.projection, anchor.projection):
+            return none
+        inliers = fundamental_inliers(
+            matches.query_px, matches.anchor_px, (query.width, query.height), (anchor.width, anchor.height),
+            px=pair.px or FUNDAMENTAL_PX, seed=seed,
+        )  # fmt: skip
+    else:
+        inliers = _essential_inliers(matches, query, anchor, pair.px or options.max_epipolar_px, options, seed)
+    return inliers if inliers.sum() >= pair.min_inliers else none
+
+
+def _essential_inliers(
+    matches: Matches, query: Camera, anchor: Camera, tolerance_px: float, options: VerifyOptions, seed: int
+) -> Bool:
     query_rays, anchor_rays = unit_rays(query, matches.query_px), unit_rays(anchor, matches.anchor_px)
     # One common focal keeps the two images' pixels comparable; the coarser camera sets the tolerance.
     focal = min(focal_px(query) / pixel_scale(query), focal_px(anchor) / pixel_scale(anchor))
-    found = pnp.relative_pose(query_rays, anchor_rays, focal, options.max_epipolar_px, options.max_iterations, seed)
-    return none if found is None else found[1]
+    found = pnp.relative_pose(query_rays, anchor_rays, focal, tolerance_px, options.max_iterations, seed)
+    return np.zeros(len(matches), bool) if found is None else found[1]
 
 
 def sampson_rad(query_rays: Float, anchor_rays: Float, query_from_anchor_rotation: Float, direction: Float) -> Float:

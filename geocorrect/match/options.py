@@ -11,6 +11,7 @@ from geocorrect.match.lightglue_disk import DiskLightGlueOptions
 from geocorrect.match.mast3r import Mast3rOptions
 from geocorrect.match.mickey import MickeyOptions
 from geocorrect.match.sift import SiftOptions
+from geocorrect.match.verify import PairVerifyOptions
 from geocorrect.match.xfeat import XFeatOptions
 
 StageName = Literal[
@@ -30,6 +31,8 @@ class MatchSection:
     """Of `matcher = "cascade"`, the cheapest first: a photo goes on to the next while better matches could help it."""
     agree_px: float = 0.0
     """When positive, pairs are matched in both orders and only what agrees within it is kept (for networks)."""
+    verify: PairVerifyOptions = field(default_factory=PairVerifyOptions)
+    """Which matches two views of one static scene can explain."""
     sift: SiftOptions = field(default_factory=SiftOptions)
     aliked_lightglue: AlikedLightGlueOptions = field(default_factory=AlikedLightGlueOptions)
     xfeat: XFeatOptions = field(default_factory=XFeatOptions)

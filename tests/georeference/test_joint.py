@@ -233,3 +233,22 @@ def test_records_refuse_impossible_shapes() -> None:
         replace(problem, sigma_px=problem.sigma_px * 0)
     with pytest.raises(ValueError, match="must be on the ground"):
         replace(problem, on_ground=~problem.on_ground)
+
+
+def test_the_similarity_in_three_dimensions_is_the_full_one() -> None:
+    """Exact clicks on flat ground: all seven parameters come back; one straight drive fixes only the plan."""
+    drive = synthetic_drive(Clicking(n_images=6, clicks_per_image=8, sigma_px=1e-3, sigma_map_m=1e-4), 5)
+    full, plan = (solve_umeyama(drive.problem, in_plan=in_plan) for in_plan in (False, True))
+    assert track_error_m(drive, full.world_from_local) < 0.1
+    assert track_error_m(drive, plan.world_from_local) < 0.1
+    assert full.world_from_local.scale == pytest.approx(1.0, abs=2e-3)
+    assert np.linalg.eigvalsh(full.covariance).min() > 0
+    straight = synthetic_drive(Clicking(n_images=4), 0)
+    images = tuple(
+        replace(
+            image, local_from_base=Pose(Rotation.identity(), [10.0 * k, 0.0, 0.0]), base_from_cam=image.base_from_cam
+        )
+        for k, image in enumerate(straight.problem.images)
+    )
+    with pytest.raises(InputError, match=r"umeyama-3d: .*one line"):
+        solve_umeyama(replace(straight.problem, images=images, up_local=np.array([0.0, 0.0, 1.0])), in_plan=False)

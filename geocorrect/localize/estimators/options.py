@@ -2,15 +2,65 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from geocorrect.geometry.similarity import PoseWeights
 from geocorrect.localize.estimators.metric_covariance import DepthErrorOptions
 from geocorrect.localize.estimators.metric_ransac import MetricRansacOptions
 
-EstimatorName = Literal["joint", "mapanything", "mickey"]
-"""Keys of `localize.estimators.registry.ESTIMATORS`."""
+EstimatorName = Literal["joint", "poselib", "opencv", "mapanything", "mickey"]
+"""What `api.backends.build_estimator` can build."""
+OpenCvFlags = Literal["iterative", "sqpnp", "epnp", "p3p", "ap3p"]
+OpenCvVariant = Literal["opencv-default", "opencv-sqpnp"]
+
+
+@dataclass(frozen=True)
+class OpenCvOptions:
+    """Arguments of OpenCV's `solvePnPRansac`: a named variant, and what differs from it."""
+
+    variant: OpenCvVariant = "opencv-default"
+    """`opencv-default`: OpenCV's own defaults, as the final code of the thesis used them. `opencv-sqpnp`: its code of
+    2024."""
+    flags: OpenCvFlags | None = None
+    """Which solver; None, here and below: that of the variant."""
+    iterations: int | None = None
+    """RANSAC draws at most."""
+    reprojection_px: float | None = None
+    """Largest reprojection error of an inlier in an image resized to 512 px."""
+    confidence: float | None = None
+    """Probability that one draw was free of outliers at which the draws end."""
+
+    def __post_init__(self) -> None:
+        if self.iterations is not None and self.iterations < 1:
+            raise ValueError(f"iterations must be 1 or more, got {self.iterations}")
+        if self.reprojection_px is not None and not 0.0 < self.reprojection_px < math.inf:
+            raise ValueError(f"reprojection_px must be positive, got {self.reprojection_px}")
+        if self.confidence is not None and not 0.0 < self.confidence < 1.0:
+            raise ValueError(f"confidence must be between 0 and 1, got {self.confidence}")
+
+    def resolved(self) -> OpenCvArguments:
+        """The variant's arguments with those that are given."""
+        given = {key: value for key, value in vars(self).items() if key != "variant" and value is not None}
+        return replace(OPENCV_VARIANTS[self.variant], **given)
+
+
+@dataclass(frozen=True)
+class OpenCvArguments:
+    """What `solvePnPRansac` is called with; see `OpenCvOptions`."""
+
+    flags: OpenCvFlags
+    iterations: int
+    reprojection_px: float
+    confidence: float
+
+
+OPENCV_VARIANTS: Mapping[OpenCvVariant, OpenCvArguments] = {
+    "opencv-default": OpenCvArguments("iterative", 100, 8.0, 0.99),
+    "opencv-sqpnp": OpenCvArguments("sqpnp", 10_000, 3.0, 0.9999),
+}
 
 
 @dataclass(frozen=True)

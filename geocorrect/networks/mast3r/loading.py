@@ -24,7 +24,7 @@ from geocorrect.networks.runtime import (
     torch_dtype,
 )
 from geocorrect.networks.state_dict import filled, read_tensors
-from geocorrect.networks.weights import locate, require_usable_elsewhere
+from geocorrect.networks.weights import locate, read_manifest, require_usable_elsewhere
 
 MODEL_NAME = "mast3r"
 
@@ -46,14 +46,30 @@ def load_engine(runtime: Runtime, long_side_px: int = 512, checkpoint: Path | No
         weights = locate(MODEL_NAME, runtime.access)
         path, identity = weights.file("model.safetensors"), weights.identity
     else:
-        if not checkpoint.is_file():
-            raise ModelError(f"{checkpoint}: no such checkpoint file")
-        require_usable_elsewhere(MODEL_NAME, runtime.access, checkpoint)
-        path, identity = checkpoint, sha256_of(checkpoint)[:16]
+        path, identity = checkpoint, base_sha256(runtime, checkpoint)[:16]
     torch_device(runtime)  # a device or a compiler that is not there is reported now
     require_compiler(runtime)
     model = deferred(partial(_load, path, runtime))
     return Mast3rEngine(model, identity, open_store(runtime), long_side_px, torch_dtype(runtime))
+
+
+def base_sha256(runtime: Runtime, checkpoint: Path | None = None) -> str:
+    """Hex sha256 of the checkpoint's file, as recorded or read now; ModelError as `load_engine`."""
+    if checkpoint is None:
+        folder = locate(MODEL_NAME, runtime.access).folder
+        manifest = read_manifest(folder)
+        assert manifest is not None
+        return manifest.files["model.safetensors"]
+    if not checkpoint.is_file():
+        raise ModelError(f"{checkpoint}: no such checkpoint file")
+    require_usable_elsewhere(MODEL_NAME, runtime.access, checkpoint)
+    status = checkpoint.stat()
+    return _digest(checkpoint, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _digest(path: Path, _size: int, _changed_ns: int) -> str:
+    return sha256_of(path)
 
 
 def _load(path: Path, runtime: Runtime) -> Mast3r:

@@ -59,12 +59,16 @@ def match_tokens(
 ) -> list[Matches]:
     """Matches of (query, anchor) pairs of encoded photos, in pixels of the photos."""
     found: list[Matches | None] = [None] * len(pairs)
-    for decoded in engine.decode(pairs, rules.batch):
+    anchor_first = rules.orders is Orders.ANCHOR_FIRST
+    ordered = [(anchor, query) for query, anchor in pairs] if anchor_first else pairs
+    for decoded in engine.decode(ordered, rules.batch):
         second = None
         if rules.orders is Orders.BOTH:
             second = engine.model.decode(decoded.view2.encoded, decoded.view1.encoded)
         for position, index in enumerate(decoded.indices):
-            first = _descriptors(engine, decoded.view1.at(position), decoded.view2.at(position), anchor_number=2)
+            views = decoded.view1.at(position), decoded.view2.at(position)
+            query, anchor = reversed(views) if anchor_first else views
+            first = _descriptors(engine, query, anchor, anchor_number=1 if anchor_first else 2)
             other = None
             if second is not None:
                 other = _descriptors(engine, second[1].at(position), second[0].at(position), anchor_number=1)

@@ -281,11 +281,11 @@ class Mast3r(nn.Module):
 
     @torch.inference_mode()
     @full_float32()
-    def points(self, view: DecodedView, number: int) -> Points:
-        """Point map of view number 1 or 2, in the camera frame of view 1."""
+    def points(self, view: DecodedView, number: int, head: DptHead | None = None) -> Points:
+        """Point map of view number 1 or 2, in the camera frame of view 1; head: to use instead of the network's own."""
         encoded = view.encoded.tokens.expand(len(view.hooked[-1]), -1, -1)
         tokens = [part.float() for part in (encoded, *view.hooked)]
-        raw = self._heads(number).dpt(tokens, view.encoded.grid)
+        raw = (head or self._heads(number).dpt)(tokens, view.encoded.grid)
         require_finite(raw, "mast3r", "point head", self.decoder_embed.weight.dtype)
         return Points(*points_from_raw(raw))
 

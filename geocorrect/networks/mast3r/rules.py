@@ -11,6 +11,8 @@ class Orders(StrEnum):
 
     QUERY_FIRST = "query_first"
     """The query is view 1, as in the official localisation."""
+    ANCHOR_FIRST = "anchor_first"
+    """The anchor is view 1, as in the thesis."""
     BOTH = "both"
     """Both orders, sharing the encoder; a match must be found again in the other order. About 1.6 times the work."""
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from geocorrect.depth.base import DepthSource
+from geocorrect.depth.base import DepthSource, depth_for
 from geocorrect.errors import OutputError
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
@@ -72,7 +72,7 @@ def match_pair(
         return MatchedPair(query, anchor, matches, inliers)
     pose, checksum = Pose.identity(), sha256_of(anchor_path)
     record = Anchor(anchor_path.name, "pair", anchor_path, anchor_camera, pose, alignment_id="none", sha256=checksum)
-    return MatchedPair(query, anchor, matches, inliers, depth.depth(record, anchor))
+    return MatchedPair(query, anchor, matches, inliers, depth_for(depth, record, anchor, query))
 
 
 def draw(pair: MatchedPair) -> ImageArray:

@@ -1,7 +1,7 @@
-"""A rival of the joint estimator: one absolute pose from the lifted matches of all anchors, by PoseLib's LO-RANSAC.
+"""What a pose from reprojection errors alone is worth, whatever solver found it: a consider covariance (Schmidt 1966).
 
-Depth is taken as it is, which suits measured depth (LiDAR). The covariance is a consider covariance: the smooth errors
-of matcher, lens and depth are not estimated but pushed through the linearised estimator, and add their variance.
+The smooth errors of matcher, lens and depth are not estimated but pushed through the linearised solution, and add their
+variance to that of the white noise.
 """
 
 from __future__ import annotations
@@ -11,66 +11,18 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from geocorrect.errors import Reason
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.so3 import skew
-from geocorrect.localize import pnp
-from geocorrect.localize.covariance import cosine_basis, georeference_covariance, wave_amplitudes
+from geocorrect.localize.covariance import cosine_basis, wave_amplitudes
 from geocorrect.localize.observations import Observations, focal_px
-from geocorrect.localize.options import CovarianceOptions, LocalizeOptions, pixel_scale
-from geocorrect.localize.solution import AnchorFit, Solution
-from geocorrect.records import NAN, ScaleSource
+from geocorrect.localize.options import CovarianceOptions, pixel_scale
+from geocorrect.localize.solution import AnchorFit
 
 Float = NDArray[np.float64]
 
 
-def solve_pooled(
-    observations: Sequence[Observations], camera: Camera, options: LocalizeOptions, seed: int
-) -> Solution | Reason:
-    """Best pose of `camera` given the anchors' lifted matches, or the Reason why there is none."""
-    lifted = [o.has_depth for o in observations]
-    if sum(int(mask.sum()) for mask in lifted) < options.pnp.min_points:
-        return Reason.TOO_FEW_POINTS
-    origin_m = np.mean([o.anchor.world_from_cam.translation_m for o in observations], axis=0)
-    points = [o.points_m - origin_m for o in observations]
-    focal = focal_px(camera)
-    tolerance_px = options.pnp.max_reprojection_px * pixel_scale(camera)
-
-    rays_pool = np.concatenate([o.query_rays for o in observations])
-    points_pool = np.concatenate(points)
-    pooled = pnp.absolute_pose(rays_pool, points_pool, focal, tolerance_px, options.pnp, seed)
-    singles = [
-        pnp.absolute_pose(o.query_rays, p, focal, tolerance_px, options.pnp, seed)
-        for o, p in zip(observations, points, strict=True)
-    ]
-    hypotheses = [h.world_from_cam for h in (pooled, *singles) if h is not None]
-    if not hypotheses:
-        return Reason.TOO_FEW_INLIERS
-    support = [int((pnp.reprojection_px(h, rays_pool, points_pool, focal) < tolerance_px).sum()) for h in hypotheses]
-    best = hypotheses[int(np.argmax(support))]
-    distant = [
-        s
-        for h, s in zip(hypotheses, support, strict=True)
-        if np.linalg.norm(h.translation_m - best.translation_m) > options.gate.distant_m
-    ]
-    fits = []
-    for o, p, single in zip(observations, points, singles, strict=True):
-        residual = pnp.reprojection_px(best, o.query_rays, p, focal)
-        shift = NAN
-        if single is not None:
-            shift = float(np.linalg.norm(single.world_from_cam.translation_m - best.translation_m))
-        fits.append(AnchorFit(residual < tolerance_px, np.where(np.isfinite(residual), residual, NAN), shift))
-    covariance = _covariance(best, observations, points, fits, camera, options.covariance)
-    if covariance is None:
-        return Reason.DEGENERATE_GEOMETRY
-    position_m = best.translation_m + origin_m
-    covariance = covariance + georeference_covariance(observations, fits, position_m)
-    pose = Pose(best.rotation, position_m, covariance)
-    return Solution(pose, tuple(fits), max(distant, default=0) / max(support), ScaleSource.DEPTH)
-
-
-def _covariance(
+def pose_covariance(
     pose: Pose,
     observations: Sequence[Observations],
     points: Sequence[Float],
@@ -78,8 +30,15 @@ def _covariance(
     camera: Camera,
     options: CovarianceOptions,
 ) -> Float | None:
-    """Consider covariance of the pose, in the shifted world (translation and rotation blocks do not feel the
-    shift).
+    """(6, 6) consider covariance of the pose; None where its matches do not fix one.
+
+    Args:
+        pose: world_from_cam in the shifted world; its covariance does not feel the shift.
+        observations: of every anchor.
+        points: (N, 3) of each anchor's matches in the shifted world.
+        fits: of every anchor.
+        camera: describes the photo's pixels.
+        options: amplitudes of the errors.
     """
     focal, scale = focal_px(camera), pixel_scale(camera)
     information = np.zeros((6, 6))
@@ -89,9 +48,7 @@ def _covariance(
         if not use.any():
             continue
         by_pose, by_point = projection_jacobians(pose, x[use], focal)
-        along_ray = (o.anchor_rays[use] / o.anchor_rays[use, 2:] * o.depth_m[use, None]) @ (
-            o.anchor.world_from_cam.rotation.as_matrix().T
-        )
+        along_ray = o.points_m[use] - o.anchor.world_from_cam.translation_m
         by_log_depth = np.einsum("nij,nj->ni", by_point, along_ray)
         by_depth_noise = by_log_depth * o.log_sigma[use, None]
         noise = (options.white_px * scale) ** 2 * np.eye(2) + np.einsum("ni,nj->nij", by_depth_noise, by_depth_noise)

@@ -1,0 +1,1 @@
+"""How good it is on the anchors that one has: each left out and localised from the others."""

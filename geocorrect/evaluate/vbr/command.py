@@ -1,0 +1,90 @@
+"""All drives under a folder: mined, split, evaluated, and reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from geocorrect.config import Settings
+from geocorrect.evaluate.metrics import MIN_AXIS_M
+from geocorrect.evaluate.mining.run import Mined, MiningPlan, mine_anchors, mining_tables, photos_of
+from geocorrect.evaluate.render import TextTable, write_report
+from geocorrect.evaluate.table import Row, write_table
+from geocorrect.evaluate.vbr.run import DriveEvaluation
+from geocorrect.evaluate.vbr.scenes import find_drives, parse_predictions, read_drive
+from geocorrect.evaluate.vbr.tables import manifest, pictures, result_tables, table_3
+
+
+@dataclass(frozen=True)
+class VbrPlan:
+    """What is evaluated, and where the report goes."""
+
+    root: Path
+    out: Path
+    predictions: tuple[str, ...] = ()
+    """NAME=FOLDER each."""
+    spacing_m: float = 1.0
+    """Between the images of a drive."""
+    mining: MiningPlan = field(default_factory=MiningPlan)
+
+
+@dataclass(frozen=True)
+class VbrReport:
+    """What was found."""
+
+    rows: list[Row]
+    sentences: list[str]
+    tables: list[TextTable]
+    page: Path
+
+
+def evaluate_vbr(
+    settings: Settings, plan: VbrPlan, on_progress: Callable[[int, int], None], stopped: Callable[[], bool]
+) -> VbrReport | None:
+    """Evaluate every drive; None when it was stopped, the journal then continues.
+
+    Raises:
+        InputError: there is no drive, a drive has no scans, trajectory or valid pairs, ranges overlap, or a prediction
+            is missing. Nothing but the journal is written then.
+    """
+    files = parse_predictions(list(plan.predictions))
+    sources = {name: read_drive(folder, plan.spacing_m) for name, folder in find_drives(plan.root).items()}
+    journal = plan.out / "journal.jsonl"
+    mined: dict[str, Mined] = {}
+    drives: dict[str, DriveEvaluation] = {}
+    rows: list[Row] = []
+    for name, source in sources.items():
+        photos = photos_of(source)
+        mined[name] = mine_anchors(settings, photos, plan.mining, journal, on_progress, stopped)
+        if stopped():
+            return None
+        drives[name] = DriveEvaluation(settings, name, photos, mined[name], files)
+    for drive in drives.values():
+        rows += drive.rows(journal, on_progress, stopped)
+        if stopped():
+            return None
+    return _report(plan, rows, mined, drives)
+
+
+def _report(plan: VbrPlan, rows: list[Row], mined: dict[str, Mined], drives: dict[str, DriveEvaluation]) -> VbrReport:
+    about = {
+        "images every": f"{plan.spacing_m:g} m",
+        "pairs": f"{plan.mining.candidates}",
+        "score": f"{plan.mining.mining}",
+        "splits": f"{plan.mining.splits}",
+        "ε of AbsRel per axis": f"{MIN_AXIS_M:g} m",
+    }
+    tables = [*mining_tables(mined, plan.mining), *result_tables(rows), table_3(drives), manifest(drives, about)]
+    sentences = [
+        f"{len(drives)} drives, {sum(len(drive.pairs) for drive in drives.values())} valid pairs, {len(rows)} answers",
+        "MTE and MRE are medians of the errors of the anchor → query transform; `centre` is the distance of the camera "
+        "centres. Failures are left out of a median unless it says ∞",
+        "Rows with LiDAR in their name used the scan of the very anchor (oracle)",
+        "Not here: tables IV and V and figures 12–14 (training), 3, 9 and 10 (maps), 5, 6 and 8 (single pairs: "
+        "`geocorrect localize --picture`)",
+        *(f"{name}: not split: {reason}" for name, found in mined.items() for reason in found.refused),
+    ]
+    write_table(rows, plan.out / "table.parquet")
+    page = write_report(plan.out, "VBR: the thesis' tables", sentences, tables, pictures(rows, drives))
+    return VbrReport(rows, sentences, tables, page)
