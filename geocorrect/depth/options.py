@@ -90,4 +90,7 @@ class DepthSection:
             raise UsageError(f"--depth {name!r}: use one of {', '.join(get_args(DepthName))}")
         source: DepthName = name  # type: ignore[assignment]
         scale = self.scale if source == self.source else ScaleOptions()
-        return replace(self, source=source, calibrate=self.calibrate and source not in MEASURED, scale=scale)
+        try:
+            return replace(self, source=source, calibrate=self.calibrate and source not in MEASURED, scale=scale)
+        except ValueError as error:
+            raise UsageError(f"--depth {name}: {error}") from None

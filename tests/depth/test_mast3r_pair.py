@@ -5,24 +5,27 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from support.known_world import world
 from support.mast3r_world import TINY, random_photo, seeded_model
 
+from geocorrect.api.anchor_cache import AnchorCache
 from geocorrect.config import Settings, load_settings
 from geocorrect.depth.base import DepthSource, PairDepthSource
 from geocorrect.depth.lidar import LidarDepth
 from geocorrect.depth.mast3r import Mast3rDepth, Mast3rDepthOptions, Mast3rPairDepth
 from geocorrect.depth.scale import LidarScaleDepth, ScaledPairDepth, ScaleHeuristic, StatedScaleDepth, scale_from_lidar
-from geocorrect.errors import ConfigError, InputError
+from geocorrect.errors import ConfigError, InputError, UsageError
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize.correct import localize, observe
 from geocorrect.localize.estimators.pooled import PoseLibEstimator
 from geocorrect.localize.lift import lift, lift_points
 from geocorrect.localize.options import LocalizeOptions
+from geocorrect.match.sift import SiftMatcher
 from geocorrect.networks.mast3r.engine import Mast3rEngine
 from geocorrect.networks.mast3r.model import DecodedView, Mast3r, Points
 from geocorrect.networks.store import TensorStore
@@ -186,6 +189,35 @@ def test_what_needs_depth_without_a_photo_refuses_the_pair(tmp_path: Path) -> No
     with pytest.raises(ConfigError, match='pair_with = "self"'):
         load_settings(path, {})
     assert not Settings().depth.needs_query
+
+
+def test_a_command_line_cannot_ask_for_it_either() -> None:
+    query = replace(Settings().depth, source="depth_anything_v2", calibrate=True, mast3r=RAW)
+    with pytest.raises(UsageError, match='--depth mast3r: .*pair_with = "self"'):
+        query.with_source("mast3r")
+
+
+class Checked(OffRayWorld):
+    """A pair source that says which anchors it was asked to check."""
+
+    def check(self, anchor: Anchor, image: np.ndarray) -> None:
+        self.known.append(anchor.id)
+        if anchor.id == "bad":
+            raise InputError("too thin")
+
+
+def test_a_worker_checks_anchors_without_a_photo_and_hands_the_source_itself_on(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    cv2.imwrite(str(path), random_photo(64, 48))
+    cache = AnchorCache(Settings(), SiftMatcher())
+    assert cache.depth_source is cache
+    cache.source = Checked([], 1.0)
+    anchors = tuple(replace(ANCHOR, id=name, path=path) for name in ("good", "bad"))
+    views, unusable = cache.usable(anchors, {})
+    assert [view.anchor.id for view in views] == ["good"]
+    assert unusable == ("anchor bad: too thin",)
+    assert cache.source.known == ["good", "bad"]
+    assert cache.depth_source is cache.source
 
 
 def test_maps_of_points_are_checked() -> None:
