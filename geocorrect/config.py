@@ -188,6 +188,8 @@ class Settings(BaseModel):
         relevant = {key: settings[key] for key in ("retrieve", "camera", "match", "depth", "localize")}
         relevant["seed"] = self.batch.seed
         del relevant["depth"]["files"]["folder"], relevant["depth"]["files"]["licence"]
+        for name in ("folder", "cache_mib"):
+            del relevant["depth"]["pointcloud"][name]
         for section, name in CHECKPOINTS:
             del relevant[section][name]["checkpoint"]
             relevant[section][name].pop("backbone", None)
@@ -314,7 +316,11 @@ def _resolve_paths(settings: Settings, base: Path) -> Settings:
 
     sections: dict[str, Any] = {
         "match": settings.match,
-        "depth": replace(depth, files=replace(depth.files, folder=resolved(depth.files.folder))),
+        "depth": replace(
+            depth,
+            files=replace(depth.files, folder=resolved(depth.files.folder)),
+            pointcloud=replace(depth.pointcloud, folder=(base / depth.pointcloud.folder).resolve()),
+        ),
     }
     for section, name in CHECKPOINTS:
         options = getattr(sections[section], name)
