@@ -11,9 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from geocorrect.anchors.alignment import Alignment
-from geocorrect.anchors.readers.kitti import KittiOptions, read_kitti_raw
-from geocorrect.anchors.readers.table import TableOptions, read_table
-from geocorrect.anchors.readers.vbr import VbrOptions, read_vbr
+from geocorrect.anchors.readers.kitti.raw import KittiOptions, read_kitti_raw
+from geocorrect.anchors.readers.vbr.sequence import VbrOptions, read_vbr
 from geocorrect.anchors.scan import read_scan
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
@@ -37,6 +36,14 @@ class AnchorSink(Protocol):
 
     def upsert_anchors(self, anchors: Iterable[Anchor]) -> object:
         """Insert anchors, replacing those of the same id."""
+
+
+class AnchorFiles(Protocol):
+    """Files of anchors of any format; see `anchors.choice.anchor_files`."""
+
+    def read(self) -> tuple[Alignment, list[Anchor]]:
+        """The alignment and the anchors in its frame; InputError naming file and record."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -69,21 +76,6 @@ class KittiSource:
 
 
 @dataclass(frozen=True)
-class TableSource:
-    """A CSV or GeoJSON table of images with their poses."""
-
-    path: Path
-    options: TableOptions = field(default_factory=TableOptions)
-
-    def read(self) -> tuple[Alignment, list[Anchor]]:
-        """An alignment that moves nothing, and the anchors in its frame."""
-        return read_table(self.path, self.options)
-
-
-AnchorFiles = VbrSource | KittiSource | TableSource
-
-
-@dataclass(frozen=True)
 class AddedAnchors:
     """What was stored."""
 
@@ -101,8 +93,14 @@ class AddedAnchors:
 
 def add_anchors(sink: AnchorSink, source: AnchorFiles) -> AddedAnchors:
     """Read a source whole, then store it: a damaged row or file stores nothing. InputError names file and row."""
+    alignment, anchors = checked_anchors(source)
+    return add_anchors_to(sink, alignment, anchors)
+
+
+def checked_anchors(source: AnchorFiles) -> tuple[Alignment, list[Anchor]]:
+    """What `add_anchors` stores: every image and scan read once, so that a rehearsal finds what adding would find."""
     alignment, anchors = source.read()
-    return add_anchors_to(sink, alignment, [_checked(anchor) for anchor in anchors])
+    return alignment, [_checked(anchor) for anchor in anchors]
 
 
 def add_anchors_to(

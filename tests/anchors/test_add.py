@@ -10,7 +10,7 @@ from support.vbr_world import MemoryCatalog, VbrWorld
 
 from geocorrect.anchors.add import KittiSource, VbrSource, add_anchors, add_anchors_to
 from geocorrect.anchors.alignment import Alignment, read_alignment
-from geocorrect.anchors.readers.vbr import read_vbr
+from geocorrect.anchors.readers.vbr.sequence import read_vbr
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose

@@ -17,8 +17,10 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from geocorrect.anchors.alignment import Alignment
+from geocorrect.anchors.choice import AnchorOptions
+from geocorrect.anchors.readers.format import AnchorFormat, choice_of, head_of
 from geocorrect.anchors.readers.place import height_on_ellipsoid_m, stated_crs, stated_height_reference, wgs84_place
-from geocorrect.anchors.readers.rows import Row, read_rows
+from geocorrect.anchors.readers.rows import GEOJSON_SUFFIXES, Row, read_rows
 from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.crs import grid_convergence_deg
@@ -42,7 +44,7 @@ class TableOptions:
     undulation_m: float = float("nan")
     """Of the geoid above the ellipsoid."""
     heading_reference: Literal["true", "grid"] = "true"
-    """Headings are from true north or from the grid north of crs."""
+    """Headings and quaternions are from true north, or from the grid north of crs."""
     dataset: str = "table"
     """Name in the catalog."""
     frame: Frame | None = None
@@ -121,13 +123,16 @@ def _rotation(row: Row, place: tuple[float, float, float], crs: str, options: Ta
     if row.has("qx"):
         quaternion = [row.number(name) for name in ("qx", "qy", "qz", "qw")]
         try:
-            return Pose.from_quaternion(quaternion, np.zeros(3)).rotation
+            rotation = Pose.from_quaternion(quaternion, np.zeros(3)).rotation
         except ValueError as error:
             raise InputError(f"{row.where}: {error}") from None
-    heading = row.number("heading_deg")
+    else:
+        angles_deg = (row.number_or(name, 0.0) for name in ("pitch_deg", "roll_deg"))
+        rotation = rotation_from_heading(row.number("heading_deg"), *angles_deg)
     if options.heading_reference == "grid":
-        heading += grid_convergence_deg(crs, place[0], place[1])
-    return rotation_from_heading(heading, row.number_or("pitch_deg", 0.0), row.number_or("roll_deg", 0.0))
+        # Headings run clockwise, rotations about the vertical the other way.
+        rotation = Rotation.from_euler("z", -grid_convergence_deg(crs, *place[:2]), degrees=True) * rotation
+    return rotation
 
 
 def _covariance(row: Row) -> Float | None:
@@ -164,3 +169,32 @@ def _camera(row: Row) -> Camera:
         return Camera.from_opencv(int(row.number("width")), int(row.number("height")), numbers, distortion)
     except ValueError as error:
         raise InputError(f"{row.where}: {error}") from None
+
+
+def _detect(path: Path) -> bool:
+    head = head_of(path)
+    if path.suffix.lower() == ".csv":
+        return "file" in [name.strip(' "') for name in head.lstrip().split("\n")[0].split(",")]
+    return path.suffix.lower() in GEOJSON_SUFFIXES and '"FeatureCollection"' in head and '"file"' in head
+
+
+def _read(path: Path, options: AnchorOptions) -> TableAnchors:
+    return read_table(
+        path,
+        TableOptions(
+            options.crs,
+            options.height_reference,
+            float("nan") if options.geoid_undulation_m is None else options.geoid_undulation_m,
+            choice_of("--heading-reference", options.heading_reference, ("true", "grid")),  # type: ignore[arg-type]
+            options.dataset or "table",
+        ),
+    )
+
+
+FORMAT = AnchorFormat(
+    "table",
+    "CSV or GeoJSON: an image a row, with camera and pose",
+    "--height-reference; CSV: --crs",
+    _detect,
+    _read,
+)

@@ -18,8 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from geocorrect.anchors.alignment import Alignment
-from geocorrect.anchors.readers.kitti_calibration import KittiCalibration, read_kitti_calibration
-from geocorrect.anchors.readers.oxts import ALT, LAT, LON, Oxts, oxts_in_frame, read_packets
+from geocorrect.anchors.choice import AnchorOptions
+from geocorrect.anchors.readers.format import AnchorFormat
+from geocorrect.anchors.readers.kitti.calibration import KittiCalibration, read_kitti_calibration
+from geocorrect.anchors.readers.kitti.oxts import ALT, LAT, LON, Oxts, oxts_in_frame, read_packets
 from geocorrect.anchors.readers.sensor_folder import SensorFolder, read_sensor_folder
 from geocorrect.anchors.readers.timestamps import Nanoseconds, read_timestamps, utc_from_nanoseconds
 from geocorrect.anchors.scan import KITTI_BIN
@@ -183,10 +185,28 @@ def _find_drive(folder: Path, wanted: str | None) -> Path:
     """The one folder with oxts/ at or below `folder` (two levels), of the wanted name if one is given."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
-    candidates = [folder, *sorted(folder.glob("*")), *sorted(folder.glob("*/*"))]
-    drives = [path for path in candidates if (path / "oxts").is_dir() and wanted in (None, path.name)]
+    drives = [path for path in _drives(folder) if wanted in (None, path.name)]
     if not drives:
         raise InputError(f"{folder}: no KITTI raw drive{f' {wanted!r}' if wanted else ''} (a folder with oxts/) here")
     if len(drives) > 1:
         raise InputError(f"{folder}: several drives ({', '.join(d.name for d in drives)}); name one with --drive")
     return drives[0]
+
+
+def _drives(folder: Path) -> list[Path]:
+    candidates = [folder, *sorted(folder.glob("*")), *sorted(folder.glob("*/*"))]
+    return [path for path in candidates if (path / "oxts").is_dir()]
+
+
+def _read(path: Path, options: AnchorOptions) -> tuple[Alignment, list[Anchor]]:
+    drive = read_kitti_raw(path, KittiOptions(geoid_undulation_m=options.geoid_undulation_m or 0.0))
+    return drive.alignment, drive.anchors()
+
+
+FORMAT = AnchorFormat(
+    "kitti-raw",
+    "folder of a KITTI raw drive (synced, rectified): DATE/DRIVE_sync with oxts/, calib_*.txt in DATE",
+    "",
+    lambda path: bool(_drives(path)),
+    _read,
+)
