@@ -37,6 +37,12 @@ class AnchorOptions:
     """From the ellipsoid up to the geoid."""
     heading_reference: str = "true"
     """table: headings and quaternions are from true north, or from the grid north of the CRS (grid)."""
+    drive: str | None = None
+    """kitti-raw: name of the drive, where the folder holds several."""
+    cameras: tuple[str, ...] = ()
+    """kitti-raw, kitti-odometry: which cameras of the rig; by default the colour ones."""
+    frames: str | None = None
+    """kitti-raw, kitti-odometry: which frame numbers, START:STOP:STEP as Python slices them."""
     dataset: str | None = None
     """Name of the dataset; None takes that of the format."""
 

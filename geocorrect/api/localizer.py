@@ -206,7 +206,7 @@ class Localizer:
         if not found.views:
             hint = "" if self.settings.depth.needs_neighbours else f"\n{WITHOUT_SCANNER}"
             named = "\n".join(found.unusable_anchors[:3])
-            raise PhotoError(Reason.NO_ANCHOR_NEARBY, f"no anchor is usable:\n{named}{hint}")
+            raise PhotoError(Reason.ANCHORS_UNUSABLE, f"no anchor is usable:\n{named}{hint}")
         return self._result(found, read)
 
     def _result(self, found: Localization, photo: Callable[[], Query] | PhotoError) -> LocalizationResult:

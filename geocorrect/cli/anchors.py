@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,9 @@ from geocorrect.cli.console import (
     write_json,
 )
 from geocorrect.cli.depth import calibrate, scale
+
+if TYPE_CHECKING:
+    from geocorrect.anchors.add import AddedAnchors, CheckedAnchors
 
 app = typer.Typer(help="Georeferenced reference imagery.", no_args_is_help=True)
 app.command("calibrate")(calibrate)
@@ -49,6 +52,13 @@ def add(
     heading_reference: Annotated[
         str, typer.Option(help="table: headings and quaternions are from true or from grid north (true, grid).")
     ] = "true",
+    drive: Annotated[str | None, typer.Option(help="kitti-raw: which drive, where there are several.")] = None,
+    cameras: Annotated[
+        str, typer.Option(help="kitti-raw, kitti-odometry: cameras, such as 02,03 (odometry: 2,3).")
+    ] = "",
+    frames: Annotated[
+        str | None, typer.Option(help="kitti-raw, kitti-odometry: frame numbers START:STOP:STEP, such as 0:200:5.")
+    ] = None,
     dataset: Annotated[str | None, typer.Option(help="Name of the dataset; default: the format's.")] = None,
     catalog: CatalogOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check everything, store nothing.")] = False,
@@ -59,18 +69,28 @@ def add(
 
     options = AnchorOptions(
         calibration, ground_truth, alignment, spacing_m, scans, uncovered, crs, height_reference, geoid_undulation,
-        heading_reference, dataset,
+        heading_reference, drive, tuple(filter(None, cameras.split(","))), frames, dataset,
     )  # fmt: skip
     chosen = anchor_files(source, layout, options)
     if dry_run:
-        stderr().print(f"{len(checked_anchors(chosen)[1])} anchors could be added")
+        checked = checked_anchors(chosen)
+        stderr().print(f"{len(checked.anchors)} anchors could be added{_left_out(checked)}")
         return
     with locked_catalog(invocation(context).settings(catalog), create=True) as store:
         added = add_anchors(store, chosen)
     if as_json:
         write_json(added.as_json())
     else:
-        stderr().print(f"{len(added.ids)} anchors of {added.dataset} added under alignment {added.alignment_id}")
+        stderr().print(
+            f"{len(added.ids)} anchors of {added.dataset} added under alignment {added.alignment_id}{_left_out(added)}"
+        )
+
+
+def _left_out(found: AddedAnchors | CheckedAnchors) -> str:
+    if not found.n_returns_left_out:
+        return ""
+    count, total = found.n_returns_left_out, found.n_returns
+    return f"; {count} of {total} laser returns are beyond their sensor's range or damaged and not used"
 
 
 @app.command("formats")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.choice import AnchorOptions
-from geocorrect.errors import UsageError
+from geocorrect.errors import InputError, UsageError
 from geocorrect.records import Anchor
 
 HEAD_BYTES = 65_536
@@ -38,6 +38,26 @@ def choice_of(name: str, value: str, known: tuple[str, ...]) -> str:
     if value not in known:
         raise UsageError(f"{name} {value!r}: use {', '.join(known)}")
     return value
+
+
+def wanted_frames(paths: Sequence[Path], frames: str | None) -> list[Path]:
+    """Of files named by frame numbers those of START:STOP:STEP; InputError when there are none, UsageError for a text.
+
+    Numbers, not places in the listing, count: of a partial copy the same frames are taken.
+    """
+    if frames is None:
+        return list(paths)
+    try:
+        parts = [int(part) if part else None for part in frames.split(":")]
+        numbers = range(10**9)[slice(*parts)] if 2 <= len(parts) <= 3 else None
+    except ValueError:
+        numbers = None
+    if numbers is None or any(part is not None and part < 0 for part in parts):
+        raise UsageError(f"--frames {frames!r}: write START:STOP or START:STOP:STEP, such as 0:200:5")
+    found = [path for path in paths if int(path.stem) in numbers]
+    if not found:
+        raise InputError(f"{paths[0].parent}: no frame of --frames {frames} is here")
+    return found
 
 
 def head_of(path: Path) -> str:

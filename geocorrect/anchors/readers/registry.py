@@ -11,7 +11,7 @@ from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.choice import AnchorOptions
 from geocorrect.anchors.readers import table
 from geocorrect.anchors.readers.format import AnchorFormat
-from geocorrect.anchors.readers.kitti import raw
+from geocorrect.anchors.readers.kitti import odometry, raw
 from geocorrect.anchors.readers.vbr import sequence
 from geocorrect.errors import InputError, UsageError
 from geocorrect.records import Anchor
@@ -22,6 +22,7 @@ FORMATS: Mapping[str, AnchorFormat] = {
         table.FORMAT,
         sequence.FORMAT,
         raw.FORMAT,
+        odometry.FORMAT,
     )
 }
 """In the order in which `geocorrect anchors formats` lists them."""

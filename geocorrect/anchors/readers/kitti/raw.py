@@ -19,7 +19,7 @@ import numpy as np
 
 from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.choice import AnchorOptions
-from geocorrect.anchors.readers.format import AnchorFormat
+from geocorrect.anchors.readers.format import AnchorFormat, wanted_frames
 from geocorrect.anchors.readers.kitti.calibration import KittiCalibration, read_kitti_calibration
 from geocorrect.anchors.readers.kitti.oxts import ALT, LAT, LON, Oxts, oxts_in_frame, read_packets
 from geocorrect.anchors.readers.sensor_folder import SensorFolder, read_sensor_folder
@@ -53,6 +53,10 @@ class KittiOptions:
     """Of the inertial unit, for the anchors' covariance."""
     max_scan_offset_s: float = 0.06
     """A scan farther in time from an image than this does not belong to it."""
+    frames: str | None = None
+    """Frame numbers to take, START:STOP:STEP; None takes all."""
+    dataset: str = "kitti-raw"
+    """Name in the catalog."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,8 @@ def read_kitti_raw(folder: Path, options: KittiOptions | None = None) -> KittiDr
         calibration = read_kitti_calibration(drive.parent, name)
         files = read_sensor_folder(drive / f"image_{name}", ".png")
         camera = _DriveCamera(drive.name, name, calibration, files, instants_ns, scans, oxts, alignment.id, options)
-        images += [camera.image(index) for index in range(len(files))]
+        wanted = set(wanted_frames(files.paths, options.frames))
+        images += [camera.image(index) for index, path in enumerate(files.paths) if path in wanted]
     return KittiDrive(drive.name, alignment, tuple(images))
 
 
@@ -139,7 +144,7 @@ class _DriveCamera:
             raise InputError(f"{path}: {error}") from None
         return KittiImage(
             id=f"{self.drive}/image_{self.name}/{number:010d}",
-            dataset="kitti-raw",
+            dataset=self.options.dataset,
             path=path.resolve(),
             camera=camera,
             world_from_cam=world_from_cam.with_covariance(self._covariance(time_ns)),
@@ -199,7 +204,14 @@ def _drives(folder: Path) -> list[Path]:
 
 
 def _read(path: Path, options: AnchorOptions) -> tuple[Alignment, list[Anchor]]:
-    drive = read_kitti_raw(path, KittiOptions(geoid_undulation_m=options.geoid_undulation_m or 0.0))
+    chosen = KittiOptions(
+        options.drive,
+        options.cameras or KittiOptions.cameras,
+        options.geoid_undulation_m or 0.0,
+        frames=options.frames,
+        dataset=options.dataset or KittiOptions.dataset,
+    )
+    drive = read_kitti_raw(path, chosen)
     return drive.alignment, drive.anchors()
 
 
