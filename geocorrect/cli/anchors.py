@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geocorrect.anchors.choice import AnchorChoice, AnchorFormat
-from geocorrect.cli.console import CatalogOption, JsonOption, invocation, locked_catalog, stderr, write_json
+from geocorrect.anchors.choice import AUTO, AnchorOptions, anchor_files
+from geocorrect.cli.console import (
+    CatalogOption,
+    JsonOption,
+    invocation,
+    locked_catalog,
+    print_table,
+    stderr,
+    write_json,
+)
 from geocorrect.cli.depth import calibrate, scale
+
+if TYPE_CHECKING:
+    from geocorrect.anchors.add import AddedAnchors, CheckedAnchors
 
 app = typer.Typer(help="Georeferenced reference imagery.", no_args_is_help=True)
 app.command("calibrate")(calibrate)
@@ -19,8 +30,8 @@ app.command("scale")(scale)
 @app.command("add")
 def add(
     context: typer.Context,
-    source: Annotated[Path, typer.Argument(help="vbr, kitti-raw: the folder. table: the CSV or GeoJSON file.")],
-    layout: Annotated[AnchorFormat, typer.Option("--format", help="On-disk format.")],
+    source: Annotated[Path, typer.Argument(help="The folder or file, as `anchors formats` says.")],
+    layout: Annotated[str, typer.Option("--format", help="auto, or a name of `anchors formats`.")] = AUTO,
     calibration: Annotated[
         Path | None, typer.Option(help="vbr: vbr_calib.yaml; default: beside or in the folder.")
     ] = None,
@@ -38,24 +49,57 @@ def add(
     geoid_undulation: Annotated[
         float | None, typer.Option(help="Metres from the ellipsoid up to the geoid (48 in Rome).")
     ] = None,
-    dataset: Annotated[str, typer.Option(help="table: name of the dataset.")] = "table",
+    heading_reference: Annotated[
+        str, typer.Option(help="table: headings and quaternions are from true or from grid north (true, grid).")
+    ] = "true",
+    drive: Annotated[str | None, typer.Option(help="kitti-raw: which drive, where there are several.")] = None,
+    cameras: Annotated[
+        str, typer.Option(help="kitti-raw, kitti-odometry: cameras, such as 02,03 (odometry: 2,3).")
+    ] = "",
+    frames: Annotated[
+        str | None, typer.Option(help="kitti-raw, kitti-odometry: frame numbers START:STOP:STEP, such as 0:200:5.")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Name of the dataset; default: the format's.")] = None,
     catalog: CatalogOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check everything, store nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Add the images of a dataset with their poses (and scans) as anchors."""
-    from geocorrect.anchors.add import add_anchors
+    from geocorrect.anchors.add import add_anchors, checked_anchors
 
-    chosen = AnchorChoice(
-        source, layout, calibration, ground_truth, alignment, spacing_m, scans, uncovered, crs, height_reference,
-        geoid_undulation, dataset,
-    ).source()  # fmt: skip
+    options = AnchorOptions(
+        calibration, ground_truth, alignment, spacing_m, scans, uncovered, crs, height_reference, geoid_undulation,
+        heading_reference, drive, tuple(filter(None, cameras.split(","))), frames, dataset,
+    )  # fmt: skip
+    chosen = anchor_files(source, layout, options)
     if dry_run:
-        stderr().print(f"{len(chosen.read()[1])} anchors could be added")
+        checked = checked_anchors(chosen)
+        stderr().print(f"{len(checked.anchors)} anchors could be added{_left_out(checked)}")
         return
     with locked_catalog(invocation(context).settings(catalog), create=True) as store:
         added = add_anchors(store, chosen)
     if as_json:
         write_json(added.as_json())
     else:
-        stderr().print(f"{len(added.ids)} anchors of {added.dataset} added under alignment {added.alignment_id}")
+        stderr().print(
+            f"{len(added.ids)} anchors of {added.dataset} added under alignment {added.alignment_id}{_left_out(added)}"
+        )
+
+
+def _left_out(found: AddedAnchors | CheckedAnchors) -> str:
+    if not found.n_returns_left_out:
+        return ""
+    count, total = found.n_returns_left_out, found.n_returns
+    return f"; {count} of {total} laser returns are beyond their sensor's range or damaged and not used"
+
+
+@app.command("formats")
+def formats(as_json: JsonOption = False) -> None:
+    """List the formats of anchors that can be read, and what each needs."""
+    from geocorrect.anchors.readers.registry import format_rows
+
+    rows = format_rows()
+    if as_json:
+        write_json(rows)
+    else:
+        print_table(rows, {"format": "format", "files": "files", "needs": "needs"}, {"files": None, "needs": None})
