@@ -18,6 +18,7 @@ from geocorrect.cli.console import (
     write_json,
 )
 from geocorrect.cli.depth import calibrate, scale
+from geocorrect.cli.inspect import inspect
 
 if TYPE_CHECKING:
     from geocorrect.anchors.add import AddedAnchors, CheckedAnchors
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Georeferenced reference imagery.", no_args_is_help=True)
 app.command("calibrate")(calibrate)
 app.command("scale")(scale)
+app.command("inspect")(inspect)
 
 
 @app.command("add")
