@@ -12,6 +12,7 @@ from geocorrect.anchors.choice import AnchorOptions
 from geocorrect.anchors.readers import table
 from geocorrect.anchors.readers.format import AnchorFormat
 from geocorrect.anchors.readers.kitti import odometry, raw
+from geocorrect.anchors.readers.mobile import drive
 from geocorrect.anchors.readers.vbr import sequence
 from geocorrect.errors import InputError, UsageError
 from geocorrect.records import Anchor
@@ -23,6 +24,7 @@ FORMATS: Mapping[str, AnchorFormat] = {
         sequence.FORMAT,
         raw.FORMAT,
         odometry.FORMAT,
+        drive.FORMAT,
     )
 }
 """In the order in which `geocorrect anchors formats` lists them."""
