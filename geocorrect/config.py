@@ -188,6 +188,7 @@ class Settings(BaseModel):
         relevant = {key: settings[key] for key in ("retrieve", "camera", "match", "depth", "localize")}
         relevant["seed"] = self.batch.seed
         del relevant["depth"]["files"]["folder"], relevant["depth"]["files"]["licence"]
+        del relevant["depth"]["reconstruction"]
         for section, name in CHECKPOINTS:
             del relevant[section][name]["checkpoint"]
             relevant[section][name].pop("backbone", None)
@@ -314,7 +315,11 @@ def _resolve_paths(settings: Settings, base: Path) -> Settings:
 
     sections: dict[str, Any] = {
         "match": settings.match,
-        "depth": replace(depth, files=replace(depth.files, folder=resolved(depth.files.folder))),
+        "depth": replace(
+            depth,
+            files=replace(depth.files, folder=resolved(depth.files.folder)),
+            reconstruction=replace(depth.reconstruction, folder=(base / depth.reconstruction.folder).resolve()),
+        ),
     }
     for section, name in CHECKPOINTS:
         options = getattr(sections[section], name)

@@ -9,7 +9,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from geocorrect.anchors.choice import AUTO, AnchorOptions, anchor_files
+from geocorrect.anchors.choice import AUTO, AnchorOptions
+from geocorrect.anchors.readers.registry import anchor_files
 from geocorrect.api.candidates import find_candidates, nothing_near
 from geocorrect.api.describe_photo import PhotoError, PhotoOptions, describe_photo, stated_camera, with_stated
 from geocorrect.api.photo import Localization, PhotoLocalizer

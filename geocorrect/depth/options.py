@@ -11,16 +11,18 @@ from geocorrect.depth.mapanything import MapAnythingDepthOptions
 from geocorrect.depth.mast3r import Mast3rDepthOptions
 from geocorrect.depth.mickey import MickeyDepthOptions
 from geocorrect.depth.monocular import DepthAnythingOptions, DepthProOptions, ZoeDepthOptions
+from geocorrect.depth.reconstruction import ReconstructionDepthOptions
 from geocorrect.depth.scale import ScaleOptions
 from geocorrect.depth.triangulated import TriangulatedOptions
 from geocorrect.errors import UsageError
 from geocorrect.retrieve.neighbours import NeighbourOptions
 
 DepthName = Literal[
-    "lidar", "triangulated", "depth_anything_v2", "depth_pro", "zoedepth", "mast3r", "mapanything", "mickey", "files"
+    "lidar", "triangulated", "depth_anything_v2", "depth_pro", "zoedepth", "mast3r", "mapanything", "mickey", "files",
+    "reconstruction",
 ]  # fmt: skip
 """Keys of `depth.registry.SOURCES`, as a type that the configuration is checked against."""
-MEASURED = ("lidar", "triangulated")
+MEASURED = ("lidar", "triangulated", "reconstruction")
 """Sources that measure depth: there is no predicted scale to correct."""
 
 
@@ -44,6 +46,7 @@ class DepthSection:
     mapanything: MapAnythingDepthOptions = field(default_factory=MapAnythingDepthOptions)
     mickey: MickeyDepthOptions = field(default_factory=MickeyDepthOptions)
     files: DepthFilesOptions = field(default_factory=DepthFilesOptions)
+    reconstruction: ReconstructionDepthOptions = field(default_factory=ReconstructionDepthOptions)
 
     def __post_init__(self) -> None:
         if self.is_predicted:

@@ -35,6 +35,7 @@ from geocorrect.depth.monocular import (
     zoedepth_card,
 )
 from geocorrect.depth.options import DepthName, DepthSection
+from geocorrect.depth.reconstruction import ReconstructionDepth, declare_reconstruction
 from geocorrect.depth.scale import (
     LidarScaleDepth,
     ScaleOptions,
@@ -73,6 +74,7 @@ SOURCES: Mapping[DepthName, SourceEntry] = {
     "mapanything": SourceEntry(lambda o: declare_mapanything(card_of(o.weights)), build_mapanything, build_mapanything),
     "mickey": SourceEntry(lambda _: declare_mickey(), build_mickey),
     "files": SourceEntry(declare_files, FilesDepth),
+    "reconstruction": SourceEntry(declare_reconstruction, ReconstructionDepth),
 }
 
 

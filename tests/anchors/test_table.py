@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from geocorrect.anchors.choice import AnchorOptions, anchor_files
+from geocorrect.anchors.choice import AnchorOptions
+from geocorrect.anchors.readers.registry import anchor_files
 from geocorrect.anchors.readers.table import TableOptions, read_table
 from geocorrect.cli.app import app
 from geocorrect.errors import InputError, UsageError
