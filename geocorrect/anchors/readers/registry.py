@@ -12,7 +12,7 @@ from geocorrect.anchors.choice import AUTO, AnchorOptions
 from geocorrect.anchors.readers import table
 from geocorrect.anchors.readers.format import AnchorFormat
 from geocorrect.anchors.readers.kitti import odometry, raw
-from geocorrect.anchors.readers.reconstruction import colmap
+from geocorrect.anchors.readers.reconstruction import colmap, metashape, opensfm, realitycapture
 from geocorrect.anchors.readers.vbr import sequence
 from geocorrect.errors import InputError, UsageError
 from geocorrect.records import Anchor
@@ -25,6 +25,9 @@ FORMATS: Mapping[str, AnchorFormat] = {
         raw.FORMAT,
         odometry.FORMAT,
         colmap.FORMAT,
+        opensfm.FORMAT,
+        metashape.FORMAT,
+        realitycapture.FORMAT,
     )
 }
 """In the order in which `geocorrect anchors formats` lists them."""

@@ -96,6 +96,21 @@ def fit(ties: Ties, model: Reconstruction, method: str, *, is_level: bool = Fals
     Raises:
         InputError: too few ties, or they do not fix turn and scale.
     """
+    found = fit_unjudged(ties, model, method, is_level=is_level)
+    assert found.covariance is not None
+    turn_deg = float(np.degrees(np.sqrt(np.linalg.eigvalsh(found.covariance[3:6, 3:6])[-1])))
+    scale_sigma = float(np.sqrt(found.covariance[6, 6]))
+    if turn_deg > MAX_TURN_SIGMA_DEG or scale_sigma > MAX_SCALE_SIGMA:
+        raise InputError(
+            f"{ties.source}: its {len(ties.local)} ties leave the turn uncertain by {turn_deg:.1f}° and the scale by "
+            f"{100 * scale_sigma:.1f} %; add ties off the line, further apart or more precise, or say "
+            "--level-cameras where they stand upright"
+        )
+    return found
+
+
+def fit_unjudged(ties: Ties, model: Reconstruction, method: str, *, is_level: bool) -> Alignment:
+    """As `fit`, however uncertain the result is; InputError where there is none."""
     frame = Frame(Path(ties.source).stem, *np.median(ties.wgs84, axis=0).tolist())
     world = frame.enu_from_wgs84(*ties.wgs84.T)
     middle = ties.local.mean(axis=0)
@@ -104,14 +119,6 @@ def fit(ties: Ties, model: Reconstruction, method: str, *, is_level: bool = Fals
     start = Similarity(first.scale, first.rotation, first.apply(middle))
     level_sigma_deg = LEVEL_SIGMA_DEG if is_level else np.inf
     state, covariance, residual_m = _solve(ties, world, middle, start, right, level_sigma_deg)
-    turn_deg = float(np.degrees(np.sqrt(np.linalg.eigvalsh(covariance[3:6, 3:6])[-1])))
-    scale_sigma = float(np.sqrt(covariance[6, 6]))
-    if turn_deg > MAX_TURN_SIGMA_DEG or scale_sigma > MAX_SCALE_SIGMA:
-        raise InputError(
-            f"{ties.source}: its {len(ties.local)} ties leave the turn uncertain by {turn_deg:.1f}° and the scale by "
-            f"{100 * scale_sigma:.1f} %; add ties off the line, further apart or more "
-            "precise, or say --level-cameras where they stand upright"
-        )
     arm = state.scale * state.rotation.apply(middle)
     moved = Similarity(state.scale, state.rotation, state.translation_m - arm)
     return Alignment(
