@@ -38,7 +38,7 @@ class AnchorOptions:
     control_points: Path | None = None
     """Reconstructions: CSV or GeoJSON with image, u_px, v_px, landmark and place."""
     positions: Path | None = None
-    """Reconstructions: CSV or GeoJSON with file, place and sigma_position_m."""
+    """Reconstructions: CSV or GeoJSON with file, place and sigma_position_m; or "exif": the tags of the pictures."""
     position_sigma_m: float | None = None
     """Of positions that state none."""
     level_cameras: bool = False

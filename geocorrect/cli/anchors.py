@@ -57,7 +57,7 @@ def add(
         Path | None, typer.Option(help="reconstructions: CSV with image, u_px, v_px, landmark and place.")
     ] = None,
     positions: Annotated[
-        Path | None, typer.Option(help="reconstructions: CSV with file, place and sigma_position_m.")
+        Path | None, typer.Option(help="reconstructions: CSV with file, place and sigma_position_m; or exif.")
     ] = None,
     position_sigma: Annotated[float | None, typer.Option(min=0.0, help="Metres, of positions that state none.")] = None,
     level_cameras: Annotated[

@@ -19,6 +19,7 @@ from support.colmap_world import (
     write_colmap,
     write_pictures,
 )
+from support.photos import photo
 
 from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.choice import AnchorOptions
@@ -216,6 +217,35 @@ def test_a_straight_street_stands_by_its_level_cameras_or_is_refused(tmp_path: P
         (tmp_path / "places.csv").write_text(rows_of_places(known, sigma))
         with pytest.raises(InputError, match=rf"places.csv: {message}"):
             anchor_files(folder, options=level).read()
+
+
+@pytest.mark.parametrize("rtk", [True, False])
+def test_positions_in_the_tags_of_the_pictures(tmp_path: Path, rtk: bool) -> None:
+    """Degrees in EXIF are rationals of about a metre here."""
+    images = [replace(image, name=image.name.replace(".png", ".jpg")) for image in street()]
+    folder = project(tmp_path, images)
+    for image in images:
+        lon, lat, height_m = map(float, FRAME.wgs84_from_enu(image.world_from_cam.translation_m))
+        gps = {1: "N", 2: (lat, 0.0, 0.0), 3: "E", 4: (lon, 0.0, 0.0), 6: height_m}
+        std = "".join(f'drone-dji:RtkStd{name}="0.0{k}" ' for k, name in enumerate(("Lon", "Lat", "Hgt"), 1))
+        packet = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a {std}/></x:xmpmeta>'.encode() if rtk else None
+        photo(folder / "images" / image.name, gps, size=(320, 240), xmp=packet)
+    options = AnchorOptions(positions=Path("exif"), height_reference="ellipsoid", position_sigma_m=None if rtk else 0.2)
+    alignment, anchors = anchor_files(folder, options=options).read()
+    there = FRAME.this_from(alignment.frame) @ anchors[3].world_from_cam
+    assert np.linalg.norm(there.translation_m - images[3].world_from_cam.translation_m) < 1e-2
+    middle = images[len(images) // 2].local_from_cam.translation_m
+    assert alignment.plan_sigma_m(middle) == pytest.approx((0.03 if rtk else 0.2) / np.sqrt(len(images)), rel=0.5)
+    write_pictures(tmp_path / "bare", images)
+    changes: list[tuple[dict[str, Any], str]] = [
+        ({"height_reference": "unknown"}, "what GPSAltitude is measured from is not declared"),
+        ({"images": tmp_path / "bare"}, "0 pictures have position and height in their tags; 3 are needed"),
+    ]
+    if not rtk:
+        changes.append(({"position_sigma_m": None}, "0000.jpg: its tags do not say how good its position is"))
+    for changed, message in changes:
+        with pytest.raises(InputError, match=message):
+            anchor_files(folder, options=replace(options, **changed)).read()
 
 
 def test_control_points(tmp_path: Path) -> None:

@@ -67,27 +67,47 @@ def seen_by(image: TrueImage, points_world: Float) -> tuple[Float, np.ndarray]:
 
 
 def write_colmap(folder: Path, images: Sequence[TrueImage], points_world: Float, *, binary: bool) -> None:
-    """The model as COLMAP's own library writes it, in the frame of the reconstruction."""
+    """The model of points that are seen without error; see `write_tracks`."""
+    tracks: list[list[tuple[int, Float]]] = [[] for _ in points_world]
+    for number, image in enumerate(images):
+        for px, row in zip(*seen_by(image, points_world), strict=True):
+            tracks[row].append((number, px))
+    write_tracks(folder, images, list(zip(points_world, tracks, strict=True)), binary=binary)
+
+
+def write_tracks(
+    folder: Path, images: Sequence[TrueImage], tracks: Sequence[tuple[Float, list[tuple[int, Float]]]], *, binary: bool
+) -> None:
+    """The model as COLMAP's own library writes it, in the frame of the reconstruction.
+
+    tracks: points in the world, and where (px) which image sees each; points that one image sees are left out.
+    """
     import pycolmap
 
     model = pycolmap.Reconstruction()
-    observed: dict[int, list[tuple[int, int]]] = {row: [] for row in range(len(points_world))}
+    keypoints: list[list[Float]] = [[] for _ in images]
+    elements = []
+    for point, track in tracks:
+        pairs = []
+        for number, px in track:
+            pairs.append((number + 1, len(keypoints[number])))
+            keypoints[number].append(px + 0.5)
+        elements.append((point, pairs))
     for number, image in enumerate(images, 1):
         c, d = image.camera, dict(zip(("k1", "k2", "p1", "p2"), image.camera.distortion, strict=False))
         parameters = [c.focal_x_px, c.focal_y_px, c.principal_x_px + 0.5, c.principal_y_px + 0.5, *d.values()]
+        parameters += [0.0] * (8 - len(parameters))
         camera = pycolmap.Camera(model="OPENCV", width=c.width, height=c.height, params=parameters, camera_id=number)
         model.add_camera_with_trivial_rig(camera)
-        px, rows = seen_by(image, points_world)
-        for index, row in enumerate(rows.tolist()):
-            observed[row].append((number, index))
         pose = image.local_from_cam.inverse()
         rigid = pycolmap.Rigid3d(pycolmap.Rotation3d(pose.rotation.as_quat()), pose.translation_m)
-        entry = pycolmap.Image(name=image.name, keypoints=px + 0.5, camera_id=number, image_id=number)
+        px = np.array(keypoints[number - 1], float).reshape(-1, 2)
+        entry = pycolmap.Image(name=image.name, keypoints=px, camera_id=number, image_id=number)
         model.add_image_with_trivial_frame(entry, rigid)
-    local = WORLD_FROM_LOCAL.inverse().apply(points_world)
-    for row, track in observed.items():
-        if len(track) > 1:
-            elements = [pycolmap.TrackElement(*element) for element in track]
-            model.add_point3D(local[row], pycolmap.Track(elements), np.zeros(3, np.uint8))
+    for point, pairs in elements:
+        if len(pairs) > 1:
+            track = pycolmap.Track([pycolmap.TrackElement(*pair) for pair in pairs])
+            model.add_point3D(WORLD_FROM_LOCAL.inverse().apply(point), track, np.zeros(3, np.uint8))
+    model.update_point_3d_errors()
     folder.mkdir(parents=True, exist_ok=True)
     (model.write_binary if binary else model.write_text)(str(folder))

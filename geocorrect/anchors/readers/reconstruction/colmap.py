@@ -145,9 +145,9 @@ def _read(path: Path, options: AnchorOptions) -> tuple[Alignment, list[Anchor]]:
     if folder is None:
         raise InputError(f"{path}: no COLMAP model (cameras, images and points3D, .bin or .txt) here or in sparse/0")
     model = read_colmap(folder)
-    alignment = place(model, options)
     beside = [path / "images", *(parent / "images" for parent in folder.resolve().parents[:2]), folder]
     images = beside if options.images is None else [options.images]
+    alignment = place(model, options, images)
     return alignment, [*anchors_of(model, images, alignment, options.dataset or "colmap")]
 
 

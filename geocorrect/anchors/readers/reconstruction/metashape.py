@@ -144,7 +144,7 @@ def _read(path: Path, options: AnchorOptions) -> tuple[Alignment, list[Anchor]]:
     folder = path.resolve().parent
     folders = [folder / "images", folder] if options.images is None else [options.images]
     model = _with_endings(read_metashape(path), folders)
-    alignment = place(model, options)
+    alignment = place(model, options, folders)
     return alignment, [*anchors_of(model, folders, alignment, options.dataset or "metashape")]
 
 

@@ -56,6 +56,20 @@ class Reconstruction:
     frame_from_local: Similarity = field(default_factory=Similarity.identity)
 
 
+@dataclass(frozen=True, eq=False)
+class Ties:
+    """Places of which both the reconstruction and the map know something."""
+
+    source: str
+    """The file, for messages."""
+    local: Float
+    """(N, 3) in the reconstruction."""
+    wgs84: Float
+    """(N, 3) longitude, latitude in degrees, ellipsoidal height in metres."""
+    sigma_m: Float
+    """(N,)."""
+
+
 def anchors_of(
     model: Reconstruction, images: Iterable[Path], alignment: Alignment, dataset: str
 ) -> list[ReconstructedAnchor]:
@@ -72,7 +86,7 @@ def anchors_of(
     """
     if not model.images:
         raise InputError(f"{model.source}: no image is registered")
-    folder = _folder_of(model, tuple(images))
+    folder = folder_of(model, images)
     covariances = _point_covariances(model)
     anchors: dict[str, ReconstructedAnchor] = {}
     for image in model.images:
@@ -99,7 +113,9 @@ def anchors_of(
     return list(anchors.values())
 
 
-def _folder_of(model: Reconstruction, folders: tuple[Path, ...]) -> Path:
+def folder_of(model: Reconstruction, folders: Iterable[Path]) -> Path:
+    """The first folder that holds the first image; InputError when none does."""
+    folders = list(folders)
     for folder in folders:
         if on_disk(folder / model.images[0].name).is_file():
             return folder

@@ -19,8 +19,8 @@ from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.choice import AnchorOptions
 from geocorrect.anchors.readers.format import AnchorFormat, head_of
 from geocorrect.anchors.readers.place import height_on_ellipsoid_m
-from geocorrect.anchors.readers.reconstruction.model import ReconstructedImage, Reconstruction, anchors_of
-from geocorrect.anchors.readers.reconstruction.placing import Ties, fit_unjudged, place
+from geocorrect.anchors.readers.reconstruction.model import ReconstructedImage, Reconstruction, Ties, anchors_of
+from geocorrect.anchors.readers.reconstruction.placing import fit_unjudged, place
 from geocorrect.errors import InputError
 from geocorrect.geometry.crs import ELLIPSOID
 from geocorrect.geometry.frame import Frame
@@ -79,7 +79,9 @@ def _tracks(path: Path, row_of: dict[str, int]) -> dict[str, tuple[np.ndarray, F
     return {name: (values[:, 0].astype(np.int64), values[:, 1:]) for name, values in arrays.items()}
 
 
-def _place(model: Reconstruction, part: opensfm.Reconstruction, options: AnchorOptions) -> Alignment:
+def _place(
+    model: Reconstruction, part: opensfm.Reconstruction, options: AnchorOptions, images: list[Path]
+) -> Alignment:
     if options.height_reference not in ("unknown", ELLIPSOID) and model.frame is not None:
         f, undulation_m = model.frame, options.geoid_undulation_m
         undulation_m = float("nan") if undulation_m is None else undulation_m
@@ -88,7 +90,7 @@ def _place(model: Reconstruction, part: opensfm.Reconstruction, options: AnchorO
             where, f.lon_deg, f.lat_deg, f.height_m, options.height_reference, undulation_m
         )
         model = replace(model, frame=Frame(f.name, f.lon_deg, f.lat_deg, height_m))
-    alignment = place(model, options)
+    alignment = place(model, options, images)
     if alignment.method != "known" or options.alignment is not None or model.frame is None:
         return alignment
     shots = [shot for shot in part.shots.values() if shot.gps_enu_m is not None]
@@ -122,9 +124,9 @@ def _read(path: Path, options: AnchorOptions) -> tuple[Alignment, list[Anchor]]:
     if found is None:
         raise InputError(f"{path}: holds neither {' nor '.join(NAMES)}")
     model, part = read_opensfm(found)
-    alignment = _place(model, part, options)
     folder = found.resolve().parent
     images = [folder / "images", folder.parent / "images", folder] if options.images is None else [options.images]
+    alignment = _place(model, part, options, images)
     return alignment, [*anchors_of(model, images, alignment, options.dataset or "opensfm")]
 
 

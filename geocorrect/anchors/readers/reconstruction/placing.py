@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,8 @@ from scipy.spatial.transform import Rotation
 from geocorrect.anchors.alignment import Alignment, covariance_at_origin, point_jacobian, read_alignment
 from geocorrect.anchors.choice import AnchorOptions
 from geocorrect.anchors.readers.place import height_on_ellipsoid_m, stated_crs, stated_height_reference, wgs84_place
-from geocorrect.anchors.readers.reconstruction.model import Reconstruction
+from geocorrect.anchors.readers.reconstruction.exif_ties import exif_ties
+from geocorrect.anchors.readers.reconstruction.model import Reconstruction, Ties
 from geocorrect.anchors.readers.rows import Row, read_rows
 from geocorrect.errors import InputError, UsageError
 from geocorrect.geometry.frame import Frame
@@ -31,6 +31,8 @@ from geocorrect.io.unicode_names import plain
 
 CAUCHY_SCALE = 2.4
 ITERATIONS = 50
+EXIF = "exif"
+"""Instead of a file of positions: the tags of the pictures."""
 LEVEL_SIGMA_DEG = 2.0
 """How level the cameras of a drive stand on average, where nothing else fixes the roll about a straight street."""
 MAX_TURN_SIGMA_DEG = 3.0
@@ -39,22 +41,11 @@ CONTROL_POINT_SIGMA_M = 0.05
 """Of a control point whose row states none."""
 
 
-@dataclass(frozen=True, eq=False)
-class Ties:
-    """Places of which both the reconstruction and the map know something."""
+def place(model: Reconstruction, options: AnchorOptions, folders: list[Path]) -> Alignment:
+    """The alignment that the options name; UsageError when they name none or several, InputError when it fails.
 
-    source: str
-    """The file, for messages."""
-    local: Float
-    """(N, 3) in the reconstruction."""
-    wgs84: Float
-    """(N, 3) longitude, latitude in degrees, ellipsoidal height in metres."""
-    sigma_m: Float
-    """(N,)."""
-
-
-def place(model: Reconstruction, options: AnchorOptions) -> Alignment:
-    """The alignment that the options name; UsageError when they name none or several, InputError when it fails."""
+    folders: where the pictures may lie, for the tags in them.
+    """
     given = [
         name for name, value in (
             ("--alignment", options.alignment), ("--control-points", options.control_points),
@@ -73,14 +64,14 @@ def place(model: Reconstruction, options: AnchorOptions) -> Alignment:
             is_level=options.level_cameras,
         )
     if options.positions is not None:
-        return fit(
-            _image_positions(model, options.positions, options), model, "positions", is_level=options.level_cameras
-        )
+        is_exif = str(options.positions) == EXIF
+        ties = exif_ties(model, folders, options) if is_exif else _image_positions(model, options.positions, options)
+        return fit(ties, model, "positions", is_level=options.level_cameras)
     if model.frame is not None:
         return Alignment(model.frame, model.frame_from_local, method="known")
     raise UsageError(
         f"{model.source}: a reconstruction has no place on earth; add --alignment FILE.json, --control-points FILE.csv "
-        "(image, u_px, v_px, landmark, place) or --positions FILE.csv (file, place)"
+        "(image, u_px, v_px, landmark, place), --positions FILE.csv (file, place) or --positions exif"
     )
 
 
