@@ -20,6 +20,7 @@ from support.colmap_world import (
     write_pictures,
 )
 from support.photos import photo
+from typer.testing import CliRunner
 
 from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.choice import AnchorOptions
@@ -28,6 +29,9 @@ from geocorrect.anchors.readers.reconstruction.colmap_cameras import MODELS, cam
 from geocorrect.anchors.readers.reconstruction.colmap_records import CameraRecord
 from geocorrect.anchors.readers.registry import anchor_files
 from geocorrect.anchors.samples import ReconstructedAnchor, read_samples, write_samples
+from geocorrect.catalog.store import Catalog
+from geocorrect.cli.app import app
+from geocorrect.depth.reconstruction import ReconstructionDepth, ReconstructionDepthOptions
 from geocorrect.errors import InputError, UsageError
 from geocorrect.geometry.pose import rotation_angle_deg
 from geocorrect.geometry.projection import Projection
@@ -321,3 +325,21 @@ def test_points_are_kept_for_the_depth_and_belong_to_their_alignment(tmp_path: P
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(InputError, match=r"0000.npz: damaged"):
         read_samples(tmp_path / "kept", first)
+
+
+def test_what_the_command_adds_has_depth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = street(3)
+    folder = project(tmp_path, images)
+    monkeypatch.chdir(tmp_path)
+    arguments = ["anchors", "add", str(folder), "--alignment", str(sim3(tmp_path)), "--catalog", "c.gpkg"]
+    assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
+    with Catalog.open("c.gpkg") as catalog:
+        stored = catalog.anchors()
+    source = ReconstructionDepth(ReconstructionDepthOptions(tmp_path / "reconstruction"))
+    for anchor in anchor_files(folder, options=AnchorOptions(alignment=sim3(tmp_path))).read()[1]:
+        assert isinstance(anchor, ReconstructedAnchor)
+        assert anchor.samples is not None
+        depth = source.depth(stored[anchor.id], np.zeros((240, 320, 3), np.uint8))
+        assert (depth.is_oracle, depth.common_log_sigma) == (False, pytest.approx(2e-3))
+        assert np.array_equal(depth.samples_px, anchor.samples.px)
+        assert np.array_equal(depth.samples_z_m, anchor.samples.z_m)

@@ -200,7 +200,6 @@ def test_grid_north_can_be_declared_on_the_command_line(tmp_path: Path) -> None:
     [
         ("pitch", "pitch_deg"),
         ("lidar", "scan"),
-        ("k7", "k1|k4|k6"),
         ("sigma_position", "sigma_position_m"),
         ("K1", "k1"),
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -53,16 +53,30 @@ def triangulated(anchors: list[Anchor]) -> list[tuple[Float, list[tuple[int, Flo
     return tracks
 
 
+@dataclass(frozen=True)
+class Drives:
+    """All drives of a street in their own form."""
+
+    world: DemoWorld
+
+    def read(self) -> tuple[Alignment, list[Anchor]]:
+        alignment, found = read_alignment(self.world.alignment), []
+        for drive in self.world.drives:
+            truth, calibration = drive / f"{drive.name}_gt.txt", drive / "vbr_calib.yaml"
+            found += read_vbr(drive, calibration, truth, alignment, VbrOptions(spacing_m=0.0))
+        return alignment, found
+
+
 @pytest.fixture(scope="module")
 def model(small_world: DemoWorld, tmp_path_factory: pytest.TempPathFactory) -> AnchorSource:
-    drive, folder = small_world.drives[0], tmp_path_factory.mktemp("model")
-    alignment, truth = read_alignment(small_world.alignment), drive / f"{drive.name}_gt.txt"
-    anchors = read_vbr(drive, drive / "vbr_calib.yaml", truth, alignment, VbrOptions(spacing_m=0.0))
-    images = [TrueImage(anchor.path.name, anchor.camera, anchor.world_from_cam) for anchor in anchors]
+    folder, pictures = tmp_path_factory.mktemp("model"), small_world.drives[0].parent.resolve()
+    alignment, anchors = Drives(small_world).read()
+    names = [anchor.path.relative_to(pictures).as_posix() for anchor in anchors]
+    images = [TrueImage(name, a.camera, a.world_from_cam) for name, a in zip(names, anchors, strict=True)]
     write_tracks(folder / "sparse/0", images, triangulated(anchors), binary=True)
     place = folder / "alignment.json"
     place.write_text(json.dumps(Alignment(alignment.frame, WORLD_FROM_LOCAL).as_json()))
-    return read_anchors(folder, alignment=place, images=anchors[0].path.parent)
+    return read_anchors(folder, alignment=place, images=pictures)
 
 
 def errors_m(localizer: Localizer, world: DemoWorld) -> dict[str, float]:
@@ -86,10 +100,9 @@ def errors_m(localizer: Localizer, world: DemoWorld) -> dict[str, float]:
 
 @pytest.mark.slow
 def test_a_colmap_model_localises_photos_as_the_drive_does(model: AnchorSource, small_world: DemoWorld) -> None:
-    drive, match = small_world.drives[0], MatchSection()
+    match = MatchSection()
     settings = Settings(match=replace(match, sift=replace(match.sift, max_features=4000)))
-    truth = drive / f"{drive.name}_gt.txt"
-    vbr = read_anchors(drive, "vbr", ground_truth=truth, alignment=small_world.alignment, spacing_m=0)
+    vbr = AnchorSource.of_files(Drives(small_world))
     as_vbr = errors_m(Localizer(vbr, depth="triangulated", settings=settings), small_world)
     by_scan = errors_m(Localizer(vbr, depth="lidar", settings=settings), small_world)
     as_model = errors_m(Localizer(model, depth="reconstruction", settings=settings), small_world)
