@@ -190,6 +190,7 @@ class Settings(BaseModel):
         del relevant["depth"]["files"]["folder"], relevant["depth"]["files"]["licence"]
         for name in ("folder", "cache_mib"):
             del relevant["depth"]["pointcloud"][name]
+        del relevant["depth"]["reconstruction"]
         for section, name in CHECKPOINTS:
             del relevant[section][name]["checkpoint"]
             relevant[section][name].pop("backbone", None)
@@ -320,6 +321,7 @@ def _resolve_paths(settings: Settings, base: Path) -> Settings:
             depth,
             files=replace(depth.files, folder=resolved(depth.files.folder)),
             pointcloud=replace(depth.pointcloud, folder=(base / depth.pointcloud.folder).resolve()),
+            reconstruction=replace(depth.reconstruction, folder=(base / depth.reconstruction.folder).resolve()),
         ),
     }
     for section, name in CHECKPOINTS:

@@ -13,6 +13,7 @@ import numpy as np
 from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.readers.kitti.raw import KittiOptions, read_kitti_raw
 from geocorrect.anchors.readers.vbr.sequence import VbrOptions, read_vbr
+from geocorrect.anchors.samples import ReconstructedAnchor, write_samples
 from geocorrect.anchors.scan import read_scan
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
@@ -106,9 +107,15 @@ class CheckedAnchors(NamedTuple):
     """Laser returns of all scans, and those beyond their sensor's range or damaged, which are not used."""
 
 
-def add_anchors(sink: AnchorSink, source: AnchorFiles) -> AddedAnchors:
-    """Read a source whole, then store it: a damaged row or file stores nothing. InputError names file and row."""
+def add_anchors(sink: AnchorSink, source: AnchorFiles, samples_folder: Path | None = None) -> AddedAnchors:
+    """Read a source whole, then store it: a damaged row or file stores nothing. InputError names file and row.
+
+    The points of a reconstruction go to `samples_folder`, where depth source "reconstruction" finds them.
+    """
     checked = checked_anchors(source)
+    for anchor in checked.anchors:
+        if isinstance(anchor, ReconstructedAnchor) and samples_folder is not None:
+            write_samples(samples_folder, anchor)
     added = add_anchors_to(sink, checked.alignment, checked.anchors)
     return replace(added, n_returns=checked.n_returns, n_returns_left_out=checked.n_returns_left_out)
 

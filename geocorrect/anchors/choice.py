@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from geocorrect.anchors.add import AnchorFiles
 
 AUTO = "auto"
 """Instead of a format's name: find out from the files."""
@@ -37,6 +33,16 @@ class AnchorOptions:
     """From the ellipsoid up to the geoid."""
     heading_reference: str = "true"
     """table: headings and quaternions are from true north, or from the grid north of the CRS (grid)."""
+    images: Path | None = None
+    """Reconstructions: folder of the pictures; default: where the program leaves them."""
+    control_points: Path | None = None
+    """Reconstructions: CSV or GeoJSON with image, u_px, v_px, landmark and place."""
+    positions: Path | None = None
+    """Reconstructions: CSV or GeoJSON with file, place and sigma_position_m; or "exif": the tags of the pictures."""
+    position_sigma_m: float | None = None
+    """Of positions that state none."""
+    level_cameras: bool = False
+    """Reconstructions: the cameras stand upright, as on a vehicle; fixes the roll about a straight street."""
     drive: str | None = None
     """kitti-raw: name of the drive, where the folder holds several."""
     cameras: tuple[str, ...] = ()
@@ -45,21 +51,3 @@ class AnchorOptions:
     """kitti-raw, kitti-odometry: which frame numbers, START:STOP:STEP as Python slices them."""
     dataset: str | None = None
     """Name of the dataset; None takes that of the format."""
-
-
-def anchor_files(path: Path, layout: str = AUTO, options: AnchorOptions | None = None) -> AnchorFiles:
-    """The anchors in files, not read yet.
-
-    Args:
-        path: A folder or file, as the format wants it.
-        layout: Name of a format, or "auto".
-        options: What the files do not say themselves.
-
-    Raises:
-        InputError: layout is "auto" and no format, or more than one, knows the files.
-        UsageError: there is no such format.
-    """
-    from geocorrect.anchors.readers.registry import ChosenFiles, find_format, format_named
-
-    chosen = find_format(path) if layout == AUTO else format_named(layout)
-    return ChosenFiles(path, chosen, options or AnchorOptions())

@@ -9,7 +9,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from geocorrect.anchors.choice import AUTO, AnchorOptions, anchor_files
+from geocorrect.anchors.choice import AUTO, AnchorOptions
+from geocorrect.anchors.readers.registry import anchor_files
 from geocorrect.api.candidates import find_candidates, nothing_near
 from geocorrect.api.describe_photo import PhotoError, PhotoOptions, describe_photo, stated_camera, with_stated
 from geocorrect.api.photo import Localization, PhotoLocalizer
@@ -40,6 +41,8 @@ def read_anchors(
     ground_truth: str | Path | None = None,
     alignment: str | Path | None = None,
     spacing_m: float = 1.0,
+    images: str | Path | None = None,
+    options: AnchorOptions | None = None,
 ) -> AnchorSource:
     """Anchors from files, for a `Localizer`.
 
@@ -51,13 +54,15 @@ def read_anchors(
         geoid_undulation_m: Geoid above the ellipsoid, where heights are orthometric and no grid is installed.
         calibration: vbr: `vbr_calib.yaml`.
         ground_truth: vbr: `SEQ_gt.txt`.
-        alignment: vbr: JSON that places the local frame.
+        alignment: vbr, reconstructions: JSON that places the local frame.
         spacing_m: vbr: metres between anchors; 0 takes all.
+        images: Of a reconstruction: folder of the pictures.
+        options: Instead of all these, every option that `geocorrect anchors add` has.
 
     Raises:
         InputError: naming file, row and column.
     """
-    options = AnchorOptions(
+    options = options or AnchorOptions(
         None if calibration is None else Path(calibration),
         None if ground_truth is None else Path(ground_truth),
         None if alignment is None else Path(alignment),
@@ -67,6 +72,7 @@ def read_anchors(
         crs=crs,
         height_reference=height_reference,
         geoid_undulation_m=None if np.isnan(geoid_undulation_m) else geoid_undulation_m,
+        images=None if images is None else Path(images),
     )
     return AnchorSource.of_files(anchor_files(Path(path), layout, options))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geocorrect.anchors.choice import AUTO, AnchorOptions, anchor_files
+from geocorrect.anchors.choice import AUTO, AnchorOptions
 from geocorrect.cli.console import (
     CatalogOption,
     JsonOption,
@@ -54,6 +54,17 @@ def add(
     heading_reference: Annotated[
         str, typer.Option(help="table: headings and quaternions are from true or from grid north (true, grid).")
     ] = "true",
+    images: Annotated[Path | None, typer.Option(help="reconstructions: folder of the pictures.")] = None,
+    control_points: Annotated[
+        Path | None, typer.Option(help="reconstructions: CSV with image, u_px, v_px, landmark and place.")
+    ] = None,
+    positions: Annotated[
+        Path | None, typer.Option(help="reconstructions: CSV with file, place and sigma_position_m; or exif.")
+    ] = None,
+    position_sigma: Annotated[float | None, typer.Option(min=0.0, help="Metres, of positions that state none.")] = None,
+    level_cameras: Annotated[
+        bool, typer.Option("--level-cameras", help="reconstructions: the cameras stand upright, as on a vehicle.")
+    ] = False,
     drive: Annotated[str | None, typer.Option(help="kitti-raw: which drive, where there are several.")] = None,
     cameras: Annotated[
         str, typer.Option(help="kitti-raw, kitti-odometry: cameras, such as 02,03 (odometry: 2,3).")
@@ -68,18 +79,21 @@ def add(
 ) -> None:
     """Add the images of a dataset with their poses (and scans) as anchors."""
     from geocorrect.anchors.add import add_anchors, checked_anchors
+    from geocorrect.anchors.readers.registry import anchor_files
 
     options = AnchorOptions(
         calibration, ground_truth, alignment, spacing_m, scans, uncovered, crs, height_reference, geoid_undulation,
-        heading_reference, drive, tuple(filter(None, cameras.split(","))), frames, dataset,
+        heading_reference, images, control_points, positions, position_sigma, level_cameras, drive,
+        tuple(filter(None, cameras.split(","))), frames, dataset,
     )  # fmt: skip
     chosen = anchor_files(source, layout, options)
     if dry_run:
         checked = checked_anchors(chosen)
         stderr().print(f"{len(checked.anchors)} anchors could be added{_left_out(checked)}")
         return
-    with locked_catalog(invocation(context).settings(catalog), create=True) as store:
-        added = add_anchors(store, chosen)
+    settings = invocation(context).settings(catalog)
+    with locked_catalog(settings, create=True) as store:
+        added = add_anchors(store, chosen, settings.depth.reconstruction.folder)
     if as_json:
         write_json(added.as_json())
     else:

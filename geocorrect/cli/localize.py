@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from geocorrect.anchors.choice import AnchorOptions, anchor_files
+from geocorrect.anchors.choice import AnchorOptions
 from geocorrect.cli.console import JsonOption, invocation, open_catalog, stderr, write_json
 from geocorrect.errors import ExitCode, UsageError
 
@@ -52,6 +52,7 @@ def localize(
 
     Exit code 7: the photo was rejected, so there is no pose.
     """
+    from geocorrect.anchors.readers.registry import anchor_files
     from geocorrect.api.localizer import Localizer
     from geocorrect.errors import Status
 

@@ -12,6 +12,7 @@ from geocorrect.depth.mast3r import Mast3rDepthOptions
 from geocorrect.depth.mickey import MickeyDepthOptions
 from geocorrect.depth.monocular import DepthAnythingOptions, DepthProOptions, ZoeDepthOptions
 from geocorrect.depth.pointcloud.options import PointCloudOptions
+from geocorrect.depth.reconstruction import ReconstructionDepthOptions
 from geocorrect.depth.scale import ScaleOptions
 from geocorrect.depth.triangulated import TriangulatedOptions
 from geocorrect.errors import UsageError
@@ -19,10 +20,10 @@ from geocorrect.retrieve.neighbours import NeighbourOptions
 
 DepthName = Literal[
     "lidar", "triangulated", "depth_anything_v2", "depth_pro", "zoedepth", "mast3r", "mapanything", "mickey", "files",
-    "pointcloud",
+    "pointcloud", "reconstruction",
 ]  # fmt: skip
 """Keys of `depth.registry.SOURCES`, as a type that the configuration is checked against."""
-MEASURED = ("lidar", "triangulated", "pointcloud")
+MEASURED = ("lidar", "triangulated", "pointcloud", "reconstruction")
 """Sources that measure depth: there is no predicted scale to correct."""
 
 
@@ -48,6 +49,7 @@ class DepthSection:
     mickey: MickeyDepthOptions = field(default_factory=MickeyDepthOptions)
     files: DepthFilesOptions = field(default_factory=DepthFilesOptions)
     pointcloud: PointCloudOptions = field(default_factory=PointCloudOptions)
+    reconstruction: ReconstructionDepthOptions = field(default_factory=ReconstructionDepthOptions)
 
     def __post_init__(self) -> None:
         if self.is_predicted:

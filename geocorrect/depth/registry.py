@@ -36,6 +36,7 @@ from geocorrect.depth.monocular import (
 )
 from geocorrect.depth.options import DepthName, DepthSection
 from geocorrect.depth.pointcloud.source import PointCloudDepth, declare_pointcloud
+from geocorrect.depth.reconstruction import ReconstructionDepth, declare_reconstruction
 from geocorrect.depth.scale import (
     LidarScaleDepth,
     ScaleOptions,
@@ -75,6 +76,7 @@ SOURCES: Mapping[DepthName, SourceEntry] = {
     "mickey": SourceEntry(lambda _: declare_mickey(), build_mickey),
     "files": SourceEntry(declare_files, FilesDepth),
     "pointcloud": SourceEntry(declare_pointcloud, PointCloudDepth),
+    "reconstruction": SourceEntry(declare_reconstruction, ReconstructionDepth),
 }
 
 

@@ -9,7 +9,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from geocorrect.anchors.alignment import Alignment
-from geocorrect.anchors.choice import AnchorOptions, anchor_files
+from geocorrect.anchors.choice import AnchorOptions
+from geocorrect.anchors.readers.registry import anchor_files
 from geocorrect.errors import InputError, UsageError
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose

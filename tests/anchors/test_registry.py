@@ -7,8 +7,8 @@ import pytest
 from support.vbr_world import VbrWorld
 from typer.testing import CliRunner
 
-from geocorrect.anchors.choice import AnchorOptions, anchor_files
-from geocorrect.anchors.readers.registry import FORMATS, find_format
+from geocorrect.anchors.choice import AnchorOptions
+from geocorrect.anchors.readers.registry import FORMATS, anchor_files, find_format
 from geocorrect.cli.app import app
 from geocorrect.errors import InputError, UsageError
 

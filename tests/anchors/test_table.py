@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from geocorrect.anchors.choice import AnchorOptions, anchor_files
+from geocorrect.anchors.choice import AnchorOptions
+from geocorrect.anchors.readers.registry import anchor_files
 from geocorrect.anchors.readers.table import TableOptions, read_table
 from geocorrect.cli.app import app
 from geocorrect.errors import InputError, UsageError
@@ -199,7 +200,6 @@ def test_grid_north_can_be_declared_on_the_command_line(tmp_path: Path) -> None:
     [
         ("pitch", "pitch_deg"),
         ("lidar", "scan"),
-        ("k7", "k1|k4|k6"),
         ("sigma_position", "sigma_position_m"),
         ("K1", "k1"),
     ],

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from geocorrect.anchors.alignment import Alignment
-from geocorrect.anchors.choice import AnchorOptions
+from geocorrect.anchors.choice import AUTO, AnchorOptions
 from geocorrect.anchors.readers import table
 from geocorrect.anchors.readers.format import AnchorFormat
 from geocorrect.anchors.readers.kitti import odometry, raw
 from geocorrect.anchors.readers.mobile import drive
+from geocorrect.anchors.readers.reconstruction import colmap, metashape, opensfm, realitycapture
 from geocorrect.anchors.readers.vbr import sequence
 from geocorrect.errors import InputError, UsageError
 from geocorrect.records import Anchor
@@ -25,6 +26,10 @@ FORMATS: Mapping[str, AnchorFormat] = {
         raw.FORMAT,
         odometry.FORMAT,
         drive.FORMAT,
+        colmap.FORMAT,
+        opensfm.FORMAT,
+        metashape.FORMAT,
+        realitycapture.FORMAT,
     )
 }
 """In the order in which `geocorrect anchors formats` lists them."""
@@ -41,6 +46,22 @@ class ChosenFiles:
     def read(self) -> tuple[Alignment, list[Anchor]]:
         """The alignment and the anchors in its frame; see `AnchorFormat.read`."""
         return self.format.read(self.path, self.options)
+
+
+def anchor_files(path: Path, layout: str = AUTO, options: AnchorOptions | None = None) -> ChosenFiles:
+    """The anchors in files, not read yet.
+
+    Args:
+        path: A folder or file, as the format wants it.
+        layout: Name of a format, or "auto".
+        options: What the files do not say themselves.
+
+    Raises:
+        InputError: layout is "auto" and no format, or more than one, knows the files.
+        UsageError: there is no such format.
+    """
+    chosen = find_format(path) if layout == AUTO else format_named(layout)
+    return ChosenFiles(path, chosen, options or AnchorOptions())
 
 
 def format_named(name: str) -> AnchorFormat:

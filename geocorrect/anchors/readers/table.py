@@ -52,7 +52,11 @@ KNOWN_COLUMNS = (
     "sigma_position_m", "sigma_rotation_deg", "scan", "scan_format", "cam_from_lidar", "scan_max_range_m", "note",
     "fid",
 )  # fmt: skip
-SYNONYMS = {"lidar": "scan", "pitch": "pitch_deg", "roll": "roll_deg", "yaw": "heading_deg", "heading": "heading_deg"}
+SYNONYMS = {
+    **dict.fromkeys(("yaw", "azimuth", "bearing", "compass"), "heading_deg"),
+    **{"lidar": "scan", "lon": "lon_deg", "lat": "lat_deg", "alt": "height_m", "altitude": "height_m", "image": "file"},
+}
+"""Names for the same that are not alike."""
 
 
 @dataclass(frozen=True)
@@ -241,7 +245,7 @@ def refuse_unknown_columns(rows: Sequence[Row], known: Sequence[str]) -> None:
     for row in rows:
         for name in row.fields:
             if name not in known and not name.startswith("_"):
-                near = SYNONYMS.get(name.lower()) or next(iter(get_close_matches(name.lower(), known, 1, 0.5)), "")
+                near = SYNONYMS.get(name.lower()) or next(iter(get_close_matches(name.lower(), known, 1, 0.6)), "")
                 hint = f"did you mean {near!r}? " if near else ""
                 raise InputError(f"{row.where}: column {name!r} is not known; {hint}_{name} would be ignored")
 
