@@ -13,20 +13,22 @@ from geocorrect.cli.console import (
     JsonOption,
     invocation,
     locked_catalog,
+    open_catalog,
     print_table,
+    progress_bar,
     stderr,
     write_json,
 )
 from geocorrect.cli.depth import calibrate, scale
-from geocorrect.cli.inspect import inspect
 
 if TYPE_CHECKING:
     from geocorrect.anchors.add import AddedAnchors, CheckedAnchors
+    from geocorrect.config import Settings
+    from geocorrect.records import Anchor, AnchorView, DepthMap
 
 app = typer.Typer(help="Georeferenced reference imagery.", no_args_is_help=True)
 app.command("calibrate")(calibrate)
 app.command("scale")(scale)
-app.command("inspect")(inspect)
 
 
 @app.command("add")
@@ -119,3 +121,47 @@ def formats(as_json: JsonOption = False) -> None:
         write_json(rows)
     else:
         print_table(rows, {"format": "format", "files": "files", "needs": "needs"}, {"files": None, "needs": None})
+
+
+@app.command("inspect")
+def inspect(
+    context: typer.Context,
+    page: Annotated[Path, typer.Option(help="The page to write.")] = Path("anchors.html"),
+    pairs: Annotated[int, typer.Option(min=3, help="Pairs of neighbouring pictures to compare.")] = 40,
+    catalog: CatalogOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at the anchors of a catalog: whether poses, axes, clocks, heights and scans fit what the pictures show.
+
+    Writes one page with a verdict, a map and depth drawn into sample pictures. Where neighbours disagree, the usual
+    other readings of the same numbers are tried, and the one that makes them agree is named. Exit code 3: something is
+    wrong.
+    """
+    from geocorrect.api.anchor_cache import read_anchor
+    from geocorrect.api.scene import AnchorSource
+    from geocorrect.jobs.anchors.inspect.inspect import inspect_anchors
+    from geocorrect.jobs.anchors.inspect.page import write_page
+
+    settings = invocation(context).settings(catalog)
+    with open_catalog(settings) as store, progress_bar("inspect") as progress:
+        source = AnchorSource.of_catalog(store)
+        found = inspect_anchors(settings, source, pairs, progress)
+        write_page(page, found, source.frame, read_anchor, lambda anchor, view: _depth(settings, anchor, view))
+    if as_json:
+        write_json(found.as_json())
+    else:
+        lines = [f"{finding.severity:8} {finding.check}: {finding.text}" for finding in found.findings]
+        stderr().print("\n".join([*lines, found.verdict, f"page: {page}"]), markup=False, soft_wrap=True)
+    raise typer.Exit(found.exit_code)
+
+
+def _depth(settings: Settings, anchor: Anchor, view: AnchorView) -> DepthMap | None:
+    """From the anchor's own scan, else from the configured point clouds."""
+    from geocorrect.api.backends import build_depth
+    from geocorrect.config import with_depth
+
+    if anchor.lidar is not None:
+        return build_depth(with_depth(settings, "lidar")).depth(anchor, view.pixels)
+    if (settings.depth.pointcloud.folder / "index.json").is_file():
+        return build_depth(with_depth(settings, "pointcloud")).depth(anchor, view.pixels)
+    return None
