@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from support.vbr_world import MemoryCatalog
 
 from geocorrect.anchors.add import add_anchors
-from geocorrect.anchors.choice import anchor_files
 from geocorrect.anchors.readers.mobile.angles import CONVENTIONS, PHOTO_FROM_CAM
 from geocorrect.anchors.readers.mobile.drive import read_mobile
+from geocorrect.anchors.readers.registry import anchor_files
 from geocorrect.demo.world.drives import ENU_FROM_STREET, FRAME, LIDAR_FROM_CAMERA, Drive
 from geocorrect.errors import InputError
 from geocorrect.geometry.crs import crs_from_wgs84, grid_convergence_deg

@@ -10,6 +10,7 @@ from typing import Any
 from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.choice import AUTO, AnchorOptions
 from geocorrect.anchors.readers import table
+from geocorrect.anchors.readers.driving import argoverse, nuscenes
 from geocorrect.anchors.readers.format import AnchorFormat
 from geocorrect.anchors.readers.kitti import odometry, raw
 from geocorrect.anchors.readers.mobile import drive
@@ -26,6 +27,8 @@ FORMATS: Mapping[str, AnchorFormat] = {
         raw.FORMAT,
         odometry.FORMAT,
         drive.FORMAT,
+        nuscenes.FORMAT,
+        argoverse.FORMAT,
         colmap.FORMAT,
         opensfm.FORMAT,
         metashape.FORMAT,
