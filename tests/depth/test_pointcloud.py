@@ -202,6 +202,8 @@ def test_bad_clouds_are_refused_by_name_and_leave_nothing(tmp_path: Path) -> Non
     nan = xyz.copy()
     nan[7, 2] = np.nan
     assert "point 7 is not finite" in refused(tmp_path, write_ply(tmp_path / "b.ply", nan), crs="EPSG:32633")
+    coarse = write_ply(tmp_path / "b.ply", xyz, number="float")
+    assert "export them as double" in refused(tmp_path, coarse, crs="EPSG:32633")
     assert "not a PLY file" in refused(tmp_path, _file(tmp_path / "c.ply", b"solid stl\n"))
     assert "not a readable E57" in refused(tmp_path, _file(tmp_path / "c.e57", b"nothing"))
     assert "use .las" in refused(tmp_path, _file(tmp_path / "c.pcd", b""))

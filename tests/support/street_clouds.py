@@ -56,14 +56,16 @@ def write_las(path: Path, xyz: Float, classes: NDArray[np.uint8] | int = 1, crs:
     return path
 
 
-def write_ply(path: Path, xyz: Float, layout: str = "binary_little_endian") -> Path:
+def write_ply(path: Path, xyz: Float, layout: str = "binary_little_endian", number: str = "double") -> Path:
     header = f"ply\nformat {layout} 1.0\ncomment by hand\nelement vertex {len(xyz)}\n"
-    header += "property double x\nproperty double y\nproperty double z\nproperty uchar red\nend_header\n"
+    header += "".join(f"property {number} {axis}\n" for axis in "xyz") + "property uchar red\nend_header\n"
     if layout == "ascii":
         body = "".join(f"{x:.4f} {y:.4f} {z:.4f} 9\n" for x, y, z in xyz).encode()
     else:
         order = ">" if "big" in layout else "<"
-        record = np.zeros(len(xyz), [(axis, f"{order}f8") for axis in "xyz"] + [("red", "u1")])
+        record = np.zeros(
+            len(xyz), [(axis, f"{order}{'f8' if number == 'double' else 'f4'}") for axis in "xyz"] + [("red", "u1")]
+        )
         record["x"], record["y"], record["z"] = xyz.T
         body = record.tobytes()
     path.write_bytes(header.encode() + body)

@@ -16,6 +16,8 @@ from geocorrect.geometry.pose import Float
 
 CHUNK = 1_000_000
 """Points in memory at once."""
+MAX_SINGLE = 131_072.0
+"""Above, 32-bit floats are steps of more than a centimetre."""
 PLY_TYPES = {
     "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "i2", "int16": "i2", "ushort": "u2",
     "uint16": "u2", "int": "i4", "int32": "i4", "uint": "u4", "uint32": "u4", "float": "f4", "float32": "f4",
@@ -185,9 +187,17 @@ def _ply(path: Path) -> CloudFile:
                     cloud = np.fromfile(file, record, count)
                     rows = {name: cloud[name] for name in names}
                 xyz = np.stack([np.asarray(rows[axis], float) for axis in "xyz"], axis=1)
+                _refuse_coarse(path, record, xyz)
                 yield Points(xyz, np.zeros(len(xyz), np.uint8) if classes is None else rows[classes].astype(np.uint8))
 
     return CloudFile(path, None, n_points, chunks)
+
+
+def _refuse_coarse(path: Path, record: np.dtype[Any], xyz: Float) -> None:
+    """InputError for map coordinates in 32 bits: at UTM's magnitude they are steps of half a metre."""
+    single = [axis for axis, name in enumerate("xyz") if record[name] in (np.dtype("<f4"), np.dtype(">f4"))]
+    if single and float(np.abs(xyz[:, single]).max(initial=0.0)) > MAX_SINGLE:
+        raise InputError(f"{path}: map coordinates as 32-bit floats are steps of up to 0.5 m; export them as double")
 
 
 def _ply_header(path: Path, file: BinaryIO) -> tuple[str, int, np.dtype[Any]]:

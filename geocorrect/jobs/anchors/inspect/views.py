@@ -142,14 +142,14 @@ def matched_pairs(
 def neighbour_rows(anchors: Sequence[Anchor]) -> list[tuple[int, int]]:
     """Rows of pairs that may see the same: of each anchor the two nearest, and what its rig took at the same moment."""
     poses = Placed.of(anchors)
-    flat = [row for row, anchor in enumerate(anchors) if anchor.camera.projection is not Projection.SPHERICAL]
+    flat = {row: None for row, anchor in enumerate(anchors) if anchor.camera.projection is not Projection.SPHERICAL}
     pairs: dict[tuple[int, int], None] = {}
     tree, axes = cKDTree(poses.places_m), poses.turns.as_matrix()[:, :, 2]
     together = {row: set(group) for group in rig_groups(anchors) for row in group}
     for row in flat:
         distance, near = tree.query(poses.places_m[row], k=min(16, len(anchors)))
         order = [int(other) for d, other in zip(np.atleast_1d(distance), np.atleast_1d(near), strict=True)
-                 if MIN_BASELINE_M <= d <= MAX_BASELINE_M and int(other) in set(flat)]  # fmt: skip
+                 if MIN_BASELINE_M <= d <= MAX_BASELINE_M and int(other) in flat]  # fmt: skip
         alike = [o for o in order if axes[row] @ axes[o] > np.cos(np.radians(MAX_TURN_DEG))]
         same_moment = together.get(row, set())
         chosen = [o for o in alike if o not in same_moment][:2] + [o for o in alike if o in same_moment][:1]
