@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from geocorrect.anchors.readers.kitti import read_kitti_raw
+from geocorrect.anchors.readers.kitti.raw import read_kitti_raw
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.tangent import unit_rays

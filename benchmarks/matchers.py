@@ -24,7 +24,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from geocorrect.anchors.readers.kitti import KittiDrive, KittiImage, read_kitti_raw
+from geocorrect.anchors.readers.kitti.raw import KittiDrive, KittiImage, read_kitti_raw
 from geocorrect.api.anchor_cache import AnchorCache
 from geocorrect.config import Settings
 from geocorrect.depth.options import DepthSection

@@ -206,6 +206,9 @@ class Settings(BaseModel):
         relevant = {key: settings[key] for key in ("retrieve", "camera", "match", "depth", "localize")}
         relevant["seed"] = self.batch.seed
         del relevant["depth"]["files"]["folder"], relevant["depth"]["files"]["licence"]
+        for name in ("folder", "cache_mib"):
+            del relevant["depth"]["pointcloud"][name]
+        del relevant["depth"]["reconstruction"]
         for section, name in CHECKPOINTS:
             del relevant[section][name]["checkpoint"]
             for key in ("backbone", "head_file"):
@@ -333,7 +336,12 @@ def _resolve_paths(settings: Settings, base: Path) -> Settings:
 
     sections: dict[str, Any] = {
         "match": settings.match,
-        "depth": replace(depth, files=replace(depth.files, folder=resolved(depth.files.folder))),
+        "depth": replace(
+            depth,
+            files=replace(depth.files, folder=resolved(depth.files.folder)),
+            pointcloud=replace(depth.pointcloud, folder=(base / depth.pointcloud.folder).resolve()),
+            reconstruction=replace(depth.reconstruction, folder=(base / depth.reconstruction.folder).resolve()),
+        ),
     }
     for section, name in CHECKPOINTS:
         options = getattr(sections[section], name)

@@ -106,6 +106,7 @@ class Reason(StrEnum):
     CAMERA_UNSUPPORTED = "camera_unsupported", "The camera model or its parameters are unknown or invalid."
     POSITION_MISSING = "position_missing", "The provider reported no usable position."
     NO_ANCHOR_NEARBY = "no_anchor_nearby", "No anchor within the search radius looks at the same place."
+    ANCHORS_UNUSABLE = "anchors_unusable", "Anchors are near, but picture or depth of none of them can be read."
     TOO_FEW_MATCHES = "too_few_matches", "Too few verified matches with every anchor."
     TOO_FEW_POINTS = "too_few_points", "Enough matches, but too few of them have a known depth."
     TOO_FEW_INLIERS = "too_few_inliers", "Too few matches agree on one camera pose."

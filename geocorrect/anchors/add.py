@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from geocorrect.anchors.alignment import Alignment
-from geocorrect.anchors.readers.kitti import KittiOptions, read_kitti_raw
-from geocorrect.anchors.readers.table import TableOptions, read_table
-from geocorrect.anchors.readers.vbr import VbrOptions, read_vbr
+from geocorrect.anchors.readers.kitti.raw import KittiOptions, read_kitti_raw
+from geocorrect.anchors.readers.vbr.sequence import VbrOptions, read_vbr
+from geocorrect.anchors.samples import ReconstructedAnchor, write_samples
 from geocorrect.anchors.scan import read_scan
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
@@ -37,6 +37,14 @@ class AnchorSink(Protocol):
 
     def upsert_anchors(self, anchors: Iterable[Anchor]) -> object:
         """Insert anchors, replacing those of the same id."""
+
+
+class AnchorFiles(Protocol):
+    """Files of anchors of any format; see `anchors.choice.anchor_files`."""
+
+    def read(self) -> tuple[Alignment, list[Anchor]]:
+        """The alignment and the anchors in its frame; InputError naming file and record."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -69,21 +77,6 @@ class KittiSource:
 
 
 @dataclass(frozen=True)
-class TableSource:
-    """A CSV or GeoJSON table of images with their poses."""
-
-    path: Path
-    options: TableOptions = field(default_factory=TableOptions)
-
-    def read(self) -> tuple[Alignment, list[Anchor]]:
-        """An alignment that moves nothing, and the anchors in its frame."""
-        return read_table(self.path, self.options)
-
-
-AnchorFiles = VbrSource | KittiSource | TableSource
-
-
-@dataclass(frozen=True)
 class AddedAnchors:
     """What was stored."""
 
@@ -92,17 +85,55 @@ class AddedAnchors:
     frame: Frame
     ids: tuple[str, ...]
     """In the order of reading."""
+    n_returns: int = 0
+    n_returns_left_out: int = 0
+    """See `CheckedAnchors`."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for --json."""
         ids = {"alignment_id": self.alignment_id, "dataset": self.dataset}
-        return {**ids, "frame": self.frame.name, "n_anchors": len(self.ids)}
+        returns = {"n_returns": self.n_returns, "n_returns_left_out": self.n_returns_left_out}
+        return {**ids, "frame": self.frame.name, "n_anchors": len(self.ids), **returns}
 
 
-def add_anchors(sink: AnchorSink, source: AnchorFiles) -> AddedAnchors:
-    """Read a source whole, then store it: a damaged row or file stores nothing. InputError names file and row."""
+class CheckedAnchors(NamedTuple):
+    """Anchors whose files were read."""
+
+    alignment: Alignment
+    anchors: list[Anchor]
+    """In the alignment's frame, with the checksum of their image."""
+    n_returns: int
+    n_returns_left_out: int
+    """Laser returns of all scans, and those beyond their sensor's range or damaged, which are not used."""
+
+
+def add_anchors(sink: AnchorSink, source: AnchorFiles, samples_folder: Path | None = None) -> AddedAnchors:
+    """Read a source whole, then store it: a damaged row or file stores nothing. InputError names file and row.
+
+    The points of a reconstruction go to `samples_folder`, where depth source "reconstruction" finds them.
+    """
+    checked = checked_anchors(source)
+    for anchor in checked.anchors:
+        if isinstance(anchor, ReconstructedAnchor) and samples_folder is not None:
+            write_samples(samples_folder, anchor)
+    added = add_anchors_to(sink, checked.alignment, checked.anchors)
+    return replace(added, n_returns=checked.n_returns, n_returns_left_out=checked.n_returns_left_out)
+
+
+def checked_anchors(source: AnchorFiles) -> CheckedAnchors:
+    """What `add_anchors` stores: every image and scan read once, so that a rehearsal finds what adding would find.
+
+    A damaged file concerns the person who adds it, not the nightly run.
+    """
     alignment, anchors = source.read()
-    return add_anchors_to(sink, alignment, [_checked(anchor) for anchor in anchors])
+    counts = np.zeros(2, np.int64)
+    for anchor in anchors:
+        if anchor.lidar is not None:
+            scan = read_scan(anchor.lidar.path, anchor.lidar.format)
+            far = np.linalg.norm(scan.points_lidar_m, axis=1) > anchor.lidar.max_range_m
+            counts += len(far) + scan.n_left_out, far.sum() + scan.n_left_out
+    anchors = [replace(anchor, sha256=whole_image_sha256(anchor.path)) for anchor in anchors]
+    return CheckedAnchors(alignment, anchors, *counts.tolist())
 
 
 def add_anchors_to(
@@ -151,13 +182,3 @@ def add_alignment(
     )
     sink.add_alignment(record)
     return scene_from_world
-
-
-def _checked(anchor: Anchor) -> Anchor:
-    """The anchor with the checksum of its image, image and scan read once.
-
-    A damaged file concerns the person who adds it, not the nightly run.
-    """
-    if anchor.lidar is not None:
-        read_scan(anchor.lidar.path, anchor.lidar.format)
-    return replace(anchor, sha256=whole_image_sha256(anchor.path))

@@ -1,70 +1,53 @@
-"""From the options of a command to the files of anchors. Light to import."""
+"""The options of every format of anchors in one record, as a command line gives them. Light to import."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from geocorrect.errors import UsageError
-
-if TYPE_CHECKING:
-    from geocorrect.anchors.add import AnchorFiles, VbrSource
-
-
-class AnchorFormat(StrEnum):
-    """On-disk formats of anchors."""
-
-    VBR = "vbr"
-    KITTI_RAW = "kitti-raw"
-    TABLE = "table"
+AUTO = "auto"
+"""Instead of a format's name: find out from the files."""
 
 
 @dataclass(frozen=True)
-class AnchorChoice:
-    """A path, its format, and the options of all formats, as `geocorrect anchors add --help` describes them."""
+class AnchorOptions:
+    """What `geocorrect anchors add` can say about files of anchors; each format takes what concerns it."""
 
-    path: Path
-    layout: AnchorFormat
     calibration: Path | None = None
+    """vbr: vbr_calib.yaml; default: beside or in the folder."""
     ground_truth: Path | None = None
+    """vbr: SEQ_gt.txt (TUM order)."""
     alignment: Path | None = None
+    """JSON that places the local frame, as `geocorrect georeference --json` writes it."""
     spacing_m: float = 1.0
+    """vbr: metres between anchors; 0 takes all."""
     scans: str = "required"
+    """vbr: required, if_present or none."""
     uncovered: str = "refuse"
+    """vbr: images outside the trajectory's time: refuse or skip."""
     crs: str | None = None
+    """Of the coordinates, e.g. EPSG:4326."""
     height_reference: str = "unknown"
+    """What heights are measured from: ellipsoid, orthometric or a vertical CRS."""
     geoid_undulation_m: float | None = None
-    dataset: str = "table"
-
-    def source(self) -> AnchorFiles:
-        """The files, not read yet; UsageError when an option is missing or unknown."""
-        from geocorrect.anchors.add import KittiSource, TableSource
-        from geocorrect.anchors.readers.kitti import KittiOptions
-        from geocorrect.anchors.readers.table import TableOptions
-
-        if self.layout is AnchorFormat.VBR:
-            return self._vbr()
-        if self.layout is AnchorFormat.KITTI_RAW:
-            return KittiSource(self.path, KittiOptions(geoid_undulation_m=self.geoid_undulation_m or 0.0))
-        undulation_m = float("nan") if self.geoid_undulation_m is None else self.geoid_undulation_m
-        return TableSource(self.path, TableOptions(self.crs, self.height_reference, undulation_m, dataset=self.dataset))
-
-    def _vbr(self) -> VbrSource:
-        from geocorrect.anchors.add import VbrSource
-        from geocorrect.anchors.alignment import read_alignment
-        from geocorrect.anchors.readers.vbr import VbrOptions
-
-        if self.ground_truth is None or self.alignment is None:
-            raise UsageError("--format vbr needs --ground-truth SEQ_gt.txt and --alignment FILE.json")
-        for name, value, known in (
-            ("--scans", self.scans, ("required", "if_present", "none")),
-            ("--uncovered", self.uncovered, ("refuse", "skip")),
-        ):
-            if value not in known:
-                raise UsageError(f"{name} {value!r}: use {', '.join(known)}")
-        inside, beside = self.path / "vbr_calib.yaml", self.path.parent / "vbr_calib.yaml"
-        calibration = self.calibration or (beside if beside.exists() and not inside.exists() else inside)
-        options = VbrOptions(spacing_m=self.spacing_m, scans=self.scans, uncovered=self.uncovered)  # type: ignore[arg-type]
-        return VbrSource(self.path, calibration, self.ground_truth, read_alignment(self.alignment), options)
+    """From the ellipsoid up to the geoid."""
+    heading_reference: str = "true"
+    """table: headings and quaternions are from true north, or from the grid north of the CRS (grid)."""
+    images: Path | None = None
+    """Reconstructions: folder of the pictures; default: where the program leaves them."""
+    control_points: Path | None = None
+    """Reconstructions: CSV or GeoJSON with image, u_px, v_px, landmark and place."""
+    positions: Path | None = None
+    """Reconstructions: CSV or GeoJSON with file, place and sigma_position_m; or "exif": the tags of the pictures."""
+    position_sigma_m: float | None = None
+    """Of positions that state none."""
+    level_cameras: bool = False
+    """Reconstructions: the cameras stand upright, as on a vehicle; fixes the roll about a straight street."""
+    drive: str | None = None
+    """kitti-raw: name of the drive, where the folder holds several."""
+    cameras: tuple[str, ...] = ()
+    """kitti-raw, kitti-odometry: which cameras of the rig; by default the colour ones."""
+    frames: str | None = None
+    """kitti-raw, kitti-odometry: which frame numbers, START:STOP:STEP as Python slices them."""
+    dataset: str | None = None
+    """Name of the dataset; None takes that of the format."""

@@ -1,16 +1,17 @@
 """Reading laser scans from disk, and refusing clouds that would poison a pose.
 
-Two layouts: `kitti_bin`, N×4 float32 (x, y, z, intensity); and `vbr_bin`, an organised Ouster cloud that the VBR
-exporter writes either reduced to the same four floats or as the full record, with a .metadata.json that describes the
-full record in both cases. Which of the two it is follows from the file's size, because the number of points of an
-organised cloud is known to be rows × columns of the sensor.
+Two kinds of layout. Plain rows of float32 that begin with x, y, z: `kitti_bin` (a fourth, intensity), `float32x3`,
+`float32x5` (nuScenes: a fifth, the ring), `float32x6`. And `vbr_bin`, an organised Ouster cloud that the VBR exporter
+writes either reduced to the same four floats or as the full record, with a .metadata.json that describes the full
+record in both cases. Which of the two it is follows from the file's size, because the number of points of an organised
+cloud is known to be rows × columns of the sensor.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,10 +21,16 @@ from geocorrect.io.pixels import read_bytes
 
 KITTI_BIN = "kitti_bin"
 VBR_BIN = "vbr_bin"
-FORMATS = (KITTI_BIN, VBR_BIN)
+COLUMNS = {KITTI_BIN: 4, "float32x3": 3, "float32x5": 5, "float32x6": 6}
+"""Numbers in a row of the plain layouts."""
+FORMATS = (*COLUMNS, VBR_BIN)
 
-MAX_COORDINATE_M = 200.0
+MAX_COORDINATE_M = 1000.0
 """No street laser sees further; a damaged file has values up to 1e38, and one such point can move a pose by 1e31 m."""
+MAX_DAMAGED = 0.05
+"""Share of such returns above which the file is not what it is declared to be."""
+ROWS_LOOKED_AT = 20_000
+CLEARLY_SMOOTHER = 0.5
 
 INVALID_RETURN_M = 1e-6
 REDUCED_POINT_BYTES = 16
@@ -36,15 +43,25 @@ NUMPY_OF_ROS = {1: "<i1", 2: "<u1", 3: "<i2", 4: "<u2", 5: "<i4", 6: "<u4", 7: "
 """sensor_msgs/PointField datatype codes."""
 
 
-def read_scan(path: Path, layout: str) -> Float:
-    """(N, 3) points in metres in the LiDAR's frame, invalid returns dropped.
+class Scan(NamedTuple):
+    """What a scan file holds."""
 
-    Raises InputError naming the file when it is missing, when its layout is not one of FORMATS or cannot have its size,
-    and when it contains non-finite or absurd coordinates.
+    points_lidar_m: Float
+    """(N, 3) returns in the LiDAR's frame."""
+    n_left_out: int
+    """Returns of which the file makes no sense: infinite, or beyond every laser's range."""
+
+
+def read_scan(path: Path, layout: str) -> Scan:
+    """A scan, invalid returns (zeros, nan) dropped.
+
+    Raises InputError naming the file when it is missing, when its layout is not one of FORMATS or cannot have its size
+    or is clearly another one, and when many coordinates are absurd.
     """
     data = read_bytes(path)
-    if layout == KITTI_BIN:
-        points = _four_floats(path, data)
+    if layout in COLUMNS:
+        points = _rows(path, data, COLUMNS[layout])
+        _refuse_other_width(path, data, layout)
     elif layout == VBR_BIN:
         points = _ouster(path, data)
     else:
@@ -52,29 +69,54 @@ def read_scan(path: Path, layout: str) -> Float:
     return _checked(path, points)
 
 
-def _checked(path: Path, points: Float) -> Float:
+def _checked(path: Path, points: Float) -> Scan:
+    returned = ~np.isnan(points).any(axis=1) & ~(np.abs(points) < INVALID_RETURN_M).all(axis=1)
+    points = points[returned]
     damaged = ~(np.abs(points) <= MAX_COORDINATE_M).all(axis=1)
-    if damaged.any():
+    if damaged.sum() > MAX_DAMAGED * len(points):
         first = int(np.flatnonzero(damaged)[0])
         raise InputError(
-            f"{path}: {int(damaged.sum())} of {len(points)} points are not finite or beyond {MAX_COORDINATE_M:g} m "
-            f"(first at index {first}: {points[first]}); the file is damaged, export it again"
+            f"{path}: {int(damaged.sum())} of {len(points)} returns are infinite or beyond {MAX_COORDINATE_M:g} m "
+            f"(first {points[first]}); the file is damaged, or of another layout ({', '.join(FORMATS)})"
         )
-    valid = np.abs(points).max(axis=1, initial=0.0) >= INVALID_RETURN_M
-    if not valid.any():
+    if not len(points):
         raise InputError(f"{path}: the scan holds no valid return")
-    kept: Float = points[valid]
-    return kept
+    return Scan(points[~damaged], int(damaged.sum()))
 
 
-def _four_floats(path: Path, data: bytes) -> Float:
-    if len(data) % REDUCED_POINT_BYTES:
+def _rows(path: Path, data: bytes, columns: int) -> Float:
+    if len(data) % (4 * columns):
         raise InputError(
-            f"{path}: {len(data)} bytes is no multiple of {REDUCED_POINT_BYTES} (x, y, z, intensity as float32); "
-            "the file is truncated or of another layout"
+            f"{path}: {len(data)} bytes is no multiple of {4 * columns} ({columns} float32 a return); "
+            f"the file is truncated or of another layout ({', '.join(FORMATS)})"
         )
-    points: Float = np.frombuffer(data, "<f4").reshape(-1, 4)[:, :3].astype(np.float64)
+    points: Float = np.frombuffer(data, "<f4").reshape(-1, columns)[:, :3].astype(np.float64)
     return points
+
+
+def _refuse_other_width(path: Path, data: bytes, layout: str) -> None:
+    """Bytes that divide by two widths of a row: consecutive returns of a scanner are near each other in the right one.
+
+    Five columns read as four gave 155,755 returns of 124,604, all of them somewhere else.
+    """
+    steps = {
+        name: _step(_rows(path, data[: 4 * columns * ROWS_LOOKED_AT], columns))
+        for name, columns in COLUMNS.items()
+        if len(data) % (4 * columns) == 0 and len(data)
+    }
+    best = min(steps, key=lambda name: steps[name], default=layout)
+    if steps.get(best, 1.0) < CLEARLY_SMOOTHER * steps.get(layout, 1.0):
+        raise InputError(f"{path}: declared as {layout}, but its rows are those of {best}; declare that scan format")
+
+
+def _step(points: Float) -> float:
+    """Median distance of consecutive returns, as a share of their median range."""
+    with np.errstate(all="ignore"):
+        returns = points[(np.abs(points) <= MAX_COORDINATE_M).all(axis=1)]
+        if len(returns) < 3:
+            return 1.0
+        range_m = float(np.median(np.linalg.norm(returns, axis=1)))
+        return float(np.median(np.linalg.norm(np.diff(returns, axis=0), axis=1))) / max(range_m, INVALID_RETURN_M)
 
 
 def _ouster(path: Path, data: bytes) -> Float:
@@ -82,7 +124,7 @@ def _ouster(path: Path, data: bytes) -> Float:
     fields = _fields(path.parent.parent / ".metadata.json")
     smallest = max(int(f["offset"]) + np.dtype(NUMPY_OF_ROS[int(f["datatype"])]).itemsize for f in fields)
     steps = sorted(len(data) // points for points in OUSTER_POINTS if len(data) % points == 0)
-    if REDUCED_POINT_BYTES in steps and _looks_like_returns(points := _four_floats(path, data)):
+    if REDUCED_POINT_BYTES in steps and _looks_like_returns(points := _rows(path, data, 4)):
         return points
     for step in steps:
         if smallest <= step <= MAX_POINT_BYTES and _looks_like_returns(points := _full_record(data, fields, step)):
@@ -97,8 +139,8 @@ def _ouster(path: Path, data: bytes) -> Float:
 def _looks_like_returns(points: Float) -> bool:
     """Whether floats were read as floats: integers and paddings read as floats are denormal or absurd.
 
-    A few damaged points are let through here, because `read_scan` must refuse the file for them. Records are tried from
-    the shortest, because every second record of a cloud looks like a cloud too.
+    A few damaged points are let through here: `read_scan` leaves them out. Records are tried from the shortest, because
+    every second record of a cloud looks like a cloud too.
     """
     size = np.abs(points)
     plausible = ((size <= MAX_COORDINATE_M) & ((size > 1e-12) | (size == 0.0))).all(axis=1)

@@ -53,34 +53,50 @@ def project_scan(
     px, visible = camera.project(points)
     visible &= camera.contains(px)
     px, z_m = px[visible], points[visible, 2]
-    px, z_m = _nearest_per_pixel(px, z_m, camera)
+    first = nearest_per_pixel(px, z_m, camera)
+    px, z_m = px[first], z_m[first]
     keep = ~hidden(px, z_m, camera, options)
     return px[keep], z_m[keep]
 
 
-def _nearest_per_pixel(px: Float, z_m: Float, camera: Camera) -> tuple[Float, Float]:
+def nearest_per_pixel(px: Float, z_m: Float, camera: Camera) -> NDArray[np.intp]:
+    """Indices of the nearest sample of each pixel that has any, by pixel; px (N, 2) on the raster, z_m (N,)."""
     column = np.clip(np.rint(px[:, 0]).astype(np.int64), 0, camera.width - 1)
     row = np.clip(np.rint(px[:, 1]).astype(np.int64), 0, camera.height - 1)
     pixel = row * camera.width + column
     order = np.lexsort((z_m, pixel))
     _, first = np.unique(pixel[order], return_index=True)
-    return px[order[first]], z_m[order[first]]
+    return order[first]
 
 
 def hidden(px: Float, z_m: Float, camera: Camera, options: ProjectionOptions) -> Mask:
     """(N,) whether nearer returns lie on both opposite sides of a sample within the window."""
-    if not len(px):
-        return np.zeros(0, bool)
     reach_px = max(4.0, np.radians(options.window_deg) * camera.focal_y_px)
+    return hidden_behind(px, z_m, px, z_m, reach_px, options)
+
+
+def hidden_behind(
+    px: Float, z_m: Float, hiding_px: Float, hiding_z_m: Float, reach_px: float, options: ProjectionOptions
+) -> Mask:
+    """(N,) whether nearer ones of other samples (M, 2), (M,) lie on both opposite sides within the reach."""
+    if not len(px) or not len(hiding_px):
+        return np.zeros(len(px), bool)
     cell_px = reach_px / 4.0
-    column = np.clip((px[:, 0] + 0.5) // cell_px, 0, None).astype(np.int64)
-    row = np.clip((px[:, 1] + 0.5) // cell_px, 0, None).astype(np.int64)
-    nearest = np.full((int(row.max()) + 1, int(column.max()) + 1), np.inf)
-    np.minimum.at(nearest, (row, column), z_m)
+    column, row = _cells(px, cell_px)
+    hiding_column, hiding_row = _cells(hiding_px, cell_px)
+    shape = max(int(row.max()), int(hiding_row.max())) + 1, max(int(column.max()), int(hiding_column.max())) + 1
+    nearest = np.full(shape, np.inf)
+    np.minimum.at(nearest, (hiding_row, hiding_column), hiding_z_m)
     sides = [_side_minimum(nearest, axis, side) for axis in (0, 1) for side in (-1, 1)]
     both = np.minimum(np.maximum(sides[0], sides[1]), np.maximum(sides[2], sides[3]))[row, column]
     result: Mask = z_m > options.depth_ratio * both + options.depth_step_m
     return result
+
+
+def _cells(px: Float, cell_px: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(column, row) of the square cells of samples (N, 2)."""
+    cells = np.clip((px + 0.5) // cell_px, 0, None).astype(np.int64)
+    return cells[:, 0], cells[:, 1]
 
 
 def _side_minimum(nearest: Float, axis: int, side: int) -> Float:

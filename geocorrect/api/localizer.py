@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 
-from geocorrect.anchors.choice import AnchorChoice, AnchorFormat
+from geocorrect.anchors.choice import AUTO, AnchorOptions
+from geocorrect.anchors.readers.registry import anchor_files
 from geocorrect.api.candidates import find_candidates, nothing_near
 from geocorrect.api.describe_photo import PhotoError, PhotoOptions, describe_photo, stated_camera, with_stated
 from geocorrect.api.photo import Localization, PhotoLocalizer
@@ -31,7 +32,7 @@ Photo = str | Path | ImageArray
 
 def read_anchors(
     path: str | Path,
-    layout: Literal["table", "vbr", "kitti-raw"] = "table",
+    layout: str = AUTO,
     *,
     crs: str | None = None,
     height_reference: str = "unknown",
@@ -40,26 +41,28 @@ def read_anchors(
     ground_truth: str | Path | None = None,
     alignment: str | Path | None = None,
     spacing_m: float = 1.0,
+    images: str | Path | None = None,
+    options: AnchorOptions | None = None,
 ) -> AnchorSource:
     """Anchors from files, for a `Localizer`.
 
     Args:
         path: A table (.csv, .geojson; pictures are named relative to it), or the folder of a drive.
-        layout: What the path is.
+        layout: What the path is: a name of `geocorrect anchors formats`, or "auto".
         crs: Of a table's coordinates, such as "EPSG:4326".
         height_reference: Of a table's heights: "ellipsoid", "orthometric" or a vertical CRS.
         geoid_undulation_m: Geoid above the ellipsoid, where heights are orthometric and no grid is installed.
         calibration: vbr: `vbr_calib.yaml`.
         ground_truth: vbr: `SEQ_gt.txt`.
-        alignment: vbr: JSON that places the local frame.
+        alignment: vbr, reconstructions: JSON that places the local frame.
         spacing_m: vbr: metres between anchors; 0 takes all.
+        images: Of a reconstruction: folder of the pictures.
+        options: Instead of all these, every option that `geocorrect anchors add` has.
 
     Raises:
         InputError: naming file, row and column.
     """
-    choice = AnchorChoice(
-        Path(path),
-        AnchorFormat(layout),
+    options = options or AnchorOptions(
         None if calibration is None else Path(calibration),
         None if ground_truth is None else Path(ground_truth),
         None if alignment is None else Path(alignment),
@@ -69,8 +72,9 @@ def read_anchors(
         crs=crs,
         height_reference=height_reference,
         geoid_undulation_m=None if np.isnan(geoid_undulation_m) else geoid_undulation_m,
+        images=None if images is None else Path(images),
     )
-    return AnchorSource.of_files(choice.source())
+    return AnchorSource.of_files(anchor_files(Path(path), layout, options))
 
 
 class Localizer:
@@ -208,7 +212,7 @@ class Localizer:
         if not found.views:
             hint = "" if self.settings.depth.needs_neighbours else f"\n{WITHOUT_SCANNER}"
             named = "\n".join(found.unusable_anchors[:3])
-            raise PhotoError(Reason.NO_ANCHOR_NEARBY, f"no anchor is usable:\n{named}{hint}")
+            raise PhotoError(Reason.ANCHORS_UNUSABLE, f"no anchor is usable:\n{named}{hint}")
         return self._result(found, read)
 
     def _result(self, found: Localization, photo: Callable[[], Query] | PhotoError) -> LocalizationResult:

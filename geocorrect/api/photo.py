@@ -93,7 +93,7 @@ class PhotoLocalizer:
         views, unusable = self.anchors.usable(chosen.anchors, neighbours)
         unusable = tuple(dict.fromkeys([*chosen.unusable, *unusable]))
         if not views:
-            missing = Rejection(query.image_id, Reason.NO_ANCHOR_NEARBY, "no anchor within reach is usable")
+            missing = Rejection(query.image_id, Reason.ANCHORS_UNUSABLE, "; ".join(unusable[:1]))
             return Localization(TracedResult(missing), chosen.pairs, (), unusable)
         if self.focal_network is not None:
             prior = self._settings.camera.prior

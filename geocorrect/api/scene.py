@@ -17,6 +17,7 @@ from geocorrect.api.backends import build_appearance
 from geocorrect.catalog.image_positions import best_heading_deg
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings
+from geocorrect.depth.pointcloud.store import CloudStore
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
 from geocorrect.io.pixels import whole_image_sha256
@@ -90,6 +91,8 @@ class Scene:
     def __init__(self, settings: Settings, source: AnchorSource) -> None:
         self._settings = settings
         self.frame, self.index, self.read = source.frame, source.index, source.read
+        if settings.depth.source == "pointcloud":
+            CloudStore(settings.depth.pointcloud.folder, 1).require_frame(source.frame)
         positions = AnchorPositions(self.index.ids, self.index.enu_m, self.index.heading_deg)
         self.retriever = SpatialRetriever(positions, settings.retrieve.by_place)
         self._finder = None

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geocorrect.anchors.choice import AnchorChoice, AnchorFormat
-from geocorrect.cli.console import CatalogOption, JsonOption, invocation, locked_catalog, stderr, write_json
+from geocorrect.anchors.choice import AUTO, AnchorOptions
+from geocorrect.cli.console import (
+    CatalogOption,
+    JsonOption,
+    invocation,
+    locked_catalog,
+    open_catalog,
+    print_table,
+    progress_bar,
+    stderr,
+    write_json,
+)
 from geocorrect.cli.depth import calibrate, scale
+
+if TYPE_CHECKING:
+    from geocorrect.anchors.add import AddedAnchors, CheckedAnchors
+    from geocorrect.config import Settings
+    from geocorrect.records import Anchor, AnchorView, DepthMap
 
 app = typer.Typer(help="Georeferenced reference imagery.", no_args_is_help=True)
 app.command("calibrate")(calibrate)
@@ -19,8 +34,8 @@ app.command("scale")(scale)
 @app.command("add")
 def add(
     context: typer.Context,
-    source: Annotated[Path, typer.Argument(help="vbr, kitti-raw: the folder. table: the CSV or GeoJSON file.")],
-    layout: Annotated[AnchorFormat, typer.Option("--format", help="On-disk format.")],
+    source: Annotated[Path, typer.Argument(help="The folder or file, as `anchors formats` says.")],
+    layout: Annotated[str, typer.Option("--format", help="auto, or a name of `anchors formats`.")] = AUTO,
     calibration: Annotated[
         Path | None, typer.Option(help="vbr: vbr_calib.yaml; default: beside or in the folder.")
     ] = None,
@@ -38,24 +53,115 @@ def add(
     geoid_undulation: Annotated[
         float | None, typer.Option(help="Metres from the ellipsoid up to the geoid (48 in Rome).")
     ] = None,
-    dataset: Annotated[str, typer.Option(help="table: name of the dataset.")] = "table",
+    heading_reference: Annotated[
+        str, typer.Option(help="table: headings and quaternions are from true or from grid north (true, grid).")
+    ] = "true",
+    images: Annotated[Path | None, typer.Option(help="reconstructions: folder of the pictures.")] = None,
+    control_points: Annotated[
+        Path | None, typer.Option(help="reconstructions: CSV with image, u_px, v_px, landmark and place.")
+    ] = None,
+    positions: Annotated[
+        Path | None, typer.Option(help="reconstructions: CSV with file, place and sigma_position_m; or exif.")
+    ] = None,
+    position_sigma: Annotated[float | None, typer.Option(min=0.0, help="Metres, of positions that state none.")] = None,
+    level_cameras: Annotated[
+        bool, typer.Option("--level-cameras", help="reconstructions: the cameras stand upright, as on a vehicle.")
+    ] = False,
+    drive: Annotated[str | None, typer.Option(help="kitti-raw: which drive, where there are several.")] = None,
+    cameras: Annotated[
+        str, typer.Option(help="kitti-raw, kitti-odometry: cameras, such as 02,03 (odometry: 2,3).")
+    ] = "",
+    frames: Annotated[
+        str | None, typer.Option(help="kitti-raw, kitti-odometry: frame numbers START:STOP:STEP, such as 0:200:5.")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Name of the dataset; default: the format's.")] = None,
     catalog: CatalogOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check everything, store nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Add the images of a dataset with their poses (and scans) as anchors."""
-    from geocorrect.anchors.add import add_anchors
+    from geocorrect.anchors.add import add_anchors, checked_anchors
+    from geocorrect.anchors.readers.registry import anchor_files
 
-    chosen = AnchorChoice(
-        source, layout, calibration, ground_truth, alignment, spacing_m, scans, uncovered, crs, height_reference,
-        geoid_undulation, dataset,
-    ).source()  # fmt: skip
+    options = AnchorOptions(
+        calibration, ground_truth, alignment, spacing_m, scans, uncovered, crs, height_reference, geoid_undulation,
+        heading_reference, images, control_points, positions, position_sigma, level_cameras, drive,
+        tuple(filter(None, cameras.split(","))), frames, dataset,
+    )  # fmt: skip
+    chosen = anchor_files(source, layout, options)
     if dry_run:
-        stderr().print(f"{len(chosen.read()[1])} anchors could be added")
+        checked = checked_anchors(chosen)
+        stderr().print(f"{len(checked.anchors)} anchors could be added{_left_out(checked)}")
         return
-    with locked_catalog(invocation(context).settings(catalog), create=True) as store:
-        added = add_anchors(store, chosen)
+    settings = invocation(context).settings(catalog)
+    with locked_catalog(settings, create=True) as store:
+        added = add_anchors(store, chosen, settings.depth.reconstruction.folder)
     if as_json:
         write_json(added.as_json())
     else:
-        stderr().print(f"{len(added.ids)} anchors of {added.dataset} added under alignment {added.alignment_id}")
+        stderr().print(
+            f"{len(added.ids)} anchors of {added.dataset} added under alignment {added.alignment_id}{_left_out(added)}"
+        )
+
+
+def _left_out(found: AddedAnchors | CheckedAnchors) -> str:
+    if not found.n_returns_left_out:
+        return ""
+    count, total = found.n_returns_left_out, found.n_returns
+    return f"; {count} of {total} laser returns are beyond their sensor's range or damaged and not used"
+
+
+@app.command("formats")
+def formats(as_json: JsonOption = False) -> None:
+    """List the formats of anchors that can be read, and what each needs."""
+    from geocorrect.anchors.readers.registry import format_rows
+
+    rows = format_rows()
+    if as_json:
+        write_json(rows)
+    else:
+        print_table(rows, {"format": "format", "files": "files", "needs": "needs"}, {"files": None, "needs": None})
+
+
+@app.command("inspect")
+def inspect(
+    context: typer.Context,
+    page: Annotated[Path, typer.Option(help="The page to write.")] = Path("anchors.html"),
+    pairs: Annotated[int, typer.Option(min=3, help="Pairs of neighbouring pictures to compare.")] = 40,
+    catalog: CatalogOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at the anchors of a catalog: whether poses, axes, clocks, heights and scans fit what the pictures show.
+
+    Writes one page with a verdict, a map and depth drawn into sample pictures. Where neighbours disagree, the usual
+    other readings of the same numbers are tried, and the one that makes them agree is named. Exit code 3: something is
+    wrong.
+    """
+    from geocorrect.api.anchor_cache import read_anchor
+    from geocorrect.api.scene import AnchorSource
+    from geocorrect.jobs.anchors.inspect.inspect import inspect_anchors
+    from geocorrect.jobs.anchors.inspect.page import write_page
+
+    settings = invocation(context).settings(catalog)
+    with open_catalog(settings) as store, progress_bar("inspect") as progress:
+        source = AnchorSource.of_catalog(store)
+        found = inspect_anchors(settings, source, pairs, progress)
+        write_page(page, found, source.frame, read_anchor, lambda anchor, view: _depth(settings, anchor, view))
+    if as_json:
+        write_json(found.as_json())
+    else:
+        lines = [f"{finding.severity:8} {finding.check}: {finding.text}" for finding in found.findings]
+        stderr().print("\n".join([*lines, found.verdict, f"page: {page}"]), markup=False, soft_wrap=True)
+    raise typer.Exit(found.exit_code)
+
+
+def _depth(settings: Settings, anchor: Anchor, view: AnchorView) -> DepthMap | None:
+    """From the anchor's own scan, else from the configured point clouds."""
+    from geocorrect.api.backends import build_depth
+    from geocorrect.config import with_depth
+
+    if anchor.lidar is not None:
+        return build_depth(with_depth(settings, "lidar")).depth(anchor, view.pixels)
+    if (settings.depth.pointcloud.folder / "index.json").is_file():
+        return build_depth(with_depth(settings, "pointcloud")).depth(anchor, view.pixels)
+    return None

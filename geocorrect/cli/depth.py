@@ -45,6 +45,44 @@ def list_sources(context: typer.Context, as_json: JsonOption = False) -> None:
         print_table(rows, LIST_COLUMNS, {"needs": 16, "licence": None})
 
 
+@app.command("pointcloud")
+def index_pointcloud(
+    context: typer.Context,
+    clouds: Annotated[list[Path], typer.Argument(help="Files or folders of .las, .laz, .copc.laz, .ply, .e57.")],
+    crs: Annotated[str | None, typer.Option(help="CRS of files that do not say it, e.g. EPSG:25833.")] = None,
+    height_reference: Annotated[str, typer.Option(help="ellipsoid, orthometric or a vertical CRS.")] = "unknown",
+    geoid_undulation: Annotated[
+        float | None, typer.Option(help="Metres from the ellipsoid up to the geoid (48 in Rome).")
+    ] = None,
+    left_out: Annotated[
+        list[int] | None, typer.Option("--leave-out", help="LAS class that moves (vehicles, people); may be repeated.")
+    ] = None,
+    catalog: CatalogOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Index point clouds once for [depth] source = "pointcloud", in the frame of the catalog's anchors.
+
+    Noise (classes 7, 18) and temporal exclusion (22) are always left out. Written to [depth.pointcloud] folder.
+    """
+    from geocorrect.api.scene import AnchorSource
+    from geocorrect.depth.pointcloud.index import NOT_SURFACE, CloudPlaces, write_index
+    from geocorrect.depth.pointcloud.read import cloud_files
+
+    settings = invocation(context).settings(catalog)
+    files = cloud_files(clouds)
+    undulation_m = float("nan") if geoid_undulation is None else geoid_undulation
+    with open_catalog(settings) as store, progress_bar("index") as progress:
+        frame = AnchorSource.of_catalog(store).frame
+        places = CloudPlaces(frame, crs, height_reference, undulation_m, frozenset({*NOT_SURFACE, *(left_out or ())}))
+        summary = write_index(settings.depth.pointcloud.folder, files, places, progress)
+    if as_json:
+        write_json(summary.as_json())
+        return
+    stderr().print(f"{summary.n_points} points of {summary.n_files} files in {summary.folder}", markup=False)
+    for number, count in summary.left_out.items():
+        stderr().print(f"left out: {count} points of class {number}")
+
+
 def calibrate(
     context: typer.Context,
     depth: Annotated[str | None, typer.Option(help="Depth source to calibrate; default: the configured one.")] = None,

@@ -73,7 +73,7 @@ def georeference(
     as_json: JsonOption = False,
 ) -> None:
     """Place a trajectory on the map by clicked ground marks (or its GNSS) and say how good that is."""
-    from geocorrect.anchors.readers.vbr import VbrOptions
+    from geocorrect.anchors.readers.vbr.sequence import VbrOptions
     from geocorrect.errors import UsageError
     from geocorrect.georeference.build import ClickNoise
     from geocorrect.georeference.command import Inputs, solve, solve_gnss, store, write_files

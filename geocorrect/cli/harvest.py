@@ -95,17 +95,21 @@ class PhotoSource(StrEnum):
     PHOTOS = "photos"
     OPENSFM = "opensfm"
     MAPILLARY_TOOLS = "mapillary-tools"
+    TABLE = "table"
 
 
 def import_photos(
     context: typer.Context,
-    source: Annotated[Path, typer.Argument(help="photos, opensfm: the folder. mapillary-tools: the JSON file.")],
+    source: Annotated[
+        Path, typer.Argument(help="photos, opensfm: the folder. mapillary-tools: the JSON file. table: CSV or GeoJSON.")
+    ],
     layout: Annotated[PhotoSource, typer.Option("--format", help="What lies there.")] = PhotoSource.PHOTOS,
     catalog: CatalogOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read everything, store nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Bring photos into the catalog without Mapillary; the files stay where they are."""
+    from geocorrect.api.photo_table import import_table
     from geocorrect.harvest.local.folder import import_description, import_folder, import_opensfm
     from geocorrect.harvest.local.identity import Known, with_own_ids
 
@@ -113,6 +117,7 @@ def import_photos(
         PhotoSource.PHOTOS: import_folder,
         PhotoSource.OPENSFM: import_opensfm,
         PhotoSource.MAPILLARY_TOOLS: import_description,
+        PhotoSource.TABLE: import_table,
     }
     imported = readers[layout](source)
     with ExitStack() as stack:

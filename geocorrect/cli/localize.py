@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from geocorrect.anchors.choice import AnchorChoice, AnchorFormat
+from geocorrect.anchors.choice import AnchorOptions
 from geocorrect.cli.console import JsonOption, invocation, open_catalog, stderr, write_json
 from geocorrect.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from geocorrect.anchors.add import AnchorFiles
     from geocorrect.api.scene import AnchorSource
     from geocorrect.catalog.store import Catalog
     from geocorrect.config import Settings
@@ -30,7 +31,7 @@ def localize(
         typer.Option(help="PATH.gpkg or postgresql://…, or with --format a folder or table; default: the catalog."),
     ] = None,
     layout: Annotated[
-        AnchorFormat | None, typer.Option("--format", help="Of a folder or table, as in `anchors add`.")
+        str | None, typer.Option("--format", help="Of a folder or table: auto, or a name of `anchors formats`.")
     ] = None,
     calibration: Annotated[Path | None, typer.Option(help="vbr: vbr_calib.yaml.")] = None,
     ground_truth: Annotated[Path | None, typer.Option(help="vbr: SEQ_gt.txt.")] = None,
@@ -51,6 +52,7 @@ def localize(
 
     Exit code 7: the photo was rejected, so there is no pose.
     """
+    from geocorrect.anchors.readers.registry import anchor_files
     from geocorrect.api.localizer import Localizer
     from geocorrect.errors import Status
 
@@ -63,10 +65,11 @@ def localize(
     if layout is not None:
         if anchors is None:
             raise UsageError("--format needs --anchors with the folder or table")
-        choice = AnchorChoice(
-            Path(anchors), layout, calibration, ground_truth, alignment, spacing_m, "if_present", "skip", crs,
-            height_reference, geoid_undulation,
+        options = AnchorOptions(
+            calibration, ground_truth, alignment, spacing_m, "if_present", "skip", crs, height_reference,
+            geoid_undulation,
         )  # fmt: skip
+        choice = anchor_files(Path(anchors), layout, options)
     elif anchors is not None:
         settings = _with_catalog(settings, anchors)
     place = None if position is None else _position(position)
@@ -85,12 +88,12 @@ def localize(
 
 
 @contextmanager
-def _anchors(settings: Settings, choice: AnchorChoice | None) -> Iterator[AnchorSource | Catalog]:
+def _anchors(settings: Settings, choice: AnchorFiles | None) -> Iterator[AnchorSource | Catalog]:
     """The anchors in files, or the catalog that holds them."""
     from geocorrect.api.scene import AnchorSource
 
     if choice is not None:
-        yield AnchorSource.of_files(choice.source())
+        yield AnchorSource.of_files(choice)
     else:
         with open_catalog(settings) as catalog:
             yield catalog

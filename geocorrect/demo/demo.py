@@ -21,7 +21,7 @@ import orjson
 
 from geocorrect.anchors.add import VbrSource, add_anchors
 from geocorrect.anchors.alignment import read_alignment
-from geocorrect.anchors.readers.vbr import VbrOptions
+from geocorrect.anchors.readers.vbr.sequence import VbrOptions
 from geocorrect.catalog.run import StoredResult
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import CatalogSection, Settings, load_settings

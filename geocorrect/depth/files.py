@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geocorrect.depth.base import DepthDeclaration
 from geocorrect.errors import ConfigError, InputError
@@ -18,7 +19,7 @@ class DepthFilesOptions:
     """Where the files are and how good they are."""
 
     folder: Path | None = None
-    """Contains `<anchor id>.npy`, (H, W) z-depth in metres as floats, nan or 0 = unknown."""
+    """Contains `<anchor id>.npy`, (H, W) z-depth in metres as floats, nan or 0 = unknown. A map, or sparse samples."""
     name: str = "files"
     """Of what made them, version included: names the depth in results, and a change makes everything due again."""
     common_log_sigma: float = 0.2
@@ -63,8 +64,21 @@ class FilesDepth:
         if z_m is None:
             raise InputError(f"{path}: depth has shape {shape}, the anchor's image {image.shape[:2]}")
         known, o = np.isfinite(z_m) & (z_m > 0), self.options
+        if _is_sparse(known):
+            row, column = np.nonzero(known)
+            return DepthMap(
+                o.name, o.is_oracle, samples_px=np.column_stack([column, row]), samples_z_m=z_m[known].astype(float),
+                log_sigma=o.log_sigma, common_log_sigma=o.common_log_sigma,
+            )  # fmt: skip
         z_m = np.where(known, z_m, np.float32(np.nan))
         return DepthMap(o.name, o.is_oracle, z_m=z_m, log_sigma=o.log_sigma, common_log_sigma=o.common_log_sigma)
+
+
+def _is_sparse(known: NDArray[np.bool_]) -> bool:
+    """Whether the known pixels are samples (a projected scan) and no surface: a map is read between its pixels."""
+    inner = known[:-1, :-1]
+    surrounded = inner & known[1:, :-1] & known[:-1, 1:] & known[1:, 1:]
+    return bool(surrounded.sum() < 0.5 * inner.sum())
 
 
 def declare_files(options: DepthFilesOptions) -> DepthDeclaration:

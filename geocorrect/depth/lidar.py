@@ -56,7 +56,7 @@ class LidarDepth:
                 f"{anchor.camera.width}×{anchor.camera.height}; fix the calibration's resolution"
             )
         options = replace(self.projection, max_range_m=min(self.projection.max_range_m, anchor.lidar.max_range_m))
-        points = read_scan(anchor.lidar.path, anchor.lidar.format)
-        px, z_m = project_scan(points, anchor.lidar.cam_from_lidar, anchor.camera, options)
+        scan = read_scan(anchor.lidar.path, anchor.lidar.format)
+        px, z_m = project_scan(scan.points_lidar_m, anchor.lidar.cam_from_lidar, anchor.camera, options)
         log_sigma: Float32 = np.hypot(self.noise_m / z_m, self.noise_ratio).astype(np.float32)
         return DepthMap("lidar", is_oracle=True, samples_px=px, samples_z_m=z_m, log_sigma=log_sigma)

@@ -11,16 +11,19 @@ from geocorrect.depth.mapanything import MapAnythingDepthOptions
 from geocorrect.depth.mast3r import Mast3rDepthOptions
 from geocorrect.depth.mickey import MickeyDepthOptions
 from geocorrect.depth.monocular import DepthAnythingOptions, DepthProOptions, ZoeDepthOptions
+from geocorrect.depth.pointcloud.options import PointCloudOptions
+from geocorrect.depth.reconstruction import ReconstructionDepthOptions
 from geocorrect.depth.scale import ScaleOptions
 from geocorrect.depth.triangulated import TriangulatedOptions
 from geocorrect.errors import UsageError
 from geocorrect.retrieve.neighbours import NeighbourOptions
 
 DepthName = Literal[
-    "lidar", "triangulated", "depth_anything_v2", "depth_pro", "zoedepth", "mast3r", "mapanything", "mickey", "files"
+    "lidar", "triangulated", "depth_anything_v2", "depth_pro", "zoedepth", "mast3r", "mapanything", "mickey", "files",
+    "pointcloud", "reconstruction",
 ]  # fmt: skip
 """Keys of `depth.registry.SOURCES`, as a type that the configuration is checked against."""
-MEASURED = ("lidar", "triangulated")
+MEASURED = ("lidar", "triangulated", "pointcloud", "reconstruction")
 """Sources that measure depth: there is no predicted scale to correct."""
 
 
@@ -29,7 +32,8 @@ class DepthSection:
     """Where the depth of the anchors comes from; the options of a source are the field of its name."""
 
     source: DepthName = "lidar"
-    """`lidar` is an oracle and labelled as such in every result. `triangulated` needs neither scanner nor network."""
+    """`lidar` and `pointcloud` are oracles and labelled as such in every result. `triangulated` needs neither scanner
+    nor network."""
     calibrate: bool = False
     """Correct a predicted depth once per anchor against its neighbours (`geocorrect anchors calibrate`)."""
     scale: ScaleOptions = field(default_factory=ScaleOptions)
@@ -44,6 +48,8 @@ class DepthSection:
     mapanything: MapAnythingDepthOptions = field(default_factory=MapAnythingDepthOptions)
     mickey: MickeyDepthOptions = field(default_factory=MickeyDepthOptions)
     files: DepthFilesOptions = field(default_factory=DepthFilesOptions)
+    pointcloud: PointCloudOptions = field(default_factory=PointCloudOptions)
+    reconstruction: ReconstructionDepthOptions = field(default_factory=ReconstructionDepthOptions)
 
     def __post_init__(self) -> None:
         if self.calibrate and self.needs_query:

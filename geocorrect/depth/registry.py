@@ -35,6 +35,8 @@ from geocorrect.depth.monocular import (
     zoedepth_card,
 )
 from geocorrect.depth.options import DepthName, DepthSection
+from geocorrect.depth.pointcloud.source import PointCloudDepth, declare_pointcloud
+from geocorrect.depth.reconstruction import ReconstructionDepth, declare_reconstruction
 from geocorrect.depth.scale import (
     LidarScaleDepth,
     ScaledPairDepth,
@@ -74,6 +76,8 @@ SOURCES: Mapping[DepthName, SourceEntry] = {
     "mapanything": SourceEntry(lambda o: declare_mapanything(card_of(o.weights)), build_mapanything, build_mapanything),
     "mickey": SourceEntry(lambda _: declare_mickey(), build_mickey),
     "files": SourceEntry(declare_files, FilesDepth),
+    "pointcloud": SourceEntry(declare_pointcloud, PointCloudDepth),
+    "reconstruction": SourceEntry(declare_reconstruction, ReconstructionDepth),
 }
 
 

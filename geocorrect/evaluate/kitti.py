@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from geocorrect.anchors.add import add_anchors_to
-from geocorrect.anchors.readers.kitti import KittiDrive, KittiImage, read_kitti_raw
+from geocorrect.anchors.readers.kitti.raw import KittiDrive, KittiImage, read_kitti_raw
 from geocorrect.catalog.run import ResultFilter
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from geocorrect.anchors.readers.timestamps import Nanoseconds
-from geocorrect.anchors.readers.vbr_calibration import RigCamera
+from geocorrect.anchors.readers.vbr.calibration import RigCamera
 from geocorrect.anchors.trajectory import Trajectory
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame

@@ -11,8 +11,8 @@ import numpy as np
 
 from geocorrect.anchors.add import AddedAnchors, AnchorSink, add_alignment, add_anchors_to
 from geocorrect.anchors.readers.timestamps import Nanoseconds, read_timestamps
-from geocorrect.anchors.readers.vbr import VbrOptions, read_vbr
-from geocorrect.anchors.readers.vbr_calibration import read_vbr_calibration
+from geocorrect.anchors.readers.vbr.calibration import read_vbr_calibration
+from geocorrect.anchors.readers.vbr.sequence import VbrOptions, read_vbr
 from geocorrect.anchors.trajectory import read_tum
 from geocorrect.errors import InputError, OutputError, UsageError
 from geocorrect.geometry.pose import Pose

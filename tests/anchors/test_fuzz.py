@@ -16,7 +16,7 @@ from support.mutations import mutated
 
 from geocorrect.anchors.readers.rows import read_rows
 from geocorrect.anchors.readers.timestamps import read_timestamps
-from geocorrect.anchors.readers.vbr_calibration import read_vbr_calibration
+from geocorrect.anchors.readers.vbr.calibration import read_vbr_calibration
 from geocorrect.anchors.trajectory import read_tum
 from geocorrect.config import load_settings
 from geocorrect.depth.files import DepthFilesOptions, FilesDepth

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geocorrect.anchors.readers.kitti import KittiOptions, read_kitti_raw
-from geocorrect.anchors.readers.oxts import oxts_in_frame, read_packets
+from geocorrect.anchors.readers.kitti.oxts import oxts_in_frame, read_packets
+from geocorrect.anchors.readers.kitti.raw import KittiOptions, read_kitti_raw
 from geocorrect.anchors.readers.sensor_folder import read_sensor_folder
 from geocorrect.errors import InputError
 from geocorrect.geometry.pose import rotation_angle_deg

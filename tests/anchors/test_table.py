@@ -7,12 +7,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from geocorrect.anchors.choice import AnchorOptions
+from geocorrect.anchors.readers.registry import anchor_files
 from geocorrect.anchors.readers.table import TableOptions, read_table
-from geocorrect.errors import InputError
+from geocorrect.cli.app import app
+from geocorrect.errors import InputError, UsageError
+from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.crs import crs_from_wgs84, ellipsoidal_height_m, grid_convergence_deg
 from geocorrect.geometry.frame import Frame, rotation_from_heading
-from geocorrect.geometry.pose import rotation_angle_deg
+from geocorrect.geometry.pose import Pose, rotation_angle_deg
+from geocorrect.geometry.projection import Projection
 
 LON, LAT, HEIGHT = 12.516, 41.903, 98.0
 HEADER = "file,lon_deg,lat_deg,height_m,heading_deg,pitch_deg,roll_deg,width,height,fx,fy,cx,cy,k1,captured_at"
@@ -158,3 +164,94 @@ def test_files_of_another_kind_are_refused(tmp_path: Path, name: str, text: str,
     (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match=message):
         read_table(tmp_path / name, WGS84)
+
+
+def test_quaternions_of_a_grid_are_turned_as_headings_are(tmp_path: Path) -> None:
+    """They never were: 1.7° in Rome."""
+    x, y = map(float, crs_from_wgs84("EPSG:32633", LON, LAT))
+    options = TableOptions("EPSG:32633", "ellipsoid", heading_reference="grid")
+    header = HEADER.replace("lon_deg,lat_deg", "x,y")
+    row = ROW.replace(f"{LON},{LAT}", f"{x!r},{y!r}")
+    (by_angles,) = read_table(write(tmp_path, row, header=header), options).anchors
+    quaternion = ",".join(repr(float(value)) for value in rotation_from_heading(30, 2, -1).as_quat())
+    row = row.replace(",30,2,-1,", f",{quaternion},")
+    header = header.replace("heading_deg,pitch_deg,roll_deg", "qx,qy,qz,qw")
+    (by_quaternion,) = read_table(write(tmp_path, row, header=header), options).anchors
+    assert rotation_angle_deg(by_quaternion.world_from_cam.rotation, by_angles.world_from_cam.rotation) < 1e-6
+    (as_true,) = read_table(tmp_path / "anchors.csv", TableOptions("EPSG:32633", "ellipsoid")).anchors
+    turned = rotation_angle_deg(as_true.world_from_cam.rotation, by_quaternion.world_from_cam.rotation)
+    assert turned == pytest.approx(abs(grid_convergence_deg("EPSG:32633", LON, LAT)), abs=1e-6)
+
+
+def test_grid_north_can_be_declared_on_the_command_line(tmp_path: Path) -> None:
+    path = write(tmp_path, ROW)
+    for said, heading_deg in (("true", 30.0), ("grid", 30.0 + grid_convergence_deg("EPSG:32633", LON, LAT))):
+        x, y = map(float, crs_from_wgs84("EPSG:32633", LON, LAT))
+        path.write_text(f"{HEADER.replace('lon_deg,lat_deg', 'x,y')}\n{ROW.replace(f'{LON},{LAT}', f'{x!r},{y!r}')}\n")
+        options = AnchorOptions(crs="EPSG:32633", height_reference="ellipsoid", heading_reference=said)
+        alignment, (anchor,) = anchor_files(path, "auto", options).read()
+        assert alignment.frame.heading_deg(anchor.world_from_cam) == pytest.approx(heading_deg)
+    with pytest.raises(UsageError, match="--heading-reference 'magnetic': use true, grid"):
+        anchor_files(path, "table", AnchorOptions(crs="EPSG:32633", heading_reference="magnetic")).read()
+
+
+@pytest.mark.parametrize(
+    ("column", "near"),
+    [
+        ("pitch", "pitch_deg"),
+        ("lidar", "scan"),
+        ("sigma_position", "sigma_position_m"),
+        ("K1", "k1"),
+    ],
+)
+def test_a_column_that_nobody_reads_is_an_error_with_the_nearest_name(tmp_path: Path, column: str, near: str) -> None:
+    path = write(tmp_path, ROW + ",5", header=f"{HEADER},{column}")
+    with pytest.raises(InputError, match=rf"line 2: column '{column}' is not known; did you mean '({near})'"):
+        read_table(path, WGS84)
+    assert len(read_table(write(tmp_path, ROW + ",5", header=f"{HEADER},_{column}"), WGS84).anchors) == 1
+
+
+def test_a_fisheye_and_its_coefficients(tmp_path: Path) -> None:
+    header, row = HEADER + ",camera_model,k2,k3,k4", ROW + ",OPENCV_FISHEYE,0.02,-0.003,0.0004"
+    (anchor,) = read_table(write(tmp_path, row, header=header), WGS84).anchors
+    camera = Camera(Projection.FISHEYE_OPENCV, 32, 24, 30, 30, 15.5, 11.5, (-0.1, 0.02, -0.003, 0.0004))
+    assert anchor.camera == camera
+    for model, message in (("OPENCV", "has no k4"), ("dual", "has no k3, k4"), ("SIMPLE_DIVISION", "known are persp")):
+        with pytest.raises(InputError, match=f"line 2: .*{message}"):
+            read_table(write(tmp_path, row.replace("OPENCV_FISHEYE", model), header=header), WGS84)
+
+
+def test_a_scan_of_the_row(tmp_path: Path) -> None:
+    pose = Pose(rotation_from_heading(10, 3, 2), [0.1, -0.3, 0.5])
+    numbers = " ".join(repr(float(value)) for value in pose.matrix[:3].ravel())
+    header = HEADER + ",scan,scan_format,cam_from_lidar,scan_max_range_m"
+    row = ROW + f",s/1.bin,float32x5,{numbers},80"
+    (anchor,) = read_table(write(tmp_path, row, header=header), WGS84).anchors
+    assert anchor.lidar is not None
+    assert (anchor.lidar.path, anchor.lidar.format) == (tmp_path / "s/1.bin", "float32x5")
+    assert anchor.lidar.max_range_m == 80.0
+    assert anchor.lidar.cam_from_lidar.matrix == pytest.approx(pose.matrix, abs=1e-12)
+    for old, new, message in (
+        ("float32x5", "pcd", "scan_format 'pcd'; known are kitti_bin"),
+        ("s/1.bin", "", "column 'scan' is missing"),
+        (numbers, numbers[:-4], "cam_from_lidar"),
+        (numbers, "1 2 3", "must be 12 or 16 numbers"),
+        (numbers, numbers.replace("0.5", "nan"), "12 finite numbers"),
+        (",80", ",-1", "scan_max_range_m must be positive"),
+    ):
+        with pytest.raises(InputError, match=message):
+            read_table(write(tmp_path, row.replace(old, new), header=header), WGS84)
+
+
+def test_a_rehearsal_reads_the_scans(tmp_path: Path) -> None:
+    numbers = " ".join(str(value) for value in np.eye(4).ravel())
+    path = write(tmp_path, ROW + f",1.bin,kitti_bin,{numbers}", header=HEADER + ",scan,scan_format,cam_from_lidar")
+    (tmp_path / "1.bin").write_bytes(b"cut off")
+    place = ["--crs", "EPSG:4326", "--height-reference", "ellipsoid"]
+    with pytest.raises(InputError, match=r"1.bin: 7 bytes is no multiple of 16"):
+        CliRunner().invoke(app, ["anchors", "add", str(path), *place, "--dry-run"], catch_exceptions=False)
+    points = np.random.default_rng(0).uniform(-30, 30, (50, 4)).astype(np.float32)
+    points[0, 0], points[1, 0] = 150.0, np.inf
+    points.tofile(tmp_path / "1.bin")
+    said = CliRunner().invoke(app, ["anchors", "add", str(path), *place, "--dry-run"], catch_exceptions=False).stderr
+    assert "1 anchors could be added; 2 of 50 laser returns are beyond their sensor's range" in " ".join(said.split())

@@ -9,8 +9,8 @@ import pytest
 from support.vbr_world import BASE_FROM_CAM, VbrWorld, local_from_base
 
 from geocorrect.anchors.alignment import Alignment
-from geocorrect.anchors.readers.vbr import VbrOptions, read_vbr
-from geocorrect.anchors.readers.vbr_calibration import read_vbr_calibration
+from geocorrect.anchors.readers.vbr.calibration import read_vbr_calibration
+from geocorrect.anchors.readers.vbr.sequence import VbrOptions, read_vbr
 from geocorrect.errors import InputError
 from geocorrect.geometry.pose import rotation_angle_deg
 from geocorrect.records import Anchor

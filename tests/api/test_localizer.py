@@ -169,7 +169,7 @@ def test_one_broken_anchor_is_left_out_and_named_and_many_end_nothing(
     shutil.rmtree(drive / "ouster_points")
     without_scans = read_anchors(drive, "vbr", spacing_m=0, **files)  # type: ignore[arg-type]
     (result,) = Localizer(without_scans, depth="lidar", settings=settings).localize_many([photo], camera=camera)
-    assert (result.reason, result.photo_id) == (Reason.NO_ANCHOR_NEARBY, photo.stem)
+    assert (result.reason, result.photo_id) == (Reason.ANCHORS_UNUSABLE, photo.stem)
     assert "no anchor is usable" in result.detail
 
 

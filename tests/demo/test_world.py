@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from geocorrect.anchors.alignment import read_alignment
-from geocorrect.anchors.readers.vbr import read_vbr
+from geocorrect.anchors.readers.vbr.sequence import read_vbr
 from geocorrect.demo.render.surfaces import Scene
 from geocorrect.demo.render.visibility import SKY, RayGrid, visible_quads
 from geocorrect.demo.world.build import MANIFEST, DemoWorld, Studio, Task, build_world, open_world, take_all

@@ -18,7 +18,7 @@ from geocorrect.api.backends import build_depth
 from geocorrect.config import Settings, load_settings, with_depth
 from geocorrect.depth.base import DepthSource
 from geocorrect.depth.mast3r import Mast3rDepth, Mast3rDepthOptions
-from geocorrect.depth.options import DepthName
+from geocorrect.depth.options import MEASURED, DepthName
 from geocorrect.depth.registry import SOURCES, declare_depth
 from geocorrect.depth.scale import ScaleHeuristic, ScaleOptions
 from geocorrect.jobs.run_identity import run_record, weights_used
@@ -54,7 +54,7 @@ def test_the_names_of_the_configuration_are_those_of_the_registries() -> None:
     assert get_args(StageName) == tuple(MATCHERS)
 
 
-@pytest.mark.parametrize("source", sorted(set(get_args(DepthName)) - {"mast3r", "mapanything", "mickey"}))
+@pytest.mark.parametrize("source", sorted(set(get_args(DepthName)) - {"mast3r", "mapanything", "mickey", "pointcloud"}))
 def test_a_source_is_what_was_declared_without_its_weights(source: str, tmp_path: Path) -> None:
     settings = settings_for(source, tmp_path)
     built = build_depth(settings)
@@ -64,7 +64,7 @@ def test_a_source_is_what_was_declared_without_its_weights(source: str, tmp_path
     assert built.declaration.is_oracle == (source == "lidar")
     if source in NETWORKS:
         assert built.declaration.licence == CARDS[NETWORKS[source][0]].licence
-    if source not in ("lidar", "triangulated"):
+    if source not in MEASURED:
         for changes in (
             {"calibrate": True},
             {"scale": ScaleOptions(factor=0.5, common_log_sigma=0.07)},

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from geocorrect.anchors.readers.kitti import read_kitti_raw
+from geocorrect.anchors.readers.kitti.raw import read_kitti_raw
 from geocorrect.anchors.scan_projection import ProjectionOptions, project_scan
 from geocorrect.depth.base import DepthSource
 from geocorrect.depth.lidar import LidarDepth

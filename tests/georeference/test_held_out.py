@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from geocorrect.anchors.alignment import position_covariance
-from geocorrect.anchors.readers.vbr_calibration import read_vbr_calibration
+from geocorrect.anchors.readers.vbr.calibration import read_vbr_calibration
 from geocorrect.anchors.trajectory import read_tum
 from geocorrect.errors import InputError
 from geocorrect.georeference.build import ClickedDrive, ClickNoise, build_problem, frame_of

@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from typer.testing import CliRunner
 
 from geocorrect.anchors.alignment import Alignment
-from geocorrect.anchors.readers.vbr_calibration import read_vbr_calibration
+from geocorrect.anchors.readers.vbr.calibration import read_vbr_calibration
 from geocorrect.anchors.trajectory import read_tum
 from geocorrect.cli.app import app
 from geocorrect.errors import InputError

@@ -16,8 +16,8 @@ from support.world_cache import hash_of_files
 from typer.testing import CliRunner
 
 from geocorrect.anchors.alignment import Alignment, read_alignment
-from geocorrect.anchors.readers.vbr import VbrOptions
-from geocorrect.anchors.readers.vbr_calibration import read_vbr_calibration
+from geocorrect.anchors.readers.vbr.calibration import read_vbr_calibration
+from geocorrect.anchors.readers.vbr.sequence import VbrOptions
 from geocorrect.anchors.trajectory import Trajectory, read_tum
 from geocorrect.cli.app import app
 from geocorrect.errors import InputError, UsageError

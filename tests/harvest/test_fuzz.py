@@ -18,7 +18,7 @@ from support.harvest_support import SOUTH, WEST, street_image
 from support.mutations import mutated
 from support.panoramax_server import item
 
-from geocorrect.anchors.readers.vbr_calibration import read_vbr_calibration
+from geocorrect.anchors.readers.vbr.calibration import read_vbr_calibration
 from geocorrect.catalog.rows.codec import checked_texts
 from geocorrect.demo.mapillary_server.answers import FakeMapillaryData
 from geocorrect.depth.files import DepthFilesOptions, FilesDepth

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from geocorrect.anchors.readers.kitti import read_kitti_raw
+from geocorrect.anchors.readers.kitti.raw import read_kitti_raw
 from geocorrect.depth.lidar import LidarDepth
 from geocorrect.depth.triangulated import TriangulatedDepth
 from geocorrect.errors import Reason

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from support.world_cache import cached_world
 
 from geocorrect.anchors.alignment import read_alignment
-from geocorrect.anchors.readers.vbr import VbrOptions, read_vbr
+from geocorrect.anchors.readers.vbr.sequence import VbrOptions, read_vbr
 from geocorrect.demo.render.render import photograph, render
 from geocorrect.demo.render.surfaces import Scene
 from geocorrect.demo.world.build import ANCHOR_EXPOSURE, Studio

@@ -29,6 +29,8 @@ THIRD_PARTY = {
     "prometheus_client": {"jobs"},
     "fcntl": {"io"},
     "cachetools": {"io"},
+    "laspy": {"depth"},
+    "pye57": {"depth"},
 }
 """Libraries that only these rooms may name."""
 KEPT_OUT = {

@@ -13,7 +13,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,8 @@ class Shot:
     """The Mapillary sequence of the photo."""
     gps_enu_m: tuple[float, ...] | None = None
     """(3,) where its GPS was, in the reconstruction's ENU frame; None when it had none."""
+    gps_sigma_m: float = float("nan")
+    """What the project took for its error (gps_dop)."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class Reconstruction:
     """OpenSfM cameras (JSON) by id."""
     reference: Frame | None
     """Origin of the ENU frame; None when unknown."""
+    points: Mapping[str, Any] = field(default_factory=dict)
+    """Coordinates by the number of their track, as written."""
 
     def camera(self, shot: Shot, width: int, height: int) -> Camera | None:
         """The camera of a shot for a raster; None when it is missing or makes no sense."""
@@ -144,10 +148,13 @@ def _component(entry: Any, name: str, fallback: Frame | None) -> Reconstruction:
         if pose is not None:
             captured_at = fields.capture_time(fields.number(raw.get("capture_time")) * 1000)
             sequence_id, gps = fields.text(raw.get("skey")), fields.numbers(raw.get("gps_position"))
+            dop = fields.number(raw.get("gps_dop"))
             gps = gps if gps is not None and len(gps) == 3 and any(gps) else None
-            shots[key] = Shot(key, pose, str(raw.get("camera", "")), captured_at, sequence_id, gps)
+            shots[key] = Shot(key, pose, str(raw.get("camera", "")), captured_at, sequence_id, gps, dop)
     cameras = {key: value for key, value in (entry.get("cameras") or {}).items() if isinstance(value, dict)}
-    return Reconstruction(shots, cameras, _reference(entry["reference_lla"]) if "reference_lla" in entry else fallback)
+    reference = _reference(entry["reference_lla"]) if "reference_lla" in entry else fallback
+    points = {key: raw.get("coordinates") for key, raw in (entry.get("points") or {}).items() if isinstance(raw, dict)}
+    return Reconstruction(shots, cameras, reference, points)
 
 
 def _pose(raw: Any) -> Pose | None:

@@ -18,13 +18,15 @@ from typing import Literal
 
 import numpy as np
 
-from geocorrect.anchors.alignment import Alignment
+from geocorrect.anchors.alignment import Alignment, read_alignment
+from geocorrect.anchors.choice import AnchorOptions
+from geocorrect.anchors.readers.format import AnchorFormat, choice_of
 from geocorrect.anchors.readers.sensor_folder import SensorFolder, read_sensor_folder
 from geocorrect.anchors.readers.timestamps import seconds_text, utc_from_nanoseconds
-from geocorrect.anchors.readers.vbr_calibration import RigCamera, VbrCalibration, read_vbr_calibration
+from geocorrect.anchors.readers.vbr.calibration import RigCamera, VbrCalibration, read_vbr_calibration
 from geocorrect.anchors.scan import VBR_BIN
 from geocorrect.anchors.trajectory import DEFAULT_MAX_GAP_S, Trajectory, read_tum
-from geocorrect.errors import InputError
+from geocorrect.errors import InputError, UsageError
 from geocorrect.geometry.pose import Pose
 from geocorrect.io.pixels import image_size
 from geocorrect.records import Anchor, Attribution, LidarScan
@@ -56,6 +58,33 @@ class VbrOptions:
     max_gap_s: float = DEFAULT_MAX_GAP_S
     """The trajectory is not interpolated across longer gaps."""
     attribution: Attribution = VBR_ATTRIBUTION
+
+
+def _detect(path: Path) -> bool:
+    return any((path / f"camera_{side}" / "timestamps.txt").is_file() for side in ("left", "right"))
+
+
+def _read(path: Path, options: AnchorOptions) -> tuple[Alignment, list[Anchor]]:
+    if options.ground_truth is None or options.alignment is None:
+        raise UsageError("--format vbr needs --ground-truth SEQ_gt.txt and --alignment FILE.json")
+    chosen = VbrOptions(
+        spacing_m=options.spacing_m,
+        scans=choice_of("--scans", options.scans, ("required", "if_present", "none")),  # type: ignore[arg-type]
+        uncovered=choice_of("--uncovered", options.uncovered, ("refuse", "skip")),  # type: ignore[arg-type]
+    )
+    inside, beside = path / "vbr_calib.yaml", path.parent / "vbr_calib.yaml"
+    calibration = options.calibration or (beside if beside.exists() and not inside.exists() else inside)
+    alignment = read_alignment(options.alignment)
+    return alignment, read_vbr(path, calibration, options.ground_truth, alignment, chosen)
+
+
+FORMAT = AnchorFormat(
+    "vbr",
+    "folder of a VBR sequence: camera_left/, ouster_points/",
+    "--ground-truth, --alignment",
+    _detect,
+    _read,
+)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,8 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from geocorrect.anchors.alignment import Alignment
-from geocorrect.anchors.readers.kitti_calibration import KittiCalibration, read_kitti_calibration
-from geocorrect.anchors.readers.oxts import ALT, LAT, LON, Oxts, oxts_in_frame, read_packets
+from geocorrect.anchors.choice import AnchorOptions
+from geocorrect.anchors.readers.format import AnchorFormat, wanted_frames
+from geocorrect.anchors.readers.kitti.calibration import KittiCalibration, read_kitti_calibration
+from geocorrect.anchors.readers.kitti.oxts import ALT, LAT, LON, Oxts, oxts_in_frame, read_packets
 from geocorrect.anchors.readers.sensor_folder import SensorFolder, read_sensor_folder
 from geocorrect.anchors.readers.timestamps import Nanoseconds, read_timestamps, utc_from_nanoseconds
 from geocorrect.anchors.scan import KITTI_BIN
@@ -51,6 +53,10 @@ class KittiOptions:
     """Of the inertial unit, for the anchors' covariance."""
     max_scan_offset_s: float = 0.06
     """A scan farther in time from an image than this does not belong to it."""
+    frames: str | None = None
+    """Frame numbers to take, START:STOP:STEP; None takes all."""
+    dataset: str = "kitti-raw"
+    """Name in the catalog."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,8 @@ def read_kitti_raw(folder: Path, options: KittiOptions | None = None) -> KittiDr
         calibration = read_kitti_calibration(drive.parent, name)
         files = read_sensor_folder(drive / f"image_{name}", ".png")
         camera = _DriveCamera(drive.name, name, calibration, files, instants_ns, scans, oxts, alignment.id, options)
-        images += [camera.image(index) for index in range(len(files))]
+        wanted = set(wanted_frames(files.paths, options.frames))
+        images += [camera.image(index) for index, path in enumerate(files.paths) if path in wanted]
     return KittiDrive(drive.name, alignment, tuple(images))
 
 
@@ -137,7 +144,7 @@ class _DriveCamera:
             raise InputError(f"{path}: {error}") from None
         return KittiImage(
             id=f"{self.drive}/image_{self.name}/{number:010d}",
-            dataset="kitti-raw",
+            dataset=self.options.dataset,
             path=path.resolve(),
             camera=camera,
             world_from_cam=world_from_cam.with_covariance(self._covariance(time_ns)),
@@ -183,10 +190,35 @@ def _find_drive(folder: Path, wanted: str | None) -> Path:
     """The one folder with oxts/ at or below `folder` (two levels), of the wanted name if one is given."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
-    candidates = [folder, *sorted(folder.glob("*")), *sorted(folder.glob("*/*"))]
-    drives = [path for path in candidates if (path / "oxts").is_dir() and wanted in (None, path.name)]
+    drives = [path for path in _drives(folder) if wanted in (None, path.name)]
     if not drives:
         raise InputError(f"{folder}: no KITTI raw drive{f' {wanted!r}' if wanted else ''} (a folder with oxts/) here")
     if len(drives) > 1:
         raise InputError(f"{folder}: several drives ({', '.join(d.name for d in drives)}); name one with --drive")
     return drives[0]
+
+
+def _drives(folder: Path) -> list[Path]:
+    candidates = [folder, *sorted(folder.glob("*")), *sorted(folder.glob("*/*"))]
+    return [path for path in candidates if (path / "oxts").is_dir()]
+
+
+def _read(path: Path, options: AnchorOptions) -> tuple[Alignment, list[Anchor]]:
+    chosen = KittiOptions(
+        options.drive,
+        options.cameras or KittiOptions.cameras,
+        options.geoid_undulation_m or 0.0,
+        frames=options.frames,
+        dataset=options.dataset or KittiOptions.dataset,
+    )
+    drive = read_kitti_raw(path, chosen)
+    return drive.alignment, drive.anchors()
+
+
+FORMAT = AnchorFormat(
+    "kitti-raw",
+    "folder of a KITTI raw drive (synced, rectified): DATE/DRIVE_sync with oxts/, calib_*.txt in DATE",
+    "",
+    lambda path: bool(_drives(path)),
+    _read,
+)

@@ -1,0 +1,1 @@
+"""Open driving data in their published layouts, read without their SDKs."""

@@ -1,0 +1,158 @@
+"""Argoverse 2 sensor logs: pictures of the ring and stereo cameras as anchors (without LiDAR, which is in Feather).
+
+    LOG/city_SE3_egovehicle.feather                   pose of the car: timestamp_ns, qw…qz, tx_m…tz_m
+    LOG/calibration/{intrinsics,egovehicle_SE3_sensor}.feather
+    LOG/sensors/cameras/NAME/TIMESTAMP_NS.jpg         undistorted
+    LOG/map/log_map_archive_*____CITY_city_*.json     its name says the city
+
+City coordinates are UTM less the city's origin, which the av2 API publishes (geometry/utm.py); heights count from the
+city's own zero.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from geocorrect.anchors.alignment import Alignment
+from geocorrect.anchors.choice import AnchorOptions
+from geocorrect.anchors.readers.format import AnchorFormat
+from geocorrect.anchors.readers.timestamps import utc_from_nanoseconds
+from geocorrect.anchors.trajectory import Trajectory
+from geocorrect.errors import InputError, UsageError
+from geocorrect.geometry.camera import Camera
+from geocorrect.geometry.crs import crs_from_wgs84, grid_convergence_deg, wgs84_from_crs
+from geocorrect.geometry.frame import Frame
+from geocorrect.geometry.pose import Pose
+from geocorrect.geometry.similarity import Similarity
+from geocorrect.io.pixels import image_size
+from geocorrect.records import Anchor, Attribution
+
+ATTRIBUTION = Attribution("Argoverse 2", "https://www.argoverse.org/av2.html", "CC BY-NC-SA 4.0")
+CITIES: dict[str, tuple[int, float, float]] = {
+    "ATX": (32614, 30.27464237939507, -97.7404457407424),
+    "DTW": (32617, 42.29993066912924, -83.17555750783717),
+    "MIA": (32617, 25.77452579915163, -80.19656914449405),
+    "PAO": (32610, 37.416065, -122.13571963362166),
+    "PIT": (32617, 40.44177902989321, -80.01294377242584),
+    "WDC": (32618, 38.889377, -77.0355047439081),
+}
+"""EPSG code of the UTM zone, latitude and longitude of the origin."""
+QUATERNION, TRANSLATION = ("qx", "qy", "qz", "qw"), ("tx_m", "ty_m", "tz_m")
+CAR = "city_SE3_egovehicle.feather"
+
+
+def read_argoverse(log: Path, options: AnchorOptions | None = None) -> tuple[Alignment, list[Anchor]]:
+    """Pictures of one log, ids `<log>/<camera>/<time ns>`; all cameras or those of --cameras.
+
+    Raises:
+        InputError: a file, column or picture is missing or damaged, or a picture is outside the poses' time.
+        UsageError: a camera that is not there.
+    """
+    options = options or AnchorOptions()
+    drive = _trajectory(log / CAR)
+    rigs, lenses = _by_name(log, "egovehicle_SE3_sensor", (*QUATERNION, *TRANSLATION)), _by_name(
+        log, "intrinsics", ("fx_px", "fy_px", "cx_px", "cy_px", "width_px", "height_px"))  # fmt: skip
+    cameras = options.cameras or tuple(sorted(name for name in lenses if (log / "sensors" / "cameras" / name).is_dir()))
+    if missing := set(cameras) - set(lenses) | set(cameras) - set(rigs):
+        raise UsageError(f"--cameras {', '.join(sorted(missing))}: this log has {', '.join(sorted(lenses))}")
+    alignment = _alignment(log, drive)
+    anchors = [
+        _anchor(path, name, rigs[name], lenses[name], drive, alignment, options.dataset or "argoverse2")
+        for name in cameras
+        for path in sorted((log / "sensors" / "cameras" / name).glob("*.jpg"))
+    ]
+    if not anchors:
+        raise InputError(f"{log}: no picture in sensors/cameras/{{{','.join(cameras)}}}")
+    return alignment, anchors
+
+
+def _anchor(
+    path: Path, name: str, rig: dict[str, float], lens: dict[str, float], drive: Trajectory, alignment: Alignment,
+    dataset: str,
+) -> Anchor:  # fmt: skip
+    size = image_size(path)
+    if size != (int(lens["width_px"]), int(lens["height_px"])):
+        raise InputError(f"{path}: {size[0]}×{size[1]} pixels, intrinsics.feather says "
+                         f"{lens['width_px']:g}×{lens['height_px']:g}")  # fmt: skip
+    try:
+        time_ns = int(path.stem)
+        camera = Camera.pinhole(*size, lens["fx_px"], lens["fy_px"], lens["cx_px"], lens["cy_px"])
+        ego_from_cam = Pose.from_quaternion([rig[n] for n in QUATERNION], [rig[n] for n in TRANSLATION])
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
+    log = path.parents[3].name
+    return Anchor(
+        id=f"{log}/{name}/{time_ns}",
+        dataset=dataset,
+        path=path.resolve(),
+        camera=camera,
+        world_from_cam=alignment.apply(drive.pose_at(time_ns) @ ego_from_cam),
+        alignment_id=alignment.id,
+        captured_at=utc_from_nanoseconds(time_ns),
+        drive_id=log,
+        attribution=ATTRIBUTION,
+    )
+
+
+def _alignment(log: Path, drive: Trajectory) -> Alignment:
+    """East-north-up at the first pose: UTM turned to true north and scaled to metres on the ground."""
+    names = [path.name for path in (log / "map").glob("log_map_archive_*.json")]
+    found = [match[1] for name in names if (match := re.search(r"____([A-Z]{3})_city_", name))]
+    if len(set(found)) != 1 or found[0] not in CITIES:
+        raise InputError(
+            f"{log / 'map'}: no log_map_archive_*____CITY_city_*.json that names one of {', '.join(CITIES)}"
+        )
+    code, lat0, lon0 = CITIES[found[0]]
+    crs = f"EPSG:{code}"
+    origin = np.array([float(v) for v in crs_from_wgs84(crs, lon0, lat0)])
+    first = drive.pose(0).translation_m
+    lon, lat = (float(v) for v in wgs84_from_crs(crs, *(origin + first[:2])))
+    frame = Frame(found[0], lon, lat, 0.0)
+    turn = Rotation.from_euler("z", -grid_convergence_deg(crs, lon, lat), degrees=True)
+    # The city's poses are metres on the ground (laser odometry): UTM's scale factor is not taken off.
+    return Alignment(frame, Similarity.from_pose(Pose(turn, -turn.apply([first[0], first[1], 0.0]))), method="known")
+
+
+def _trajectory(path: Path) -> Trajectory:
+    table = _feather(path, ("timestamp_ns", *QUATERNION, *TRANSLATION))
+    order = np.argsort(table["timestamp_ns"], kind="stable")
+    columns = [np.stack([table[n] for n in names], axis=1)[order] for names in (TRANSLATION, QUATERNION)]
+    try:
+        turns = Rotation.from_quat(columns[1])
+        return Trajectory(str(path), table["timestamp_ns"][order].astype(np.int64), columns[0], turns)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _by_name(log: Path, name: str, columns: tuple[str, ...]) -> dict[str, dict[str, float]]:
+    table = _feather(log / "calibration" / f"{name}.feather", ("sensor_name", *columns))
+    return {
+        str(sensor): {column: float(table[column][row]) for column in columns}
+        for row, sensor in enumerate(table["sensor_name"])
+    }
+
+
+def _feather(path: Path, columns: tuple[str, ...]) -> dict[str, np.ndarray[Any, Any]]:
+    from pyarrow import feather
+
+    try:
+        table = feather.read_table(path, columns=list(columns))
+        return {name: table.column(name).to_numpy() for name in columns}
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file of an Argoverse 2 log") from None
+    except Exception as error:  # pyarrow's errors have no common class
+        raise InputError(f"{path}: not a Feather table with {', '.join(columns)} ({error})") from None
+
+
+FORMAT = AnchorFormat(
+    name="argoverse2",
+    files="folder of an Argoverse 2 sensor log: city_SE3_egovehicle.feather, calibration/, sensors/cameras/, map/",
+    needs="",
+    detect=lambda path: path.is_dir() and (path / CAR).is_file(),
+    read=read_argoverse,
+)

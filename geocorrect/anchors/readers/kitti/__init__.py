@@ -1,0 +1,1 @@
+"""KITTI: raw drives and the odometry benchmark."""

@@ -1,0 +1,137 @@
+"""KITTI odometry sequences: rectified images with the benchmark's poses, placed by an alignment.
+
+    sequences/NN/{calib.txt, times.txt, image_2/000000.png, velodyne/000000.bin}
+    poses/NN.txt        local_from_cam0, twelve numbers a line; local is the first camera 0 (x right, y down, z forward)
+
+P0 … P3 of calib.txt are the rectified cameras, Tr is cam0_from_velo. The benchmark does not say where a sequence lies:
+`--alignment` does. The scanner faces ahead as the cameras are triggered, so scan and image of a number belong together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from geocorrect.anchors.alignment import Alignment, read_alignment
+from geocorrect.anchors.choice import AnchorOptions
+from geocorrect.anchors.readers.format import AnchorFormat, choice_of, wanted_frames
+from geocorrect.anchors.readers.kitti.calibration import FOCAL_SIGMA
+from geocorrect.anchors.readers.kitti.raw import KITTI_ATTRIBUTION
+from geocorrect.anchors.scan import KITTI_BIN
+from geocorrect.errors import InputError, UsageError
+from geocorrect.geometry.camera import Camera
+from geocorrect.geometry.pose import Float, Pose
+from geocorrect.io.pixels import image_size
+from geocorrect.io.text_file import finite_numbers, read_text
+from geocorrect.records import Anchor, LidarScan
+
+DEFAULT_CAMERAS = ("2", "3")
+
+
+def read_kitti_odometry(
+    folder: Path, poses: Path, alignment: Alignment, options: AnchorOptions | None = None
+) -> list[Anchor]:
+    """Anchors of one sequence, with ids `odometry_NN/image_C/<frame number>`.
+
+    Args:
+        folder: sequences/NN.
+        poses: poses/NN.txt.
+        alignment: Places the first camera 0; its covariance goes into every anchor.
+        options: `cameras`, `frames`, `scans`, `dataset`.
+
+    Raises:
+        InputError: something is missing or damaged; names file and line.
+    """
+    options = options or AnchorOptions()
+    choice_of("--scans", options.scans, ("required", "if_present", "none"))
+    local_from_cam0 = _poses(poses)
+    calibration = _calibration(folder / "calib.txt")
+    anchors: list[Anchor] = []
+    for camera in options.cameras or DEFAULT_CAMERAS:
+        images = folder / f"image_{camera}"
+        paths = [path for path in sorted(images.glob("*.png")) if path.stem.isdecimal()]
+        if not paths:
+            raise InputError(f"{images}: no such folder, or no images in it; choose others with --cameras")
+        matrix, cam_from_cam0 = _camera(folder / "calib.txt", calibration, f"P{camera}")
+        pinhole = Camera.pinhole(*image_size(paths[0]), matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2])
+        cam_from_lidar = cam_from_cam0 @ _rigid(folder / "calib.txt", calibration, "Tr")
+        for path in wanted_frames(paths, options.frames):
+            number = int(path.stem)
+            if number >= len(local_from_cam0):
+                raise InputError(f"{path}: no pose; {poses} has {len(local_from_cam0)} lines")
+            if image_size(path) != (pinhole.width, pinhole.height):
+                raise InputError(f"{path}: {image_size(path)} pixels, {paths[0]} has {image_size(paths[0])}")
+            local_from_cam = local_from_cam0[number] @ cam_from_cam0.inverse()
+            anchors.append(
+                Anchor(
+                    id=f"odometry_{folder.name}/image_{camera}/{number:06d}",
+                    dataset=options.dataset or "kitti-odometry",
+                    path=path.resolve(),
+                    camera=replace(pinhole, focal_sigma=FOCAL_SIGMA),
+                    world_from_cam=alignment.apply(local_from_cam),
+                    alignment_id=alignment.id,
+                    lidar=_scan(folder / "velodyne" / f"{path.stem}.bin", cam_from_lidar, options.scans),
+                    drive_id=f"odometry_{folder.name}",
+                    attribution=KITTI_ATTRIBUTION,
+                )
+            )
+    return anchors
+
+
+def _scan(path: Path, cam_from_lidar: Pose, scans: str) -> LidarScan | None:
+    if scans == "none" or (scans == "if_present" and not path.is_file()):
+        return None
+    if not path.is_file():
+        raise InputError(f"{path}: no such scan; use --scans if_present to go without")
+    return LidarScan(path.resolve(), KITTI_BIN, cam_from_lidar)
+
+
+def _poses(path: Path) -> list[Pose]:
+    lines = read_text(path, "no such file of poses; name it with --ground-truth").rstrip().split("\n")
+    return [_pose(f"{path}, line {number}", line) for number, line in enumerate(lines, 1)]
+
+
+def _pose(where: str, line: str) -> Pose:
+    try:
+        return Pose.from_matrix(np.array(finite_numbers(where, line.split(), 12)).reshape(3, 4))
+    except ValueError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def _calibration(path: Path) -> dict[str, str]:
+    lines = read_text(path, "no such calibration file").splitlines()
+    return {key.strip(): value for key, _, value in (line.partition(":") for line in lines)}
+
+
+def _camera(path: Path, table: dict[str, str], key: str) -> tuple[Float, Pose]:
+    """K of a rectified camera, and where it stands beside camera 0."""
+    if key not in table:
+        raise InputError(f"{path}: key {key} is missing; cameras are {', '.join(k for k in table if k[:1] == 'P')}")
+    projection = np.array(finite_numbers(f"{path}: {key}", table[key].split(), 12)).reshape(3, 4)
+    offset = np.linalg.solve(projection[:, :3], projection[:, 3])
+    return projection[:, :3], Pose.from_matrix(np.column_stack([np.eye(3), offset]))
+
+
+def _rigid(path: Path, table: dict[str, str], key: str) -> Pose:
+    if key not in table:
+        raise InputError(f"{path}: key {key} is missing; download the calibration with the velodyne data")
+    return _pose(f"{path}: {key}", table[key])
+
+
+def _read(path: Path, options: AnchorOptions) -> tuple[Alignment, list[Anchor]]:
+    if options.alignment is None:
+        raise UsageError("--format kitti-odometry needs --alignment FILE.json: the benchmark has no place on earth")
+    poses = options.ground_truth or path.parents[1] / "poses" / f"{path.name}.txt"
+    alignment = read_alignment(options.alignment)
+    return alignment, read_kitti_odometry(path.resolve(), poses, alignment, options)
+
+
+FORMAT = AnchorFormat(
+    "kitti-odometry",
+    "folder sequences/NN of the KITTI odometry benchmark: calib.txt, times.txt, image_2/; ../../poses/NN.txt",
+    "--alignment",
+    lambda path: all((path / name).is_file() for name in ("calib.txt", "times.txt")),
+    _read,
+)

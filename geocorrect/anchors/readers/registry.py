@@ -1,0 +1,94 @@
+"""The one list of formats of anchors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from geocorrect.anchors.alignment import Alignment
+from geocorrect.anchors.choice import AUTO, AnchorOptions
+from geocorrect.anchors.readers import table
+from geocorrect.anchors.readers.driving import argoverse, nuscenes
+from geocorrect.anchors.readers.format import AnchorFormat
+from geocorrect.anchors.readers.kitti import odometry, raw
+from geocorrect.anchors.readers.mobile import drive
+from geocorrect.anchors.readers.reconstruction import colmap, metashape, opensfm, realitycapture
+from geocorrect.anchors.readers.vbr import sequence
+from geocorrect.errors import InputError, UsageError
+from geocorrect.records import Anchor
+
+FORMATS: Mapping[str, AnchorFormat] = {
+    one.name: one
+    for one in (
+        table.FORMAT,
+        sequence.FORMAT,
+        raw.FORMAT,
+        odometry.FORMAT,
+        drive.FORMAT,
+        nuscenes.FORMAT,
+        argoverse.FORMAT,
+        colmap.FORMAT,
+        opensfm.FORMAT,
+        metashape.FORMAT,
+        realitycapture.FORMAT,
+    )
+}
+"""In the order in which `geocorrect anchors formats` lists them."""
+
+
+@dataclass(frozen=True)
+class ChosenFiles:
+    """A path, its format, and the options."""
+
+    path: Path
+    format: AnchorFormat
+    options: AnchorOptions
+
+    def read(self) -> tuple[Alignment, list[Anchor]]:
+        """The alignment and the anchors in its frame; see `AnchorFormat.read`."""
+        return self.format.read(self.path, self.options)
+
+
+def anchor_files(path: Path, layout: str = AUTO, options: AnchorOptions | None = None) -> ChosenFiles:
+    """The anchors in files, not read yet.
+
+    Args:
+        path: A folder or file, as the format wants it.
+        layout: Name of a format, or "auto".
+        options: What the files do not say themselves.
+
+    Raises:
+        InputError: layout is "auto" and no format, or more than one, knows the files.
+        UsageError: there is no such format.
+    """
+    chosen = find_format(path) if layout == AUTO else format_named(layout)
+    return ChosenFiles(path, chosen, options or AnchorOptions())
+
+
+def format_named(name: str) -> AnchorFormat:
+    """A format by its name; UsageError listing them when there is none of that name."""
+    if name not in FORMATS:
+        raise UsageError(f"--format {name!r}: use auto, {', '.join(FORMATS)} (see `geocorrect anchors formats`)")
+    return FORMATS[name]
+
+
+def find_format(path: Path) -> AnchorFormat:
+    """The only format that knows a path; InputError when none does, or several do."""
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    found = [one for one in FORMATS.values() if one.detect(path)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = " or ".join(f"--format {one.name}" for one in found)
+        raise InputError(f"{path}: may be more than one format; say {names}")
+    raise InputError(
+        f"{path}: no known format of anchors; `geocorrect anchors formats` lists what there is, --format names it"
+    )
+
+
+def format_rows() -> list[dict[str, Any]]:
+    """One row per format, as plain JSON values: the rows of `geocorrect anchors formats`."""
+    return [{"format": one.name, "files": one.files, "needs": one.needs or "–"} for one in FORMATS.values()]

@@ -1,0 +1,1 @@
+"""VBR: A Vision Benchmark in Rome, exported in its KITTI layout."""

@@ -1,0 +1,79 @@
+"""Depth samples that came with an anchor (points of a reconstruction): kept beside the catalog, a file per anchor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from geocorrect.errors import InputError
+from geocorrect.geometry.pose import Float
+from geocorrect.io.arrays import read_arrays
+from geocorrect.io.atomic_file import write_atomically
+from geocorrect.records import Anchor
+
+
+class DepthSamples(NamedTuple):
+    """Depth at single pixels of an anchor."""
+
+    px: Float
+    """(N, 2) in pixels of the anchor."""
+    z_m: Float
+    """(N,) along the optical axis."""
+    log_sigma: Float
+    """(N,) standard deviation of log depth, each point's own."""
+    common_log_sigma: float
+    """The part that all share: the scale of the georeference."""
+
+
+@dataclass(frozen=True)
+class ReconstructedAnchor(Anchor):
+    """An anchor out of a reconstruction."""
+
+    samples: DepthSamples | None = field(default=None, compare=False)
+    """Its points; None where the reconstruction keeps none."""
+
+
+def write_samples(folder: Path, anchor: ReconstructedAnchor) -> None:
+    """Keep an anchor's samples in `<folder>/<anchor id>.npz`."""
+    if anchor.samples is None:
+        return
+    path = _path(folder, anchor)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = BytesIO()
+    np.savez(content, **anchor.samples._asdict(), alignment_id=np.frombuffer(anchor.alignment_id.encode(), np.uint8))
+    write_atomically(path, content.getvalue())
+
+
+def read_samples(folder: Path, anchor: Anchor) -> DepthSamples:
+    """What `write_samples` kept; InputError naming the file when it is missing, damaged or of another alignment."""
+    path = _path(folder, anchor)
+    if not path.is_file():
+        raise InputError(
+            f"{path}: no points of anchor {anchor.id}; add it again with `geocorrect anchors add` from its "
+            'reconstruction, or use [depth] source = "triangulated"'
+        )
+    try:
+        arrays = read_arrays(path)
+        alignment_id = bytes(arrays["alignment_id"]).decode()
+        samples = DepthSamples(
+            arrays["px"], arrays["z_m"], arrays["log_sigma"], float(arrays["common_log_sigma"])
+        )  # fmt: skip
+        fits = samples.px.shape == (len(samples.z_m), 2) and samples.log_sigma.shape == samples.z_m.shape
+    except (KeyError, OSError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: damaged ({error}); add the anchors again") from None
+    if not fits:
+        raise InputError(f"{path}: damaged; add the anchors again")
+    if alignment_id != anchor.alignment_id:
+        raise InputError(
+            f"{path}: its points are those of alignment {alignment_id}, the anchor has {anchor.alignment_id}; "
+            "add the anchors again"
+        )
+    return samples
+
+
+def _path(folder: Path, anchor: Anchor) -> Path:
+    return folder / f"{anchor.id}.npz"

@@ -1,0 +1,45 @@
+"""Depth of an anchor at the points of the reconstruction that it came with (source name `reconstruction`).
+
+Measured by triangulation, as `triangulated` is, but by the program that made the reconstruction, from all its images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from geocorrect.anchors.samples import ReconstructedAnchor, read_samples
+from geocorrect.depth.base import DepthDeclaration
+from geocorrect.records import Anchor, DepthMap, Float32, ImageArray
+
+
+@dataclass(frozen=True)
+class ReconstructionDepthOptions:
+    """Where the points are."""
+
+    folder: Path = Path("reconstruction")
+    """`geocorrect anchors add` keeps the points of reconstructions here, a file per anchor."""
+
+
+class ReconstructionDepth:
+    """DepthSource that reads points of reconstructions."""
+
+    fingerprint = "reconstruction-1"
+
+    def __init__(self, options: ReconstructionDepthOptions) -> None:
+        self.folder, self.declaration = options.folder, declare_reconstruction(options)
+
+    def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
+        """See `depth.base.DepthSource.depth`."""
+        samples = anchor.samples if isinstance(anchor, ReconstructedAnchor) else None
+        samples = samples or read_samples(self.folder, anchor)
+        log_sigma: Float32 = samples.log_sigma.astype("float32")
+        return DepthMap(
+            "reconstruction", is_oracle=False, samples_px=samples.px, samples_z_m=samples.z_m, log_sigma=log_sigma,
+            common_log_sigma=samples.common_log_sigma,
+        )  # fmt: skip
+
+
+def declare_reconstruction(options: ReconstructionDepthOptions) -> DepthDeclaration:
+    """What such depth is; every point states its own error."""
+    return DepthDeclaration(needs=("anchors out of a reconstruction",), valid_range_m=(0.0, float("inf")))

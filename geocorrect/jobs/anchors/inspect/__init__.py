@@ -1,0 +1,1 @@
+"""Looking at anchors before they are trusted: poses, axes, clocks and heights beside what their pictures show."""
