@@ -20,7 +20,7 @@ from geocorrect.match.options import MatchSection
 from geocorrect.match.sift import SiftMatcher, SiftOptions
 from geocorrect.records import Anchor, Correction
 
-pytest.importorskip("pycolmap", reason="writes the model")
+pytest.importorskip("pycolmap", exc_type=ImportError, reason="writes the model")
 pytestmark = pytest.mark.slow  # a minute of SIFT
 NEIGHBOURS = 3
 MAX_REPROJECTION_PX = 2.0
