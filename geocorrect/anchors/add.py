@@ -40,7 +40,7 @@ class AnchorSink(Protocol):
 
 
 class AnchorFiles(Protocol):
-    """Files of anchors of any format; see `anchors.choice.anchor_files`."""
+    """Files of anchors of any format; see `anchors.readers.registry.anchor_files`."""
 
     def read(self) -> tuple[Alignment, list[Anchor]]:
         """The alignment and the anchors in its frame; InputError naming file and record."""

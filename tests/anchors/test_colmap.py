@@ -37,7 +37,7 @@ from geocorrect.geometry.pose import rotation_angle_deg
 from geocorrect.geometry.projection import Projection
 from geocorrect.records import Anchor
 
-pycolmap = pytest.importorskip("pycolmap", reason="writes the models")
+pycolmap = pytest.importorskip("pycolmap", exc_type=ImportError, reason="writes the models")
 ELLIPSOID: dict[str, Any] = {"crs": "EPSG:4326", "height_reference": "ellipsoid"}
 
 
@@ -302,6 +302,14 @@ def test_damage_is_named(tmp_path: Path, binary: bool) -> None:
         with pytest.raises(InputError, match=path.name):
             anchor_files(folder, options=options).read()
         path.write_bytes(whole)
+    if binary:
+        points = bytearray((model / "points3D.bin").read_bytes())
+        points[16:24] = np.float64(np.nan).tobytes()
+        (model / "points3D.bin").write_bytes(bytes(points))
+        with pytest.raises(InputError, match=r"1 points are not finite \(the first is number 0\)"):
+            anchor_files(folder, options=options).read()
+        points[16:24] = np.float64(1.0).tobytes()
+        (model / "points3D.bin").write_bytes(bytes(points))
     (folder / "images/left/0001.png").unlink()
     with pytest.raises(InputError, match="0001.png: no such image"):
         anchor_files(folder, options=options).read()

@@ -20,7 +20,8 @@ from geocorrect.match.options import MatchSection
 from geocorrect.match.sift import SiftMatcher, SiftOptions
 from geocorrect.records import Anchor, Correction
 
-pytest.importorskip("pycolmap", reason="writes the model")
+pytest.importorskip("pycolmap", exc_type=ImportError, reason="writes the model")
+pytestmark = pytest.mark.slow  # a minute of SIFT
 NEIGHBOURS = 3
 MAX_REPROJECTION_PX = 2.0
 
@@ -98,7 +99,6 @@ def errors_m(localizer: Localizer, world: DemoWorld) -> dict[str, float]:
     return found
 
 
-@pytest.mark.slow
 def test_a_colmap_model_localises_photos_as_the_drive_does(model: AnchorSource, small_world: DemoWorld) -> None:
     match = MatchSection()
     settings = Settings(match=replace(match, sift=replace(match.sift, max_features=4000)))

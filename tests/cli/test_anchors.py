@@ -32,6 +32,12 @@ def test_a_sequence_lands_in_the_catalog(command: list[str], vbr: VbrWorld, tmp_
         assert all(anchor.path.is_absolute() for anchor in catalog.anchors().values())
 
 
+def test_a_sequence_has_the_name_that_it_is_given(command: list[str], tmp_path: Path) -> None:
+    assert CliRunner().invoke(app, [*command, "--dataset", "ours"], catch_exceptions=False).exit_code == 0
+    with Catalog.open(str(tmp_path / "scene.gpkg")) as catalog:
+        assert {anchor.dataset for anchor in catalog.anchors().values()} == {"ours"}
+
+
 def test_a_dry_run_stores_nothing(command: list[str], tmp_path: Path) -> None:
     run = CliRunner().invoke(app, [*command, "--dry-run"], catch_exceptions=False)
     assert run.exit_code == 0

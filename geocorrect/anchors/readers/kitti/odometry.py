@@ -123,9 +123,10 @@ def _rigid(path: Path, table: dict[str, str], key: str) -> Pose:
 def _read(path: Path, options: AnchorOptions) -> tuple[Alignment, list[Anchor]]:
     if options.alignment is None:
         raise UsageError("--format kitti-odometry needs --alignment FILE.json: the benchmark has no place on earth")
-    poses = options.ground_truth or path.parents[1] / "poses" / f"{path.name}.txt"
+    folder = path.resolve()
+    poses = options.ground_truth or folder.parents[1] / "poses" / f"{folder.name}.txt"
     alignment = read_alignment(options.alignment)
-    return alignment, read_kitti_odometry(path.resolve(), poses, alignment, options)
+    return alignment, read_kitti_odometry(folder, poses, alignment, options)
 
 
 FORMAT = AnchorFormat(

@@ -86,6 +86,9 @@ def anchors_of(
     """
     if not model.images:
         raise InputError(f"{model.source}: no image is registered")
+    damaged = np.flatnonzero(~np.isfinite(model.points).all(axis=1))
+    if len(damaged):
+        raise InputError(f"{model.source}: {len(damaged)} points are not finite (the first is number {damaged[0]})")
     folder = folder_of(model, images)
     covariances = _point_covariances(model)
     anchors: dict[str, ReconstructedAnchor] = {}
@@ -133,7 +136,7 @@ def _point_covariances(model: Reconstruction) -> Float:
     error_px = np.maximum(np.nan_to_num(model.error_px, nan=MIN_ERROR_PX), MIN_ERROR_PX)
     for image in model.images:
         away = model.points[image.points] - image.local_from_cam.translation_m
-        distance = np.linalg.norm(away, axis=1)
+        distance = np.maximum(np.linalg.norm(away, axis=1), 1e-9)
         direction = away / distance[:, None]
         across = np.eye(3) - direction[:, :, None] * direction[:, None, :]
         sigma = distance * error_px[image.points] / _pixels_per_radian(image.camera)
@@ -159,7 +162,7 @@ def _samples(
     axis = image.local_from_cam.rotation.as_matrix()[:, 2]
     with np.errstate(all="ignore"):
         log_sigma = np.sqrt(np.einsum("i,nij,j->n", axis, covariances[image.points], axis)) / z
-    good = (z > 0) & (log_sigma <= MAX_LOG_SIGMA)
+    good = (z > 0) & (log_sigma <= MAX_LOG_SIGMA) & np.isfinite(image.px).all(axis=1)
     covariance = alignment.covariance
     common = 0.0 if covariance is None or len(covariance) < 7 else float(np.sqrt(covariance[6, 6]))
     scale = alignment.world_from_local.scale

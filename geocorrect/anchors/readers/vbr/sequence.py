@@ -58,6 +58,8 @@ class VbrOptions:
     max_gap_s: float = DEFAULT_MAX_GAP_S
     """The trajectory is not interpolated across longer gaps."""
     attribution: Attribution = VBR_ATTRIBUTION
+    dataset: str = "vbr"
+    """Name in the catalog."""
 
 
 def _detect(path: Path) -> bool:
@@ -71,6 +73,7 @@ def _read(path: Path, options: AnchorOptions) -> tuple[Alignment, list[Anchor]]:
         spacing_m=options.spacing_m,
         scans=choice_of("--scans", options.scans, ("required", "if_present", "none")),  # type: ignore[arg-type]
         uncovered=choice_of("--uncovered", options.uncovered, ("refuse", "skip")),  # type: ignore[arg-type]
+        dataset=options.dataset or VbrOptions.dataset,
     )
     inside, beside = path / "vbr_calib.yaml", path.parent / "vbr_calib.yaml"
     calibration = options.calibration or (beside if beside.exists() and not inside.exists() else inside)
@@ -168,7 +171,7 @@ def _anchor(drive: _Drive, index: int, local_from_cam: Pose, alignment: Alignmen
         )
     return Anchor(
         id=f"{drive.name}/camera_{drive.options.side}/{int(drive.images.number[index]):010d}",
-        dataset="vbr",
+        dataset=drive.options.dataset,
         path=path.resolve(),
         camera=camera,
         world_from_cam=alignment.apply(local_from_cam),
