@@ -134,10 +134,11 @@ def _mount() -> None:
         models,
     )  # fmt: skip
     from geocorrect.cli import run as jobs
+    from geocorrect.cli import serve as pages
 
     for command in (
         jobs.correct, jobs.run, jobs.status, georeference.georeference, harvest.harvest, jobs.sequences, export.export,
-        export.report, localize.localize, localize.match, demo.demo,
+        export.report, localize.localize, localize.match, pages.serve, demo.demo,
     ):  # fmt: skip
         app.command(command.__name__)(command)
     app.command("import")(harvest.import_photos)

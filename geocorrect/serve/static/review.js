@@ -1,0 +1,1 @@
+import { say } from "./common.js"; say("ready");
