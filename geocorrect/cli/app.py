@@ -76,7 +76,7 @@ def write_starter(folder: Path, *, force: bool = False) -> Path:
 
 def _with_cascade(text: str) -> str:
     """The starter configuration, with the cascade where its libraries and weights are on this machine."""
-    from geocorrect.cli.doctor import learned_is_ready
+    from geocorrect.cli.setup.doctor import learned_is_ready
     from geocorrect.config import Settings
 
     if not learned_is_ready(Settings()):
@@ -94,7 +94,7 @@ def doctor(
     as_json: JsonOption = False,
 ) -> None:
     """Check configuration, catalog, disk, token, weights, GPU and clock; say how to fix what is wrong."""
-    from geocorrect.cli.doctor import examine, examine_online, print_findings
+    from geocorrect.cli.setup.doctor import examine, examine_online, print_findings
 
     findings = (examine_online if online else examine)(invocation(context))
     if as_json:
