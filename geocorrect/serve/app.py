@@ -13,7 +13,7 @@ from starlette.staticfiles import StaticFiles
 
 from geocorrect.errors import GeocorrectError, InputError, SceneBusyError, UsageError
 from geocorrect.redaction import redact
-from geocorrect.serve import landmarks, photos, review
+from geocorrect.serve import city, landmarks, photos, review
 from geocorrect.serve.security import Security, csrf_of
 from geocorrect.serve.state import ServeSettings, ServeState
 
@@ -32,6 +32,7 @@ def create_app(settings: ServeSettings) -> Starlette:
     pages = {
         "landmarks": landmarks.routes(state),
         "review": review.routes(state),
+        "city": city.routes(state),
     }
     shown = [name for name, routes in pages.items() if routes]
     session = {
