@@ -1,4 +1,4 @@
-"""Spatial indices of a sixteenth and of a 256th of photos, results and anchors: what a map of a whole city reads.
+"""Spatial indices of shares of photos, results and anchors, a 16th to a 4096th: what a map of a whole city reads.
 
 Only on a server; a GeoPackage thins what its one R-tree finds.
 """
@@ -13,7 +13,7 @@ branch_labels = None
 depends_on = None
 
 TABLES = ("anchor", "image", "correction")
-PARTS = {16: 268435456, 256: 16777216}
+PARTS = {16: 268435456, 64: 67108864, 256: 16777216, 1024: 4194304, 4096: 1048576}
 
 
 def upgrade() -> None:

@@ -49,8 +49,8 @@ def read_coverage(catalog: Catalog, tile: TileAddress) -> list[Square]:
 
 def _read(connection: Connection, tile: TileAddress) -> list[Square]:
     share = share_shown(connection, "image", tile, PHOTOS_PER_TILE)
-    sample = tile_sample(connection.dialect.name, "image", share, PHOTOS_PER_TILE)
-    query = f"select i.lon_deg, i.lat_deg from image i where i.fid in ({sample})"
+    steps, inside = tile_sample(connection.dialect.name, "image", "i", share, PHOTOS_PER_TILE)
+    query = f"{'with ' if steps else ''}{', '.join(steps)} select i.lon_deg, i.lat_deg from image i where {inside}"
     places = np.array(connection.execute(statement(query, tile.box())).all(), dtype=np.float64).reshape(-1, 2)
     cells = in_tile(places[:, 0], places[:, 1], tile) * SQUARES // EXTENT
     cells = cells[((cells >= 0) & (cells < SQUARES)).all(axis=1)]

@@ -3,15 +3,15 @@
 Row `fid` belongs to one of n when the fractional part of fid / φ (φ the golden ratio, here in units of 2^-32) is below
 1/n: successive members are as evenly spaced as they can be (three-distance theorem), whatever pattern the rows have
 (two cameras in turn, every fifth rejected), and one of 4n is a part of one of n. Nothing is stored: PostGIS has spatial
-indices of the rows in two of the shares.
+indices of the rows in most of the shares, which together are a twelfth of the index of all rows.
 """
 
 from __future__ import annotations
 
-SHARES = (1, 4, 16, 64, 256, 1024)
+SHARES = (1, 4, 16, 64, 256, 1024, 4096, 16384)
 """One of so many rows."""
-INDEXED = (16, 256)
-"""Those with an index of their own on a server; the others are a quarter of what an index finds."""
+INDEXED = (16, 64, 256, 1024, 4096)
+"""Those with an index of their own on a server; the others are a quarter of what the next larger index finds."""
 TABLES = ("anchor", "image", "correction")
 """Tables that maps show."""
 _GOLDEN, _UNITS = 2654435769, 4294967296

@@ -16,17 +16,20 @@ from sqlalchemy import Connection
 
 from geocorrect.catalog.connect import with_retries
 from geocorrect.catalog.served.filter import MapFilter, statement
-from geocorrect.catalog.served.thinning import INDEXED, SHARES, is_one_of
+from geocorrect.catalog.served.thinning import SHARES, is_one_of
 from geocorrect.catalog.store import Catalog
 from geocorrect.errors import UsageError
 
-PHOTOS_PER_TILE = 2048
-FILTERED_PER_TILE = 8192
+PHOTOS_PER_TILE = 1024
+FILTERED_PER_TILE = 4096
 """How many are looked at for a filter, of which fewer are shown."""
 MAX_ZOOM = 22
 EXTENT = 4096
 _ENOUGH = 32
-"""From so many on, a count of a share tells the whole to a fifth."""
+"""From so many on, a count of a share says the whole to a fifth."""
+_COUNTED = {0: (4096, 256, 16, 1), 11: (256, 16, 1), 14: (16, 1)}
+"""By the least zoom, shares that are counted on a server until there is enough: each costs little when the one before
+found little, and the first because no city has so many photos in so small a tile."""
 Places = Iterator[tuple[int, Sequence[tuple[int, int]], Sequence[Any]]]
 """Integer key, corners in 0…EXTENT (y down), values by property."""
 Encoder = Callable[[str, Sequence[str], bool, Places], bytes]
@@ -59,10 +62,11 @@ class TileLayer:
     """What a layer's tiles hold."""
 
     table: str
-    """Whose places decide which tile a feature is in."""
+    """Whose places decide which tile a feature is in, and its name in `select`."""
+    alias: str
     properties: tuple[str, ...]
     select: str
-    """fid, the properties, lon, lat and for lines to_lon, to_lat; {results}, {sample} and {filters} are filled in."""
+    """fid, the properties, lon, lat and for lines to_lon, to_lat; {results}, {inside} and {filters} are filled in."""
     is_line: bool = False
     margin_deg: float = 0.0
     """How far beyond the tile a feature's place may be."""
@@ -72,32 +76,36 @@ _RESULT = "c.fid, c.image_id, c.status, cast(c.expected_error_m as real) as expe
 LAYERS: Mapping[str, TileLayer] = {
     "corrected": TileLayer(
         "correction",
+        "c",
         ("image_id", "status", "expected_error_m", "heading_deg"),
         f"select {_RESULT}, cast(round(c.heading_deg) as integer) as heading_deg, c.lon_deg as lon, c.lat_deg as lat "
-        "from {results} c{photo} where c.fid in ({sample}) and c.status <> 'rejected'{filters}",
+        "from {results} c{photo} where {inside} and c.status <> 'rejected'{filters}",
     ),
     "rejected": TileLayer(
         "image",
+        "i",
         ("image_id", "reason"),
         "select c.fid, c.image_id, c.reason, i.lon_deg as lon, i.lat_deg as lat from image i "
         "join {results} c on c.image_id = i.image_id "
-        "where i.fid in ({sample}) and c.status = 'rejected'{filters}",
+        "where {inside} and c.status = 'rejected'{filters}",
     ),
     "displacement": TileLayer(
         "correction",
+        "c",
         ("image_id", "status", "expected_error_m", "displacement_m"),
         f"select {_RESULT}, cast(c.displacement_m as real) as displacement_m, "
         "i.lon_deg as lon, i.lat_deg as lat, c.lon_deg as to_lon, c.lat_deg as to_lat "
-        "from {results} c join image i on i.image_id = c.image_id where c.fid in ({sample}) "
+        "from {results} c join image i on i.image_id = c.image_id where {inside} "
         "and c.status <> 'rejected' and abs(c.lon_deg - i.lon_deg) < 180{filters}",
         is_line=True,
-        margin_deg=0.001,
+        margin_deg=0.0005,
     ),
     "anchors": TileLayer(
         "anchor",
+        "a",
         ("anchor_id", "dataset", "heading_deg"),
         "select a.fid, a.anchor_id, a.dataset, cast(round(a.heading_deg) as integer) as heading_deg, "
-        "a.lon_deg as lon, a.lat_deg as lat from anchor a where a.fid in ({sample})",
+        "a.lon_deg as lon, a.lat_deg as lat from anchor a where {inside}",
     ),
 }
 
@@ -132,11 +140,17 @@ def properties_of(layer: str) -> tuple[str, ...]:
 
 
 def share_shown(connection: Connection, table: str, tile: TileAddress, budget: int) -> int:
-    """One of how many rows of a table is shown in a tile: the least for which about `budget` are left."""
-    n_rows = 0
-    for share in (*reversed(INDEXED), 1) if connection.dialect.name == "postgresql" else (1,):
-        # What was not enough at the larger share bounds what is read at the smaller one.
-        inside = _inside(connection.dialect.name, table, share)
+    """One of how many rows of a table is shown in a tile: the least for which about `budget` are left.
+
+    What follows in the transaction is made for few rows.
+    """
+    n_rows, dialect = 0, connection.dialect.name
+    if dialect == "postgresql":
+        # To start other processes takes longer than to read what a tile shows.
+        connection.exec_driver_sql("set local max_parallel_workers_per_gather = 0")
+    counted_shares = next(shares for zoom, shares in reversed(_COUNTED.items()) if tile.z >= zoom)
+    for share in counted_shares if dialect == "postgresql" else (1,):
+        inside = _inside(dialect, table, share)
         counted = int(connection.execute(statement(f"select count(*) from {inside}", tile.box())).scalar_one())
         n_rows = counted * share
         if counted >= _ENOUGH:
@@ -149,11 +163,11 @@ def tile_query(
 ) -> tuple[str, dict[str, Any]]:
     """The SQL of a tile and its parameters: one value, the tile, on PostgreSQL; rows of a GeoPackage."""
     kind = LAYERS[layer]
-    sample = tile_sample(dialect, kind.table, share, budget)
+    steps, inside = tile_sample(dialect, kind.table, kind.alias, share, budget)
     conditions = [] if layer == "anchors" else wanted.conditions()
     select = kind.select.format(
         results=wanted.results(),
-        sample="select fid from sample" if dialect == "postgresql" else sample,
+        inside=inside,
         photo=" join image i on i.image_id = c.image_id" if any("i." in part for part in conditions) else "",
         filters="".join(f" and {condition}" for condition in conditions),
     )
@@ -164,7 +178,7 @@ def tile_query(
     shape = f"st_makeline({place}, st_makepoint(to_lon, to_lat))" if kind.is_line else place
     margin = EXTENT // 16 if kind.is_line else 0
     sql = (
-        f"with sample as materialized ({sample}), found as ({select}), tile as ("
+        f"with {', '.join([*steps, f'found as ({select})'])}, tile as ("
         f"select fid, {', '.join(kind.properties)}, {share} as stands_for, st_asmvtgeom(st_transform("
         f"st_setsrid({shape}, 4326), 3857), st_tileenvelope(:z, :x, :y), {EXTENT}, {margin}, {kind.is_line}) as geom "
         f"from found) select st_asmvt(tile.*, '{layer}', {EXTENT}, 'geom', 'fid') from tile"
@@ -172,18 +186,37 @@ def tile_query(
     return sql, parameters | vars(tile)
 
 
-def tile_sample(dialect: str, table: str, share: int, budget: int) -> str:
-    """The SELECT of the integer keys that a tile shows, in the box :west … :north."""
-    key = "fid" if dialect == "postgresql" else "id"
-    # At most so many: the planner then knows that looking rows up one by one is the quickest way to the rest.
-    return f"select {key} from {_inside(dialect, table, share)} limit {2 * budget}"
+def tile_sample(dialect: str, table: str, alias: str, share: int, budget: int) -> tuple[list[str], str]:
+    """The rows that a tile shows of those in the box :west … :north: steps for WITH, and the condition on them.
+
+    Args:
+        dialect: of the back-end.
+        table: whose places decide.
+        alias: its name in the query.
+        share: one of how many is shown.
+        budget: for about how many rows.
+    """
+    within = _inside(dialect, table, share)
+    if dialect == "sqlite":
+        return [], f"{alias}.fid in (select id from {within} limit {2 * budget})"
+    if share == 1:
+        return [], f"{alias}.geom && {_BOX}"
+    # In two steps: the planner knows nothing of the share, so with the limit it would take reading the table until
+    # there is enough for quick, and without it, looking up the rest one by one for slow.
+    steps = [
+        f"inside as materialized (select fid from {within})",
+        f"sample as materialized (select fid from inside limit {2 * budget})",
+    ]
+    return steps, f"{alias}.fid in (select fid from sample)"
+
+
+_BOX = "st_makeenvelope(:west, :south, :east, :north, 4326)"
 
 
 def _inside(dialect: str, table: str, share: int) -> str:
     """What stands after FROM: the rows of a share of a table in the box :west … :north, by the spatial index."""
     if dialect == "postgresql":
-        box = "st_makeenvelope(:west, :south, :east, :north, 4326)"
-        return f"{table} where geom && {box} and {is_one_of(share)}"
+        return f"{table} where geom && {_BOX} and {is_one_of(share)}"
     return (
         f"rtree_{table}_geom where maxx >= :west and minx <= :east and maxy >= :south and miny <= :north "
         f"and {is_one_of(share, 'id')}"

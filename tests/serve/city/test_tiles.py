@@ -1,7 +1,9 @@
-"""Tiles decoded by mapbox-vector-tile: everything is where it was stored, filtered, thinned, and as it was after a run."""
+"""Tiles decoded by mapbox-vector-tile: everything is where it was stored, filtered, thinned, as it was after a run."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 from urllib.parse import urlencode
 
@@ -183,15 +185,13 @@ def test_more_than_a_tile_shows_is_thinned_and_says_so(
 
 def test_coverage_says_where_no_anchor_is_near(server: Served, filled: Catalog) -> None:
     lonely = world.image(0, offset_m=(-30.0, 200.0))
-    from dataclasses import replace
-
     filled.upsert_images([replace(lonely, id="lonely")])
     found = features(server, "coverage")
     assert sum(f["properties"]["n_photos"] for f in found.values()) == 31
     assert sorted(f["properties"]["n_photos"] for f in found.values() if not f["properties"]["has_anchor"]) == [1]
     for feature in found.values():
         (ring,) = feature["geometry"]["coordinates"]
-        assert {abs(a[0] - b[0]) + abs(a[1] - b[1]) for a, b in zip(ring, ring[1:], strict=False)} == {256}
+        assert {abs(a[0] - b[0]) + abs(a[1] - b[1]) for a, b in pairwise(ring)} == {256}
 
 
 def test_tilejson_leads_to_the_tiles(kept: Served) -> None:
