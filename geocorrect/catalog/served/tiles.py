@@ -27,7 +27,7 @@ MAX_ZOOM = 22
 EXTENT = 4096
 _ENOUGH = 32
 """From so many on, a count of a share says the whole to a fifth."""
-_COUNTED = {0: (4096, 256, 16, 1), 11: (256, 16, 1), 14: (16, 1)}
+_COUNTED = {0: (4096, 256, 16, 1), 11: (256, 16, 1), 14: (16, 1), 16: (1,)}
 """By the least zoom, shares that are counted on a server until there is enough: each costs little when the one before
 found little, and the first because no city has so many photos in so small a tile."""
 Places = Iterator[tuple[int, Sequence[tuple[int, int]], Sequence[Any]]]
@@ -140,13 +140,10 @@ def properties_of(layer: str) -> tuple[str, ...]:
 
 
 def share_shown(connection: Connection, table: str, tile: TileAddress, budget: int) -> int:
-    """One of how many rows of a table is shown in a tile: the least for which about `budget` are left.
-
-    What follows in the transaction is made for few rows.
-    """
+    """One of how many rows of a table is shown in a tile: the least for which about `budget` are left."""
     n_rows, dialect = 0, connection.dialect.name
-    if dialect == "postgresql":
-        # To start other processes takes longer than to read what a tile shows.
+    if dialect == "postgresql" and tile.z < 12:
+        # What a share finds is far less than the planner thinks, which would start other processes to read it.
         connection.exec_driver_sql("set local max_parallel_workers_per_gather = 0")
     counted_shares = next(shares for zoom, shares in reversed(_COUNTED.items()) if tile.z >= zoom)
     for share in counted_shares if dialect == "postgresql" else (1,):
