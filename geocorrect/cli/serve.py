@@ -37,11 +37,12 @@ def serve(
         if error.name in {"starlette", "uvicorn"}:
             raise UsageError(f"{error.name} is not installed: pip install 'geocorrect[serve]'") from None
         raise
-    with open_catalog(invocation(context).settings(catalog)) as store:
+    configured = invocation(context).settings(catalog)
+    with open_catalog(configured) as store:
         own = ServeSettings(store, "")
         settings = ServeSettings(
             store, secrets.token_urlsafe(32), scene, read_only, (*own.hosts, host, *(allow_host or ())),
-            by if by is not None else getuser(),
+            by if by is not None else getuser(), configured,
         )  # fmt: skip
         run_server(
             settings, host, port, lambda address: stderr().print(f"open {address}", markup=False, soft_wrap=True)

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from geocorrect.errors import GeocorrectError, InputError, SceneBusyError, UsageError
+from geocorrect.errors import GeocorrectError, InputError, OutdatedError, SceneBusyError, UsageError
 from geocorrect.redaction import redact
 from geocorrect.serve import landmarks, photos, review
 from geocorrect.serve.security import Security, csrf_of
@@ -28,6 +28,7 @@ def create_app(settings: ServeSettings) -> Starlette:
         settings.read_only,
         settings.token,
         settings.reviewer,
+        settings.settings,
     )
     pages = {
         "landmarks": landmarks.routes(state),
@@ -56,12 +57,15 @@ def create_app(settings: ServeSettings) -> Starlette:
             *(route for routes in pages.values() for route in routes),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
-        middleware=[Middleware(Security, token=state.token, hosts=settings.hosts, tile_origins=state.tile_origins)],
+        middleware=[Middleware(Security, token=state.token, hosts=settings.hosts, read_only=state.read_only)],
         exception_handlers={GeocorrectError: _in_words},
     )
 
 
 def _in_words(_request: Request, error: Exception) -> Response:
     """What a user can fix, as the page shows it."""
-    status = 409 if isinstance(error, SceneBusyError) else 422 if isinstance(error, InputError | UsageError) else 500
+    if isinstance(error, SceneBusyError | OutdatedError):
+        status = 409
+    else:
+        status = 422 if isinstance(error, InputError | UsageError) else 500
     return JSONResponse({"error": redact(str(error))}, status)

@@ -1,4 +1,4 @@
-"""Review poses in doubt."""
+"""Review poses in doubt: a queue, a photo with its evidence, a decision by keyboard."""
 
 from geocorrect.serve.review.pages import routes
 
