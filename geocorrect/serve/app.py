@@ -13,7 +13,9 @@ from starlette.staticfiles import StaticFiles
 
 from geocorrect.errors import GeocorrectError, InputError, OutdatedError, SceneBusyError, UsageError
 from geocorrect.redaction import redact
-from geocorrect.serve import landmarks, photos, review
+from geocorrect.serve import basemap, photos
+from geocorrect.serve.landmarks import pages as landmark_pages
+from geocorrect.serve.review import pages as review_pages
 from geocorrect.serve.security import Security, csrf_of
 from geocorrect.serve.state import ServeSettings, ServeState
 
@@ -29,10 +31,12 @@ def create_app(settings: ServeSettings) -> Starlette:
         settings.token,
         settings.reviewer,
         settings.settings,
+        settings.landmarks,
     )
+    tile_origins = [settings.basemap.origin] if settings.basemap is not None and settings.basemap.origin else []
     pages = {
-        "landmarks": landmarks.routes(state),
-        "review": review.routes(state),
+        "landmarks": landmark_pages.routes(state),
+        "review": review_pages.routes(state),
     }
     shown = [name for name, routes in pages.items() if routes]
     session = {
@@ -41,6 +45,7 @@ def create_app(settings: ServeSettings) -> Starlette:
         "reviewer": state.reviewer,
         "catalog": state.catalog.address,
         "pages": shown,
+        "basemap": None if settings.basemap is None else settings.basemap.as_json(),
     }
 
     def session_of(_request: Request) -> Response:
@@ -54,10 +59,19 @@ def create_app(settings: ServeSettings) -> Starlette:
             Route("/", first_page),
             Route("/session", session_of),
             *photos.routes(state),
+            *basemap.routes(settings.basemap),
             *(route for routes in pages.values() for route in routes),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
-        middleware=[Middleware(Security, token=state.token, hosts=settings.hosts, read_only=state.read_only)],
+        middleware=[
+            Middleware(
+                Security,
+                token=state.token,
+                hosts=settings.hosts,
+                read_only=state.read_only,
+                tile_origins=tile_origins,
+            )
+        ],
         exception_handlers={GeocorrectError: _in_words},
     )
 

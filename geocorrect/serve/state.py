@@ -11,6 +11,8 @@ from threading import Lock
 from geocorrect.catalog.lock import lock_scene
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings
+from geocorrect.serve.basemap import Basemap
+from geocorrect.serve.landmarks.drive import LandmarkFiles
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,10 @@ class ServeSettings:
     """Who decides when the page says nobody else."""
     settings: Settings = field(default_factory=Settings)
     """How photos are localised, for the matches that the review page shows."""
+    landmarks: LandmarkFiles | None = None
+    """What is clicked in; None: there is no landmark page."""
+    basemap: Basemap | None = None
+    """The map under the pages; None: an empty one."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class ServeState:
     token: str
     reviewer: str = ""
     settings: Settings = field(default_factory=Settings)
+    landmarks: LandmarkFiles | None = None
     _own_lock: Lock = field(default_factory=Lock, repr=False)
 
     @contextmanager

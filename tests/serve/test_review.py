@@ -21,6 +21,7 @@ from geocorrect.errors import Status
 from geocorrect.serve.review.matches import as_delivered
 from geocorrect.serve.state import ServeSettings
 
+
 @pytest.fixture
 def server(catalog: Catalog) -> Iterator[Served]:
     world.fill(catalog)

@@ -48,6 +48,18 @@ export class PictureView extends EventTarget {
     this.fit();
   }
 
+  /** A grey ground of this size, where there is no picture file. */
+  showBlank(width, height) {
+    this.url = null;
+    this.image = Object.assign(document.createElement("canvas"), { width: 1, height: 1 });
+    this.image.getContext("2d").fillStyle = "#5a6570";
+    this.image.getContext("2d").fillRect(0, 0, 1, 1);
+    this.image.naturalWidth = width;
+    this.image.naturalHeight = height;
+    this.cursor = null;
+    this.fit();
+  }
+
   clear() {
     this.url = this.image = null;
     this.marks = this.lines = [];

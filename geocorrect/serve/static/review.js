@@ -8,7 +8,7 @@ const filters = $("filters");
 const photoView = new PictureView($("photo"), { label: "Photo; plus and minus zoom, 0 shows all, arrows move" });
 const anchorView = new PictureView($("anchor"), { label: "Anchor" });
 const map = emptyMap("map", { center: [0, 0], zoom: 1 });
-const mapReady = new Promise((ready) => map.once("load", ready));
+const mapReady = new Promise((ready) => map.once("style.load", ready));
 
 let queue = []; // of the server, in its order
 let total = 0;
@@ -222,7 +222,6 @@ function styleMap() {
   const by = (pairs, other) => ["match", kind, ...pairs.flat(), other];
   map.addSource("places", { type: "geojson", data: { type: "FeatureCollection", features: [] } });
   const layers = [
-    { id: "ground", type: "background", paint: { "background-color": colour("press") } },
     { id: "ellipse", type: "fill", filter: only("ellipse"), paint: { "fill-color": colour("accepted"), "fill-opacity": 0.22 } },
     { id: "outline", type: "line", filter: only("ellipse"), paint: { "line-color": colour("accepted"), "line-width": 1.5 } },
     { id: "moved", type: "line", filter: only("moved"), paint: { "line-color": colour("muted"), "line-dasharray": [3, 2] } },
@@ -237,7 +236,7 @@ function styleMap() {
       },
     },
   ];
-  for (const layer of layers) map.addLayer(layer.id === "ground" ? layer : { ...layer, source: "places" });
+  for (const layer of layers) map.addLayer({ ...layer, source: "places" });
 }
 
 // --- decisions ---------------------------------------------------------------------------------------------------
