@@ -56,12 +56,11 @@ def _tile(path: Path, zoom: int, column: int, row: int) -> bytes | None:
     import rasterio
     from PIL import Image
     from rasterio.enums import Resampling
-    from rasterio.transform import from_bounds
     from rasterio.vrt import WarpedVRT
 
     size_m = 2 * HALF_WORLD_M / 2**zoom
     west, north = column * size_m - HALF_WORLD_M, HALF_WORLD_M - row * size_m
-    place = from_bounds(west, north - size_m, west + size_m, north, TILE_PX, TILE_PX)
+    place = rasterio.Affine(size_m / TILE_PX, 0.0, west, 0.0, -size_m / TILE_PX, north)
     shape: dict[str, Any] = {"crs": "EPSG:3857", "transform": place, "width": TILE_PX, "height": TILE_PX}
     with (
         rasterio.open(path) as source,

@@ -46,7 +46,7 @@ def write_orthophoto(path: Path, clicks: list[Click], size_px: int = 600) -> Pat
     (west, south), (east, north) = place.min(axis=0) - 0.0005, place.max(axis=0) + 0.0005
     rows, columns = np.mgrid[0:size_px, 0:size_px]
     tone = np.where((rows // 20 + columns // 20) % 2 == 0, 190, 160).astype(np.uint8)
-    transform = rasterio.transform.from_bounds(west, south, east, north, size_px, size_px)
+    transform = rasterio.Affine((east - west) / size_px, 0.0, west, 0.0, (south - north) / size_px, north)
     profile = {"driver": "GTiff", "width": size_px, "height": size_px, "count": 3, "dtype": "uint8"}
     with rasterio.open(path, "w", **profile, crs="EPSG:4326", transform=transform) as file:
         file.write(np.stack([tone, tone + 10, tone]))
