@@ -52,6 +52,10 @@ class InputError(GeocorrectError):
     exit_code = ExitCode.INPUT
 
 
+class OutdatedError(InputError):
+    """What somebody decides on has changed since they looked at it."""
+
+
 class ConfigError(GeocorrectError):
     """geocorrect.toml or the environment is wrong (unknown key, bad value, missing token)."""
 

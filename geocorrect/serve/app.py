@@ -11,9 +11,11 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from geocorrect.errors import GeocorrectError, InputError, SceneBusyError, UsageError
+from geocorrect.errors import GeocorrectError, InputError, OutdatedError, SceneBusyError, UsageError
 from geocorrect.redaction import redact
-from geocorrect.serve import city, landmarks, photos, review
+from geocorrect.serve import basemap, city, photos
+from geocorrect.serve.landmarks import pages as landmark_pages
+from geocorrect.serve.review import pages as review_pages
 from geocorrect.serve.security import Security, csrf_of
 from geocorrect.serve.state import ServeSettings, ServeState
 
@@ -28,10 +30,13 @@ def create_app(settings: ServeSettings) -> Starlette:
         settings.read_only,
         settings.token,
         settings.reviewer,
+        settings.settings,
+        settings.landmarks,
     )
+    tile_origins = [settings.basemap.origin] if settings.basemap is not None and settings.basemap.origin else []
     pages = {
-        "landmarks": landmarks.routes(state),
-        "review": review.routes(state),
+        "landmarks": landmark_pages.routes(state),
+        "review": review_pages.routes(state),
         "city": city.routes(state),
     }
     shown = [name for name, routes in pages.items() if routes]
@@ -41,6 +46,7 @@ def create_app(settings: ServeSettings) -> Starlette:
         "reviewer": state.reviewer,
         "catalog": state.catalog.address,
         "pages": shown,
+        "basemap": None if settings.basemap is None else settings.basemap.as_json(),
     }
 
     def session_of(_request: Request) -> Response:
@@ -54,15 +60,27 @@ def create_app(settings: ServeSettings) -> Starlette:
             Route("/", first_page),
             Route("/session", session_of),
             *photos.routes(state),
+            *basemap.routes(settings.basemap),
             *(route for routes in pages.values() for route in routes),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
-        middleware=[Middleware(Security, token=state.token, hosts=settings.hosts, tile_origins=state.tile_origins)],
+        middleware=[
+            Middleware(
+                Security,
+                token=state.token,
+                hosts=settings.hosts,
+                read_only=state.read_only,
+                tile_origins=tile_origins,
+            )
+        ],
         exception_handlers={GeocorrectError: _in_words},
     )
 
 
 def _in_words(_request: Request, error: Exception) -> Response:
     """What a user can fix, as the page shows it."""
-    status = 409 if isinstance(error, SceneBusyError) else 422 if isinstance(error, InputError | UsageError) else 500
+    if isinstance(error, SceneBusyError | OutdatedError):
+        status = 409
+    else:
+        status = 422 if isinstance(error, InputError | UsageError) else 500
     return JSONResponse({"error": redact(str(error))}, status)

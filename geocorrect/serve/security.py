@@ -6,7 +6,7 @@ Pure ASGI, so that answers that are streamed stay streams. A request passes thes
 2. `?token=…` is exchanged for a cookie by a redirect, so that the address bar and the history do not keep the secret;
 3. reading what is published (`PUBLIC`) is free for everyone who reaches the server; all else needs the cookie;
 4. a request that changes something must come from this server's own pages: `Origin` equal to `Host`, and the CSRF
-   token in a header, which another site can neither read nor send;
+   token in a header, which another site can neither read nor send; a read-only server refuses it anyway;
 5. its body is no longer than `MAX_BODY_BYTES`.
 """
 
@@ -57,7 +57,11 @@ class BodyTooLargeError(Exception):
 class Security:
     """The middleware that every request passes."""
 
-    def __init__(self, app: ASGIApp, token: str, hosts: Sequence[str], tile_origins: Sequence[str] = ()) -> None:
+    def __init__(
+        self, app: ASGIApp, token: str, hosts: Sequence[str], *, read_only: bool = False,
+        tile_origins: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        self._read_only = read_only
         self._app, self._token, self._csrf, self._cookie = app, token, csrf_of(token), cookie_of(token)
         self._hosts = frozenset(host.lower() for host in hosts)
         self._headers = {
@@ -126,7 +130,9 @@ class Security:
         return found is not None and hmac.compare_digest(found.value.encode(), self._token.encode())
 
     def _foreign(self, headers: Headers, host: str) -> Response | None:
-        """Refusal of a change that another site's page asked for, or of one that is too long."""
+        """Refusal of a change that is not allowed, that another site's page asked for, or that is too long."""
+        if self._read_only:
+            return _refused(403, "this server is read-only")
         if urlsplit(headers.get("origin", "")).netloc.lower() != host.lower():
             return _refused(403, "the request comes from another site")
         if not hmac.compare_digest(headers.get(CSRF_HEADER, "").encode(), self._csrf.encode()):

@@ -40,7 +40,7 @@ def serve(settings: ServeSettings, host: str, port: int, on_start: Callable[[str
     on_start(f"http://{shown}:{listener.getsockname()[1]}/?token={settings.token}")
     # The access log would hold the token; our own log says what goes wrong.
     config = uvicorn.Config(
-        create_app(settings), log_config=None, access_log=False, server_header=False, lifespan="off",
+        create_app(settings), log_config=None, access_log=False, server_header=False, lifespan="off", ws="none",
         timeout_graceful_shutdown=GRACE_S,
     )  # fmt: skip
     with listener:

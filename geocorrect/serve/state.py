@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from threading import Lock
 
-if TYPE_CHECKING:
-    from geocorrect.catalog.store import Catalog
+from geocorrect.catalog.lock import lock_scene
+from geocorrect.catalog.store import Catalog
+from geocorrect.config import Settings
+from geocorrect.serve.basemap import Basemap
+from geocorrect.serve.landmarks.drive import LandmarkFiles
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,12 @@ class ServeSettings:
     """Names that the server may be addressed by; any other is refused, so that no foreign name can be pointed here."""
     reviewer: str = ""
     """Who decides when the page says nobody else."""
+    settings: Settings = field(default_factory=Settings)
+    """How photos are localised, for the matches that the review page shows."""
+    landmarks: LandmarkFiles | None = None
+    """What is clicked in; None: there is no landmark page."""
+    basemap: Basemap | None = None
+    """The map under the pages; None: an empty one."""
 
 
 @dataclass(frozen=True)
@@ -37,5 +48,12 @@ class ServeState:
     read_only: bool
     token: str
     reviewer: str = ""
-    tile_origins: tuple[str, ...] = field(default=())
-    """Origins outside this server that the browser may fetch map tiles from; none unless the user named them."""
+    settings: Settings = field(default_factory=Settings)
+    landmarks: LandmarkFiles | None = None
+    _own_lock: Lock = field(default_factory=Lock, repr=False)
+
+    @contextmanager
+    def writing(self) -> Iterator[Catalog]:
+        """The catalog, locked for a change. Editors of this server wait for each other; SceneBusyError names a run."""
+        with self._own_lock, lock_scene(self.catalog.engine):
+            yield self.catalog

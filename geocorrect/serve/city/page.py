@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
@@ -23,6 +21,7 @@ from geocorrect.catalog.views.palette import ERROR_CLASSES
 from geocorrect.errors import Reason
 from geocorrect.serve.city.parameters import checked, map_filter, problem, require_known
 from geocorrect.serve.city.tiles import MAX_ZOOM, MIN_ZOOM
+from geocorrect.serve.requests import json_answer
 from geocorrect.serve.state import ServeState
 
 PAGE = Path(__file__).parents[1] / "static" / "city.html"
@@ -36,7 +35,7 @@ def routes(state: ServeState) -> list[Route]:
 
     def start(_request: Request) -> Response:
         runs = read_runs_in_force(state.catalog)
-        return _json(
+        return json_answer(
             {
                 "extent": read_extent_quickly(state.catalog),
                 "runs": [{**vars(run), "started_at": instant_text(run.started_at)} for run in runs],
@@ -52,17 +51,17 @@ def routes(state: ServeState) -> list[Route]:
     def counts(request: Request) -> Response:
         require_known(request.query_params, ("run",))
         found = read_counts(state.catalog, map_filter(request.query_params).as_of_run)
-        return _json([{"status": status, "reason": reason, "count": count} for status, reason, count in found])
+        return json_answer([{"status": status, "reason": reason, "count": count} for status, reason, count in found])
 
     def devices(_request: Request) -> Response:
-        return _json(read_devices(state.catalog))
+        return json_answer(read_devices(state.catalog))
 
     @checked
     def photo(request: Request) -> Response:
         require_known(request.query_params, ("id", "run"))
         image_id = request.query_params.get("id", "")
         found = read_photo(state.catalog, image_id, map_filter(request.query_params).as_of_run)
-        return problem(404, f"there is no photo {image_id!r}") if found is None else _json(found)
+        return problem(404, f"there is no photo {image_id!r}") if found is None else json_answer(found)
 
     return [
         Route("/city", page),
@@ -71,7 +70,3 @@ def routes(state: ServeState) -> list[Route]:
         Route("/api/city/devices", devices),
         Route("/api/city/photo", photo),
     ]
-
-
-def _json(value: Any) -> Response:
-    return Response(orjson.dumps(value), media_type="application/json")

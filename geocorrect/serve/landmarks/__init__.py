@@ -1,5 +1,1 @@
-"""Pick landmarks: click marks in photos and on the map, and see what the solver makes of them."""
-
-from geocorrect.serve.landmarks.pages import routes
-
-__all__ = ["routes"]
+"""Pick landmarks: click marks in photos and on the map, and see at once what the solver makes of them."""

@@ -1,5 +1,1 @@
-"""Review poses in doubt."""
-
-from geocorrect.serve.review.pages import routes
-
-__all__ = ["routes"]
+"""Review poses in doubt: a queue, a photo with its evidence, a decision by keyboard."""

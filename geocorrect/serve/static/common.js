@@ -43,6 +43,9 @@ export function say(text, kind = "note") {
 export const measured = (value, unit, digits = 2) =>
   value === null || value === undefined ? "?" : `${value.toFixed(digits)}${unit}`;
 
+// MapLibre reads attributions as HTML.
+const escaped = (text) => text.replace(/[&<>"']/g, (letter) => `&#${letter.charCodeAt(0)};`);
+
 function showBar() {
   const here = location.pathname.split("/")[1];
   const links = session.pages.map((page) =>
@@ -52,12 +55,21 @@ function showBar() {
     element("span", { class: "where" }, where)));
 }
 
-/** An empty MapLibre map; needs vendor/maplibre-gl-csp.js loaded before. */
+/** A MapLibre map with the ground that the server was given, or none; needs vendor/maplibre-gl-csp.js loaded before. */
 export function emptyMap(container, options = {}) {
   maplibregl.setWorkerUrl("/static/vendor/maplibre-gl-csp-worker.js");
+  const ground = session.basemap;
+  const sources = {}, layers = [{ id: "ground", type: "background", paint: { "background-color": colour("press") } }];
+  if (ground) {
+    const tiles = [ground.tiles.startsWith("/") ? location.origin + ground.tiles : ground.tiles];
+    sources.basemap = { type: "raster", tiles, tileSize: 256, maxzoom: ground.max_zoom, attribution: escaped(ground.attribution) };
+    if (ground.bounds) sources.basemap.bounds = ground.bounds;
+    layers.push({ id: "basemap", type: "raster", source: "basemap" });
+  }
   const map = new maplibregl.Map({
     container,
-    style: { version: 8, sources: {}, layers: [] },
+    style: { version: 8, sources, layers },
+    ...(ground?.bounds ? { bounds: ground.bounds } : {}),
     attributionControl: { compact: false },
     maxZoom: 26,
     dragRotate: false,
