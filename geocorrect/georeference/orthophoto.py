@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from geocorrect.errors import InputError
+from geocorrect.georeference.dem import opened_raster
 
 TILE_PX = 256
 HALF_WORLD_M = math.pi * 6378137.0
@@ -33,22 +35,22 @@ class Orthophoto:
 
 def open_orthophoto(path: Path) -> Orthophoto:
     """The picture; InputError when it cannot be read, has no place on earth, or is no 8-bit picture."""
-    import rasterio
-    from rasterio.errors import RasterioIOError
+    from rasterio.errors import NotGeoreferencedWarning
     from rasterio.warp import transform_bounds
 
-    try:
-        with rasterio.open(path) as source:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # that is refused below, in words
+        with opened_raster(path) as source:
             if source.crs is None or source.transform.is_identity:
                 raise InputError(f"{path}: not georeferenced (no CRS or no transform); georeference it in QGIS first")
+            if source.colorinterp[0].name == "palette":
+                raise InputError(f"{path}: has a colour table; convert it: gdal_translate -expand rgb")
             if source.dtypes[0] != "uint8" or source.count not in (1, 3, 4):
                 raise InputError(
                     f"{path}: {source.count} bands of {source.dtypes[0]}; an orthophoto has 1, 3 or 4 bands of 8 bit: "
                     "gdal_translate -ot Byte -scale -b 1 -b 2 -b 3"
                 )
             return Orthophoto(path, tuple(transform_bounds(source.crs, "EPSG:4326", *source.bounds)))
-    except RasterioIOError as error:
-        raise InputError(f"{path}: cannot be read as a raster ({error})") from None
 
 
 @lru_cache(512)
@@ -63,7 +65,7 @@ def _tile(path: Path, zoom: int, column: int, row: int) -> bytes | None:
     place = rasterio.Affine(size_m / TILE_PX, 0.0, west, 0.0, -size_m / TILE_PX, north)
     shape: dict[str, Any] = {"crs": "EPSG:3857", "transform": place, "width": TILE_PX, "height": TILE_PX}
     with (
-        rasterio.open(path) as source,
+        opened_raster(path) as source,
         WarpedVRT(source, **shape, resampling=Resampling.bilinear, add_alpha=source.count != 4) as warped,
     ):
         bands = warped.read()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from starlette.requests import Request
@@ -10,7 +11,11 @@ from starlette.routing import Route
 
 from geocorrect.serve.state import ServeState
 
-SHOWN = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png", b"RIFF": "image/webp"}
+SHOWN = {
+    re.compile(rb"\xff\xd8\xff"): "image/jpeg",
+    re.compile(rb"\x89PNG\r\n\x1a\n"): "image/png",
+    re.compile(rb"RIFF....WEBP", re.DOTALL): "image/webp",
+}
 """Beginnings of files that are sent as they are; a file whose beginning says something else is not sent."""
 
 
@@ -40,7 +45,7 @@ def picture(path: Path | None, scene: Path | None) -> Response:
             start = file.read(16)
     except OSError as error:
         return JSONResponse({"error": f"the picture cannot be read ({error.strerror})"}, 404)
-    kind = next((kind for magic, kind in SHOWN.items() if start.startswith(magic)), None)
+    kind = next((kind for beginning, kind in SHOWN.items() if beginning.match(start)), None)
     if kind is None:
         return JSONResponse({"error": "the file is no JPEG, PNG or WebP picture"}, 415)
     return FileResponse(path, media_type=kind, headers={"cache-control": "private, max-age=3600"})

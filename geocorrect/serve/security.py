@@ -16,7 +16,7 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -133,7 +133,8 @@ class Security:
         """Refusal of a change that is not allowed, that another site's page asked for, or that is too long."""
         if self._read_only:
             return _refused(403, "this server is read-only")
-        if urlsplit(headers.get("origin", "")).netloc.lower() != host.lower():
+        scheme, _, origin = headers.get("origin", "").lower().partition("://")
+        if scheme not in ("http", "https") or origin != host.lower():
             return _refused(403, "the request comes from another site")
         if not hmac.compare_digest(headers.get(CSRF_HEADER, "").encode(), self._csrf.encode()):
             return _refused(403, "the CSRF token is missing or old: load the page again")

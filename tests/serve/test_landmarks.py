@@ -20,6 +20,7 @@ from support.campus_drive import campus_clicks, campus_files, write_orthophoto
 from support.served import TOKEN, Served, served
 
 from geocorrect.catalog import Catalog
+from geocorrect.errors import UsageError
 from geocorrect.georeference.build import build_problem, frame_of
 from geocorrect.georeference.command import Inputs, solve
 from geocorrect.georeference.joint.solve import solve_joint
@@ -78,10 +79,10 @@ def body(server: Served, click: Click, **more: Any) -> dict[str, Any]:
 def test_the_page_gives_the_alignment_of_the_command_line(
     files: LandmarkFiles, clicks: list[Click], catalog: Catalog, shared_data: Path
 ) -> None:
-    """Twenty clicks are there already, three are added; then one is dragged by 10 m, and taken back."""
-    write_clicks(clicks[:20], files.clicks[0])
+    """All but one are there already; then one is dragged by 10 m, and taken back."""
+    write_clicks(clicks[:22], files.clicks[0])
     with served(ServeSettings(catalog, TOKEN, landmarks=files)) as server:
-        for click in clicks[20:]:
+        for click in clicks[22:]:
             answer = server.post("/api/landmarks/click", body(server, click))
             assert answer.status == 200, answer.body
         said = answer.value
@@ -216,12 +217,31 @@ def test_exports_are_read_as_the_same_clicks(
         assert server.get("/api/landmarks/export?format=exe").status == 422
 
 
+def test_two_drives_are_solved_together(files: LandmarkFiles, clicks: list[Click], tmp_path: Path) -> None:
+    """The clicks of one drive, as if its halves were drives of their own that share a frame."""
+    write_clicks(clicks, files.clicks[0])
+    one = ClickSession(files)
+    halves = (tmp_path / "a.geojson", tmp_path / "b.geojson")
+    early = [click for click in clicks if int(click.image) < 5000]
+    assert early == clicks[: len(early)]
+    write_clicks(early, halves[0])
+    both = ClickSession(replace(files, trajectories=files.trajectories * 2, photos=files.photos * 2, clicks=halves))
+    for click in clicks[len(early) :]:
+        both.add(both.now.number, 1, replace(click, where="click"))
+    found, expected = (
+        first_answer(session.clicked_drives(session.now.clicks), files.options).alignment for session in (both, one)
+    )
+    assert np.allclose(found.world_from_local.matrix, expected.world_from_local.matrix, rtol=0, atol=SAME)
+    with pytest.raises(UsageError, match="1 --clicks for 2 --trajectory"):
+        ClickSession(replace(files, trajectories=files.trajectories * 2))
+
+
 def test_an_answer_costs_little_more_than_one_solve(
     files: LandmarkFiles, clicks: list[Click], shared_data: Path
 ) -> None:
     write_clicks(clicks, files.clicks[0])
     session = ClickSession(files)
-    drives, options = session.clicked_drives(session.now), files.options
+    drives, options = session.clicked_drives(session.now.clicks), files.options
     problem, _ = build_problem(drives, frame_of(drives), options.noise, options.priors)
 
     def cost_s(work: Any) -> float:
@@ -244,17 +264,17 @@ def test_a_killed_server_has_lost_nothing_that_it_answered(
         sys.executable, "-m", "geocorrect", "serve", "--catalog", "c.gpkg", "--trajectory", str(files.trajectories[0]),
         "--calibration", str(files.calibration), "--clicks", str(files.clicks[0]), "--photos", str(files.photos[0]),
     ]  # fmt: skip
-    for number, click in enumerate(clicks[:2]):
-        with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
-            try:
-                assert process.stderr is not None
-                address = process.stderr.readline().split()[-1]
-                port, token = address.split(":")[2].split("/?token=")
-                server = Served(int(port), token)
-                assert len(server.get("/api/landmarks/state").value["clicks"]) == number
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            address = process.stderr.readline().split()[-1]
+            port, token = address.split(":")[2].split("/?token=")
+            server = Served(int(port), token)
+            for click in clicks[:2]:
                 assert server.post("/api/landmarks/click", body(server, click)).status == 200
-            finally:
-                os.kill(process.pid, signal.SIGKILL)
+        finally:
+            os.kill(process.pid, signal.SIGKILL)
+    assert len(ClickSession(files).now.clicks[0]) == 2
     saved = json.loads(files.clicks[0].read_text(encoding="utf-8"))["features"]
     assert [feature["properties"]["u_px"] for feature in saved] == [click.u_px for click in clicks[:2]]
 

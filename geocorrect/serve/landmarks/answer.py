@@ -15,7 +15,7 @@ from geocorrect.georeference.footprint import View
 from geocorrect.georeference.result import Georeference
 from geocorrect.georeference.run import first_answer, georeference
 from geocorrect.serve.landmarks.drive import Photo
-from geocorrect.serve.landmarks.session import ClickSession, Version
+from geocorrect.serve.landmarks.session import Clicks, ClickSession, Version
 
 FOOTPRINT_GRID = (5, 6)
 """Columns and rows of pixels whose ground outlines what a photo sees."""
@@ -26,25 +26,31 @@ class Solver:
 
     def __init__(self, session: ClickSession) -> None:
         self._session = session
-        self.first = lru_cache(8)(self._first)
-        self.whole = lru_cache(8)(self._whole)
+        self._first = lru_cache(8)(self._solved)
+        self._whole = lru_cache(8)(self._checked)
 
-    def _first(self, version: Version) -> Georeference | str:
+    def first(self, version: Version) -> Georeference | str:
         """The joint solution, or in words why there is none."""
-        n_clicks = sum(map(len, version.clicks))
+        return self._first(version.clicks)
+
+    def whole(self, version: Version) -> Georeference | str:
+        """As `geocorrect georeference` answers: checked by leaving each photo out, or refused."""
+        return self._whole(version.clicks)
+
+    def _solved(self, clicks: Clicks) -> Georeference | str:
+        n_clicks = sum(map(len, clicks))
         if n_clicks < MIN_CLICKS:
             return f"{n_clicks} clicks: {MIN_CLICKS} are needed at least, better 4 in each of 3 photos"
         try:
-            return first_answer(self._session.clicked_drives(version), self._session.files.options)
+            return first_answer(self._session.clicked_drives(clicks), self._session.files.options)
         except InputError as error:
             return str(error)
 
-    def _whole(self, version: Version) -> Georeference | str:
-        """As `geocorrect georeference` answers: checked by leaving each photo out, or refused."""
-        if not any(version.clicks):
+    def _checked(self, clicks: Clicks) -> Georeference | str:
+        if not any(clicks):
             return "no clicks yet"
         try:
-            return georeference(self._session.clicked_drives(version), self._session.files.options)
+            return georeference(self._session.clicked_drives(clicks), self._session.files.options)
         except InputError as error:
             return str(error)
 

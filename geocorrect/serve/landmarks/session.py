@@ -53,10 +53,9 @@ class ClickSession:
         """Whether a change of this session can be undone."""
         return bool(self._before)
 
-    def clicked_drives(self, version: Version) -> list[ClickedDrive]:
+    def clicked_drives(self, clicks: Clicks) -> list[ClickedDrive]:
         """The drives that have clicks, as the solver takes them."""
-        pairs = zip(self.drives, version.clicks, strict=True)
-        return [replace(drive.base, clicks=clicks) for drive, clicks in pairs if clicks]
+        return [replace(drive.base, clicks=own) for drive, own in zip(self.drives, clicks, strict=True) if own]
 
     def add(self, seen: int, drive: int, click: Click) -> Version:
         """One more click; `seen` is the number of the version that it was made on."""
