@@ -24,6 +24,10 @@ def serve(
     allow_host: Annotated[
         list[str] | None, typer.Option("--allow-host", help="Name by which this server is reached; repeat for more.")
     ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option("--allow-origin", help="Site, https://…, whose pages may read tiles and features; or several."),
+    ] = None,
     by: Annotated[str | None, typer.Option("--by", help="Who decides; default: the user of this machine.")] = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="Refuse every change.")] = False,
     orthophoto: Annotated[Path | None, typer.Option(help="Map: a GeoTIFF of the ground.")] = None,
@@ -93,6 +97,7 @@ def serve(
             settings=configured,
             landmarks=landmarks,
             basemap=basemap,
+            web_origins=tuple(allow_origin or ()),
         )
         run_server(
             settings, host, port, lambda address: stderr().print(f"open {address}", markup=False, soft_wrap=True)

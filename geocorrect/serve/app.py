@@ -37,7 +37,7 @@ def create_app(settings: ServeSettings) -> Starlette:
     pages = {
         "landmarks": landmark_pages.routes(state),
         "review": review_pages.routes(state),
-        "city": city.routes(state),
+        "city": city.routes(state, settings.web_origins),
     }
     shown = [name for name, routes in pages.items() if routes]
     session = {

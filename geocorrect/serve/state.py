@@ -37,6 +37,8 @@ class ServeSettings:
     """What is clicked in; None: there is no landmark page."""
     basemap: Basemap | None = None
     """The map under the pages; None: an empty one."""
+    web_origins: tuple[str, ...] = ()
+    """Other sites ("https://map.example.org") whose pages may read tiles and features."""
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ import pytest
 from openapi_schema_validator import OAS30Validator
 from openapi_spec_validator import validate
 from support import catalog_world as world
-from support.served import Answer, Served
+from support.served import TOKEN, Answer, Served, served
 
 from geocorrect.catalog import Catalog, ResultFilter
 from geocorrect.errors import Status
+from geocorrect.serve.state import ServeSettings
 
 COUNTS = {"corrections": 20, "review": 4, "rejected": 6, "anchors": 31}
 ITEMS = "/ogc/collections/{}/items"
@@ -241,11 +242,21 @@ def test_a_result_that_comes_between_two_pages_hides_and_repeats_nothing(server:
     assert sorted(found) == sorted([*all_ids(server, ITEMS.format("corrections")), "1000"])
 
 
+def test_pages_of_other_sites_read_only_where_they_are_named(kept_catalog: Catalog) -> None:
+    site = "https://map.example.org"
+    with served(ServeSettings(kept_catalog, TOKEN, web_origins=(site,))) as running:
+        for path in ("/ogc/collections", "/tiles/corrected/10/547/380.mvt"):
+            named = running.ask("GET", path, headers={"Origin": site})
+            assert named.headers["access-control-allow-origin"] == site
+            other = running.ask("GET", path, headers={"Origin": "https://evil.example.org"})
+            assert "access-control-allow-origin" not in other.headers
+        private = running.ask("GET", "/api/city/start", headers={**running.own_headers(), "Origin": site})
+        assert private.status == 200
+        assert "access-control-allow-origin" not in private.headers
+        assert running.ask("GET", "/api/city/start", headers={"Origin": site}).status == 401
+
+
 def test_an_empty_catalog_is_served_too(catalog: Catalog) -> None:
-    from support.served import TOKEN, served
-
-    from geocorrect.serve.state import ServeSettings
-
     with served(ServeSettings(catalog, TOKEN)) as running:
         assert "extent" not in get(running, "/ogc/collections/corrections")
         assert get(running, ITEMS.format("corrections"))["features"] == []
