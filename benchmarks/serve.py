@@ -51,6 +51,7 @@ FIRST = ("corrected", "rejected", "anchors")
 """Layers of the first map."""
 FIRST_COMPARED = 14
 """Least zoom; at smaller ones ST_AsMVT alone takes seconds for every tile."""
+ZOOMS = range(8, 18)
 SCREEN_PX = (1000, 700)
 MEMORY_MB, FIRST_S, TILE_MS, RATIO = 300, 2.0, 100, 1.5
 
@@ -106,8 +107,10 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
-def first_map(server: Server, box: tuple[float, float, float, float]) -> float:
+def first_map(server: Server, catalog: Catalog) -> None:
     """Seconds from the page's first request to its last tile, 512 px a tile as MapLibre draws them."""
+    box = catalog.extent()
+    assert box is not None
     west, south, east, north = box
     span = max((east - west) / 360 / SCREEN_PX[0], (north - south) / 360 / SCREEN_PX[1] * 1.35) * 512
     zoom = max(0, int(-np.log2(span)))
@@ -119,9 +122,12 @@ def first_map(server: Server, box: tuple[float, float, float, float]) -> float:
         with ThreadPoolExecutor(6) as browser:
             list(browser.map(server.get, paths))
 
+    database_s = server_seconds(catalog)
+    before = server.processor_s() + database_s()
     seconds = timed(show)
-    print(f"  first map: zoom {zoom}, {len(paths)} tiles {seconds:6.2f} s  {verdict(seconds, FIRST_S, 's')}")
-    return seconds
+    used = server.processor_s() + database_s() - before
+    times = f"{seconds:.2f} s, processor {used:.2f} s"
+    print(f"  first map: zoom {zoom}, {len(paths)} tiles, {times}  {verdict(seconds, FIRST_S, 's')}")
 
 
 def verdict(found: float, limit: float, unit: str = "") -> str:
@@ -139,16 +145,18 @@ def tile_times(server: Server, catalog: Catalog, n_tiles: int) -> None:
         alone = psycopg.connect(url, autocommit=True, options="-c search_path=geocorrect,public")
     everything: list[float] = []
     database_s = server_seconds(catalog)
-    for zoom in range(8, 18):
+    for zoom in ZOOMS:
         ours: list[float] = []
         theirs: list[float] = []
-        processor_s, size = 0.0, 0
+        processor_s, alone_s, size = 0.0, 0.0, 0
         for place in [places[k] for k in rng.integers(len(places), size=n_tiles)]:
             tile = mercantile.tile(place.lon_deg, place.lat_deg, zoom)
             path = f"/tiles/corrected/{tile.z}/{tile.x}/{tile.y}.mvt"
             size += len(server.get(path))  # the pages of the database, for both
             if alone is not None and zoom >= FIRST_COMPARED:
+                before = database_s()
                 theirs.append(timed(partial(alone.execute, ALONE, tile._asdict())))
+                alone_s += database_s() - before
             before = server.processor_s() + database_s()
             ours.append(timed(partial(server.get, path)))
             processor_s += server.processor_s() + database_s() - before
@@ -158,7 +166,8 @@ def tile_times(server: Server, catalog: Catalog, n_tiles: int) -> None:
         line += f"{1000 * processor_s / n_tiles:5.1f} ms, {size / n_tiles / 1000:4.0f} kB"
         if theirs:
             floor_ms = 1000 * statistics.median(theirs)
-            line += f"  {middle / floor_ms:5.2f} × ST_AsMVT alone ({floor_ms:.0f} ms)"
+            line += f"  {middle / floor_ms:5.2f} × ST_AsMVT alone ({floor_ms:.0f} ms), of its processor time "
+            line += f"{processor_s / max(alone_s, 1e-9):.2f} ×"
         print(line, flush=True)
     median = 1000 * statistics.median(everything)
     print(f"  a tile, median of all zooms: {median:.1f} ms  {verdict(median, TILE_MS, 'ms')}")
@@ -166,12 +175,10 @@ def tile_times(server: Server, catalog: Catalog, n_tiles: int) -> None:
 
 def measure(address: str, n_tiles: int) -> None:
     with Catalog.open(address) as catalog, running(address) as server:
-        box = catalog.extent()
         n_anchors, n_photos = catalog.sizes()
         back_end = "PostGIS" if catalog.engine.dialect.name == "postgresql" else "GeoPackage"
         print(f"{n_photos} photos, {n_anchors} anchors, {back_end}", flush=True)
-        assert box is not None
-        first_map(server, box)
+        first_map(server, catalog)
         tile_times(server, catalog, n_tiles)
         for path in ("/api/city/counts", "/api/city/devices", "/ogc/collections/corrections/items?limit=1000"):
             print(f"  {path}: {timed(partial(server.get, path)):6.2f} s")

@@ -142,7 +142,7 @@ def properties_of(layer: str) -> tuple[str, ...]:
 def share_shown(connection: Connection, table: str, tile: TileAddress, budget: int) -> int:
     """One of how many rows of a table is shown in a tile: the least for which about `budget` are left."""
     n_rows, dialect = 0, connection.dialect.name
-    if dialect == "postgresql" and tile.z < 12:
+    if dialect == "postgresql" and tile.z < 14:
         # What a share finds is far less than the planner thinks, which would start other processes to read it.
         connection.exec_driver_sql("set local max_parallel_workers_per_gather = 0")
     counted_shares = next(shares for zoom, shares in reversed(_COUNTED.items()) if tile.z >= zoom)
