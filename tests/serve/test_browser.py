@@ -92,6 +92,7 @@ def test_eighty_photos_are_decided_by_keyboard(browser: Browser, catalog: Catalo
         assert {d.note for d in decided[1::2]} == {"wrong place"}
         browser.press("u")
         browser.wait("document.getElementById('message').textContent.includes('taken back')")
+        browser.wait("document.body.dataset.busy === 'no'")
         assert catalog.counts() == {"accepted": N_PHOTOS // 2, "rejected": N_PHOTOS // 2 - 1, "review": 1}
         # Somebody else decides meanwhile: the page says who.
         Reviews(catalog).decide([order[-1]], decided[0].verdict, "ben", "from elsewhere")
@@ -148,7 +149,9 @@ def test_clicks_replayed_through_the_page(
         campus = shared_data / "vbr_campus"
         inputs = Inputs(files.trajectories, files.calibration, (campus / "landmarks_campus_train1.json",))
         expected = solve(inputs, GeoreferenceOptions())
-        difference = np.array(found["alignment"]["world_from_local"]) - expected.alignment.world_from_local.matrix
+        difference = np.array(found["alignment"]["world_from_local"]) - np.array(
+            expected.alignment.as_json()["world_from_local"]
+        )
         assert np.abs(difference).max() <= 1e-6
         assert browser.run("return document.querySelectorAll('#clicks tr.outlier').length") == 2
         assert [c.u_px for c in read_landmarks(files.clicks[0])] == [c.u_px for c in clicks]
