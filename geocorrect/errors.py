@@ -52,8 +52,10 @@ class InputError(GeocorrectError):
     exit_code = ExitCode.INPUT
 
 
-class OutdatedError(InputError):
+class OutdatedError(GeocorrectError):
     """What somebody decides on has changed since they looked at it."""
+
+    exit_code = ExitCode.INPUT
 
 
 class ConfigError(GeocorrectError):

@@ -54,23 +54,35 @@ class GeoreferenceOptions:
 
 
 def georeference(
-    drives: Sequence[ClickedDrive], options: GeoreferenceOptions | None = None, dem: HeightModel | None = None
-) -> Georeference:
+    drives: Sequence[ClickedDrive], options: GeoreferenceOptions | None = None, dem: HeightModel | None = None,
+    before_each: Callable[[], None] = lambda: None,
+) -> Georeference:  # fmt: skip
     """One alignment for all drives; InputError with the remedy when the clicks do not determine one.
 
     The reference method (umeyama) is for comparison: what is weak about it is reported, not refused.
+
+    Args:
+        drives: trajectories with their clicks.
+        options: how they become an alignment.
+        dem: heights of clicks that have none.
+        before_each: called before each of the many solves; what it raises ends the work.
     """
     options = options or GeoreferenceOptions()
+
+    def solve(problem: Problem, n_starts: int = 5) -> Solution:
+        before_each()
+        return _solver(options, n_starts)(problem)
+
     frame = frame_of(drives, options.ground_height_m)
     problem, clicks = build_problem(drives, frame, options.noise, options.priors, dem)
     findings = diagnose_clicks(problem, frame.height_m)
     refuse(findings)
-    solution = _solver(options)(problem)
+    solution = solve(problem)
     if options.method == "joint":
         refuse(diagnose_drives(problem, solution, drives))
         findings += diagnose_solution(problem, solution)
-        refuse([*diagnose_frames(drives, frame, options, dem, solution), *findings])
-    without = leave_one_out(problem, solution, _solver(options, n_starts=2))
+        refuse([*diagnose_frames(drives, frame, options, dem, solution, before_each), *findings])
+    without = leave_one_out(problem, solution, partial(solve, n_starts=2))
     factor, judged = judge_leave_one_out(without)
     findings += judged if options.method == "joint" else []
     alignment = _alignment(frame, solution, options, factor if options.method == "joint" else 1.0)
@@ -176,6 +188,7 @@ def diagnose_frames(
     options: GeoreferenceOptions,
     dem: HeightModel | None,
     solution: Solution,
+    before_each: Callable[[], None],
 ) -> list[Finding]:
     """Clicks that fit much better when every image was taken some rows of the trajectory earlier or later."""
     freedom = max(1, 2 * int((~solution.outlier).sum()) - 4)
@@ -183,6 +196,7 @@ def diagnose_frames(
         return []
     costs: dict[int, float] = {}
     for rows in FRAME_SHIFTS:
+        before_each()
         try:
             shifted = [drive.shifted(rows) for drive in drives]
             problem, _ = build_problem(shifted, frame, options.noise, options.priors, dem)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from geocorrect.errors import InputError
+from geocorrect.errors import InputError, OutdatedError
 from geocorrect.georeference.build import MIN_CLICKS
 from geocorrect.georeference.footprint import View
 from geocorrect.georeference.result import Georeference
@@ -34,7 +34,10 @@ class Solver:
         return self._first(version.clicks)
 
     def whole(self, version: Version) -> Georeference | str:
-        """As `geocorrect georeference` answers: checked by leaving each photo out, or refused."""
+        """As `geocorrect georeference` answers: checked by leaving each photo out, or refused.
+
+        OutdatedError as soon as there are other clicks: the answer to them must not wait for this one.
+        """
         return self._whole(version.clicks)
 
     def _solved(self, clicks: Clicks) -> Georeference | str:
@@ -49,8 +52,14 @@ class Solver:
     def _checked(self, clicks: Clicks) -> Georeference | str:
         if not any(clicks):
             return "no clicks yet"
+
+        def stop_if_outdated() -> None:
+            if self._session.now.clicks is not clicks:
+                raise OutdatedError("there are other clicks by now")
+
+        drives, options = self._session.clicked_drives(clicks), self._session.files.options
         try:
-            return georeference(self._session.clicked_drives(clicks), self._session.files.options)
+            return georeference(drives, options, before_each=stop_if_outdated)
         except InputError as error:
             return str(error)
 

@@ -102,8 +102,11 @@ class _Pages:
         return await run_in_threadpool(lambda: json_answer(self._described(self._session.undo(asked.version))))
 
     def check(self, request: Request) -> Response:
-        version = self._current(int(number_in(request.query_params, "version") or 0))
-        return json_answer({"version": version.number, **describe_check(self._solver.whole(version))})
+        try:
+            version = self._current(int(number_in(request.query_params, "version") or 0))
+            return json_answer({"version": version.number, **describe_check(self._solver.whole(version))})
+        except OutdatedError:  # as happens whenever clicks follow each other
+            return json_answer({"outdated": True})
 
     def view(self, request: Request) -> Response:
         photo = self._asked_photo(request)

@@ -124,12 +124,12 @@ async function checkWhole() {
   if (mine !== checking) return;
   try {
     const found = await getJson(`/api/landmarks/check?version=${state.version}`);
-    if (mine !== checking) return;
+    if (mine !== checking || found.outdated) return;
     check = found;
     show();
     document.body.dataset.check = "done";
   } catch (error) {
-    if (mine === checking && error.status !== 409) say(error.message, "error");
+    if (mine === checking) say(error.message, "error");
   }
 }
 
