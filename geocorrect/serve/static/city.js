@@ -185,9 +185,9 @@ async function open(id) {
   rows.push(["Lat, lon", place.map((x) => measured(x, "", 7)).join(", ")], ["Taken", moment], ["Sequence", photo.sequence_id],
     ["Device", [photo.device_make, photo.device_model].filter(Boolean).join(" ")], ["Creator", photo.creator], ["Licence", photo.licence],
     ["Method", [photo.matcher, photo.depth].filter(Boolean).join(", ")]);
-  const picture = element("img", { src: `/photo/${encodeURIComponent(id)}`, alt: `Photo ${id}`, onerror: (event) => event.target.remove() });
+  const picture = photo.has_picture && element("img", { src: `/photo/${encodeURIComponent(id)}`, alt: `Photo ${id}`, onerror: (event) => event.target.remove() });
   const isAddress = /^https?:\/\//i.test(photo.page_url);
-  card.replaceChildren(element("h2", {}, `Photo ${id}`), element("p", {}, photo.status ?? "no result"), photo.has_picture ? picture : "",
+  card.replaceChildren(element("h2", {}, `Photo ${id}`), element("p", {}, photo.status ?? "no result"), picture || "",
     element("dl", {}, ...rows.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value || "–")])),
     element("p", { class: "buttons" },
       photo.sequence_id ? element("button", { type: "button", onclick: () => { field("sequence_id").value = photo.sequence_id; apply(); } }, "Only its sequence") : null,

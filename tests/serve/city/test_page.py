@@ -21,6 +21,7 @@ from geocorrect.serve.state import ServeSettings
 
 pytestmark = pytest.mark.browser
 EVIL = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+WITHOUT_FILE = "1013"
 RENDERING = ("GPU stall", "software WebGL")
 """What Chromium says of machines without a graphics card."""
 
@@ -44,7 +45,8 @@ def scene(empty_geopackage: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     with Catalog.open(str(path)) as catalog:
         world.fill(catalog, 30)
         hostile = Attribution(EVIL, "javascript:document.title='owned'", EVIL)
-        catalog.upsert_images([replace(world.image(i), attribution=hostile, device_make=EVIL) for i in range(30)])
+        photos = [replace(world.image(i), attribution=hostile, device_make=EVIL) for i in range(30)]
+        catalog.upsert_images([replace(photo, path=None) if photo.id == WITHOUT_FILE else photo for photo in photos])
         catalog.begin_run(world.manifest("run-b"))
         catalog.record("run-b", [world.correction(4)])
         with served(ServeSettings(catalog, TOKEN, folder)) as running:
@@ -161,6 +163,15 @@ def test_a_photo_opens_by_click_and_by_keyboard_and_its_texts_stay_texts(page: B
     until(page, "return document.getElementById('photo').hidden", False)
     press(page, "\ue00c")
     until(page, "return document.getElementById('photo').hidden", True)
+    page.run(
+        "const found = cityMap.queryRenderedFeatures({layers: ['review']});"
+        f"const one = found.find((f) => f.properties.image_id === '{WITHOUT_FILE}');"
+        "cityMap.jumpTo({center: one.geometry.coordinates})"
+    )
+    until(page, "return cityMap.areTilesLoaded()", True)
+    press(page, "\ue007")
+    until(page, "return document.querySelector('#photo h2')?.textContent", f"Photo {WITHOUT_FILE}")
+    assert page.run("return document.querySelectorAll('#photo img').length") == 0
     assert complaints(page) == []
 
 
