@@ -52,6 +52,12 @@ class InputError(GeocorrectError):
     exit_code = ExitCode.INPUT
 
 
+class OutdatedError(GeocorrectError):
+    """What somebody decides on has changed since they looked at it."""
+
+    exit_code = ExitCode.INPUT
+
+
 class ConfigError(GeocorrectError):
     """geocorrect.toml or the environment is wrong (unknown key, bad value, missing token)."""
 

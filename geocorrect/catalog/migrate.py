@@ -35,6 +35,7 @@ from geocorrect.catalog.schema import (
     image,
     reason,
 )
+from geocorrect.catalog.served.thinning import index_statements
 from geocorrect.catalog.views.qml import STYLED, qml
 from geocorrect.catalog.views.shapes import NEEDED, shape_columns
 from geocorrect.catalog.views.styles import write_styles
@@ -294,6 +295,7 @@ def _spatial_indices(table: Table) -> list[str]:
             f"(({column.name}::geography))",
         )
     ]
+    statements += index_statements(table.name)
     # The shapes of a result overlap: one tree finds each of them, for half the work of three.
     outlines = [column.name for column in table.columns if isinstance(column.type, Outlines)]
     if outlines:

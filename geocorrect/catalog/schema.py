@@ -28,7 +28,7 @@ from sqlalchemy import (
 from geocorrect.catalog.rows.column_types import Instant, Json, Numbers
 from geocorrect.catalog.rows.geometry_type import Geometry, Outlines
 
-REVISION = "0006"
+REVISION = "0007"
 VERSION_TABLE = "geocorrect_version"
 POSTGRES_SCHEMA = "geocorrect"
 

@@ -87,7 +87,7 @@ def write_starter(folder: Path, preset: Preset = Preset.STARTER, *, force: bool 
 
 def _with_cascade(text: str) -> str:
     """The starter configuration, with the cascade where its libraries and weights are on this machine."""
-    from geocorrect.cli.doctor import learned_is_ready
+    from geocorrect.cli.setup.doctor import learned_is_ready
     from geocorrect.config import Settings
 
     if not learned_is_ready(Settings()):
@@ -105,7 +105,7 @@ def doctor(
     as_json: JsonOption = False,
 ) -> None:
     """Check configuration, catalog, disk, token, weights, GPU and clock; say how to fix what is wrong."""
-    from geocorrect.cli.doctor import examine, examine_online, print_findings
+    from geocorrect.cli.setup.doctor import examine, examine_online, print_findings
 
     findings = (examine_online if online else examine)(invocation(context))
     if as_json:
@@ -145,10 +145,11 @@ def _mount() -> None:
         models,
     )  # fmt: skip
     from geocorrect.cli import run as jobs
+    from geocorrect.cli import serve as pages
 
     for command in (
         jobs.correct, jobs.run, jobs.status, georeference.georeference, harvest.harvest, jobs.sequences, export.export,
-        export.report, localize.localize, localize.match, demo.demo,
+        export.report, localize.localize, localize.match, pages.serve, demo.demo,
     ):  # fmt: skip
         app.command(command.__name__)(command)
     app.command("import")(harvest.import_photos)

@@ -66,7 +66,7 @@ class ElevationModel:
             return float("nan")
         first = np.minimum(place.astype(int), np.maximum(last - 1, 0))
         down, right = place - first
-        with _opened(self.path) as raster:
+        with opened_raster(self.path) as raster:
             window = tuple((int(k), int(k) + 2) for k in first)
             cells = raster.read(1, window=window, masked=True).astype(np.float64).filled(np.nan)
         rows, columns = np.array([1 - down, down])[: cells.shape[0]], np.array([1 - right, right])[: cells.shape[1]]
@@ -83,7 +83,7 @@ def read_dem(path: Path, height_reference: str = "unknown", undulation_m: float 
     """
     if not path.is_file():
         raise InputError(f"{path}: no such DEM")
-    with _opened(path) as raster:
+    with opened_raster(path) as raster:
         if raster.crs is None:
             raise InputError(f"{path}: the raster has no coordinate system; assign one (gdal_edit -a_srs)")
         crs, inverse, shape = raster.crs.to_wkt(), tuple((~raster.transform)[:6]), raster.shape
@@ -107,7 +107,8 @@ def read_dem(path: Path, height_reference: str = "unknown", undulation_m: float 
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[DatasetReader]:
+def opened_raster(path: Path) -> Iterator[DatasetReader]:
+    """The raster, open for the length of the block; InputError naming the file when it cannot be read."""
     import rasterio
     from rasterio.errors import RasterioError
 

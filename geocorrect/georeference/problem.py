@@ -159,6 +159,8 @@ class Solution:
     """(N,) of every click in the image; nan out of view."""
     outlier: Mask
     """(N,)."""
+    d2: Float | None = None
+    """(N,) squared Mahalanobis distance of every click from the solution, 2 degrees of freedom; inf out of view."""
     base_height_sigma_m: float = float("nan")
     reduced_chi2: float = float("nan")
     cost: float = float("nan")

@@ -37,6 +37,9 @@ class ClickResidual:
     """(2,) the mark in the alignment's frame."""
     reached_m: Float
     """(2,) where the ray meets the ground, likewise."""
+    mahalanobis: float = float("nan")
+    """Distance of the click from the alignment in sigmas of its own errors; inf above the horizon, nan where the
+    method has none."""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from geocorrect.georeference.diagnose import (
 from geocorrect.georeference.joint.model import plan_shift_m
 from geocorrect.georeference.joint.refine import OUTLIER_D2
 from geocorrect.georeference.joint.solve import is_worse_than_stated, solve_joint
+from geocorrect.georeference.landmarks.click import Click
 from geocorrect.georeference.problem import Float, Priors, Problem, Solution
 from geocorrect.georeference.result import ClickResidual, Finding, Georeference
 from geocorrect.georeference.umeyama import solve_umeyama
@@ -56,38 +57,85 @@ class GeoreferenceOptions:
 
 
 def georeference(
-    drives: Sequence[ClickedDrive], options: GeoreferenceOptions | None = None, dem: HeightModel | None = None
-) -> Georeference:
+    drives: Sequence[ClickedDrive], options: GeoreferenceOptions | None = None, dem: HeightModel | None = None,
+    before_each: Callable[[], None] = lambda: None,
+) -> Georeference:  # fmt: skip
     """One alignment for all drives; InputError with the remedy when the clicks do not determine one.
 
     The reference methods (umeyama) are for comparison: what is weak about it is reported, not refused.
+
+    Args:
+        drives: trajectories with their clicks.
+        options: how they become an alignment.
+        dem: heights of clicks that have none.
+        before_each: called before each of the many solves; what it raises ends the work.
     """
     options = options or GeoreferenceOptions()
+
+    def solve(problem: Problem, n_starts: int = 5) -> Solution:
+        before_each()
+        return _solver(options, n_starts)(problem)
+
     frame = frame_of(drives, options.ground_height_m)
     problem, clicks = build_problem(drives, frame, options.noise, options.priors, dem)
     findings = diagnose_clicks(problem, frame.height_m)
     refuse(findings)
-    solution = _solver(options)(problem)
+    solution = solve(problem)
     if options.method == "joint":
         refuse(diagnose_drives(problem, solution, drives))
         findings += diagnose_solution(problem, solution)
-        refuse([*diagnose_frames(drives, frame, options, dem, solution), *findings])
-    good = solution.residual_m[~solution.outlier & np.isfinite(solution.residual_m)]
-    without = leave_one_out(problem, solution, _solver(options, n_starts=2))
+        refuse([*diagnose_frames(drives, frame, options, dem, solution, before_each), *findings])
+    without = leave_one_out(problem, solution, partial(solve, n_starts=2))
     factor, judged = judge_leave_one_out(without)
     findings += judged if options.method == "joint" else []
-    covariance = solution.covariance * (factor if options.method == "joint" else 1.0)
-    alignment = Alignment(
-        frame, solution.world_from_local, covariance, options.method, residual_m=float(np.median(good))
-    )
+    alignment = _alignment(frame, solution, options, factor if options.method == "joint" else 1.0)
     track_sigma_m, weak = diagnose_track(problem, drives, alignment, options.max_sigma_m)
     findings += weak
     if options.method == "joint":
         refuse(findings)
+    return _result(alignment, problem, solution, clicks, drives, without, findings, track_sigma_m)
+
+
+def first_answer(
+    drives: Sequence[ClickedDrive], options: GeoreferenceOptions | None = None, dem: HeightModel | None = None
+) -> Georeference:
+    """The joint alignment while somebody still clicks, in about the time of one solve: nothing is refused.
+
+    What would be refused is among the findings. Neither are images left out nor is it tried whether they were taken at
+    other rows of the trajectory: that is left to `georeference`. InputError when there is nothing to solve from.
+    """
+    options = options or GeoreferenceOptions()
+    frame = frame_of(drives, options.ground_height_m)
+    problem, clicks = build_problem(drives, frame, options.noise, options.priors, dem)
+    solution = _solver(options)(problem)
+    findings = [
+        *diagnose_clicks(problem, frame.height_m),
+        *diagnose_drives(problem, solution, drives),
+        *diagnose_solution(problem, solution),
+    ]
+    alignment = _alignment(frame, solution, options, 1.0)
+    track_sigma_m, weak = diagnose_track(problem, drives, alignment, options.max_sigma_m)
+    return _result(alignment, problem, solution, clicks, drives, [], [*findings, *weak], track_sigma_m)
+
+
+def _alignment(frame: Frame, solution: Solution, options: GeoreferenceOptions, factor: float) -> Alignment:
+    """The alignment of a solution; factor: of its variance."""
+    good = solution.residual_m[~solution.outlier & np.isfinite(solution.residual_m)]
+    residual_m = float(np.median(good)) if len(good) else float("nan")
+    return Alignment(
+        frame, solution.world_from_local, solution.covariance * factor, options.method, residual_m=residual_m
+    )
+
+
+def _result(
+    alignment: Alignment, problem: Problem, solution: Solution, clicks: Sequence[Click],
+    drives: Sequence[ClickedDrive], without: Sequence[LeftOut], findings: Sequence[Finding], track_sigma_m: float,
+) -> Georeference:  # fmt: skip
+    sigmas = np.full(len(clicks), np.nan) if solution.d2 is None else np.sqrt(solution.d2)
     residuals = [
         ClickResidual(
             c.image, c.index, c.u_px, c.v_px, float(solution.residual_px[k]), float(solution.residual_m[k]),
-            bool(solution.outlier[k]), problem.target_m[k, :2], solution.reached_m[k, :2],
+            bool(solution.outlier[k]), problem.target_m[k, :2], solution.reached_m[k, :2], float(sigmas[k]),
         )
         for k, c in enumerate(clicks)
     ]  # fmt: skip
@@ -143,6 +191,7 @@ def diagnose_frames(
     options: GeoreferenceOptions,
     dem: HeightModel | None,
     solution: Solution,
+    before_each: Callable[[], None],
 ) -> list[Finding]:
     """Clicks that fit much better when every image was taken some rows of the trajectory earlier or later."""
     freedom = max(1, 2 * int((~solution.outlier).sum()) - 4)
@@ -150,6 +199,7 @@ def diagnose_frames(
         return []
     costs: dict[int, float] = {}
     for rows in FRAME_SHIFTS:
+        before_each()
         try:
             shifted = [drive.shifted(rows) for drive in drives]
             problem, _ = build_problem(shifted, frame, options.noise, options.priors, dem)

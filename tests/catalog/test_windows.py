@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 import time
 from collections.abc import Iterator
 from typing import Any
 
+import mercantile
 import pytest
 from sqlalchemy import text
 from support.large_catalog import fill_large
 
 from geocorrect.catalog import Catalog
+from geocorrect.catalog.served.filter import MapFilter
+from geocorrect.catalog.served.tiles import LAYERS, TileAddress, tile_query
 from geocorrect.catalog.views.views import views_of
 
 VIEWS = ("current_result", "current_correction", "placed_photo", "review_queue", "provider_comparison", "rejected",
@@ -48,6 +52,25 @@ def test_a_window_reads_no_whole_table(large: Catalog) -> None:
                  if s.get("Relation Name") in LARGE]  # fmt: skip
         assert scans, view
         assert not [scan for scan in scans if scan[0] == "Seq Scan"], (view, scans)
+
+
+@pytest.mark.postgis
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_map_tile_reads_no_whole_table(large: Catalog, layer: str) -> None:
+    """Neither a small one, nor one of the whole city, which an index of a share of the rows answers."""
+    for zoom, share in ((20, 1), (10, 256), (10, 1024)):
+        place = mercantile.tile(12.43, 41.801, zoom)
+        tile = TileAddress(place.z, place.x, place.y)
+        sql, parameters = tile_query("postgresql", layer, tile, MapFilter(), share, 16)
+        for name, value in parameters.items():
+            sql = re.sub(rf":{name}\b", str(value), sql)
+        steps = plan(large, sql)
+        scans = [(s["Node Type"], s["Relation Name"]) for s in steps if s.get("Relation Name") in LARGE]
+        assert scans or layer == "anchors"
+        assert not [scan for scan in scans if scan[0] == "Seq Scan"], (layer, zoom, scans)
+        if share > 1 and layer != "anchors":
+            table = LAYERS[layer].table
+            assert f"ix_{table}_geom_1_of_{share}" in {step.get("Index Name") for step in steps}
 
 
 @pytest.mark.postgis

@@ -214,7 +214,7 @@ def test_every_kind_of_trouble_has_its_code(doctor, scene: Path, monkeypatch: py
     monkeypatch.setenv("GEOCORRECT__MODELS__DEVICE", "cuda:7")
     assert doctor()[0] == ExitCode.CONFIG
     monkeypatch.delenv("GEOCORRECT__MODELS__DEVICE")
-    monkeypatch.setattr("geocorrect.cli.doctor.MIN_FREE_BYTES", 1 << 62)
+    monkeypatch.setattr("geocorrect.cli.setup.doctor.MIN_FREE_BYTES", 1 << 62)
     code, findings = doctor()
     assert code == ExitCode.OUTPUT
     assert "make room" in str(findings["disk"]["text"])

@@ -7,7 +7,6 @@ GEOCORRECT_QGIS_PICTURES names a folder that keeps the rendered pictures.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from dataclasses import replace
@@ -20,7 +19,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import make_url
 from support import catalog_world as world
-from support.qgis_scene import SYSTEM_PYTHON, Scene, copy_catalog
+from support.qgis_scene import SYSTEM_PYTHON, Scene, copy_catalog, in_qgis
 
 from geocorrect.catalog import Catalog
 from geocorrect.catalog.views.qml import PHOTOS, renderer
@@ -30,30 +29,9 @@ from geocorrect.export.qgis import GROUPS, LAYERS
 from geocorrect.records import Attribution
 
 pytestmark = [pytest.mark.qgis, pytest.mark.usefixtures("_qgis")]
-SCRIPT = Path(__file__).parents[1] / "support" / "in_qgis.py"
 LIKE = {"geojson": "current_correction", "flatgeobuf": "current_correction", "corrections": "current_correction"}
 LEAST_INK_PX = 40
 """What a single small marker covers."""
-
-
-def in_qgis(
-    folder: Path, layers: list[tuple[str, str, str]], project: Path, more: dict[str, str] | None = None
-) -> dict[str, Any]:
-    """What QGIS says of layers (provider, source, name) and of a project; more: environment variables."""
-    pictures = Path(os.environ.get("GEOCORRECT_QGIS_PICTURES") or folder).absolute()
-    pictures.mkdir(parents=True, exist_ok=True)
-    job = {"layers": layers, "projects": [str(project)], "pictures": str(pictures)}
-    (folder / "job.json").write_text(json.dumps(job))
-    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen", "XDG_RUNTIME_DIR": str(folder), "HOME": str(folder)}
-    for name in ("PYTHONPATH", "VIRTUAL_ENV", "PROJ_DATA", "PROJ_LIB", "GDAL_DATA"):
-        environment.pop(name, None)
-    command = [SYSTEM_PYTHON, str(SCRIPT), str(folder / "job.json"), str(folder / "result.json")]
-    done = subprocess.run(
-        command, env=environment | (more or {}), capture_output=True, text=True, timeout=240, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    result: dict[str, Any] = json.loads((folder / "result.json").read_text())
-    return result
 
 
 def check_layer(layer: dict[str, Any], catalog_layer: str, count: int) -> None:

@@ -61,6 +61,23 @@ class Browser:
         sent = [message for message in messages if message["method"] == "Network.requestWillBeSent"]
         return [message["params"]["request"]["url"] for message in sent]
 
+    def go(self, address: str) -> None:
+        """Open a page by its address."""
+        self.call("POST", "url", {"url": address})
+
+    def press(self, *keys: str) -> None:
+        """Keys one after the other, as a person presses them; named keys by their WebDriver code (Enter: "\ue007")."""
+        strokes = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
+        self.call("POST", "actions", {"actions": [{"type": "key", "id": "keyboard", "actions": strokes}]})
+
+    def wait(self, condition: str, limit_s: float = 60.0) -> None:
+        """Until an expression of the page is true."""
+        end = time.monotonic() + limit_s
+        while not self.run(f"return Boolean({condition})"):
+            if time.monotonic() > end:
+                raise TimeoutError(f"{condition}: still false after {limit_s:g} s; log: {self.log()[-3:]}")
+            time.sleep(0.02)
+
     def resize(self, width: int, height: int) -> None:
         self.call("POST", "window/rect", {"width": width, "height": height})
 

@@ -12,6 +12,7 @@ PICTURE = ROOT / "docs" / "img" / "rooms.svg"
 DOES = {
     "__main__": "entry point: errors become messages and exit codes",
     "cli": "commands: parse, one call, print",
+    "serve": "pages to work in: review, landmarks, city",
     "demo": "the synthetic street and its fake Mapillary server",
     "evaluate": "error against known truth",
     "jobs": "plan → run → store; pipeline, status",

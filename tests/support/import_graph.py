@@ -26,6 +26,8 @@ THIRD_PARTY = {
     "pyproj": {"geometry"},
     "ray": {"workers"},
     "typer": {"cli"},
+    "starlette": {"serve"},
+    "uvicorn": {"serve"},
     "prometheus_client": {"jobs"},
     "fcntl": {"io"},
     "cachetools": {"io"},

@@ -23,13 +23,13 @@ from geocorrect import __version__
 from geocorrect.catalog import schema
 from geocorrect.catalog.bulk import among
 from geocorrect.catalog.connect import with_retries, write_with_retries
-from geocorrect.catalog.results import add_bases, newest_run
+from geocorrect.catalog.results import add_bases, newest_run, retract_results
 from geocorrect.catalog.rows.codec import checked_texts, number
 from geocorrect.catalog.rows.result_rows import result_from
 from geocorrect.catalog.rows.write_results import ResultInputs, write_results
 from geocorrect.catalog.run import RunManifest
 from geocorrect.catalog.store import Catalog, begin_run_on
-from geocorrect.errors import InputError, Reason, Status
+from geocorrect.errors import InputError, OutdatedError, Reason, Status
 from geocorrect.records import REVIEW_MATCHER, SEQUENCE_MATCHER, Correction, Rejection, Result
 
 _NUMBERS = (
@@ -40,6 +40,9 @@ _PLAIN = (
     "image_id", "sequence_id", "captured_at", "run_key", "path", "page_url", "creator", "licence", "matcher", "depth",
     "n_anchors", "n_inliers",
 )  # fmt: skip
+
+
+_ANY: Mapping[str, int] = {}
 
 
 class Verdict(StrEnum):
@@ -129,8 +132,8 @@ class Reviews:
         rows = [dict(row._mapping) for row in self._rows(query)]
         return [WaitingPhoto(**(row | {name: number(row[name]) for name in _NUMBERS})) for row in rows]
 
-    def decisions(self) -> list[Decision]:
-        """All decisions ever made, oldest first."""
+    def decisions(self, image_id: str | None = None) -> list[Decision]:
+        """All decisions ever made, or those on one photo, oldest first."""
         v, made, seen = schema.review.c, schema.correction.alias("made"), schema.correction.alias("seen")
         run, seen_run, active = schema.run, schema.run.alias("seen_run"), table("current_result", sql_column("fid"))
         query = (
@@ -146,18 +149,30 @@ class Reviews:
             .outerjoin(active, active.c.fid == made.c.fid)
             .order_by(v.fid)
         )  # fmt: skip
+        if image_id is not None:
+            query = query.where(made.c.image_id == image_id)
         return [
             Decision(row[0], Verdict(row[1]), row[2], row[3], row[4], row[5], row[6], bool(row[7]))
             for row in self._rows(query)
         ]
 
-    def decide(self, image_ids: Sequence[str], verdict: Verdict, reviewer: str, note: str = "") -> list[str]:
+    def decide(
+        self, image_ids: Sequence[str], verdict: Verdict, reviewer: str, note: str = "", seen: Mapping[str, int] = _ANY
+    ) -> list[str]:
         """Decide on the poses of photos, all or none of them; returns the keys of the runs that hold the new versions.
 
         Accepted may be what waits for a review; rejected what waits, and what was accepted wrongly.
 
+        Args:
+            image_ids: the photos.
+            verdict: what is said of all of them.
+            reviewer: who says it.
+            note: why.
+            seen: by photo, the fid of the result that was looked at; what is not listed may have changed since.
+
         Raises:
             InputError: naming the first photo that cannot be decided on so, and what to do instead.
+            OutdatedError: another result than the one that was looked at is active now.
         """
         if not reviewer.strip():
             raise InputError("a decision needs the name of who decides: --by NAME")
@@ -167,6 +182,7 @@ class Reviews:
         def write(connection: Connection) -> list[str]:
             found = _active_results(connection, wanted)
             for image_id in wanted:
+                _require_seen(connection, image_id, found.get(image_id), seen.get(image_id))
                 _refuse(image_id, found.get(image_id), verdict, self._address)
             keys = []
             by_run = sorted(found.values(), key=lambda reviewed: reviewed.run_id)
@@ -175,6 +191,29 @@ class Reviews:
             return keys
 
         return write_with_retries(self._engine, write)
+
+    def take_back(self, image_id: str, seen: int, reviewer: str) -> None:
+        """Withdraw the decision that is a photo's active result, so that what was decided on is active again.
+
+        Args:
+            image_id: the photo.
+            seen: fid of the version that the decision made.
+            reviewer: who takes it back.
+
+        Raises:
+            InputError: the active result is no decision of a person.
+            OutdatedError: it is another one by now.
+        """
+        because = checked_texts({"because": f"taken back by {reviewer.strip()}"}, "review")["because"]
+
+        def write(connection: Connection) -> None:
+            found = _active_results(connection, [image_id]).get(image_id)
+            _require_seen(connection, image_id, found, seen)
+            if _decision_text(connection, seen) is None:
+                raise InputError(f"photo {image_id[:60]}: its result is no decision of a person: nothing to take back")
+            retract_results(connection, [image_id], because, self._clock(), None)
+
+        write_with_retries(self._engine, write)
 
     def _rows(self, query: Select[Any]) -> Sequence[Any]:
         return with_retries(self._engine, lambda connection: connection.execute(query).all())
@@ -192,6 +231,22 @@ def _active_results(connection: Connection, image_ids: Sequence[str]) -> dict[st
     return {
         row["image_id"]: _Reviewed(row["fid"], row["run_id"], row["input_hash"], result_from(dict(row))) for row in rows
     }
+
+
+def _require_seen(connection: Connection, image_id: str, found: _Reviewed | None, seen: int | None) -> None:
+    """OutdatedError, saying by whom, when the active result is another one than was looked at."""
+    if seen is None or (found is not None and found.fid == seen):
+        return
+    now = "it has no result" if found is None else _decision_text(connection, found.fid) or "it was computed anew"
+    raise OutdatedError(f"photo {image_id[:60]} has changed since you looked at it: {now}; look again")
+
+
+def _decision_text(connection: Connection, fid: int) -> str | None:
+    """What was decided by the version of this fid, in words; None when it is no decision."""
+    v = schema.review.c
+    columns = (v.verdict, v.reviewer, v.note)
+    row = connection.execute(select(*columns).where(v.correction_id == fid)).first()
+    return None if row is None else f"{row[1]} decided to {row[0]} it" + (f" ({row[2]})" if row[2] else "")
 
 
 def _refuse(image_id: str, found: _Reviewed | None, verdict: Verdict, address: str) -> None:

@@ -31,6 +31,8 @@ class Refined:
     state: State
     inlier: Mask
     """(N,)."""
+    d2: Float
+    """(N,) squared Mahalanobis distance of every click."""
     covariance: Float
     """(P, P) of the unknowns."""
     score: float
@@ -156,4 +158,6 @@ def _finished(problem: Problem, geometry: Geometry, state: State, inlier: Mask) 
     freedom = max(1, 2 * int(inlier.sum()) - 4)
     known, _ = prior(problem, state)
     score = float(np.minimum(linear.d2, OUTLIER_D2).sum() + known @ known)
-    return Refined(state, inlier, np.asarray(np.linalg.inv(normal), np.float64), score, freedom, cost / freedom)
+    return Refined(
+        state, inlier, linear.d2, np.asarray(np.linalg.inv(normal), np.float64), score, freedom, cost / freedom
+    )

@@ -86,7 +86,7 @@ def _solution(problem: Problem, centred: Problem, best: Refined, world_origin: F
     reached_m, residual_m, residual_px = click_errors(problem, state)
     return Solution(
         transform, covariance_at_origin(seven, arm), state.base_height_m, reached_m, residual_m, residual_px,
-        ~best.inlier, float(np.sqrt(covariance[BASE_HEIGHT, BASE_HEIGHT])), best.reduced_chi2, best.score,
+        ~best.inlier, best.d2, float(np.sqrt(covariance[BASE_HEIGHT, BASE_HEIGHT])), best.reduced_chi2, best.score,
     )  # fmt: skip
 
 

@@ -1,0 +1,236 @@
+"""How fast `geocorrect serve` shows a city: first map, tiles, memory; tiles beside ST_AsMVT alone in the same run.
+
+    python benchmarks/serve.py [--photos 100000] [--geopackage 100000] [--tiles 30] [--catalog postgresql://…]
+
+A server in a process of its own is asked over HTTP, as a browser does. Photos stand 0.0001° apart, 600 to a street;
+`tests/support/large_catalog.sql` makes them in PostGIS. --catalog names one that is filled already. "Alone" is a
+connection that asks the view placed_photo for the same tile with ST_AsMVT, everything in it and nothing else; the two
+take turns, and its median is the floor. First map: what the page asks for before it is ready, six requests at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import mercantile
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+import psycopg
+from catalog import postgis, server_seconds
+from sqlalchemy import make_url
+from support import catalog_world as world
+from support.large_catalog import fill_large
+
+from geocorrect.catalog import Catalog
+from geocorrect.geometry.pose import Pose
+from geocorrect.records import Position
+
+ALONE = """
+select st_asmvt(tile.*, 'corrected', 4096, 'geom', 'fid') from (
+  select fid, image_id, status, expected_error_m::real, round(heading_deg)::int as heading_deg, st_asmvtgeom(
+    st_transform(st_force2d(geom), 3857), st_tileenvelope(%(z)s, %(x)s, %(y)s), 4096, 0, false) as geom
+  from placed_photo where geom && st_transform(st_tileenvelope(%(z)s, %(x)s, %(y)s), 4326)) tile
+"""
+FIRST = ("corrected", "rejected", "anchors")
+"""Layers of the first map."""
+FIRST_COMPARED = 14
+"""Least zoom; at smaller ones ST_AsMVT alone takes seconds for every tile."""
+ZOOMS = range(8, 18)
+SCREEN_PX = (1000, 700)
+MEMORY_MB, FIRST_S, TILE_MS, RATIO = 300, 2.0, 100, 1.5
+
+
+class Server:
+    """A running `geocorrect serve`."""
+
+    def __init__(self, catalog: str) -> None:
+        """Start it, and take its cookie."""
+        command = [sys.executable, "-m", "geocorrect", "serve", "--catalog", catalog]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert self.process.stderr is not None
+        words = next(line for line in self.process.stderr if "http://" in line).split()
+        self.address = urlsplit(next(word for word in words if word.startswith("http://")))
+        connection = HTTPConnection(self.address.netloc, timeout=120)
+        connection.request("GET", f"/?{self.address.query}")
+        self.cookie = (connection.getresponse().getheader("set-cookie") or "").split(";")[0]
+
+    def get(self, path: str) -> bytes:
+        """The content at a path."""
+        connection = HTTPConnection(self.address.netloc, timeout=120)
+        connection.request("GET", path, headers={"Cookie": self.cookie})
+        answer = connection.getresponse()
+        content = answer.read()
+        connection.close()
+        assert answer.status in (200, 204), (path, answer.status, content)
+        return content
+
+    def processor_s(self) -> float:
+        """Seconds that it has worked."""
+        user, system = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+    def peak_mb(self) -> float:
+        """The most memory that it has had."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) / 1000
+
+
+@contextmanager
+def running(catalog: str) -> Iterator[Server]:
+    server = Server(catalog)
+    try:
+        yield server
+    finally:
+        server.process.terminate()
+        server.process.wait(10)
+
+
+def timed(work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def first_map(server: Server, catalog: Catalog) -> None:
+    """Seconds from the page's first request to its last tile, 512 px a tile as MapLibre draws them."""
+    box = catalog.extent()
+    assert box is not None
+    west, south, east, north = box
+    span = max((east - west) / 360 / SCREEN_PX[0], (north - south) / 360 / SCREEN_PX[1] * 1.35) * 512
+    zoom = max(0, int(-np.log2(span)))
+    paths = [f"/tiles/{layer}/{t.z}/{t.x}/{t.y}.mvt" for layer in FIRST for t in mercantile.tiles(*box, zoom)]
+
+    def show() -> None:
+        for path in ("/city", "/static/vendor/maplibre-gl-csp.js", "/static/city.js", "/api/city/start"):
+            server.get(path)
+        with ThreadPoolExecutor(6) as browser:
+            list(browser.map(server.get, paths))
+
+    database_s = server_seconds(catalog)
+    before = server.processor_s() + database_s()
+    seconds = timed(show)
+    used = server.processor_s() + database_s() - before
+    times = f"{seconds:.2f} s, processor {used:.2f} s"
+    print(f"  first map: zoom {zoom}, {len(paths)} tiles, {times}  {verdict(seconds, FIRST_S, 's')}")
+
+
+def verdict(found: float, limit: float, unit: str = "") -> str:
+    return f"target {limit:g} {unit}: {'met' if found <= limit else 'MISSED'}"
+
+
+def tile_times(server: Server, catalog: Catalog, n_tiles: int) -> None:
+    """Medians of tiles around photos chosen by chance, and of ST_AsMVT alone for the same."""
+    rng = np.random.default_rng(0)
+    chosen = catalog.stored_images(rng.integers(1, catalog.sizes()[1], size=200).tolist()).values()
+    places = [photo.image.reported for photo in chosen if photo.image.reported is not None]
+    alone = None
+    if catalog.engine.dialect.name == "postgresql":
+        url = catalog.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        alone = psycopg.connect(url, autocommit=True, options="-c search_path=geocorrect,public")
+    everything: list[float] = []
+    database_s = server_seconds(catalog)
+    for zoom in ZOOMS:
+        ours: list[float] = []
+        theirs: list[float] = []
+        processor_s, alone_s, size = 0.0, 0.0, 0
+        for place in [places[k] for k in rng.integers(len(places), size=n_tiles)]:
+            tile = mercantile.tile(place.lon_deg, place.lat_deg, zoom)
+            path = f"/tiles/corrected/{tile.z}/{tile.x}/{tile.y}.mvt"
+            size += len(server.get(path))  # the pages of the database, for both
+            if alone is not None and zoom >= FIRST_COMPARED:
+                before = database_s()
+                theirs.append(timed(partial(alone.execute, ALONE, tile._asdict())))
+                alone_s += database_s() - before
+            before = server.processor_s() + database_s()
+            ours.append(timed(partial(server.get, path)))
+            processor_s += server.processor_s() + database_s() - before
+        everything += ours
+        low, middle, high = (1000 * value for value in np.percentile(ours, (10, 50, 90)))
+        line = f"  zoom {zoom:2d}: {middle:6.1f} ms ({low:.1f}–{high:.1f}, n = {len(ours)}), processor "
+        line += f"{1000 * processor_s / n_tiles:5.1f} ms, {size / n_tiles / 1000:4.0f} kB"
+        if theirs:
+            floor_ms = 1000 * statistics.median(theirs)
+            line += f"  {middle / floor_ms:5.2f} × ST_AsMVT alone ({floor_ms:.0f} ms), of its processor time "
+            line += f"{processor_s / max(alone_s, 1e-9):.2f} ×"
+        print(line, flush=True)
+    median = 1000 * statistics.median(everything)
+    print(f"  a tile, median of all zooms: {median:.1f} ms  {verdict(median, TILE_MS, 'ms')}")
+
+
+def measure(address: str, n_tiles: int) -> None:
+    with Catalog.open(address) as catalog, running(address) as server:
+        n_anchors, n_photos = catalog.sizes()
+        back_end = "PostGIS" if catalog.engine.dialect.name == "postgresql" else "GeoPackage"
+        print(f"{n_photos} photos, {n_anchors} anchors, {back_end}", flush=True)
+        first_map(server, catalog)
+        tile_times(server, catalog, n_tiles)
+        for path in ("/api/city/counts", "/api/city/devices", "/ogc/collections/corrections/items?limit=1000"):
+            print(f"  {path}: {timed(partial(server.get, path)):6.2f} s")
+        peak = server.peak_mb()
+        print(f"  memory of the server: {peak:.0f} MB  {verdict(peak, MEMORY_MB, 'MB')}")
+
+
+def fill_geopackage(path: Path, count: int) -> None:
+    """The same grid through the interface that the pipeline uses."""
+    first, template = world.image(0), world.correction(0)
+    pose = template.world_from_cam
+    with Catalog.open(str(path), create=True) as catalog:
+        catalog.set_frame(world.ROME)
+        catalog.add_alignment(world.alignment())
+        catalog.upsert_anchors(world.anchor(i) for i in range(50))
+        catalog.begin_run(world.manifest())
+        for start in range(0, count, 10_000):
+            images, found = [], []
+            for i in range(start, min(count, start + 10_000)):
+                centre = np.array([i % 600 * 8.3, i // 600 * 11.1, 1.8])
+                lon, lat, _ = world.ROME.wgs84_from_enu(centre - [4, 3, 0])
+                name = f"{i:09d}"
+                place = Position(float(lon), float(lat), 48.0, "ellipsoid")
+                images.append(replace(first, id=name, reported=place, sequence_id=f"seq-{i // 50}"))
+                result = replace(template, image_id=name, world_from_cam=Pose(pose.rotation, centre, pose.covariance))
+                found.append(replace(world.rejection(0), image_id=name) if i % 9 == 4 else result)
+            catalog.upsert_images(images)
+            catalog.record("run-a", found)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=int, default=100_000)
+    parser.add_argument("--geopackage", type=int, default=100_000)
+    parser.add_argument("--tiles", type=int, default=30)
+    parser.add_argument("--catalog")
+    options = parser.parse_args()
+    if options.catalog:
+        measure(options.catalog, options.tiles)
+        return
+    if options.geopackage:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "catalog.gpkg"
+            fill_geopackage(path, options.geopackage)
+            measure(str(path), options.tiles)
+    if options.photos:
+        with postgis() as url:
+            if url is not None:
+                with Catalog.open(url, create=True) as catalog:
+                    fill_large(catalog, options.photos)
+                measure(make_url(url).render_as_string(hide_password=False), options.tiles)
+
+
+if __name__ == "__main__":
+    main()

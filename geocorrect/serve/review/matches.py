@@ -1,0 +1,103 @@
+"""Matches of a photo with its anchors, computed again when the page asks: the catalog keeps only their counts."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from geocorrect.errors import InputError
+from geocorrect.geometry.camera import Camera
+from geocorrect.geometry.pose import Pose
+from geocorrect.records import Correction, Float, Image
+from geocorrect.serve.review.describe import active_result
+from geocorrect.serve.state import ServeState
+
+if TYPE_CHECKING:
+    from geocorrect.api.localizer import Localizer
+    from geocorrect.localize.observations import Observations
+
+MAX_SHOWN = 400
+"""Matches of one anchor; more cannot be told apart in a picture."""
+KEPT_PHOTOS = 32
+
+
+class MatchFinder:
+    """Finds the matches of one photo after the other, with the configured matcher and depth source."""
+
+    def __init__(self, state: ServeState) -> None:
+        self._state, self._lock, self._localizer = state, Lock(), None
+        self._find = lru_cache(KEPT_PHOTOS)(self._computed)
+
+    _localizer: Localizer | None
+
+    def find(self, image_id: str) -> dict[str, Any]:
+        """Matches by anchor, as plain values; pixels are those of the picture files.
+
+        Raises:
+            GeocorrectError: photo or anchors cannot be read, or weights are missing.
+        """
+        version = active_result(self._state, image_id).fid
+        with self._lock:  # one photo at a time: models and caches are shared
+            return self._find(image_id, version)
+
+    def _computed(self, image_id: str, _version: int) -> dict[str, Any]:
+        from geocorrect.api.localizer import Localizer
+
+        image = self._state.catalog.images([image_id])[image_id]
+        if image.path is None:
+            raise InputError(f"photo {image_id[:60]}: its picture was not downloaded")
+        if self._localizer is None:
+            self._localizer = Localizer(self._state.catalog, settings=self._state.settings)
+        path = image.path if self._state.scene is None else self._state.scene / image.path
+        localized = self._localizer.localize(path)
+        found, stored = localized.localization.found, active_result(self._state, image_id).result
+        pose = stored.world_from_cam if isinstance(stored, Correction) else localized.pose
+        camera = found.solution.query_camera if found.solution is not None else None
+        fits = [None] * len(found.observations) if found.solution is None else found.solution.fits
+        return {
+            "recomputed_status": localized.status.value,
+            "anchors": [
+                _of_anchor(seen, None if fit is None else fit.inliers, image, pose, camera or image.camera)
+                for seen, fit in zip(found.observations, fits, strict=True)
+            ],
+        }
+
+
+def _of_anchor(
+    seen: Observations, inliers: np.ndarray[Any, Any] | None, image: Image, pose: Pose | None, camera: Camera | None
+) -> dict[str, Any]:
+    is_inlier = np.zeros(len(seen), bool) if inliers is None else np.asarray(inliers, bool)
+    shown = np.sort(np.argsort(~is_inlier, kind="stable")[:MAX_SHOWN])
+    seen_again = np.full((len(seen), 2), np.nan)
+    if pose is not None and camera is not None:
+        px, visible = camera.project(pose.inverse().apply(np.nan_to_num(seen.points_m)))
+        seen_again = np.where((visible & seen.has_depth)[:, None], px, np.nan)
+    residual_px = np.linalg.norm(seen_again - seen.query_px, axis=1)
+    return {
+        "anchor_id": seen.anchor.id,
+        "photo_px": as_delivered(seen.query_px[shown], image).round(2).tolist(),
+        "anchor_px": seen.anchor_px[shown].round(2).tolist(),
+        "reprojected_px": as_delivered(seen_again[shown], image).round(2).tolist(),
+        "residual_px": residual_px[shown].round(2).tolist(),
+        "is_inlier": is_inlier[shown].tolist(),
+        "n_verified": len(seen),
+        "n_inliers": int(is_inlier.sum()),
+    }
+
+
+def as_delivered(px: Float, image: Image) -> Float:
+    """Pixels of the raw sensor as pixels of the picture file, which its provider has turned upright.
+
+    Args:
+        px: (N, 2) in the raw orientation that the camera describes.
+        image: its camera gives the raw size.
+    """
+    if image.camera is None or image.exif_orientation not in (3, 6, 8):
+        return px
+    u, v = px[:, 0], px[:, 1]
+    right, bottom = image.camera.width - 1, image.camera.height - 1
+    turned = {3: (right - u, bottom - v), 6: (bottom - v, u), 8: (v, right - u)}[image.exif_orientation]
+    return np.stack(turned, axis=1)

@@ -1,0 +1,47 @@
+"""Run the application until it is stopped."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+from geocorrect.errors import OutputError
+from geocorrect.serve.app import create_app
+from geocorrect.serve.state import ServeSettings
+
+GRACE_S = 3
+"""How long requests under way may take once the server is to stop."""
+
+
+def serve(settings: ServeSettings, host: str, port: int, on_start: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Args:
+        settings: what to serve.
+        host: address to listen at.
+        port: 0 takes a free one.
+        on_start: called with the address, which has the token in it, once the port is open.
+
+    Raises:
+        OutputError: the port is taken, or not allowed.
+    """
+    import uvicorn
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise OutputError(f"{host}:{port}: cannot be listened at ({error.strerror}); choose another --port") from None
+    shown = f"[{host}]" if ":" in host else host
+    on_start(f"http://{shown}:{listener.getsockname()[1]}/?token={settings.token}")
+    # The access log would hold the token; our own log says what goes wrong.
+    config = uvicorn.Config(
+        create_app(settings), log_config=None, access_log=False, server_header=False, lifespan="off", ws="none",
+        timeout_graceful_shutdown=GRACE_S,
+    )  # fmt: skip
+    with listener:
+        uvicorn.Server(config).run(sockets=[listener])
