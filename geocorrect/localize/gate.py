@@ -20,7 +20,7 @@ from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import GateOptions
 from geocorrect.localize.solution import Solution
 from geocorrect.localize.verify import coverage
-from geocorrect.records import Query
+from geocorrect.records import NAN, Query
 
 Float = NDArray[np.float64]
 
@@ -69,6 +69,9 @@ class GateStatistics:
     """Mahalanobis distance from the reported position under its bias model and the pose's own covariance."""
     scale_sigmas: float
     leave_one_out_m: float
+    lens_sigmas: float = NAN
+    contradiction_sigmas: float = NAN
+    """These, too, as in `Solution`."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,8 @@ def gate_statistics(
         reported_sigmas=_reported_sigmas(pose, query, options),
         scale_sigmas=solution.scale_sigmas,
         leave_one_out_m=solution.leave_one_out_m,
+        lens_sigmas=solution.lens_sigmas,
+        contradiction_sigmas=solution.contradiction_sigmas,
     )
 
 

@@ -29,6 +29,8 @@ Float = NDArray[np.float64]
 Int = NDArray[np.intp]
 
 POSE = 6
+LENS = slice(POSE, GLOBAL)
+"""Log focal length and principal point."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +41,8 @@ class Refined:
     """Pose and nuisances."""
     covariance: Float
     """(6, 6) of the pose."""
+    lens_covariance: Float
+    """(3, 3) of log focal length and principal point (px)."""
     depth_scale: Float
     """(K,) log of predicted over true depth per anchor, own and shared part together."""
     depth_scale_sigma: Float
@@ -100,7 +104,7 @@ def refine(
     information, gradient = _normal_equations(problem, solved, layout, fields, prior)
     own_start = np.array([layout.start(n) for n in range(problem.n_anchors)])
     # Only the step and a few columns of the inverse are needed: no full inverse of some hundred unknowns.
-    asked = np.concatenate([np.arange(POSE), [layout.shared_depth], own_start])
+    asked = np.concatenate([np.arange(GLOBAL), [layout.shared_depth], own_start])
     right = np.zeros((len(gradient), 1 + len(asked)))
     right[:, 0] = gradient
     right[asked, 1 + np.arange(len(asked))] = 1.0
@@ -109,15 +113,16 @@ def refine(
     except np.linalg.LinAlgError:
         return None
     step, columns = solution[:, 0], solution[:, 1:]
-    covariance = columns[:POSE, :POSE]
+    covariance = columns[:GLOBAL, :GLOBAL]
     if not np.isfinite(solution).all() or (np.diag(covariance) <= 0).any():
         return None
+    covariance = (covariance + covariance.T) / 2
     own_steps = [step[at : at + PER_ANCHOR] for at in own_start]
     state = solved.state.stepped(np.concatenate([step[:GLOBAL], *own_steps]), np.zeros(problem.n_tracks))
     scale, expected, narrowing = _depth_scale(
-        state, float(step[layout.shared_depth]), columns[asked[POSE:], POSE:], fields.offset_sigma, prior
+        state, float(step[layout.shared_depth]), columns[asked[GLOBAL:], GLOBAL:], fields.offset_sigma, prior
     )
-    return Refined(state, (covariance + covariance.T) / 2, scale, expected, narrowing)
+    return Refined(state, covariance[:POSE, :POSE], covariance[LENS, LENS], scale, expected, narrowing)
 
 
 def _depth_scale(

@@ -65,12 +65,47 @@ class Solved(Noise):
 
 
 def minimise(
-    problem: Problem, state: State, prior_information: Float, sigma_px: float, options: JointOptions
+    problem: Problem,
+    state: State,
+    prior_information: Float,
+    sigma_px: float,
+    options: JointOptions,
+    active: Float | None = None,
 ) -> Solved:
-    """Graduated robust Levenberg–Marquardt from a hypothesis; anchors without support are switched off as a whole."""
-    noise = Noise(sigma_px, sigma_px, np.ones(problem.n_anchors))
-    schedule = [(inflation, options.iterations_per_level) for inflation in options.graduation]
+    """Graduated robust Levenberg–Marquardt from a hypothesis; anchors without support are switched off as a whole.
+
+    The graduation starts at the scale of the hypothesis' own residuals: a good one is not opened to the mismatches that
+    it has already told apart. Nor is it left for a worse one: where the end has a higher objective than the start, the
+    descent is made again at the last scale. active: (K,) 0 for anchors that stay off; all are used without it.
+    """
+    noise = Noise(sigma_px, sigma_px, np.ones(problem.n_anchors) if active is None else active)
+    at = residuals(problem, state)
+    widest = max(typical_residual(at, sigma_px), options.graduation[-1])
+    schedule = [(min(inflation, widest), options.iterations_per_level) for inflation in options.graduation]
+    solved = _graduated(problem, state, prior_information, noise, schedule, options)
+    bound = objective(problem, state, at, prior_information, sigma_px, options)
+    if objective(problem, solved.state, solved.at, prior_information, sigma_px, options) <= bound:
+        return solved
+    schedule = [(options.graduation[-1], options.iterations_per_level * len(schedule))]
     return _graduated(problem, state, prior_information, noise, schedule, options)
+
+
+def typical_residual(at: Linearised, sigma_px: float) -> float:
+    """Median length of the pixel residuals in sigmas."""
+    return float(np.median(np.linalg.norm(at.pixel, axis=0))) / sigma_px
+
+
+def objective(
+    problem: Problem, state: State, at: Linearised, prior: Float, sigma_px: float, options: JointOptions
+) -> float:
+    """The robust cost at the last scale of the graduation, all anchors counted: what makes two ends comparable."""
+    gamma2 = options.robust_px**2
+    squared = np.where(at.ahead, (at.pixel**2).sum(axis=0) / sigma_px**2, np.inf)
+    share = gamma2 / (gamma2 + squared)
+    off = problem.known_depth(at.depth / (problem.depth_sigma * problem.depth_inflation))
+    depth = options.robust_depth**2 * np.log1p(off**2 / options.robust_depth**2)
+    expected, _ = problem.pose_prior.rows(state.rotation, state.centre)
+    return float(gamma2 * (1 - share).sum() + share**2 @ depth + prior @ state.deviations**2 + expected @ expected)
 
 
 def resume(problem: Problem, state: State, prior_information: Float, found: Noise, options: JointOptions) -> Solved:
