@@ -68,6 +68,11 @@ class Consensus:
     """(6, 6) to be added to the pose's covariance: the spread of the own poses about the joint one as far as their own
     errors do not explain it."""
 
+    @property
+    def is_explained(self) -> bool:
+        """Whether the anchors in use agree within their errors."""
+        return not self.unexplained.any()
+
 
 def own_poses(
     observations: Sequence[Observations],
@@ -79,7 +84,7 @@ def own_poses(
     sigma_px: float,
     options: LocalizeOptions,
 ) -> tuple[Pose | None, ...]:
-    """The photo's pose from each anchor alone, in the shifted world, with covariance.
+    """The photo's pose from each anchor alone, in the shifted world, with covariance; of one anchor only, none.
 
     Args:
         observations: of every anchor.
@@ -91,9 +96,12 @@ def own_poses(
         sigma_px: expected noise.
         options: of the method.
     """
+    measured = [
+        np.isfinite(o.depth_m[mine]).sum() >= options.pnp.min_points for o, mine in zip(observations, rows, strict=True)
+    ]
     found: list[Pose | None] = []
     for n, (o, mine) in enumerate(zip(observations, rows, strict=True)):
-        if np.isfinite(o.depth_m[mine]).sum() < options.pnp.min_points:
+        if not measured[n] or sum(measured) < 2:
             found.append(None)
             continue
         own_prior = np.concatenate([prior[:GLOBAL], prior[GLOBAL + PER_ANCHOR * n : GLOBAL + PER_ANCHOR * (n + 1)]])
