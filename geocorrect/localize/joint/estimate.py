@@ -97,7 +97,7 @@ def solve_joint(
     position_m = pose.translation_m + origin_m
     covariance = COVARIANCE_INFLATION * refined.covariance + consensus.unexplained
     covariance = covariance + georeference_covariance(observations, fits, position_m)
-    source, ratio, sigmas = _scale_source(observations, refined, solved)
+    source, ratio, sigmas = _scale_source(observations, settled.as_stated, solved)
     focal_ratio = float(np.exp(refined.state.focal))
     return Solution(
         world_from_cam=Pose(pose.rotation, position_m, covariance),

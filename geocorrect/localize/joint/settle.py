@@ -40,6 +40,8 @@ class Settled:
     """With all of them."""
     refined: Refined
     """After the last linear step."""
+    as_stated: Refined
+    """The same with the anchors' noise as stated: whether scales contradict each other is judged there."""
     prior: Float
     """(D,) inverse prior variances that it was solved with: those of a refuted lens are wide."""
     lens_sigmas: float
@@ -88,7 +90,7 @@ class Joint:
             solved, refined = self._with_all_matches(lens.found, lens.prior)
             if refined is None:
                 return None
-        prior = lens.prior
+        prior, as_stated = lens.prior, refined
         for _ in range(MAX_WIDENINGS):
             excess = float(refined.record_sigmas2[solved.active > 0].mean()) / COVARIANCE_INFLATION
             if excess < (NOISY_RECORDS if prior is lens.prior else SETTLED_RECORDS):
@@ -99,7 +101,7 @@ class Joint:
             if widened is None:
                 break
             solved, refined = wider, widened
-        return Settled(lens.found, solved, refined, prior, lens.sigmas, consensus)
+        return Settled(lens.found, solved, refined, as_stated, prior, lens.sigmas, consensus)
 
     def _with_all_matches(self, found: Solved, prior: Float) -> tuple[Solved, Refined | None]:
         state = with_distances(self.problem, found.state, found.sigma_px, self.options.joint)
