@@ -19,8 +19,8 @@ Float = NDArray[np.float64]
 
 MIN_NEIGHBOURS = 2
 """With fewer it cannot be told who is wrong."""
-FALSE_ALARM = 0.001
-"""Probability that a good anchor is named by one comparison."""
+FALSE_ALARM = 0.008
+"""Probability that a good anchor is named by one comparison of position and rotation."""
 NOISE_RANGE = 0.05, 20.0
 """Factors on the stated noise that are tried."""
 T_IN_SIGMAS = 1.148
@@ -47,8 +47,12 @@ class NeighbourView:
         return total
 
     def distance2(self, noise: tuple[float, float]) -> float:
-        """Squared Mahalanobis length of the shift."""
-        return float(self.shift @ np.linalg.solve(self.covariance(noise), self.shift))
+        """Squared Mahalanobis length of the shift of position or rotation, the larger of them: three components."""
+        covariance = self.covariance(noise)
+        return max(
+            float(self.shift[part] @ np.linalg.solve(covariance[part, part], self.shift[part]))
+            for part in (POSITION, ROTATION)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +92,7 @@ def check_anchors(
     for done, name in enumerate(neighbours, 1):
         look(name)
         on_progress(done, len(neighbours))
-    limit = float(chi2.ppf(1 - FALSE_ALARM, 6))
+    limit = float(chi2.ppf(1 - FALSE_ALARM / 2, 3))
     while True:
         noise = drive_noise([v for name, v in views.items() if name not in named])
         judged = tuple(1.0 if np.isnan(factor) else factor for factor in noise)
@@ -100,7 +104,7 @@ def check_anchors(
         ]
         if not worst:
             break
-        named |= {name: float(np.sqrt(size[name] / 6)) for name in worst}
+        named |= {name: float(np.sqrt(size[name] / 3)) for name in worst}
         for name in neighbours:
             if name not in named and any(other in worst for other in neighbours[name]):
                 look(name)

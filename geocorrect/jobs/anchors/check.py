@@ -30,6 +30,8 @@ from geocorrect.retrieve.spatial import AnchorPositions
 
 Float = NDArray[np.float64]
 SEED = 0
+MAX_MATCHES = 250
+"""Matches per neighbour: beyond it nothing is gained."""
 NO_DEPTH = DepthMap("none", False, samples_px=np.zeros((0, 2)), samples_z_m=np.zeros(0))
 
 
@@ -65,7 +67,7 @@ class CheckOutcome:
                 {
                     "anchor_id": name,
                     "verdict": "contradicts its neighbours" if name in self.check.named else "consistent",
-                    "sigmas": float(np.sqrt(view.distance2((noise[0], noise[1])) / 6)),
+                    "sigmas": float(np.sqrt(view.distance2((noise[0], noise[1])) / 3)),
                     "east_m": east_m,
                     "north_m": north_m,
                     "up_m": up_m,
@@ -101,7 +103,7 @@ def neighbour_view(
         recorded: its pose on record.
         options: of the method, with the noise that the drive states.
     """
-    joint = options.joint
+    joint = replace(options.joint, max_matches=MAX_MATCHES)
     half = replace(
         joint, anchor_position_m=joint.anchor_position_m / 2, anchor_rotation_deg=joint.anchor_rotation_deg / 2
     )
