@@ -242,20 +242,30 @@ def rows_of(store: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in store.read_text().splitlines()] if store.is_file() else []
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Markdown: a line per cell and depth, of its accepted photos."""
+def table(rows: Sequence[dict[str, Any]], before: Sequence[dict[str, Any]] = ()) -> str:
+    """Markdown: a line per cell and depth, of its accepted photos; before: the same photos, measured earlier."""
     lines = [
         "| what is wrong | depth | accepted | error cm, median / max | stated 68 % cm | inside 95 % | rotation °, "
-        "median / stated | rotation inside 95 % | accepted, > 1 m off |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "median / stated | rotation inside 95 % | accepted, > 1 m off | before: accepted, cm, inside 95 % |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
+    keys = {tuple(r["key"]) for r in rows}
+    before = [r for r in before if tuple(r["key"]) in keys]
     for cell in CELLS:
         for depth in DEPTHS:
             here = [r for r in rows if r["key"][0] == depth and r["key"][1] == cell.name]
             if here:
-                lines.append(f"| {cell.name} | {depth} | {_line(here)} |")
-    total = [r for r in rows if r["status"] == "accepted"]
-    return "\n".join([*lines, f"| all | | {_line(rows)} |"]) if total else "\n".join(lines)
+                earlier = [r for r in before if r["key"][:2] == [depth, cell.name]]
+                lines.append(f"| {cell.name} | {depth} | {_line(here)} | {_short(earlier)} |")
+    return "\n".join([*lines, f"| all | | {_line(rows)} | {_short(before)} |"])
+
+
+def _short(here: Sequence[dict[str, Any]]) -> str:
+    kept = [r for r in here if r["status"] == "accepted"]
+    if not kept:
+        return f"0 of {len(here)}" if here else ""
+    error, inside = np.array([r["error_m"] for r in kept]), sum(r["nees"] < chi2.ppf(0.95, 3) for r in kept)
+    return f"{len(kept)} of {len(here)}, {100 * np.median(error):.1f} / {100 * error.max():.1f}, {inside}"
 
 
 def _line(here: Sequence[dict[str, Any]]) -> str:
@@ -277,6 +287,7 @@ def main() -> None:
     parser.add_argument("action", choices=["run", "table"], nargs="?", default="run")
     parser.add_argument("folder", type=Path, nargs="?", default=Path("data/kitti_raw"))
     parser.add_argument("--store", type=Path, default=Path("out/corruptions.jsonl"))
+    parser.add_argument("--before", type=Path, default=Path("none"), help="store of an earlier revision, for the table")
     parser.add_argument("--elsewhere", type=Path, help="folder with photos of other places")
     parser.add_argument("--depths", nargs="*", default=list(DEPTHS))
     parser.add_argument("--draws", type=int, default=3)
@@ -291,7 +302,7 @@ def main() -> None:
             return
         cv2.setNumThreads(1)
         run(arguments.folder, arguments.store, arguments.elsewhere, arguments.depths, arguments.draws, arguments.cells)
-    print(table(rows_of(arguments.store)))
+    print(table(rows_of(arguments.store), rows_of(arguments.before)))
 
 
 if __name__ == "__main__":
