@@ -95,7 +95,7 @@ def neighbour_view(
 ) -> NeighbourView | None:
     """How the neighbours see an anchor: its matches with them, localised like a photo; None where there is no pose.
 
-    The stated noise of the records is told apart from the rest of the covariance by solving with half of it.
+    Solving again with half of the stated noise tells it apart from the rest of the covariance.
 
     Args:
         observations: of the anchor (as the query) with each neighbour, empty ones left out.

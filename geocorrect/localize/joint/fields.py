@@ -144,7 +144,7 @@ def _record_sigmas2(state: State, covariance: Float, prior: Float) -> Float:
     # Directions of which the matches know nothing say nothing.
     taken = taken + 1e-3 * np.eye(size)
     scaled = corrections / root
-    return np.einsum("ni,ni->n", scaled, np.linalg.solve(taken, scaled[:, :, None])[:, :, 0]) / size
+    return np.asarray(np.einsum("ni,ni->n", scaled, np.linalg.solve(taken, scaled[:, :, None])[:, :, 0]) / size)
 
 
 def _depth_scale(
