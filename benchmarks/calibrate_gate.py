@@ -231,6 +231,8 @@ def _decisions(solved: Sequence[dict[str, Any]], accepted: np.ndarray) -> list[s
         f"accepted {share(int((found & accepted).sum()), int(found.sum()))}",
         f"left out, because no match contradicts them: {int((~detectable).sum())} solutions (one aliased anchor alone; "
         f"most anchors on the same wrong copy of a façade), {int((~detectable & accepted).sum())} of them accepted",
+        f"with them, every false accept counted: {int((accepted & wrong).sum())} of {int(accepted.sum())} accepted "
+        f"({share(int((accepted & wrong).sum()), int(accepted.sum()))})",
     ]
 
 

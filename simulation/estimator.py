@@ -98,7 +98,7 @@ class SimulatedCase:
 
 
 @dataclass(frozen=True, eq=False)
-class _View:
+class View:
     """A camera as it really stands in the scene."""
 
     camera: Camera
@@ -113,7 +113,7 @@ def simulate(options: SimulatorOptions, seed: int) -> SimulatedCase:
     query, given = _draw_query(scene, rng, options)
     drive = _drive(query.pose, lane_x, rng, options)
     errors = draw_depth_errors(rng, options.depth_noise, len(drive))
-    world = _World(scene, rng, options, query)
+    world = World(scene, rng, options, query)
     anchors = tuple(world.anchor(view, error, lane_x) for view, error in zip(drive, errors, strict=True))
     bias = rng.normal(0, 1, 2)
     bias *= rng.uniform(3, 10) / np.linalg.norm(bias)
@@ -121,7 +121,7 @@ def simulate(options: SimulatorOptions, seed: int) -> SimulatedCase:
     return SimulatedCase(given, query.pose, reported, anchors)
 
 
-def _draw_query(scene: Scene, rng: np.random.Generator, options: SimulatorOptions) -> tuple[_View, Camera]:
+def _draw_query(scene: Scene, rng: np.random.Generator, options: SimulatorOptions) -> tuple[View, Camera]:
     """A query in the middle third that sees enough of the street; its true view and its camera as given."""
     focal = rng.uniform(290.0, 420.0)
     principal = np.array([255.5, 143.5]) + rng.normal(0, options.match_noise.principal_point_px, 2)
@@ -136,7 +136,7 @@ def _draw_query(scene: Scene, rng: np.random.Generator, options: SimulatorOption
     given_focal = focal * (1 + sign * options.focal_error)
     sigma = 0.002 if options.focal_error == 0 else float("nan")
     given = Camera.pinhole(512, 288, given_focal, given_focal, 255.5, 143.5)
-    return _View(camera, Pose(rotation, position)), replace(given, focal_sigma=sigma)
+    return View(camera, Pose(rotation, position)), replace(given, focal_sigma=sigma)
 
 
 def _free(scene: Scene, position: Float) -> bool:
@@ -147,25 +147,26 @@ def _free(scene: Scene, position: Float) -> bool:
     return not inside and bool((scene.distance_m(position, ring) > 1.0).all())
 
 
-def _drive(query: Pose, lane_x: float, rng: np.random.Generator, options: SimulatorOptions) -> list[_View]:
+def _drive(query: Pose, lane_x: float, rng: np.random.Generator, options: SimulatorOptions) -> list[View]:
     """The retrieved anchors: near ones of the drive, imperfectly chosen (0–10 m away, mostly behind or beside)."""
     start = query.translation_m[1] - rng.exponential(2.5) - rng.uniform(0, options.spacing_m)
     offsets = np.arange(options.anchors) * options.spacing_m
     # Alternate behind and ahead, so that the anchors surround the query as a radius search would return them.
     sign = np.where(np.arange(options.anchors) % 2 == 0, -1.0, 1.0)
     along = start + np.cumsum(sign * offsets)
-    return [_anchor_view(lane_x, y, rng) for y in along]
+    return [anchor_view(lane_x, y, rng) for y in along]
 
 
-def _anchor_view(lane_x: float, y: float, rng: np.random.Generator) -> _View:
+def anchor_view(lane_x: float, y: float, rng: np.random.Generator) -> View:
+    """A camera of the drive at y along the street."""
     rotation = rotation_from_heading(rng.normal(0, 1.0), rng.normal(0, 0.7), rng.normal(0, 0.7))
-    return _View(ANCHOR_CAMERA, Pose(rotation, np.array([lane_x + rng.normal(0, 0.1), y, 1.8])))
+    return View(ANCHOR_CAMERA, Pose(rotation, np.array([lane_x + rng.normal(0, 0.1), y, 1.8])))
 
 
-class _World:
+class World:
     """The scene, its query and the shared errors, from which anchors are drawn one after another."""
 
-    def __init__(self, scene: Scene, rng: np.random.Generator, options: SimulatorOptions, query: _View) -> None:
+    def __init__(self, scene: Scene, rng: np.random.Generator, options: SimulatorOptions, query: View) -> None:
         self.scene, self.rng, self.options, self.query = scene, rng, options, query
         noise = options.match_noise
         self.query_field = SmoothField.draw(rng, 2, noise.field_length_px, 2)
@@ -173,7 +174,8 @@ class _World:
         self.strength = rng.normal(0.0, 1.0, len(self.features))
         self.period_m = rng.uniform(3.0, 8.0) if options.repeated_share > 0 else 0.0
 
-    def anchor(self, view: _View, error: AnchorDepthError, lane_x: float) -> SimulatedAnchor:
+    def anchor(self, view: View, error: AnchorDepthError, lane_x: float) -> SimulatedAnchor:
+        """An anchor at the view, perhaps a wrong one, with its neighbours."""
         wrong = self.rng.random() < self.options.wrong_anchor_share
         aliased = wrong and self.rng.random() < 0.5
         displaced = Pose.identity()
@@ -190,16 +192,20 @@ class _World:
             pairs = _garbage(pairs, self.rng)
         neighbours = []
         for offset in self.options.neighbours_m:
-            other = _anchor_view(lane_x, view.pose.translation_m[1] + offset, self.rng)
+            other = anchor_view(lane_x, view.pose.translation_m[1] + offset, self.rng)
             neighbours.append((displaced @ self._recorded(other.pose), self._match_neighbour(view, other, error)))
         return SimulatedAnchor(displaced @ self._recorded(view.pose), pairs, tuple(neighbours), wrong)
+
+    def seen_from(self, view: View, error: AnchorDepthError, recorded: Pose) -> SimulatedAnchor:
+        """A right anchor with a given record and no neighbours."""
+        return SimulatedAnchor(recorded, self._match_query(view, error), (), wrong=False)
 
     def _recorded(self, true: Pose) -> Pose:
         o = self.options
         turn = np.radians(o.anchor_rotation_deg) * self.rng.normal(0, 1, 3)
         return true.perturbed([*(o.anchor_position_m * self.rng.normal(0, 1, 3)), *turn])
 
-    def _match_query(self, view: _View, error: AnchorDepthError) -> SimulatedMatches:
+    def _match_query(self, view: View, error: AnchorDepthError) -> SimulatedMatches:
         baseline = float(np.linalg.norm(view.pose.translation_m - self.query.pose.translation_m))
         seen = np.flatnonzero(_visible(self.scene, view, self.features))
         rank = self.strength[seen] + self.rng.normal(0, 0.7, len(seen))
@@ -213,14 +219,14 @@ class _World:
             anchor_px = _with_mover(anchor_px, self.rng, self.options.mover_share)
         return self._finish(view, anchor_px, query_px, error, self.query.camera)
 
-    def _match_neighbour(self, view: _View, other: _View, error: AnchorDepthError) -> SimulatedMatches:
+    def _match_neighbour(self, view: View, other: View, error: AnchorDepthError) -> SimulatedMatches:
         baseline = float(np.linalg.norm(view.pose.translation_m - other.pose.translation_m))
         points = _features(self.scene, view, self.rng, 900)
         points = points[_visible(self.scene, other, points)]
         first_px, _ = view.camera.project(view.pose.inverse().apply(points))
         return self._finish(view, first_px, self._noisy(other, points, baseline), error, other.camera)
 
-    def _noisy(self, view: _View, points: Float, baseline_m: float) -> Float:
+    def _noisy(self, view: View, points: Float, baseline_m: float) -> Float:
         """Where a matcher puts points in a view: projection + white noise + a smooth field of this pair."""
         noise = self.options.match_noise
         px, _ = view.camera.project(view.pose.inverse().apply(points))
@@ -230,7 +236,7 @@ class _World:
         return noisy
 
     def _finish(
-        self, view: _View, first_px: Float, second_px: Float, error: AnchorDepthError, second_camera: Camera
+        self, view: View, first_px: Float, second_px: Float, error: AnchorDepthError, second_camera: Camera
     ) -> SimulatedMatches:
         """Replace some second pixels by wrong ones and read the depths at the first pixels."""
         low, high = self.options.match_noise.outlier_share
@@ -240,7 +246,7 @@ class _World:
         first_px, second_px, wrong = first_px[inside], second_px[inside], wrong[inside]
         return SimulatedMatches(first_px, second_px, ~wrong, *self._depths(view, first_px, error))
 
-    def _depths(self, view: _View, px: Float, error: AnchorDepthError) -> tuple[Float, Float, Float]:
+    def _depths(self, view: View, px: Float, error: AnchorDepthError) -> tuple[Float, Float, Float]:
         z, points = _depth_at(self.scene, view, px)
         jittered, _ = _depth_at(self.scene, view, px + self.rng.normal(0, 1.0, px.shape))
         predicted = error.predict(self.rng, jittered, points, px)
@@ -251,7 +257,7 @@ class _World:
         return np.minimum(predicted, 80.0), lidar, np.minimum(slope, 0.3)
 
 
-def _features(scene: Scene, view: _View, rng: np.random.Generator, count: int) -> Float:
+def _features(scene: Scene, view: View, rng: np.random.Generator, count: int) -> Float:
     """(≤ count, 3) surface points under random pixels of a view, nearer than MAX_DEPTH_M."""
     px = rng.uniform([0, 0], [view.camera.width - 1, view.camera.height - 1], (count, 2))
     z, points = _depth_at(scene, view, px)
@@ -259,7 +265,7 @@ def _features(scene: Scene, view: _View, rng: np.random.Generator, count: int) -
     return near
 
 
-def _depth_at(scene: Scene, view: _View, px: Float) -> tuple[Float, Float]:
+def _depth_at(scene: Scene, view: View, px: Float) -> tuple[Float, Float]:
     """True z-depth (N,) and world points (N, 3) under pixels; sky is 200 m away."""
     rays = view.camera.unproject(px)
     directions = view.pose.rotation.apply(rays)
@@ -267,7 +273,7 @@ def _depth_at(scene: Scene, view: _View, px: Float) -> tuple[Float, Float]:
     return distance * rays[:, 2], view.pose.translation_m + distance[:, None] * directions
 
 
-def _visible(scene: Scene, view: _View, points: Float) -> Bool:
+def _visible(scene: Scene, view: View, points: Float) -> Bool:
     """(N,) inside the picture and not hidden by anything (2 % + 5 cm tolerance)."""
     px, ok = view.camera.project(view.pose.inverse().apply(points))
     seen: Bool = ok & view.camera.contains(px)

@@ -1,4 +1,4 @@
-"""`geocorrect anchors`: reference imagery into the catalog, and what is known of its depth."""
+"""`geocorrect anchors`: reference imagery into the catalog, what is known of its depth, and whether its poses agree."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from geocorrect.cli.depth import calibrate, scale
 if TYPE_CHECKING:
     from geocorrect.anchors.add import AddedAnchors, CheckedAnchors
     from geocorrect.config import Settings
+    from geocorrect.jobs.anchors.check import CheckOutcome
     from geocorrect.records import Anchor, AnchorView, DepthMap
 
 app = typer.Typer(help="Georeferenced reference imagery.", no_args_is_help=True)
@@ -165,3 +166,55 @@ def _depth(settings: Settings, anchor: Anchor, view: AnchorView) -> DepthMap | N
     if (settings.depth.pointcloud.folder / "index.json").is_file():
         return build_depth(with_depth(settings, "pointcloud")).depth(anchor, view.pixels)
     return None
+
+
+CHECK_COLUMNS = {
+    "anchor_id": "anchor", "verdict": "verdict", "sigmas": "sigmas", "east_m": "east m", "north_m": "north m",
+    "up_m": "up m", "rotation_deg": "rotation °",
+}  # fmt: skip
+"""Key of a row and heading."""
+
+
+@app.command("check")
+def check(context: typer.Context, catalog: CatalogOption = None, as_json: JsonOption = False) -> None:
+    """Compare every anchor's recorded pose with the one that its neighbours see, and estimate the drives' noise.
+
+    An anchor is localised from its neighbours as if it were a photo; nothing is changed. Anchors that contradict their
+    neighbours are listed with the difference; the last lines say which noise to state in [localize.joint].
+    Exit code 3: a picture or scan could not be read.
+    """
+    from geocorrect.api.scene import AnchorSource
+    from geocorrect.jobs.anchors.check import CatalogCheck
+
+    settings = invocation(context).settings(catalog)
+    with open_catalog(settings) as store, progress_bar("check") as progress:
+        outcome = CatalogCheck(settings, AnchorSource.of_catalog(store)).run(progress)
+    if as_json:
+        write_json(outcome.as_json())
+    else:
+        rows = [row for row in outcome.rows() if row["anchor_id"] in outcome.check.named]
+        if rows:
+            print_table([{**row, **_rounded(row)} for row in rows], CHECK_COLUMNS, {"anchor_id": None})
+        stderr().print("\n".join(_check_lines(outcome)), markup=False, soft_wrap=True)
+    raise typer.Exit(outcome.exit_code)
+
+
+def _rounded(row: dict[str, object]) -> dict[str, str]:
+    return {key: f"{value:.3f}" for key, value in row.items() if isinstance(value, float)}
+
+
+def _check_lines(outcome: CheckOutcome) -> list[str]:
+    judged, named = len(outcome.check.views), len(outcome.check.named)
+    lines = [f"{judged} of {outcome.n_anchors} anchors judged, {named} contradict their neighbours"]
+    position_m, rotation_deg = outcome.noise
+    if position_m == position_m:
+        lines.append(
+            f"noise of the others: {position_m:.3f} m and {rotation_deg:.3f}° (stated: {outcome.stated[0]:g} m and "
+            f"{outcome.stated[1]:g}°); to state it: [localize.joint] anchor_position_m = {position_m:.3f}, "
+            f"anchor_rotation_deg = {rotation_deg:.3f}"
+        )
+    else:
+        lines.append("fewer than ten anchors tell: the drive's noise is not estimated")
+    if judged < outcome.n_anchors:
+        lines.append(f"{outcome.n_anchors - judged} anchors have fewer than two neighbours that they match")
+    return [*lines, *(f"unusable {message}" for message in outcome.unusable)]

@@ -17,10 +17,10 @@ from geocorrect.geometry.pose import Pose
 from geocorrect.localize import gate_model
 from geocorrect.localize.covariance import heading_sigma_deg, horizontal_sigma_m
 from geocorrect.localize.observations import Observations
-from geocorrect.localize.options import GateOptions
+from geocorrect.localize.options import GateOptions, pixel_scale
 from geocorrect.localize.solution import Solution
 from geocorrect.localize.verify import coverage
-from geocorrect.records import Query
+from geocorrect.records import NAN, Query
 
 Float = NDArray[np.float64]
 
@@ -69,6 +69,11 @@ class GateStatistics:
     """Mahalanobis distance from the reported position under its bias model and the pose's own covariance."""
     scale_sigmas: float
     leave_one_out_m: float
+    lens_sigmas: float = NAN
+    contradiction_sigmas: float = NAN
+    """These, too, as in `Solution`."""
+    principal_shift_px: float = NAN
+    """How far the matches moved the principal point, at 512 px; nan when the camera was taken as given."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,18 @@ def gate_statistics(
         reported_sigmas=_reported_sigmas(pose, query, options),
         scale_sigmas=solution.scale_sigmas,
         leave_one_out_m=solution.leave_one_out_m,
+        lens_sigmas=solution.lens_sigmas,
+        contradiction_sigmas=solution.contradiction_sigmas,
+        principal_shift_px=_principal_shift_px(solution, query),
     )
+
+
+def _principal_shift_px(solution: Solution, query: Query) -> float:
+    found, stated = solution.query_camera, query.camera
+    if found is None:
+        return NAN
+    shift = found.principal_x_px - stated.principal_x_px, found.principal_y_px - stated.principal_y_px
+    return float(np.hypot(*shift)) / pixel_scale(stated)
 
 
 def _reported_sigmas(pose: Pose, query: Query, options: GateOptions) -> float:
@@ -212,6 +228,11 @@ def decide(statistics: GateStatistics, options: GateOptions) -> Decision:
             return Decision(Status.REJECTED, reason, detail)
     if s.supporting_anchors <= 1 and s.coverage < options.min_lone_coverage:
         return Decision(Status.REVIEW, None, f"one anchor alone, inliers cover {s.coverage:.1%} of the photo")
+    if s.principal_shift_px > options.max_principal_shift_px:
+        shift = f"{s.principal_shift_px:.0f} px at 512 px"
+        return Decision(
+            Status.REVIEW, None, f"the matches want another lens, its principal point {shift} off: distortion?"
+        )
     if s.expected_error_m > options.accept_error_m:
         return Decision(Status.REVIEW, None, f"predicted error {s.expected_error_m:.2f} m")
     probability = probability_wrong(statistics)

@@ -207,6 +207,9 @@ class GateOptions:
     """Median distance of single-anchor poses from the joint pose."""
     min_support_share: float = 0.51
     """Anchors that could judge and support the pose: a majority."""
+    max_principal_shift_px: float = 16.0
+    """At 512 px. Matches that move the principal point further mean an error of another kind, unmodelled distortion:
+    the pose is left for a review."""
     reject_probability: float = 0.9
     """P(error > 1 m) of the fitted error model above which a pose is not even offered for review."""
     accept_error_m: float = 0.5

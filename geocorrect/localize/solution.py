@@ -48,6 +48,11 @@ class Solution:
     """Largest horizontal shift of the pose when one anchor is left out; nan with fewer than two."""
     focal_ratio: float = NAN
     """Estimated over given focal length; nan when it was fixed."""
+    lens_sigmas: float = NAN
+    """Distance of the lens that the matches want from the stated one; nan when it was not asked."""
+    contradiction_sigmas: float = NAN
+    """Largest distance between the photo's poses from two anchors alone, in sigmas per degree of freedom, those set
+    aside left out; nan with fewer than two."""
     query_camera: Camera | None = None
     """The photo's camera as estimated; None when it was taken as given."""
 

@@ -80,3 +80,8 @@ def test_one_anchor_alone_on_a_small_part_of_the_photo_is_left_for_a_review() ->
     lone = replace(GOOD, supporting_anchors=1.0, coverage=0.15, n_inliers=90.0, anchor_spread_m=float("nan"))
     assert decide(lone, GateOptions()).status is not Status.ACCEPTED
     assert decide(replace(lone, coverage=0.7, n_inliers=480.0), GateOptions()).status is Status.ACCEPTED
+
+
+def test_a_lens_that_only_distortion_explains_is_left_for_a_review() -> None:
+    assert decide(replace(GOOD, principal_shift_px=24.0), GateOptions()).status is Status.REVIEW
+    assert decide(replace(GOOD, principal_shift_px=10.0), GateOptions()).status is Status.ACCEPTED

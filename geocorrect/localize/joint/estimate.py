@@ -8,22 +8,22 @@ their priors, which gives the covariance.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geocorrect.errors import Reason
-from geocorrect.geometry.camera import Camera, Projection
+from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize.covariance import georeference_covariance
 from geocorrect.localize.gate_model import COVARIANCE_INFLATION
-from geocorrect.localize.joint.fields import Refined, refine
-from geocorrect.localize.joint.initialise import anchor_support, choose_rows, hypotheses, start_state, with_distances
+from geocorrect.localize.joint.fields import Refined
+from geocorrect.localize.joint.initialise import anchor_support, choose_rows, hypotheses, start_state
 from geocorrect.localize.joint.normal import assemble, solve_step, whiten
 from geocorrect.localize.joint.problem import Problem, build_problem
 from geocorrect.localize.joint.residuals import State
-from geocorrect.localize.joint.solve import Solved, minimise, resume
+from geocorrect.localize.joint.settle import Joint, estimated_camera
+from geocorrect.localize.joint.solve import Solved, minimise
 from geocorrect.localize.observations import Observations, focal_px
 from geocorrect.localize.options import JointOptions, LocalizeOptions, pixel_scale
 from geocorrect.localize.pose_prior import pose_prior
@@ -74,23 +74,30 @@ def solve_joint(
     trial = problem.subset(problem.rows_of(few))
     ranked = _compete(trial, starts, prior, sigma_px, options.joint)
     (best, found), best_score = ranked[0]
-    state = with_distances(problem, found.state, found.sigma_px, options.joint)
-    solved = resume(problem, state, prior, found, options.joint)
-    refined = refine(problem, solved, observations, camera, prior, options)
-    if refined is None:
+    joint = Joint(observations, few, problem, trial, camera, prior, origin_m, sigma_px, options)
+    settled = joint.settle(found, singles)
+    if settled is None:
         return Reason.DEGENERATE_GEOMETRY
+    solved, refined, consensus = settled.solved, settled.refined, settled.consensus
     pose = refined.state.world_from_query
     if np.linalg.norm(pose.translation_m - best.translation_m) > MAX_REFINEMENT_M:
         return Reason.DIVERGED
+    if consensus.set_aside.any():
+        # What anchors that were proved wrong say for another place is no alternative.
+        counted = (~consensus.set_aside).astype(float)
+        best_score = anchor_support(trial, settled.found.state, sigma_px, options.joint, counted)
+        ranked = [(h, anchor_support(trial, h[1].state, sigma_px, options.joint, counted)) for h, _ in ranked]
     distant = [
         score
-        for (_, other), score in ranked[1:]
+        for (_, other), score in ranked
         if np.linalg.norm(other.state.centre - pose.translation_m) > options.gate.distant_m
     ]
-    fits = _fits(problem, solved, observations, singles, pose)
+    own = [mine or single for mine, single in zip(consensus.own, singles, strict=True)]
+    fits = _fits(problem, solved, observations, own, pose)
     position_m = pose.translation_m + origin_m
-    covariance = COVARIANCE_INFLATION * refined.covariance + georeference_covariance(observations, fits, position_m)
-    source, ratio, sigmas = _scale_source(observations, refined, solved)
+    covariance = COVARIANCE_INFLATION * refined.covariance + consensus.unexplained
+    covariance = covariance + georeference_covariance(observations, fits, position_m)
+    source, ratio, sigmas = _scale_source(observations, settled.as_stated, solved)
     focal_ratio = float(np.exp(refined.state.focal))
     return Solution(
         world_from_cam=Pose(pose.rotation, position_m, covariance),
@@ -99,18 +106,12 @@ def solve_joint(
         scale_source=source,
         scale_ratio=ratio,
         scale_sigmas=sigmas,
-        leave_one_out_m=leave_one_out_m(trial, found, prior),
+        leave_one_out_m=leave_one_out_m(trial, settled.found, settled.prior),
         focal_ratio=focal_ratio,
-        query_camera=_estimated_camera(camera, focal_ratio, refined.state.principal),
+        query_camera=estimated_camera(camera, focal_ratio, refined.state.principal),
+        lens_sigmas=settled.lens_sigmas,
+        contradiction_sigmas=consensus.sigmas,
     )
-
-
-def _estimated_camera(camera: Camera, focal_ratio: float, principal_px: Float) -> Camera:
-    """The query's camera with the estimated focal length and shift (2,) of its principal point."""
-    if camera.projection is Projection.SPHERICAL:
-        return camera
-    x_px, y_px = camera.principal_x_px + float(principal_px[0]), camera.principal_y_px + float(principal_px[1])
-    return replace(camera.with_focal_scaled(focal_ratio), principal_x_px=x_px, principal_y_px=y_px)
 
 
 def prior_information(observations: Sequence[Observations], camera: Camera, options: JointOptions) -> Float:

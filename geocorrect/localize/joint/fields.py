@@ -29,6 +29,8 @@ Float = NDArray[np.float64]
 Int = NDArray[np.intp]
 
 POSE = 6
+LENS = slice(POSE, GLOBAL)
+"""Log focal length and principal point."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +41,17 @@ class Refined:
     """Pose and nuisances."""
     covariance: Float
     """(6, 6) of the pose."""
+    lens_covariance: Float
+    """(3, 3) of log focal length and principal point (px)."""
     depth_scale: Float
     """(K,) log of predicted over true depth per anchor, own and shared part together."""
     depth_scale_sigma: Float
     """(K,) its prior standard deviation."""
     depth_scale_narrowing: Float
     """(K,) its posterior standard deviation over that."""
+    record_sigmas2: Float
+    """(K,) squared length of the correction of each anchor's recorded pose, per degree of freedom, in units of what the
+    matches should move it by if its stated noise is right (Baarda 1968): 1 on average."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +107,8 @@ def refine(
     information, gradient = _normal_equations(problem, solved, layout, fields, prior)
     own_start = np.array([layout.start(n) for n in range(problem.n_anchors)])
     # Only the step and a few columns of the inverse are needed: no full inverse of some hundred unknowns.
-    asked = np.concatenate([np.arange(POSE), [layout.shared_depth], own_start])
+    poses = own_start[:, None] + np.arange(1, PER_ANCHOR)
+    asked = np.concatenate([np.arange(GLOBAL), [layout.shared_depth], own_start, poses.ravel()])
     right = np.zeros((len(gradient), 1 + len(asked)))
     right[:, 0] = gradient
     right[asked, 1 + np.arange(len(asked))] = 1.0
@@ -109,15 +117,34 @@ def refine(
     except np.linalg.LinAlgError:
         return None
     step, columns = solution[:, 0], solution[:, 1:]
-    covariance = columns[:POSE, :POSE]
+    covariance = columns[:GLOBAL, :GLOBAL]
     if not np.isfinite(solution).all() or (np.diag(covariance) <= 0).any():
         return None
+    covariance = (covariance + covariance.T) / 2
     own_steps = [step[at : at + PER_ANCHOR] for at in own_start]
     state = solved.state.stepped(np.concatenate([step[:GLOBAL], *own_steps]), np.zeros(problem.n_tracks))
+    scales = slice(GLOBAL, GLOBAL + 1 + problem.n_anchors)
     scale, expected, narrowing = _depth_scale(
-        state, float(step[layout.shared_depth]), columns[asked[POSE:], POSE:], fields.offset_sigma, prior
+        state, float(step[layout.shared_depth]), columns[asked[scales], scales], fields.offset_sigma, prior
     )
-    return Refined(state, (covariance + covariance.T) / 2, scale, expected, narrowing)
+    records = _record_sigmas2(state, columns[asked[scales.stop :], scales.stop :], prior)
+    return Refined(state, covariance[:POSE, :POSE], covariance[LENS, LENS], scale, expected, narrowing, records)
+
+
+def _record_sigmas2(state: State, covariance: Float, prior: Float) -> Float:
+    """(K,) `Refined`'s; covariance: (6K, 6K) of the corrections. What the matches took from the prior's variance is the
+    variance of the correction (innovation of a Kalman update).
+    """
+    n, size = len(state.beta), PER_ANCHOR - 1
+    corrections = state.deviations[GLOBAL:].reshape(n, PER_ANCHOR)[:, 1:]
+    before = 1.0 / prior[GLOBAL:].reshape(n, PER_ANCHOR)[:, 1:]
+    blocks = covariance.reshape(n, size, n, size)[np.arange(n), :, np.arange(n)]
+    root = np.sqrt(before)
+    taken = np.eye(size) - blocks / (root[:, :, None] * root[:, None])
+    # Directions of which the matches know nothing say nothing.
+    taken = taken + 1e-3 * np.eye(size)
+    scaled = corrections / root
+    return np.asarray(np.einsum("ni,ni->n", scaled, np.linalg.solve(taken, scaled[:, :, None])[:, :, 0]) / size)
 
 
 def _depth_scale(

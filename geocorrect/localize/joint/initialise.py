@@ -164,12 +164,18 @@ def _track_cost(problem: Problem, state: State, log_distance: Float, sigma_px: f
     return total
 
 
-def anchor_support(problem: Problem, state: State, sigma_px: float, options: JointOptions) -> float:
-    """Σ over anchors of s/(s + support_half), s = matches within 3 sigma; along epipolar lines only depth objects."""
+def anchor_support(
+    problem: Problem, state: State, sigma_px: float, options: JointOptions, counted: Float | None = None
+) -> float:
+    """Σ over anchors of s/(s + support_half), s = matches within 3 sigma; along epipolar lines only depth objects.
+
+    counted: (K,) 0 for anchors that have no say.
+    """
     pixel, depth = residual_values(problem, state, state.log_distance)
     squared = (pixel**2).sum(axis=0) / sigma_px**2
     support = np.bincount(problem.anchor, 1.0 / (1.0 + squared / 9.0) ** 2, problem.n_anchors)
     # A depth far outside its prior range is as bad as a pixel residual.
     off = np.abs(problem.known_depth(depth)) > 1.0
     support -= np.bincount(problem.anchor, off / (1.0 + squared / 9.0) ** 2, problem.n_anchors)
-    return float((support / (support + options.support_half)).sum())
+    share = support / (support + options.support_half)
+    return float(share.sum() if counted is None else counted @ share)

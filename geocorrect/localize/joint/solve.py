@@ -17,13 +17,19 @@ Float = NDArray[np.float64]
 
 
 def robust_weights(
-    problem: Problem, at: Linearised, sigma_px: float, inflation: float, active: Float, options: JointOptions
+    problem: Problem,
+    at: Linearised,
+    sigma_px: float,
+    inflation: float,
+    active: Float,
+    options: JointOptions,
+    widest_px: float = np.inf,
 ) -> Weights:
     """Geman–McClure on pixels; Cauchy on depth, times the pixel support so that a mismatch brings no depth.
 
-    inflation: factor on the robust scales; active: (K,) 0…1 switches of the anchors.
+    inflation: factor on the robust scales, that of pixels at most widest_px; active: (K,) 0…1 switches of the anchors.
     """
-    gamma2 = (options.robust_px * inflation) ** 2
+    gamma2 = (options.robust_px * min(inflation, widest_px)) ** 2
     squared = (at.pixel**2).sum(axis=0) / sigma_px**2
     support = (gamma2 / (gamma2 + squared)) ** 2 * active[problem.anchor] * at.ahead
     sigma = problem.depth_sigma * problem.depth_inflation
@@ -65,12 +71,47 @@ class Solved(Noise):
 
 
 def minimise(
-    problem: Problem, state: State, prior_information: Float, sigma_px: float, options: JointOptions
+    problem: Problem,
+    state: State,
+    prior_information: Float,
+    sigma_px: float,
+    options: JointOptions,
+    active: Float | None = None,
 ) -> Solved:
-    """Graduated robust Levenberg–Marquardt from a hypothesis; anchors without support are switched off as a whole."""
-    noise = Noise(sigma_px, sigma_px, np.ones(problem.n_anchors))
+    """Graduated robust Levenberg–Marquardt from a hypothesis; anchors without support are switched off as a whole.
+
+    The graduation of the pixels starts at the scale of the hypothesis' own residuals: a good one is not opened to the
+    mismatches that it has already told apart. That of the depths, which err by more than a hypothesis shows, is not
+    cut. Nor is a hypothesis left for a worse one: where the end has a higher objective than the start, the descent is
+    made again at the last scale. active: (K,) 0 for anchors that stay off; all are used without it.
+    """
+    noise = Noise(sigma_px, sigma_px, np.ones(problem.n_anchors) if active is None else active)
+    at = residuals(problem, state)
+    widest_px = max(typical_residual(at, sigma_px), options.graduation[-1])
     schedule = [(inflation, options.iterations_per_level) for inflation in options.graduation]
-    return _graduated(problem, state, prior_information, noise, schedule, options)
+    solved = _graduated(problem, state, prior_information, noise, schedule, options, widest_px)
+    bound = objective(problem, state, at, prior_information, sigma_px, options)
+    if objective(problem, solved.state, solved.at, prior_information, sigma_px, options) <= bound:
+        return solved
+    return _graduated(problem, state, prior_information, noise, schedule, options, options.graduation[-1])
+
+
+def typical_residual(at: Linearised, sigma_px: float) -> float:
+    """Median length of the pixel residuals in sigmas."""
+    return float(np.median(np.linalg.norm(at.pixel, axis=0))) / sigma_px
+
+
+def objective(
+    problem: Problem, state: State, at: Linearised, prior: Float, sigma_px: float, options: JointOptions
+) -> float:
+    """The robust cost at the last scale of the graduation, all anchors counted: what makes two ends comparable."""
+    gamma2 = options.robust_px**2
+    squared = np.where(at.ahead, (at.pixel**2).sum(axis=0) / sigma_px**2, np.inf)
+    share = gamma2 / (gamma2 + squared)
+    off = problem.known_depth(at.depth / (problem.depth_sigma * problem.depth_inflation))
+    depth = options.robust_depth**2 * np.log1p(off**2 / options.robust_depth**2)
+    expected, _ = problem.pose_prior.rows(state.rotation, state.centre)
+    return float(gamma2 * (1 - share).sum() + share**2 @ depth + prior @ state.deviations**2 + expected @ expected)
 
 
 def resume(problem: Problem, state: State, prior_information: Float, found: Noise, options: JointOptions) -> Solved:
@@ -87,19 +128,22 @@ def _graduated(
     noise: Noise,
     schedule: Sequence[tuple[float, int]],
     options: JointOptions,
+    widest_px: float = np.inf,
 ) -> Solved:
-    """schedule: the inflation of the robust scales and how many iterations it lasts, level by level."""
+    """schedule: the inflation of the robust scales and how many iterations it lasts, level by level; that of pixels is
+    at most widest_px.
+    """
     sigma_px, active = noise.sigma_px, noise.active
     damping = 1e-3
     at = residuals(problem, state)
     for inflation, iterations in schedule:
         for _ in range(iterations):
-            weights = robust_weights(problem, at, sigma_px, inflation, active, options)
+            weights = robust_weights(problem, at, sigma_px, inflation, active, options, widest_px)
             state, at, damping, moved = _descend(problem, state, at, weights, prior_information, damping)
             if moved < options.converged_m:
                 break
         if inflation <= 2.0:
-            weights = robust_weights(problem, at, sigma_px, inflation, active, options)
+            weights = robust_weights(problem, at, sigma_px, inflation, active, options, widest_px)
             active = _switch(problem, weights, active, options)
             sigma_px = _noise_px(problem, at, weights, noise.nominal_px, options)
     weights = robust_weights(problem, at, sigma_px, schedule[-1][0], active, options)

@@ -1,0 +1,309 @@
+"""Real photos with inputs made wrong: what is accepted, how wrong it is, and whether the stated errors know it.
+
+KITTI raw drive 0002: anchors of camera 02 (even frames), photos of both cameras (odd frames) with known truth. A cell
+makes one thing wrong and says that it is right: poses of some anchors, a lens, a clock, a photo. Every accepted photo
+counts. The anchors carry no georeference covariance: the truth comes from the same drive, whose own error cannot be
+seen here.
+
+    python benchmarks/corruptions.py run data/kitti_raw --store out/corruptions.jsonl    # resumable
+    python benchmarks/corruptions.py table --store out/corruptions.jsonl                 # docs/accuracy.md
+
+Matches are computed once and kept beside the store: a wrong pose or a wrong lens does not change them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from matchers import cuttings, settings_for, worse
+from scipy.spatial.transform import Rotation
+from scipy.stats import chi2
+
+from geocorrect.anchors.readers.kitti import KittiDrive, KittiImage, read_kitti_raw
+from geocorrect.api.anchor_cache import AnchorCache
+from geocorrect.config import Settings
+from geocorrect.geometry.camera import Camera, Projection
+from geocorrect.geometry.pose import Pose
+from geocorrect.io.pixels import read_image
+from geocorrect.localize.correct import localize
+from geocorrect.match.base import Matcher
+from geocorrect.match.registry import build_matcher
+from geocorrect.records import Anchor, Correction, ImageArray, Matches, Query
+
+DEPTHS = ("lidar", "triangulated")
+FRAMES = {1: (4,), 2: (2, 6), 3: (0, 4, 8), 5: (0, 2, 4, 6, 8)}
+"""Anchor frames by number of anchors."""
+PHOTOS = (("02", 1), ("03", 3), ("02", 5), ("03", 7))
+"""Camera and frame of the photos of a draw."""
+DIRECTIONS = np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+"""Along the street, sideways, up, in the axes of a camera; a draw takes one, a wrong rotation turns about it."""
+ROLL_DEG = 30.0
+"""OpenCV turns a picture counter-clockwise: its camera is rolled clockwise, from x to y."""
+FALSE_M = 1.0
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One way to be wrong."""
+
+    name: str
+    anchors: int = 3
+    wrong: int = 0
+    """How many of the anchors are wrong, each in a way of its own, and by how much."""
+    shift_m: float = 0.0
+    turn_deg: float = 0.0
+    late_s: float = 0.0
+    """The wrong anchors' clock against the trajectory's."""
+    camera: Callable[[Camera, float], Camera] | None = None
+    """The photo's camera as stated, from the true one and a sign."""
+    spoil: str = ""
+    """A condition of `matchers.worse`, "patch" or "elsewhere": the photo itself is wrong."""
+
+
+def _focal(share: float, sigma: float = 3e-4) -> Callable[[Camera, float], Camera]:
+    return lambda c, sign: replace(c.with_focal_scaled(1 + sign * share), focal_sigma=sigma)
+
+
+def _principal(px: float) -> Callable[[Camera, float], Camera]:
+    return lambda c, sign: replace(
+        c, principal_x_px=c.principal_x_px + sign * px, principal_y_px=c.principal_y_px + sign * px / 2
+    )
+
+
+def _distorted(k1: float) -> Callable[[Camera, float], Camera]:
+    """The true lens bends nothing: stated as if it did, which is the same error the other way round."""
+    return lambda c, sign: replace(c, projection=Projection.PERSPECTIVE, distortion=(sign * k1, 0.0))
+
+
+CELLS = (
+    *(Cell(f"clean, {k} anchors", anchors=k) for k in FRAMES),
+    *(
+        Cell(f"{wrong} of {k} displaced by {m:g} m", k, wrong, shift_m=m)
+        for k, wrong in ((2, 1), (3, 1), (5, 2))
+        for m in (0.2, 0.5, 1.0, 2.0)
+    ),
+    *(
+        Cell(f"{wrong} of {k} turned by {deg:g}°", k, wrong, turn_deg=deg)
+        for k, wrong in ((2, 1), (3, 1), (5, 2))
+        for deg in (0.2, 0.5, 2.0)
+    ),
+    Cell("the only anchor displaced by 1 m", 1, 1, shift_m=1.0),
+    *(Cell(f"1 of 3 late by {1000 * s:g} ms", 3, 1, late_s=s) for s in (0.02, 0.05, 0.1)),
+    *(Cell(f"focal {share:.0%} wrong", 3, camera=_focal(share)) for share in (0.01, 0.02, 0.05, 0.1)),
+    Cell("focal 5% wrong, 1 anchor", 1, camera=_focal(0.05)),
+    Cell("focal 3% wrong, not stated", 3, camera=_focal(0.03, float("nan"))),
+    *(Cell(f"principal point {px} px off", 3, camera=_principal(px)) for px in (5, 20)),
+    *(Cell(f"distortion k1 = {k1:g} missing", 3, camera=_distorted(k1)) for k1 in (0.02, 0.1)),
+    *(Cell(f"photo: {name}", 3, spoil=name) for name in ("rolled 30°", "dusk", "patch", "elsewhere")),
+)
+
+
+class Kept:
+    """A matcher that keeps every pair's matches in a folder."""
+
+    def __init__(self, matcher: Matcher, folder: Path) -> None:
+        self.matcher, self.fingerprint, self.folder = matcher, matcher.fingerprint, folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def match(self, query: ImageArray, anchors: Sequence[ImageArray]) -> list[Matches]:
+        """See `match.base.Matcher`."""
+        return [self._pair(query, anchor) for anchor in anchors]
+
+    def _pair(self, query: ImageArray, anchor: ImageArray) -> Matches:
+        key = hashlib.blake2b(self.fingerprint.encode(), digest_size=16)
+        for image in (query, anchor):
+            key.update(str(image.shape).encode() + np.ascontiguousarray(image).data)
+        path = self.folder / f"{key.hexdigest()}.npz"
+        if not path.is_file():
+            found = self.matcher.match(query, [anchor])[0]
+            np.savez(path, query_px=found.query_px, anchor_px=found.anchor_px, score=found.score)
+        return Matches(**np.load(path))
+
+
+def wrong_pose(image: KittiImage, following: KittiImage, cell: Cell, axis: np.ndarray, sign: float) -> Pose:
+    """The anchor's pose as it is recorded when the cell makes it wrong; following: the next image of its camera."""
+    pose = image.world_from_cam
+    shift = pose.rotation.apply(sign * cell.shift_m * axis)
+    if cell.late_s:
+        assert image.captured_at is not None
+        assert following.captured_at is not None
+        step_s = (following.captured_at - image.captured_at).total_seconds()
+        shift = shift + cell.late_s / step_s * (following.world_from_cam.translation_m - pose.translation_m)
+    turn = Rotation.from_rotvec(np.radians(sign * cell.turn_deg) * axis)
+    return Pose(pose.rotation * turn, pose.translation_m + shift)
+
+
+def anchors_of(drive: KittiDrive, cell: Cell, draw: int) -> tuple[Anchor, ...]:
+    """The cell's anchors as recorded; which are wrong, and to which side, changes from draw to draw."""
+    images = {i.frame_number: i for i in drive.images if i.camera_name == "02"}
+    random = np.random.default_rng([draw, 22])
+    frames = FRAMES[cell.anchors]
+    wrong = set(random.permutation(frames)[: cell.wrong].tolist())
+    axis, signs = DIRECTIONS[draw % 3], random.choice([-1.0, 1.0], len(frames))
+    anchors = []
+    for number, (frame, sign) in enumerate(zip(frames, signs, strict=True)):
+        pose = images[frame].world_from_cam.with_covariance(None)
+        if frame in wrong:
+            # Two wrong anchors err by different amounts: nothing that they share may make them agree.
+            own = replace(
+                cell, shift_m=cell.shift_m * (1 + 0.15 * number), turn_deg=cell.turn_deg * (1 + 0.15 * number)
+            )
+            pose = wrong_pose(images[frame], images[frame + 1], own, axis, float(sign))
+        anchors.append(replace(images[frame], world_from_cam=pose))
+    return tuple(anchors)
+
+
+def photo_of(image: KittiImage, cell: Cell, draw: int, others: Sequence[ImageArray]) -> tuple[ImageArray, Camera]:
+    """The photo's pixels and its camera as stated."""
+    pixels, camera = read_image(image.path), image.camera
+    sign = 1.0 if draw % 2 else -1.0
+    if cell.spoil == "elsewhere":
+        pixels = others[(draw + image.frame_number) % len(others)]
+    elif cell.spoil == "patch":
+        pixels = pixels.copy()
+        # A vehicle that moves along: the same pixels in every picture of the drive, a fifth of the width.
+        patch = pixels[150:330, 400:650].copy()
+        pixels[150:330, 480 + 40 * (draw % 3) : 730 + 40 * (draw % 3)] = patch
+    elif cell.spoil:
+        pixels, change = worse(pixels, draw)[cell.spoil]()
+        camera = change(camera)
+    return pixels, camera if cell.camera is None else cell.camera(camera, sign)
+
+
+def run(folder: Path, store: Path, elsewhere: Path | None, depths: Sequence[str], draws: int, cells: str) -> None:
+    """Fill the store, draw by draw."""
+    drive = read_kitti_raw(folder)
+    images = {(i.camera_name, i.frame_number): i for i in drive.images}
+    store.parent.mkdir(parents=True, exist_ok=True)
+    done = {tuple(row["key"]) for row in rows_of(store)}
+    others = [cutting for _, cutting in cuttings(elsewhere)]
+    matcher = Kept(build_matcher(Settings().match, Settings().models), store.parent / "matches")
+    for draw in range(draws):
+        for cell in CELLS:
+            if cells not in cell.name or (cell.spoil == "elsewhere" and not others):
+                continue
+            for depth in depths if cell.anchors > 1 else [d for d in depths if d == "lidar"]:
+                keys = [(depth, cell.name, draw, f"{c}/{f}") for c, f in PHOTOS]
+                if all(key in done for key in keys):
+                    continue
+                anchors = anchors_of(drive, cell, draw)
+                settings = settings_for(depth)
+                cache = AnchorCache(settings, matcher)
+                neighbours = {a.id: tuple(b for b in anchors if b.id != a.id) for a in anchors}
+                views = cache.usable(anchors, neighbours)[0]
+                for key, (camera_name, frame) in zip(keys, PHOTOS, strict=True):
+                    image = images[camera_name, frame]
+                    pixels, camera = photo_of(image, cell, draw, others)
+                    near_m = image.world_from_cam.translation_m + np.array([2.0, -2.0, 0.0])
+                    matcher.match(pixels, [view.pixels for view in views])
+                    started_s = time.process_time()
+                    query = Query(key[3], pixels, camera, near_m)
+                    found = localize(query, views, matcher, cache, settings.localize, seed=0).result
+                    row = {"key": key, "cpu_s": time.process_time() - started_s}
+                    truth = None if cell.spoil == "elsewhere" else image.world_from_cam
+                    if truth is not None and cell.spoil.startswith("rolled"):
+                        turn = Rotation.from_euler("z", ROLL_DEG, degrees=True)
+                        truth = Pose(truth.rotation * turn, truth.translation_m)
+                    with store.open("a", encoding="utf-8") as stream:
+                        stream.write(json.dumps(row | measured(found, truth)) + "\n")
+
+
+def measured(found: Any, truth: Pose | None) -> dict[str, Any]:
+    """What a result says and how wrong it is; without a truth every pose is infinitely wrong."""
+    if not isinstance(found, Correction):
+        return {"status": "rejected", "reason": found.reason.value, "detail": found.detail}
+    row: dict[str, Any] = {"status": found.status.value, "expected_m": found.expected_error_m}
+    if truth is None:
+        return row | {"error_m": float("inf"), "rotation_deg": 180.0, "nees": 1e9, "nees_rotation": 1e9}
+    off, covariance = found.world_from_cam.minus(truth), found.world_from_cam.covariance
+    assert covariance is not None
+    return row | {
+        "error_m": float(np.linalg.norm(off[:3])),
+        "rotation_deg": float(np.degrees(np.linalg.norm(off[3:]))),
+        "nees": float(off[:3] @ np.linalg.solve(covariance[:3, :3], off[:3])),
+        "nees_rotation": float(off[3:] @ np.linalg.solve(covariance[3:, 3:], off[3:])),
+        "sigma_deg": float(np.degrees(np.sqrt(np.trace(covariance[3:, 3:]) / 3))),
+        "focal_ratio": found.evidence.focal_ratio,
+        "gate": dict(found.evidence.gate),
+    }
+
+
+def rows_of(store: Path) -> list[dict[str, Any]]:
+    """What was measured so far."""
+    return [json.loads(line) for line in store.read_text().splitlines()] if store.is_file() else []
+
+
+def table(rows: Sequence[dict[str, Any]], before: Sequence[dict[str, Any]] = ()) -> str:
+    """Markdown: a line per cell and depth, of its accepted photos; before: the same photos, measured earlier."""
+    lines = [
+        "| what is wrong | depth | accepted | error cm, median / max | stated 68 % cm | inside 95 % | rotation °, "
+        "median / stated | rotation inside 95 % | accepted, > 1 m off | before: accepted, cm, inside 95 % |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    keys = {tuple(r["key"]) for r in rows}
+    before = [r for r in before if tuple(r["key"]) in keys]
+    for cell in CELLS:
+        for depth in DEPTHS:
+            here = [r for r in rows if r["key"][0] == depth and r["key"][1] == cell.name]
+            if here:
+                earlier = [r for r in before if r["key"][:2] == [depth, cell.name]]
+                lines.append(f"| {cell.name} | {depth} | {_line(here)} | {_short(earlier)} |")
+    return "\n".join([*lines, f"| all | | {_line(rows)} | {_short(before)} |"])
+
+
+def _short(here: Sequence[dict[str, Any]]) -> str:
+    kept = [r for r in here if r["status"] == "accepted"]
+    if not kept:
+        return f"0 of {len(here)}" if here else ""
+    error, inside = np.array([r["error_m"] for r in kept]), sum(r["nees"] < chi2.ppf(0.95, 3) for r in kept)
+    return f"{len(kept)} of {len(here)}, {100 * np.median(error):.1f} / {100 * error.max():.1f}, {inside}"
+
+
+def _line(here: Sequence[dict[str, Any]]) -> str:
+    kept = [r for r in here if r["status"] == "accepted"]
+    share = f"{len(kept)} of {len(here)}"
+    if not kept:
+        return f"{share} | – | – | – | – | – | 0"
+    error, turn = (np.array([r[name] for r in kept]) for name in ("error_m", "rotation_deg"))
+    inside, turned = (sum(r[name] < chi2.ppf(0.95, 3) for r in kept) for name in ("nees", "nees_rotation"))
+    return (
+        f"{share} | {100 * np.median(error):.1f} / {100 * error.max():.1f} "
+        f"| {100 * np.median([r['expected_m'] for r in kept]):.1f} | {inside} | {np.median(turn):.2f} / "
+        f"{np.median([r.get('sigma_deg', np.nan) for r in kept]):.2f} | {turned} | {int((error > FALSE_M).sum())}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=["run", "table"], nargs="?", default="run")
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("data/kitti_raw"))
+    parser.add_argument("--store", type=Path, default=Path("out/corruptions.jsonl"))
+    parser.add_argument("--before", type=Path, default=Path("none"), help="store of an earlier revision, for the table")
+    parser.add_argument("--elsewhere", type=Path, help="folder with photos of other places")
+    parser.add_argument("--depths", nargs="*", default=list(DEPTHS))
+    parser.add_argument("--draws", type=int, default=3)
+    parser.add_argument("--cells", default="", help="only cells whose name contains this")
+    parser.add_argument("--quick", action="store_true", help="one draw with LiDAR, stored apart; figures mean little")
+    arguments = parser.parse_args()
+    if arguments.quick:
+        vars(arguments).update(draws=1, depths=["lidar"], store=Path("out/quick/corruptions.jsonl"))
+    if arguments.action == "run":
+        if not arguments.folder.is_dir():
+            print(f"no KITTI raw drive at {arguments.folder}: nothing to measure (see data/README.md)")
+            return
+        cv2.setNumThreads(1)
+        run(arguments.folder, arguments.store, arguments.elsewhere, arguments.depths, arguments.draws, arguments.cells)
+    print(table(rows_of(arguments.store), rows_of(arguments.before)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""`anchors check`: every anchor of a catalog as its neighbours see it, localised by them as if it were a photo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geocorrect.anchors.check import AnchorCheck, NeighbourView, check_anchors
+from geocorrect.api.anchor_cache import AnchorCache
+from geocorrect.api.backends import build_matcher
+from geocorrect.api.scene import AnchorSource
+from geocorrect.config import Settings
+from geocorrect.depth.lidar import LidarDepth
+from geocorrect.depth.options import DepthSection
+from geocorrect.errors import ExitCode, InputError, Reason
+from geocorrect.geometry.camera import Camera
+from geocorrect.geometry.pose import Pose
+from geocorrect.localize.correct import observe
+from geocorrect.localize.gate_model import COVARIANCE_INFLATION
+from geocorrect.localize.joint.estimate import solve_joint
+from geocorrect.localize.observations import Observations
+from geocorrect.localize.options import LocalizeOptions
+from geocorrect.records import Anchor, DepthMap, Query
+from geocorrect.retrieve.neighbours import NeighbourFinder
+from geocorrect.retrieve.spatial import AnchorPositions
+
+Float = NDArray[np.float64]
+SEED = 0
+MAX_MATCHES = 250
+"""Matches per neighbour: beyond it nothing is gained."""
+NO_DEPTH = DepthMap("none", False, samples_px=np.zeros((0, 2)), samples_z_m=np.zeros(0))
+
+
+@dataclass
+class CheckOutcome:
+    """What was found."""
+
+    check: AnchorCheck
+    n_anchors: int
+    stated: tuple[float, float]
+    """Noise as configured, metres and degrees."""
+    unusable: list[str] = field(default_factory=list)
+    """A message per picture or scan that could not be read."""
+
+    @property
+    def noise(self) -> tuple[float, float]:
+        """Estimated noise of the anchors' poses relative to each other, metres and degrees; nan where too few tell."""
+        (position_m, rotation_deg), (by_position, by_rotation) = self.stated, self.check.noise
+        return position_m * by_position, rotation_deg * by_rotation
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """3 when files could not be read."""
+        return ExitCode.INPUT if self.unusable else ExitCode.OK
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row per anchor that could be judged, in the order of ids; record minus neighbours' view, east-north-up."""
+        noise = tuple(1.0 if np.isnan(factor) else factor for factor in self.check.noise)
+        rows = []
+        for name, view in sorted(self.check.views.items()):
+            east_m, north_m, up_m = view.shift[:3].tolist()
+            rows.append(
+                {
+                    "anchor_id": name,
+                    "verdict": "contradicts its neighbours" if name in self.check.named else "consistent",
+                    "sigmas": float(np.sqrt(view.distance2((noise[0], noise[1])) / 3)),
+                    "east_m": east_m,
+                    "north_m": north_m,
+                    "up_m": up_m,
+                    "rotation_deg": float(np.degrees(np.linalg.norm(view.shift[3:]))),
+                }
+            )
+        return rows
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for --json."""
+        noise = (None if np.isnan(value) else value for value in self.noise)
+        return {
+            "n_anchors": self.n_anchors,
+            "n_judged": len(self.check.views),
+            "named": dict(self.check.named),
+            **dict(zip(("anchor_position_m", "anchor_rotation_deg"), noise, strict=True)),
+            "anchors": self.rows(),
+            "unusable": self.unusable,
+            "exit_code": int(self.exit_code),
+        }
+
+
+def neighbour_view(
+    observations: Sequence[Observations], camera: Camera, recorded: Pose, options: LocalizeOptions
+) -> NeighbourView | None:
+    """How the neighbours see an anchor: its matches with them, localised like a photo; None where there is no pose.
+
+    Solving again with half of the stated noise tells it apart from the rest of the covariance.
+
+    Args:
+        observations: of the anchor (as the query) with each neighbour, empty ones left out.
+        camera: of the anchor.
+        recorded: its pose on record.
+        options: of the method, with the noise that the drive states.
+    """
+    joint = replace(options.joint, max_matches=MAX_MATCHES)
+    half = replace(
+        joint, anchor_position_m=joint.anchor_position_m / 2, anchor_rotation_deg=joint.anchor_rotation_deg / 2
+    )
+    # The common georeference moves all anchors alike: it is no part of the comparison.
+    local = [replace(o, anchor=replace(o.anchor, world_from_cam=_bare(o.anchor.world_from_cam))) for o in observations]
+    covariances: list[Float] = []
+    for noise in (joint, half):
+        found = solve_joint(local, camera, replace(options, joint=noise), SEED, guesses=(_bare(recorded),))
+        if isinstance(found, Reason):
+            return None
+        if noise is joint:
+            shift = recorded.minus(found.world_from_cam)
+        assert found.world_from_cam.covariance is not None
+        covariances.append(found.world_from_cam.covariance)
+    whole, halved = covariances
+    measured = (4 * halved - whole) / 3
+    # Two solutions differ a little beyond their noise: the measured part stays a covariance.
+    values, vectors = np.linalg.eigh((measured + measured.T) / 2)
+    floor = 0.05 * np.diag(vectors.T @ whole @ vectors)
+    measured = (vectors * np.maximum(values, floor)) @ vectors.T
+    own = np.repeat([joint.anchor_position_m, np.radians(joint.anchor_rotation_deg)], 3) ** 2
+    of_neighbours = np.diag(np.maximum(np.diag(whole - measured), 0.0)) / COVARIANCE_INFLATION
+    return NeighbourView(shift, measured, of_neighbours + np.diag(own))
+
+
+def _bare(pose: Pose) -> Pose:
+    return pose.with_covariance(None)
+
+
+class CatalogCheck:
+    """Matches the anchors of a source with their neighbours and compares views and records."""
+
+    def __init__(self, settings: Settings, source: AnchorSource) -> None:
+        """Settings: the matcher, which neighbours are asked, and the noise that the drives state."""
+        self._options = settings.localize
+        self._neighbours = settings.depth.neighbours
+        self._source = source
+        self._matcher = build_matcher(settings)
+        self._cache = AnchorCache(settings.model_copy(update={"depth": DepthSection()}), self._matcher)
+        self._lidar = LidarDepth()
+        self._pairs: dict[tuple[str, str], Observations] = {}
+        self._unusable: dict[str, str] = {}
+
+    def run(self, on_progress: Callable[[int, int], None]) -> CheckOutcome:
+        """Check all anchors."""
+        index = self._source.index
+        positions = AnchorPositions(index.ids, index.enu_m, index.heading_deg)
+        finder = NeighbourFinder(positions, index.alignment_ids, self._neighbours)
+        neighbours: Mapping[str, Sequence[str]] = {name: finder.of(name) for name in index.ids}
+        check = check_anchors(neighbours, self._view, on_progress)
+        joint = self._options.joint
+        stated = joint.anchor_position_m, joint.anchor_rotation_deg
+        return CheckOutcome(check, len(index.ids), stated, sorted(self._unusable.values()))
+
+    def _view(self, name: str, neighbours: Collection[str]) -> NeighbourView | None:
+        anchors = self._source.read([name, *neighbours])
+        seen = [o for other in neighbours if (o := self._observed(anchors[name], anchors[other])) is not None]
+        if len(seen) < 2:
+            return None
+        return neighbour_view(seen, anchors[name].camera, anchors[name].world_from_cam, self._options)
+
+    def _observed(self, anchor: Anchor, neighbour: Anchor) -> Observations | None:
+        key = anchor.id, neighbour.id
+        if not {*key}.isdisjoint(self._unusable):
+            return None
+        if key not in self._pairs:
+            views = []
+            for one in (anchor, neighbour):
+                try:
+                    views.append(self._cache.view(one))
+                    depth = NO_DEPTH if one.lidar is None else self._lidar.depth(one, views[-1].pixels)
+                except InputError as error:
+                    self._unusable[one.id] = f"anchor {one.id}: {error}"
+                    return None
+            query = Query(anchor.id, views[0].pixels, anchor.camera, anchor.world_from_cam.translation_m)
+            matches = self._matcher.match(query.pixels, [views[1].pixels])[0]
+            self._pairs[key] = observe(query, views[1], matches, depth, self._options, SEED)
+        found = self._pairs[key]
+        return found if len(found) else None
