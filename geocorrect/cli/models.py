@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from geocorrect.cli.console import invocation, print_table, stderr, write_json
-from geocorrect.networks.weights import ModelAccess, Profile
+from geocorrect.networks import Profile
+
+if TYPE_CHECKING:
+    from geocorrect.networks.weights import ModelAccess
 
 app = typer.Typer(help="Networks: list, fetch, verify, locate their weights.", no_args_is_help=True)
 cache_app = typer.Typer(help="What networks computed of each photo, kept between runs.", no_args_is_help=True)
