@@ -60,6 +60,7 @@ chaos: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp
 	for script in benchmarks/*.py; do $(BIN)/python $$script --quick || exit 1; done
+	$(BIN)/python benchmarks/track.py --out out/bench.json
 
 # The picture of docs/architecture.md, from the imports.
 rooms:
