@@ -40,6 +40,13 @@ def test_the_workflows_pass_zizmor() -> None:
     assert judged.returncode == 0, judged.stdout
 
 
+def test_the_workflows_are_workflows() -> None:
+    """By the schema; `actionlint`, which needs a binary from elsewhere, judges them in CI."""
+    command = [tool("check-jsonschema"), "--builtin-schema", "vendor.github-workflows", *WORKFLOWS]
+    judged = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert judged.returncode == 0, judged.stdout
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_workflows_may_little_and_their_actions_are_pinned(path: Path) -> None:
     text = path.read_text()
