@@ -13,7 +13,7 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from itertools import pairwise
 from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer.main
 
@@ -152,7 +152,7 @@ def _attribute_docs(kind: type) -> dict[str, str]:
 def _type(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return " | ".join(json.dumps(value) for value in get_args(kind))
-    if isinstance(kind, UnionType):
+    if isinstance(kind, UnionType) or get_origin(kind) is Union:
         return " | ".join(_type(one) for one in get_args(kind))
     if kind is NoneType:
         return "none"
