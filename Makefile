@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: help demo test test-slow test-qgis check bench chaos rooms constraints sbom clean
+.PHONY: help demo docs test test-slow test-qgis check bench chaos rooms constraints sbom clean
 
 help:
 	@echo "make demo   install into .venv and run the whole pipeline on a synthetic street (no GPU, no weights)"
 	@echo "make test   install with test tools and run lint, types and all tests"
 	@echo "make check  lint and types only      make test-slow  long sweeps      make bench  benchmarks"
 	@echo "make test-qgis  the demo's output in real QGIS (apt-get install qgis python3-qgis), and docs/qgis.png"
+	@echo "make docs   documentation as a site in out/site"
 	@echo "make sbom   bill of materials and licences of the dependencies      make constraints  their hashes for the images"
 	@echo "make chaos  60 SIGKILLs over 300 photos from a hostile server, on GeoPackage and PostGIS (CHAOS='--kills 20 --seed 2')"
 
@@ -29,6 +30,10 @@ $(VENV)/dev.stamp: pyproject.toml $(VENV)/versions.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c $(VENV)/versions.txt --editable '.[models,dev]'
 	@touch $@
+
+# What stands in docs/, and a reference made from the program; warnings are errors.
+docs: $(VENV)/dev.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 demo: $(VENV)/core.stamp
 	$(BIN)/geocorrect demo --out out/demo
@@ -55,6 +60,7 @@ chaos: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp
 	for script in benchmarks/*.py; do $(BIN)/python $$script --quick || exit 1; done
+	$(BIN)/python benchmarks/track.py --out out/bench.json
 
 # The picture of docs/architecture.md, from the imports.
 rooms:

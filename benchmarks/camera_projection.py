@@ -1,4 +1,4 @@
-"""Cost of `Camera.project`, `project_with_jacobian`, `unproject` as a ratio to OpenCV on the same points, in one run.
+"""CPU of `Camera.project`, `project_with_jacobian`, `unproject` as a ratio to OpenCV on the same points, in one run.
 
     python benchmarks/camera_projection.py [--quick]
 
@@ -25,16 +25,14 @@ def seconds(action: Callable[[], object], repetitions: int) -> np.ndarray:
     action()
     times = []
     for _ in range(repetitions):
-        start = time.perf_counter()
+        start = time.process_time()
         action()
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     return np.array(times)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="20 repetitions instead of 200")
-    repetitions = 20 if parser.parse_args().quick else 200
+def measured(repetitions: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Seconds of ours and of OpenCV's, per function."""
     cv2.setNumThreads(1)
     px = np.random.default_rng(0).uniform([0, 0], [CAMERA.width, CAMERA.height], (POINTS, 2))
     points = CAMERA.unproject(px) * 20.0
@@ -55,9 +53,17 @@ def main() -> None:
             lambda: cv2.undistortPoints(px.reshape(-1, 1, 2), matrix, distortion),
         ),
     }
+    return {
+        name: (seconds(ours, repetitions), seconds(baseline, repetitions)) for name, (ours, baseline) in pairs.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="20 repetitions instead of 200")
+    repetitions = 20 if parser.parse_args().quick else 200
     print(f"{POINTS} points, brown camera, {repetitions} repetitions, one thread")
-    for name, (ours, baseline) in pairs.items():
-        own, other = seconds(ours, repetitions), seconds(baseline, repetitions)
+    for name, (own, other) in measured(repetitions).items():
         low, high = np.percentile(own, [5, 95]) * 1e3
         print(
             f"{name:22s} {np.median(own) * 1e3:6.2f} ms [{low:.2f}, {high:.2f}], "

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from geocorrect.geometry.pose import Pose
     from geocorrect.records import Anchor, Correction, Position, Rejection
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Anchor",
     "Camera",

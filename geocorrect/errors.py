@@ -12,26 +12,35 @@ from typing import Self
 
 
 class ExitCode(IntEnum):
-    """Exit codes of every command (documented in the README, checked by tests).
+    """Exit codes of every command (the site's reference is generated from it).
 
     Two carry no exception, because the work was done: TOO_MANY_REJECTED (more images were rejected than the allowed
     share) and INCOMPLETE_HARVEST. Signals end with INTERRUPTED and TERMINATED; SCENE_BUSY is EX_TEMPFAIL.
     """
 
-    OK = 0
-    PROGRAMMING_ERROR = 1
-    USAGE = 2
-    INPUT = 3
-    CONFIG = 4
-    DATABASE = 5
-    MODEL = 6
-    TOO_MANY_REJECTED = 7
-    REMOTE = 8
-    INCOMPLETE_HARVEST = 9
-    OUTPUT = 10
-    SCENE_BUSY = 75
-    INTERRUPTED = 130
-    TERMINATED = 143
+    text: str
+    """Human-readable meaning, one sentence."""
+
+    def __new__(cls, code: int, text: str = "") -> Self:
+        """The member of a number; the text has a default because looking one up takes the number alone."""
+        exit_code = int.__new__(cls, code)
+        exit_code._value_, exit_code.text = code, text
+        return exit_code
+
+    OK = 0, "Done."
+    PROGRAMMING_ERROR = 1, "A bug: please report the traceback."
+    USAGE = 2, "The command line makes no sense."
+    INPUT = 3, "A file, row or field is missing or wrong."
+    CONFIG = 4, "Configuration, environment or token."
+    DATABASE = 5, "Catalog unreachable, locked or of another version."
+    MODEL = 6, "Weights missing or licence not accepted."
+    TOO_MANY_REJECTED = 7, "Done, but more photos were rejected than `batch.max_rejected_share`."
+    REMOTE = 8, "The imagery service or the Ray cluster refused or is down."
+    INCOMPLETE_HARVEST = 9, "Done, but the service would not answer for some parts: run again."
+    OUTPUT = 10, "The output cannot be written."
+    SCENE_BUSY = 75, "Another run holds the scene."
+    INTERRUPTED = 130, "Ctrl-C: the photo at hand was finished and stored."
+    TERMINATED = 143, "SIGTERM: likewise."
 
 
 class GeocorrectError(Exception):

@@ -47,7 +47,7 @@ hypothesis.settings.load_profile("tests")
 LONG_FILES = {
     "test_accuracy_page.py", "test_chaos.py", "test_deploy.py", "test_disturbed_run.py", "test_kitti_protocol.py",
     "test_main_job.py", "test_networks_end_to_end.py", "test_observed_run.py", "test_ray.py", "test_ray_cluster.py",
-    "test_ray_node.py", "test_readme.py", "test_stopped_run.py",
+    "test_ray_node.py", "test_stopped_run.py", "test_tutorial.py",
 }  # fmt: skip
 """Ten seconds to a minute each: begun last, one would keep the other of two test processes waiting."""
 

@@ -98,6 +98,7 @@ def test_an_unknown_room_has_no_place() -> None:
 def test_start_up_imports_nothing_heavy(arguments: list[str]) -> None:
     """Seconds depend on the machine (see benchmarks/startup.py); what is imported does not."""
     heavy = {"torch", "transformers", "ray", "cv2", "scipy", "numpy", "matplotlib", "geopandas", "sqlalchemy"}
+    heavy |= {"rich", "pydantic"}  # the help is printed without: they were half of its time
     run = subprocess.run([sys.executable, "-X", "importtime", *arguments], capture_output=True, text=True, check=True)
     imported = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in run.stderr.splitlines() if "|" in line}
     assert "geocorrect" in imported

@@ -17,7 +17,7 @@ app = typer.Typer(
     help="Put crowd-sourced street photos back where they were really taken.",
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from geocorrect.cli.console import invocation, print_table, stderr, write_json
-from geocorrect.networks.weights import ModelAccess, Profile
+from geocorrect.networks import Profile
+
+if TYPE_CHECKING:
+    from geocorrect.networks.weights import ModelAccess
 
 if TYPE_CHECKING:
     from geocorrect.networks.mast3r.train.trainer import EpochReport
@@ -110,6 +113,8 @@ def path(context: typer.Context, name: Name, folder: Folder = None) -> None:
 
 def _access(context: typer.Context, folder: Path | None, profile: Profile | None = None) -> ModelAccess:
     """As configured; the command line may name another folder, and make the profile stricter, not looser."""
+    from geocorrect.networks.weights import ModelAccess
+
     configured = invocation(context).settings().models.access
     commercial = Profile.COMMERCIAL in (configured.profile, profile)
     return ModelAccess(folder or configured.folder, Profile.COMMERCIAL if commercial else Profile.RESEARCH)

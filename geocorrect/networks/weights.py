@@ -13,26 +13,19 @@ import os
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from geocorrect.errors import ModelError, UsageError
 from geocorrect.io.atomic_file import write_atomically
 from geocorrect.io.checksum import sha256_of
+from geocorrect.networks import Profile
 from geocorrect.networks.cards import CARDS, ModelCard, Task, size_text
 
 FOLDER_VARIABLE = "GEOCORRECT_WEIGHTS"
 MANIFEST = "geocorrect-weights.json"
 WEIGHTLESS = {Task.MATCHING: '[match] matcher = "sift"', Task.DEPTH: '[depth] source = "triangulated"'}
 """The setting that does each task without a network."""
-
-
-class Profile(StrEnum):
-    """What the results are for. COMMERCIAL refuses weights whose licence forbids it."""
-
-    RESEARCH = "research"
-    COMMERCIAL = "commercial"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The commands of docs/catalog.md, as they stand there."""
+"""The commands of docs/catalog.md and docs/howto/team.md, as they stand there."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from geocorrect.cli.console import Invocation
 from geocorrect.cli.export import export
 from geocorrect.export.formats import Format
 
-PAGE = (Path(__file__).parents[2] / "docs" / "catalog.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE, TEAM = ((DOCS / name).read_text(encoding="utf-8") for name in ("catalog.md", "howto/team.md"))
 
 
 def commands(name: str) -> list[str]:
     """Lines of the shell blocks with this marker."""
-    blocks = re.findall(rf"<!-- test: {name} -->\n```sh\n(.*?)\n```", PAGE, re.DOTALL)
+    blocks = re.findall(rf"<!-- test: {name} -->\n```sh\n(.*?)\n```", PAGE + TEAM, re.DOTALL)
     return [line for block in blocks for line in block.splitlines()]
 
 

@@ -20,6 +20,11 @@ ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 CONSTRAINTS = {"constraints.txt": [], "constraints-gpu.txt": ["models", "ray"]}
 """Files of the images, and the extras that they install."""
+MAY = {
+    "ci.yml": {"bench": {"contents": "read", "actions": "read", "pull-requests": "write"}},
+    "release.yml": {"publish": {"id-token": "write"}},
+}
+"""Jobs that may more than read the repository: a comment on a pull request; to say who it is to the package index."""
 
 
 def tool(name: str) -> str:
@@ -35,15 +40,26 @@ def test_the_workflows_pass_zizmor() -> None:
     assert judged.returncode == 0, judged.stdout
 
 
+def test_the_workflows_are_workflows() -> None:
+    """By the schema; `actionlint`, which needs a binary from elsewhere, judges them in CI."""
+    command = [tool("check-jsonschema"), "--builtin-schema", "vendor.github-workflows", *WORKFLOWS]
+    judged = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert judged.returncode == 0, judged.stdout
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_workflows_may_only_read_and_their_actions_are_pinned(path: Path) -> None:
+def test_workflows_may_little_and_their_actions_are_pinned(path: Path) -> None:
     text = path.read_text()
     content = yaml.safe_load(text)
     assert content["permissions"] == {"contents": "read"}
-    assert all("permissions" not in job for job in content["jobs"].values())
+    assert {name: job["permissions"] for name, job in content["jobs"].items() if "permissions" in job} == MAY[path.name]
     uses = re.findall(r"uses: (.*)", text)
     assert uses
     assert [line for line in uses if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+", line)] == []
+
+
+def test_the_images_are_audited() -> None:
+    text = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
     assert re.search(r"pip-audit .*constraints\.txt", text)
     assert "constraints-gpu.txt" in text
 
