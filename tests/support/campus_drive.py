@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
-from geocorrect.anchors.readers.vbr_calibration import read_vbr_calibration
 from PIL import Image, ImageDraw
 
+from geocorrect.anchors.readers.vbr.calibration import read_vbr_calibration
 from geocorrect.georeference.landmarks.click import Click
 from geocorrect.georeference.landmarks.read import read_landmarks
 from geocorrect.serve.landmarks.drive import LandmarkFiles

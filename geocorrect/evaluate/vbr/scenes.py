@@ -10,7 +10,7 @@ import numpy as np
 
 from geocorrect.anchors.add import VbrSource
 from geocorrect.anchors.alignment import Alignment
-from geocorrect.anchors.readers.vbr import VbrOptions
+from geocorrect.anchors.readers.vbr.sequence import VbrOptions
 from geocorrect.api.scene import AnchorSource
 from geocorrect.depth.base import DepthDeclaration
 from geocorrect.depth.files import DepthFilesOptions, FilesDepth

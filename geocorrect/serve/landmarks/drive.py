@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from geocorrect.anchors.readers.timestamps import read_timestamps
-from geocorrect.anchors.readers.vbr_calibration import read_vbr_calibration
+from geocorrect.anchors.readers.vbr.calibration import read_vbr_calibration
 from geocorrect.anchors.trajectory import read_tum
 from geocorrect.errors import InputError, UsageError
 from geocorrect.geometry.pose import Pose

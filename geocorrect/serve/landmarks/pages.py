@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from geocorrect.anchors.readers.vbr import VbrOptions
+from geocorrect.anchors.readers.vbr.sequence import VbrOptions
 from geocorrect.errors import InputError, OutdatedError
 from geocorrect.georeference.command import Inputs, store
 from geocorrect.georeference.footprint import View
