@@ -87,9 +87,10 @@ def solve_joint(
         counted = (~consensus.set_aside).astype(float)
         best_score = anchor_support(trial, settled.found.state, sigma_px, options.joint, counted)
         ranked = [(h, anchor_support(trial, h[1].state, sigma_px, options.joint, counted)) for h, _ in ranked]
+    # The winner itself is none, however far the tests of lens and anchors moved it.
     distant = [
         score
-        for (_, other), score in ranked
+        for (_, other), score in ranked[1:]
         if np.linalg.norm(other.state.centre - pose.translation_m) > options.gate.distant_m
     ]
     own = [mine or single for mine, single in zip(consensus.own, singles, strict=True)]
