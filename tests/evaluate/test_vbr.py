@@ -41,7 +41,10 @@ def corner(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_prediction(folder / "axes", number, points * AXES)
         write_prediction(folder / "smooth", number, points[..., 2] * wave)
     (folder / "geocorrect.toml").write_text(CONFIG)
-    assert run(_command(folder)) == 0
+    drawn = command.pictures
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "pictures", lambda *of: drawn(*of)[:2])  # one of each kind: they take the longest
+        assert run(_command(folder)) == 0
     return folder
 
 
@@ -150,7 +153,7 @@ def test_tables_are_queries_on_the_rows(corner: Path, rows: list[Row]) -> None:
     assert f"{median:.3f} [" in line
     assert {row.random_set for row in rows} == {"train", "val", "test1", ""}  # one is left by rounding
     names = {path.name for path in (corner / "out").iterdir()}
-    assert {"report.html", "table_2_test1.tex", "figure_7_corner0.png", "figure_15_corner0_axes.svg"} <= names
+    assert {"report.html", "table_2_test1.tex", "figure_7_corner0.png", "figure_15_corner0_half.svg"} <= names
 
 
 @pytest.fixture

@@ -76,8 +76,9 @@ def _report(plan: VbrPlan, rows: list[Row], mined: dict[str, Mined], drives: dic
         "ε of AbsRel per axis": f"{MIN_AXIS_M:g} m",
     }
     tables = [*mining_tables(mined, plan.mining), *result_tables(rows), table_3(drives), manifest(drives, about)]
+    n_pairs = sum(len(drive.pairs) for drive in drives.values())
     sentences = [
-        f"{len(drives)} drives, {sum(len(drive.pairs) for drive in drives.values())} valid pairs, {len(rows)} answers",
+        f"drives: {', '.join(drives)}; {n_pairs} valid pairs, {len(rows)} answers",
         "MTE and MRE are medians of the errors of the anchor → query transform; `centre` is the distance of the camera "
         "centres. Failures are left out of a median unless it says ∞",
         "Rows with LiDAR in their name used the scan of the very anchor (oracle)",
