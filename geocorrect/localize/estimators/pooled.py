@@ -24,6 +24,13 @@ from geocorrect.localize.solution import AnchorFit, Solution
 from geocorrect.records import NAN, Query, ScaleSource
 
 Float = NDArray[np.float64]
+MEASURED_LOG_SIGMA = 0.003
+"""Depth with a smaller common error was measured."""
+PREDICTED_INFLATION = 3.2
+"""On the covariance where depth is predicted: matches are chosen by how they agree with wrong depth, which the
+linearisation does not see. Simulator, one anchor, n = 16: squared errors are so many times what is expected."""
+OPENCV_INFLATION = 2.3
+"""The same for OpenCV with measured depth: it weighs all inliers alike, also those 8 px off."""
 PoseSolver = Callable[[Float, Float], pnp.RobustPose | None]
 """(query rays (N, 3), points (N, 3) near the origin) → pose and inliers."""
 
@@ -43,7 +50,7 @@ class PoseLibEstimator:
         def solver(rays: Float, points_m: Float) -> pnp.RobustPose | None:
             return pnp.absolute_pose(rays, points_m, focal, tolerance_px, options.pnp, seed)
 
-        return solve_pooled(observations, camera, options, solver, tolerance_px)
+        return solve_pooled(observations, camera, options, solver, tolerance_px, 1.0)
 
 
 class OpenCvEstimator:
@@ -67,7 +74,7 @@ class OpenCvEstimator:
         def solver(rays: Float, points_m: Float) -> pnp.RobustPose | None:
             return pnp.opencv_pose(rays, points_m, focal, tolerance_px, self.options, seed)
 
-        return solve_pooled(observations, camera, options, solver, tolerance_px)
+        return solve_pooled(observations, camera, options, solver, tolerance_px, OPENCV_INFLATION)
 
 
 def solve_pooled(
@@ -76,6 +83,7 @@ def solve_pooled(
     options: LocalizeOptions,
     solver: PoseSolver,
     tolerance_px: float,
+    inflation: float,
 ) -> Solution | Reason:
     """Best pose of the photo given the anchors' lifted matches, or the Reason why there is none.
 
@@ -87,6 +95,7 @@ def solve_pooled(
         options: smallest number of points, noise of the covariance.
         solver: finds a pose.
         tolerance_px: largest reprojection error of an inlier, in pixels of the photo.
+        inflation: of the covariance where depth is measured.
     """
     if pnp.looks_everywhere(np.concatenate([o.query_rays for o in observations])):
         return Reason.CAMERA_UNSUPPORTED  # the covariance is that of one image plane
@@ -122,6 +131,8 @@ def solve_pooled(
     if covariance is None:
         return Reason.DEGENERATE_GEOMETRY
     position_m = best.translation_m + origin_m
-    covariance = covariance + georeference_covariance(observations, fits, position_m)
+    if any(o.common_log_sigma > MEASURED_LOG_SIGMA for o in observations):
+        inflation = PREDICTED_INFLATION
+    covariance = inflation * covariance + georeference_covariance(observations, fits, position_m)
     pose = Pose(best.rotation, position_m, covariance)
     return Solution(pose, tuple(fits), max(distant, default=0) / max(support), ScaleSource.DEPTH)
