@@ -28,7 +28,7 @@ from matchers import cuttings, settings_for, worse
 from scipy.spatial.transform import Rotation
 from scipy.stats import chi2
 
-from geocorrect.anchors.readers.kitti import KittiDrive, KittiImage, read_kitti_raw
+from geocorrect.anchors.readers.kitti.raw import KittiDrive, KittiImage, read_kitti_raw
 from geocorrect.api.anchor_cache import AnchorCache
 from geocorrect.config import Settings
 from geocorrect.geometry.camera import Camera, Projection

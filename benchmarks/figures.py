@@ -136,7 +136,8 @@ def demo_table(figures: Figures) -> str:
     for depth in DEPTHS:
         said = figures[f"demo_{depth}"]
         interval = (said["corrected_median_m"], said["corrected_median_low_m"], said["corrected_median_high_m"])
-        reasons = ", ".join(f"{reason} {count}" for reason, count in said["reasons"].items())
+        counts = said["reasons"] | ({"review": said["n_review"]} if said["n_review"] else {})
+        reasons = ", ".join(f"{reason} {count}" for reason, count in counts.items())
         lines.append(
             f"| {depth} | {said['n_images']} | {said['n_localisable']} | {said['n_accepted']} | {reasons} | "
             f"{said['reported_median_m']:.1f} m | {said['computed_median_m']:.1f} m | {centimetres(*interval)} | "

@@ -33,7 +33,7 @@ import torch
 from torch import Tensor
 
 from geocorrect.networks.mast3r import model as network
-from geocorrect.networks.mast3r import vit
+from geocorrect.networks.mast3r import model as vit
 from geocorrect.networks.mast3r.model import DecodedView, Encoded, Mast3r
 from geocorrect.networks.mast3r.reciprocal import (
     DescriptorPair,

@@ -26,7 +26,7 @@ import numpy as np
 
 from geocorrect import Catalog, Localizer, Settings
 from geocorrect.anchors.add import add_anchors_to
-from geocorrect.anchors.readers.kitti import KittiDrive, KittiImage, read_kitti_raw
+from geocorrect.anchors.readers.kitti.raw import KittiDrive, KittiImage, read_kitti_raw
 from geocorrect.localize import correct
 from geocorrect.localize.joint import estimate
 from geocorrect.match.sift import SiftMatcher

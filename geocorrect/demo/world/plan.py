@@ -192,7 +192,7 @@ class WorldSize:
 
 SIZES = {
     "full": WorldSize(160.0, 80.0, 30, FULL, FULL_NEGATIVES),
-    "small": WorldSize(44.0, 50.0, 3, SMALL, SMALL_NEGATIVES, 0.5, 512),
+    "small": WorldSize(44.0, 50.0, 3, SMALL, SMALL_NEGATIVES, 0.5, 1024),
 }
 
 

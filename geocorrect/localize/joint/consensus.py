@@ -171,10 +171,12 @@ def compare(own: Sequence[Pose | None], joint: Pose, n_matches: Sequence[int]) -
         distance = distance[np.ix_(kept, kept)]
     worst = float(distance.max())
     share = float(np.clip((worst - EXPLAINED_SIGMAS2) / (AGREE_SIGMAS2 - EXPLAINED_SIGMAS2), 0.0, 1.0))
-    shifts = np.array([pose.minus(joint) for n, pose in zip(able, poses, strict=True) if not aside[n]])
+    used = [pose for n, pose in zip(able, poses, strict=True) if not aside[n]]
+    shifts, weight = np.array([pose.minus(joint) for pose in used]), np.array([_precision(pose) for pose in used])
+    weight /= weight.sum()  # a vague anchor hardly moves the joint pose, wherever it would have it
     if aside.any():
-        shifts -= shifts.mean(axis=0)  # the joint pose will be another one without those
-    return Consensus(tuple(own), aside, float(np.sqrt(worst / 6)), share * shifts.T @ shifts / len(shifts))
+        shifts -= weight @ shifts  # the joint pose will be another one without those
+    return Consensus(tuple(own), aside, float(np.sqrt(worst / 6)), share * (shifts.T * weight) @ shifts)
 
 
 def _distance2(first: Pose, second: Pose) -> float:
@@ -182,6 +184,12 @@ def _distance2(first: Pose, second: Pose) -> float:
     assert second.covariance is not None
     shift = first.minus(second)
     return float(shift @ np.linalg.solve(first.covariance + second.covariance, shift))
+
+
+def _precision(pose: Pose) -> float:
+    """Inverse variance of a pose's position."""
+    assert pose.covariance is not None
+    return 1.0 / float(np.trace(pose.covariance[:3, :3]))
 
 
 def _majority(distance: Float) -> list[int]:

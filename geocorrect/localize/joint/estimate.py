@@ -23,7 +23,7 @@ from geocorrect.localize.joint.normal import assemble, solve_step, whiten
 from geocorrect.localize.joint.problem import Problem, build_problem
 from geocorrect.localize.joint.residuals import State
 from geocorrect.localize.joint.settle import Joint, estimated_camera
-from geocorrect.localize.joint.solve import Solved, minimise
+from geocorrect.localize.joint.solve import Solved, minimise, objective
 from geocorrect.localize.observations import Observations, focal_px
 from geocorrect.localize.options import JointOptions, LocalizeOptions, pixel_scale
 from geocorrect.localize.pose_prior import pose_prior
@@ -37,6 +37,8 @@ NOWHERE = np.full(3, NAN)
 """The reported position of a photo that has none."""
 MAX_REFINEMENT_M = 30.0
 """A pose that ends further from its hypothesis has diverged."""
+POOR_COST = 1.0
+"""Cost in σ² per match, above that of the winner, of an end that is no answer."""
 
 
 def solve_joint(
@@ -92,6 +94,7 @@ def solve_joint(
         score
         for (_, other), score in ranked[1:]
         if np.linalg.norm(other.state.centre - pose.translation_m) > options.gate.distant_m
+        and not _is_poor(other, found, trial, prior, sigma_px, options.joint)
     ]
     own = [mine or single for mine, single in zip(consensus.own, singles, strict=True)]
     fits = _fits(problem, solved, observations, own, pose)
@@ -151,6 +154,20 @@ def _compete(
         solved = minimise(problem, states[index], prior, sigma_px, options)
         ranked.append(((starts[index], solved), anchor_support(problem, solved.state, sigma_px, options)))
     return sorted(ranked, key=lambda item: -item[1])
+
+
+def _is_poor(
+    other: Solved, winner: Solved, problem: Problem, prior: Float, sigma_px: float, options: JointOptions
+) -> bool:
+    """Whether an end explains its own matches so badly that it is no other answer, whatever their number.
+
+    The support of an anchor saturates, so that a bent lens and moved anchors buy nearly all of it far away. The copy of
+    a façade explains fewer matches than the winner, each a mismatch in the cost, but those as well as the winner does.
+    """
+    cost, best_cost = (objective(problem, s.state, s.at, prior, sigma_px, options) for s in (other, winner))
+    count, best_count = (int((s.weights.support > 0.25).sum()) for s in (other, winner))
+    mismatches = options.robust_px**2 * max(best_count - count, 0)
+    return cost - best_cost - mismatches > POOR_COST * count
 
 
 def _fits(
