@@ -33,7 +33,6 @@ import torch
 from torch import Tensor
 
 from geocorrect.networks.mast3r import model as network
-from geocorrect.networks.mast3r import model as vit
 from geocorrect.networks.mast3r.model import DecodedView, Encoded, Mast3r
 from geocorrect.networks.mast3r.reciprocal import (
     DescriptorPair,
@@ -124,8 +123,8 @@ def explicit_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 def unoptimised() -> Iterator[None]:
     """The same network with explicit attention and rotary tables computed at every forward."""
     with (
-        mock.patch.object(vit.functional, "scaled_dot_product_attention", explicit_attention),
-        mock.patch.object(network, "rotary_table", vit.rotary_table.__wrapped__),
+        mock.patch.object(network.functional, "scaled_dot_product_attention", explicit_attention),
+        mock.patch.object(network, "rotary_table", network.rotary_table.__wrapped__),
     ):
         yield
 

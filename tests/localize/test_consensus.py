@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize.joint.consensus import compare
-from geocorrect.localize.joint.estimate import prior_information, solve_joint
+from geocorrect.localize.joint.estimate import _is_poor, prior_information, solve_joint
 from geocorrect.localize.joint.initialise import start_state
 from geocorrect.localize.joint.problem import build_problem
 from geocorrect.localize.joint.residuals import residuals
@@ -61,10 +61,39 @@ def test_noise_larger_than_stated_sets_nobody_aside() -> None:
     assert not found.is_explained
 
 
+def test_a_vague_anchor_that_contradicts_widens_little() -> None:
+    """It hardly moves the joint pose: what it contradicts counts by its precision."""
+    vague = Pose(Rotation.identity(), np.array([5.0, 0.0, 0.0]), SIGMA * 30**2)
+    found = compare([*own(0.0), vague], Pose.identity(), [100, 40])
+    assert not found.is_explained
+    assert found.unexplained[0, 0] == pytest.approx(25.0 / (1 + 30**2))
+
+
 def test_anchors_without_a_pose_of_their_own_have_no_say() -> None:
     found = compare([*own(0.0), None], Pose.identity(), [100, 100])
     assert np.isnan(found.sigmas)
     assert found.is_explained
+
+
+def test_an_end_that_fits_its_own_matches_badly_is_no_other_answer() -> None:
+    """The copy of a façade fits fewer matches, but those well; a lens bent for a far pose fits many, badly."""
+    case, observations = case_and_observations(0, 2)
+    rows = [np.arange(len(o)) for o in observations]
+    camera, origin = case.query_camera, np.zeros(3)
+    problem = build_problem(observations, rows, camera, origin)
+    prior, sigma_px = prior_information(observations, camera, OPTIONS.joint), 1.3
+    state = start_state(problem, case.world_from_query, sigma_px, OPTIONS.joint)
+    winner = minimise(problem, state, prior, sigma_px, OPTIONS.joint)
+    half = winner.weights.support * (np.arange(len(winner.weights.support)) % 2)
+    copied = replace(winner, weights=replace(winner.weights, support=half))
+    lost = (winner.weights.support > 0.25).sum() - (half > 0.25).sum()
+    assert lost > 20
+    pixel = winner.at.pixel * (half > 0.25) + 100.0 * (half <= 0.25)  # mismatches for the copy
+    copy = replace(copied, at=replace(winner.at, pixel=pixel))
+    bent = replace(winner, at=replace(winner.at, pixel=winner.at.pixel + 2.0 * sigma_px))
+    assert not _is_poor(copy, winner, problem, prior, sigma_px, OPTIONS.joint)
+    assert _is_poor(bent, winner, problem, prior, sigma_px, OPTIONS.joint)
+    assert not _is_poor(winner, winner, problem, prior, sigma_px, OPTIONS.joint)
 
 
 def case_and_observations(seed: int, anchors: int) -> tuple[SimulatedCase, list[Observations]]:
