@@ -6,6 +6,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -68,16 +70,25 @@ def test_raster_pmtiles_are_a_map_and_vector_tiles_are_none(tmp_path: Path) -> N
         open_basemap(pmtiles=tmp_path / "MVT.pmtiles")
 
 
+@contextmanager
+def ended(process: subprocess.Popen[str]) -> Iterator[None]:
+    """A process that is not left running, however the block ends."""
+    try:
+        yield
+    finally:
+        process.kill()
+
+
 def test_a_server_prints_its_address_and_ends_by_ctrl_c(empty_geopackage: Path, tmp_path: Path) -> None:
     shutil.copy(empty_geopackage, tmp_path / "c.gpkg")
     command = [sys.executable, "-m", "geocorrect", "serve", "--catalog", "c.gpkg"]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process, ended(process):
         assert process.stderr is not None
         address = process.stderr.readline().split()[-1]
         port, token = address.split(":")[2].split("/?token=")
         assert len(token) >= 43, "256 bits"
         server = Served(int(port), token)
-        assert server.get("/session").value["pages"] == ["review"], "no drive, no landmark page"
+        assert server.get("/session").value["pages"] == ["review", "city"], "no drive, no landmark page"
         assert server.ask("GET", "/landmarks", headers=server.own_headers()).status == 404
         process.send_signal(signal.SIGINT)
         said = process.stderr.read()
