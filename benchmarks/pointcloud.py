@@ -66,7 +66,10 @@ def main() -> None:
     parser.add_argument("--points", type=float, default=10e6)
     parser.add_argument("--tiles", type=int, default=20)
     parser.add_argument("--anchors", type=int, default=50)
+    parser.add_argument("--quick", action="store_true", help="a small cloud; figures mean little")
     chosen = parser.parse_args()
+    if chosen.quick:
+        chosen.points, chosen.tiles, chosen.anchors = 2e5, 2, 4
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         paths, length_m = write_tiles(folder, int(chosen.points), chosen.tiles)

@@ -215,7 +215,10 @@ def main() -> None:
     parser.add_argument("--geopackage", type=int, default=100_000)
     parser.add_argument("--tiles", type=int, default=30)
     parser.add_argument("--catalog")
+    parser.add_argument("--quick", action="store_true", help="small catalogs; figures mean little")
     options = parser.parse_args()
+    if options.quick:
+        options.photos, options.geopackage, options.tiles = 2_000, 2_000, 5
     if options.catalog:
         measure(options.catalog, options.tiles)
         return

@@ -170,7 +170,7 @@ HELP: dict[str, str] = {
     "run_duration_seconds": "Wall-clock time of the run until now.",
     "run_cpu_seconds": "CPU time of the run and its ended worker processes.",
     "run_peak_memory_bytes": "Largest resident memory of the run's main process.",
-    "run_exit_code": "How the run ended (see the README); absent while it works.",
+    "run_exit_code": "How the run ended, an exit code of geocorrect; absent while it works.",
     "run_images_due": "Images that were due when the run started.",
     "run_images_done": "Images that got a result in this run.",
     "run_images": "Results of this run by status.",

@@ -40,7 +40,10 @@ COMMANDS = {
     "evaluate kitti-raw": "nothing", "evaluate mapfree": "nothing", "db upgrade": "", "db current": "",
     "db check": "", "db runs": "", "db retract": "1001", "db rollback": "run-a", "db restore": "run-a",
     "db grant": "--reader geocorrect_test_reader --writer geocorrect_test_writer", "cache info": "", "cache clear": "",
-    "db copy": "copied.gpkg", "review list": "--json", "review accept": "1001", "review reject": "1001",
+    "evaluate own": "--out own", "evaluate mine": "--out mined", "evaluate vbr": "nothing --out tables",
+    "anchors formats": "--json", "anchors check": "--json", "anchors inspect": "--json",
+    "depth pointcloud": "nothing.las --crs EPSG:32633", "serve": "--orthophoto nothing.tif",
+    "models finetune mast3r": "--train nothing --validate nothing --out tuned", "db copy": "copied.gpkg", "review list": "--json", "review accept": "1001", "review reject": "1001",
 }  # fmt: skip
 """Every command with arguments that let it work, or fail after it has read its settings."""
 

@@ -30,7 +30,7 @@ class Ramp(Mast3r):
 
     calls = 0
 
-    def points(self, view: DecodedView, number: int) -> Points:
+    def points(self, view: DecodedView, number: int, head: object = None) -> Points:
         Ramp.calls += 1
         assert number == 1
         rows, columns = (16 * side for side in view.encoded.grid)

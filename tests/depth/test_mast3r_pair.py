@@ -39,7 +39,7 @@ ANCHOR = Anchor("a1", "set", Path("a1.jpg"), CAMERA, Pose.identity(), "alignment
 class Slanted(Mast3r):
     """A stand-in whose points lie off the pixels' rays, and whose confidence grows downwards."""
 
-    def points(self, view: DecodedView, number: int) -> Points:
+    def points(self, view: DecodedView, number: int, head: object = None) -> Points:
         rows, columns = (16 * side for side in view.encoded.grid)
         x, y = torch.meshgrid(torch.arange(columns), torch.arange(rows), indexing="xy")
         xyz = torch.stack([x * 0.1 + 2.0, y * 0.05, x * 0.02 + 8.0], dim=-1).float()

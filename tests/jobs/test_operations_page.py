@@ -33,6 +33,8 @@ def test_links_lead_somewhere() -> None:
     for name in ("operations.md", "scheduling.md"):
         page = (ROOT / "docs" / name).read_text(encoding="utf-8")
         for target in re.findall(r"\]\(([^)#]+)\)", page):
+            if target.startswith("reference/"):
+                continue  # made with the site, whose own test follows every link
             assert (ROOT / "docs" / target).exists(), f"{name}: {target}"
 
 
