@@ -42,7 +42,7 @@ def test_sentences_say_the_same(measured: dict[str, dict[str, object]]) -> None:
     tutorial = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
     accuracy = (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8")
     demo = measured["demo_lidar"]
-    promised = re.search(r"once more: (\d+) accepted, (\d+) that wait for a review,\s(\d+) rejected", tutorial)
+    promised = re.search(r"once more: (\d+) accepted, (\d+) that waits? for a review,\s(\d+) rejected", tutorial)
     assert promised is not None
     assert [int(n) for n in promised.groups()] == [demo[f"n_{what}"] for what in ("accepted", "review", "rejected")]
     assert f"{demo['n_images']} photos of five devices" in accuracy

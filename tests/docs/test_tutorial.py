@@ -83,7 +83,7 @@ def test_a_fresh_shell_gets_what_the_tutorial_says(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     said = " ".join(done.stderr.split())
-    promised = re.search(r"once more: (\d+) accepted, (\d+) that wait for a review,\s(\d+) rejected", TUTORIAL)
+    promised = re.search(r"once more: (\d+) accepted, (\d+) that waits? for a review,\s(\d+) rejected", TUTORIAL)
     assert promised is not None
     accepted, review, rejected = promised.groups()
     assert f"80 of 80 due images computed: {accepted} accepted, {review} for review, {rejected} rejected" in said

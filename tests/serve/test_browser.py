@@ -39,6 +39,16 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield opened
 
 
+@pytest.fixture(autouse=True)
+def _page_of_its_own(browser: Browser) -> Iterator[None]:
+    """Without the complaints of the page before, whose server has gone."""
+    browser.go("about:blank")
+    browser.log()
+    browser.requests()
+    yield
+    browser.go("about:blank")
+
+
 @pytest.fixture
 def new_catalog(empty_geopackage: Path, tmp_path: Path) -> Iterator[Catalog]:
     path = tmp_path / "c.gpkg"
