@@ -43,7 +43,8 @@ COMMANDS = {
     "evaluate own": "--out own", "evaluate mine": "--out mined", "evaluate vbr": "nothing --out tables",
     "anchors formats": "--json", "anchors check": "--json", "anchors inspect": "--json",
     "depth pointcloud": "nothing.las --crs EPSG:32633", "serve": "--orthophoto nothing.tif",
-    "models finetune mast3r": "--train nothing --validate nothing --out tuned", "db copy": "copied.gpkg", "review list": "--json", "review accept": "1001", "review reject": "1001",
+    "models finetune mast3r": "--train nothing --validate nothing --out tuned",
+    "db copy": "copied.gpkg", "review list": "--json", "review accept": "1001", "review reject": "1001",
 }  # fmt: skip
 """Every command with arguments that let it work, or fail after it has read its settings."""
 
