@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geocorrect.anchors.readers.kitti import read_kitti_raw
+from geocorrect.anchors.readers.kitti.raw import read_kitti_raw
 from geocorrect.api.scene import AnchorSource
 from geocorrect.config import Settings
 from geocorrect.geometry.pose import Pose

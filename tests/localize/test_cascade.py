@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from localize.test_correct import BLANK, KnownWorld, world
+from support.known_world import BLANK, KnownWorld, world
 
 from geocorrect.api.backends import build_depth
 from geocorrect.config import Settings
