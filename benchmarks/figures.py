@@ -1,4 +1,5 @@
-"""The figures of README.md and docs/accuracy.md: runs the demo and KITTI, keeps their summaries, writes the tables.
+"""The figures and the picture of README.md and docs/accuracy.md: runs the demo and KITTI, keeps their summaries, writes
+the tables.
 
     python benchmarks/figures.py [KITTI_RAW] [--quick]
 
@@ -22,6 +23,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = ROOT / "docs" / "figures.json"
 README, ACCURACY = ROOT / "README.md", ROOT / "docs" / "accuracy.md"
+PICTURE = ROOT / "docs" / "img" / "before_after.png"
+"""The README's, of the same run as its figures."""
 DEPTHS = {"lidar": "SIFT, LiDAR (oracle)", "triangulated": "SIFT, anchors' neighbours: no scanner, no network"}
 NOT_KEPT = ("queries", "wall_s")
 """Rows of single photos, and what depends on the machine."""
@@ -54,6 +57,8 @@ def measured(before: Figures, kitti: str | None, size: str) -> Figures:
             figures[f"demo_{depth}"] = asked(depth, *demo)
             if not world.is_dir():
                 shutil.copytree(folder / "world", world)
+            if depth == "lidar" and size == "full":
+                shutil.copyfile(folder / "before_after.png", PICTURE)
             if kitti:
                 figures[f"kitti_{depth}"] = asked(depth, "evaluate", "kitti-raw", kitti)
     return figures
