@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
@@ -26,8 +27,8 @@ CAMERA = replace(ANCHOR_CAMERA, focal_sigma=5e-4)
 def check_drive(drive: SimulatedDrive, options: LocalizeOptions) -> AnchorCheck:
     """The check, with the drive's matches."""
 
-    def view(name: str, neighbours: object) -> NeighbourView | None:
-        seen = [drive.observations[name, n] for n in neighbours if (name, n) in drive.observations]  # type: ignore[attr-defined]
+    def view(name: str, neighbours: Collection[str]) -> NeighbourView | None:
+        seen = [drive.observations[name, n] for n in neighbours if (name, n) in drive.observations]
         return neighbour_view(seen, CAMERA, drive.recorded[name], options) if len(seen) > 1 else None
 
     return check_anchors(drive.neighbours, view)

@@ -33,6 +33,7 @@ from geocorrect.api.anchor_cache import AnchorCache
 from geocorrect.config import Settings
 from geocorrect.geometry.camera import Camera, Projection
 from geocorrect.geometry.pose import Pose
+from geocorrect.io.atomic_file import atomic_path
 from geocorrect.io.pixels import read_image
 from geocorrect.localize.correct import localize
 from geocorrect.match.base import Matcher
@@ -125,7 +126,8 @@ class Kept:
         path = self.folder / f"{key.hexdigest()}.npz"
         if not path.is_file():
             found = self.matcher.match(query, [anchor])[0]
-            np.savez(path, query_px=found.query_px, anchor_px=found.anchor_px, score=found.score)
+            with atomic_path(path) as unfinished, unfinished.open("wb") as stream:
+                np.savez(stream, query_px=found.query_px, anchor_px=found.anchor_px, score=found.score)
         return Matches(**np.load(path))
 
 

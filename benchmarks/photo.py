@@ -28,7 +28,7 @@ from geocorrect import Catalog, Localizer, Settings
 from geocorrect.anchors.add import add_anchors_to
 from geocorrect.anchors.readers.kitti.raw import KittiDrive, KittiImage, read_kitti_raw
 from geocorrect.localize import correct
-from geocorrect.localize.joint import estimate
+from geocorrect.localize.joint import consensus, estimate, lens, settle
 from geocorrect.match.sift import SiftMatcher
 
 ANCHOR_FRAMES = (0, 3, 6, 9)
@@ -77,8 +77,8 @@ def clocks() -> Iterator[dict[str, float]]:
 
     places = [
         ("detect", SiftMatcher, "_detect"), ("match", SiftMatcher, "_match_pair"), ("verify", correct, "observe"),
-        ("solve", estimate, "solve_joint"), ("covariance", estimate, "refine"),
-        ("covariance", estimate, "georeference_covariance"),
+        ("solve", estimate, "solve_joint"), ("covariance", estimate, "georeference_covariance"),
+        *(("covariance", module, "refine") for module in (settle, lens, consensus)),
     ]  # fmt: skip
     with ExitStack() as stack:
         for stage, owner, name in places:

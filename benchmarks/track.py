@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import camera_projection
 import cv2
 import numpy as np
 import startup
+from camera_projection import seconds
 
 from geocorrect.match.sift import SiftMatcher
 
@@ -54,19 +53,9 @@ def _matching(repetitions: int) -> dict[str, float]:
     left, right = np.ascontiguousarray(wide[:, :1000]), np.ascontiguousarray(wide[:, 200:])
     matcher, brute = SiftMatcher(), cv2.BFMatcher(cv2.NORM_L2)
     one, two = (matcher.features(image).descriptors for image in (left, right))
-    ours = _seconds(lambda: matcher.match(left, [right]), repetitions)
-    theirs = _seconds(lambda: (brute.knnMatch(one, two, k=2), brute.knnMatch(two, one, k=2)), repetitions)
+    ours = seconds(lambda: matcher.match(left, [right]), repetitions)
+    theirs = seconds(lambda: (brute.knnMatch(one, two, k=2), brute.knnMatch(two, one, k=2)), repetitions)
     return ratio_of(ours, theirs)
-
-
-def _seconds(action: Callable[[], object], repetitions: int) -> np.ndarray:
-    action()
-    taken = []
-    for _ in range(repetitions):
-        start = time.process_time()
-        action()
-        taken.append(time.process_time() - start)
-    return np.array(taken)
 
 
 def report(now: Ratios, last: Ratios) -> str:

@@ -17,6 +17,7 @@ from geocorrect.localize.options import LiftOptions, pixel_scale
 from geocorrect.records import DepthMap
 
 Float = NDArray[np.float64]
+Int = NDArray[np.intp]
 
 NEIGHBOURS = 6
 """Sparse samples examined around a match: two scan lines of a 64-beam scanner."""
@@ -52,16 +53,11 @@ def lift_points(pixels: NDArray[np.floating], depth: DepthMap, depth_m: Float) -
     px = np.asarray(pixels, float)
     if len(px) == 0:
         return np.zeros((0, 3))
-    height, width = depth.points_m.shape[:2]
-    base = np.clip(np.floor(px).astype(int), 0, [max(width - 2, 0), max(height - 2, 0)])
-    part = (px - base)[:, :, None]
-    total, directions = np.zeros((len(px), 2)), depth.points_m[..., :2] / depth.points_m[..., 2:]
-    for down, across in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        row, column = np.minimum(base[:, 1] + down, height - 1), np.minimum(base[:, 0] + across, width - 1)
-        weight = (part[:, 1] if down else 1 - part[:, 1]) * (part[:, 0] if across else 1 - part[:, 0])
-        # A corner without weight may be unknown.
-        total += np.where(weight > 1e-9, weight * directions[row, column], 0.0)
-    return np.concatenate([total, np.ones((len(px), 1))], axis=1) * depth_m[:, None]
+    row, column, weight = _pixels_around(px, depth.points_m.shape[:2])
+    corner = depth.points_m[row, column].astype(float)
+    # A corner without weight may be unknown.
+    direction = np.where(weight[..., None] > 1e-9, weight[..., None] * (corner / corner[..., 2:]), 0.0).sum(axis=1)
+    return direction * depth_m[:, None]
 
 
 def _from_samples(px: Float, depth: DepthMap, scale: float, options: LiftOptions) -> tuple[Float, Float]:
@@ -91,12 +87,8 @@ def _from_map(px: Float, depth: DepthMap, options: LiftOptions) -> tuple[Float, 
     assert depth.z_m is not None
     height, width = depth.z_m.shape
     inside = (px[:, 0] >= 0) & (px[:, 1] >= 0) & (px[:, 0] <= width - 1) & (px[:, 1] <= height - 1)
-    base = np.clip(np.floor(px).astype(int), 0, [max(width - 2, 0), max(height - 2, 0)])
-    part = px - base
-    down, across = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])  # the four pixels around
-    row, column = np.minimum(base[:, 1:] + down, height - 1), np.minimum(base[:, :1] + across, width - 1)
+    row, column, weight = _pixels_around(px, (height, width))
     z_corner = depth.z_m[row, column].astype(float)
-    weight = np.where(down, part[:, 1:], 1 - part[:, 1:]) * np.where(across, part[:, :1], 1 - part[:, :1])
     good = np.isfinite(z_corner) & (z_corner > 0)
     used = good | (weight < 1e-9)
     low = np.where(good, z_corner, np.inf).min(axis=1)
@@ -106,6 +98,17 @@ def _from_map(px: Float, depth: DepthMap, options: LiftOptions) -> tuple[Float, 
     z = np.full(len(px), np.nan)
     z[usable] = 1.0 / inverse[usable]
     return z, np.where(usable, _sigma_at(px, depth), np.nan)
+
+
+def _pixels_around(px: Float, shape: tuple[int, ...]) -> tuple[Int, Int, Float]:
+    """(row, column, bilinear weight) of the four pixels around each of the pixels (N, 2) of a map (H, W), (N, 4)."""
+    height, width = shape
+    base = np.clip(np.floor(px).astype(int), 0, [max(width - 2, 0), max(height - 2, 0)])
+    part = px - base
+    down, across = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
+    row, column = np.minimum(base[:, 1:] + down, height - 1), np.minimum(base[:, :1] + across, width - 1)
+    weight = np.where(down, part[:, 1:], 1 - part[:, 1:]) * np.where(across, part[:, :1], 1 - part[:, :1])
+    return row, column, weight
 
 
 def _on_edge(px: Float, z_m: NDArray[np.float32] | None, radius: int, max_bend: float) -> NDArray[np.bool_]:

@@ -154,6 +154,9 @@ def test_wrong_files_are_named(
     rows: list[Row] = read_table(corner / "out" / "table.parquet")
     reasons = {row.query_id: row.reason for row in rows}
     assert reasons["a4"] == "files_unusable"
+    # A picture that cannot be read is a failure at every gap.
+    assert "| 0 | 5 | " in (corner / "out" / "tables.md").read_text().split("By gap")[1].split("By number")[0]
+    assert "of 5 attempts" in " ".join(sentences(rows, 5))
     assert "files_unusable" in {row.reason for row in rows if row.anchor_ids == "a0"} | {reasons["a4"]}
     keys = [
         json.loads(line)[0].rsplit("/", 1)[1] for line in (corner / "out" / "journal.jsonl").read_text().splitlines()

@@ -22,6 +22,7 @@ from geocorrect.evaluate.metrics import transform_error
 from geocorrect.evaluate.remembered import remembered
 from geocorrect.evaluate.table import Journal, Row
 from geocorrect.geometry.frame import Frame, angle_difference_deg
+from geocorrect.geometry.pose import rotation_angle_deg
 from geocorrect.jobs.run_identity import config_key
 from geocorrect.records import NAN, Anchor, AnchorIndex, Correction, Float, ImageArray, Pair, Query, Rejection
 
@@ -162,7 +163,8 @@ class _Photo:
             view = self.photos.anchors.view(truth)
         except InputError as error:
             self.problems.append(str(error))
-            return [self._row(truth, (), NAN, NAN, Rejection(query_id, Reason.IMAGE_UNREADABLE), reason=UNUSABLE)]
+            unread = Rejection(query_id, Reason.IMAGE_UNREADABLE)
+            return [self._row(truth, (), gap_m, NAN, unread, reason=UNUSABLE) for gap_m in self.protocol.gaps_m]
         query, reported_m = self._reported(truth, view.pixels)
         query = replace(query, mask=view.mask)
         return [row for gap_m in self.protocol.gaps_m for row in self._at_gap(truth, query, reported_m, gap_m)]
@@ -234,12 +236,11 @@ def with_errors(row: Row, found: Correction, truth: Anchor, used: Sequence[Ancho
     """The row with what the pose is wrong by, and what it said it would be."""
     pose, true = found.world_from_cam, truth.world_from_cam
     off_m = pose.translation_m - true.translation_m
-    error = transform_error(pose.inverse() @ true, true.inverse() @ true)
     row = replace(
         row,
         centre_m=float(np.linalg.norm(off_m)),
         horizontal_m=float(np.hypot(off_m[0], off_m[1])),
-        rotation_deg=error.rotation_deg,
+        rotation_deg=rotation_angle_deg(pose.rotation, true.rotation),
         expected_m=found.expected_error_m,
         expected_heading_deg=found.expected_heading_error_deg,
         heading_error_deg=abs(float(angle_difference_deg(frame.heading_deg(pose), frame.heading_deg(true)))),

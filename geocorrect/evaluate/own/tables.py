@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geocorrect.errors import Status
+from geocorrect.errors import Reason, Status
 from geocorrect.evaluate.metrics import error_medians
 from geocorrect.evaluate.render import Picture, TextTable, number, with_interval
 from geocorrect.evaluate.table import Row
@@ -133,7 +133,7 @@ def sentences(rows: Sequence[Row], n_anchors: int) -> list[str]:
     """The answer in words."""
     full = with_all_anchors(rows)
     good, wrong = accepted(full), false_accepts(full)
-    tried = [row for row in full if row.n_anchors]
+    tried = [row for row in full if row.reason != Reason.NO_ANCHOR_NEARBY]
     said = [
         f"{len({row.query_id for row in rows})} of {n_anchors} anchors were left out one by one: {len(tried)} attempts "
         f"over all gaps, and {len(full) - len(tried)} times no anchor was left in reach",

@@ -18,14 +18,13 @@ from geocorrect.localize import pnp
 from geocorrect.localize.covariance import georeference_covariance
 from geocorrect.localize.estimators.consider_covariance import pose_covariance
 from geocorrect.localize.estimators.options import OpenCvOptions
+from geocorrect.localize.joint.problem import MEASURED_LOG_SIGMA
 from geocorrect.localize.observations import Observations, focal_px
 from geocorrect.localize.options import REFERENCE_LONG_SIDE_PX, LocalizeOptions, pixel_scale
 from geocorrect.localize.solution import AnchorFit, Solution
 from geocorrect.records import NAN, Query, ScaleSource
 
 Float = NDArray[np.float64]
-MEASURED_LOG_SIGMA = 0.003
-"""Depth with a smaller common error was measured."""
 PREDICTED_INFLATION = 3.2
 """On the covariance where depth is predicted: matches are chosen by how they agree with wrong depth, which the
 linearisation does not see. Simulator, one anchor, n = 16: squared errors are so many times what is expected."""

@@ -17,21 +17,18 @@ from numpy.typing import NDArray
 
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose, rotation_angle_deg
+from geocorrect.localize.gate import SUPPORTING_INLIERS, SUPPORTING_SHARE
 from geocorrect.localize.gate_model import COVARIANCE_INFLATION
 from geocorrect.localize.joint.fields import LENS, refine
 from geocorrect.localize.joint.initialise import start_state
 from geocorrect.localize.joint.problem import GLOBAL, PER_ANCHOR, Int, build_problem
-from geocorrect.localize.joint.residuals import residuals
-from geocorrect.localize.joint.solve import Solved, minimise, objective
+from geocorrect.localize.joint.solve import minimise, objective
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.records import NAN
 
 Float = NDArray[np.float64]
 
-MIN_INLIERS = 15
-MIN_SHARE = 0.5
-"""An anchor with fewer inliers, or a smaller share of its matches, has no pose of its own (as in the gate)."""
 GOOD_SHARE = 0.7
 """A pose that so many of the matches support is not searched for from elsewhere."""
 EXPLAINED_SIGMAS2 = 12.6
@@ -124,21 +121,16 @@ def _own_pose(
     ends = []
     for start in starts:
         solved = minimise(problem, start_state(problem, start, sigma_px, options.joint), prior, sigma_px, options.joint)
-        cost = objective(problem, solved.state, residuals(problem, solved.state), prior, sigma_px, options.joint)
-        ends.append((cost, solved))
-        if _n_supported(solved) > GOOD_SHARE * len(rows):
+        ends.append((objective(problem, solved.state, solved.at, prior, sigma_px, options.joint), solved))
+        if solved.inliers.sum() > GOOD_SHARE * len(rows):
             break
     _, best = min(ends, key=lambda end: end[0])
-    if _n_supported(best) < max(MIN_INLIERS, MIN_SHARE * len(rows)):
-        return None
+    if best.inliers.sum() < max(SUPPORTING_INLIERS, SUPPORTING_SHARE * len(rows)):
+        return None  # what supports nothing in the gate has no pose of its own here
     refined = refine(problem, best, [o], camera, prior, options)
     if refined is None:
         return None
     return refined.state.world_from_query.with_covariance(COVARIANCE_INFLATION * refined.covariance)
-
-
-def _n_supported(solved: Solved) -> int:
-    return int((solved.weights.support > 0.25).sum())
 
 
 def starts_of(pose: Pose, single: Pose | None) -> list[Pose]:

@@ -165,7 +165,7 @@ def _is_poor(
     a façade explains fewer matches than the winner, each a mismatch in the cost, but those as well as the winner does.
     """
     cost, best_cost = (objective(problem, s.state, s.at, prior, sigma_px, options) for s in (other, winner))
-    count, best_count = (int((s.weights.support > 0.25).sum()) for s in (other, winner))
+    count, best_count = (int(s.inliers.sum()) for s in (other, winner))
     mismatches = options.robust_px**2 * max(best_count - count, 0)
     return cost - best_cost - mismatches > POOR_COST * count
 
@@ -179,7 +179,7 @@ def _fits(
     for n, (o, single, rows) in enumerate(zip(observations, singles, problem.rows, strict=True)):
         inliers = np.zeros(len(o), bool)
         residual = np.full(len(o), NAN)
-        inliers[problem.source[rows]] = solved.weights.support[rows] > 0.25
+        inliers[problem.source[rows]] = solved.inliers[rows]
         residual[problem.source[rows]] = length[rows]
         shift = NAN if single is None else float(np.linalg.norm(single.translation_m - pose.translation_m))
         fits.append(AnchorFit(inliers, residual, shift, float(solved.active[n])))

@@ -14,6 +14,8 @@ from geocorrect.localize.joint.residuals import Linearised, State, residuals
 from geocorrect.localize.options import JointOptions
 
 Float = NDArray[np.float64]
+MIN_SUPPORT = 0.25
+"""Weight of a pixel residual above which its match counts as an inlier: within γ sigmas."""
 
 
 def robust_weights(
@@ -68,6 +70,11 @@ class Solved(Noise):
     """Residuals there."""
     weights: Weights
     """Weights there."""
+
+    @property
+    def inliers(self) -> NDArray[np.bool_]:
+        """(M,) observations that support the state."""
+        return np.asarray(self.weights.support > MIN_SUPPORT)
 
 
 def minimise(
@@ -182,12 +189,12 @@ def _switch(problem: Problem, weights: Weights, active: Float, options: JointOpt
 def _noise_px(problem: Problem, at: Linearised, weights: Weights, nominal_px: float, options: JointOptions) -> float:
     """Pixel sigma of the supported residuals, less the freedom that the λ took; within a factor of the nominal."""
     squared = (at.pixel**2).sum(axis=0)
-    inlier = weights.support > 0.25
+    inlier = weights.support > MIN_SUPPORT
     if inlier.sum() < 20:
         return nominal_px
     freed = len(np.unique(problem.track[inlier & (weights.depth < weights.pixel)]))
     freedom = max(2.0 * inlier.sum() - freed, 0.5 * inlier.sum())
-    # Mean square inside the support > 0.25 cut of a normal: about 15 % is cut away at γ = 3.
+    # Mean square inside the support cut of a normal: about 15 % is cut away at γ = 3.
     sigma = float(np.sqrt(1.15 * squared[inlier].sum() / freedom))
     low, high = options.sigma_range
     return float(np.clip(sigma, low * nominal_px, high * nominal_px))
