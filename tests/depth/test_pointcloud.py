@@ -80,6 +80,14 @@ def test_every_format_gives_the_points_that_were_written(kind: str, tmp_path: Pa
     assert points.classes.tolist() == ([n % 8 for n in range(len(xyz))] if kind in ("las", "laz") else [0] * len(xyz))
 
 
+def test_every_scan_of_an_e57_file_is_read_with_its_own_pose(tmp_path: Path) -> None:
+    xyz = in_utm(wall(20.0, 8.0, 6.0, 0.5)).round(3)
+    cloud = open_cloud(write_e57(tmp_path / "cloud.e57", xyz, scans=3))
+    parts = [points.xyz for points in read_cloud(cloud)]
+    assert len(parts) == 3
+    assert np.abs(np.concatenate(parts) - xyz).max() < 1e-3
+
+
 def test_points_come_back_in_the_scenes_frame_to_a_millimetre(tmp_path: Path) -> None:
     enu = np.concatenate([wall(20.0, 30.0, 6.0, 0.7), wall(-90.0, 5.0, 3.0, 0.5)])
     source = indexed(tmp_path, enu)
@@ -140,7 +148,7 @@ def test_the_same_points_a_cell_farther_are_another_content(tmp_path: Path, monk
     monkeypatch.setattr("geocorrect.depth.pointcloud.index._enu", lambda path, xyz, *_: xyz)
     points, contents = np.array([[1.0, 20.0, 2.0], [2.0, 21.0, 3.0]]), set()
     for n, east_m in enumerate([0.0, CELL_M]):
-        ply = write_ply(tmp_path / f"{n}.ply", points + [east_m, 0.0, 0.0])
+        ply = write_ply(tmp_path / f"{n}.ply", points + np.array([east_m, 0.0, 0.0]))
         write_index(tmp_path / f"index{n}", [ply], CloudPlaces(FRAME, "EPSG:32633", "ellipsoid"))
         contents.add(CloudStore(tmp_path / f"index{n}", 1).content)
     assert len(contents) == 2
