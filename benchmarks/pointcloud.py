@@ -47,7 +47,6 @@ def write_tiles(folder: Path, points: int, tiles: int) -> tuple[list[Path], floa
     for number in range(tiles):
         lon, lat, height = FRAME.wgs84_from_enu(tile(number, per_tile, length_m, rng))
         header = laspy.LasHeader(point_format=6, version="1.4")
-        cloud = laspy.LasData(header)
         x, y = crs_from_wgs84("EPSG:32633", lon, lat)
         header.scales, header.offsets = [0.001] * 3, [np.floor(x.min()), np.floor(y.min()), 0.0]
         cloud = laspy.LasData(header)

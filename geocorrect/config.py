@@ -210,8 +210,7 @@ class Settings(BaseModel):
             del relevant["depth"]["pointcloud"][name]
         del relevant["depth"]["reconstruction"]
         for section, name in CHECKPOINTS:
-            del relevant[section][name]["checkpoint"]
-            for key in ("backbone", "head_file"):
+            for key in WEIGHT_FILES:
                 relevant[section][name].pop(key, None)
         del relevant["match"]["sift"]["cached_images"]
         appearance = relevant["retrieve"]["appearance"]

@@ -71,7 +71,7 @@ def build_depth(
 def build_neighbour_depth(settings: Settings, matcher: Matcher, neighbours: NeighbourCache) -> NeighbourDepth:
     """See `depth.registry.build_neighbour_depth`."""
     return depth.build_neighbour_depth(
-        settings.depth,
+        settings.with_shared_checkpoints().depth,
         settings.models,
         first_stage(matcher),
         neighbours,

@@ -57,21 +57,19 @@ def open_orthophoto(path: Path) -> Orthophoto:
 def _tile(path: Path, zoom: int, column: int, row: int) -> bytes | None:
     import rasterio
     from PIL import Image
-    from rasterio.enums import Resampling
+    from rasterio.enums import ColorInterp, Resampling
     from rasterio.vrt import WarpedVRT
 
     size_m = 2 * HALF_WORLD_M / 2**zoom
     west, north = column * size_m - HALF_WORLD_M, HALF_WORLD_M - row * size_m
     place = rasterio.Affine(size_m / TILE_PX, 0.0, west, 0.0, -size_m / TILE_PX, north)
     shape: dict[str, Any] = {"crs": "EPSG:3857", "transform": place, "width": TILE_PX, "height": TILE_PX}
-    with (
-        opened_raster(path) as source,
-        WarpedVRT(source, **shape, resampling=Resampling.bilinear, add_alpha=source.count != 4) as warped,
-    ):
-        bands = warped.read()
+    with opened_raster(path) as source:
+        has_alpha = source.colorinterp[-1] is ColorInterp.alpha
+        with WarpedVRT(source, **shape, resampling=Resampling.bilinear, add_alpha=not has_alpha) as warped:
+            # A fourth band that is no alpha is near infrared.
+            bands = warped.read([*((1, 2, 3) if source.count >= 3 else (1, 1, 1)), warped.count])
     pixels = np.moveaxis(bands, 0, -1)
-    if pixels.shape[2] == 2:
-        pixels = pixels[..., [0, 0, 0, 1]]
     if not pixels[..., 3].any():
         return None
     out = io.BytesIO()

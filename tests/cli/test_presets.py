@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from geocorrect.api.anchor_cache import read_anchor
+from geocorrect.api.backends import build_neighbour_depth
 from geocorrect.cli.app import Preset, write_starter
 from geocorrect.config import Settings, load_settings
-from geocorrect.errors import OutputError
+from geocorrect.depth.calibration.neighbours import NeighbourCache
+from geocorrect.errors import ModelError, OutputError
 from geocorrect.localize.estimators.options import OpenCvArguments
+from geocorrect.match.sift import SiftMatcher
 from geocorrect.networks.mast3r.rules import Orders
 
 
@@ -41,6 +45,16 @@ def test_a_checkpoint_named_once_serves_matching_and_depth(named: str, tmp_path:
     for section in (shared.match, shared.depth):
         assert section.mast3r.checkpoint == tmp_path / "m.pth"
         assert (section.mickey.checkpoint, section.mickey.backbone) == (tmp_path / "k.ckpt", tmp_path / "d.pth")
+
+
+def test_calibration_by_neighbours_uses_the_file_that_matching_names(tmp_path: Path) -> None:
+    """Else `anchors calibrate` prepares, with other weights, what no run looks for."""
+    pytest.importorskip("torch")
+    text = '[match.mast3r]\ncheckpoint = "m.pth"\n[depth]\nsource = "mast3r"\ncalibrate = true'
+    (tmp_path / "geocorrect.toml").write_text(text)
+    settings = load_settings(tmp_path / "geocorrect.toml", {}).settings
+    with pytest.raises(ModelError, match=r"m\.pth: no such checkpoint"):
+        build_neighbour_depth(settings, SiftMatcher(), NeighbourCache(read_anchor))
 
 
 def test_two_checkpoints_stay_two() -> None:

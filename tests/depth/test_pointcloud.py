@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 from support.street_clouds import in_utm, write_e57, write_las, write_ply
 
@@ -79,14 +80,22 @@ def test_every_format_gives_the_points_that_were_written(kind: str, tmp_path: Pa
     assert points.classes.tolist() == ([n % 8 for n in range(len(xyz))] if kind in ("las", "laz") else [0] * len(xyz))
 
 
+def test_every_scan_of_an_e57_file_is_read_with_its_own_pose(tmp_path: Path) -> None:
+    xyz = in_utm(wall(20.0, 8.0, 6.0, 0.5)).round(3)
+    cloud = open_cloud(write_e57(tmp_path / "cloud.e57", xyz, scans=3))
+    parts = [points.xyz for points in read_cloud(cloud)]
+    assert len(parts) == 3
+    assert np.abs(np.concatenate(parts) - xyz).max() < 1e-3
+
+
 def test_points_come_back_in_the_scenes_frame_to_a_millimetre(tmp_path: Path) -> None:
     enu = np.concatenate([wall(20.0, 30.0, 6.0, 0.7), wall(-90.0, 5.0, 3.0, 0.5)])
     source = indexed(tmp_path, enu)
     places = source.store.places_within(np.zeros(3), 1000.0)
     back = np.concatenate([(cell := source.store.cell(place)).points_m + cell.corner_m for place in places])
     assert len(back) == len(enu)
-    order, back_order = np.lexsort(enu.T.round(2)), np.lexsort(back.T.round(2))
-    assert np.abs(enu[order].mean(axis=0) - back[back_order].mean(axis=0)).max() < 1e-3
+    assert cKDTree(back).query(enu)[0].max() < 1e-3
+    assert cKDTree(enu).query(back)[0].max() < 1e-3
     near = source.store.places_within(np.array([3.0, 20.0, 0.0]), 1.0)
     assert {place[1] for place in near} <= {int(19 // CELL_M), int(21 // CELL_M)}
 
@@ -111,6 +120,38 @@ def test_what_stands_behind_a_near_wall_does_not_shine_through_and_what_is_seen_
     walls = np.abs(found.samples_z_m[:, None] - [8.0, 32.0]).min(axis=1) < 0.01
     on_ground = np.abs(rays[:, 1] / rays[:, 2] * found.samples_z_m - 1.5) < 0.01
     assert (walls | on_ground).all()
+
+
+def test_a_large_photo_is_hidden_from_as_a_small_one(tmp_path: Path) -> None:
+    """With 18 megapixels the spacing of the near wall's points is 90 pixels, the reach of its surface 370."""
+    near, far = wall(6.0, 8.0, 9.0, 0.2), wall(30.0, 30.0, 20.0, 0.15, seed=1)
+    source = indexed(tmp_path, np.concatenate([near, far]))
+    for scale in (1, 12):
+        camera = Camera.pinhole(400, 300, 300.0, 300.0, 199.5, 149.5).resized(400 * scale, 300 * scale)
+        found = source.depth(anchor(camera=camera), pixels(camera))
+        assert found.samples_z_m is not None
+        assert (np.abs(found.samples_z_m - 8.0) < 0.05).sum() > 1000
+        assert (found.samples_z_m > 12.0).sum() < 20
+
+
+def test_a_cell_reaches_as_far_as_its_densest_part(tmp_path: Path) -> None:
+    """The last points of a file are a block of their own, too few to tell how dense they are."""
+    points = wall(20.0, 3.0, 6.0, 0.2)
+    files = [write_las(tmp_path / f"{n}.las", in_utm(part)) for n, part in enumerate([points, points[:5]])]
+    write_index(tmp_path / "index", files, CloudPlaces(FRAME, height_reference="ellipsoid"))
+    cells = CloudStore(tmp_path / "index", 2**20)
+    reaches = [cells.cell(place).reach_m for place in cells.places_within(np.array([3.0, 20.0, 0.0]), 3.0)]
+    assert max(reaches) < 6 * 0.2
+
+
+def test_the_same_points_a_cell_farther_are_another_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("geocorrect.depth.pointcloud.index._enu", lambda path, xyz, *_: xyz)
+    points, contents = np.array([[1.0, 20.0, 2.0], [2.0, 21.0, 3.0]]), set()
+    for n, east_m in enumerate([0.0, CELL_M]):
+        ply = write_ply(tmp_path / f"{n}.ply", points + np.array([east_m, 0.0, 0.0]))
+        write_index(tmp_path / f"index{n}", [ply], CloudPlaces(FRAME, "EPSG:32633", "ellipsoid"))
+        contents.add(CloudStore(tmp_path / f"index{n}", 1).content)
+    assert len(contents) == 2
 
 
 def test_the_window_is_that_of_the_surface_in_the_picture(tmp_path: Path) -> None:
@@ -235,6 +276,8 @@ def test_an_anchor_without_points_and_a_panorama_are_said_by_name(tmp_path: Path
     source = indexed(tmp_path, wall(20.0, 8.0, 6.0, 0.5))
     with pytest.raises(InputError, match=r"anchor a: no point .* height reference"):
         source.depth(anchor(Pose(Rotation.identity(), [0.0, 0.0, 900.0])), pixels())
+    with pytest.raises(InputError, match="anchor a: no point"):  # the wall is behind the camera, in its own cell
+        source.depth(anchor(Pose(NORTH.rotation, [3.0, 20.5, 1.5])), pixels())
     with pytest.raises(InputError, match="panorama"):
         source.depth(anchor(camera=Camera.spherical(400, 200)), pixels())
     with pytest.raises(InputError, match="resolution"):

@@ -87,6 +87,14 @@ def test_the_frozen_network_sees_each_pair_once(tuned: Tuned) -> None:
     assert sorted(tuned.street.loads) == list(range(12))
 
 
+def test_counting_a_samples_points_again_reads_no_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = street_model()
+    seen = samples(truth, Street(truth, range(1)))
+    count = seen.prepare(0)
+    monkeypatch.setattr(seen.engine.store, "get", lambda key: pytest.fail("tokens were read to count points"))
+    assert seen.prepare(0) == count > 0
+
+
 def test_the_history_has_every_epoch_and_the_published_schedule(tuned: Tuned) -> None:
     rows = json.loads((tuned.folder / HISTORY_FILE).read_text())
     assert [row["epoch"] for row in rows] == list(range(15))

@@ -72,14 +72,15 @@ def write_ply(path: Path, xyz: Float, layout: str = "binary_little_endian", numb
     return path
 
 
-def write_e57(path: Path, xyz: Float) -> Path:
-    """One scan with a pose: its points are stored about its own position, turned."""
-    centre = np.floor(xyz.mean(axis=0))
-    local = xyz - centre
-    turned = np.stack([local[:, 1], -local[:, 0], local[:, 2]], axis=1)  # a quarter turn clockwise about z
+def write_e57(path: Path, xyz: Float, scans: int = 1) -> Path:
+    """Scans with a pose each: their points, in order, are stored about their own position, turned."""
     file = pye57.E57(str(path), mode="w")
     half = np.sqrt(0.5)
-    data = {f"cartesian{axis}": np.ascontiguousarray(turned[:, i]) for i, axis in enumerate("XYZ")}
-    file.write_scan_raw(data, name="scan", rotation=np.array([half, 0, 0, half]), translation=centre)
+    for part in np.array_split(xyz, scans):
+        centre = np.floor(part.mean(axis=0))
+        local = part - centre
+        turned = np.stack([local[:, 1], -local[:, 0], local[:, 2]], axis=1)  # a quarter turn clockwise about z
+        data = {f"cartesian{axis}": np.ascontiguousarray(turned[:, i]) for i, axis in enumerate("XYZ")}
+        file.write_scan_raw(data, name="scan", rotation=np.array([half, 0, 0, half]), translation=centre)
     file.close()
     return path

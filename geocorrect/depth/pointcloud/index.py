@@ -99,6 +99,7 @@ def write_index(
         for done, path in enumerate(files):
             for points in _in_frame(path, places, left_out):
                 block, rows = _sorted_by_cell(points, n_blocks)
+                digest.update(rows.tobytes())
                 digest.update(block.tobytes())
                 block.tofile(unfinished / f"{n_blocks:06d}.f32")
                 cells.append(rows)

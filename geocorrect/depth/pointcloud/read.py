@@ -159,6 +159,7 @@ def _e57(path: Path) -> CloudFile:
                 lost = data[invalid[0]][:n] != 0 if invalid else np.zeros(n, bool)
                 xyz[lost] = shift
                 yield Points(xyz, np.where(lost, 7, 0).astype(np.uint8))
+            reader.close()  # the library has one open at a time
 
     return CloudFile(path, None, sum(counts), chunks)
 

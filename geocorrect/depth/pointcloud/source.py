@@ -23,8 +23,8 @@ from geocorrect.geometry.camera import Camera, Projection
 from geocorrect.geometry.pose import Pose
 from geocorrect.records import Anchor, DepthMap, Float, Float32, ImageArray
 
-SMALLEST_WINDOW_PX, LARGEST_WINDOW_PX = 4.0, 256.0
-FIELD_MARGIN_PX = 8
+SMALLEST_WINDOW_PX, MAX_REACH_RAD = 4.0, 0.35
+"""A surface that reaches farther in the picture hides within that."""
 
 
 class PointCloudDepth:
@@ -117,7 +117,7 @@ class _Field:
         px, z_m = px[visible], near[visible, 2]
         kept = nearest_per_pixel(px, z_m, self._camera)
         px, z_m = px[kept], z_m[kept]
-        return px, z_m, cell.reach_m * self._camera.focal_y_px / z_m
+        return px, z_m, np.minimum(cell.reach_m / z_m, MAX_REACH_RAD) * self._camera.focal_y_px
 
 
 def declare_pointcloud(options: PointCloudOptions) -> DepthDeclaration:
@@ -141,7 +141,7 @@ def _hidden(px: Float, z_m: Float, reach_px: Float) -> NDArray[np.bool_]:
     """(N,) whether nearer surfaces hide a sample; those of like reach in pixels share a window."""
     result = np.zeros(len(z_m), bool)
     window, lower, options = SMALLEST_WINDOW_PX, 0.0, ProjectionOptions()
-    while window <= LARGEST_WINDOW_PX:
+    while lower < reach_px.max(initial=0.0):
         hiding = (reach_px > lower) & (reach_px <= window)
         if hiding.any():
             result |= hidden_behind(px, z_m, px[hiding], z_m[hiding], window, options)

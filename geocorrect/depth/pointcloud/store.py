@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from geocorrect.depth.pointcloud.index import CELL_FIELDS, CELL_M, VERSION
 from geocorrect.errors import ConfigError, InputError
 from geocorrect.geometry.frame import Frame
+from geocorrect.io.arrays import read_arrays
 from geocorrect.io.bounded_cache import BoundedCache
 from geocorrect.records import Float, Float32
 
@@ -84,7 +85,7 @@ class CloudStore:
         rows = self._table[self._rows[place]]
         parts = [self._block(int(row["block"]), int(row["first"]), int(row["count"])) for row in rows]
         corner = np.array([place[0] * CELL_M, place[1] * CELL_M, 0.0])
-        return Cell(corner, np.concatenate(parts), float(rows["reach_m"].max()))
+        return Cell(corner, np.concatenate(parts), float(rows["reach_m"].min()))  # together they are no sparser
 
     def _block(self, block: int, first: int, count: int) -> Float32:
         path, width = self.folder / f"{block:06d}.f32", 3 * 4
@@ -102,9 +103,8 @@ class CloudStore:
     def _table(self) -> NDArray[Any]:
         path = self.folder / "cells.npz"
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                return np.asarray(stored["cells"], CELL_FIELDS)
-        except Exception as error:  # zip and header errors have no common class
+            return np.asarray(read_arrays(path)["cells"], CELL_FIELDS)
+        except (OSError, KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"{path}: damaged ({error}); index the clouds again") from None
 
     @cached_property

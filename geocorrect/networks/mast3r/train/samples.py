@@ -69,7 +69,8 @@ class HeadSamples:
 
     def __init__(self, source: PairSource, engine: Mast3rEngine) -> None:
         self.source, self.engine = source, engine
-        self._keys: dict[int, tuple[str, str]] = {}
+        self._known: dict[int, tuple[str, str, int]] = {}
+        """Name, key in the store, and number of measured points of each sample that was asked for."""
 
     def __len__(self) -> int:
         return len(self.source)
@@ -81,24 +82,24 @@ class HeadSamples:
 
     def __getitem__(self, index: int) -> HeadSample:
         """From the store, or computed now; InputError as the source."""
-        name, key = self._keys.get(index, ("", ""))
+        name, key, _ = self._known.get(index, ("", "", 0))
         kept = self.engine.store.get(key) if key else None
         if kept is None:
             pair = self.source.load(index)
             name, key = pair.name, self._key(pair)
-            self._keys[index] = (name, key)
             kept = self.engine.store.get(key)
             if kept is None:
                 kept = self._computed(pair)
                 self.engine.store.put(key, kept)
+            self._known[index] = (name, key, len(kept["pixels"]))
         device = self.engine.model.device
         tokens = [kept[f"tokens{number}"].to(device) for number in range(4)]
         rows, columns = (int(side) for side in kept["grid"])
         return HeadSample(name, tokens, (rows, columns), kept["pixels"].to(device), kept["points_m"].to(device))
 
     def prepare(self, index: int) -> int:
-        """Compute a sample that is not in the store yet; the number of its measured points."""
-        return len(self[index].pixels)
+        """Number of a sample's measured points; computes the sample the first time, and later reads no tokens."""
+        return self._known[index][2] if index in self._known else len(self[index].pixels)
 
     def _key(self, pair: MeasuredPair) -> str:
         partner = content_key(pair.other, self.engine.fingerprint)

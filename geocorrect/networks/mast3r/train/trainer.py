@@ -148,7 +148,7 @@ class HeadTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        total = sum(len(self.train[index].pixels) for batch in batches for index in batch)
+        total = sum(self.train.prepare(index) for batch in batches for index in batch)
         for batch in batches:
             losses = []
             for sample, found, confidence in self.predict([self.train[index] for index in batch]):
