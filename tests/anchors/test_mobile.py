@@ -71,6 +71,8 @@ CASES: list[tuple[str, dict[str, float], str, float, dict[str, Any]]] = [
      {"rig": {"body_from_cam": NED_FROM_CAM}}),
     ("heading_pitch_roll_ned", {"heading": 270, "pitch": 0, "roll": -15}, "W", -15,
      {"rig": {"body_from_cam": NED_FROM_CAM}}),
+    ("heading_pitch_roll_ned", {"heading": 0, "pitch": 20, "roll": 0}, "N+20", 0, {}),
+    ("heading_pitch_roll_ned", {"heading": 270, "pitch": 0, "roll": -15}, "W", -15, {}),
     ("yaw_pitch_roll_enu", {"yaw": 90, "pitch": 20, "roll": 0}, "N-20", 0, {}),
     ("yaw_pitch_roll_enu", {"yaw": 0, "pitch": 0, "roll": 15}, "E", 15, {}),
     ("omega_phi_kappa", {"omega": 90, "phi": 0, "kappa": 0}, "N", 0, {}),

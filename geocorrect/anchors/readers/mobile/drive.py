@@ -120,7 +120,7 @@ def _anchors(
     if size != (model.width, model.height):
         raise InputError(f"{row.where}: {image} is {size[0]}×{size[1]} pixels, camera {camera.name} is "
                          f"{model.width}×{model.height}")  # fmt: skip
-    world_from_cam = body if drive.angles == "omega_phi_kappa" else body @ camera.pose()
+    world_from_cam = body @ camera.pose(drive.angles)
     at = utc_from_nanoseconds(int(track.stamps[number]) + round(camera.time_offset_s * 1e9))
     views: list[tuple[str, Path, Camera, Rotation]] = [("", image, model, Rotation.identity())]
     if model.projection is Projection.SPHERICAL:
