@@ -263,3 +263,4 @@ def test_bad_input_names_file_and_field(tmp_path: Path) -> None:
     assert "not a rotation" in message(cameras=[rig[0] | {"body_from_cam": [[2, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]}])
     assert "drop body_from_cam" in message(cameras=[rig[0] | {"body_from_cam": NED_FROM_CAM}], angles="omega_phi_kappa")
     assert "column 'east', which is to be lon_deg" in message(columns={"lon_deg": "east"})
+    assert "coordinates are in EPSG:4326, but crs in drive.yaml says EPSG:32633" in message(crs="EPSG:32633")

@@ -13,8 +13,14 @@ from geocorrect.geometry.crs import (
 )
 
 
-def stated_crs(where: str, own: str | None, given: str | None) -> str:
+def stated_crs(where: str, own: str | None, given: str | None, given_by: str = "--crs") -> str:
     """What coordinates are in: what the file says wins, --crs states it where the file is silent.
+
+    Args:
+        where: file, for messages.
+        own: what the file says.
+        given: what --crs says.
+        given_by: instead of --crs, in messages.
 
     Raises:
         InputError: neither says it, they contradict each other, or one is no CRS.
@@ -28,7 +34,7 @@ def stated_crs(where: str, own: str | None, given: str | None) -> str:
     first, second = _declared(where, own), _declared(where, given)
     heights = {first.height_reference, second.height_reference} - {None}
     if not first.same_plan(second) or len(heights) > 1:
-        raise InputError(f"{where}: the file's coordinates are in {own}, but --crs says {given}; drop --crs")
+        raise InputError(f"{where}: the file's coordinates are in {own}, but {given_by} says {given}; drop {given_by}")
     return own if first.height_reference else given
 
 

@@ -26,7 +26,7 @@ from geocorrect.anchors.readers.timestamps import Nanoseconds, nanoseconds_of, u
 from geocorrect.anchors.trajectory import Trajectory
 from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Camera, Projection
-from geocorrect.geometry.crs import grid_convergence_deg
+from geocorrect.geometry.crs import WGS84, grid_convergence_deg
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Float, Pose
 from geocorrect.geometry.similarity import Similarity
@@ -45,8 +45,12 @@ def read_mobile(path: Path, options: AnchorOptions | None = None) -> tuple[Align
     drive, given = read_description(path), options or AnchorOptions()
     table = path.parent / drive.table
     rows = [_renamed(row, drive.columns) for row in read_rows(table)]
-    crs = stated_crs(str(path), drive.crs, given.crs) if drive.crs or given.crs else stated_crs(
-        str(table), rows[0].crs if rows[0].has("lon_deg") and table.suffix != ".csv" else None, None)  # fmt: skip
+    declared = stated_crs(str(path), drive.crs, given.crs) if drive.crs or given.crs else None
+    own = WGS84 if rows[0].has("lon_deg") else rows[0].crs
+    # Longitudes and latitudes of a CSV may be of another datum: someone must say that they are not.
+    crs = stated_crs(
+        str(table), own if declared or table.suffix.lower() != ".csv" else None, declared, f"crs in {path.name}"
+    )
     undulation_m = drive.geoid_undulation_m if drive.geoid_undulation_m is not None else given.geoid_undulation_m
     wanted = drive.height_reference if drive.height_reference != "unknown" else given.height_reference
     reference = stated_height_reference(str(path), crs, wanted)
