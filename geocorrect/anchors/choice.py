@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 
 AUTO = "auto"
@@ -51,3 +52,8 @@ class AnchorOptions:
     """kitti-raw, kitti-odometry: which frame numbers, START:STOP:STEP as Python slices them."""
     dataset: str | None = None
     """Name of the dataset; None takes that of the format."""
+
+    @property
+    def undulation_m(self) -> float:
+        """`geoid_undulation_m`, nan where it is not given."""
+        return nan if self.geoid_undulation_m is None else self.geoid_undulation_m

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from geocorrect.anchors.readers.rows import Row
 from geocorrect.errors import InputError
 from geocorrect.geometry.crs import (
     ELLIPSOID,
@@ -45,6 +46,24 @@ def stated_height_reference(where: str, crs: str, given: str) -> str:
     if own is None or given in ("unknown", own) or (given == ORTHOMETRIC and own != ELLIPSOID):
         return own or given
     raise InputError(f"{where}: heights in {crs} are measured from {own}, but {given} is declared; drop one of the two")
+
+
+def declared_height_reference(where: str, crs: str, given: str, heights: str = "the heights are") -> str:
+    """As `stated_height_reference`; InputError, too, when neither says what `heights` measured from."""
+    reference = stated_height_reference(where, crs, given)
+    if reference == "unknown":
+        raise InputError(
+            f"{where}: what {heights} measured from is not declared; add --height-reference ellipsoid, orthometric "
+            "(with --geoid-undulation) or a vertical CRS"
+        )
+    return reference
+
+
+def place_of(row: Row, crs: str, reference: str, undulation_m: float) -> tuple[float, float, float]:
+    """(longitude deg, latitude deg, ellipsoidal height m) of a row with x, y or lon_deg, lat_deg, and height_m."""
+    lon, lat = wgs84_place(row.where, crs, *(row.number(name) for name in row.plan_columns))
+    where = f"{row.where}: height_m"
+    return lon, lat, height_on_ellipsoid_m(where, lon, lat, row.number("height_m"), reference, undulation_m)
 
 
 def wgs84_place(where: str, crs: str, x: float, y: float) -> tuple[float, float]:

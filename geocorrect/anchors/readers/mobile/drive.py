@@ -20,7 +20,7 @@ from geocorrect.anchors.readers.format import AnchorFormat, head_of
 from geocorrect.anchors.readers.mobile.angles import COLUMNS, enu_from_body
 from geocorrect.anchors.readers.mobile.description import Drive, RigCamera, read_description
 from geocorrect.anchors.readers.mobile.faces import write_faces
-from geocorrect.anchors.readers.place import height_on_ellipsoid_m, stated_crs, stated_height_reference, wgs84_place
+from geocorrect.anchors.readers.place import place_of, stated_crs, stated_height_reference
 from geocorrect.anchors.readers.rows import Row, read_rows
 from geocorrect.anchors.readers.timestamps import Nanoseconds, nanoseconds_of, utc_from_nanoseconds
 from geocorrect.anchors.trajectory import Trajectory
@@ -51,7 +51,7 @@ def read_mobile(path: Path, options: AnchorOptions | None = None) -> tuple[Align
     crs = stated_crs(
         str(table), own if declared or table.suffix.lower() != ".csv" else None, declared, f"crs in {path.name}"
     )
-    undulation_m = drive.geoid_undulation_m if drive.geoid_undulation_m is not None else given.geoid_undulation_m
+    undulation_m = given.undulation_m if drive.geoid_undulation_m is None else drive.geoid_undulation_m
     wanted = drive.height_reference if drive.height_reference != "unknown" else given.height_reference
     reference = stated_height_reference(str(path), crs, wanted)
     if reference == "unknown":
@@ -59,8 +59,7 @@ def read_mobile(path: Path, options: AnchorOptions | None = None) -> tuple[Align
             f"{path}: height_reference is not declared; write ellipsoid, orthometric (with geoid_undulation_m) or a "
             "vertical CRS"
         )
-    meaning = (crs, reference, float("nan") if undulation_m is None else undulation_m)
-    places = [_place(row, *meaning) for row in rows]
+    places = [place_of(row, crs, reference, undulation_m) for row in rows]
     frame = Frame(path.stem, *places[0])
     poses = [_pose(row, place, drive, crs, frame) for row, place in zip(rows, places, strict=True)]
     stamps = nanoseconds_of([_stamp(row) for row in rows], [row.where for row in rows])
@@ -152,13 +151,6 @@ def _renamed(row: Row, columns: Mapping[str, str]) -> Row:
             raise InputError(f"{row.where}: column {theirs!r}, which is to be {ours}, is missing or empty")
         fields[ours] = fields[theirs]
     return replace(row, fields=fields)
-
-
-def _place(row: Row, crs: str, reference: str, undulation_m: float) -> tuple[float, float, float]:
-    x, y = (row.number(name) for name in row.plan_columns)
-    lon, lat = wgs84_place(row.where, crs, x, y)
-    where = f"{row.where}: height_m"
-    return lon, lat, height_on_ellipsoid_m(where, lon, lat, row.number("height_m"), reference, undulation_m)
 
 
 def _pose(row: Row, place: tuple[float, float, float], drive: Drive, crs: str, frame: Frame) -> Pose:

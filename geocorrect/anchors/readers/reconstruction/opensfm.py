@@ -83,11 +83,9 @@ def _place(
     model: Reconstruction, part: opensfm.Reconstruction, options: AnchorOptions, images: list[Path]
 ) -> Alignment:
     if options.height_reference not in ("unknown", ELLIPSOID) and model.frame is not None:
-        f, undulation_m = model.frame, options.geoid_undulation_m
-        undulation_m = float("nan") if undulation_m is None else undulation_m
-        where = f"{model.source}: reference_lla"
+        f, where = model.frame, f"{model.source}: reference_lla"
         height_m = height_on_ellipsoid_m(
-            where, f.lon_deg, f.lat_deg, f.height_m, options.height_reference, undulation_m
+            where, f.lon_deg, f.lat_deg, f.height_m, options.height_reference, options.undulation_m
         )
         model = replace(model, frame=Frame(f.name, f.lon_deg, f.lat_deg, height_m))
     alignment = place(model, options, images)

@@ -18,7 +18,12 @@ from scipy.spatial.transform import Rotation
 from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.choice import AnchorOptions
 from geocorrect.anchors.readers.format import AnchorFormat, head_of
-from geocorrect.anchors.readers.place import height_on_ellipsoid_m, stated_crs, stated_height_reference, wgs84_place
+from geocorrect.anchors.readers.place import (
+    declared_height_reference,
+    height_on_ellipsoid_m,
+    stated_crs,
+    wgs84_place,
+)
 from geocorrect.anchors.readers.rows import Row, read_rows
 from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Camera
@@ -39,16 +44,13 @@ IMAGE_FROM_CAM = Rotation.from_matrix(np.diag([1.0, -1.0, -1.0]))
 def _read(path: Path, options: AnchorOptions) -> tuple[Alignment, list[Anchor]]:
     rows = read_rows(path)
     crs = stated_crs(str(path), None, options.crs)
-    reference = stated_height_reference(str(path), crs, options.height_reference)
-    if reference == "unknown":
-        raise InputError(f"{path}: what the heights are measured from is not declared; add --height-reference")
-    undulation_m = float("nan") if options.geoid_undulation_m is None else options.geoid_undulation_m
+    reference = declared_height_reference(str(path), crs, options.height_reference)
     folders = [path.resolve().parent / "images", path.resolve().parent]
     folders = folders if options.images is None else [options.images]
     dataset, alignment, anchors = options.dataset or "realitycapture", None, []
     for row in rows:
         lon, lat = wgs84_place(row.where, crs, row.number("x"), row.number("y"))
-        height_m = height_on_ellipsoid_m(row.where, lon, lat, row.number("alt"), reference, undulation_m)
+        height_m = height_on_ellipsoid_m(row.where, lon, lat, row.number("alt"), reference, options.undulation_m)
         here = Frame(path.stem, lon, lat, height_m)
         alignment = alignment or Alignment(here, Similarity.identity(), method="known")
         name = row.text("#name")
