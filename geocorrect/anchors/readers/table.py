@@ -30,7 +30,7 @@ from geocorrect.anchors.scan import FORMATS as SCAN_FORMATS
 from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.camera_formats import projection_named
-from geocorrect.geometry.crs import grid_convergence_deg
+from geocorrect.geometry.crs import true_from_grid
 from geocorrect.geometry.frame import Frame, rotation_from_heading
 from geocorrect.geometry.pose import Float, Pose
 from geocorrect.geometry.projection import COEFFICIENTS, DEFAULT_TRANSITION, Projection
@@ -144,8 +144,7 @@ def _rotation(row: Row, place: tuple[float, float, float], crs: str, options: Ta
         angles_deg = (row.number_or(name, 0.0) for name in ("pitch_deg", "roll_deg"))
         rotation = rotation_from_heading(row.number("heading_deg"), *angles_deg)
     if options.heading_reference == "grid":
-        # Headings run clockwise, rotations about the vertical the other way.
-        rotation = Rotation.from_euler("z", -grid_convergence_deg(crs, *place[:2]), degrees=True) * rotation
+        rotation = true_from_grid(crs, *place[:2]) * rotation
     return rotation
 
 

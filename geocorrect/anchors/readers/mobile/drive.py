@@ -26,7 +26,7 @@ from geocorrect.anchors.readers.timestamps import Nanoseconds, nanoseconds_of, u
 from geocorrect.anchors.trajectory import Trajectory
 from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Camera, Projection
-from geocorrect.geometry.crs import WGS84, grid_convergence_deg
+from geocorrect.geometry.crs import WGS84, true_from_grid
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Float, Pose
 from geocorrect.geometry.similarity import Similarity
@@ -160,8 +160,7 @@ def _pose(row: Row, place: tuple[float, float, float], drive: Drive, crs: str, f
     except ValueError as error:
         raise InputError(f"{row.where}: {error}") from None
     if drive.north == "grid":
-        # Headings run clockwise, rotations about the vertical the other way.
-        rotation = Rotation.from_euler("z", -grid_convergence_deg(crs, *place[:2]), degrees=True) * rotation
+        rotation = true_from_grid(crs, *place[:2]) * rotation
     return frame.this_from(Frame("row", *place)) @ Pose(rotation, np.zeros(3))
 
 

@@ -27,7 +27,7 @@ from geocorrect.anchors.readers.place import (
 from geocorrect.anchors.readers.rows import Row, read_rows
 from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Camera
-from geocorrect.geometry.crs import grid_convergence_deg
+from geocorrect.geometry.crs import true_from_grid
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.similarity import Similarity
@@ -57,14 +57,14 @@ def _read(path: Path, options: AnchorOptions) -> tuple[Alignment, list[Anchor]]:
         picture = next((found for folder in folders if (found := on_disk(folder / name)).is_file()), None)
         if picture is None:
             raise InputError(f"{row.where}: no picture {name} in {', '.join(map(str, folders))}; say --images FOLDER")
-        turn = Rotation.from_euler("z", -grid_convergence_deg(crs, lon, lat), degrees=True)
+        here_from_cam = Pose(true_from_grid(crs, lon, lat) * _rotation(row), np.zeros(3))
         anchors.append(
             Anchor(
                 id=f"{dataset}/{Path(name).with_suffix('').as_posix()}",
                 dataset=dataset,
                 path=picture.resolve(),
                 camera=_camera(row, *image_size(picture)),
-                world_from_cam=alignment.frame.this_from(here) @ Pose(turn * _rotation(row), np.zeros(3)),
+                world_from_cam=alignment.frame.this_from(here) @ here_from_cam,
                 alignment_id=alignment.id,
             )
         )
