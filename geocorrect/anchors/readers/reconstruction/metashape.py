@@ -1,8 +1,8 @@
 """Agisoft Metashape's camera export (XML, File → Export → Export Cameras): sensors, poses, and the chunk's place.
 
-A camera's transform is chunk_from_cam, OpenCV axes; the chunk's is ecef_from_chunk: rotation, translation, scale. The
-principal point counts from the image's centre; Metashape's p1 and p2 are OpenCV's p2 and p1, b1 widens the x axis.
-Points are not in the file.
+A camera's transform is local_from_cam, OpenCV axes; ecef_from_local (rotation, translation, scale) is that of the
+cameras' component or, before Metashape 1.8, of the chunk. The principal point counts from the image's centre;
+Metashape's p1 and p2 are OpenCV's p2 and p1, b1 widens the x axis. Points are not in the file.
 """
 
 from __future__ import annotations

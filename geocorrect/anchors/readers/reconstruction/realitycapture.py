@@ -4,8 +4,9 @@
 
 Angles are those of an aerial camera: at zero it looks straight down with the top of the image to grid north, and
 world_from_image = Rz(−heading) Rx(pitch) Ry(roll) for image axes right, up, back; a level street camera has pitch 90.
-f is the focal length as of 36 mm film on the longer side; px and py move the principal point by the same unit from the
-image's centre. Of the distortion only zero is read: its convention is published nowhere, so export undistorted images.
+f is the focal length in mm as of film whose longer side is 36 mm; px and py move the principal point from the image's
+centre by shares of its longer side, as nerfstudio (process_data/realitycapture_utils.py) reads them. Of the distortion
+only zero is read: its convention is published nowhere, so export undistorted images.
 """
 
 from __future__ import annotations
@@ -84,9 +85,9 @@ def _camera(row: Row, width: int, height: int) -> Camera:
     beyond = [name for name in DISTORTION if row.number_or(name, 0.0) != 0.0]
     if beyond:
         raise InputError(f"{row.where}: {', '.join(beyond)} other than 0; export undistorted images with their cameras")
-    unit = max(width, height) / FILM_MM
-    focal, centre = row.number("f") * unit, ((width - 1) / 2, (height - 1) / 2)
-    principal = (row.number_or(name, 0.0) * unit + middle for name, middle in zip(("px", "py"), centre, strict=True))
+    side, centre = max(width, height), ((width - 1) / 2, (height - 1) / 2)
+    focal = row.number("f") / FILM_MM * side
+    principal = (row.number_or(name, 0.0) * side + middle for name, middle in zip(("px", "py"), centre, strict=True))
     try:
         return Camera.pinhole(width, height, focal, focal, *principal)
     except ValueError as error:
