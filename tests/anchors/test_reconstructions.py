@@ -172,6 +172,17 @@ def test_metashape(tmp_path: Path) -> None:
         with pytest.raises(Exception, match=message):
             anchor_files(path, "metashape").read()
     write_metashape(path, images)
+    text = path.read_text()
+    place = text[text.index("<transform><rotation>") : text.index("</chunk>")]
+    component = f'<components next_id="1" active_id="0"><component id="0" label="Component 1">{place}</component>'
+    newer = text.replace(place, "").replace("<cameras ", f"{component}</components><cameras ", 1)
+    path.write_text(newer.replace(' sensor_id="0"', ' sensor_id="0" component_id="0"'))
+    alignment, anchors = anchor_files(path).read()
+    require_truth(anchors, images, alignment.frame)
+    path.write_text(path.read_text().replace('component_id="0"', 'component_id="1"', 1))
+    with pytest.raises(InputError, match="its cameras are of 2 components"):
+        anchor_files(path).read()
+    write_metashape(path, images)
     cv2.imwrite(str(tmp_path / "images/0002.jpg"), np.zeros((240, 320, 3), np.uint8))
     with pytest.raises(InputError, match="camera 0002 of .* may be 0002.jpg or 0002.png"):
         anchor_files(path).read()

@@ -1,7 +1,7 @@
 """Agisoft Metashape's camera export (XML, File → Export → Export Cameras): sensors, poses, and the chunk's place.
 
 A camera's transform is local_from_cam, OpenCV axes; ecef_from_local (rotation, translation, scale) is that of the
-cameras' component or, before Metashape 1.8, of the chunk. The principal point counts from the image's centre;
+cameras' component or, in older versions, of the chunk. The principal point counts from the image's centre;
 Metashape's p1 and p2 are OpenCV's p2 and p1, b1 widens the x axis. Points are not in the file.
 """
 
@@ -48,7 +48,7 @@ def read_metashape(path: Path) -> Reconstruction:
         raise InputError(f"{path}: {len(chunks)} chunks; export the cameras of one")
     (chunk,) = chunks
     sensors = {sensor.get("id", ""): sensor for sensor in chunk.iterfind("sensors/sensor")}
-    images = []
+    images, components = [], set()
     for entry in chunk.iter("camera"):
         transform, label = entry.findtext("transform"), entry.get("label", "")
         if transform is None:
@@ -61,8 +61,13 @@ def read_metashape(path: Path) -> Reconstruction:
         sensor = sensors.get(entry.get("sensor_id", ""))
         if sensor is None:
             raise InputError(f"{where}: sensor {entry.get('sensor_id')} is not in the file")
+        components.add(entry.get("component_id"))
         images.append(ReconstructedImage(label, _camera(f"{path}, sensor {sensor.get('id')}", sensor), pose))
-    frame, frame_from_local = _chunk_place(str(path), chunk)
+    if len(components) > 1:
+        raise InputError(
+            f"{path}: its cameras are of {len(components)} components, each in a frame of its own; align them together"
+        )
+    frame, frame_from_local = _local_place(str(path), chunk, next(iter(components), None))
     return Reconstruction(str(path), tuple(images), frame=frame, frame_from_local=frame_from_local)
 
 
@@ -101,9 +106,12 @@ def _camera(where: str, sensor: Element) -> Camera:
         raise InputError(f"{where}: {error}") from None
 
 
-def _chunk_place(source: str, chunk: Element) -> tuple[Frame | None, Similarity]:
-    """The frame at the chunk's origin, and what brings the chunk into it; no frame for a chunk without CRS."""
-    transform = chunk.find("transform")
+def _local_place(source: str, chunk: Element, component: str | None) -> tuple[Frame | None, Similarity]:
+    """The frame at the origin of the cameras' own, and what brings that into it; no frame for a chunk without CRS."""
+    transforms = {entry.get("id"): entry.find("transform") for entry in chunk.iterfind("components/component")}
+    transform = transforms.get(component)
+    if transform is None:
+        transform = chunk.find("transform")
     crs = (chunk.findtext("reference") or "").strip()
     if transform is None or not crs.startswith(GEOGRAPHIC):
         return None, Similarity.identity()
