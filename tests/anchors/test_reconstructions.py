@@ -166,6 +166,7 @@ def test_metashape(tmp_path: Path) -> None:
         ('sensor_id="0"', 'sensor_id="7"', "camera 0000: sensor 7 is not in the file"),
         ("<scale>2.5", "<scale>big", "transform/scale must be 1 finite numbers"),
         ("GEOGCS", "LOCAL_CS", "has no place on earth"),
+        ("World Geodetic System 1984", "Pulkovo 1942", "has no place on earth"),
     ):
         write_metashape(path, images)
         path.write_text(path.read_text().replace(old, new))

@@ -7,6 +7,8 @@ Metashape's p1 and p2 are OpenCV's p2 and p1, b1 widens the x axis. Points are n
 
 from __future__ import annotations
 
+import logging
+import re
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -29,7 +31,13 @@ from geocorrect.geometry.similarity import Similarity
 from geocorrect.io.text_file import finite_numbers, read_text
 from geocorrect.records import Anchor
 
+logger = logging.getLogger(__name__)
+
 GEOGRAPHIC = ("GEOGCS", "PROJCS", "COMPD_CS", "GEOCCS")
+WGS84_DATUMS = (
+    "worldgeodeticsystem1984", "wgs84", "wgs1984", "europeanterrestrialreferencesystem1989", "etrs89", "etrs1989",
+)  # fmt: skip
+"""Small letters of the datums whose ECEF is that of WGS84, as PROJ has it: to a metre for ETRS89."""
 EARTH_M = (6.2e6, 6.6e6)
 """Distance of the ground from the centre of the earth: a chunk without a CRS is near its own origin."""
 
@@ -107,13 +115,21 @@ def _camera(where: str, sensor: Element) -> Camera:
 
 
 def _local_place(source: str, chunk: Element, component: str | None) -> tuple[Frame | None, Similarity]:
-    """The frame at the origin of the cameras' own, and what brings that into it; no frame for a chunk without CRS."""
+    """The frame at the origin of the cameras' own, and what brings that into it.
+
+    No frame for a chunk without a CRS on the datum of WGS84: ECEF of an old datum are 80 to 250 m off.
+    """
     transforms = {entry.get("id"): entry.find("transform") for entry in chunk.iterfind("components/component")}
     transform = transforms.get(component)
     if transform is None:
         transform = chunk.find("transform")
     crs = (chunk.findtext("reference") or "").strip()
     if transform is None or not crs.startswith(GEOGRAPHIC):
+        return None, Similarity.identity()
+    found = re.search(r'\bDATUM\["([^"]*)"', crs)
+    datum = found[1] if found else crs[:80]
+    if not any(known in re.sub("[^a-z0-9]", "", datum.lower()) for known in WGS84_DATUMS):
+        logger.warning("%s: its place counts from the datum %s, not from WGS84, and is not used", source, datum)
         return None, Similarity.identity()
     parts = {name: (transform.findtext(name) or "").split() for name in ("rotation", "translation", "scale")}
     turn, shift, scale = (
