@@ -13,6 +13,9 @@ from geocorrect.geometry.crs import (
     wgs84_from_crs,
 )
 
+PLACE_OPTIONS = ("crs", "height_reference", "geoid_undulation_m")
+"""What AnchorOptions say of the places in a file."""
+
 
 def stated_crs(where: str, own: str | None, given: str | None, given_by: str = "--crs") -> str:
     """What coordinates are in: what the file says wins, --crs states it where the file is silent.

@@ -24,7 +24,7 @@ from scipy.spatial.transform import Rotation
 from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.choice import AnchorOptions
 from geocorrect.anchors.readers.format import AnchorFormat, choice_of, head_of
-from geocorrect.anchors.readers.place import declared_height_reference, place_of, stated_crs
+from geocorrect.anchors.readers.place import PLACE_OPTIONS, declared_height_reference, place_of, stated_crs
 from geocorrect.anchors.readers.rows import GEOJSON_SUFFIXES, Row, read_rows
 from geocorrect.anchors.scan import FORMATS as SCAN_FORMATS
 from geocorrect.errors import InputError
@@ -261,4 +261,5 @@ FORMAT = AnchorFormat(
     "--height-reference; CSV: --crs",
     _detect,
     _read,
+    (*PLACE_OPTIONS, "heading_reference"),
 )

@@ -155,4 +155,5 @@ FORMAT = AnchorFormat(
     needs="",
     detect=lambda path: path.is_dir() and (path / CAR).is_file(),
     read=read_argoverse,
+    takes=("cameras",),
 )

@@ -202,4 +202,5 @@ FORMAT = AnchorFormat(
     needs="--drive scene-NNNN where scenes are on several maps",
     detect=lambda path: path.is_dir() and any(path.glob("v1.0-*/calibrated_sensor.json")),
     read=read_nuscenes,
+    takes=("drive", "cameras"),
 )

@@ -121,4 +121,5 @@ FORMAT = AnchorFormat(
     "--alignment",
     lambda path: all((path / name).is_file() for name in ("calib.txt", "times.txt")),
     _read,
+    ("alignment", "ground_truth", "cameras", "frames", "scans"),
 )

@@ -20,7 +20,7 @@ from geocorrect.anchors.readers.format import AnchorFormat, head_of
 from geocorrect.anchors.readers.mobile.angles import COLUMNS, enu_from_body
 from geocorrect.anchors.readers.mobile.description import Drive, RigCamera, read_description
 from geocorrect.anchors.readers.mobile.faces import write_faces
-from geocorrect.anchors.readers.place import place_of, stated_crs, stated_height_reference
+from geocorrect.anchors.readers.place import PLACE_OPTIONS, place_of, stated_crs, stated_height_reference
 from geocorrect.anchors.readers.rows import Row, read_rows
 from geocorrect.anchors.readers.timestamps import Nanoseconds, nanoseconds_of, utc_from_nanoseconds
 from geocorrect.anchors.trajectory import Trajectory
@@ -201,4 +201,5 @@ FORMAT = AnchorFormat(
     needs="the angle convention, north, CRS and height reference in the YAML",
     detect=_detect,
     read=read_mobile,
+    takes=PLACE_OPTIONS,
 )

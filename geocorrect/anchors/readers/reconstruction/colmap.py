@@ -19,7 +19,7 @@ from geocorrect.anchors.readers.reconstruction.colmap_binary import read_binary
 from geocorrect.anchors.readers.reconstruction.colmap_cameras import camera_of
 from geocorrect.anchors.readers.reconstruction.colmap_records import CameraRecord, ImageRecord, PointRecord, Records
 from geocorrect.anchors.readers.reconstruction.model import ReconstructedImage, Reconstruction, anchors_of
-from geocorrect.anchors.readers.reconstruction.placing import place
+from geocorrect.anchors.readers.reconstruction.placing import PLACING_OPTIONS, place
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
@@ -159,4 +159,5 @@ FORMAT = AnchorFormat(
     "one of --alignment, --control-points, --positions (own export: none)",
     lambda path: _model_folder(path) is not None,
     _read,
+    PLACING_OPTIONS,
 )

@@ -21,7 +21,7 @@ from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.choice import AnchorOptions
 from geocorrect.anchors.readers.format import AnchorFormat, head_of
 from geocorrect.anchors.readers.reconstruction.model import ReconstructedImage, Reconstruction, anchors_of
-from geocorrect.anchors.readers.reconstruction.placing import place
+from geocorrect.anchors.readers.reconstruction.placing import PLACING_OPTIONS, place
 from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import Frame, wgs84_from_ecef
@@ -178,4 +178,5 @@ FORMAT = AnchorFormat(
     "none where the chunk has a CRS; --images",
     lambda path: path.suffix.lower() == ".xml" and "<chunk" in head_of(path),
     _read,
+    PLACING_OPTIONS,
 )

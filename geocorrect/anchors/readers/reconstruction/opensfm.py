@@ -20,7 +20,7 @@ from geocorrect.anchors.choice import AnchorOptions
 from geocorrect.anchors.readers.format import AnchorFormat, head_of
 from geocorrect.anchors.readers.place import height_on_ellipsoid_m
 from geocorrect.anchors.readers.reconstruction.model import ReconstructedImage, Reconstruction, Ties, anchors_of
-from geocorrect.anchors.readers.reconstruction.placing import fit_unjudged, place
+from geocorrect.anchors.readers.reconstruction.placing import PLACING_OPTIONS, fit_unjudged, place
 from geocorrect.errors import InputError
 from geocorrect.geometry.crs import ELLIPSOID
 from geocorrect.geometry.frame import Frame
@@ -134,4 +134,5 @@ FORMAT = AnchorFormat(
     "none where it has reference_lla; better placed by --control-points or --positions",
     lambda path: _file(path) is not None,
     _read,
+    PLACING_OPTIONS,
 )

@@ -19,7 +19,7 @@ from scipy.spatial.transform import Rotation
 
 from geocorrect.anchors.alignment import Alignment, covariance_at_origin, point_jacobian, read_alignment
 from geocorrect.anchors.choice import AnchorOptions
-from geocorrect.anchors.readers.place import declared_height_reference, place_of, stated_crs
+from geocorrect.anchors.readers.place import PLACE_OPTIONS, declared_height_reference, place_of, stated_crs
 from geocorrect.anchors.readers.reconstruction.exif_ties import exif_ties
 from geocorrect.anchors.readers.reconstruction.model import Reconstruction, Ties
 from geocorrect.anchors.readers.rows import Row, read_rows
@@ -39,6 +39,11 @@ MAX_TURN_SIGMA_DEG = 3.0
 MAX_SCALE_SIGMA = 0.05
 CONTROL_POINT_SIGMA_M = 0.05
 """Of a control point whose row states none."""
+
+PLACING_OPTIONS = (
+    *PLACE_OPTIONS, "alignment", "control_points", "positions", "position_sigma_m", "level_cameras", "images",
+)  # fmt: skip
+"""Of AnchorOptions, those that say where a reconstruction and its pictures are."""
 
 
 def place(model: Reconstruction, options: AnchorOptions, folders: list[Path]) -> Alignment:

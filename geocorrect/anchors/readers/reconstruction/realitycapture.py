@@ -20,6 +20,7 @@ from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.choice import AnchorOptions
 from geocorrect.anchors.readers.format import AnchorFormat, head_of
 from geocorrect.anchors.readers.place import (
+    PLACE_OPTIONS,
     declared_height_reference,
     height_on_ellipsoid_m,
     stated_crs,
@@ -100,4 +101,5 @@ FORMAT = AnchorFormat(
     "--crs, --height-reference; undistorted images",
     lambda path: path.suffix.lower() == ".csv" and head_of(path).lstrip().startswith("#name,"),
     _read,
+    (*PLACE_OPTIONS, "images"),
 )
