@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from geocorrect.anchors.alignment import Alignment
-from geocorrect.anchors.readers.kitti.raw import KittiOptions, read_kitti_raw
 from geocorrect.anchors.readers.vbr.sequence import VbrOptions, read_vbr
 from geocorrect.anchors.samples import ReconstructedAnchor, write_samples
 from geocorrect.anchors.scan import read_scan
@@ -61,19 +60,6 @@ class VbrSource:
         """The alignment and the anchors in its frame."""
         anchors = read_vbr(self.folder, self.calibration, self.ground_truth, self.alignment, self.options)
         return self.alignment, anchors
-
-
-@dataclass(frozen=True)
-class KittiSource:
-    """A KITTI raw drive; its GNSS places it."""
-
-    folder: Path
-    options: KittiOptions = field(default_factory=KittiOptions)
-
-    def read(self) -> tuple[Alignment, list[Anchor]]:
-        """The alignment and the anchors in its frame."""
-        drive = read_kitti_raw(self.folder, self.options)
-        return drive.alignment, drive.anchors()
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 
 AUTO = "auto"
@@ -16,13 +17,13 @@ class AnchorOptions:
     calibration: Path | None = None
     """vbr: vbr_calib.yaml; default: beside or in the folder."""
     ground_truth: Path | None = None
-    """vbr: SEQ_gt.txt (TUM order)."""
+    """vbr: SEQ_gt.txt (TUM order); kitti-odometry: poses/NN.txt, by default that beside the sequences."""
     alignment: Path | None = None
-    """JSON that places the local frame, as `geocorrect georeference --json` writes it."""
+    """vbr, kitti-odometry, reconstructions: JSON that places the frame, as `georeference --json` writes it."""
     spacing_m: float = 1.0
     """vbr: metres between anchors; 0 takes all."""
     scans: str = "required"
-    """vbr: required, if_present or none."""
+    """vbr, kitti-odometry: required, if_present or none."""
     uncovered: str = "refuse"
     """vbr: images outside the trajectory's time: refuse or skip."""
     crs: str | None = None
@@ -44,10 +45,15 @@ class AnchorOptions:
     level_cameras: bool = False
     """Reconstructions: the cameras stand upright, as on a vehicle; fixes the roll about a straight street."""
     drive: str | None = None
-    """kitti-raw: name of the drive, where the folder holds several."""
+    """kitti-raw: name of the drive, where the folder holds several; nuscenes: name of the scene."""
     cameras: tuple[str, ...] = ()
-    """kitti-raw, kitti-odometry: which cameras of the rig; by default the colour ones."""
+    """kitti-raw, kitti-odometry, nuscenes, argoverse2: which cameras; by default KITTI's colour ones, or all."""
     frames: str | None = None
     """kitti-raw, kitti-odometry: which frame numbers, START:STOP:STEP as Python slices them."""
     dataset: str | None = None
     """Name of the dataset; None takes that of the format."""
+
+    @property
+    def undulation_m(self) -> float:
+        """`geoid_undulation_m`, nan where it is not given."""
+        return nan if self.geoid_undulation_m is None else self.geoid_undulation_m

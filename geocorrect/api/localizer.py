@@ -61,7 +61,9 @@ def read_anchors(
 
     Raises:
         InputError: naming file, row and column.
+        UsageError: an option that the format does not take.
     """
+    unasked = ("scans", "uncovered") if options is None else ()
     options = options or AnchorOptions(
         None if calibration is None else Path(calibration),
         None if ground_truth is None else Path(ground_truth),
@@ -74,7 +76,7 @@ def read_anchors(
         geoid_undulation_m=None if np.isnan(geoid_undulation_m) else geoid_undulation_m,
         images=None if images is None else Path(images),
     )
-    return AnchorSource.of_files(anchor_files(Path(path), layout, options))
+    return AnchorSource.of_files(anchor_files(Path(path), layout, options, unasked))
 
 
 class Localizer:

@@ -40,17 +40,24 @@ def add(
     calibration: Annotated[
         Path | None, typer.Option(help="vbr: vbr_calib.yaml; default: beside or in the folder.")
     ] = None,
-    ground_truth: Annotated[Path | None, typer.Option(help="vbr: SEQ_gt.txt (TUM order).")] = None,
+    ground_truth: Annotated[
+        Path | None, typer.Option(help="vbr: SEQ_gt.txt (TUM order); kitti-odometry: NN.txt.")
+    ] = None,
     alignment: Annotated[
-        Path | None, typer.Option(help="vbr: JSON that places the local frame (`georeference --json` writes it).")
+        Path | None,
+        typer.Option(
+            help="vbr, kitti-odometry, reconstructions: JSON that places the frame (`georeference --json` writes it)."
+        ),
     ] = None,
     spacing_m: Annotated[float, typer.Option(min=0.0, help="vbr: metres between anchors; 0 takes all.")] = 1.0,
-    scans: Annotated[str, typer.Option(help="vbr: required, if_present or none.")] = "required",
+    scans: Annotated[str, typer.Option(help="vbr, kitti-odometry: required, if_present or none.")] = "required",
     uncovered: Annotated[
         str, typer.Option(help="vbr: images outside the trajectory's time: refuse or skip.")
     ] = "refuse",
-    crs: Annotated[str | None, typer.Option(help="table: CRS of the coordinates, e.g. EPSG:4326.")] = None,
-    height_reference: Annotated[str, typer.Option(help="table: ellipsoid, orthometric or a vertical CRS.")] = "unknown",
+    crs: Annotated[str | None, typer.Option(help="CRS of the coordinates in a table, e.g. EPSG:4326.")] = None,
+    height_reference: Annotated[
+        str, typer.Option(help="Of its heights: ellipsoid, orthometric or a vertical CRS.")
+    ] = "unknown",
     geoid_undulation: Annotated[
         float | None, typer.Option(help="Metres from the ellipsoid up to the geoid (48 in Rome).")
     ] = None,
@@ -68,9 +75,9 @@ def add(
     level_cameras: Annotated[
         bool, typer.Option("--level-cameras", help="reconstructions: the cameras stand upright, as on a vehicle.")
     ] = False,
-    drive: Annotated[str | None, typer.Option(help="kitti-raw: which drive, where there are several.")] = None,
+    drive: Annotated[str | None, typer.Option(help="kitti-raw, nuscenes: which drive or scene of several.")] = None,
     cameras: Annotated[
-        str, typer.Option(help="kitti-raw, kitti-odometry: cameras, such as 02,03 (odometry: 2,3).")
+        str, typer.Option(help="kitti-…, nuscenes, argoverse2: cameras, such as 02,03 (odometry: 2,3) or CAM_FRONT.")
     ] = "",
     frames: Annotated[
         str | None, typer.Option(help="kitti-raw, kitti-odometry: frame numbers START:STOP:STEP, such as 0:200:5.")

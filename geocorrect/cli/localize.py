@@ -69,7 +69,7 @@ def localize(
             calibration, ground_truth, alignment, spacing_m, "if_present", "skip", crs, height_reference,
             geoid_undulation,
         )  # fmt: skip
-        choice = anchor_files(Path(anchors), layout, options)
+        choice = anchor_files(Path(anchors), layout, options, ("scans", "uncovered"))
     elif anchors is not None:
         settings = _with_catalog(settings, anchors)
     place = None if position is None else _position(position)

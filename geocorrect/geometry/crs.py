@@ -22,6 +22,7 @@ from pyproj.crs import CompoundCRS
 from pyproj.enums import TransformDirection
 from pyproj.exceptions import CRSError
 from pyproj.transformer import TransformerGroup
+from scipy.spatial.transform import Rotation
 
 Float = NDArray[np.float64]
 
@@ -116,6 +117,12 @@ def grid_convergence_deg(crs: str, lon_deg: float, lat_deg: float) -> float:
     """Angle from true north to grid north, clockwise positive, degrees: true = grid + convergence."""
     factors = Proj(declared_crs(crs).horizontal).get_factors(lon_deg, lat_deg)
     return float(factors.meridian_convergence)
+
+
+def true_from_grid(crs: str, lon_deg: float, lat_deg: float) -> Rotation:
+    """Rotation from grid east, grid north, up of a CRS into true east, true north, up at a place."""
+    # Headings run clockwise, rotations about the vertical the other way.
+    return Rotation.from_euler("z", -grid_convergence_deg(crs, lon_deg, lat_deg), degrees=True)
 
 
 def ellipsoidal_height_m(

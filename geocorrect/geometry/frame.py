@@ -146,8 +146,10 @@ def pitch_roll_deg(world_from_cam: Pose) -> tuple[float, float]:
     return pitch, float(np.degrees(np.arctan2(up_in_cam[0], -up_in_cam[1])))
 
 
-def rotation_from_heading(heading_deg: float, pitch_deg: float = 0.0, roll_deg: float = 0.0) -> Rotation:
-    """world_from_cam rotation (OpenCV camera axes, ENU world) from heading, pitch and roll in degrees.
+def rotation_from_heading(
+    heading_deg: float | Float, pitch_deg: float | Float = 0.0, roll_deg: float | Float = 0.0
+) -> Rotation:
+    """world_from_cam rotation (OpenCV camera axes, ENU world) from heading, pitch and roll in degrees, one or (N,).
 
     Inverse of `Frame.heading_deg` (at the frame's origin) and `pitch_roll_deg`.
     """

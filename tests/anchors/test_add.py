@@ -8,8 +8,9 @@ import pytest
 from scipy.spatial.transform import Rotation
 from support.vbr_world import MemoryCatalog, VbrWorld
 
-from geocorrect.anchors.add import KittiSource, VbrSource, add_anchors, add_anchors_to
+from geocorrect.anchors.add import VbrSource, add_anchors, add_anchors_to
 from geocorrect.anchors.alignment import Alignment, read_alignment
+from geocorrect.anchors.readers.registry import anchor_files
 from geocorrect.anchors.readers.vbr.sequence import read_vbr
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
@@ -57,7 +58,7 @@ def test_damage_stores_nothing(vbr: VbrWorld) -> None:
 def test_gnss_and_click_anchors_share_one_door(shared_data: Path, vbr: VbrWorld) -> None:
     catalog = MemoryCatalog()
     add_anchors(catalog, VbrSource(vbr.folder, vbr.calibration, vbr.ground_truth, vbr.alignment))
-    add_anchors(catalog, KittiSource(shared_data / "kitti_raw"))
+    add_anchors(catalog, anchor_files(shared_data / "kitti_raw"))
     assert [record.method for record in catalog.alignments] == ["known", "gnss"]
     assert catalog.scene is not None
     lon, lat, _ = catalog.scene.wgs84_from_enu(catalog.anchors[-1].world_from_cam.translation_m)
@@ -73,7 +74,7 @@ def test_a_real_catalog_gives_the_anchors_back(shared_data: Path, vbr: VbrWorld,
     source = VbrSource(vbr.folder, vbr.calibration, vbr.ground_truth, vbr.alignment)
     with Catalog.open(str(tmp_path / "scene.gpkg"), create=True) as catalog:
         add_anchors(catalog, source)
-        add_anchors(catalog, KittiSource(shared_data / "kitti_raw"))
+        add_anchors(catalog, anchor_files(shared_data / "kitti_raw"))
         add_anchors(catalog, source)
         assert {record.method for record in catalog.alignments()} == {"joint", "gnss"}
         stored = catalog.anchors()

@@ -196,6 +196,6 @@ def test_argoverse_that_is_not_whole(tmp_path: Path) -> None:
     (log / "calibration" / "intrinsics.feather").unlink()
     with pytest.raises(InputError, match=r"intrinsics.feather: no such file"):
         read_argoverse(log)
-    write_argoverse(tmp_path / "b", "XXX")
+    write_argoverse(tmp_path / "b", "LAX")
     with pytest.raises(InputError, match="that names one of ATX"):
         read_argoverse(tmp_path / "b")

@@ -71,6 +71,8 @@ CASES: list[tuple[str, dict[str, float], str, float, dict[str, Any]]] = [
      {"rig": {"body_from_cam": NED_FROM_CAM}}),
     ("heading_pitch_roll_ned", {"heading": 270, "pitch": 0, "roll": -15}, "W", -15,
      {"rig": {"body_from_cam": NED_FROM_CAM}}),
+    ("heading_pitch_roll_ned", {"heading": 0, "pitch": 20, "roll": 0}, "N+20", 0, {}),
+    ("heading_pitch_roll_ned", {"heading": 270, "pitch": 0, "roll": -15}, "W", -15, {}),
     ("yaw_pitch_roll_enu", {"yaw": 90, "pitch": 20, "roll": 0}, "N-20", 0, {}),
     ("yaw_pitch_roll_enu", {"yaw": 0, "pitch": 0, "roll": 15}, "E", 15, {}),
     ("omega_phi_kappa", {"omega": 90, "phi": 0, "kappa": 0}, "N", 0, {}),
@@ -261,3 +263,4 @@ def test_bad_input_names_file_and_field(tmp_path: Path) -> None:
     assert "not a rotation" in message(cameras=[rig[0] | {"body_from_cam": [[2, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]}])
     assert "drop body_from_cam" in message(cameras=[rig[0] | {"body_from_cam": NED_FROM_CAM}], angles="omega_phi_kappa")
     assert "column 'east', which is to be lon_deg" in message(columns={"lon_deg": "east"})
+    assert "coordinates are in EPSG:4326, but crs in drive.yaml says EPSG:32633" in message(crs="EPSG:32633")

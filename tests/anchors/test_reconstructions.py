@@ -166,11 +166,23 @@ def test_metashape(tmp_path: Path) -> None:
         ('sensor_id="0"', 'sensor_id="7"', "camera 0000: sensor 7 is not in the file"),
         ("<scale>2.5", "<scale>big", "transform/scale must be 1 finite numbers"),
         ("GEOGCS", "LOCAL_CS", "has no place on earth"),
+        ("World Geodetic System 1984", "Pulkovo 1942", "has no place on earth"),
     ):
         write_metashape(path, images)
         path.write_text(path.read_text().replace(old, new))
         with pytest.raises(Exception, match=message):
             anchor_files(path, "metashape").read()
+    write_metashape(path, images)
+    text = path.read_text()
+    place = text[text.index("<transform><rotation>") : text.index("</chunk>")]
+    component = f'<components next_id="1" active_id="0"><component id="0" label="Component 1">{place}</component>'
+    newer = text.replace(place, "").replace("<cameras ", f"{component}</components><cameras ", 1)
+    path.write_text(newer.replace(' sensor_id="0"', ' sensor_id="0" component_id="0"'))
+    alignment, anchors = anchor_files(path).read()
+    require_truth(anchors, images, alignment.frame)
+    path.write_text(path.read_text().replace('component_id="0"', 'component_id="1"', 1))
+    with pytest.raises(InputError, match="its cameras are of 2 components"):
+        anchor_files(path).read()
     write_metashape(path, images)
     cv2.imwrite(str(tmp_path / "images/0002.jpg"), np.zeros((240, 320, 3), np.uint8))
     with pytest.raises(InputError, match="camera 0002 of .* may be 0002.jpg or 0002.png"):
@@ -187,8 +199,8 @@ def write_realitycapture(path: Path, images: list[TrueImage], **changed: float) 
         grid = Rotation.from_euler("z", grid_convergence_deg("EPSG:32632", lon, lat), degrees=True) * true
         heading, pitch, roll = (grid * Rotation.from_matrix(np.diag([1.0, -1.0, -1.0]))).as_euler("ZXY", degrees=True)
         c = image.camera
-        film = {"f": c.focal_x_px, "px": c.principal_x_px - 159.5, "py": c.principal_y_px - 119.5}
-        values = [x, y, float(height_m), -heading, pitch, roll, *(36 / 320 * value for value in film.values())]
+        principal = (c.principal_x_px - 159.5) / 320, (c.principal_y_px - 119.5) / 320
+        values = [x, y, float(height_m), -heading, pitch, roll, 36 / 320 * c.focal_x_px, *principal]
         lines.append(",".join([image.name, *(repr(float(v)) for v in values), *["0"] * 6]))
     text = "\n".join(lines) + "\n"
     path.write_text(text)
@@ -211,6 +223,26 @@ def test_realitycapture(tmp_path: Path) -> None:
         path.write_text(path.read_text().replace(old, new, 1))
         with pytest.raises(InputError, match=message):
             anchor_files(path, options=options).read()
+
+
+def test_angles_and_units_of_realitycapture_as_they_are_written(tmp_path: Path) -> None:
+    """By hand: level east; straight down with the top to the west; down, top to the north, the right side lower."""
+    head = "#name,x,y,alt,heading,pitch,roll,f,px,py,k1,k2,k3,k4,t1,t2"
+    rows = ["a.png,11.5,48.1,500,90,90,0", "b.png,11.5,48.1,500,-90,0,0", "c.png,11.5,48.1,500,0,0,30"]
+    (path := tmp_path / "cameras.csv").write_text("\n".join([head, *(f"{row},18,0.01,-0.02" for row in rows)]) + "\n")
+    for name in "abc":
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.zeros((240, 320, 3), np.uint8))
+    options = AnchorOptions(crs="EPSG:4326", height_reference="ellipsoid")
+    _, anchors = anchor_files(path, "auto", options).read()
+    east, down, rolled = (anchor.world_from_cam.rotation.as_matrix() for anchor in anchors)
+    camera = anchors[0].camera
+    half, root = 0.5, 0.75**0.5
+    # columns: right, down, ahead
+    assert east == pytest.approx(np.array([[0, -1, 0], [0, 0, -1], [1, 0, 0]]).T, abs=1e-9)
+    assert down == pytest.approx(np.array([[0, 1, 0], [1, 0, 0], [0, 0, -1]]).T, abs=1e-9)
+    assert rolled == pytest.approx(np.array([[root, 0, -half], [0, -1, 0], [-half, 0, -root]]).T, abs=1e-9)
+    assert (camera.focal_x_px, camera.focal_y_px) == (160.0, 160.0)
+    assert (camera.principal_x_px, camera.principal_y_px) == pytest.approx((159.5 + 3.2, 119.5 - 6.4))
 
 
 @pytest.fixture(scope="module")

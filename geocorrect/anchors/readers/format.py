@@ -31,6 +31,8 @@ class AnchorFormat:
 
     Raises InputError naming file and record, UsageError for an option that is missing.
     """
+    takes: tuple[str, ...]
+    """The fields of AnchorOptions that `read` looks at, besides `dataset`, which all do."""
 
 
 def choice_of(name: str, value: str, known: tuple[str, ...]) -> str:

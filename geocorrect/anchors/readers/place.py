@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from geocorrect.anchors.readers.rows import Row
 from geocorrect.errors import InputError
 from geocorrect.geometry.crs import (
     ELLIPSOID,
@@ -12,9 +13,18 @@ from geocorrect.geometry.crs import (
     wgs84_from_crs,
 )
 
+PLACE_OPTIONS = ("crs", "height_reference", "geoid_undulation_m")
+"""What AnchorOptions say of the places in a file."""
 
-def stated_crs(where: str, own: str | None, given: str | None) -> str:
+
+def stated_crs(where: str, own: str | None, given: str | None, given_by: str = "--crs") -> str:
     """What coordinates are in: what the file says wins, --crs states it where the file is silent.
+
+    Args:
+        where: file, for messages.
+        own: what the file says.
+        given: what --crs says.
+        given_by: instead of --crs, in messages.
 
     Raises:
         InputError: neither says it, they contradict each other, or one is no CRS.
@@ -28,7 +38,7 @@ def stated_crs(where: str, own: str | None, given: str | None) -> str:
     first, second = _declared(where, own), _declared(where, given)
     heights = {first.height_reference, second.height_reference} - {None}
     if not first.same_plan(second) or len(heights) > 1:
-        raise InputError(f"{where}: the file's coordinates are in {own}, but --crs says {given}; drop --crs")
+        raise InputError(f"{where}: the file's coordinates are in {own}, but {given_by} says {given}; drop {given_by}")
     return own if first.height_reference else given
 
 
@@ -39,6 +49,24 @@ def stated_height_reference(where: str, crs: str, given: str) -> str:
     if own is None or given in ("unknown", own) or (given == ORTHOMETRIC and own != ELLIPSOID):
         return own or given
     raise InputError(f"{where}: heights in {crs} are measured from {own}, but {given} is declared; drop one of the two")
+
+
+def declared_height_reference(where: str, crs: str, given: str, heights: str = "the heights are") -> str:
+    """As `stated_height_reference`; InputError, too, when neither says what `heights` measured from."""
+    reference = stated_height_reference(where, crs, given)
+    if reference == "unknown":
+        raise InputError(
+            f"{where}: what {heights} measured from is not declared; add --height-reference ellipsoid, orthometric "
+            "(with --geoid-undulation) or a vertical CRS"
+        )
+    return reference
+
+
+def place_of(row: Row, crs: str, reference: str, undulation_m: float) -> tuple[float, float, float]:
+    """(longitude deg, latitude deg, ellipsoidal height m) of a row with x, y or lon_deg, lat_deg, and height_m."""
+    lon, lat = wgs84_place(row.where, crs, *(row.number(name) for name in row.plan_columns))
+    where = f"{row.where}: height_m"
+    return lon, lat, height_on_ellipsoid_m(where, lon, lat, row.number("height_m"), reference, undulation_m)
 
 
 def wgs84_place(where: str, crs: str, x: float, y: float) -> tuple[float, float]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,10 @@ FORMATS: Mapping[str, AnchorFormat] = {
 """In the order in which `geocorrect anchors formats` lists them."""
 
 
+FLAGS = {"geoid_undulation_m": "geoid_undulation", "position_sigma_m": "position_sigma"}
+"""Options of the command line whose names are not those of the fields."""
+
+
 @dataclass(frozen=True)
 class ChosenFiles:
     """A path, its format, and the options."""
@@ -51,20 +55,31 @@ class ChosenFiles:
         return self.format.read(self.path, self.options)
 
 
-def anchor_files(path: Path, layout: str = AUTO, options: AnchorOptions | None = None) -> ChosenFiles:
+def anchor_files(
+    path: Path, layout: str = AUTO, options: AnchorOptions | None = None, unasked: Collection[str] = ()
+) -> ChosenFiles:
     """The anchors in files, not read yet.
 
     Args:
         path: A folder or file, as the format wants it.
         layout: Name of a format, or "auto".
         options: What the files do not say themselves.
+        unasked: Fields of options that the caller set for all formats: ignored where a format does not take them.
 
     Raises:
         InputError: layout is "auto" and no format, or more than one, knows the files.
-        UsageError: there is no such format.
+        UsageError: there is no such format, or it does not take an option that is given.
     """
-    chosen = find_format(path) if layout == AUTO else format_named(layout)
-    return ChosenFiles(path, chosen, options or AnchorOptions())
+    chosen, options = find_format(path) if layout == AUTO else format_named(layout), options or AnchorOptions()
+    given = {one.name for one in fields(options) if getattr(options, one.name) != one.default}
+    if foreign := sorted(given - {"dataset", *chosen.takes, *unasked}):
+        raise UsageError(f"--format {chosen.name} does not take {_flags(foreign)}; it takes {_flags(chosen.takes)}")
+    return ChosenFiles(path, chosen, options)
+
+
+def _flags(names: Iterable[str]) -> str:
+    """Fields of AnchorOptions as a command line spells them."""
+    return ", ".join("--" + FLAGS.get(name, name).replace("_", "-") for name in names)
 
 
 def format_named(name: str) -> AnchorFormat:

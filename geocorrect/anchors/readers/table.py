@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
@@ -24,13 +24,13 @@ from scipy.spatial.transform import Rotation
 from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.choice import AnchorOptions
 from geocorrect.anchors.readers.format import AnchorFormat, choice_of, head_of
-from geocorrect.anchors.readers.place import height_on_ellipsoid_m, stated_crs, stated_height_reference, wgs84_place
+from geocorrect.anchors.readers.place import PLACE_OPTIONS, declared_height_reference, place_of, stated_crs
 from geocorrect.anchors.readers.rows import GEOJSON_SUFFIXES, Row, read_rows
 from geocorrect.anchors.scan import FORMATS as SCAN_FORMATS
 from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.camera_formats import projection_named
-from geocorrect.geometry.crs import grid_convergence_deg
+from geocorrect.geometry.crs import true_from_grid
 from geocorrect.geometry.frame import Frame, rotation_from_heading
 from geocorrect.geometry.pose import Float, Pose
 from geocorrect.geometry.projection import COEFFICIENTS, DEFAULT_TRANSITION, Projection
@@ -95,13 +95,8 @@ def read_table(path: Path, options: TableOptions | None = None) -> TableAnchors:
         raise InputError(f"{path}: some rows have lon_deg, lat_deg and some x, y; give them all in one way")
     # Longitudes and latitudes of another datum are 100 m away: a CSV cannot say, its user must.
     crs = stated_crs(str(path), own.pop() if options.crs or path.suffix.lower() != ".csv" else None, options.crs)
-    options = replace(options, height_reference=stated_height_reference(str(path), crs, options.height_reference))
-    if options.height_reference == "unknown":
-        raise InputError(
-            f"{path}: what the heights are measured from is not declared; add --height-reference ellipsoid, "
-            "orthometric (with --geoid-undulation) or a vertical CRS"
-        )
-    places = [_place(row, crs, options) for row in rows]
+    reference = declared_height_reference(str(path), crs, options.height_reference)
+    places = [place_of(row, crs, reference, options.undulation_m) for row in rows]
     frame = options.frame or Frame(path.stem, *places[0])
     alignment = Alignment(frame, Similarity.identity(), method="known")
     anchors = [_anchor(row, place, crs, alignment, options) for row, place in zip(rows, places, strict=True)]
@@ -110,15 +105,6 @@ def read_table(path: Path, options: TableOptions | None = None) -> TableAnchors:
         if seen.setdefault(anchor.id, row.where) != row.where:
             raise InputError(f"{row.where}: id {anchor.id!r} was already used in {seen[anchor.id]}")
     return TableAnchors(alignment, anchors)
-
-
-def _place(row: Row, crs: str, options: TableOptions) -> tuple[float, float, float]:
-    """(lon deg, lat deg, ellipsoidal height m)."""
-    x, y = (row.number(name) for name in row.plan_columns)
-    lon, lat = wgs84_place(row.where, crs, x, y)
-    where, height_m = f"{row.where}: height_m", row.number("height_m")
-    height_m = height_on_ellipsoid_m(where, lon, lat, height_m, options.height_reference, options.undulation_m)
-    return lon, lat, height_m
 
 
 def _anchor(
@@ -158,8 +144,7 @@ def _rotation(row: Row, place: tuple[float, float, float], crs: str, options: Ta
         angles_deg = (row.number_or(name, 0.0) for name in ("pitch_deg", "roll_deg"))
         rotation = rotation_from_heading(row.number("heading_deg"), *angles_deg)
     if options.heading_reference == "grid":
-        # Headings run clockwise, rotations about the vertical the other way.
-        rotation = Rotation.from_euler("z", -grid_convergence_deg(crs, *place[:2]), degrees=True) * rotation
+        rotation = true_from_grid(crs, *place[:2]) * rotation
     return rotation
 
 
@@ -263,7 +248,7 @@ def _read(path: Path, options: AnchorOptions) -> TableAnchors:
         TableOptions(
             options.crs,
             options.height_reference,
-            float("nan") if options.geoid_undulation_m is None else options.geoid_undulation_m,
+            options.undulation_m,
             choice_of("--heading-reference", options.heading_reference, ("true", "grid")),  # type: ignore[arg-type]
             options.dataset or "table",
         ),
@@ -276,4 +261,5 @@ FORMAT = AnchorFormat(
     "--height-reference; CSV: --crs",
     _detect,
     _read,
+    (*PLACE_OPTIONS, "heading_reference"),
 )

@@ -25,7 +25,7 @@ from geocorrect.anchors.readers.timestamps import utc_from_nanoseconds
 from geocorrect.anchors.trajectory import Trajectory
 from geocorrect.errors import InputError, UsageError
 from geocorrect.geometry.camera import Camera
-from geocorrect.geometry.crs import crs_from_wgs84, grid_convergence_deg, wgs84_from_crs
+from geocorrect.geometry.crs import crs_from_wgs84, true_from_grid, wgs84_from_crs
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.similarity import Similarity
@@ -100,7 +100,7 @@ def _anchor(
 
 
 def _alignment(log: Path, drive: Trajectory) -> Alignment:
-    """East-north-up at the first pose: UTM turned to true north and scaled to metres on the ground."""
+    """East-north-up at the first pose, height 0 at the city's zero: the city's axes turned from grid to true north."""
     names = [path.name for path in (log / "map").glob("log_map_archive_*.json")]
     found = [match[1] for name in names if (match := re.search(r"____([A-Z]{3})_city_", name))]
     if len(set(found)) != 1 or found[0] not in CITIES:
@@ -113,7 +113,7 @@ def _alignment(log: Path, drive: Trajectory) -> Alignment:
     first = drive.pose(0).translation_m
     lon, lat = (float(v) for v in wgs84_from_crs(crs, *(origin + first[:2])))
     frame = Frame(found[0], lon, lat, 0.0)
-    turn = Rotation.from_euler("z", -grid_convergence_deg(crs, lon, lat), degrees=True)
+    turn = true_from_grid(crs, lon, lat)
     # The city's poses are metres on the ground (laser odometry): UTM's scale factor is not taken off.
     return Alignment(frame, Similarity.from_pose(Pose(turn, -turn.apply([first[0], first[1], 0.0]))), method="known")
 
@@ -155,4 +155,5 @@ FORMAT = AnchorFormat(
     needs="",
     detect=lambda path: path.is_dir() and (path / CAR).is_file(),
     read=read_argoverse,
+    takes=("cameras",),
 )

@@ -85,7 +85,7 @@ def read_nuscenes(root: Path, options: AnchorOptions | None = None) -> tuple[Ali
     frame = _frame(place, float(first[0]), float(first[1]))
     local = Pose(Rotation.identity(), -np.array([first[0], first[1], 0.0]))
     alignment = Alignment(frame, Similarity.from_pose(local), method="known")
-    scans = {(record["sample_token"]): record for _, channel, record in views if channel == LIDAR}
+    scans = {record["sample_token"]: record for _, channel, record in views if channel == LIDAR}
     dataset = options.dataset or "nuscenes"
     return alignment, [
         _anchor(root, tables, scene, channel, record, scans.get(record["sample_token"]), alignment, dataset)
@@ -202,4 +202,5 @@ FORMAT = AnchorFormat(
     needs="--drive scene-NNNN where scenes are on several maps",
     detect=lambda path: path.is_dir() and any(path.glob("v1.0-*/calibrated_sensor.json")),
     read=read_nuscenes,
+    takes=("drive", "cameras"),
 )

@@ -17,12 +17,12 @@ import numpy as np
 from geocorrect.anchors.alignment import Alignment, read_alignment
 from geocorrect.anchors.choice import AnchorOptions
 from geocorrect.anchors.readers.format import AnchorFormat, choice_of, wanted_frames
-from geocorrect.anchors.readers.kitti.calibration import FOCAL_SIGMA
+from geocorrect.anchors.readers.kitti.calibration import FOCAL_SIGMA, read_calibration, rectified_camera
 from geocorrect.anchors.readers.kitti.raw import KITTI_ATTRIBUTION
 from geocorrect.anchors.scan import KITTI_BIN
 from geocorrect.errors import InputError, UsageError
 from geocorrect.geometry.camera import Camera
-from geocorrect.geometry.pose import Float, Pose
+from geocorrect.geometry.pose import Pose
 from geocorrect.io.pixels import image_size
 from geocorrect.io.text_file import finite_numbers, read_text
 from geocorrect.records import Anchor, LidarScan
@@ -47,14 +47,14 @@ def read_kitti_odometry(
     options = options or AnchorOptions()
     choice_of("--scans", options.scans, ("required", "if_present", "none"))
     local_from_cam0 = _poses(poses)
-    calibration = _calibration(folder / "calib.txt")
+    calibration = read_calibration(folder / "calib.txt")
     anchors: list[Anchor] = []
     for camera in options.cameras or DEFAULT_CAMERAS:
         images = folder / f"image_{camera}"
         paths = [path for path in sorted(images.glob("*.png")) if path.stem.isdecimal()]
         if not paths:
             raise InputError(f"{images}: no such folder, or no images in it; choose others with --cameras")
-        matrix, cam_from_cam0 = _camera(folder / "calib.txt", calibration, f"P{camera}")
+        matrix, cam_from_cam0 = rectified_camera(folder / "calib.txt", calibration, f"P{camera}")
         pinhole = Camera.pinhole(*image_size(paths[0]), matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2])
         cam_from_lidar = cam_from_cam0 @ _rigid(folder / "calib.txt", calibration, "Tr")
         for path in wanted_frames(paths, options.frames):
@@ -100,20 +100,6 @@ def _pose(where: str, line: str) -> Pose:
         raise InputError(f"{where}: {error}") from None
 
 
-def _calibration(path: Path) -> dict[str, str]:
-    lines = read_text(path, "no such calibration file").splitlines()
-    return {key.strip(): value for key, _, value in (line.partition(":") for line in lines)}
-
-
-def _camera(path: Path, table: dict[str, str], key: str) -> tuple[Float, Pose]:
-    """K of a rectified camera, and where it stands beside camera 0."""
-    if key not in table:
-        raise InputError(f"{path}: key {key} is missing; cameras are {', '.join(k for k in table if k[:1] == 'P')}")
-    projection = np.array(finite_numbers(f"{path}: {key}", table[key].split(), 12)).reshape(3, 4)
-    offset = np.linalg.solve(projection[:, :3], projection[:, 3])
-    return projection[:, :3], Pose.from_matrix(np.column_stack([np.eye(3), offset]))
-
-
 def _rigid(path: Path, table: dict[str, str], key: str) -> Pose:
     if key not in table:
         raise InputError(f"{path}: key {key} is missing; download the calibration with the velodyne data")
@@ -135,4 +121,5 @@ FORMAT = AnchorFormat(
     "--alignment",
     lambda path: all((path / name).is_file() for name in ("calib.txt", "times.txt")),
     _read,
+    ("alignment", "ground_truth", "cameras", "frames", "scans"),
 )

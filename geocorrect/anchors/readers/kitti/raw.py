@@ -221,4 +221,5 @@ FORMAT = AnchorFormat(
     "",
     lambda path: bool(_drives(path)),
     _read,
+    ("drive", "cameras", "frames", "geoid_undulation_m"),
 )

@@ -8,7 +8,7 @@
     y left, z up.
 `omega_phi_kappa`: photogrammetric: R = Rx(ω) · Ry(φ) · Rz(κ) turns photo axes (x right, y up, z towards the viewer)
     into east, north, up.
-`quaternion`: qx, qy, qz, qw of the body (x forward, y left, z up) or camera in east, north, up.
+`quaternion`: qx, qy, qz, qw of the body (x forward, y left, z up) in east, north, up.
 """
 
 from __future__ import annotations
@@ -36,8 +36,15 @@ COLUMNS: dict[Convention, tuple[str, ...]] = {
 RAD_PER_UNIT: dict[Unit, float] = {"deg": np.pi / 180.0, "rad": 1.0, "gon": np.pi / 200.0}
 PHOTO_FROM_CAM = Rotation.from_matrix(np.diag([1.0, -1.0, -1.0]))
 FLU_FROM_NED = PHOTO_FROM_CAM
-BODY_FROM_CAM = Rotation.from_matrix([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
-"""A camera that looks forward, upright, on a body with x forward, y left, z up."""
+_FLU_FROM_CAM = Rotation.from_matrix([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+BODY_FROM_FORWARD_CAM: dict[Convention, Rotation] = {
+    "heading_pitch_roll": _FLU_FROM_CAM,
+    "heading_pitch_roll_ned": FLU_FROM_NED.inv() * _FLU_FROM_CAM,
+    "yaw_pitch_roll_enu": _FLU_FROM_CAM,
+    "omega_phi_kappa": Rotation.identity(),
+    "quaternion": _FLU_FROM_CAM,
+}
+"""A camera that looks forward, upright, in the body axes of each convention; what `omega_phi_kappa` turns is one."""
 
 
 def enu_from_body(values: Float, convention: Convention, unit: Unit) -> Rotation:

@@ -9,7 +9,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from geocorrect.anchors.readers.mobile.angles import BODY_FROM_CAM, Convention, Unit
+from geocorrect.anchors.readers.mobile.angles import BODY_FROM_FORWARD_CAM, Convention, Unit
 from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
@@ -61,9 +61,11 @@ class RigCamera(_Strict):
     time_offset_s: float = 0.0
     """Exposure after the row's time; the pose is interpolated between rows."""
 
-    def pose(self) -> Pose:
-        """body_from_cam; ValueError when it is no rigid transform."""
-        return Pose(BODY_FROM_CAM, np.zeros(3)) if self.body_from_cam is None else Pose.from_matrix(self.body_from_cam)
+    def pose(self, angles: Convention) -> Pose:
+        """body_from_cam, in the body axes of a convention; ValueError when it is no rigid transform."""
+        if self.body_from_cam is None:
+            return Pose(BODY_FROM_FORWARD_CAM[angles], np.zeros(3))
+        return Pose.from_matrix(self.body_from_cam)
 
 
 class Drive(_Strict):
@@ -108,7 +110,7 @@ def read_description(path: Path) -> Drive:
     for camera in drive.rig:
         try:
             camera.camera.camera()
-            camera.pose()
+            camera.pose(drive.angles)
         except ValueError as error:
             raise InputError(f"{path}: rig camera {camera.name}: {error}") from None
         if drive.angles == "omega_phi_kappa" and camera.body_from_cam is not None:

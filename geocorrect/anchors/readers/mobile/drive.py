@@ -20,13 +20,13 @@ from geocorrect.anchors.readers.format import AnchorFormat, head_of
 from geocorrect.anchors.readers.mobile.angles import COLUMNS, enu_from_body
 from geocorrect.anchors.readers.mobile.description import Drive, RigCamera, read_description
 from geocorrect.anchors.readers.mobile.faces import write_faces
-from geocorrect.anchors.readers.place import height_on_ellipsoid_m, stated_crs, stated_height_reference, wgs84_place
+from geocorrect.anchors.readers.place import PLACE_OPTIONS, place_of, stated_crs, stated_height_reference
 from geocorrect.anchors.readers.rows import Row, read_rows
 from geocorrect.anchors.readers.timestamps import Nanoseconds, nanoseconds_of, utc_from_nanoseconds
 from geocorrect.anchors.trajectory import Trajectory
 from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Camera, Projection
-from geocorrect.geometry.crs import grid_convergence_deg
+from geocorrect.geometry.crs import WGS84, true_from_grid
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Float, Pose
 from geocorrect.geometry.similarity import Similarity
@@ -45,9 +45,13 @@ def read_mobile(path: Path, options: AnchorOptions | None = None) -> tuple[Align
     drive, given = read_description(path), options or AnchorOptions()
     table = path.parent / drive.table
     rows = [_renamed(row, drive.columns) for row in read_rows(table)]
-    crs = stated_crs(str(path), drive.crs, given.crs) if drive.crs or given.crs else stated_crs(
-        str(table), rows[0].crs if rows[0].has("lon_deg") and table.suffix != ".csv" else None, None)  # fmt: skip
-    undulation_m = drive.geoid_undulation_m if drive.geoid_undulation_m is not None else given.geoid_undulation_m
+    declared = stated_crs(str(path), drive.crs, given.crs) if drive.crs or given.crs else None
+    own = WGS84 if rows[0].has("lon_deg") else rows[0].crs
+    # Longitudes and latitudes of a CSV may be of another datum: someone must say that they are not.
+    crs = stated_crs(
+        str(table), own if declared or table.suffix.lower() != ".csv" else None, declared, f"crs in {path.name}"
+    )
+    undulation_m = given.undulation_m if drive.geoid_undulation_m is None else drive.geoid_undulation_m
     wanted = drive.height_reference if drive.height_reference != "unknown" else given.height_reference
     reference = stated_height_reference(str(path), crs, wanted)
     if reference == "unknown":
@@ -55,8 +59,7 @@ def read_mobile(path: Path, options: AnchorOptions | None = None) -> tuple[Align
             f"{path}: height_reference is not declared; write ellipsoid, orthometric (with geoid_undulation_m) or a "
             "vertical CRS"
         )
-    meaning = (crs, reference, float("nan") if undulation_m is None else undulation_m)
-    places = [_place(row, *meaning) for row in rows]
+    places = [place_of(row, crs, reference, undulation_m) for row in rows]
     frame = Frame(path.stem, *places[0])
     poses = [_pose(row, place, drive, crs, frame) for row, place in zip(rows, places, strict=True)]
     stamps = nanoseconds_of([_stamp(row) for row in rows], [row.where for row in rows])
@@ -120,7 +123,7 @@ def _anchors(
     if size != (model.width, model.height):
         raise InputError(f"{row.where}: {image} is {size[0]}×{size[1]} pixels, camera {camera.name} is "
                          f"{model.width}×{model.height}")  # fmt: skip
-    world_from_cam = body if drive.angles == "omega_phi_kappa" else body @ camera.pose()
+    world_from_cam = body @ camera.pose(drive.angles)
     at = utc_from_nanoseconds(int(track.stamps[number]) + round(camera.time_offset_s * 1e9))
     views: list[tuple[str, Path, Camera, Rotation]] = [("", image, model, Rotation.identity())]
     if model.projection is Projection.SPHERICAL:
@@ -150,13 +153,6 @@ def _renamed(row: Row, columns: Mapping[str, str]) -> Row:
     return replace(row, fields=fields)
 
 
-def _place(row: Row, crs: str, reference: str, undulation_m: float) -> tuple[float, float, float]:
-    x, y = (row.number(name) for name in row.plan_columns)
-    lon, lat = wgs84_place(row.where, crs, x, y)
-    where = f"{row.where}: height_m"
-    return lon, lat, height_on_ellipsoid_m(where, lon, lat, row.number("height_m"), reference, undulation_m)
-
-
 def _pose(row: Row, place: tuple[float, float, float], drive: Drive, crs: str, frame: Frame) -> Pose:
     values = np.array([row.number(name) for name in COLUMNS[drive.angles]])
     try:
@@ -164,8 +160,7 @@ def _pose(row: Row, place: tuple[float, float, float], drive: Drive, crs: str, f
     except ValueError as error:
         raise InputError(f"{row.where}: {error}") from None
     if drive.north == "grid":
-        # Headings run clockwise, rotations about the vertical the other way.
-        rotation = Rotation.from_euler("z", -grid_convergence_deg(crs, *place[:2]), degrees=True) * rotation
+        rotation = true_from_grid(crs, *place[:2]) * rotation
     return frame.this_from(Frame("row", *place)) @ Pose(rotation, np.zeros(3))
 
 
@@ -206,4 +201,5 @@ FORMAT = AnchorFormat(
     needs="the angle convention, north, CRS and height reference in the YAML",
     detect=_detect,
     read=read_mobile,
+    takes=PLACE_OPTIONS,
 )

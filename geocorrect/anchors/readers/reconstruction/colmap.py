@@ -19,7 +19,7 @@ from geocorrect.anchors.readers.reconstruction.colmap_binary import read_binary
 from geocorrect.anchors.readers.reconstruction.colmap_cameras import camera_of
 from geocorrect.anchors.readers.reconstruction.colmap_records import CameraRecord, ImageRecord, PointRecord, Records
 from geocorrect.anchors.readers.reconstruction.model import ReconstructedImage, Reconstruction, anchors_of
-from geocorrect.anchors.readers.reconstruction.placing import place
+from geocorrect.anchors.readers.reconstruction.placing import PLACING_OPTIONS, place
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
@@ -73,27 +73,29 @@ def _own_frame(path: Path) -> Frame | None:
 
 
 def _read_text(folder: Path) -> Records:
+    cameras_txt, images_txt, points_txt = paths = [folder / f"{name}.txt" for name in FILES]
+    texts = {path: read_text(path) for path in paths}
     cameras = {}
-    for where, fields in _lines(folder / "cameras.txt"):
+    for where, fields in _lines(cameras_txt, texts[cameras_txt]):
         if len(fields) < 5:
             raise InputError(f"{where}: expected CAMERA_ID MODEL WIDTH HEIGHT PARAMS")
         width, height, *parameters = finite_numbers(where, [*fields[2:4], *fields[4:]], len(fields) - 2)
         cameras[_whole(where, fields[0])] = CameraRecord(fields[1], int(width), int(height), tuple(parameters))
     points = {}
-    for where, fields in _lines(folder / "points3D.txt"):
+    for where, fields in _lines(points_txt, texts[points_txt]):
         x, y, z, _, _, _, error = finite_numbers(where, fields[1:8], 7)
         if len(fields) % 2:
             raise InputError(f"{where}: the track ends in the middle of a pair IMAGE_ID POINT2D_IDX")
         points[_whole(where, fields[0])] = PointRecord((x, y, z), error)
-    images = list(_text_images(folder / "images.txt"))
-    for name, count in zip(FILES, (len(cameras), len(images), len(points)), strict=True):
-        _require_announced(folder / f"{name}.txt", count)
+    images = list(_text_images(images_txt, texts[images_txt]))
+    for path, count in zip(paths, (len(cameras), len(images), len(points)), strict=True):
+        _require_announced(path, texts[path], count)
     return Records(cameras, images, points)
 
 
-def _text_images(path: Path) -> Iterator[ImageRecord]:
+def _text_images(path: Path, text: str) -> Iterator[ImageRecord]:
     """Two lines an image; the second, of its points, may be empty, so that empty lines count."""
-    lines = [line.strip() for line in read_text(path).split("\n")]
+    lines = [line.strip() for line in text.split("\n")]
     numbered = [(number, line) for number, line in enumerate(lines, 1) if not line.startswith("#")]
     while numbered and not numbered[-1][1]:
         numbered.pop()
@@ -112,15 +114,15 @@ def _text_images(path: Path) -> Iterator[ImageRecord]:
         yield ImageRecord(pose[:4], pose[4:], _whole(where, fields[8]), fields[9], values[:, :2], ids)
 
 
-def _require_announced(path: Path, count: int) -> None:
+def _require_announced(path: Path, text: str, count: int) -> None:
     """The head says how many records there are: nothing else shows that a text was cut at the end of a line."""
-    announced = re.search(r"^# Number of \w+: (\d+)", read_text(path), re.MULTILINE)
+    announced = re.search(r"^# Number of \w+: (\d+)", text, re.MULTILINE)
     if announced is not None and int(announced[1]) != count:
         raise InputError(f"{path}: announces {announced[1]} records, holds {count}; copy it again")
 
 
-def _lines(path: Path) -> Iterator[tuple[str, list[str]]]:
-    for number, line in enumerate(read_text(path).split("\n"), 1):
+def _lines(path: Path, text: str) -> Iterator[tuple[str, list[str]]]:
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip() and not line.startswith("#"):
             yield f"{path}, line {number}", line.split()
 
@@ -157,4 +159,5 @@ FORMAT = AnchorFormat(
     "one of --alignment, --control-points, --positions (own export: none)",
     lambda path: _model_folder(path) is not None,
     _read,
+    PLACING_OPTIONS,
 )

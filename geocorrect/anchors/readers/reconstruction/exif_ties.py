@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from geocorrect.anchors.choice import AnchorOptions
-from geocorrect.anchors.readers.place import height_on_ellipsoid_m, stated_height_reference
+from geocorrect.anchors.readers.place import declared_height_reference, height_on_ellipsoid_m
 from geocorrect.anchors.readers.reconstruction.model import Reconstruction, Ties, folder_of
 from geocorrect.errors import InputError
 from geocorrect.geometry.crs import WGS84
@@ -27,10 +27,7 @@ _RTK_STD = re.compile(rb"drone-dji:RtkStd(Lon|Lat|Hgt)(?:=\"|>)\s*\+?([0-9.]+)")
 def exif_ties(model: Reconstruction, folders: list[Path], options: AnchorOptions) -> Ties:
     """The camera centres and their tags; InputError naming the picture, or when fewer than three have a position."""
     source = f"EXIF of {model.source}"
-    reference = stated_height_reference(source, WGS84, options.height_reference)
-    if reference == "unknown":
-        raise InputError(f"{source}: what GPSAltitude is measured from is not declared; add --height-reference")
-    undulation_m = float("nan") if options.geoid_undulation_m is None else options.geoid_undulation_m
+    reference = declared_height_reference(source, WGS84, options.height_reference, "GPSAltitude is")
     folder, local, values = folder_of(model, folders), [], []
     for image in model.images:
         path = on_disk(folder / image.name)
@@ -42,7 +39,7 @@ def exif_ties(model: Reconstruction, folders: list[Path], options: AnchorOptions
         if not sigma_m:
             raise InputError(f"{path}: its tags do not say how good its position is; add --position-sigma METRES")
         height_m = height_on_ellipsoid_m(
-            str(path), place.lon_deg, place.lat_deg, place.height_m, reference, undulation_m
+            str(path), place.lon_deg, place.lat_deg, place.height_m, reference, options.undulation_m
         )
         local.append(image.local_from_cam.translation_m)
         values.append([place.lon_deg, place.lat_deg, height_m, sigma_m])

@@ -1,12 +1,14 @@
 """Agisoft Metashape's camera export (XML, File → Export → Export Cameras): sensors, poses, and the chunk's place.
 
-A camera's transform is chunk_from_cam, OpenCV axes; the chunk's is ecef_from_chunk: rotation, translation, scale. The
-principal point counts from the image's centre; Metashape's p1 and p2 are OpenCV's p2 and p1, b1 widens the x axis.
-Points are not in the file.
+A camera's transform is local_from_cam, OpenCV axes; ecef_from_local (rotation, translation, scale) is that of the
+cameras' component or, in older versions, of the chunk. The principal point counts from the image's centre;
+Metashape's p1 and p2 are OpenCV's p2 and p1, b1 widens the x axis. Points are not in the file.
 """
 
 from __future__ import annotations
 
+import logging
+import re
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -19,7 +21,7 @@ from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.choice import AnchorOptions
 from geocorrect.anchors.readers.format import AnchorFormat, head_of
 from geocorrect.anchors.readers.reconstruction.model import ReconstructedImage, Reconstruction, anchors_of
-from geocorrect.anchors.readers.reconstruction.placing import place
+from geocorrect.anchors.readers.reconstruction.placing import PLACING_OPTIONS, place
 from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import Frame, wgs84_from_ecef
@@ -29,7 +31,13 @@ from geocorrect.geometry.similarity import Similarity
 from geocorrect.io.text_file import finite_numbers, read_text
 from geocorrect.records import Anchor
 
+logger = logging.getLogger(__name__)
+
 GEOGRAPHIC = ("GEOGCS", "PROJCS", "COMPD_CS", "GEOCCS")
+WGS84_DATUMS = (
+    "worldgeodeticsystem1984", "wgs84", "wgs1984", "europeanterrestrialreferencesystem1989", "etrs89", "etrs1989",
+)  # fmt: skip
+"""Small letters of the datums whose ECEF is that of WGS84, as PROJ has it: to a metre for ETRS89."""
 EARTH_M = (6.2e6, 6.6e6)
 """Distance of the ground from the centre of the earth: a chunk without a CRS is near its own origin."""
 
@@ -48,7 +56,7 @@ def read_metashape(path: Path) -> Reconstruction:
         raise InputError(f"{path}: {len(chunks)} chunks; export the cameras of one")
     (chunk,) = chunks
     sensors = {sensor.get("id", ""): sensor for sensor in chunk.iterfind("sensors/sensor")}
-    images = []
+    images, components = [], set()
     for entry in chunk.iter("camera"):
         transform, label = entry.findtext("transform"), entry.get("label", "")
         if transform is None:
@@ -61,8 +69,13 @@ def read_metashape(path: Path) -> Reconstruction:
         sensor = sensors.get(entry.get("sensor_id", ""))
         if sensor is None:
             raise InputError(f"{where}: sensor {entry.get('sensor_id')} is not in the file")
+        components.add(entry.get("component_id"))
         images.append(ReconstructedImage(label, _camera(f"{path}, sensor {sensor.get('id')}", sensor), pose))
-    frame, frame_from_local = _chunk_place(str(path), chunk)
+    if len(components) > 1:
+        raise InputError(
+            f"{path}: its cameras are of {len(components)} components, each in a frame of its own; align them together"
+        )
+    frame, frame_from_local = _local_place(str(path), chunk, next(iter(components), None))
     return Reconstruction(str(path), tuple(images), frame=frame, frame_from_local=frame_from_local)
 
 
@@ -101,11 +114,22 @@ def _camera(where: str, sensor: Element) -> Camera:
         raise InputError(f"{where}: {error}") from None
 
 
-def _chunk_place(source: str, chunk: Element) -> tuple[Frame | None, Similarity]:
-    """The frame at the chunk's origin, and what brings the chunk into it; no frame for a chunk without CRS."""
-    transform = chunk.find("transform")
+def _local_place(source: str, chunk: Element, component: str | None) -> tuple[Frame | None, Similarity]:
+    """The frame at the origin of the cameras' own, and what brings that into it.
+
+    No frame for a chunk without a CRS on the datum of WGS84: ECEF of an old datum are 80 to 250 m off.
+    """
+    transforms = {entry.get("id"): entry.find("transform") for entry in chunk.iterfind("components/component")}
+    transform = transforms.get(component)
+    if transform is None:
+        transform = chunk.find("transform")
     crs = (chunk.findtext("reference") or "").strip()
     if transform is None or not crs.startswith(GEOGRAPHIC):
+        return None, Similarity.identity()
+    found = re.search(r'\bDATUM\["([^"]*)"', crs)
+    datum = found[1] if found else crs[:80]
+    if not any(known in re.sub("[^a-z0-9]", "", datum.lower()) for known in WGS84_DATUMS):
+        logger.warning("%s: its place counts from the datum %s, not from WGS84, and is not used", source, datum)
         return None, Similarity.identity()
     parts = {name: (transform.findtext(name) or "").split() for name in ("rotation", "translation", "scale")}
     turn, shift, scale = (
@@ -154,4 +178,5 @@ FORMAT = AnchorFormat(
     "none where the chunk has a CRS; --images",
     lambda path: path.suffix.lower() == ".xml" and "<chunk" in head_of(path),
     _read,
+    PLACING_OPTIONS,
 )

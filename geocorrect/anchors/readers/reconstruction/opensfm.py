@@ -20,7 +20,7 @@ from geocorrect.anchors.choice import AnchorOptions
 from geocorrect.anchors.readers.format import AnchorFormat, head_of
 from geocorrect.anchors.readers.place import height_on_ellipsoid_m
 from geocorrect.anchors.readers.reconstruction.model import ReconstructedImage, Reconstruction, Ties, anchors_of
-from geocorrect.anchors.readers.reconstruction.placing import fit_unjudged, place
+from geocorrect.anchors.readers.reconstruction.placing import PLACING_OPTIONS, fit_unjudged, place
 from geocorrect.errors import InputError
 from geocorrect.geometry.crs import ELLIPSOID
 from geocorrect.geometry.frame import Frame
@@ -83,11 +83,9 @@ def _place(
     model: Reconstruction, part: opensfm.Reconstruction, options: AnchorOptions, images: list[Path]
 ) -> Alignment:
     if options.height_reference not in ("unknown", ELLIPSOID) and model.frame is not None:
-        f, undulation_m = model.frame, options.geoid_undulation_m
-        undulation_m = float("nan") if undulation_m is None else undulation_m
-        where = f"{model.source}: reference_lla"
+        f, where = model.frame, f"{model.source}: reference_lla"
         height_m = height_on_ellipsoid_m(
-            where, f.lon_deg, f.lat_deg, f.height_m, options.height_reference, undulation_m
+            where, f.lon_deg, f.lat_deg, f.height_m, options.height_reference, options.undulation_m
         )
         model = replace(model, frame=Frame(f.name, f.lon_deg, f.lat_deg, height_m))
     alignment = place(model, options, images)
@@ -136,4 +134,5 @@ FORMAT = AnchorFormat(
     "none where it has reference_lla; better placed by --control-points or --positions",
     lambda path: _file(path) is not None,
     _read,
+    PLACING_OPTIONS,
 )

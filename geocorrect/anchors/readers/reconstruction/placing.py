@@ -19,7 +19,7 @@ from scipy.spatial.transform import Rotation
 
 from geocorrect.anchors.alignment import Alignment, covariance_at_origin, point_jacobian, read_alignment
 from geocorrect.anchors.choice import AnchorOptions
-from geocorrect.anchors.readers.place import height_on_ellipsoid_m, stated_crs, stated_height_reference, wgs84_place
+from geocorrect.anchors.readers.place import PLACE_OPTIONS, declared_height_reference, place_of, stated_crs
 from geocorrect.anchors.readers.reconstruction.exif_ties import exif_ties
 from geocorrect.anchors.readers.reconstruction.model import Reconstruction, Ties
 from geocorrect.anchors.readers.rows import Row, read_rows
@@ -39,6 +39,11 @@ MAX_TURN_SIGMA_DEG = 3.0
 MAX_SCALE_SIGMA = 0.05
 CONTROL_POINT_SIGMA_M = 0.05
 """Of a control point whose row states none."""
+
+PLACING_OPTIONS = (
+    *PLACE_OPTIONS, "alignment", "control_points", "positions", "position_sigma_m", "level_cameras", "images",
+)  # fmt: skip
+"""Of AnchorOptions, those that say where a reconstruction and its pictures are."""
 
 
 def place(model: Reconstruction, options: AnchorOptions, folders: list[Path]) -> Alignment:
@@ -221,9 +226,5 @@ def _image_positions(model: Reconstruction, path: Path, options: AnchorOptions) 
 def _place(row: Row, options: AnchorOptions) -> tuple[float, float, float]:
     """(lon deg, lat deg, ellipsoidal height m) of a row."""
     crs = stated_crs(row.where, row.crs, options.crs)
-    lon, lat = wgs84_place(row.where, crs, *(row.number(name) for name in row.plan_columns))
-    reference = stated_height_reference(row.where, crs, options.height_reference)
-    if reference == "unknown":
-        raise InputError(f"{row.where}: what height_m is measured from is not declared; add --height-reference")
-    undulation_m = float("nan") if options.geoid_undulation_m is None else options.geoid_undulation_m
-    return lon, lat, height_on_ellipsoid_m(row.where, lon, lat, row.number("height_m"), reference, undulation_m)
+    reference = declared_height_reference(row.where, crs, options.height_reference)
+    return place_of(row, crs, reference, options.undulation_m)

@@ -4,8 +4,9 @@
 
 Angles are those of an aerial camera: at zero it looks straight down with the top of the image to grid north, and
 world_from_image = Rz(−heading) Rx(pitch) Ry(roll) for image axes right, up, back; a level street camera has pitch 90.
-f is the focal length as of 36 mm film on the longer side; px and py move the principal point by the same unit from the
-image's centre. Of the distortion only zero is read: its convention is published nowhere, so export undistorted images.
+f is the focal length in mm as of film whose longer side is 36 mm; px and py move the principal point from the image's
+centre by shares of its longer side, as nerfstudio (process_data/realitycapture_utils.py) reads them. Of the distortion
+only zero is read: its convention is published nowhere, so export undistorted images.
 """
 
 from __future__ import annotations
@@ -18,11 +19,17 @@ from scipy.spatial.transform import Rotation
 from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.choice import AnchorOptions
 from geocorrect.anchors.readers.format import AnchorFormat, head_of
-from geocorrect.anchors.readers.place import height_on_ellipsoid_m, stated_crs, stated_height_reference, wgs84_place
+from geocorrect.anchors.readers.place import (
+    PLACE_OPTIONS,
+    declared_height_reference,
+    height_on_ellipsoid_m,
+    stated_crs,
+    wgs84_place,
+)
 from geocorrect.anchors.readers.rows import Row, read_rows
 from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Camera
-from geocorrect.geometry.crs import grid_convergence_deg
+from geocorrect.geometry.crs import true_from_grid
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.similarity import Similarity
@@ -39,30 +46,27 @@ IMAGE_FROM_CAM = Rotation.from_matrix(np.diag([1.0, -1.0, -1.0]))
 def _read(path: Path, options: AnchorOptions) -> tuple[Alignment, list[Anchor]]:
     rows = read_rows(path)
     crs = stated_crs(str(path), None, options.crs)
-    reference = stated_height_reference(str(path), crs, options.height_reference)
-    if reference == "unknown":
-        raise InputError(f"{path}: what the heights are measured from is not declared; add --height-reference")
-    undulation_m = float("nan") if options.geoid_undulation_m is None else options.geoid_undulation_m
+    reference = declared_height_reference(str(path), crs, options.height_reference)
     folders = [path.resolve().parent / "images", path.resolve().parent]
     folders = folders if options.images is None else [options.images]
     dataset, alignment, anchors = options.dataset or "realitycapture", None, []
     for row in rows:
         lon, lat = wgs84_place(row.where, crs, row.number("x"), row.number("y"))
-        height_m = height_on_ellipsoid_m(row.where, lon, lat, row.number("alt"), reference, undulation_m)
+        height_m = height_on_ellipsoid_m(row.where, lon, lat, row.number("alt"), reference, options.undulation_m)
         here = Frame(path.stem, lon, lat, height_m)
         alignment = alignment or Alignment(here, Similarity.identity(), method="known")
         name = row.text("#name")
         picture = next((found for folder in folders if (found := on_disk(folder / name)).is_file()), None)
         if picture is None:
             raise InputError(f"{row.where}: no picture {name} in {', '.join(map(str, folders))}; say --images FOLDER")
-        turn = Rotation.from_euler("z", -grid_convergence_deg(crs, lon, lat), degrees=True)
+        here_from_cam = Pose(true_from_grid(crs, lon, lat) * _rotation(row), np.zeros(3))
         anchors.append(
             Anchor(
                 id=f"{dataset}/{Path(name).with_suffix('').as_posix()}",
                 dataset=dataset,
                 path=picture.resolve(),
                 camera=_camera(row, *image_size(picture)),
-                world_from_cam=alignment.frame.this_from(here) @ Pose(turn * _rotation(row), np.zeros(3)),
+                world_from_cam=alignment.frame.this_from(here) @ here_from_cam,
                 alignment_id=alignment.id,
             )
         )
@@ -82,9 +86,9 @@ def _camera(row: Row, width: int, height: int) -> Camera:
     beyond = [name for name in DISTORTION if row.number_or(name, 0.0) != 0.0]
     if beyond:
         raise InputError(f"{row.where}: {', '.join(beyond)} other than 0; export undistorted images with their cameras")
-    unit = max(width, height) / FILM_MM
-    focal, centre = row.number("f") * unit, ((width - 1) / 2, (height - 1) / 2)
-    principal = (row.number_or(name, 0.0) * unit + middle for name, middle in zip(("px", "py"), centre, strict=True))
+    side, centre = max(width, height), ((width - 1) / 2, (height - 1) / 2)
+    focal = row.number("f") / FILM_MM * side
+    principal = (row.number_or(name, 0.0) * side + middle for name, middle in zip(("px", "py"), centre, strict=True))
     try:
         return Camera.pinhole(width, height, focal, focal, *principal)
     except ValueError as error:
@@ -97,4 +101,5 @@ FORMAT = AnchorFormat(
     "--crs, --height-reference; undistorted images",
     lambda path: path.suffix.lower() == ".csv" and head_of(path).lstrip().startswith("#name,"),
     _read,
+    (*PLACE_OPTIONS, "images"),
 )

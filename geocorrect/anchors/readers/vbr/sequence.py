@@ -87,6 +87,7 @@ FORMAT = AnchorFormat(
     "--ground-truth, --alignment",
     _detect,
     _read,
+    ("calibration", "ground_truth", "alignment", "spacing_m", "scans", "uncovered"),
 )
 
 

@@ -94,12 +94,7 @@ def _angles(declared: Placed) -> Iterator[Reading]:
 
 
 def _turned(declared: Placed, heading_deg: Float, pitch_deg: Float, roll_deg: Float) -> Placed:
-    level_north = rotation_from_heading(0.0)
-    heading, pitch, roll = (
-        Rotation.from_euler(axis, angle_deg[:, None], degrees=True)
-        for axis, angle_deg in (("z", -heading_deg), ("x", pitch_deg), ("z", -roll_deg))
-    )
-    return Placed(heading * level_north * pitch * roll, declared.places_m)
+    return Placed(rotation_from_heading(heading_deg, pitch_deg, roll_deg), declared.places_m)
 
 
 DIRECTIONS = {(0, 1): "right", (0, -1): "left", (1, 1): "down", (1, -1): "up", (2, 1): "forward", (2, -1): "back"}
