@@ -6,8 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ import pytest
 import rasterio
 from pmtiles.tile import Compression, TileType, zxy_to_tileid
 from pmtiles.writer import Writer
+from support.child_process import child
 from support.served import Served
 
 from geocorrect.__main__ import run
@@ -70,19 +69,10 @@ def test_raster_pmtiles_are_a_map_and_vector_tiles_are_none(tmp_path: Path) -> N
         open_basemap(pmtiles=tmp_path / "MVT.pmtiles")
 
 
-@contextmanager
-def ended(process: subprocess.Popen[str]) -> Iterator[None]:
-    """A process that is not left running, however the block ends."""
-    try:
-        yield
-    finally:
-        process.kill()
-
-
 def test_a_server_prints_its_address_and_ends_by_ctrl_c(empty_geopackage: Path, tmp_path: Path) -> None:
     shutil.copy(empty_geopackage, tmp_path / "c.gpkg")
     command = [sys.executable, "-m", "geocorrect", "serve", "--catalog", "c.gpkg"]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process, ended(process):
+    with child(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         address = process.stderr.readline().split()[-1]
         port, token = address.split(":")[2].split("/?token=")
