@@ -17,34 +17,25 @@ from geocorrect.serve import basemap, city, photos
 from geocorrect.serve.landmarks import pages as landmark_pages
 from geocorrect.serve.review import pages as review_pages
 from geocorrect.serve.security import Security, csrf_of
-from geocorrect.serve.state import ServeSettings, ServeState
+from geocorrect.serve.state import ServeSettings
 
 STATIC = Path(__file__).with_name("static")
 
 
 def create_app(settings: ServeSettings) -> Starlette:
     """The web application on an open catalog."""
-    state = ServeState(
-        settings.catalog,
-        settings.scene,
-        settings.read_only,
-        settings.token,
-        settings.reviewer,
-        settings.settings,
-        settings.landmarks,
-    )
     tile_origins = [settings.basemap.origin] if settings.basemap is not None and settings.basemap.origin else []
     pages = {
-        "landmarks": landmark_pages.routes(state),
-        "review": review_pages.routes(state),
-        "city": city.routes(state, settings.web_origins),
+        "landmarks": landmark_pages.routes(settings),
+        "review": review_pages.routes(settings),
+        "city": city.routes(settings),
     }
     shown = [name for name, routes in pages.items() if routes]
     session = {
-        "csrf": csrf_of(state.token),
-        "read_only": state.read_only,
-        "reviewer": state.reviewer,
-        "catalog": state.catalog.address,
+        "csrf": csrf_of(settings.token),
+        "read_only": settings.read_only,
+        "reviewer": settings.reviewer,
+        "catalog": settings.catalog.address,
         "pages": shown,
         "basemap": None if settings.basemap is None else settings.basemap.as_json(),
     }
@@ -59,7 +50,7 @@ def create_app(settings: ServeSettings) -> Starlette:
         routes=[
             Route("/", first_page),
             Route("/session", session_of),
-            *photos.routes(state),
+            *photos.routes(settings),
             *basemap.routes(settings.basemap),
             *(route for routes in pages.values() for route in routes),
             Mount("/static", StaticFiles(directory=STATIC)),
@@ -67,9 +58,9 @@ def create_app(settings: ServeSettings) -> Starlette:
         middleware=[
             Middleware(
                 Security,
-                token=state.token,
+                token=settings.token,
                 hosts=settings.hosts,
-                read_only=state.read_only,
+                read_only=settings.read_only,
                 tile_origins=tile_origins,
             )
         ],

@@ -31,7 +31,7 @@ from geocorrect.catalog.served.overview import read_extent_quickly
 from geocorrect.export.features import ATTRIBUTION, PLACE_DIGITS, PROPERTIES
 from geocorrect.serve.city.openapi import DEFAULT_LIMIT, MAX_LIMIT, openapi_document
 from geocorrect.serve.city.parameters import Handler, bounding_box, checked, interval, problem, require_known, whole
-from geocorrect.serve.state import ServeState
+from geocorrect.serve.state import ServeSettings
 
 _CONFORMANCE = "http://www.opengis.net/spec/ogcapi-{}/1.0/conf/{}"
 CONFORMS_TO = [
@@ -45,7 +45,7 @@ OPENAPI = "application/vnd.oai.openapi+json;version=3.0"
 _MAX_FID = 2**63 - 1
 
 
-def routes(state: ServeState) -> list[Route]:
+def routes(state: ServeSettings) -> list[Route]:
     """Routes below `/ogc`."""
     handlers: dict[str, Handler] = {
         "": _landing,
@@ -80,7 +80,7 @@ def _conformance(request: Request) -> Response:
     return _json({"conformsTo": CONFORMS_TO})
 
 
-def _collections(state: ServeState, request: Request) -> Response:
+def _collections(state: ServeSettings, request: Request) -> Response:
     require_known(request.query_params, ())
     extent = read_extent_quickly(state.catalog)
     listed = [_described(request, name, extent) for name in COLLECTIONS]
@@ -88,7 +88,7 @@ def _collections(state: ServeState, request: Request) -> Response:
     return _json({"links": links, "collections": listed})
 
 
-def _collection(state: ServeState, request: Request) -> Response:
+def _collection(state: ServeSettings, request: Request) -> Response:
     name = request.path_params["name"]
     if name not in COLLECTIONS:
         return _no_collection(name)
@@ -96,7 +96,7 @@ def _collection(state: ServeState, request: Request) -> Response:
     return _json(_described(request, name, read_extent_quickly(state.catalog)))
 
 
-def _items(state: ServeState, request: Request) -> Response:
+def _items(state: ServeSettings, request: Request) -> Response:
     name = request.path_params["name"]
     if name not in COLLECTIONS:
         return _no_collection(name)
@@ -122,7 +122,7 @@ def _items(state: ServeState, request: Request) -> Response:
     return _json(answer, GEOJSON)
 
 
-def _item(state: ServeState, request: Request) -> Response:
+def _item(state: ServeSettings, request: Request) -> Response:
     name, fid = request.path_params["name"], request.path_params["fid"]
     if name not in COLLECTIONS:
         return _no_collection(name)

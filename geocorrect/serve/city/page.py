@@ -22,12 +22,12 @@ from geocorrect.errors import Reason
 from geocorrect.serve.city.parameters import checked, map_filter, problem, require_known
 from geocorrect.serve.city.tiles import MAX_ZOOM, MIN_ZOOM
 from geocorrect.serve.requests import json_answer
-from geocorrect.serve.state import ServeState
+from geocorrect.serve.state import ServeSettings
 
 PAGE = Path(__file__).parents[1] / "static" / "city.html"
 
 
-def routes(state: ServeState) -> list[Route]:
+def routes(state: ServeSettings) -> list[Route]:
     """Routes of the page."""
 
     def page(_request: Request) -> Response:

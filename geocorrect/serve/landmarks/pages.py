@@ -23,7 +23,7 @@ from geocorrect.serve.landmarks.drive import NAN, Photo
 from geocorrect.serve.landmarks.session import ClickSession, Version
 from geocorrect.serve.photos import picture
 from geocorrect.serve.requests import RequestBody, json_answer, number_in, read_body
-from geocorrect.serve.state import ServeState
+from geocorrect.serve.state import ServeSettings
 
 PAGE = Path(__file__).parents[1] / "static" / "landmarks.html"
 
@@ -46,7 +46,7 @@ class _Version(RequestBody):
     version: int
 
 
-def routes(state: ServeState) -> list[Route]:
+def routes(state: ServeSettings) -> list[Route]:
     """Routes of the page; none when no drive is to be placed."""
     if state.landmarks is None:
         return []
@@ -68,7 +68,7 @@ def routes(state: ServeState) -> list[Route]:
 class _Pages:
     """The answers of the page."""
 
-    def __init__(self, state: ServeState, session: ClickSession) -> None:
+    def __init__(self, state: ServeSettings, session: ClickSession) -> None:
         self._state, self._session, self._solver = state, session, Solver(session)
 
     def page(self, _request: Request) -> Response:
@@ -76,7 +76,7 @@ class _Pages:
 
     def picture(self, request: Request) -> Response:
         photo = self._photo(request.path_params["drive"], request.path_params["photo"])
-        return picture(photo.path, None)
+        return picture(photo.path)
 
     def whole_state(self, _request: Request) -> Response:
         drives = [

@@ -15,7 +15,7 @@ from geocorrect.catalog.views.shapes import ellipse_outlines
 from geocorrect.errors import InputError, Status
 from geocorrect.localize.gate import GateStatistics, decide
 from geocorrect.localize.options import GateOptions
-from geocorrect.serve.state import ServeState
+from geocorrect.serve.state import ServeSettings
 
 NUMBERS = (
     "lon_deg", "lat_deg", "height_m", "heading_deg", "expected_error_m", "expected_heading_error_deg",
@@ -24,7 +24,7 @@ NUMBERS = (
 )  # fmt: skip
 
 
-def active_result(state: ServeState, image_id: str) -> StoredResult:
+def active_result(state: ServeSettings, image_id: str) -> StoredResult:
     """The active result of a photo; InputError when there is none."""
     found = next(state.catalog.results(ResultFilter(image_ids=[image_id])), None)
     if found is None:
@@ -32,7 +32,7 @@ def active_result(state: ServeState, image_id: str) -> StoredResult:
     return found
 
 
-def describe(state: ServeState, image_id: str) -> dict[str, Any]:
+def describe(state: ServeSettings, image_id: str) -> dict[str, Any]:
     """Everything about a photo but its matches, as plain values."""
     stored = active_result(state, image_id)
     evidence = stored.result.evidence
@@ -87,7 +87,7 @@ def gate_words(stored: StoredResult, options: GateOptions) -> str:
     return f"predicted error {stored.expected_error_m:.2f} m, {stored.n_inliers} inliers, {stored.n_anchors} anchors"
 
 
-def _decisions(state: ServeState, image_id: str) -> list[dict[str, Any]]:
+def _decisions(state: ServeSettings, image_id: str) -> list[dict[str, Any]]:
     return [
         {
             "verdict": d.verdict.value, "note": d.note, "reviewer": d.reviewer, "is_active": d.is_active,

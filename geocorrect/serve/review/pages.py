@@ -16,7 +16,7 @@ from geocorrect.catalog.curation.review import Reviews, Verdict
 from geocorrect.serve.requests import RequestBody, json_answer, number_in, read_body
 from geocorrect.serve.review.describe import describe
 from geocorrect.serve.review.matches import MatchFinder
-from geocorrect.serve.state import ServeState
+from geocorrect.serve.state import ServeSettings
 
 PAGE = Path(__file__).parents[1] / "static" / "review.html"
 PAGE_LENGTH = 200
@@ -36,7 +36,7 @@ class _Undo(RequestBody):
     reviewer: str = Field("", max_length=200)
 
 
-def routes(state: ServeState) -> list[Route]:
+def routes(state: ServeSettings) -> list[Route]:
     """Routes of the page."""
     finder = MatchFinder(state)
 
