@@ -16,7 +16,7 @@ from support import catalog_world as world
 from support.served import TOKEN, Answer, Served, served
 
 from geocorrect.catalog import Catalog, ResultFilter
-from geocorrect.errors import Status
+from geocorrect.errors import Reason, Status
 from geocorrect.serve.state import ServeSettings
 
 COUNTS = {"corrections": 20, "review": 4, "rejected": 6, "anchors": 31}
@@ -154,6 +154,13 @@ def test_only_what_is_accepted_is_a_correction(kept: Served) -> None:
     assert first["properties"]["reason"] == "too_few_matches"
     assert first["properties"]["meaning"].startswith("Too few verified matches")
     assert len(first["geometry"]["coordinates"]) == 2
+
+
+def test_where_files_lie_is_not_published_with_a_rejection(server: Served, filled: Catalog) -> None:
+    filled.begin_run(world.manifest("run-b"))
+    filled.record("run-b", [replace(world.rejection(4, Reason.IMAGE_MISSING), detail="/home/ana/rome/img/4.jpg")])
+    assert all_ids(server, ITEMS.format("rejected") + "?reason=image_missing") == ["1004"]
+    assert b"/home/ana" not in raw(server, ITEMS.format("rejected")).body
 
 
 def test_bbox(kept: Served, kept_catalog: Catalog) -> None:
