@@ -58,8 +58,9 @@ def serve(
 ) -> None:
     """Open pages to work in: review poses in doubt, pick landmarks, look at the city. Stop with Ctrl-C.
 
-    The address that is printed holds a secret: who has it may decide and click. The landmark page is there with
-    --trajectory, --calibration and --clicks.
+    The address that is printed holds a secret: who has it may decide and click. Tiles and features (/tiles, /ogc) are
+    read without it by whoever reaches the server. The landmark page is there with --trajectory, --calibration and
+    --clicks.
     """
     import secrets
     from getpass import getuser
