@@ -48,7 +48,9 @@ def test_the_queue_is_filtered_and_the_least_sure_come_first(server: Served) -> 
     assert queue(server, "device=Acme%20Cam%201&status=review") == ["1013"]
     assert queue(server, "min_error_m=0.3&max_error_m=0.33") == ["1013", "1012", "1011", "1010"]
     assert queue(server, "first=18&status=") == ["1014", "1019"]
-    assert server.get("/api/review/queue?min_error_m=much").status == 422
+    for wrong in ("min_error_m=much", "first=-1", "first=1e300", "first=1.5"):
+        refused = server.get(f"/api/review/queue?{wrong}")
+        assert (refused.status, wrong.split("=")[0] in refused.value["error"]) == (422, True)
     choices = server.get("/api/review/choices").value
     assert choices["status"] == [["accepted", 14], ["rejected", 4], ["review", 2]]
     assert choices["reason"] == [["too_few_matches", 4]]

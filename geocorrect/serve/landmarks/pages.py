@@ -22,7 +22,7 @@ from geocorrect.serve.landmarks.answer import Solver, describe_check, describe_c
 from geocorrect.serve.landmarks.drive import NAN, Photo
 from geocorrect.serve.landmarks.session import ClickSession, Version
 from geocorrect.serve.photos import picture
-from geocorrect.serve.requests import RequestBody, json_answer, number_in, read_body
+from geocorrect.serve.requests import RequestBody, count_in, json_answer, number_in, read_body
 from geocorrect.serve.state import ServeSettings
 
 PAGE = Path(__file__).parents[1] / "static" / "landmarks.html"
@@ -103,7 +103,7 @@ class _Pages:
 
     def check(self, request: Request) -> Response:
         try:
-            version = self._current(int(number_in(request.query_params, "version") or 0))
+            version = self._current(count_in(request.query_params, "version"))
             return json_answer({"version": version.number, **describe_check(self._solver.whole(version))})
         except OutdatedError:  # as happens whenever clicks follow each other
             return json_answer({"outdated": True})
@@ -131,7 +131,7 @@ class _Pages:
 
     def export(self, request: Request) -> Response:
         query = request.query_params
-        drive = int(number_in(query, "drive") or 0)
+        drive = count_in(query, "drive")
         if not 0 <= drive < len(self._session.drives):
             raise InputError(f"drive {drive}: there are {len(self._session.drives)}")
         clicks = self._session.now.clicks[drive]
@@ -188,7 +188,7 @@ class _Pages:
         return version
 
     def _asked_photo(self, request: Request) -> Photo:
-        drive, photo = (int(number_in(request.query_params, name) or 0) for name in ("drive", "photo"))
+        drive, photo = (count_in(request.query_params, name) for name in ("drive", "photo"))
         return self._photo(drive, photo)
 
     def _photo(self, drive: int, photo: int) -> Photo:

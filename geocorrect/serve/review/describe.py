@@ -49,7 +49,7 @@ def describe(state: ServeSettings, image_id: str) -> dict[str, Any]:
         "status": stored.status.value,
         "reason": stored.reason,
         "words": gate_words(stored, state.settings.localize.gate),
-        "numbers": {name: _known(getattr(stored, name)) for name in NUMBERS},
+        "numbers": {name: getattr(stored, name) for name in NUMBERS},
         "ellipse": _ellipse(stored),
         "sequence_id": stored.sequence_id,
         "device": " ".join(filter(None, [image.device_make, image.device_model])),
@@ -59,7 +59,7 @@ def describe(state: ServeSettings, image_id: str) -> dict[str, Any]:
         "has_picture": image.path is not None,
         "matcher": stored.matcher,
         "depth": stored.depth,
-        "gate": {name: _known(float(value)) for name, value in evidence.gate.items()},
+        "gate": {name: float(value) for name, value in evidence.gate.items()},
         "anchors": [
             {
                 "anchor_id": a.anchor_id, "n_matches": a.n_matches, "n_verified": a.n_verified,
@@ -104,7 +104,3 @@ def _ellipse(stored: StoredResult) -> list[list[float]] | None:
         return None
     outline: list[list[float]] = ellipse_outlines(*(np.array([value]) for value in values))[0].tolist()
     return outline
-
-
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None
