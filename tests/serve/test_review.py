@@ -84,6 +84,8 @@ def test_a_decision_is_a_version_and_is_taken_back_by_one_request(server: Served
     (decision,) = made["decisions"]
     assert (decision["verdict"], decision["reviewer"], decision["note"]) == ("reject", "ana", "wrong street")
     assert len(list(catalog.results(ResultFilter(image_ids=["1006"], active=False)))) == 2
+    nobody = server.post("/api/review/undo", {"image_id": "1006", "version": made["version"], "reviewer": " "})
+    assert (nobody.status, "name of who decides" in nobody.value["error"]) == (422, True)
     undone = server.post("/api/review/undo", {"image_id": "1006", "version": made["version"], "reviewer": "ben"}).value
     assert (undone["status"], undone["version"]) == ("review", before["version"])
     assert [d["is_active"] for d in undone["decisions"]] == [False]
