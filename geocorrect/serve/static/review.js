@@ -248,7 +248,7 @@ async function change(path, body, done) {
   try {
     const changed = await postJson(path, { ...body, reviewer: $("reviewer").value });
     const queued = queue.find((photo) => photo.image_id === changed.image_id);
-    if (queued) Object.assign(queued, { status: changed.status, version: changed.version, reason: changed.reason });
+    if (queued) Object.assign(queued, { status: changed.status, reason: changed.reason });
     await done(changed);
   } catch (error) {
     say(error.message, "error");
