@@ -69,6 +69,7 @@ def serve(
 
     try:
         from geocorrect.serve.basemap import open_basemap
+        from geocorrect.serve.server import host_in_url
         from geocorrect.serve.server import serve as run_server
         from geocorrect.serve.state import ServeSettings
     except ModuleNotFoundError as error:
@@ -77,7 +78,7 @@ def serve(
         raise
     basemap = open_basemap(orthophoto, pmtiles, tiles, attribution)
     landmarks = None
-    if trajectory or clicks or photos:
+    if trajectory or calibration or clicks or photos or image_timestamps:
         if not (trajectory and calibration and clicks):
             raise UsageError("landmarks need --trajectory, --calibration and --clicks")
         landmarks = _landmarks(trajectory, calibration, clicks, photos, image_timestamps)
@@ -92,7 +93,7 @@ def serve(
             token=secrets.token_urlsafe(32),
             scene=scene,
             read_only=read_only,
-            hosts=(*ServeSettings.hosts, host, *(allow_host or ())),
+            hosts=(*ServeSettings.hosts, host_in_url(host), *(allow_host or ())),
             reviewer=by if by is not None else getuser(),
             settings=configured,
             landmarks=landmarks,
