@@ -94,7 +94,7 @@ def _filtered(query: Select[Any], wanted: QueueFilter) -> Select[Any]:
         None if wanted.status is None else c.status == wanted.status,
         None if wanted.reason is None else c.reason == wanted.reason,
         None if wanted.sequence_id is None else i.sequence_id == wanted.sequence_id,
-        None if wanted.device is None else _DEVICE == wanted.device,
+        None if wanted.device is None else _DEVICE.in_([wanted.device]),
         None if wanted.min_error_m is None else c.expected_error_m >= wanted.min_error_m,
         None if wanted.max_error_m is None else c.expected_error_m <= wanted.max_error_m,
     ]
