@@ -56,20 +56,18 @@ class MatchFinder:
         found, stored = localized.localization.found, active_result(self._state, image_id).result
         pose = stored.world_from_cam if isinstance(stored, Correction) else localized.pose
         camera = found.solution.query_camera if found.solution is not None else None
-        fits = [None] * len(found.observations) if found.solution is None else found.solution.fits
         return {
             "recomputed_status": localized.status.value,
             "anchors": [
-                _of_anchor(seen, None if fit is None else fit.inliers, image, pose, camera or image.camera)
-                for seen, fit in zip(found.observations, fits, strict=True)
+                _of_anchor(seen, matches.is_inlier, image, pose, camera or image.camera)
+                for seen, matches in zip(found.observations, localized.matches, strict=True)
             ],
         }
 
 
 def _of_anchor(
-    seen: Observations, inliers: np.ndarray[Any, Any] | None, image: Image, pose: Pose | None, camera: Camera | None
+    seen: Observations, is_inlier: Mask, image: Image, pose: Pose | None, camera: Camera | None
 ) -> dict[str, Any]:
-    is_inlier = np.zeros(len(seen), bool) if inliers is None else np.asarray(inliers, bool)
     shown = np.sort(np.argsort(~is_inlier, kind="stable")[:MAX_SHOWN])
     seen_again = np.full((len(seen), 2), np.nan)
     if pose is not None and camera is not None:
