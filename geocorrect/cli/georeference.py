@@ -79,7 +79,7 @@ def georeference(
     from geocorrect.georeference.command import Inputs, solve, solve_gnss, store, write_files
     from geocorrect.georeference.gnss import GnssOptions
     from geocorrect.georeference.landmarks.click import LandmarkOptions
-    from geocorrect.georeference.problem import Priors
+    from geocorrect.georeference.problem import Priors, ground_height_sigma_m
     from geocorrect.georeference.run import GeoreferenceOptions
 
     undulation_m = float("nan") if geoid_undulation is None else geoid_undulation
@@ -93,7 +93,7 @@ def georeference(
         base_height_m=height_m,
         base_height_sigma_m=height_sigma_m,
         scale_sigma=scale_sigma,
-        ground_height_sigma_m=10.0 if ground_height is None else 0.5,
+        ground_height_sigma_m=ground_height_sigma_m(ground_height),
     )
     other: Georeference | str | None = None
     if method is GeoreferenceMethod.GNSS:

@@ -58,8 +58,9 @@ def serve(
 ) -> None:
     """Open pages to work in: review poses in doubt, pick landmarks, look at the city. Stop with Ctrl-C.
 
-    The address that is printed holds a secret: who has it may decide and click. The landmark page is there with
-    --trajectory, --calibration and --clicks.
+    The address that is printed holds a secret: who has it may decide and click. Tiles and features (/tiles, /ogc) are
+    read without it by whoever reaches the server. The landmark page is there with --trajectory, --calibration and
+    --clicks.
     """
     import secrets
     from getpass import getuser
@@ -68,6 +69,7 @@ def serve(
 
     try:
         from geocorrect.serve.basemap import open_basemap
+        from geocorrect.serve.server import host_in_url
         from geocorrect.serve.server import serve as run_server
         from geocorrect.serve.state import ServeSettings
     except ModuleNotFoundError as error:
@@ -76,7 +78,7 @@ def serve(
         raise
     basemap = open_basemap(orthophoto, pmtiles, tiles, attribution)
     landmarks = None
-    if trajectory or clicks or photos:
+    if trajectory or calibration or clicks or photos or image_timestamps:
         if not (trajectory and calibration and clicks):
             raise UsageError("landmarks need --trajectory, --calibration and --clicks")
         landmarks = _landmarks(trajectory, calibration, clicks, photos, image_timestamps)
@@ -86,13 +88,12 @@ def serve(
         with locked_catalog(configured, create=True):
             pass  # a drive is often placed before there is a catalog
     with open_catalog(configured) as store:
-        own = ServeSettings(store, "")
         settings = ServeSettings(
             catalog=store,
             token=secrets.token_urlsafe(32),
             scene=scene,
             read_only=read_only,
-            hosts=(*own.hosts, host, *(allow_host or ())),
+            hosts=(*ServeSettings.hosts, host_in_url(host), *(allow_host or ())),
             reviewer=by if by is not None else getuser(),
             settings=configured,
             landmarks=landmarks,

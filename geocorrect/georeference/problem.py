@@ -55,6 +55,11 @@ class Priors:
     """Of the ground about the world's z = 0, used only when no click has a height."""
 
 
+def ground_height_sigma_m(ground_height_m: float | None) -> float:
+    """Standard deviation of a height of the ground that somebody states, or of the one taken where nobody does."""
+    return 10.0 if ground_height_m is None else 0.5
+
+
 @dataclass(frozen=True, eq=False)
 class Problem:
     """Clicks of several images on one trajectory (or several that share its local frame)."""

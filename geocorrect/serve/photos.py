@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from geocorrect.serve.state import ServeState
+from geocorrect.serve.state import ServeSettings
 
 SHOWN = {
     re.compile(rb"\xff\xd8\xff"): "image/jpeg",
@@ -19,27 +19,26 @@ SHOWN = {
 """Beginnings of files that are sent as they are; a file whose beginning says something else is not sent."""
 
 
-def routes(state: ServeState) -> list[Route]:
+def routes(state: ServeSettings) -> list[Route]:
     """`/photo/{id}` and `/anchor/{id}`."""
 
     def photo(request: Request) -> Response:
         image_id = request.path_params["image_id"]
         image = state.catalog.images([image_id]).get(image_id)
-        return picture(None if image is None else image.path, state.scene)
+        return picture(None if image is None else state.on_disk(image.path))
 
     def anchor(request: Request) -> Response:
         anchor_id = request.path_params["anchor_id"]
         found = state.catalog.anchors([anchor_id]).get(anchor_id)
-        return picture(None if found is None else found.path, state.scene)
+        return picture(None if found is None else state.on_disk(found.path))
 
     return [Route("/photo/{image_id:path}", photo), Route("/anchor/{anchor_id:path}", anchor)]
 
 
-def picture(path: Path | None, scene: Path | None) -> Response:
+def picture(path: Path | None) -> Response:
     """The picture file, if it is one that a browser shows."""
     if path is None:
         return JSONResponse({"error": "there is no picture of this id"}, 404)
-    path = path if scene is None else scene / path
     try:
         with path.open("rb") as file:
             start = file.read(16)

@@ -22,12 +22,20 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from geocorrect.errors import GeocorrectError
+
 PUBLIC = ("/static/", "/ogc", "/tiles/")
 """Beginnings of paths that everybody may read: program text, and the corrected photos as data for GIS programs."""
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 MAX_BODY_BYTES = 64 * 1024
 """The longest body is a decision with its note, or a click."""
+TOO_LONG = f"the body is longer than {MAX_BODY_BYTES} bytes"
 CSRF_HEADER = "x-csrf-token"
+
+
+def is_public(path: str) -> bool:
+    """Whether everybody may read what a path leads to."""
+    return path.startswith(PUBLIC)
 
 
 def csrf_of(token: str) -> str:
@@ -50,12 +58,12 @@ def content_security_policy(tile_origins: Sequence[str] = ()) -> str:
     )
 
 
-class BodyTooLargeError(Exception):
+class BodyTooLargeError(GeocorrectError):
     """A request's body is longer than it may be."""
 
 
 class Security:
-    """The middleware that every request passes."""
+    """What every request passes first; outside everything else, so that the answer to a bug has the headers, too."""
 
     def __init__(
         self, app: ASGIApp, token: str, hosts: Sequence[str], *, read_only: bool = False,
@@ -92,10 +100,7 @@ class Security:
         if refusal is not None:
             await refusal(scope, receive, guarded_send)
             return
-        try:
-            await self._app(scope, _limited(receive), guarded_send)
-        except BodyTooLargeError:
-            await _refused(413, f"the body is longer than {MAX_BODY_BYTES} bytes")(scope, receive, guarded_send)
+        await self._app(scope, _limited(receive), guarded_send)
 
     def _refusal(self, scope: Scope) -> Response | None:
         """The answer to a request that must go no further, None for one that may."""
@@ -108,7 +113,7 @@ class Security:
         if given:
             return self._exchange(scope, given[0], [pair for pair in query if pair[0] != "token"])
         reads = scope["method"] in SAFE
-        if reads and scope["path"].startswith(PUBLIC):
+        if reads and is_public(scope["path"]):
             return None
         if not self._has_cookie(headers):
             return _refused(401, "open the address with the token that `geocorrect serve` printed")
@@ -140,7 +145,7 @@ class Security:
             return _refused(403, "the CSRF token is missing or old: load the page again")
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
-            return _refused(413, f"the body is longer than {MAX_BODY_BYTES} bytes")
+            return _refused(413, TOO_LONG)
         return None
 
 
@@ -163,7 +168,7 @@ def _limited(receive: Receive) -> Receive:
         message = await receive()
         seen += len(message.get("body", b""))
         if seen > MAX_BODY_BYTES:
-            raise BodyTooLargeError
+            raise BodyTooLargeError(TOO_LONG)
         return message
 
     return counted

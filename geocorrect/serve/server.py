@@ -13,6 +13,11 @@ GRACE_S = 3
 """How long requests under way may take once the server is to stop."""
 
 
+def host_in_url(host: str) -> str:
+    """A host as addresses and the header `Host` have it: IPv6 in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
 def serve(settings: ServeSettings, host: str, port: int, on_start: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM.
 
@@ -36,8 +41,7 @@ def serve(settings: ServeSettings, host: str, port: int, on_start: Callable[[str
     except OSError as error:
         listener.close()
         raise OutputError(f"{host}:{port}: cannot be listened at ({error.strerror}); choose another --port") from None
-    shown = f"[{host}]" if ":" in host else host
-    on_start(f"http://{shown}:{listener.getsockname()[1]}/?token={settings.token}")
+    on_start(f"http://{host_in_url(host)}:{listener.getsockname()[1]}/?token={settings.token}")
     # The access log would hold the token; our own log says what goes wrong.
     config = uvicorn.Config(
         create_app(settings), log_config=None, access_log=False, server_header=False, lifespan="off", ws="none",

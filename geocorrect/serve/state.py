@@ -17,7 +17,7 @@ from geocorrect.serve.landmarks.drive import LandmarkFiles
 
 @dataclass(frozen=True)
 class ServeSettings:
-    """What `geocorrect serve` was asked for."""
+    """What `geocorrect serve` was asked for; pages are given it once, when their routes are made."""
 
     catalog: Catalog
     """Open; closed by whoever opened it."""
@@ -39,20 +39,11 @@ class ServeSettings:
     """The map under the pages; None: an empty one."""
     web_origins: tuple[str, ...] = ()
     """Other sites ("https://map.example.org") whose pages may read tiles and features."""
-
-
-@dataclass(frozen=True)
-class ServeState:
-    """What the pages share. They are given it once, when their routes are made."""
-
-    catalog: Catalog
-    scene: Path | None
-    read_only: bool
-    token: str
-    reviewer: str = ""
-    settings: Settings = field(default_factory=Settings)
-    landmarks: LandmarkFiles | None = None
     _own_lock: Lock = field(default_factory=Lock, repr=False)
+
+    def on_disk(self, path: Path | None) -> Path | None:
+        """Where the picture lies that the catalog has at a path; None where it has none."""
+        return path if path is None or self.scene is None else self.scene / path
 
     @contextmanager
     def writing(self) -> Iterator[Catalog]:

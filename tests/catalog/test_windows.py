@@ -55,7 +55,7 @@ def test_a_window_reads_no_whole_table(large: Catalog) -> None:
 
 
 @pytest.mark.postgis
-@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("layer", sorted(LAYERS.keys() - {"anchors"}))
 def test_a_map_tile_reads_no_whole_table(large: Catalog, layer: str) -> None:
     """Neither a small one, nor one of the whole city, which an index of a share of the rows answers."""
     for zoom, share in ((20, 1), (10, 256), (10, 1024)):
@@ -66,9 +66,9 @@ def test_a_map_tile_reads_no_whole_table(large: Catalog, layer: str) -> None:
             sql = re.sub(rf":{name}\b", str(value), sql)
         steps = plan(large, sql)
         scans = [(s["Node Type"], s["Relation Name"]) for s in steps if s.get("Relation Name") in LARGE]
-        assert scans or layer == "anchors"
+        assert scans, (layer, zoom)
         assert not [scan for scan in scans if scan[0] == "Seq Scan"], (layer, zoom, scans)
-        if share > 1 and layer != "anchors":
+        if share > 1:
             table = LAYERS[layer].table
             assert f"ix_{table}_geom_1_of_{share}" in {step.get("Index Name") for step in steps}
 

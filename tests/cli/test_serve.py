@@ -6,8 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +13,13 @@ import pytest
 import rasterio
 from pmtiles.tile import Compression, TileType, zxy_to_tileid
 from pmtiles.writer import Writer
+from support.child_process import child
 from support.served import Served
 
 from geocorrect.__main__ import run
 from geocorrect.errors import ExitCode
 from geocorrect.serve.basemap import open_basemap
+from geocorrect.serve.state import ServeSettings
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,7 @@ from geocorrect.serve.basemap import open_basemap
         (["--pmtiles", "plain.tif"], ExitCode.INPUT, "cannot be read as PMTiles"),
         (["--orthophoto", "a.tif", "--pmtiles", "b.pmtiles"], ExitCode.USAGE, "name one map"),
         (["--trajectory", "a.txt"], ExitCode.USAGE, "--calibration and --clicks"),
+        (["--calibration", "c.yaml"], ExitCode.USAGE, "--trajectory, --calibration and --clicks"),
         (["--catalog", "none.gpkg"], ExitCode.DATABASE, "does not exist"),
     ],
 )
@@ -70,19 +71,21 @@ def test_raster_pmtiles_are_a_map_and_vector_tiles_are_none(tmp_path: Path) -> N
         open_basemap(pmtiles=tmp_path / "MVT.pmtiles")
 
 
-@contextmanager
-def ended(process: subprocess.Popen[str]) -> Iterator[None]:
-    """A process that is not left running, however the block ends."""
-    try:
-        yield
-    finally:
-        process.kill()
+def test_the_address_that_it_listens_at_is_a_name_that_it_goes_by(
+    empty_geopackage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An IPv6 address stands in brackets in the header Host."""
+    shutil.copy(empty_geopackage, tmp_path / "c.gpkg")
+    started: list[ServeSettings] = []
+    monkeypatch.setattr("geocorrect.serve.server.serve", lambda settings, *_: started.append(settings))
+    assert run(["serve", "--catalog", str(tmp_path / "c.gpkg"), "--host", "2001:db8::7", "--allow-host", "a.org"]) == 0
+    assert {"127.0.0.1", "localhost", "[::1]", "[2001:db8::7]", "a.org"} == set(started[0].hosts)
 
 
 def test_a_server_prints_its_address_and_ends_by_ctrl_c(empty_geopackage: Path, tmp_path: Path) -> None:
     shutil.copy(empty_geopackage, tmp_path / "c.gpkg")
     command = [sys.executable, "-m", "geocorrect", "serve", "--catalog", "c.gpkg"]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process, ended(process):
+    with child(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         address = process.stderr.readline().split()[-1]
         port, token = address.split(":")[2].split("/?token=")

@@ -13,6 +13,7 @@ import textwrap
 import time
 import tomllib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import cronexpr
 import pytest
 import yaml
 from support.chaos import Scene, make_scene, serving
+from support.child_process import child
 from support.small_city import build_city
 
 from geocorrect.config import BatchOptions
@@ -111,39 +113,45 @@ def test_the_health_check_of_the_scheduler_is_the_file_that_it_touches() -> None
 # --- the scheduler of the containers ---
 
 
-def nightly(scene: Scene, at: str, *arguments: str) -> subprocess.Popen[bytes]:
+@contextmanager
+def nightly(scene: Scene, at: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     environment = {
         **scene.environment,
         "PATH": f"{PROGRAM.parent}:/usr/bin:/bin",
         "GEOCORRECT_AT": at,
         "ALIVE": str(scene.folder / "alive"),
     }
-    with (scene.folder / "nightly.txt").open("wb") as log:
-        return subprocess.Popen(
-            ["/bin/sh", str(DOCKER / "nightly.sh"), *arguments], cwd=scene.folder, env=environment, stderr=log
-        )
+    command = ["/bin/sh", str(DOCKER / "nightly.sh"), *arguments]
+    with (
+        (scene.folder / "nightly.txt").open("wb") as log,
+        child(command, cwd=scene.folder, env=environment, stderr=log, start_new_session=True) as process,
+    ):
+        yield process
 
 
 def test_the_scheduler_runs_the_job(scene: Scene) -> None:
-    assert nightly(scene, "now").wait(timeout=200) == 0, (scene.folder / "nightly.txt").read_text()
+    with nightly(scene, "now") as process:
+        assert process.wait(timeout=200) == 0, (scene.folder / "nightly.txt").read_text()
     assert (scene.folder / "corrections.geojson").is_file()
     assert (scene.folder / "alive").is_file()
-    assert nightly(scene, "now", "--nonsense").wait(timeout=100) == 2, "the exit code is the job's"
+    with nightly(scene, "now", "--nonsense") as process:
+        assert process.wait(timeout=100) == 2, "the exit code is the job's"
 
 
 def test_the_scheduler_waits_and_stops_when_told(scene: Scene) -> None:
     (scene.folder / "alive").unlink(missing_ok=True)
-    process = nightly(scene, "00:00")
-    deadline = time.monotonic() + 30
-    while not (scene.folder / "alive").is_file() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert process.poll() is None
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=20) == 0
+    with nightly(scene, "00:00") as process:
+        deadline = time.monotonic() + 30
+        while not (scene.folder / "alive").is_file() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
 
 
 def test_the_scheduler_refuses_an_hour_that_is_none(scene: Scene) -> None:
-    assert nightly(scene, "25:99").wait(timeout=20) == 2
+    with nightly(scene, "25:99") as process:
+        assert process.wait(timeout=20) == 2
 
 
 FAKE_DATE = """#!/bin/sh

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.child_process import child
 from support.depth_world import FRAME, NETWORK, NETWORK_SCALE, DepthWorld, write_depth_world
 from support.warm_program import WarmStart
 
@@ -281,13 +282,13 @@ def test_a_worker_that_dies_once_costs_no_anchor(
 ) -> None:
     in_processes(monkeypatch, 2)
     command = [sys.executable, "-m", "geocorrect", "anchors", "calibrate", "--json"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    deadline = time.monotonic() + 120
-    while not (workers := children_of(process.pid)):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    os.kill(workers[0], signal.SIGKILL)
-    answer = json.loads(process.communicate(timeout=240)[0])
+    with child(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        deadline = time.monotonic() + 120
+        while not (workers := children_of(process.pid)):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        os.kill(workers[0], signal.SIGKILL)
+        answer = json.loads(process.communicate(timeout=240)[0])
     assert process.returncode == ExitCode.OK
     assert (answer["n_done"], answer["n_reused"], answer["unusable"]) == (5, 0, [])
     in_this_process(monkeypatch)

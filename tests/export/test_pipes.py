@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from support.catalog_world import fill
+from support.child_process import child
 
 from geocorrect.__main__ import run
 from geocorrect.catalog import Catalog
@@ -72,8 +73,7 @@ def exported(path: Path | str, catalog: Path, **streams: Any) -> int:
 def test_the_command_streams_to_a_pipe_that_another_process_reads(commanded: Path, tmp_path: Path) -> None:
     """`mkfifo pipe; wc -c < pipe > read & geocorrect export pipe`."""
     os.mkfifo(tmp_path / "pipe")
-    with (tmp_path / "read").open("wb") as read:
-        reader = subprocess.Popen(["cat", str(tmp_path / "pipe")], stdout=read)
+    with (tmp_path / "read").open("wb") as read, child(["cat", str(tmp_path / "pipe")], stdout=read) as reader:
         assert run(["export", str(tmp_path / "pipe"), "--format", "csv", "--catalog", str(commanded / "c.gpkg")]) == 0
         assert reader.wait(30) == 0
     assert (tmp_path / "read").read_bytes() == (commanded / "a.csv").read_bytes()
@@ -84,11 +84,11 @@ def test_the_command_streams_to_a_pipe_that_another_process_reads(commanded: Pat
 def test_the_command_streams_to_standard_output_whatever_that_is(commanded: Path, tmp_path: Path) -> None:
     """`geocorrect export /dev/stdout` with `| cat`, and between two other writers of `>> file`."""
     rows, out = (commanded / "a.csv").read_bytes(), tmp_path / "all.csv"
-    piped = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=(tmp_path / "piped.csv").open("wb"))
-    assert exported("/dev/stdout", commanded / "c.gpkg", stdout=piped.stdin) == 0
-    assert piped.stdin is not None
-    piped.stdin.close()
-    assert piped.wait(30) == 0
+    with (tmp_path / "piped.csv").open("wb") as read, child(["cat"], stdin=subprocess.PIPE, stdout=read) as piped:
+        assert exported("/dev/stdout", commanded / "c.gpkg", stdout=piped.stdin) == 0
+        assert piped.stdin is not None
+        piped.stdin.close()
+        assert piped.wait(30) == 0
     assert (tmp_path / "piped.csv").read_bytes() == rows
     out.write_bytes(b"before\n")
     same = out.stat().st_ino

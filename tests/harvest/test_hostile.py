@@ -17,6 +17,7 @@ from pathlib import Path
 
 import httpcore
 import pytest
+from support.child_process import child
 from support.harvest_support import SiteFactory, street_image, town
 
 from geocorrect.demo.mapillary_server.hostile import ATTACKS
@@ -90,7 +91,7 @@ def test_sigterm_is_heeded_while_a_server_holds_on(site: SiteFactory, tmp_path: 
     )
     command = [sys.executable, "-m", "geocorrect", "harvest", "--bbox", "12.499,41.899,12.52,41.92"]
     environment = os.environ | {"MAPILLARY_TOKEN": here.service.token}
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as running:
+    with child(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as running:
         while not here.script.to("tiles"):
             time.sleep(0.05)
             assert running.poll() is None

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import func, select
+from support.child_process import child
 from support.harvest_support import Site, SiteFactory, jpeg, street_image, town
 
 from geocorrect.catalog import schema
@@ -74,12 +75,10 @@ def killable(here: Site, folder: Path) -> Iterator[Killable]:
     environment = {**os.environ, "MAPILLARY_TOKEN": FAKE_TOKEN, "OMP_NUM_THREADS": "1"}
     folder.mkdir()
     command = [sys.executable, str(SCRIPT)]
-    with subprocess.Popen(command, stdin=-1, stdout=-1, text=True, env=environment) as process:
+    with child(command, stdin=-1, stdout=-1, text=True, env=environment) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         yield Killable(process, here, folder)
-        assert process.stdin is not None
-        process.stdin.close()
 
 
 def kill_repeatedly(site: SiteFactory, tmp_path: Path, kills: int, streets: int) -> None:

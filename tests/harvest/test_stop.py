@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.child_process import child
 from support.harvest_support import SiteFactory, town
 
 from geocorrect.demo.mapillary_server.hostile import ATTACKS
@@ -57,7 +58,7 @@ def stopped(folder: Path, program: list[str], settings: str, is_waiting: Callabl
     )
     command = [sys.executable, *program, "harvest", "--bbox", "12.499,41.899,12.52,41.92"]
     environment = os.environ | {"MAPILLARY_TOKEN": FAKE_TOKEN, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as running:
+    with child(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as running:
         while not is_waiting():
             assert running.poll() is None
             time.sleep(0.05)

@@ -25,8 +25,11 @@ def crowd() -> Iterator[Callable[[Path, int], subprocess.Popen[str]]]:
     started: list[subprocess.Popen[str]] = []
 
     def start(folder: Path, seed: int) -> subprocess.Popen[str]:
-        started.append(_start(folder, seed))
-        return started[-1]
+        process = _start(folder, seed)
+        started.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "at work\n"
+        return process
 
     yield start
     for process in started:
@@ -35,13 +38,10 @@ def crowd() -> Iterator[Callable[[Path, int], subprocess.Popen[str]]]:
 
 
 def _start(folder: Path, seed: int) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, cache_crowd.__file__, str(folder), str(seed)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert process.stdout is not None
-    assert process.stdout.readline() == "at work\n"
-    return process
 
 
 def end(process: subprocess.Popen[str]) -> str:

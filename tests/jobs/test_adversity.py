@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import make_url
 from support.batch_scene import correct_all, due, in_process, photo, street
+from support.child_process import child
 
 from geocorrect.catalog import Catalog
 from geocorrect.catalog.check import faults_of
@@ -119,7 +121,8 @@ def test_a_clock_that_was_set_back_changes_nothing(tmp_path: Path) -> None:
         assert due(catalog, SETTINGS) == set()
 
 
-def signalled(folder: Path) -> subprocess.Popen[str]:
+@contextmanager
+def signalled(folder: Path) -> Iterator[subprocess.Popen[str]]:
     """`signalled_engine` in a process group of its own, when its first image is done."""
     helpers = str(Path(__file__).parents[1])
     command = [
@@ -129,19 +132,19 @@ def signalled(folder: Path) -> subprocess.Popen[str]:
         str(folder),
     ]
     environment = {**os.environ, "PYTHONPATH": helpers}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True, env=environment)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "first\n"
-    return process
+    with child(command, stdout=subprocess.PIPE, text=True, start_new_session=True, env=environment) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "first\n"
+        yield process
 
 
 def test_a_signal_to_the_whole_group_reaches_only_the_one_who_decides(tmp_path: Path) -> None:
     """Service managers signal every process of a unit; workers leave the decision to their parent."""
-    process = signalled(tmp_path)
-    assert process.stdout is not None
-    os.killpg(process.pid, signal.SIGTERM)
-    rest = process.stdout.read().split()
-    assert process.wait(timeout=60) == ExitCode.TERMINATED
+    with signalled(tmp_path) as process:
+        assert process.stdout is not None
+        os.killpg(process.pid, signal.SIGTERM)
+        rest = process.stdout.read().split()
+        assert process.wait(timeout=60) == ExitCode.TERMINATED
     # Both workers finished what they had in hand, once; nothing new was begun.
     assert 1 <= len(rest) <= 4
     tries = {path.name: path.read_text() for path in tmp_path.iterdir()}
@@ -150,14 +153,14 @@ def test_a_signal_to_the_whole_group_reaches_only_the_one_who_decides(tmp_path: 
 
 
 def test_no_worker_outlives_a_killed_parent(tmp_path: Path) -> None:
-    process = signalled(tmp_path)
-    assert len(members(process.pid)) >= 3
-    process.kill()
-    process.wait()
-    deadline = time.monotonic() + 20
-    while members(process.pid) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert members(process.pid) == []
+    with signalled(tmp_path) as process:
+        assert len(members(process.pid)) >= 3
+        process.kill()
+        process.wait()
+        deadline = time.monotonic() + 20
+        while members(process.pid) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert members(process.pid) == []
 
 
 def members(group: int) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 from support.chaos import WORKERS, Chaos, Tally, kinds_of_a_round, serving
 from support.chaos_campaign import Campaign, Site, fight
+from support.child_process import child
 from support.small_city import build_city
 from support.warm_program import WarmStart
 
@@ -66,12 +66,12 @@ def test_every_kind_of_kill_is_drawn_and_workers_in_every_round(engine: str) -> 
 def test_a_kill_that_meets_nobody_is_not_counted(kind: str) -> None:
     """The run had ended by itself, or there was no worker to be killed."""
     tally = Tally()
-    ended = subprocess.Popen([sys.executable, "-c", ""], start_new_session=True)
-    ended.wait()
-    Chaos(1, tally)._kill(kind, ended, False)
+    with child([sys.executable, "-c", ""], start_new_session=True) as ended:
+        ended.wait()
+        Chaos(1, tally)._kill(kind, ended, False)
     assert (tally.kills[kind], tally.misses[kind]) == (0, 1)
-    alive = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
-    Chaos(1, tally)._kill(kind, alive, True)
-    assert alive.poll() is not None
+    with child([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True) as alive:
+        Chaos(1, tally)._kill(kind, alive, True)
+        assert alive.poll() is not None
     met = kind in ("parent", "group")
     assert (tally.kills[kind], tally.hits[kind], tally.misses[kind]) == (met, met, 2 - met)

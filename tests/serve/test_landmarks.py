@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.campus_drive import campus_clicks, campus_files, write_orthophoto
+from support.child_process import child
 from support.served import TOKEN, Served, served
 
 from geocorrect.catalog import Catalog
@@ -280,16 +280,14 @@ def test_a_killed_server_has_lost_nothing_that_it_answered(
         sys.executable, "-m", "geocorrect", "serve", "--catalog", "c.gpkg", "--trajectory", str(files.trajectories[0]),
         "--calibration", str(files.calibration), "--clicks", str(files.clicks[0]), "--photos", str(files.photos[0]),
     ]  # fmt: skip
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stderr is not None
-            address = process.stderr.readline().split()[-1]
-            port, token = address.split(":")[2].split("/?token=")
-            server = Served(int(port), token)
-            for click in clicks[:2]:
-                assert server.post("/api/landmarks/click", body(server, click)).status == 200
-        finally:
-            os.kill(process.pid, signal.SIGKILL)
+    with child(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        address = process.stderr.readline().split()[-1]
+        port, token = address.split(":")[2].split("/?token=")
+        server = Served(int(port), token)
+        for click in clicks[:2]:
+            assert server.post("/api/landmarks/click", body(server, click)).status == 200
+    assert process.returncode == -signal.SIGKILL
     assert len(ClickSession(files).now.clicks[0]) == 2
     saved = json.loads(files.clicks[0].read_text(encoding="utf-8"))["features"]
     assert [feature["properties"]["u_px"] for feature in saved] == [click.u_px for click in clicks[:2]]

@@ -48,7 +48,9 @@ def test_the_queue_is_filtered_and_the_least_sure_come_first(server: Served) -> 
     assert queue(server, "device=Acme%20Cam%201&status=review") == ["1013"]
     assert queue(server, "min_error_m=0.3&max_error_m=0.33") == ["1013", "1012", "1011", "1010"]
     assert queue(server, "first=18&status=") == ["1014", "1019"]
-    assert server.get("/api/review/queue?min_error_m=much").status == 422
+    for wrong in ("min_error_m=much", "first=-1", "first=1e300", "first=1.5"):
+        refused = server.get(f"/api/review/queue?{wrong}")
+        assert (refused.status, wrong.split("=")[0] in refused.value["error"]) == (422, True)
     choices = server.get("/api/review/choices").value
     assert choices["status"] == [["accepted", 14], ["rejected", 4], ["review", 2]]
     assert choices["reason"] == [["too_few_matches", 4]]
@@ -82,6 +84,8 @@ def test_a_decision_is_a_version_and_is_taken_back_by_one_request(server: Served
     (decision,) = made["decisions"]
     assert (decision["verdict"], decision["reviewer"], decision["note"]) == ("reject", "ana", "wrong street")
     assert len(list(catalog.results(ResultFilter(image_ids=["1006"], active=False)))) == 2
+    nobody = server.post("/api/review/undo", {"image_id": "1006", "version": made["version"], "reviewer": " "})
+    assert (nobody.status, "name of who decides" in nobody.value["error"]) == (422, True)
     undone = server.post("/api/review/undo", {"image_id": "1006", "version": made["version"], "reviewer": "ben"}).value
     assert (undone["status"], undone["version"]) == ("review", before["version"])
     assert [d["is_active"] for d in undone["decisions"]] == [False]

@@ -134,6 +134,31 @@ def test_every_answer_has_the_headers(server: Served, path: str) -> None:
     assert headers["x-content-type-options"] == "nosniff"
 
 
+@pytest.mark.parametrize("path", ["/ogc/collections/corrections/items", "/tiles/corrected/14/8762/6089.mvt"])
+def test_strangers_are_not_told_where_a_damaged_catalog_lies(
+    empty_geopackage: Path, tmp_path: Path, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "c.gpkg").write_bytes(empty_geopackage.read_bytes())
+    with Catalog.open(str(tmp_path / "c.gpkg")) as catalog, served(ServeSettings(catalog, TOKEN)) as own:
+        world.fill(catalog)
+        with catalog.engine.begin() as connection:
+            connection.exec_driver_sql("drop view current_result")
+        stranger, editor = own.ask("GET", path), own.get("/api/city/counts")
+    assert (stranger.status, stranger.value["error"]) == (
+        500,
+        "the catalog cannot be read now; the server's log says why",
+    )
+    assert (editor.status, str(tmp_path) in editor.value["error"]) == (500, True)
+    assert f"{path}: {tmp_path}" in caplog.text
+
+
+def test_the_answer_to_a_bug_has_the_headers_too(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("geocorrect.serve.city.page.read_devices", lambda _catalog: 1 / 0)
+    answer = server.get("/api/city/devices")
+    assert answer.status == 500
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
 def test_only_named_tile_servers_are_in_the_policy() -> None:
     policy = content_security_policy(("https://tiles.example",))
     parts = dict(part.strip().split(" ", 1) for part in policy.split(";"))

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.client import HTTPConnection
 from typing import Any
 
@@ -39,15 +39,11 @@ class Served:
 
     port: int
     token: str = TOKEN
-    host: str = field(default="127.0.0.1")
+    host: str = "127.0.0.1"
 
     @property
     def origin(self) -> str:
         return f"http://{self.host}:{self.port}"
-
-    @property
-    def address(self) -> str:
-        return f"{self.origin}/?token={self.token}"
 
     def own_headers(self) -> dict[str, str]:
         """What the server's own pages send."""

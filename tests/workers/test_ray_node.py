@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 
+from support.child_process import child
 from support.ray_fixture import ray_or_skip
 
 ray_or_skip()
@@ -43,18 +42,14 @@ def test_a_run_does_not_wait_for_a_node_that_nobody_starts_again(tmp_path: Path)
     tests = Path(__file__).parents[1]
     paths = os.pathsep.join([str(tests), str(tests / "workers"), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
     for _ in range(3):  # Ray gives its node 30 s to start, which a busy machine may exceed: it then says nothing
-        run = subprocess.Popen(
+        with child(
             [sys.executable, "-c", RUN, str(tmp_path)],
             stdout=subprocess.PIPE,
             text=True,
             env=os.environ | {"PYTHONPATH": paths},
-            start_new_session=True,
-        )
-        try:
+            start_new_session=True,  # Ray's agents outlive their node by minutes
+        ) as run:
             said, _ = run.communicate(timeout=150)
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(run.pid, signal.SIGKILL)  # Ray's agents outlive their node by minutes
         if said:
             break
     assert "RemoteError: Ray's node on this machine has ended; what is done is stored, run the same command" in said

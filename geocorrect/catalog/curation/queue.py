@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Select, case, func, select
@@ -39,15 +38,10 @@ class QueuedPhoto:
     """An active result in the queue."""
 
     image_id: str
-    version: int
-    """fid of the result: another one means that somebody, or a run, changed it."""
     status: str
     reason: str | None
     expected_error_m: float
     """nan where there is no pose."""
-    sequence_id: str | None
-    device: str
-    captured_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -59,22 +53,17 @@ class QueuePage:
     """How many there are in all parts."""
 
 
-def read_queue(catalog: Catalog, wanted: QueueFilter, first: int = 0, count: int = 200) -> QueuePage:
+def read_queue(catalog: Catalog, wanted: QueueFilter, first: int, count: int) -> QueuePage:
     """Part of the queue: what waits for a review before what was accepted, then what was rejected; least sure first."""
-    c, i = _SOURCE.c, schema.image.c
+    c = _SOURCE.c
     order = case({"review": 0, "accepted": 1}, value=c.status, else_=2)
-    columns = [
-        c.image_id, c.fid, c.status, c.reason, c.expected_error_m, i.sequence_id, _DEVICE, i.captured_at
-    ]  # fmt: skip
-    page = _filtered(select(*columns), wanted)
+    page = _filtered(select(c.image_id, c.status, c.reason, c.expected_error_m), wanted)
     page = page.order_by(order, func.coalesce(c.expected_error_m, -1.0).desc(), c.image_id).offset(first).limit(count)
     counted = _filtered(select(func.count()), wanted)
 
     def read(connection: Connection) -> QueuePage:
         rows = connection.execute(page).all()
-        photos = tuple(
-            QueuedPhoto(row[0], row[1], row[2], row[3], number(row[4]), row[5], row[6], row[7]) for row in rows
-        )
+        photos = tuple(QueuedPhoto(row[0], row[1], row[2], number(row[3])) for row in rows)
         return QueuePage(photos, int(connection.execute(counted).scalar_one()))
 
     return with_retries(catalog.engine, read)

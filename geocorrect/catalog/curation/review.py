@@ -174,8 +174,7 @@ class Reviews:
             InputError: naming the first photo that cannot be decided on so, and what to do instead.
             OutdatedError: another result than the one that was looked at is active now.
         """
-        if not reviewer.strip():
-            raise InputError("a decision needs the name of who decides: --by NAME")
+        _require_name(reviewer)
         texts = checked_texts({"reviewer": reviewer.strip(), "note": note}, "review")
         wanted, now = list(dict.fromkeys(image_ids)), self._clock()
 
@@ -204,6 +203,7 @@ class Reviews:
             InputError: the active result is no decision of a person.
             OutdatedError: it is another one by now.
         """
+        _require_name(reviewer)
         because = checked_texts({"because": f"taken back by {reviewer.strip()}"}, "review")["because"]
 
         def write(connection: Connection) -> None:
@@ -231,6 +231,11 @@ def _active_results(connection: Connection, image_ids: Sequence[str]) -> dict[st
     return {
         row["image_id"]: _Reviewed(row["fid"], row["run_id"], row["input_hash"], result_from(dict(row))) for row in rows
     }
+
+
+def _require_name(reviewer: str) -> None:
+    if not reviewer.strip():
+        raise InputError("a decision needs the name of who decides: --by NAME")
 
 
 def _require_seen(connection: Connection, image_id: str, found: _Reviewed | None, seen: int | None) -> None:

@@ -12,8 +12,9 @@ from sqlalchemy import Connection, text
 
 from geocorrect.catalog.connect import with_retries
 from geocorrect.catalog.served.filter import statement
-from geocorrect.catalog.served.tiles import EXTENT, PHOTOS_PER_TILE, TileAddress, in_tile, share_shown, tile_sample
+from geocorrect.catalog.served.tiles import PHOTOS_PER_TILE, TileAddress, in_tile, share_shown, tile_sample
 from geocorrect.catalog.store import Catalog
+from geocorrect.geometry.web_mercator import EXTENT
 
 SQUARES = 16
 """Per side of a tile."""

@@ -62,7 +62,8 @@ COLLECTIONS: Mapping[str, Collection] = {
     "rejected": Collection(
         "Rejected photos",
         "Photos that are not corrected, where they were reported, with the reason.",
-        "rejected", {**_PHOTO, "reason": str, "meaning": str, "detail": str, "heading_deg": float}, "image", False,
+        # Not the detail: of a photo that cannot be read it is the path of its file.
+        "rejected", {**_PHOTO, "reason": str, "meaning": str, "heading_deg": float}, "image", False,
         ("image_id", "sequence_id", "reason"),
     ),
     "anchors": Collection(

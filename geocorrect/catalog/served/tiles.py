@@ -19,12 +19,12 @@ from geocorrect.catalog.served.filter import MapFilter, statement
 from geocorrect.catalog.served.thinning import SHARES, is_one_of
 from geocorrect.catalog.store import Catalog
 from geocorrect.errors import UsageError
+from geocorrect.geometry.web_mercator import EXTENT, world_from_wgs84
 
 PHOTOS_PER_TILE = 1024
 FILTERED_PER_TILE = 4096
 """How many are looked at for a filter, of which fewer are shown."""
 MAX_ZOOM = 22
-EXTENT = 4096
 _ENOUGH = 32
 """From so many on, a count of a share says the whole to a fifth."""
 _COUNTED = {0: (4096, 256, 16, 1), 11: (256, 16, 1), 14: (16, 1), 16: (1,)}
@@ -231,8 +231,5 @@ def _placed(rows: Sequence[Any], tile: TileAddress) -> Places:
 
 def in_tile(lon_deg: Any, lat_deg: Any, tile: TileAddress) -> Any:
     """(…, 2) whole units of a tile (column, row; y down), 0…EXTENT inside it."""
-    lat = np.radians(np.clip(lat_deg, -85.0511287, 85.0511287))
-    x = (lon_deg + 180.0) / 360.0
-    y = 0.5 - np.log(np.tan(np.pi / 4 + lat / 2)) / (2 * np.pi)
-    world = np.stack([x, y], axis=-1) * (1 << tile.z)
+    world = world_from_wgs84(lon_deg, lat_deg) * (1 << tile.z)
     return np.round((world - [tile.x, tile.y]) * EXTENT).astype(np.int64)

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geocorrect.export.tiles.vector_tile import EXTENT
+from geocorrect.geometry.web_mercator import EXTENT, world_from_wgs84
 
 MAX_ZOOM = 15
 """Where every photo is shown, to 0.3 m × cos(latitude)."""
 _CELLS = 64
 """Per side of a tile of a smaller zoom: one photo per four pixels of a map."""
 _WORLD = EXTENT << MAX_ZOOM
-_MERCATOR_LIMIT_DEG = 85.0511287
 
 Rows = NDArray[np.int64]
 
@@ -36,10 +35,7 @@ class Tile:
 
 def world_units(lon_deg: NDArray[np.float64], lat_deg: NDArray[np.float64]) -> NDArray[np.int32]:
     """(N, 2) Web Mercator in units of the largest zoom, y down; what lies beyond ±85.05° is moved there."""
-    lat = np.radians(np.clip(lat_deg, -_MERCATOR_LIMIT_DEG, _MERCATOR_LIMIT_DEG))
-    x = (lon_deg + 180.0) / 360.0
-    y = 0.5 - np.log(np.tan(np.pi / 4 + lat / 2)) / (2 * np.pi)
-    return (np.stack([x, y], axis=1) * _WORLD).clip(0, _WORLD - 1).astype(np.int32)
+    return (world_from_wgs84(lon_deg, lat_deg) * _WORLD).clip(0, _WORLD - 1).astype(np.int32)
 
 
 def tiles(world: NDArray[np.int32], rank: NDArray[np.float32]) -> Iterator[Tile]:

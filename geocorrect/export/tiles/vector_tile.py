@@ -10,7 +10,8 @@ import struct
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
 
-EXTENT = 4096
+from geocorrect.geometry.web_mercator import EXTENT
+
 Value = str | int | float | None
 _KEYS = 3
 

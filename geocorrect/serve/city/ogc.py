@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -29,9 +28,10 @@ from geocorrect.catalog.served.features import (
 )
 from geocorrect.catalog.served.overview import read_extent_quickly
 from geocorrect.export.features import ATTRIBUTION, PLACE_DIGITS, PROPERTIES
-from geocorrect.serve.city.openapi import DEFAULT_LIMIT, MAX_LIMIT, openapi_document
-from geocorrect.serve.city.parameters import Handler, bounding_box, checked, interval, problem, require_known, whole
-from geocorrect.serve.state import ServeState
+from geocorrect.serve.city.openapi import DEFAULT_LIMIT, GEOJSON, MAX_LIMIT, OPENAPI, openapi_document
+from geocorrect.serve.city.parameters import Handler, bounding_box, checked, interval, problem, require_known
+from geocorrect.serve.requests import count_in, json_answer, whole
+from geocorrect.serve.state import ServeSettings
 
 _CONFORMANCE = "http://www.opengis.net/spec/ogcapi-{}/1.0/conf/{}"
 CONFORMS_TO = [
@@ -40,12 +40,9 @@ CONFORMS_TO = [
 ]
 CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 CRS84H = "http://www.opengis.net/def/crs/OGC/0/CRS84h"
-GEOJSON = "application/geo+json"
-OPENAPI = "application/vnd.oai.openapi+json;version=3.0"
-_MAX_FID = 2**63 - 1
 
 
-def routes(state: ServeState) -> list[Route]:
+def routes(state: ServeSettings) -> list[Route]:
     """Routes below `/ogc`."""
     handlers: dict[str, Handler] = {
         "": _landing,
@@ -67,36 +64,36 @@ def _landing(request: Request) -> Response:
         _link(request, "/conformance", "conformance", "application/json", "What it conforms to"),
         _link(request, "/collections", "data", "application/json", "The collections"),
     ]
-    return _json({"title": "Corrected street photos", "description": ATTRIBUTION, "links": links})
+    return json_answer({"title": "Corrected street photos", "description": ATTRIBUTION, "links": links})
 
 
 def _api(request: Request) -> Response:
     require_known(request.query_params, ())
-    return _json(openapi_document(f"{request.base_url}ogc"), OPENAPI)
+    return json_answer(openapi_document(f"{request.base_url}ogc"), OPENAPI)
 
 
 def _conformance(request: Request) -> Response:
     require_known(request.query_params, ())
-    return _json({"conformsTo": CONFORMS_TO})
+    return json_answer({"conformsTo": CONFORMS_TO})
 
 
-def _collections(state: ServeState, request: Request) -> Response:
+def _collections(state: ServeSettings, request: Request) -> Response:
     require_known(request.query_params, ())
     extent = read_extent_quickly(state.catalog)
     listed = [_described(request, name, extent) for name in COLLECTIONS]
     links = [_link(request, "/collections", "self", "application/json", "This document")]
-    return _json({"links": links, "collections": listed})
+    return json_answer({"links": links, "collections": listed})
 
 
-def _collection(state: ServeState, request: Request) -> Response:
+def _collection(state: ServeSettings, request: Request) -> Response:
     name = request.path_params["name"]
     if name not in COLLECTIONS:
         return _no_collection(name)
     require_known(request.query_params, ())
-    return _json(_described(request, name, read_extent_quickly(state.catalog)))
+    return json_answer(_described(request, name, read_extent_quickly(state.catalog)))
 
 
-def _items(state: ServeState, request: Request) -> Response:
+def _items(state: ServeSettings, request: Request) -> Response:
     name = request.path_params["name"]
     if name not in COLLECTIONS:
         return _no_collection(name)
@@ -119,10 +116,10 @@ def _items(state: ServeState, request: Request) -> Response:
         "links": links,
         "features": [_geojson(feature) for feature in features],
     }
-    return _json(answer, GEOJSON)
+    return json_answer(answer, GEOJSON)
 
 
-def _item(state: ServeState, request: Request) -> Response:
+def _item(state: ServeSettings, request: Request) -> Response:
     name, fid = request.path_params["name"], request.path_params["fid"]
     if name not in COLLECTIONS:
         return _no_collection(name)
@@ -135,7 +132,7 @@ def _item(state: ServeState, request: Request) -> Response:
         _link(request, f"/collections/{name}/items/{fid}", "self", GEOJSON, "This feature"),
         _link(request, f"/collections/{name}", "collection", "application/json", kind.title),
     ]
-    return _json({**_geojson(found), "links": links}, GEOJSON)
+    return json_answer({**_geojson(found), "links": links}, GEOJSON)
 
 
 def _page_request(query: Mapping[str, str], kind: Collection) -> PageRequest:
@@ -143,14 +140,16 @@ def _page_request(query: Mapping[str, str], kind: Collection) -> PageRequest:
     start, end = interval(query["datetime"]) if "datetime" in query else (None, None)
     # A larger limit than the server's is no error (OGC API – Features, requirement 22).
     limit = min(whole("limit", query.get("limit", str(DEFAULT_LIMIT)), 1, 10**15), MAX_LIMIT)
-    after = whole("after", query.get("after", "0"), 0, _MAX_FID)
+    after = count_in(query, "after")
     equals = {name: query[name] for name in kind.equals if name in query}
     return PageRequest(limit, after, box, heights, start, end, equals)
 
 
 def _described(request: Request, name: str, extent: Box | None) -> dict[str, Any]:
     kind = COLLECTIONS[name]
-    west_beyond = None if extent is None else [extent[0], extent[1], (extent[2] + 180) % 360 - 180, extent[3]]
+    if extent is not None:
+        west, south, east, north = extent
+        extent = (west, south, east - 360 if east > 180 else east, north)
     return {
         "id": name,
         "title": kind.title,
@@ -158,7 +157,7 @@ def _described(request: Request, name: str, extent: Box | None) -> dict[str, Any
         "attribution": ATTRIBUTION,
         "itemType": "feature",
         "crs": [CRS84H if kind.has_height else CRS84],
-        **({} if west_beyond is None else {"extent": {"spatial": {"bbox": [west_beyond], "crs": CRS84}}}),
+        **({} if extent is None else {"extent": {"spatial": {"bbox": [extent], "crs": CRS84}}}),
         "links": [
             _link(request, f"/collections/{name}", "self", "application/json", kind.title),
             _link(request, f"/collections/{name}/items", "items", GEOJSON, "The features"),
@@ -191,7 +190,3 @@ def _link(
 ) -> dict[str, str]:
     asked = f"?{urlencode(dict(query))}" if query else ""
     return {"href": f"{request.base_url}ogc{path}{asked}", "rel": rel, "type": media_type, "title": title}
-
-
-def _json(value: Any, media_type: str = "application/json") -> Response:
-    return Response(orjson.dumps(value), media_type=media_type)

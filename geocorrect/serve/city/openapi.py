@@ -9,6 +9,8 @@ from typing import Any
 from geocorrect import __version__
 from geocorrect.catalog.served.features import COLLECTIONS, Collection
 
+GEOJSON = "application/geo+json"
+OPENAPI = "application/vnd.oai.openapi+json;version=3.0"
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 10_000
 _TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", datetime: "string"}
@@ -18,20 +20,16 @@ def openapi_document(address: str) -> dict[str, Any]:
     """The document of a server whose landing page has this address."""
     paths: dict[str, Any] = {
         "": _get("The landing page", "landing", "application/json"),
-        "/api": _get("This document", "api", "application/vnd.oai.openapi+json;version=3.0"),
+        "/api": _get("This document", "api", OPENAPI),
         "/conformance": _get("What the server conforms to", "conformance", "application/json"),
         "/collections": _get("The collections", "collections", "application/json"),
     }
     for name, kind in COLLECTIONS.items():
         base = f"/collections/{name}"
         paths[base] = _get(kind.title, f"{name}_collection", "application/json")
-        paths[f"{base}/items"] = _get(
-            kind.description, f"{name}_items", "application/geo+json", _parameters(kind), name
-        )
+        paths[f"{base}/items"] = _get(kind.description, f"{name}_items", GEOJSON, _parameters(kind), name)
         key = _parameter("featureId", "Integer key of the feature", {"type": "integer"}, place="path")
-        paths[f"{base}/items/{{featureId}}"] = _get(
-            "A feature", f"{name}_item", "application/geo+json", [key], f"{name}_feature"
-        )
+        paths[f"{base}/items/{{featureId}}"] = _get("A feature", f"{name}_item", GEOJSON, [key], f"{name}_feature")
     return {
         "openapi": "3.0.3",
         "info": {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 from starlette.requests import Request
@@ -22,12 +21,12 @@ from geocorrect.errors import Reason
 from geocorrect.serve.city.parameters import checked, map_filter, problem, require_known
 from geocorrect.serve.city.tiles import MAX_ZOOM, MIN_ZOOM
 from geocorrect.serve.requests import json_answer
-from geocorrect.serve.state import ServeState
+from geocorrect.serve.state import ServeSettings
 
 PAGE = Path(__file__).parents[1] / "static" / "city.html"
 
 
-def routes(state: ServeState) -> list[Route]:
+def routes(state: ServeSettings) -> list[Route]:
     """Routes of the page."""
 
     def page(_request: Request) -> Response:
@@ -40,8 +39,7 @@ def routes(state: ServeState) -> list[Route]:
                 "extent": read_extent_quickly(state.catalog),
                 "runs": [{**vars(run), "started_at": instant_text(run.started_at)} for run in runs],
                 "reasons": {reason.value: reason.text for reason in Reason},
-                # Upper limits in metres; the last has none.
-                "error_classes": [[m if math.isfinite(m) else None, colour] for m, colour in ERROR_CLASSES],
+                "error_classes": ERROR_CLASSES,  # upper limits in metres; the last, infinity, is null in JSON
                 "min_zoom": MIN_ZOOM,
                 "max_zoom": MAX_ZOOM,
             }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection
 from datetime import UTC, date, datetime, timedelta
 
@@ -13,10 +12,10 @@ from starlette.responses import JSONResponse, Response
 from geocorrect.catalog.run import Box
 from geocorrect.catalog.served.filter import MapFilter
 from geocorrect.errors import Reason, Status, UsageError
+from geocorrect.serve.requests import MAX_KEY, number, number_in, whole
 
 Handler = Callable[[Request], Response]
 _LONGEST = 1000
-_MAX_FID = 2**31 - 1
 FILTERS = ("status", "reason", "sequence_id", "device", "max_expected_error_m", "datetime", "run")
 
 
@@ -49,16 +48,15 @@ def require_known(query: QueryParams, known: Collection[str]) -> None:
 def map_filter(query: QueryParams) -> MapFilter:
     """The filter that an address asks for by FILTERS; UsageError when a value is none."""
     start, end = interval(query.get("datetime") or "../..")
-    limit = query.get("max_expected_error_m")
     return MapFilter(
         status=_one_of("status", query.get("status"), [status.value for status in Status]),
         reason=_one_of("reason", query.get("reason"), [reason.value for reason in Reason]),
         sequence_id=query.get("sequence_id") or None,
         device=query.get("device") or None,
-        max_expected_error_m=number("max_expected_error_m", limit) if limit else None,
+        max_expected_error_m=number_in(query, "max_expected_error_m"),
         captured_from=start,
         captured_to=end,
-        as_of_run=whole("run", query["run"], 1, _MAX_FID) if query.get("run") else None,
+        as_of_run=whole("run", query["run"], 1, MAX_KEY) if query.get("run") else None,
     )
 
 
@@ -66,24 +64,6 @@ def _one_of(name: str, value: str | None, known: Collection[str]) -> str | None:
     if value and value not in known:
         raise UsageError(f"{name}: {value!r} is none of {', '.join(known)}")
     return value or None
-
-
-def number(name: str, text: str) -> float:
-    """A finite number."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise UsageError(f"{name}: {text!r} is not a number")
-    return value
-
-
-def whole(name: str, text: str, least: int, most: int) -> int:
-    """A whole number between limits."""
-    if not (text.isascii() and text.isdigit()) or len(text) > 18 or not least <= int(text) <= most:
-        raise UsageError(f"{name}: {text!r} is not a whole number from {least} to {most}")
-    return int(text)
 
 
 def bounding_box(text: str) -> tuple[Box, tuple[float, float] | None]:

@@ -14,7 +14,7 @@ from geocorrect.catalog.served.tiles import LAYERS, Places, TileAddress, propert
 from geocorrect.export.features import ATTRIBUTION
 from geocorrect.export.tiles.vector_tile import Shape, encode_features
 from geocorrect.serve.city.parameters import FILTERS, checked, map_filter, problem, require_known
-from geocorrect.serve.state import ServeState
+from geocorrect.serve.state import ServeSettings
 
 MEDIA_TYPE = "application/vnd.mapbox-vector-tile"
 COVERAGE = ("n_photos", "has_anchor")
@@ -26,7 +26,7 @@ KEPT_S = 60
 """How long a browser shows a tile that it has."""
 
 
-def routes(state: ServeState) -> list[Route]:
+def routes(state: ServeSettings) -> list[Route]:
     """Routes of the tiles."""
 
     @checked
@@ -72,7 +72,7 @@ def _encode(layer: str, properties: Sequence[str], is_line: bool, places: Places
     return encode_features(layer, properties, ((fid, shape, path, values) for fid, path, values in places))
 
 
-def _coverage(state: ServeState, address: TileAddress) -> bytes:
+def _coverage(state: ServeSettings, address: TileAddress) -> bytes:
     squares = read_coverage(state.catalog, address)
     features = [
         (k, Shape.POLYGON, square.corners, (square.n_photos, int(square.has_anchor)))

@@ -73,8 +73,8 @@ def describe_clicks(session: ClickSession, version: Version, found: Georeference
         for index, click in enumerate(own):
             residual = next(residuals, None)
             values = {} if residual is None else {
-                "residual_px": _known(residual.residual_px), "residual_m": _known(residual.residual_m),
-                "mahalanobis": _known(residual.mahalanobis), "outlier": residual.outlier,
+                "residual_px": residual.residual_px, "residual_m": residual.residual_m,
+                "mahalanobis": residual.mahalanobis, "outlier": residual.outlier,
             }  # fmt: skip
             clicks.append(
                 {
@@ -93,12 +93,11 @@ def describe_check(found: Georeference | str) -> dict[str, Any]:
     """The checked alignment, as `geocorrect georeference` prints it."""
     if isinstance(found, str):
         return {"refused": found, "solution": None}
-    shifts = {image: _known(shift) for image, shift in found.leave_one_out_m.items()}
     alignment = found.alignment.as_json()
     return {
         "refused": None,
         "solution": _summary(found),
-        "leave_one_out_m": shifts,
+        "leave_one_out_m": found.leave_one_out_m,
         "alignment": alignment,
         "alignment_id": found.alignment.id,
     }
@@ -108,9 +107,9 @@ def _summary(found: Georeference) -> dict[str, Any]:
     return {
         "scale": found.alignment.world_from_local.scale,
         "yaw_deg": found.yaw_deg,
-        "median_residual_m": _known(found.median_residual_m),
+        "median_residual_m": found.median_residual_m,
         "n_outliers": found.n_outliers,
-        "track_sigma_m": _known(found.track_sigma_m),
+        "track_sigma_m": found.track_sigma_m,
         "base_height_m": found.base_height_m,
         "findings": [{"code": f.code, "text": f.text, "fatal": f.fatal} for f in found.findings],
     }
@@ -166,7 +165,3 @@ def describe_view(photo: Photo, found: Georeference | str, landmarks: Sequence[d
         "ground": [place for place in ground.tolist() if math.isfinite(place[0])],
         "marks": marks,
     }
-
-
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None

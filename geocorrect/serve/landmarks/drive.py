@@ -16,7 +16,7 @@ from geocorrect.geometry.pose import Pose
 from geocorrect.georeference.build import ClickedDrive, frame_number
 from geocorrect.georeference.landmarks.click import Click, LandmarkOptions
 from geocorrect.georeference.landmarks.read import read_landmarks
-from geocorrect.georeference.problem import ClickedImage, Priors
+from geocorrect.georeference.problem import ClickedImage, Priors, ground_height_sigma_m
 from geocorrect.georeference.run import GeoreferenceOptions
 from geocorrect.io.text_file import read_json
 from geocorrect.io.unicode_names import plain
@@ -42,7 +42,7 @@ class LandmarkFiles:
 
     def with_options(self, side: str, row_offset: float, ground_height_m: float | None) -> LandmarkFiles:
         """The same files, with what `geocorrect georeference` calls --camera, --image-row-offset, --ground-height."""
-        priors = Priors(ground_height_sigma_m=10.0 if ground_height_m is None else 0.5)
+        priors = Priors(ground_height_sigma_m=ground_height_sigma_m(ground_height_m))
         options = replace(self.options, priors=priors, ground_height_m=ground_height_m)
         return replace(self, side=side, row_offset=row_offset, options=options)
 

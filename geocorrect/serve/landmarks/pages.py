@@ -22,8 +22,8 @@ from geocorrect.serve.landmarks.answer import Solver, describe_check, describe_c
 from geocorrect.serve.landmarks.drive import NAN, Photo
 from geocorrect.serve.landmarks.session import ClickSession, Version
 from geocorrect.serve.photos import picture
-from geocorrect.serve.requests import RequestBody, json_answer, number_in, read_body
-from geocorrect.serve.state import ServeState
+from geocorrect.serve.requests import RequestBody, count_in, json_answer, number_in, read_body
+from geocorrect.serve.state import ServeSettings
 
 PAGE = Path(__file__).parents[1] / "static" / "landmarks.html"
 
@@ -46,7 +46,7 @@ class _Version(RequestBody):
     version: int
 
 
-def routes(state: ServeState) -> list[Route]:
+def routes(state: ServeSettings) -> list[Route]:
     """Routes of the page; none when no drive is to be placed."""
     if state.landmarks is None:
         return []
@@ -68,7 +68,7 @@ def routes(state: ServeState) -> list[Route]:
 class _Pages:
     """The answers of the page."""
 
-    def __init__(self, state: ServeState, session: ClickSession) -> None:
+    def __init__(self, state: ServeSettings, session: ClickSession) -> None:
         self._state, self._session, self._solver = state, session, Solver(session)
 
     def page(self, _request: Request) -> Response:
@@ -76,7 +76,7 @@ class _Pages:
 
     def picture(self, request: Request) -> Response:
         photo = self._photo(request.path_params["drive"], request.path_params["photo"])
-        return picture(photo.path, None)
+        return picture(photo.path)
 
     def whole_state(self, _request: Request) -> Response:
         drives = [
@@ -103,7 +103,7 @@ class _Pages:
 
     def check(self, request: Request) -> Response:
         try:
-            version = self._current(int(number_in(request.query_params, "version") or 0))
+            version = self._current(count_in(request.query_params, "version"))
             return json_answer({"version": version.number, **describe_check(self._solver.whole(version))})
         except OutdatedError:  # as happens whenever clicks follow each other
             return json_answer({"outdated": True})
@@ -131,7 +131,7 @@ class _Pages:
 
     def export(self, request: Request) -> Response:
         query = request.query_params
-        drive = int(number_in(query, "drive") or 0)
+        drive = count_in(query, "drive")
         if not 0 <= drive < len(self._session.drives):
             raise InputError(f"drive {drive}: there are {len(self._session.drives)}")
         clicks = self._session.now.clicks[drive]
@@ -188,7 +188,7 @@ class _Pages:
         return version
 
     def _asked_photo(self, request: Request) -> Photo:
-        drive, photo = (int(number_in(request.query_params, name) or 0) for name in ("drive", "photo"))
+        drive, photo = (count_in(request.query_params, name) for name in ("drive", "photo"))
         return self._photo(drive, photo)
 
     def _photo(self, drive: int, photo: int) -> Photo:

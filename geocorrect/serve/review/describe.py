@@ -15,7 +15,7 @@ from geocorrect.catalog.views.shapes import ellipse_outlines
 from geocorrect.errors import InputError, Status
 from geocorrect.localize.gate import GateStatistics, decide
 from geocorrect.localize.options import GateOptions
-from geocorrect.serve.state import ServeState
+from geocorrect.serve.state import ServeSettings
 
 NUMBERS = (
     "lon_deg", "lat_deg", "height_m", "heading_deg", "expected_error_m", "expected_heading_error_deg",
@@ -24,7 +24,7 @@ NUMBERS = (
 )  # fmt: skip
 
 
-def active_result(state: ServeState, image_id: str) -> StoredResult:
+def active_result(state: ServeSettings, image_id: str) -> StoredResult:
     """The active result of a photo; InputError when there is none."""
     found = next(state.catalog.results(ResultFilter(image_ids=[image_id])), None)
     if found is None:
@@ -32,7 +32,7 @@ def active_result(state: ServeState, image_id: str) -> StoredResult:
     return found
 
 
-def describe(state: ServeState, image_id: str) -> dict[str, Any]:
+def describe(state: ServeSettings, image_id: str) -> dict[str, Any]:
     """Everything about a photo but its matches, as plain values."""
     stored = active_result(state, image_id)
     evidence = stored.result.evidence
@@ -49,7 +49,7 @@ def describe(state: ServeState, image_id: str) -> dict[str, Any]:
         "status": stored.status.value,
         "reason": stored.reason,
         "words": gate_words(stored, state.settings.localize.gate),
-        "numbers": {name: _known(getattr(stored, name)) for name in NUMBERS},
+        "numbers": {name: getattr(stored, name) for name in NUMBERS},
         "ellipse": _ellipse(stored),
         "sequence_id": stored.sequence_id,
         "device": " ".join(filter(None, [image.device_make, image.device_model])),
@@ -59,7 +59,7 @@ def describe(state: ServeState, image_id: str) -> dict[str, Any]:
         "has_picture": image.path is not None,
         "matcher": stored.matcher,
         "depth": stored.depth,
-        "gate": {name: _known(float(value)) for name, value in evidence.gate.items()},
+        "gate": {name: float(value) for name, value in evidence.gate.items()},
         "anchors": [
             {
                 "anchor_id": a.anchor_id, "n_matches": a.n_matches, "n_verified": a.n_verified,
@@ -87,7 +87,7 @@ def gate_words(stored: StoredResult, options: GateOptions) -> str:
     return f"predicted error {stored.expected_error_m:.2f} m, {stored.n_inliers} inliers, {stored.n_anchors} anchors"
 
 
-def _decisions(state: ServeState, image_id: str) -> list[dict[str, Any]]:
+def _decisions(state: ServeSettings, image_id: str) -> list[dict[str, Any]]:
     return [
         {
             "verdict": d.verdict.value, "note": d.note, "reviewer": d.reviewer, "is_active": d.is_active,
@@ -104,7 +104,3 @@ def _ellipse(stored: StoredResult) -> list[list[float]] | None:
         return None
     outline: list[list[float]] = ellipse_outlines(*(np.array([value]) for value in values))[0].tolist()
     return outline
-
-
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None

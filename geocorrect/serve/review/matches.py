@@ -13,7 +13,7 @@ from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.records import Correction, Float, Image
 from geocorrect.serve.review.describe import active_result
-from geocorrect.serve.state import ServeState
+from geocorrect.serve.state import ServeSettings
 
 if TYPE_CHECKING:
     from geocorrect.api.localizer import Localizer
@@ -27,7 +27,7 @@ KEPT_PHOTOS = 32
 class MatchFinder:
     """Finds the matches of one photo after the other, with the configured matcher and depth source."""
 
-    def __init__(self, state: ServeState) -> None:
+    def __init__(self, state: ServeSettings) -> None:
         self._state, self._lock, self._localizer = state, Lock(), None
         self._find = lru_cache(KEPT_PHOTOS)(self._computed)
 
@@ -47,29 +47,27 @@ class MatchFinder:
         from geocorrect.api.localizer import Localizer
 
         image = self._state.catalog.images([image_id])[image_id]
-        if image.path is None:
+        path = self._state.on_disk(image.path)
+        if path is None:
             raise InputError(f"photo {image_id[:60]}: its picture was not downloaded")
         if self._localizer is None:
             self._localizer = Localizer(self._state.catalog, settings=self._state.settings)
-        path = image.path if self._state.scene is None else self._state.scene / image.path
         localized = self._localizer.localize(path)
         found, stored = localized.localization.found, active_result(self._state, image_id).result
         pose = stored.world_from_cam if isinstance(stored, Correction) else localized.pose
         camera = found.solution.query_camera if found.solution is not None else None
-        fits = [None] * len(found.observations) if found.solution is None else found.solution.fits
         return {
             "recomputed_status": localized.status.value,
             "anchors": [
-                _of_anchor(seen, None if fit is None else fit.inliers, image, pose, camera or image.camera)
-                for seen, fit in zip(found.observations, fits, strict=True)
+                _of_anchor(seen, matches.is_inlier, image, pose, camera or image.camera)
+                for seen, matches in zip(found.observations, localized.matches, strict=True)
             ],
         }
 
 
 def _of_anchor(
-    seen: Observations, inliers: np.ndarray[Any, Any] | None, image: Image, pose: Pose | None, camera: Camera | None
+    seen: Observations, is_inlier: Mask, image: Image, pose: Pose | None, camera: Camera | None
 ) -> dict[str, Any]:
-    is_inlier = np.zeros(len(seen), bool) if inliers is None else np.asarray(inliers, bool)
     shown = np.sort(np.argsort(~is_inlier, kind="stable")[:MAX_SHOWN])
     seen_again = np.full((len(seen), 2), np.nan)
     if pose is not None and camera is not None:

@@ -13,10 +13,10 @@ from starlette.routing import Route
 
 from geocorrect.catalog.curation.queue import QueueFilter, read_choices, read_queue
 from geocorrect.catalog.curation.review import Reviews, Verdict
-from geocorrect.serve.requests import RequestBody, json_answer, number_in, read_body
+from geocorrect.serve.requests import RequestBody, count_in, json_answer, number_in, read_body
 from geocorrect.serve.review.describe import describe
 from geocorrect.serve.review.matches import MatchFinder
-from geocorrect.serve.state import ServeState
+from geocorrect.serve.state import ServeSettings
 
 PAGE = Path(__file__).parents[1] / "static" / "review.html"
 PAGE_LENGTH = 200
@@ -36,7 +36,7 @@ class _Undo(RequestBody):
     reviewer: str = Field("", max_length=200)
 
 
-def routes(state: ServeState) -> list[Route]:
+def routes(state: ServeSettings) -> list[Route]:
     """Routes of the page."""
     finder = MatchFinder(state)
 
@@ -53,7 +53,7 @@ def routes(state: ServeState) -> list[Route]:
             min_error_m=number_in(query, "min_error_m"),
             max_error_m=number_in(query, "max_error_m"),
         )
-        found = read_queue(state.catalog, wanted, int(number_in(query, "first") or 0), PAGE_LENGTH)
+        found = read_queue(state.catalog, wanted, count_in(query, "first"), PAGE_LENGTH)
         return json_answer({"photos": [vars(photo) for photo in found.photos], "total": found.total})
 
     def choices(_request: Request) -> Response:

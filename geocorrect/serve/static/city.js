@@ -1,9 +1,9 @@
 // The map of the whole catalog: tiles from this server, filtered by it; the form is the only state.
-import { colour, element, emptyMap, getJson, measured, say } from "./common.js";
+import { $, colour, element, emptyMap, getJson, measured, say, terms } from "./common.js";
 
 const start = await getJson("/api/city/start");
-const form = document.getElementById("filters");
-const card = document.getElementById("photo");
+const form = $("filters");
+const card = $("photo");
 const field = (name) => form.elements[name];
 const LAYERS = ["coverage", "anchors", "displacement", "rejected", "corrected"];
 const LOWEST_M = 0.05, HIGHEST_M = 5;
@@ -69,7 +69,7 @@ function addLayers() {
   map.addImage("triangle", icon(22, triangle), { pixelRatio: 2 });
   map.addImage("pointer", icon(48, pointer), { pixelRatio: 2 });
   for (const name of LAYERS) {
-    map.addSource(name, { type: "vector", tiles: tiles(name), minzoom: start.min_zoom[name] ?? 0, maxzoom: start.max_zoom, 
+    map.addSource(name, { type: "vector", tiles: tiles(name), minzoom: start.min_zoom[name] ?? 0, maxzoom: start.max_zoom,
       attribution: "Photos by their creators: open one for name and licence" });
   }
   const layer = (id, source, type, more) => map.addLayer({ id, source, "source-layer": source, type, ...more });
@@ -103,7 +103,7 @@ function showLayers() {
 
 function sayShare() {
   const most = Math.max(1, ...map.queryRenderedFeatures({ layers: PICKED }).map((f) => f.properties.stands_for));
-  document.getElementById("thinned").textContent = most > 1
+  $("thinned").textContent = most > 1
     ? `Zoomed out: up to ${count(most)} photos for each that is drawn; zoom in to see all.` : "";
 }
 
@@ -112,9 +112,9 @@ function sayShare() {
 function label() {
   const run = start.runs[Number(field("run").value)];
   const isLast = !run || run === start.runs.at(-1);
-  document.getElementById("run-name").textContent = isLast ? "all" : `${run.started_at.slice(0, 10)}, ${run.matcher}`;
+  $("run-name").textContent = isLast ? "all" : `${run.started_at.slice(0, 10)}, ${run.matcher}`;
   const limit = new URLSearchParams(query()).get("max_expected_error_m");
-  document.getElementById("error-limit").textContent = limit ? `${limit} m` : "any";
+  $("error-limit").textContent = limit ? `${limit} m` : "any";
 }
 
 let asked = null, timer = 0;
@@ -140,7 +140,7 @@ async function showCounts() {
     output.textContent = count(total);
   }
   const rejected = found.filter((row) => row.status === "rejected").sort((a, b) => b.count - a.count);
-  document.getElementById("reasons").replaceChildren(...rejected.map((row) => element("li", {},
+  $("reasons").replaceChildren(...rejected.map((row) => element("li", {},
     element("button", { type: "button", title: start.reasons[row.reason], "data-reason": row.reason,
       "aria-pressed": String(form.dataset.reason === row.reason), onclick: () => choose(row.reason) },
       element("span", {}, row.reason.replaceAll("_", " ")), element("span", {}, count(row.count)),
@@ -166,7 +166,7 @@ function fillForm() {
     drawn.append(inside);
     return drawn;
   };
-  document.getElementById("classes").append(...start.error_classes.map(([limit, shade], k) =>
+  $("classes").append(...start.error_classes.map(([limit, shade], k) =>
     element("li", {}, square(shade), limit === null ? `> ${start.error_classes[k - 1][0]} m` : `≤ ${limit}`)));
 }
 
@@ -188,7 +188,7 @@ async function open(id) {
   const picture = photo.has_picture && element("img", { src: `/photo/${encodeURIComponent(id)}`, alt: `Photo ${id}`, onerror: (event) => event.target.remove() });
   const isAddress = /^https?:\/\//i.test(photo.page_url);
   card.replaceChildren(element("h2", {}, `Photo ${id}`), element("p", {}, photo.status ?? "no result"), picture || "",
-    element("dl", {}, ...rows.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value || "–")])),
+    element("dl", {}, ...terms(rows.map(([name, value]) => [name, value || "–"]))),
     element("p", { class: "buttons" },
       photo.sequence_id ? element("button", { type: "button", onclick: () => { field("sequence_id").value = photo.sequence_id; apply(); } }, "Only its sequence") : null,
       isAddress ? element("a", { href: photo.page_url, target: "_blank", rel: "noopener noreferrer" }, "Its page") : null,
@@ -215,7 +215,7 @@ function pick(point, reach) {
 
 function openAt(point, reach) {
   const id = pick(point, reach);
-  if (id !== undefined) open(id).catch((error) => say(error.message, "error"));
+  if (id !== undefined) open(id);
 }
 
 // ---- together
@@ -227,7 +227,7 @@ map.on("load", () => {
   asked = query();
   showLayers();
   form.addEventListener("input", apply);
-  form.addEventListener("reset", () => { form.dataset.reason = ""; setTimeout(() => { choose(""); apply(); }); });
+  form.addEventListener("reset", () => { form.dataset.reason = ""; setTimeout(() => choose("")); });
   form.addEventListener("submit", (event) => event.preventDefault());
   map.on("click", (event) => openAt(event.point, 10));
   map.getCanvas().addEventListener("keydown", (event) => {
@@ -242,7 +242,7 @@ map.on("load", () => {
   // Counting reads every result: after the first map, so that this does not wait for it.
   map.once("idle", () => {
     document.documentElement.dataset.ready = "yes";
-    showCounts().catch((error) => say(error.message, "error"));
+    showCounts();
     getJson("/api/city/devices").then((names) => field("device").append(...names.map((name) => element("option", { value: name }, name))));
   });
 });

@@ -32,12 +32,23 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
+export const $ = (id) => document.getElementById(id);
+
 /** Say something to whoever works here; errors stay until the next message. */
 export function say(text, kind = "note") {
-  const box = document.getElementById("message");
+  const box = $("message");
   box.textContent = text;
   box.dataset.kind = kind;
 }
+
+// An error that no page catches, of the server for the most part, is said, too.
+addEventListener("unhandledrejection", (event) => {
+  event.preventDefault();
+  say(event.reason.message, "error");
+});
+
+/** What a list of terms (dl) holds, from [name, value]. */
+export const terms = (rows) => rows.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]);
 
 /** A text with a unit, "?" where the value is unknown. */
 export const measured = (value, unit, digits = 2) =>
@@ -81,6 +92,9 @@ export function emptyMap(container, options = {}) {
   map.addControl(new maplibregl.ScaleControl(), "bottom-left");
   return map;
 }
+
+/** The box around places, [longitude, latitude] each. */
+export const boxAround = (places) => places.reduce((box, place) => box.extend(place), new maplibregl.LngLatBounds(places[0], places[0]));
 
 /** The value of a colour of common.css now, light or dark. */
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();

@@ -1,8 +1,7 @@
 // The landmark page: a mark is clicked in the photo and on the map; the solver answers to each click.
-import { colour, element, emptyMap, getJson, measured, postJson, say, session } from "./common.js";
+import { $, boxAround, colour, element, emptyMap, getJson, measured, postJson, say, session, terms } from "./common.js";
 import { PictureView, ring } from "./picture.js";
 
-const $ = (id) => document.getElementById(id);
 const form = $("click");
 const field = (name) => form.elements[name];
 const view = new PictureView($("photo"), { label: "Photo; arrows move the cross, with shift by a quarter pixel, Enter takes the place, plus and minus zoom", editable: !session.read_only });
@@ -48,12 +47,11 @@ async function look({ follow = true } = {}) {
   seen = found;
   show();
   const places = [...(seen.camera ? [seen.camera] : []), ...seen.ground];
-  if (follow && places.length > 1) map.fitBounds(bounds(near(places)), { padding: 20, maxZoom: 21, animate: false });
+  if (follow && places.length > 1) map.fitBounds(boxAround(near(places)), { padding: 20, maxZoom: 21, animate: false });
 }
 
 /** Ground far away, near the horizon, would make everything small. */
 const near = (places) => places.filter((place) => Math.hypot((place[0] - places[0][0]) * Math.cos((places[0][1] * Math.PI) / 180), place[1] - places[0][1]) < 60 / 111320);
-const bounds = (places) => places.reduce((box, place) => box.extend(place), new maplibregl.LngLatBounds(places[0], places[0]));
 
 function select(click) {
   selected = click === null ? null : { drive: click.drive, index: click.index };
@@ -83,7 +81,7 @@ async function change(path, body) {
     document.body.dataset.answered = Math.round(performance.now() - started);
     check = null;
     show();
-    look({ follow: false }).catch(() => {});
+    look({ follow: false });
     checkWhole();
     return state;
   } catch (error) {
@@ -134,10 +132,8 @@ async function checkWhole() {
 }
 
 async function store() {
-  try {
-    const stored = await postJson("/api/landmarks/store", { version: state.version });
-    say(`alignment ${stored.alignment_id} is stored in ${stored.catalog}`);
-  } catch (error) { say(error.message, "error"); }
+  const stored = await postJson("/api/landmarks/store", { version: state.version });
+  say(`alignment ${stored.alignment_id} is stored in ${stored.catalog}`);
 }
 
 // --- what is shown -------------------------------------------------------------------------------------------------
@@ -254,7 +250,7 @@ function showFacts() {
   const shifts = Object.values(check?.leave_one_out_m ?? {}).filter((shift) => shift !== null);
   if (shifts.length) facts["without one photo"] = `≤ ${Math.max(...shifts).toFixed(2)} m`;
   if (check?.alignment_id) facts.alignment = check.alignment_id.slice(0, 12);
-  $("facts").replaceChildren(...Object.entries(facts).flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
+  $("facts").replaceChildren(...terms(Object.entries(facts)));
   const words = [];
   const refused = check ? check.refused : state.refused;
   if (refused) words.push({ text: refused, fatal: true });
@@ -330,13 +326,13 @@ document.addEventListener("keydown", (event) => {
   const action = keys[event.key];
   if (!action) return;
   event.preventDefault();
-  Promise.resolve(action()).catch((error) => say(error.message, "error"));
+  action();
 });
 
 form.addEventListener("submit", (event) => { event.preventDefault(); keep(); });
 $("photos").addEventListener("change", () => { const [drive, photo] = $("photos").value.split("/").map(Number); open({ drive, photo }); });
 for (const [id, action] of [["previous", keys.p], ["next", keys.n], ["suggested", toSuggested], ["undo", undo], ["remove", remove], ["store", store]]) {
-  $(id).addEventListener("click", () => Promise.resolve(action()).catch((error) => say(error.message, "error")));
+  $(id).addEventListener("click", () => action());
 }
 map.on("click", (event) => clickedMap(event.lngLat));
 
@@ -348,7 +344,7 @@ drives = state.drives;
 $("photos").append(...drives.flatMap((drive, d) => drive.photos.map((photo, p) => element("option", { value: `${d}/${p}` }, photo.name))));
 if (!drives[0].photos.length) say("no photo to click in: give --photos FOLDER", "error");
 else {
-  if (state.clicks.length) map.fitBounds(bounds(state.clicks.map((click) => [click.lon_deg, click.lat_deg])), { padding: 40, maxZoom: 19, animate: false });
+  if (state.clicks.length) map.fitBounds(boxAround(state.clicks.map((click) => [click.lon_deg, click.lat_deg])), { padding: 40, maxZoom: 19, animate: false });
   select(null);
   const first = state.clicks.length ? placeOf(state.clicks[0]) : { drive: 0, photo: 0 };
   await open(first);

@@ -1,9 +1,8 @@
 // The review page: a queue of photos, what is known about each, and a decision by keyboard.
-import { colour, element, emptyMap, getJson, measured, postJson, say, session } from "./common.js";
+import { $, boxAround, colour, element, emptyMap, getJson, measured, postJson, say, session, terms } from "./common.js";
 import { PictureView, cross, ring } from "./picture.js";
 
 const REASONS = ["wrong place", "wrong direction", "too few true matches", "picture unusable", "moving scene"];
-const $ = (id) => document.getElementById(id);
 const filters = $("filters");
 const photoView = new PictureView($("photo"), { label: "Photo; plus and minus zoom, 0 shows all, arrows move" });
 const anchorView = new PictureView($("anchor"), { label: "Anchor" });
@@ -121,7 +120,7 @@ function showFacts() {
     "inliers share": current.gate.inlier_share === undefined ? "?" : `${Math.round(100 * current.gate.inlier_share)} %`,
     "anchors agree to": measured(current.gate.anchor_spread_m, " m"), matcher: current.matcher, depth: current.depth,
   };
-  $("facts").replaceChildren(...Object.entries(facts).flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
+  $("facts").replaceChildren(...terms(Object.entries(facts)));
   $("history-title").hidden = !current.decisions.length;
   $("history").replaceChildren(...current.decisions.map((d) => element("li", {},
     `${d.reviewed_at.slice(0, 16).replace("T", " ")} ${d.reviewer}: ${d.verdict}${d.note ? `, ${d.note}` : ""}${d.is_active ? "" : " (no longer active)"}`)));
@@ -211,8 +210,7 @@ async function showPlaces() {
   if (current.ellipse) features.push({ type: "Feature", geometry: { type: "Polygon", coordinates: [current.ellipse] }, properties: { kind: "ellipse" } });
   map.getSource("places").setData({ type: "FeatureCollection", features });
   if (places.length) {
-    const bounds = places.reduce((box, place) => box.extend(place), new maplibregl.LngLatBounds(places[0], places[0]));
-    map.fitBounds(bounds, { padding: 48, maxZoom: 20.5, animate: false });
+    map.fitBounds(boxAround(places), { padding: 48, maxZoom: 20.5, animate: false });
   }
 }
 
@@ -248,7 +246,7 @@ async function change(path, body, done) {
   try {
     const changed = await postJson(path, { ...body, reviewer: $("reviewer").value });
     const queued = queue.find((photo) => photo.image_id === changed.image_id);
-    if (queued) Object.assign(queued, { status: changed.status, version: changed.version, reason: changed.reason });
+    if (queued) Object.assign(queued, { status: changed.status, reason: changed.reason });
     await done(changed);
   } catch (error) {
     say(error.message, "error");
@@ -306,7 +304,7 @@ document.addEventListener("keydown", (event) => {
   const action = anchor ? () => chooseAnchor(anchor.anchor_id) : keys[event.key];
   if (!action) return;
   event.preventDefault();
-  Promise.resolve(action()).catch((error) => say(error.message, "error"));
+  action();
 });
 
 function begin() {
@@ -314,10 +312,10 @@ function begin() {
   $("reviewer").value = session.reviewer;
   for (const [id, action] of [["accept", keys.a], ["reject", keys.r], ["skip", keys.s], ["back", keys.b], ["undo", keys.u],
     ["show-matches", keys.m], ["show-outliers", keys.o], ["show-residuals", keys.e]]) {
-    $(id).addEventListener("click", () => Promise.resolve(action()).catch((error) => say(error.message, "error")));
+    $(id).addEventListener("click", () => action());
   }
   for (const form of [filters, $("decide")]) form.addEventListener("submit", (event) => event.preventDefault());
-  filters.addEventListener("change", () => loadQueue().then(() => { current = null; return step(1); }).catch((error) => say(error.message, "error")));
+  filters.addEventListener("change", () => loadQueue().then(() => { current = null; return step(1); }));
 }
 
 begin();

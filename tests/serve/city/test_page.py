@@ -60,7 +60,7 @@ def page(browser: Browser, scene: Served) -> Browser:
 
 
 def show(browser: Browser, server: Served) -> None:
-    browser.call("POST", "url", {"url": f"{server.origin}/city?token={server.token}"})
+    browser.go(f"{server.origin}/city?token={server.token}")
     until(browser, "return document.documentElement.dataset.ready", "yes")
 
 
@@ -84,11 +84,6 @@ def set_field(page: Browser, name: str, value: str) -> None:
         f"const field = document.getElementById('filters').elements[{name!r}]; field.value = {value!r};"
         "field.dispatchEvent(new Event('input', {bubbles: true}));"
     )
-
-
-def press(page: Browser, key: str) -> None:
-    strokes = [{"type": kind, "value": key} for kind in ("keyDown", "keyUp")]
-    page.call("POST", "actions", {"actions": [{"type": "key", "id": "keys", "actions": strokes}]})
 
 
 def complaints(page: Browser) -> list[dict[str, Any]]:
@@ -159,9 +154,9 @@ def test_a_photo_opens_by_click_and_by_keyboard_and_its_texts_stay_texts(page: B
         "cityMap.jumpTo({center: found.at(-1).geometry.coordinates})"
     )
     until(page, "return cityMap.areTilesLoaded()", True)
-    press(page, "\ue007")
+    page.press("\ue007")
     until(page, "return document.getElementById('photo').hidden", False)
-    press(page, "\ue00c")
+    page.press("\ue00c")
     until(page, "return document.getElementById('photo').hidden", True)
     page.run(
         "const found = cityMap.queryRenderedFeatures({layers: ['review']});"
@@ -169,9 +164,15 @@ def test_a_photo_opens_by_click_and_by_keyboard_and_its_texts_stay_texts(page: B
         "cityMap.jumpTo({center: one.geometry.coordinates})"
     )
     until(page, "return cityMap.areTilesLoaded()", True)
-    press(page, "\ue007")
+    page.press("\ue007")
     until(page, "return document.querySelector('#photo h2')?.textContent", f"Photo {WITHOUT_FILE}")
     assert page.run("return document.querySelectorAll('#photo img').length") == 0
+    assert complaints(page) == []
+
+
+def test_an_error_that_no_page_catches_is_said(page: Browser) -> None:
+    page.run("Promise.reject(new Error('the server is away'))")
+    until(page, "return document.getElementById('message').textContent", "the server is away")
     assert complaints(page) == []
 
 
