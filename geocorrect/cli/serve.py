@@ -86,13 +86,12 @@ def serve(
         with locked_catalog(configured, create=True):
             pass  # a drive is often placed before there is a catalog
     with open_catalog(configured) as store:
-        own = ServeSettings(store, "")
         settings = ServeSettings(
             catalog=store,
             token=secrets.token_urlsafe(32),
             scene=scene,
             read_only=read_only,
-            hosts=(*own.hosts, host, *(allow_host or ())),
+            hosts=(*ServeSettings.hosts, host, *(allow_host or ())),
             reviewer=by if by is not None else getuser(),
             settings=configured,
             landmarks=landmarks,
