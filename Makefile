@@ -9,7 +9,7 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
 help:
 	@echo "make demo   install into .venv and run the whole pipeline on a synthetic street (no GPU, no weights)"
-	@echo "make test   install with test tools and run lint, types and all tests"
+	@echo "make test   install with test tools and run lint, types and tests"
 	@echo "make check  lint and types only      make test-slow  long sweeps      make bench  benchmarks"
 	@echo "make test-qgis  the demo's output in real QGIS (apt-get install qgis python3-qgis), and docs/qgis.png"
 	@echo "make docs   documentation as a site in out/site"

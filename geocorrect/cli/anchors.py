@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -214,7 +215,7 @@ def _check_lines(outcome: CheckOutcome) -> list[str]:
     judged, named = len(outcome.check.views), len(outcome.check.named)
     lines = [f"{judged} of {outcome.n_anchors} anchors judged, {named} contradict their neighbours"]
     position_m, rotation_deg = outcome.noise
-    if position_m == position_m:
+    if math.isfinite(position_m):
         lines.append(
             f"noise of the others: {position_m:.3f} m and {rotation_deg:.3f}° (stated: {outcome.stated[0]:g} m and "
             f"{outcome.stated[1]:g}°); to state it: [localize.joint] anchor_position_m = {position_m:.3f}, "

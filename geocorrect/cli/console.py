@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from geocorrect.catalog.store import Catalog
     from geocorrect.config import ResolvedSettings, Settings
+    from geocorrect.workers.stop import StopRequest
 
 CatalogOption = Annotated[
     str | None, typer.Option("--catalog", help="Catalog instead of the configured one: PATH.gpkg or postgresql://…")
@@ -185,6 +186,13 @@ def print_report(report: Any, as_json: bool, lines: Sequence[str] = ()) -> NoRet
         for line in lines:
             typer.echo(line)
     raise typer.Exit(report.exit_code)
+
+
+def leave_if_stopped(request: StopRequest) -> None:
+    """End a command that continues where it was with the exit code of the signal, if there was one."""
+    if request.exit_code is not None:
+        stderr().print("stopped; the same command continues")
+        raise typer.Exit(request.exit_code)
 
 
 class Progress(Protocol):

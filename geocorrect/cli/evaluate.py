@@ -13,6 +13,7 @@ from geocorrect.cli.console import (
     CatalogOption,
     JsonOption,
     invocation,
+    leave_if_stopped,
     open_catalog,
     progress_bar,
     stderr,
@@ -24,10 +25,21 @@ if TYPE_CHECKING:
     from geocorrect.evaluate.mapfree.pair_estimators import PairEstimator
     from geocorrect.evaluate.mining.run import MiningPlan
     from geocorrect.evaluate.render import TextTable
-    from geocorrect.workers.stop import StopRequest
 
 app = typer.Typer(help="Measure the pipeline against data sets with known truth.", no_args_is_help=True)
 train_app = typer.Typer(help="Train networks from your own data.", no_args_is_help=True)
+
+# What `mine` and `vbr` share.
+Ranges = Annotated[Path | None, typer.Option(help="JSON with ranges of frames; default: they are found.")]
+RadiusM = Annotated[float, typer.Option(help="Largest distance of a pair.")]
+MinGapS = Annotated[float, typer.Option(help="Nearer in time is the same visit; 0: pair consecutive frames.")]
+QueryStep = Annotated[int, typer.Option(help="Every n-th image of a drive is a query.")]
+AnchorStep = Annotated[int, typer.Option(help="Every n-th image of a drive is an anchor.")]
+Keep = Annotated[int, typer.Option(help="Best anchors kept per query and range.")]
+MinScore = Annotated[int, typer.Option(help="A pair is valid with more inliers.")]
+StrongScore = Annotated[int, typer.Option(help="Train, val and test1 at random have more inliers.")]
+BufferM = Annotated[float, typer.Option(help="Between sets that are split by place.")]
+MiningSeed = Annotated[int, typer.Option(help="Of F-RANSAC and of the splits.")]
 
 
 @app.command("kitti-raw")
@@ -115,7 +127,7 @@ def own(
     photos: Annotated[int, typer.Option(min=1, help="Anchors to leave out, drawn by the seed.")] = 100,
     gaps_m: Annotated[
         str, typer.Option(help="Anchors nearer than this are left out, too; several, comma-separated.")
-    ] = ("0,5,10,20"),
+    ] = "0,5,10,20",
     anchors: Annotated[str, typer.Option(help="Numbers of anchors to localise from.")] = "1,2,4,8",
     reported_error_m: Annotated[
         float, typer.Option(min=0.0, help="1 sigma of the reported positions, per axis.")
@@ -140,7 +152,7 @@ def own(
     with open_catalog(settings) as store, stop_on_signal() as request, progress_bar("photos") as progress:
         source = AnchorSource.of_catalog(store)
         rows = evaluate_own(settings, source, protocol, out / "journal.jsonl", progress, lambda: request.requested)
-    _leave_if_stopped(request)
+    leave_if_stopped(request)
     write_table(rows, out / "table.parquet")
     said = sentences(rows, len(source.index.ids))
     page = write_report(
@@ -154,19 +166,17 @@ def mine(
     context: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder for pairs.parquet, tables and page.")],
     catalog: CatalogOption = None,
-    ranges: Annotated[Path | None, typer.Option(help="JSON with ranges of frames; default: they are found.")] = None,
-    radius_m: Annotated[float, typer.Option(help="Largest distance of a pair.")] = 25.0,
+    ranges: Ranges = None,
+    radius_m: RadiusM = 25.0,
     max_turn_deg: Annotated[float, typer.Option(help="Largest difference of heading.")] = 60.0,
-    min_gap_s: Annotated[
-        float, typer.Option(help="Nearer in time is the same visit; 0: pair consecutive frames.")
-    ] = 10.0,
-    query_step: Annotated[int, typer.Option(help="Every n-th photo of a drive is a query.")] = 1,
-    anchor_step: Annotated[int, typer.Option(help="Every n-th photo of a drive is an anchor.")] = 1,
-    keep: Annotated[int, typer.Option(help="Best anchors kept per query and range.")] = 10,
-    min_score: Annotated[int, typer.Option(help="A pair is valid with more inliers.")] = 200,
-    strong_score: Annotated[int, typer.Option(help="Train, val and test1 at random have more inliers.")] = 700,
-    buffer_m: Annotated[float, typer.Option(help="Between sets that are split by place.")] = 60.0,
-    seed: Annotated[int, typer.Option(help="Of F-RANSAC and of the splits.")] = 42,
+    min_gap_s: MinGapS = 10.0,
+    query_step: QueryStep = 1,
+    anchor_step: AnchorStep = 1,
+    keep: Keep = 10,
+    min_score: MinScore = 200,
+    strong_score: StrongScore = 700,
+    buffer_m: BufferM = 60.0,
+    seed: MiningSeed = 42,
 ) -> None:
     """Find pairs of one's own anchors that see the same, score them both ways, and split them.
 
@@ -179,24 +189,15 @@ def mine(
     from geocorrect.workers.stop import stop_on_signal
 
     plan = _mining_plan(
-        ranges,
-        radius_m,
-        max_turn_deg,
-        min_gap_s,
-        query_step,
-        anchor_step,
-        keep,
-        min_score,
-        strong_score,
-        buffer_m,
-        seed,
-    )
+        ranges, radius_m, max_turn_deg, min_gap_s, query_step, anchor_step, keep, min_score,
+        strong_score, buffer_m, seed,
+    )  # fmt: skip
     settings = invocation(context).settings(catalog)
     with open_catalog(settings) as store, stop_on_signal() as request, progress_bar("pairs") as progress:
         source = AnchorSource.of_catalog(store)
         photos = photos_of(source)
         found = mine_anchors(settings, photos, plan, out / "journal.jsonl", progress, lambda: request.requested)
-    _leave_if_stopped(request)
+    leave_if_stopped(request)
     write_table(found.rows(), out / "pairs.parquet", SplitPair)
     said = [
         f"{found.n_candidates} candidate pairs of {len(photos.anchors)} anchors, {len(found.pairs)} kept, "
@@ -217,19 +218,17 @@ def vbr(
     prediction: Annotated[
         list[str] | None, typer.Option(help="NAME=FOLDER with depth maps or points, <anchor id>.npy; repeatable.")
     ] = None,
-    ranges: Annotated[Path | None, typer.Option(help="JSON with ranges of frames; default: they are found.")] = None,
+    ranges: Ranges = None,
     spacing_m: Annotated[float, typer.Option(min=0.0, help="Metres between images of a drive; 0 takes all.")] = 1.0,
-    radius_m: Annotated[float, typer.Option(help="Largest distance of a pair.")] = 25.0,
-    min_gap_s: Annotated[
-        float, typer.Option(help="Nearer in time is the same visit; 0: pair consecutive frames.")
-    ] = 10.0,
-    query_step: Annotated[int, typer.Option(help="Every n-th image is a query.")] = 1,
-    anchor_step: Annotated[int, typer.Option(help="Every n-th image is an anchor.")] = 1,
-    keep: Annotated[int, typer.Option(help="Best anchors kept per query and range.")] = 10,
-    min_score: Annotated[int, typer.Option(help="A pair is valid with more inliers.")] = 200,
-    strong_score: Annotated[int, typer.Option(help="Train, val and test1 at random have more inliers.")] = 700,
-    buffer_m: Annotated[float, typer.Option(help="Between sets that are split by place.")] = 60.0,
-    seed: Annotated[int, typer.Option(help="Of F-RANSAC and of the splits.")] = 42,
+    radius_m: RadiusM = 25.0,
+    min_gap_s: MinGapS = 10.0,
+    query_step: QueryStep = 1,
+    anchor_step: AnchorStep = 1,
+    keep: Keep = 10,
+    min_score: MinScore = 200,
+    strong_score: StrongScore = 700,
+    buffer_m: BufferM = 60.0,
+    seed: MiningSeed = 42,
 ) -> None:
     """The thesis' tables and figures on VBR drives: every depth and scale on mined pairs of one anchor each.
 
@@ -245,7 +244,7 @@ def vbr(
     plan = VbrPlan(root, out, tuple(prediction or ()), spacing_m, mining)
     with stop_on_signal() as request, progress_bar("pairs") as progress:
         report = evaluate_vbr(invocation(context).settings(), plan, progress, lambda: request.requested)
-    _leave_if_stopped(request)
+    leave_if_stopped(request)
     assert report is not None
     _print_tables(report.sentences, report.tables, report.page)
 
@@ -266,13 +265,6 @@ def _mining_plan(
         SplitOptions(strong_score=strong_score, buffer_m=buffer_m, seed=seed),
         ranges,
     )
-
-
-def _leave_if_stopped(request: StopRequest) -> None:
-    """End the command with the exit code of the signal, if there was one."""
-    if request.exit_code is not None:
-        stderr().print("stopped; the same command continues")
-        raise typer.Exit(request.exit_code)
 
 
 def _numbers(option: str, text: str, kind: Any) -> tuple[Any, ...]:

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geocorrect.cli.console import invocation, print_table, stderr, write_json
+from geocorrect.cli.console import invocation, leave_if_stopped, print_table, stderr, write_json
 from geocorrect.networks import Profile
 
 if TYPE_CHECKING:
-    from geocorrect.networks.weights import ModelAccess
-
-if TYPE_CHECKING:
     from geocorrect.networks.mast3r.train.trainer import EpochReport
+    from geocorrect.networks.weights import ModelAccess
 
 app = typer.Typer(help="Networks: list, fetch, verify, locate their weights.", no_args_is_help=True)
 finetune_app = typer.Typer(help="Adapt a network to one's own laser scans.", no_args_is_help=True)
@@ -201,9 +199,7 @@ def finetune_mast3r(
         sources = AnchorSource.of_catalog(first), AnchorSource.of_catalog(second)
         job = FinetuneJob(*sources, (first.address, second.address), out, options)
         written = finetune(settings, job, lambda: request.requested, tell)
-    if request.exit_code is not None:
-        console.print("stopped; the same command continues")
-        raise typer.Exit(request.exit_code)
+    leave_if_stopped(request)
     if written is None:
         console.print("no epoch was better than the base on the validation scene: no head was written")
     else:

@@ -56,7 +56,7 @@ image_size = "original"
 requests_per_s = 50.0     # the fake server runs on this machine; be politer to the real service
 
 [match.sift]
-max_features = 4000       # half the default: a quarter of the matching work, and plenty on these photos
+max_features = 4000       # half the default, for the sake of time
 
 [retrieve]
 max_candidates = 6

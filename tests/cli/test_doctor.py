@@ -95,7 +95,7 @@ def test_the_disk_of_a_catalog_with_a_scheme_is_looked_at(doctor, scene: Path, m
 
 
 def test_a_gpu_that_does_not_answer(doctor, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="pip install 'geocorrect[models]'")
 
     def broken(_: object) -> tuple[int, int]:
         raise RuntimeError("CUDA error: an illegal memory access was encountered\nmore")

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from fnmatch import fnmatch
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -56,6 +57,18 @@ def test_workflows_may_little_and_their_actions_are_pinned(path: Path) -> None:
     uses = re.findall(r"uses: (.*)", text)
     assert uses
     assert [line for line in uses if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+", line)] == []
+
+
+def test_what_others_wrote_has_their_licence() -> None:
+    """In the wheel and for `reuse lint`, which without an entry of its own takes a file for ours."""
+    named = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["license-files"]
+    annotations = tomllib.loads((ROOT / "REUSE.toml").read_text())["annotations"]
+    theirs = [path for entry in annotations if entry["path"] != "**" for path in entry["path"]]
+    foreign = [path.relative_to(ROOT).as_posix() for path in (ROOT / "geocorrect").rglob("*.LICENSE.txt")]
+    assert len(foreign) == 2
+    for licence in foreign:
+        assert licence in named
+        assert any(fnmatch(licence, path) for path in theirs), licence
 
 
 def test_the_images_are_audited() -> None:

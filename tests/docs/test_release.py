@@ -31,6 +31,14 @@ def test_one_version_everywhere() -> None:
         assert set(tags) == {__version__}, file
 
 
+def test_every_section_of_the_newest_version_stands_once() -> None:
+    """A merge that keeps both sides would leave it twice."""
+    newest = CHANGELOG.split("\n## [")[1]
+    sections = re.findall(r"^### (.*)$", newest, re.MULTILINE)
+    assert len(sections) > 3
+    assert sorted(sections) == sorted(set(sections))
+
+
 def test_upgrade_notes_are_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = tmp_path / "geocorrect.toml"
     settings.write_text(block(CHANGELOG, "toml before"))

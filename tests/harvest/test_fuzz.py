@@ -117,7 +117,7 @@ FAILED_ONCE: dict[str, tuple[int, ...]] = {}
 
 def try_seeds(what: str, seeds: Any, folder: Path) -> None:
     if what in ("pth", "legacy pth", "safetensors"):
-        pytest.importorskip("torch")
+        pytest.importorskip("torch", reason="pip install 'geocorrect[models]'")
     read, expected = READERS[what]
     honest = corpus(what, folder)
     read(honest, folder)

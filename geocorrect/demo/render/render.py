@@ -19,6 +19,8 @@ from geocorrect.records import Float, Float32, ImageArray
 SUBPIXELS = np.array([[-0.125, -0.375], [0.375, -0.125], [0.125, 0.375], [-0.375, 0.125]], np.float32)
 """Rotated grid: four offsets (column, row) in pixels with four different abscissae and ordinates."""
 NEIGHBOURS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
+_MOST_LEVELS = 32
+"""Above the level of any pixel: a reach of 2³² texels is none."""
 
 
 def render(scene: Scene, sky: Sky, grid: RayGrid, world_from_cam: Pose) -> Float32:
@@ -114,9 +116,6 @@ def _alike(across: NDArray[np.int16], down: NDArray[np.int16]) -> Iterator[tuple
     order = np.argsort(key, kind="stable")
     for start, end in pairwise([0, *np.flatnonzero(np.diff(key[order])) + 1, len(key)]):
         yield order[start:end], int(across[order[start]]), int(down[order[start]])
-
-
-_MOST_LEVELS = 32
 
 
 @dataclass(frozen=True)

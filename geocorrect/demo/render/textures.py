@@ -1,4 +1,4 @@
-"""Textures: RGB pictures with their mip pyramids, so that far surfaces are averaged rather than sampled."""
+"""Textures: RGB pictures at halved widths and heights, so that far surfaces are averaged rather than sampled."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Found:
     items: list[Json]
     """STAC items."""
     is_complete: bool
-    """False when the answer was full and named no next page: there may be more."""
+    """False when there may be more: a full answer without a next page, a page that cannot be had, too many pages."""
 
 
 class PanoramaxClient(MapillaryClient):

@@ -29,6 +29,7 @@ ASSETS: dict[ImageSize, tuple[str, ...]] = {
 }  # fmt: skip
 """Which picture is asked for, best first: hd is the original raster, sd 2048 and thumb 500 pixels wide."""
 _WIDEST_PERSPECTIVE_DEG = 150.0
+"""Fields of view from here on are fisheyes, whose projection the item does not state."""
 _FIELD_OF_VIEW_SIGMA = 0.05
 """Relative, of the focal length: the instance takes it from EXIF and a table of sensors."""
 _LENS = "pers:interior_orientation"
@@ -77,9 +78,7 @@ def with_camera(image: Image, width: int, height: int) -> Image:
         problem = None if whole else Reason.CAMERA_UNSUPPORTED
         return replace(image, camera=camera, problem=image.problem or problem)
     if view_deg >= _WIDEST_PERSPECTIVE_DEG:
-        return replace(
-            image, camera=None, problem=image.problem or Reason.CAMERA_UNSUPPORTED
-        )  # a fisheye is not guessed
+        return replace(image, camera=None, problem=image.problem or Reason.CAMERA_UNSUPPORTED)
     ratio, sigma, origin = DEFAULT_FOCAL, ASSUMED_FOCAL_SIGMA, "assumed"
     if view_deg > 5.0:
         # Across the longer side, as EXIF's 35 mm equivalent is.
