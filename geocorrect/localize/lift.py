@@ -56,7 +56,9 @@ def lift_points(pixels: NDArray[np.floating], depth: DepthMap, depth_m: Float) -
     row, column, weight = _pixels_around(px, depth.points_m.shape[:2])
     corner = depth.points_m[row, column].astype(float)
     # A corner without weight may be unknown.
-    direction = np.where(weight[..., None] > 1e-9, weight[..., None] * (corner / corner[..., 2:]), 0.0).sum(axis=1)
+    direction: Float = np.where(weight[..., None] > 1e-9, weight[..., None] * (corner / corner[..., 2:]), 0.0).sum(
+        axis=1
+    )
     return direction * depth_m[:, None]
 
 

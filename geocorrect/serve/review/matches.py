@@ -7,6 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Camera
@@ -66,7 +67,7 @@ class MatchFinder:
 
 
 def _of_anchor(
-    seen: Observations, is_inlier: Mask, image: Image, pose: Pose | None, camera: Camera | None
+    seen: Observations, is_inlier: NDArray[np.bool_], image: Image, pose: Pose | None, camera: Camera | None
 ) -> dict[str, Any]:
     shown = np.sort(np.argsort(~is_inlier, kind="stable")[:MAX_SHOWN])
     seen_again = np.full((len(seen), 2), np.nan)
