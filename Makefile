@@ -11,7 +11,7 @@ help:
 	@echo "make demo   install into .venv and run the whole pipeline on a synthetic street (no GPU, no weights)"
 	@echo "make test   install with test tools and run lint, types and tests"
 	@echo "make check  lint and types only      make test-slow  long sweeps      make bench  benchmarks"
-	@echo "make test-qgis  the demo's output in real QGIS (apt-get install qgis python3-qgis), and docs/qgis.png"
+	@echo "make test-qgis  the demo's output in real QGIS (apt-get install qgis python3-qgis), and its pictures in docs"
 	@echo "make docs   documentation as a site in out/site"
 	@echo "make sbom   bill of materials and licences of the dependencies      make constraints  their hashes for the images"
 	@echo "make chaos  60 SIGKILLs over 300 photos from a hostile server, on GeoPackage and PostGIS (CHAOS='--kills 20 --seed 2')"
@@ -49,11 +49,12 @@ test: check
 test-slow: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m "slow"
 
-# Opens the demo's output in real QGIS, and keeps what it looks like for the cookbook.
+# Opens the demo's output in real QGIS, and keeps what it looks like for README and cookbook.
 test-qgis: demo $(VENV)/dev.stamp
 	GEOCORRECT_REQUIRE_QGIS=1 GEOCORRECT_REQUIRE_POSTGIS=1 GEOCORRECT_DEMO=out/demo GEOCORRECT_QGIS_PICTURES=out/qgis \
 		$(BIN)/python -m pytest -m qgis tests/qgis
 	cp out/qgis/demo.qgz.png docs/qgis.png
+	cp out/qgis/before_after.png docs/img/qgis_before_after.png
 
 chaos: $(VENV)/dev.stamp
 	PYTHONPATH=tests $(BIN)/python tests/support/chaos_campaign.py $(CHAOS)

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FIGURES = ROOT / "docs" / "figures.json"
 README, ACCURACY = ROOT / "README.md", ROOT / "docs" / "accuracy.md"
 PICTURE = ROOT / "docs" / "img" / "before_after.png"
-"""The README's, of the same run as its figures."""
+"""The accuracy page's, of the same run as its figures."""
 DEPTHS = {"lidar": "SIFT, LiDAR (oracle)", "triangulated": "SIFT, anchors' neighbours: no scanner, no network"}
 NOT_KEPT = ("queries", "wall_s")
 """Rows of single photos, and what depends on the machine."""

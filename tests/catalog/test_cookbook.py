@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -15,32 +14,13 @@ import pyogrio
 import pytest
 from sqlalchemy import text
 from support import catalog_world as world
+from support.cookbook import Recipe, recipes, statements
 
 from geocorrect.catalog import Catalog
 from geocorrect.catalog.curation.review import Reviews, Verdict
 from geocorrect.records import Position
 
-PAGE = Path(__file__).parents[2] / "docs" / "cookbook.md"
 DAYS = [datetime(2026, 3, day, 12, tzinfo=UTC) for day in (1, 2)]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    number: int
-    queries: dict[str, str]
-    answer: list[list[str]]
-
-
-def recipes() -> list[Recipe]:
-    found = []
-    for section in PAGE.read_text(encoding="utf-8").split("\n## ")[1:]:
-        queries = {}
-        for where, query in re.findall(r"```sql\n-- ([^\n]+)\n(.*?)```", section, re.DOTALL):
-            for one in where.split(", "):
-                queries[one] = query.strip()
-        (answer,) = re.findall(r"```text\n(.*?)\n```", section, re.DOTALL)
-        found.append(Recipe(int(section.split(".")[0]), queries, [line.split(" | ") for line in answer.splitlines()]))
-    return found
 
 
 def make(url: str) -> None:
@@ -120,8 +100,8 @@ def test_on_postgis(postgis_url: str) -> None:
     with Catalog.open(postgis_url) as catalog:
         for recipe in recipes():
             with catalog.engine.connect() as connection:
-                for statement in recipe.queries["postgis"].rstrip(";").split(";\n"):
-                    result = connection.execute(text(statement.replace("::", "\\:\\:")))
+                for statement in statements(recipe):
+                    result = connection.execute(text(statement))
                     rows = result.all() if result.returns_rows else []
                 connection.rollback()
             if not same(shown(rows), recipe.answer):

@@ -30,6 +30,13 @@ def test_errors_and_statuses_differ_for_everybody() -> None:
         assert min(apart(a, b, deficiency) for a, b in combinations(STATUS_COLOURS.values(), 2)) > 20, deficiency
 
 
+def test_anchors_look_like_no_corrected_photo() -> None:
+    """Their blue of before was 15 from a class of the expected error."""
+    (anchor,) = colours("anchor")
+    for deficiency in DEFICIENCIES:
+        assert min(apart(anchor, colour, deficiency) for colour in colours("current_correction")) > 25, deficiency
+
+
 def test_no_two_reasons_look_alike_and_none_looks_good() -> None:
     reasons, good = colours("rejected"), colours("current_correction")[:GOOD_CLASSES]
     assert len(reasons) == len(Reason)

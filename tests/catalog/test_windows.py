@@ -1,16 +1,20 @@
-"""A map window costs what it shows: on a server with its default settings, however large the catalog is."""
+"""On a server with its default settings, however large the catalog is: a map window costs what it shows, and no
+question of the cookbook reads a table for every row of another."""
 
 from __future__ import annotations
 
+import os
 import re
 import statistics
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import mercantile
 import pytest
 from sqlalchemy import text
+from support.cookbook import Recipe, recipes, statements
 from support.large_catalog import fill_large
 
 from geocorrect.catalog import Catalog
@@ -38,11 +42,12 @@ def plan(catalog: Catalog, query: str) -> list[dict[str, Any]]:
     """The steps of a query's plan."""
     with catalog.engine.connect() as connection:
         (found,) = connection.execute(text(f"explain (format json) {query}")).scalar_one()
-    steps, waiting = [], [found["Plan"]]
-    while waiting:
-        steps.append(step := waiting.pop())
-        waiting += step.get("Plans", [])
-    return steps
+    return below(found["Plan"])
+
+
+def below(step: dict[str, Any]) -> list[dict[str, Any]]:
+    """A step of a plan and all that it asks."""
+    return [step, *(further for part in step.get("Plans", []) for further in below(part))]
 
 
 @pytest.mark.postgis
@@ -77,6 +82,68 @@ def test_a_map_tile_reads_no_whole_table(large: Catalog, layer: str) -> None:
 def test_what_is_new_is_found_by_its_index(large: Catalog) -> None:
     steps = plan(large, "select image_id from current_result where recorded_at >= '2026-02-10'")
     assert "ix_correction_recorded_at" in {step.get("Index Name") for step in steps}
+
+
+def asked(recipe: Recipe) -> list[str]:
+    """The question, about a place and a time of the large catalog."""
+    moved = (("12.49", "12.43"), ("41.90", "41.80"), ("2026-03-02", "2026-02-03"))
+    found = statements(recipe)
+    for here, there in moved:
+        found = [statement.replace(here, there) for statement in found]
+    return found
+
+
+def read_again(steps: list[dict[str, Any]]) -> list[str]:
+    """Large tables that are read whole once for every row of something else."""
+    again = [
+        part
+        for step in steps
+        for part in step.get("Plans", [])
+        if part["Parent Relationship"] == "SubPlan"
+        or (step["Node Type"] == "Nested Loop" and part["Parent Relationship"] == "Inner")
+    ]
+    tables = (*LARGE, "anchor")
+    scans = [step for part in again for step in below(part) if step["Node Type"] == "Seq Scan"]
+    return [scan["Relation Name"] for scan in scans if scan["Relation Name"] in tables]
+
+
+@pytest.mark.postgis
+def test_no_question_of_the_cookbook_reads_a_table_for_every_row(large: Catalog) -> None:
+    neighbours = "select count(*) from image a join anchor b on abs(a.lon_deg - b.lon_deg) < 0.0001"
+    assert read_again(plan(large, neighbours)), "what it looks for is found where it is"
+    found = {
+        recipe.number: tables
+        for recipe in recipes()
+        for statement in asked(recipe)
+        if (tables := read_again(plan(large, statement)))
+    }
+    assert not found
+
+
+@pytest.mark.postgis
+@pytest.mark.slow
+def test_every_question_of_the_cookbook_is_answered_in_ten_seconds(large: Catalog) -> None:
+    """Of the server's processor, in one process: other work on the machine does not count."""
+    taken_s = {}
+    for recipe in recipes():
+        with large.engine.connect() as connection:
+            connection.execute(text("set max_parallel_workers_per_gather = 0"))
+            process = Path(f"/proc/{connection.execute(text('select pg_backend_pid()')).scalar_one()}/stat")
+            if not process.exists():
+                pytest.skip("the server runs on another machine")
+            before_s = processor_s(process)
+            for statement in asked(recipe):
+                connection.execute(text(statement))
+            taken_s[recipe.number] = processor_s(process) - before_s
+            connection.rollback()
+    print({number: round(seconds, 2) for number, seconds in taken_s.items()})
+    assert max(taken_s.values()) <= 10.0, taken_s
+
+
+def processor_s(process: Path) -> float:
+    """Seconds that a process has computed, from its line in /proc."""
+    user, system = process.read_text(encoding="utf-8").rsplit(")", 1)[1].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 @pytest.mark.postgis

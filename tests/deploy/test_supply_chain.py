@@ -17,6 +17,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from geocorrect import __version__
+
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 CONSTRAINTS = {"constraints.txt": [], "constraints-gpu.txt": ["models", "ray"]}
@@ -123,3 +125,20 @@ def test_the_bill_of_materials_is_sound(tmp_path: Path) -> None:
     parts = {part["name"].lower(): part for part in content["components"]}
     assert parts.keys() == names
     assert all(part["licenses"] and part["version"] == distribution(name).version for name, part in parts.items())
+
+
+def test_what_is_pushed_to_a_registry_is_what_the_cluster_runs() -> None:
+    """The page's commands, as far as no docker is needed: names follow the OCI's grammar, and the manifest takes it."""
+    page = (ROOT / "docs" / "scheduling.md").read_text(encoding="utf-8")
+    built = re.search(r"^docker build -f (\S+) -t (\S+/\S+) \.$", page, re.MULTILINE)
+    rewritten = re.search(r"^sed -i ('.*') (\S+)$", page, re.MULTILINE)
+    assert built is not None
+    assert rewritten is not None
+    dockerfile, name = built.groups()
+    assert (ROOT / dockerfile).is_file()
+    assert re.fullmatch(r"[a-z0-9.-]+(:\d+)?(/[a-z0-9]+([._-][a-z0-9]+)*)+:\w[\w.-]{0,127}", name)
+    assert name.endswith(f":{__version__}")
+    assert f"\ndocker push {name} " in page
+    command = ["sed", *shlex.split(rewritten[1]), str(ROOT / rewritten[2])]
+    manifest = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert set(re.findall(r"image: (\S+)", manifest)) == {name}

@@ -19,9 +19,10 @@ import pytest
 from PIL import Image
 from sqlalchemy import make_url
 from support import catalog_world as world
-from support.qgis_scene import SYSTEM_PYTHON, Scene, copy_catalog, in_qgis
+from support.qgis_scene import SYSTEM_PYTHON, Scene, copy_catalog, draw_before_after, in_qgis
 
 from geocorrect.catalog import Catalog
+from geocorrect.catalog.views.palette import ERROR_CLASSES, red_green_blue
 from geocorrect.catalog.views.qml import PHOTOS, renderer
 from geocorrect.catalog.views.views import views_of
 from geocorrect.export.export import export_catalog
@@ -137,6 +138,26 @@ def test_evidence_is_opened_where_there_is_some(tmp_path: Path) -> None:
     assert found["actions"]["Open its page"].strip() == ""
     assert "&lt;b&gt;ana&lt;/b&gt;" in found["tip"]
     assert "javascript" not in found["tip"]
+
+
+def test_two_maps_show_before_and_after(demo_scene: Scene, tmp_path: Path) -> None:
+    """The README's picture: reported positions on the left, corrected ones on the right, of the same place."""
+    with Catalog.open(str(demo_scene.catalog)) as catalog:
+        export_catalog(catalog, tmp_path / "demo.qgz")
+    picture = draw_before_after(demo_scene.catalog.parent, tmp_path / "demo.qgz")
+    pixels = np.asarray(Image.open(picture).convert("RGB"))
+    below_titles = pixels[len(pixels) // 8 : 7 * len(pixels) // 8]
+    left, right = np.split(below_titles, [below_titles.shape[1] // 2], axis=1)
+    best = [int(part) for part in red_green_blue(ERROR_CLASSES[0][1]).split(",")]
+    reported, building = [0xD5, 0x5E, 0x00], [0xE5, 0xE1, 0xD8]
+
+    def share(half: np.ndarray[Any, Any], colour: list[int]) -> float:
+        return float((half == colour).all(axis=2).mean())
+
+    assert share(left, best) == 0.0 < share(right, best)
+    assert share(left, reported) > share(right, reported) > 0.0
+    assert share(left, building) == pytest.approx(share(right, building), abs=0.02), "the same place"
+    assert share(left, building) > 0.2
 
 
 @pytest.mark.postgis

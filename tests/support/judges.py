@@ -6,12 +6,10 @@ GEOCORRECT_JUDGES=.judges/bin python -m pytest tests/export
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -27,12 +25,12 @@ def judge(name: str) -> str:
     pytest.skip(f"{name} is not installed (tests/support/judges.py)")
 
 
-def read_schema(name: str) -> Any:
-    """A published JSON schema from the folder GEOCORRECT_SCHEMAS; the test skips without it."""
+def schema_file(name: str) -> Path:
+    """A published JSON schema in the folder GEOCORRECT_SCHEMAS; the test skips without it."""
     path = Path(os.environ.get("GEOCORRECT_SCHEMAS", "")) / name
     if not path.is_file():
         pytest.skip(f"no {name} in the folder GEOCORRECT_SCHEMAS (.ci/run says where it is published)")
-    return json.loads(path.read_text(encoding="utf-8"))
+    return path
 
 
 def run(*command: str) -> str:

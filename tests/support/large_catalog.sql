@@ -36,4 +36,10 @@ insert into retraction (correction_id, retracted_at, because)
 
 update run set rolled_back_at = timestamptz '2026-03-01' where run_key = 'run-c';
 
-analyze
+insert into anchor (anchor_id, dataset, drive_id, alignment_id, lon_deg, lat_deg, height_m, enu_x_m, enu_y_m, enu_z_m, qx, qy,
+    qz, qw, camera, path, creator, page_url, licence, geom)
+  select 'drive-' || k, 'vbr', 'drive-' || k / 60, a.alignment_id, lon, lat, 48, k, k, 48, 0, 0, 0, 1, '{}', '', 'ana', '',
+    'CC-BY-4.0', st_setsrid(st_makepoint(lon, lat, 48), 4326)
+  from (select k, 12.4 + (k % 60) * 0.001 as lon, 41.80003 + (k / 60) * 0.0001 as lat
+        from generate_series(0, {last} / 10) k) p
+  cross join alignment a
