@@ -96,6 +96,8 @@ def _described_by_exif(image: Image, tags: _Tags, data: bytes) -> Image:
     if math.isfinite(accuracy_m):
         provider["accuracy_m"] = accuracy_m
     camera = _camera(tags)
+    if camera is None:
+        notes.append("declares a panorama that is neither a whole sphere nor a part with its place; camera unknown")
     problem = Reason.CAMERA_UNSUPPORTED if camera is None else None
     return replace(
         image,
