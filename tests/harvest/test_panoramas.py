@@ -88,6 +88,7 @@ def test_declarations(xmp: bytes, size: Size, expected: Panorama | str) -> None:
         ((2048, 1024), (1024, 400), (512, 300), 1),  # 180° to the front
         ((2048, 1024), (1024, 512), (0, 0), 1),  # the upper left quarter: 2:1, and no sphere
         ((2048, 1024), (2048, 700), (0, 0), 1),  # the lower pole is missing
+        ((2048, 1024), (2048, 1015), (0, 0), 1),  # so little of it that the shape looks whole
         ((4096, 2048), (1200, 1600), (2600, 400), 4),  # narrow, to the right, made smaller since
     ],
 )

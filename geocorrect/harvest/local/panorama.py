@@ -47,15 +47,16 @@ def declared_panorama(xmp: bytes, width: int, height: int) -> Camera | Panorama:
             ("croppedarealeftpixels", "croppedareatoppixels"),
         )
     )
+    numbers = [_number(text) for text in (*full, *part, *corner)]
+    if all(0 <= number < _MAX_SIDE for number in numbers):
+        camera = _part([round(number) for number in numbers], width, height)
+        if camera is not None:
+            return camera
     is_whole = all(
         not (shown or whole) or _is_close(_number(shown or str(pixels)), _number(whole))
         for shown, whole, pixels in zip(part, full, (width, height), strict=True)
     )
-    if is_whole and _is_close(width, 2 * height):
-        return Camera.spherical(width, height)
-    numbers = [_number(text) for text in (*full, *part, *corner)]
-    sound = all(0 <= number < _MAX_SIDE for number in numbers)
-    return (_part([round(number) for number in numbers], width, height) if sound else None) or Panorama.UNSUPPORTED
+    return Camera.spherical(width, height) if is_whole and _is_close(width, 2 * height) else Panorama.UNSUPPORTED
 
 
 def _part(numbers: Sequence[int], width: int, height: int) -> Camera | None:
