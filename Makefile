@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: help demo docs test test-slow test-qgis check bench chaos rooms constraints sbom clean
+.PHONY: help demo docs test test-slow test-qgis check bench chaos rooms constraints image-digests sbom clean
 
 help:
 	@echo "make demo   install into .venv and run the whole pipeline on a synthetic street (no GPU, no weights)"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-qgis  the demo's output in real QGIS (apt-get install qgis python3-qgis), and its pictures in docs"
 	@echo "make docs   documentation as a site in out/site"
 	@echo "make sbom   bill of materials and licences of the dependencies      make constraints  their hashes for the images"
+	@echo "make image-digests  pin the base images of docker/ to what their registry serves now"
 	@echo "make chaos  60 SIGKILLs over 300 photos from a hostile server, on GeoPackage and PostGIS (CHAOS='--kills 20 --seed 2')"
 
 # The versions alone: pip refuses an editable package as soon as one hash is stated.
@@ -75,6 +76,10 @@ constraints: $(VENV)/dev.stamp
 
 COMPILE := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command "make constraints"
+
+# The digest of every base image, from its registry, into the files that name it.
+image-digests: $(VENV)/core.stamp
+	$(BIN)/python docker/image_digests.py docker/Dockerfile docker/Dockerfile.gpu docker/compose.yml
 
 # CycloneDX bill of materials and licences of what is installed without tools for development.
 sbom: $(VENV)/sbom.stamp

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from geocorrect.records import Image
 
 _EXAMPLES = 20
+_NAMES = 5
 
 
 def harvest(
@@ -142,19 +143,31 @@ def _print_import(
 ) -> None:
     """Counts first, then what a person should look at: a few examples of each kind."""
     out = stderr()
-    out.print(f"{len(images)} photos; problems: {_counted(problems) or 'none'}", markup=False, soft_wrap=True)
+
+    def say(line: str) -> None:
+        out.print(line, markup=False, soft_wrap=True)
+
+    say(f"{len(images)} photos; problems: {_counted(problems) or 'none'}")
     for image in [image for image in images if "error" in image.provider][:_EXAMPLES]:
-        out.print(f"{image.problem}: {image.provider['error']}", markup=False, soft_wrap=True)
+        say(f"  {image.problem}: {image.provider['error']}")
+    for problem in sorted(problems):
+        names = [image.id for image in images if str(image.problem) == problem and "error" not in image.provider]
+        if names:
+            say(f"  {problem}: {_named(names)}")
     if notes:
-        out.print(f"{len(notes)} notes (all with --json)", markup=False, soft_wrap=True)
+        say(f"{len(notes)} {'note' if len(notes) == 1 else 'notes'} (all with --json)")
     for note in notes[:_EXAMPLES]:
-        out.print(f"  {note}", markup=False, soft_wrap=True)
+        say(f"  {note}")
     if skipped:
-        out.print(
-            f"{len(skipped)} skipped: {_counted(Counter(why for _, why in skipped))}", markup=False, soft_wrap=True
-        )
-    for name, why in skipped[:_EXAMPLES]:
-        out.print(f"  {name}: {why}", markup=False, soft_wrap=True)
+        say(f"{len(skipped)} skipped (all with --json)")
+    reasons = Counter(why for _, why in skipped)
+    for why, count in reasons.most_common(_EXAMPLES):
+        say(f"  {count} × {why}: {_named([name for name, its in skipped if its == why])}")
+
+
+def _named(names: list[str]) -> str:
+    """The first names of many."""
+    return ", ".join(names[:_NAMES]) + (", …" if len(names) > _NAMES else "")
 
 
 def _counted(counts: Counter[str]) -> str:

@@ -15,6 +15,7 @@ import orjson
 from geocorrect.catalog import Catalog, StoredResult
 from geocorrect.export.bundle import Posed, notice, posed_images, write_json
 from geocorrect.export.features import rounded
+from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import Frame
 from geocorrect.io.atomic_folder import atomic_folder
 
@@ -22,10 +23,12 @@ from geocorrect.io.atomic_folder import atomic_folder
 def write_opensfm(catalog: Catalog, stored: Iterable[StoredResult], path: Path) -> int:
     """Write the folder, shot by shot; returns the number of shots.
 
-    Photos with an unknown camera are left out (OpenSfM needs one).
+    Photos whose camera is unknown, or a part of a panorama, are left out and named in left_out.txt (OpenSfM needs one,
+    and knows whole spheres only).
     """
     reference = _reference(catalog.frame())
     cameras: dict[str, str] = {}
+    left_out: list[str] = []
     count = 0
     heights = "Heights: above the WGS84 ellipsoid (EPSG:4979)."
     with (
@@ -35,29 +38,40 @@ def write_opensfm(catalog: Catalog, stored: Iterable[StoredResult], path: Path) 
     ):
         file.write(b'[{"shots":{')
         for one in posed_images(catalog, stored):
-            if one.image.camera is not None:
-                file.write(b",\n" if count else b"\n")
-                file.write(orjson.dumps(one.file_name) + b":" + orjson.dumps(_shot(one, cameras)))
-                add_to_notice(one)
-                count += 1
+            model = _model(one.image.camera)
+            if model is None:
+                left_out.append(f"{one.image.id} {one.file_name}")
+                continue
+            shot = _shot(one, cameras.setdefault(model, f"camera {len(cameras)}"))
+            file.write((b",\n" if count else b"\n") + orjson.dumps(one.file_name) + b":" + orjson.dumps(shot))
+            add_to_notice(one)
+            count += 1
         models = {name: orjson.loads(model) for model, name in cameras.items()}
         rest = {"cameras": models, "points": {}, "reference_lla": reference}
         file.write(b"\n}," + orjson.dumps(rest)[1:] + b"]\n")
+        if left_out:
+            lines = ["# image_id file: no OpenSfM model for the camera", *left_out]
+            (folder / "left_out.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
         write_json(folder / "reference_lla.json", reference)
         write_json(folder / "camera_models.json", models)
     return count
 
 
-def _shot(one: Posed, cameras: dict[str, str]) -> dict[str, Any]:
-    assert one.image.camera is not None
-    model = orjson.dumps(one.image.camera.to_opensfm()).decode()
-    name = cameras.setdefault(model, f"camera {len(cameras)}")
+def _model(camera: Camera | None) -> str | None:
+    """JSON of a camera; None where OpenSfM has no equal one."""
+    try:
+        return None if camera is None else orjson.dumps(camera.to_opensfm()).decode()
+    except ValueError:
+        return None
+
+
+def _shot(one: Posed, camera_name: str) -> dict[str, Any]:
     cam_from_world = one.correction.world_from_cam.inverse()
     centre = one.correction.world_from_cam.translation_m
     shot: dict[str, Any] = {
         "rotation": cam_from_world.rotation.as_rotvec().tolist(),
         "translation": cam_from_world.translation_m.tolist(),
-        "camera": name,
+        "camera": camera_name,
         "orientation": one.image.exif_orientation,
         "gps_position": centre.tolist(),
         "gps_dop": rounded(one.correction.expected_error_m, 3),

@@ -112,6 +112,8 @@ class Camera:
     """Coefficients in the order of `projection.COEFFICIENTS`; a missing tail is filled (0; transition 0.5)."""
     focal_sigma: float = math.nan
     """Relative standard deviation of the focal length; nan when unknown."""
+    full_circle_px: float = math.nan
+    """Columns that 360° would have, of a part of a panorama; nan for whole ones and all other cameras."""
 
     def __post_init__(self) -> None:
         sigma = float(self.focal_sigma)
@@ -122,15 +124,27 @@ class Camera:
         values |= {name: checked_size(name, getattr(self, name)) for name in ("width", "height")}
         values["distortion"] = checked_distortion(projection, self.distortion)
         if projection is Projection.SPHERICAL:
-            if self.width < self.height:
-                raise ValueError(f"a spherical image is wider than high, got {self.width}×{self.height}")
-            values |= dict.fromkeys(("focal_x_px", "focal_y_px"), math.nan)
-            values |= {"principal_x_px": (self.width - 1) / 2, "principal_y_px": (self.height - 1) / 2}
+            values |= dict.fromkeys(("focal_x_px", "focal_y_px"), math.nan) | self._checked_sphere()
         else:
+            values["full_circle_px"] = math.nan
             for name in ("focal_x_px", "focal_y_px", "principal_x_px", "principal_y_px"):
                 values[name] = checked_number(name, getattr(self, name), positive=name.startswith("focal"))
         for name, value in values.items():
             object.__setattr__(self, name, value)
+
+    def _checked_sphere(self) -> dict[str, float]:
+        """Principal point and full circle; of a whole circle around the horizon they follow from the size."""
+        centre = {"principal_x_px": (self.width - 1) / 2, "principal_y_px": (self.height - 1) / 2}
+        if not math.isnan(self.full_circle_px):
+            circle_px = checked_number("full_circle_px", self.full_circle_px, positive=True)
+            given = {name: checked_number(name, getattr(self, name), positive=False) for name in centre}
+            if circle_px < self.width - 1:
+                raise ValueError(f"a spherical image of {self.width} columns is more than a circle of {circle_px:g}")
+            if circle_px != self.width or given != centre:
+                return given | {"full_circle_px": circle_px}
+        if self.width < self.height:
+            raise ValueError(f"a spherical image is wider than high, got {self.width}×{self.height}")
+        return centre | {"full_circle_px": math.nan}
 
     @classmethod
     def pinhole(
@@ -141,7 +155,7 @@ class Camera:
 
     @classmethod
     def spherical(cls, width: int, height: int) -> Camera:
-        """Full equirectangular panorama."""
+        """Full equirectangular panorama; `cropped` makes a part of it."""
         return cls(Projection.SPHERICAL, width, height, math.nan, math.nan, math.nan, math.nan)
 
     @classmethod
@@ -173,6 +187,8 @@ class Camera:
 
     def to_opensfm(self) -> dict[str, Any]:
         """OpenSfM's normalised JSON of an equal camera; ValueError where there is none."""
+        if not math.isnan(self.full_circle_px):
+            raise ValueError("OpenSfM has no camera for a part of a panorama")
         affine = (self.focal_x_px, self.focal_y_px, self.principal_x_px, self.principal_y_px)
         return opensfm_from_intrinsics(Intrinsics(self.projection, *affine, self.distortion), self.width, self.height)
 
@@ -240,10 +256,8 @@ class Camera:
         """The camera of the picture resized to width × height: u' = (u + 0.5)·s − 0.5."""
         width, height = checked_size("width", width), checked_size("height", height)
         sx, sy = width / self.width, height / self.height
-        if self.projection is Projection.SPHERICAL:
-            if abs(height - self.height * sx) > 1:
-                raise ValueError("a spherical image keeps its aspect when resized")
-            return replace(self, width=width, height=height)
+        if self.projection is Projection.SPHERICAL and abs(height - self.height * sx) > 1:
+            raise ValueError("a spherical image keeps its aspect when resized")
         return replace(
             self,
             width=width,
@@ -252,17 +266,18 @@ class Camera:
             focal_y_px=self.focal_y_px * sy,
             principal_x_px=(self.principal_x_px + 0.5) * sx - 0.5,
             principal_y_px=(self.principal_y_px + 0.5) * sy - 0.5,
+            full_circle_px=self.full_circle_px * sx,
         )
 
     def cropped(self, left: int, top: int, width: int, height: int) -> Camera:
         """The camera of the window [left, left + width) × [top, top + height); it may reach beyond the picture."""
-        self._refuse_spherical("cropped camera; use panorama_faces")
         return replace(
             self,
             width=width,
             height=height,
             principal_x_px=self.principal_x_px - left,
             principal_y_px=self.principal_y_px - top,
+            full_circle_px=self.circle_px if self.projection is Projection.SPHERICAL else math.nan,
         )
 
     def turned(self, counter_clockwise_quarter_turns: int) -> Camera:
@@ -271,7 +286,8 @@ class Camera:
         if self.projection is Projection.SPHERICAL:
             if turns % 2:
                 raise ValueError("a spherical image cannot be turned by 90°; turn its pose")
-            return self
+            x_px, y_px = self.width - 1 - self.principal_x_px, self.height - 1 - self.principal_y_px
+            return replace(self, principal_x_px=x_px, principal_y_px=y_px) if turns else self
         camera = self
         for _ in range(turns):
             # With x' = y and y' = −x the focal lengths change places; the distortion turns with the plane.
@@ -293,6 +309,25 @@ class Camera:
         return replace(self, focal_x_px=self.focal_x_px * factor, focal_y_px=self.focal_y_px * factor)
 
     @property
+    def circle_px(self) -> float:
+        """Columns of 360° of a spherical camera."""
+        return float(self.width if math.isnan(self.full_circle_px) else self.full_circle_px)
+
+    @property
+    def is_full_circle(self) -> bool:
+        """Whether the left and right edges of a spherical picture meet."""
+        return self.projection is Projection.SPHERICAL and self.width > self.circle_px - 0.5
+
+    @property
+    def horizontal_fov_deg(self) -> float:
+        """Angle between the rays through the middle of the left and the right border; nan where one has no ray."""
+        if self.projection is Projection.SPHERICAL:
+            return min(360.0, 360.0 * self.width / self.circle_px)
+        middle = (self.height - 1) / 2
+        left, right = self.unproject([[-0.5, middle], [self.width - 0.5, middle]])
+        return math.degrees(math.atan2(right[0], right[2])) - math.degrees(math.atan2(left[0], left[2]))
+
+    @property
     def _lens(self) -> Lens:
         return lens_of(self.projection, self.distortion)
 
@@ -300,7 +335,7 @@ class Camera:
     def _scale_px(self) -> Float:
         """(2,) pixels per plane unit; per radian for spherical cameras."""
         if self.projection is Projection.SPHERICAL:
-            return np.full(2, self.width / (2 * math.pi))
+            return np.full(2, self.circle_px / (2 * math.pi))
         return np.array([self.focal_x_px, self.focal_y_px])
 
     @property
@@ -310,7 +345,8 @@ class Camera:
     def _pixels(self, coordinates: Float, visible: Mask) -> tuple[Float, Mask]:
         px = coordinates * self._scale_px + self._principal_px
         if self.projection is Projection.SPHERICAL:
-            px[px[:, 0] >= self.width - 0.5, 0] -= self.width  # straight behind: the right edge is the left edge
+            # Straight behind: the right edge of the whole circle is its left edge.
+            px[px[:, 0] >= self.principal_x_px + self.circle_px / 2, 0] -= self.circle_px
         visible = visible & finite_rows(px)
         px[~visible] = np.nan
         return px, visible

@@ -68,23 +68,30 @@ def pixel_map(camera: Camera, virtual: Camera, virtual_from_cam: Rotation | None
         mask[block] = inside
         x[block] = np.where(inside, px[:, 0].reshape(u.shape), np.nan)
         y[block] = np.where(inside, px[:, 1].reshape(u.shape), np.nan)
-    return PixelMap(x, y, mask, camera.projection is Projection.SPHERICAL)
+    return PixelMap(x, y, mask, camera.is_full_circle)
 
 
 def panorama_faces(camera: Camera, count: int = 4, fov_deg: float = 95.0) -> list[tuple[Rotation, Camera]]:
     """Square virtual pinholes around the horizon of a spherical camera as (face_from_cam, camera), same centre.
 
-    count ≥ 4 faces, the first looks forward, the next to the right; fov_deg must be wide enough to leave no gap.
-    The resolution at the face's centre is the panorama's.
+    count ≥ 4 faces, the first looks forward, the next to the right; fov_deg must be wide enough to leave no gap. A part
+    of a panorama has only those that it fills, about its middle, from left to right; what it does not show of them is
+    masked by `pixel_map`. The resolution at the face's centre is the panorama's.
     """
     if camera.projection is not Projection.SPHERICAL:
         raise ValueError("panorama_faces is for spherical cameras")
     if count < 4 or not 360.0 / count <= fov_deg < 170.0:
         raise ValueError(f"need ≥ 4 faces of {360 / max(count, 4):g}°…170°, got {count} of {fov_deg}°")
     half_width = math.tan(math.radians(fov_deg) / 2)
-    side = round(2 * half_width * camera.width / (2 * math.pi))
+    side = round(2 * half_width * camera.circle_px / (2 * math.pi))
     if side < 1:
-        raise ValueError(f"a panorama {camera.width} pixels wide is too small for {count} faces")
+        raise ValueError(f"a panorama of {camera.circle_px:g} pixels around is too small for {count} faces")
     focal, centre = side / 2 / half_width, (side - 1) / 2
     face = Camera.pinhole(side, side, focal, focal, centre, centre)
-    return [(Rotation.from_euler("y", -360.0 * i / count, degrees=True), face) for i in range(count)]
+    step_deg, first_deg = 360.0 / count, 0.0
+    needed = max(1, 1 + math.ceil((camera.horizontal_fov_deg - fov_deg) / step_deg))
+    if needed < count and not camera.is_full_circle:
+        middle_deg = ((camera.width - 1) / 2 - camera.principal_x_px) * 360.0 / camera.circle_px
+        count, first_deg = needed, middle_deg - (needed - 1) / 2 * step_deg
+    azimuths_deg = [first_deg + step_deg * i for i in range(count)]
+    return [(Rotation.from_euler("y", -azimuth_deg, degrees=True), face) for azimuth_deg in azimuths_deg]

@@ -33,7 +33,11 @@ def match_photo(matcher: Matcher, pixels: ImageArray, camera: Camera, anchors: S
         for collected, matches in zip(found, matcher.match(face_pixels, anchors), strict=True):
             rays = face.unproject(np.asarray(matches.query_px, float)) @ face_from_cam.as_matrix()
             panorama_px, _ = camera.project(rays)
-            collected.append(Matches(panorama_px.astype(np.float32), matches.anchor_px, matches.score))
+            # A part of a sphere leaves some of a face black: what was matched there, or on its edge, is no picture.
+            seen = camera.contains(panorama_px)
+            collected.append(
+                Matches(panorama_px[seen].astype(np.float32), matches.anchor_px[seen], matches.score[seen])
+            )
     # Faces overlap and are matched apart: of the matches that claim one anchor pixel the best is kept.
     joined = [Matches.joined(parts) for parts in found]
     return [matches.best_of_each(matches.anchor_px) for matches in joined]

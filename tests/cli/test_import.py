@@ -16,6 +16,7 @@ from geocorrect.__main__ import run
 from geocorrect.catalog import Catalog
 from geocorrect.catalog.check import faults_of
 from geocorrect.errors import Reason
+from geocorrect.geometry.camera import Camera
 from geocorrect.records import Image
 
 CASES = Path(__file__).parents[1] / "harvest" / "cases"
@@ -54,10 +55,12 @@ def test_one_readable_report(folder: Path, tmp_path: Path, capfd: pytest.Capture
     for line in (
         "11 photos; problems: 1 camera_unsupported, 1 image_unreadable",
         "cut.jpg: truncated JPEG",
-        "4 notes",
-        "GPS date 2003-11-09 contradicts the camera's 2023-06-25",
+        "camera_unsupported: part.jpg",
+        "5 notes",
+        "GPS date 2003-11-09 contradicts the camera's 2023-06-25; capture time unknown",
+        "part.jpg: declares a panorama that is neither a whole sphere nor a part with its place; camera unknown",
         "3 skipped",
-        ".dng is not read; convert it to JPEG",
+        "1 × .dng is not read; convert it to JPEG",
     ):
         assert " ".join(line.split()) in " ".join(said.split())
     images = stored(tmp_path / "c.gpkg")
@@ -74,7 +77,7 @@ def test_the_report_as_json_has_everything(folder: Path, tmp_path: Path, capfdbi
     answer = json.loads(capfdbinary.readouterr().out)
     assert answer["n_images"] == 11
     assert answer["problems"] == {"camera_unsupported": 1, "image_unreadable": 1}
-    assert (len(answer["notes"]), len(answer["skipped"])) == (4, 3)
+    assert (len(answer["notes"]), len(answer["skipped"])) == (5, 3)
     assert not (tmp_path / "c.gpkg").exists()
 
 
@@ -83,11 +86,12 @@ def test_all_cases(shared_data: Path, tmp_path: Path, capfd: pytest.CaptureFixtu
     """Seven photos and a height raster; the rest are tables."""
     assert run(["import", str(shared_data / "cases"), "--catalog", str(tmp_path / "c.gpkg")]) == 0
     said = " ".join(capfd.readouterr().err.split())
-    assert "7 photos; problems: 1 camera_unsupported 4 notes" in said
-    assert "1 skipped: 1 a raster of other than 8-bit colours, no photo" in said
+    assert "7 photos; problems: none 4 notes" in said
+    assert "1 skipped (all with --json) 1 × a raster of other than 8-bit colours, no photo: " in said
     images = stored(tmp_path / "c.gpkg")
-    problems = {image.id: image.problem for image in images.values() if image.problem is not None}
-    assert problems == {"panorama/g_partial_180.jpg": Reason.CAMERA_UNSUPPORTED}
+    assert [image.problem for image in images.values() if image.problem is not None] == []
+    part = images["panorama/g_partial_180.jpg"].camera
+    assert part == Camera.spherical(2048, 1024).cropped(512, 300, 1024, 400)
     assert {image.id for image in images.values() if image.captured_at is not None} == set()
     sphere = images["panorama/c_single_quotes.jpg"].camera
     assert sphere is not None

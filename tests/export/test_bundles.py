@@ -47,6 +47,20 @@ def test_opensfm_shots_stand_where_the_photos_stand(catalog: Catalog, tmp_path: 
     assert "CC-BY-SA-4.0" in (tmp_path / "sfm" / "ATTRIBUTION.txt").read_text()
 
 
+def test_opensfm_leaves_out_parts_of_panoramas_by_name(tmp_path: Path) -> None:
+    """OpenSfM knows whole spheres only: as one of them, a part would look elsewhere."""
+    with Catalog.open(str(tmp_path / "c.gpkg"), create=True) as catalog:
+        world.fill(catalog, 4)
+        part = Camera.spherical(2000, 1000).cropped(0, 0, 1000, 600)
+        catalog.upsert_images([replace(world.image(2), camera=part)])
+        assert catalog.images()["1002"].camera == part
+        count = export_catalog(catalog, tmp_path / "sfm", Format.OPENSFM)
+    (reconstruction,) = json.loads((tmp_path / "sfm" / "reconstruction.json").read_text())
+    assert count == len(reconstruction["shots"]) > 0
+    assert "2.jpg" not in reconstruction["shots"]
+    assert "1002 2.jpg" in (tmp_path / "sfm" / "left_out.txt").read_text().splitlines()
+
+
 def test_colmap_projects_a_point_where_our_camera_does(catalog: Catalog, tmp_path: Path) -> None:
     assert export_catalog(catalog, tmp_path / "model", Format.COLMAP) == 14
     lines = (tmp_path / "model" / "images.txt").read_text().splitlines()

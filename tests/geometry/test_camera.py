@@ -167,12 +167,36 @@ def test_a_spherical_picture_is_turned_upside_down_but_not_sideways() -> None:
         camera.turned(1)
 
 
+@pytest.mark.parametrize("window", [(0, 10, 80, 20), (60, 0, 20, 40), (7, 5, 30, 33)])
+def test_a_part_of_a_sphere_sees_what_the_whole_sees_there(window: tuple[int, int, int, int]) -> None:
+    whole = Camera.spherical(80, 40)
+    left, top, width, height = window
+    part = whole.cropped(*window)
+    there = source_coordinates(80, 40)[top : top + height, left : left + width]
+    expected = whole.unproject(there.reshape(-1, 2))
+    np.testing.assert_allclose(rays_of_every_pixel(part), expected, atol=1e-12)
+    back, visible = part.project(expected)
+    assert visible.all()
+    np.testing.assert_allclose(back, there.reshape(-1, 2) - [left, top], atol=1e-9)
+    upside_down = turned_from_cam(2).apply(expected)[::-1]
+    np.testing.assert_allclose(rays_of_every_pixel(part.turned(2)), upside_down, atol=1e-12)
+    assert part.resized(3 * width, 3 * height).resized(width, height) == part
+    assert part.cropped(-left, -top, 80, 40) == whole
+    copy = pickle.loads(pickle.dumps(part))
+    assert (copy, hash(copy)) == (part, hash(part))
+    assert part.turned(2).turned(2) == part
+    with pytest.raises(ValueError, match="part of a panorama"):
+        part.cropped(0, 0, width - 1, height).to_opensfm()
+
+
 def test_what_a_spherical_camera_cannot_do_is_refused() -> None:
     camera = Camera.spherical(800, 400)
     assert camera.resized(400, 200) == Camera.spherical(400, 200)
     for action in (
         lambda: camera.resized(400, 300),
-        lambda: camera.cropped(0, 0, 10, 10),
+        lambda: camera.cropped(0, 0, 10, 10).turned(1),
+        lambda: camera.cropped(0, 0, 900, 10),
+        lambda: camera.cropped(0, 0, 10, 10).with_focal_scaled(2),
         lambda: camera.with_focal_scaled(2),
         lambda: camera.intrinsic_matrix,
         lambda: Camera.spherical(400, 800),

@@ -77,6 +77,30 @@ def test_faces_show_the_panorama_without_gap_or_seam(count: int, fov_deg: float)
     assert np.any(seen, axis=0).all()
 
 
+@pytest.mark.parametrize(
+    ("window", "count"),
+    [((0, 150, 1200, 300), 4), ((300, 0, 600, 600), 2), ((0, 0, 1200, 450), 4), ((700, 100, 300, 400), 1)],
+    ids=["band", "180 degrees", "lower pole missing", "narrow, to the right"],
+)
+def test_faces_of_a_part_show_what_it_holds_and_mask_the_rest(window: tuple[int, int, int, int], count: int) -> None:
+    part = PANORAMA.cropped(*window)
+    left, top, width, height = window
+    picture = photographed(PANORAMA)[top : top + height, left : left + width]
+    faces = panorama_faces(part)
+    assert len(faces) == count
+    shown = np.zeros((height, width), bool)
+    for face_from_cam, face in faces:
+        mapping = pixel_map(part, face, face_from_cam)
+        wanted = photographed(face, face_from_cam.inv())
+        assert mapping.mask.mean() > 0.2
+        assert np.abs(mapping.apply(picture) - wanted)[mapping.mask].max() < 6e-3
+        assert (mapping.apply(picture)[~mapping.mask] == 0).all()
+        x, y = (np.rint(v[mapping.mask]).astype(int) for v in (mapping.source_x_px, mapping.source_y_px))
+        shown[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)] = True
+    near_horizon = slice(max(0, 200 - top), min(height, 400 - top))
+    assert shown[near_horizon].mean() > 0.99
+
+
 def test_faces_go_round_to_the_right() -> None:
     ahead = [turn.inv().apply([0.0, 0.0, 1.0]) for turn, _ in panorama_faces(PANORAMA, 4, 95.0)]
     np.testing.assert_allclose(ahead, [[0, 0, 1], [1, 0, 0], [0, 0, -1], [-1, 0, 0]], atol=1e-12)

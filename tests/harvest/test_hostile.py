@@ -19,6 +19,7 @@ import httpcore
 import pytest
 from support.child_process import child
 from support.harvest_support import SiteFactory, street_image, town
+from support.hostile_service import HostileService
 
 from geocorrect.demo.mapillary_server.hostile import ATTACKS
 from geocorrect.demo.mapillary_server.server import FakeReply, FakeRequest
@@ -114,6 +115,19 @@ def test_the_night_goes_on_and_the_report_names_the_holes(site: SiteFactory) -> 
     assert here.files() == here.ids - bad.keys()
     assert {hole.name for hole in report.holes} == bad.keys()
     assert report.exit_code is ExitCode.INCOMPLETE_HARVEST
+
+
+def test_nights_with_everything_at_once_end_with_every_photo(site: SiteFactory) -> None:
+    """What `make chaos` meets, without kills: attacks, odd bodies in every role, and records that are always odd."""
+    images = town(2, 20)
+    hostile = HostileService(images)
+    here = site(images, rule=hostile)
+    hostile.service = here.service
+    for _ in range(3):
+        report = here.harvest(**{**HURRY, "image_size": "original", "download_deadline_s": 0.5, "max_tries": 4})
+    assert here.files() == here.ids
+    assert report.holes == []
+    assert {kind.split(":")[0] for kind in hostile.served} == {"graph", "tiles", "cdn"}
 
 
 def test_one_layer_of_gzip_is_read(site: SiteFactory) -> None:

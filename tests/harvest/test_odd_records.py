@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import mercantile
 import pytest
 from support.harvest_support import SOUTH, WEST, Site, SiteFactory, town
+from support.hostile_service import answer_with_odd_records
 
 from geocorrect.catalog import Catalog
 from geocorrect.demo.mapillary_server.hostile import hostile_records
-from geocorrect.demo.mapillary_server.server import FakeReply, FakeRequest
+from geocorrect.demo.mapillary_server.server import FakeReply
 from geocorrect.errors import ExitCode
 from geocorrect.harvest import harvest as harvesting
 from geocorrect.harvest.area import Area
@@ -30,22 +30,7 @@ UNREADABLE = [b'{"id": "ID", "a": 1, "a": 2}', b'{"id": NaN}', b"[" * 5000, b"[0
 def with_odd_records(site: Callable[[], Site], odd: Mapping[str, bytes]) -> None:
     """From now on the service writes these records, by image id, into its answers as they are."""
     here = site()
-
-    def rule(request: FakeRequest) -> FakeReply | None:
-        if request.role != "graph" or not request.query.get("fields", "").startswith("id,sequence,captured_at"):
-            return None
-        if request.path in odd:
-            return FakeReply(200, odd[request.path])
-        if not (asked := request.query.get("image_ids", "").split(","))[0]:
-            return None
-        fields = request.query["fields"].split(",")
-        entries = [
-            odd.get(i) or json.dumps(here.service._with_urls(here.service.data.entity(i, fields), fields)).encode()
-            for i in asked
-        ]
-        return FakeReply(200, b'{"data": [' + b",".join(entries) + b"]}")
-
-    here.script.rule = rule
+    here.script.rule = lambda request: answer_with_odd_records(here.service, request, odd)
 
 
 def harvest_into(here: Site, catalog: Catalog) -> HarvestReport:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,14 @@ def anchors(tmp_path_factory: pytest.TempPathFactory) -> list[AnchorView]:
     return [AnchorView(anchor, read_image(Path(anchor.path))) for anchor in found]
 
 
+@lru_cache(maxsize=2)
+def panorama_turned_by(turn_deg: float, near: Pose) -> tuple[Pose, np.ndarray]:
+    """Beside an anchor: where it was taken, and what it shows."""
+    turned = near.rotation * Rotation.from_euler("y", turn_deg, degrees=True)
+    truth = Pose(turned, near.translation_m + np.array([0.9, 0.5, 0.1]))
+    return truth, panorama_at(truth)
+
+
 def panorama_at(world_from_cam: Pose) -> np.ndarray:
     """An equirectangular picture put together from rendered faces; above and below them it stays grey."""
     studio = Studio(SEED, SIZES[SIZE])
@@ -61,12 +70,23 @@ def panorama_at(world_from_cam: Pose) -> np.ndarray:
     return picture.reshape(PANORAMA.height, PANORAMA.width, 3)
 
 
-@pytest.mark.parametrize("turn_deg", [0.0, 140.0], ids=["looking along", "looking back"])
-def test_a_panorama_is_localised(anchors: list[AnchorView], turn_deg: float) -> None:
-    near = anchors[1].anchor.world_from_cam
-    turned = near.rotation * Rotation.from_euler("y", turn_deg, degrees=True)
-    truth = Pose(turned, near.translation_m + np.array([0.9, 0.5, 0.1]))
-    query = Query("panorama", panorama_at(truth), PANORAMA, truth.translation_m + np.array([4.0, -5.0, 0.0]))
+@pytest.mark.parametrize(
+    ("turn_deg", "window"),
+    [
+        (0.0, (0, 0, 1600, 800)),
+        (0.0, (0, 230, 1600, 360)),
+        (0.0, (250, 100, 800, 600)),
+        (140.0, (0, 0, 1600, 800)),
+        (140.0, (0, 0, 1600, 560)),
+    ],
+    ids=["looking along", "band", "180 degrees", "looking back", "lower pole missing"],
+)
+def test_a_panorama_is_localised(anchors: list[AnchorView], turn_deg: float, window: tuple[int, int, int, int]) -> None:
+    truth, picture = panorama_turned_by(turn_deg, anchors[1].anchor.world_from_cam)
+    left, top, width, height = window
+    pixels = picture[top : top + height, left : left + width]
+    reported = truth.translation_m + np.array([4.0, -5.0, 0.0])
+    query = Query("panorama", pixels, PANORAMA.cropped(*window), reported)
     matcher = SiftMatcher(SiftOptions(max_features=3000))
     result = localize(query, anchors, matcher, LidarDepth(), LocalizeOptions(), seed=0).result
     assert isinstance(result, Correction), result

@@ -23,10 +23,10 @@ from pathlib import Path
 import pytest
 
 from geocorrect import __main__
-from geocorrect.demo.mapillary_server.hostile import ATTACKS
-from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, FakeMapillaryServer, FakeReply, FakeRequest
+from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, FakeMapillaryServer
 from geocorrect.log import LogOptions, end_run, set_up_logging
 from support.chaos_state import half_written, leftovers, snapshot, working_statements
+from support.hostile_service import HostileService
 from support.small_city import SmallCity
 from support.warm_program import Program
 
@@ -373,16 +373,12 @@ def _wait(condition: Callable[[], bool], at_most_s: float, step_s: float = 0.02)
     return False
 
 
-def hostile_now_and_then(request: FakeRequest) -> FakeReply | None:
-    """Every fortieth request meets one attack after the other; the client's next try gets the true answer."""
-    turn, rest = divmod(request.number, 40)
-    return None if rest else FakeReply(attack=[*ATTACKS.values()][turn % len(ATTACKS)])
-
-
 @contextmanager
-def serving(city: SmallCity, *, hostile: bool = False) -> Iterator[FakeMapillaryServer]:
-    """The city's photos over HTTP, from a server that is hostile now and then."""
-    with FakeMapillaryServer(city.records, city.photos, fault=hostile_now_and_then if hostile else None) as service:
+def serving(city: SmallCity, hostile: HostileService | None = None) -> Iterator[FakeMapillaryServer]:
+    """The city's photos over HTTP, from a server that may be hostile now and then."""
+    with FakeMapillaryServer(city.records, city.photos, fault=hostile) as service:
+        if hostile is not None:
+            hostile.service = service
         # Killed clients leave broken connections: no news here.
         service._http.handle_error = lambda *_: None  # type: ignore[method-assign]
         yield service

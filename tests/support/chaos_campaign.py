@@ -17,6 +17,7 @@ from geocorrect.catalog import Catalog
 from geocorrect.demo.mapillary_server.server import FakeMapillaryServer
 from support.chaos import Chaos, Launch, Scene, Tally, cold_start, kinds_of_a_round, make_scene, serving
 from support.chaos_migration import OLD, kill_upgrades
+from support.hostile_service import HostileService
 from support.old_catalog import make_old
 from support.postgis_fixture import Cluster, execute, installed_programs, with_database
 from support.small_city import SmallCity, build_city
@@ -131,12 +132,15 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="geocorrect-chaos."))
     city = build_city(folder / "city", campaign.photos, campaign.seed)
     tallies: dict[str, Tally] = {}
-    with serving(city, hostile=True) as service:
+    hostile = HostileService(city.records)
+    with serving(city, hostile) as service:
         if back_end != "postgis":
             tallies["GeoPackage"] = fight(Site(folder / "geopackage", city, service, None), campaign)
         if back_end != "geopackage":
             with throw_away_server() as server:
                 tallies["PostGIS"] = fight(Site(folder / "postgis", city, service, server), campaign)
+    print(f"\nhostile answers: {sum(hostile.served.values())} of {len(hostile.served)} kinds; "
+          f"never sent: {', '.join(hostile.missing()) or 'none'}")  # fmt: skip
     for name, tally in tallies.items():
         print(f"\n{name}: {campaign}")
         print("\n".join(tally.lines()))

@@ -51,6 +51,11 @@ class Cluster:
             shutil.chown(self.folder, "postgres")
 
     def start(self) -> None:
+        self.initialise()
+        self.resume()
+
+    def initialise(self) -> None:
+        """The files of an empty cluster."""
         self._run(
             "initdb",
             "-D",
@@ -64,15 +69,22 @@ class Cluster:
             "--no-sync",
             "--locale=C.UTF-8",
         )
-        self.resume()
 
     def resume(self) -> None:
         options = f"-c listen_addresses=127.0.0.1 -p {self.port} -k {self.folder} -c fsync=off -c max_connections=40"
         options += " -c full_page_writes=off"
         self._run("pg_ctl", "-D", str(self.data), "-l", str(self.folder / "log"), "-w", "-o", options, "start")
 
-    def suspend(self) -> None:
-        self._run("pg_ctl", "-D", str(self.data), "-m", "immediate", "-w", "stop")
+    def suspend(self, mode: str = "immediate") -> None:
+        self._run("pg_ctl", "-D", str(self.data), "-m", mode, "-w", "stop")
+
+    def upgrade_from(self, old: Cluster) -> None:
+        """Take over the databases of a cluster by pg_upgrade; both have been shut down in order."""
+        programs, user = ("-b", str(old.programs), "-B", str(self.programs)), ("-U", "postgres")
+        self._run(
+            "pg_upgrade", *programs, *user, "-d", str(old.data), "-D", str(self.data), "-s", str(self.folder),
+            "-p", str(old.port), "-P", str(self.port), folder=self.folder,
+        )  # fmt: skip
 
     def remove(self) -> None:
         try:
@@ -87,11 +99,11 @@ class Cluster:
         """The same over TCP, where a server that is away looks different."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
-    def _run(self, program: str, *arguments: str) -> None:
+    def _run(self, program: str, *arguments: str, folder: Path = Path("/")) -> None:
         command = [*self.as_user, str(self.programs / program), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, cwd="/", timeout=240, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=240, check=False)
         if done.returncode:
-            raise RuntimeError(f"{program} failed: {done.stderr or done.stdout}")
+            raise RuntimeError(f"{program} failed: {done.stdout[-3000:]}{done.stderr}")
 
 
 def _free_port() -> int:

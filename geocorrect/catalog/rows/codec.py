@@ -74,6 +74,8 @@ def camera_row(camera: Camera | None) -> Row | None:
         "focal_y_px": known(camera.focal_y_px),
         "distortion": list(camera.distortion),
         "focal_sigma": known(camera.focal_sigma),
+        # Named only where there is one: the content of all other photos stays as it was.
+        **({} if math.isnan(camera.full_circle_px) else {"full_circle_px": camera.full_circle_px}),
     }
 
 
@@ -84,23 +86,14 @@ def camera_from(row: Mapping[str, Any] | None) -> Camera | None:
     return Camera(
         Projection(row["projection"]), row["width"], row["height"],
         number(row["focal_x_px"]), number(row["focal_y_px"]), row["principal_x_px"], row["principal_y_px"],
-        tuple(row["distortion"]), number(row["focal_sigma"]),
+        tuple(row["distortion"]), number(row["focal_sigma"]), number(row.get("full_circle_px")),
     )  # fmt: skip
 
 
 @lru_cache(maxsize=1024)
 def horizontal_fov_deg(camera: Camera | None) -> float | None:
-    """Angle between the rays through the middle of the left and the right border, degrees; None when unknown."""
-    if camera is None:
-        return None
-    if camera.projection is Projection.SPHERICAL:
-        return 360.0
-    middle = (camera.height - 1) / 2
-    left, right = camera.unproject(np.array([[-0.5, middle], [camera.width - 0.5, middle]]))
-    if not np.isfinite([left, right]).all():
-        return None
-    turn = [math.degrees(math.atan2(ray[0], ray[2])) for ray in (left, right)]
-    return turn[1] - turn[0]
+    """`Camera.horizontal_fov_deg`; None when unknown."""
+    return None if camera is None else known(camera.horizontal_fov_deg)
 
 
 def pose_json(pose: Pose | None) -> Row | None:

@@ -80,6 +80,27 @@ ATTACKS: dict[str, Attack] = {
 """By name, for any role."""
 
 
+ODD_BODIES: dict[str, dict[str, bytes]] = {
+    "graph": {
+        "JSON nested 5000 deep": b"[" * 5000,
+        "repeated key": b'{"id": "1", "data": [], "data": []}',
+        "no number": b'{"data": [{"id": NaN}]}',
+        "NUL bytes": bytes(100),
+    },
+    "tiles": {
+        "tile cut in a tag": b"\x1a\x7f\x78\x02",
+        "tile of an unknown wire type": b"\x1f" * 50,
+        "tile that claims gigabytes": b"\x1a\xff\xff\xff\xff\x0f" + bytes(20),
+    },
+    "cdn": {
+        "JPEG cut in its head": b"\xff\xd8\xff\xe0\0\x10JFIF",
+        "JPEG of gigapixels": b"\xff\xd8\xff\xc0\0\x0b\x08\xff\xff\xff\xff\1\1\x11\0\xff\xd9",
+        "HTML for a picture": b"<html>Sign in to the network</html>",
+    },
+}
+"""By role and name, bodies that no honest service sends."""
+
+
 def hostile_records(record: Mapping[str, object]) -> dict[str, bytes]:
     """By name, the JSON of a metadata record that honest software never writes."""
     odd: dict[str, dict[str, str]] = {

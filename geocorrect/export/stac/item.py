@@ -18,7 +18,7 @@ import numpy as np
 
 from geocorrect.export.bundle import Posed
 from geocorrect.export.features import rounded
-from geocorrect.geometry.camera import Camera, Projection
+from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import Frame
 
 STAC_VERSION = "1.1.0"
@@ -95,18 +95,9 @@ def _interior(one: Posed, camera: Camera) -> dict[str, Any]:
         "camera_manufacturer": one.image.device_make,
         "camera_model": one.image.device_model,
         "sensor_array_dimensions": [camera.width, camera.height],
-        "field_of_view": field_of_view_deg(camera),
+        "field_of_view": rounded(camera.horizontal_fov_deg, 3),
     }
     return {name: value for name, value in known.items() if value is not None}
-
-
-def field_of_view_deg(camera: Camera) -> float | None:
-    """Angle between the rays through the middle of the left and the right edge; 360 for a panorama."""
-    if camera.projection is Projection.SPHERICAL:
-        return 360.0
-    middle = (camera.height - 1) / 2
-    left, right = camera.unproject([[-0.5, middle], [camera.width - 0.5, middle]])
-    return rounded(float(np.degrees(np.arctan2(left[0], left[2]) * -1 + np.arctan2(right[0], right[2]))), 3)
 
 
 def _links(one: Posed) -> list[dict[str, str]]:

@@ -32,15 +32,18 @@ class ExifTime:
 
 def exif_time(detail: Mapping[int, Any], gps: Mapping[int, Any]) -> ExifTime:
     """The capture time of a photo from its Exif and GPS tags."""
+    unknown = "capture time unknown"
     moment, local, satellite = _camera_clock(detail), plausible(_naive_clock(detail)), _gps_clock(gps)
     if plausible(moment) is not None:
         return ExifTime(moment, moment)
     if satellite is None:
-        return ExifTime(None, local, None if moment is None else f"camera clock {moment.date()} is not believed")
+        return ExifTime(
+            None, local, None if moment is None else f"camera clock {moment.date()} is not believed; {unknown}"
+        )
     if plausible(satellite) is None:
-        return ExifTime(None, local, f"GPS date {satellite.date()} is not believed")
+        return ExifTime(None, local, f"GPS date {satellite.date()} is not believed; {unknown}")
     if local is not None and not agree(satellite, local):
-        return ExifTime(None, local, f"GPS date {satellite.date()} contradicts the camera's {local.date()}")
+        return ExifTime(None, local, f"GPS date {satellite.date()} contradicts the camera's {local.date()}; {unknown}")
     return ExifTime(satellite, satellite)
 
 

@@ -96,6 +96,8 @@ def _described_by_exif(image: Image, tags: _Tags, data: bytes) -> Image:
     if math.isfinite(accuracy_m):
         provider["accuracy_m"] = accuracy_m
     camera = _camera(tags)
+    if camera is None:
+        notes.append("declares a panorama that is neither a whole sphere nor a part with its place; camera unknown")
     problem = Reason.CAMERA_UNSUPPORTED if camera is None else None
     return replace(
         image,
@@ -127,12 +129,12 @@ def _tags(picture: PillowImage.Image) -> _Tags:
 def _camera(tags: _Tags) -> Camera | None:
     """Panorama, pinhole with the EXIF focal length (35 mm film), or a pinhole with an assumed one and a wide sigma.
 
-    None for panoramas that are no whole sphere.
+    None for panoramas that are neither a sphere nor a placed part of one.
     """
     width, height = tags.size
     panorama = declared_panorama(tags.xmp, width, height)
     if panorama is not Panorama.NONE:
-        return Camera.spherical(width, height) if panorama is Panorama.SPHERE else None
+        return panorama if isinstance(panorama, Camera) else None
     ratio, sigma = fields.rational(tags.detail.get(Base.FocalLengthIn35mmFilm)) / _FILM_WIDTH_MM, EXIF_FOCAL_SIGMA
     if not 0.1 < ratio < 20:
         ratio, sigma = DEFAULT_FOCAL, ASSUMED_FOCAL_SIGMA

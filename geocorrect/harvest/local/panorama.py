@@ -1,4 +1,4 @@
-"""Whether a photo declares itself a panorama, by the GPano block of its XMP, and whether it is a whole sphere.
+"""Whether a photo declares itself a panorama, by the GPano block of its XMP, and which part of the sphere it shows.
 
 GPano: https://developers.google.com/streetview/spherical-metadata. Writers differ in quotes, prefix and capitals, and
 in attribute or element, so the packet is parsed; names are compared without prefix and capitals.
@@ -7,27 +7,30 @@ in attribute or element, so the packet is parsed; names are compared without pre
 from __future__ import annotations
 
 import codecs
+from collections.abc import Sequence
+from contextlib import suppress
 from enum import StrEnum
 from xml.parsers import expat
 
+from geocorrect.geometry.camera import Camera
+
 _MAX_BYTES = 4_000_000
+_MAX_SIDE = 1e6
 _TOLERANCE = 0.01
 """Relative: 1024×511 is a whole sphere, rounded."""
 
 
 class Panorama(StrEnum):
-    """What the XMP declares."""
+    """What the XMP declares, where it is neither a sphere nor a part of one."""
 
     NONE = "none"
     """No panorama."""
-    SPHERE = "sphere"
-    """A whole equirectangular sphere."""
     UNSUPPORTED = "unsupported"
-    """A part of a sphere, another projection, or a declaration that cannot be read."""
+    """Another projection, a part that nothing places on its sphere, or a declaration that cannot be read."""
 
 
-def declared_panorama(xmp: bytes, width: int, height: int) -> Panorama:
-    """What an XMP packet declares about a picture of a size in pixels."""
+def declared_panorama(xmp: bytes, width: int, height: int) -> Camera | Panorama:
+    """What an XMP packet declares about a picture of a size in pixels: the camera of the sphere or of its part."""
     if xmp.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         xmp = xmp.decode("utf-16", "replace").encode()
     lowered = xmp.lower()
@@ -36,11 +39,45 @@ def declared_panorama(xmp: bytes, width: int, height: int) -> Panorama:
     values = _values(xmp)
     if values is None or values.get("projectiontype", "").lower() != "equirectangular":
         return Panorama.UNSUPPORTED
-    for side, pixels in (("width", width), ("height", height)):
-        part, whole = (values.get(name.format(side)) for name in ("croppedareaimage{}pixels", "fullpano{}pixels"))
-        if (part or whole) and not _is_close(_number(part or str(pixels)), _number(whole)):
-            return Panorama.UNSUPPORTED
-    return Panorama.SPHERE if _is_close(width, 2 * height) else Panorama.UNSUPPORTED
+    full, part, corner = (
+        [values.get(name) for name in names]
+        for names in (
+            ("fullpanowidthpixels", "fullpanoheightpixels"),
+            ("croppedareaimagewidthpixels", "croppedareaimageheightpixels"),
+            ("croppedarealeftpixels", "croppedareatoppixels"),
+        )
+    )
+    numbers = [_number(text) for text in (*full, *part, *corner)]
+    if all(0 <= number < _MAX_SIDE for number in numbers):
+        camera = _part([round(number) for number in numbers], width, height)
+        if camera is not None:
+            return camera
+    is_whole = all(
+        not (shown or whole) or _is_close(_number(shown or str(pixels)), _number(whole))
+        for shown, whole, pixels in zip(part, full, (width, height), strict=True)
+    )
+    return Camera.spherical(width, height) if is_whole and _is_close(width, 2 * height) else Panorama.UNSUPPORTED
+
+
+def _part(numbers: Sequence[int], width: int, height: int) -> Camera | None:
+    """The camera of a picture that shows a window of a sphere; None where there is no such window.
+
+    Args:
+        numbers: width and height of the sphere, of the window, and its left and top, in pixels of the declaration.
+        width: of the picture, which may have been made smaller since.
+        height: likewise.
+    """
+    full_width, full_height, part_width, part_height, left, top = numbers
+    inside = left + part_width <= full_width + 1 and top + part_height <= full_height + 1
+    # Photos are matched by what they show of the street; a picture of the zenith alone shows nothing of it.
+    near_horizon = top < 0.75 * full_height and top + part_height > 0.25 * full_height
+    if not (inside and near_horizon and min(part_width, part_height) > 0 and _is_close(full_width, 2 * full_height)):
+        return None
+    with suppress(ValueError):  # the picture has another shape than its declaration
+        return (
+            Camera.spherical(full_width, full_height).cropped(left, top, part_width, part_height).resized(width, height)
+        )
+    return None
 
 
 def _values(xmp: bytes) -> dict[str, str] | None:
