@@ -157,6 +157,7 @@ def test_metashape(tmp_path: Path) -> None:
     alignment, anchors = anchor_files(path).read()
     require_truth(anchors, images, alignment.frame)
     assert anchors[0].id == "metashape/0000"
+    assert anchors[0].world_from_cam.covariance is None
     write_metashape(path, images, "<k4>0.1</k4>")
     with pytest.raises(InputError, match="sensor 0: type frame k4: no equal camera here; fix it to 0"):
         anchor_files(path).read()
@@ -189,6 +190,28 @@ def test_metashape(tmp_path: Path) -> None:
         anchor_files(path).read()
 
 
+def test_covariance_of_metashape(tmp_path: Path) -> None:
+    """Of exports with the option "save covariance": local units, whose scale is that of the chunk."""
+    images = flat(street())
+    write_pictures(tmp_path / "images", images)
+    write_metashape(path := tmp_path / "cameras.xml", images)
+    added = (
+        "</transform><rotation_covariance>4e-6 0 0 0 1e-6 0 0 0 1e-6</rotation_covariance>"
+        "<location_covariance>1e-4 0 0 0 4e-4 0 0 0 9e-4</location_covariance></camera>"
+    )
+    path.write_text(path.read_text().replace("</transform></camera>", added))
+    alignment, anchors = anchor_files(path).read()
+    covariance = anchors[0].world_from_cam.covariance
+    assert covariance is not None
+    s = alignment.world_from_local
+    turned = s.scale**2 * s.rotation.as_matrix() @ np.diag([1e-4, 4e-4, 9e-4]) @ s.rotation.as_matrix().T
+    assert covariance[:3, :3] == pytest.approx(turned)
+    assert covariance[3:, 3:] == pytest.approx(np.eye(3) * 4e-6)
+    path.write_text(path.read_text().replace("9e-4<", "<"))
+    with pytest.raises(InputError, match="camera 0000: covariance must be 9 finite numbers"):
+        anchor_files(path).read()
+
+
 def write_realitycapture(path: Path, images: list[TrueImage], **changed: float) -> None:
     lines = ["#name,x,y,alt,heading,pitch,roll,f,px,py,k1,k2,k3,k4,t1,t2"]
     for image in images:
@@ -214,6 +237,8 @@ def test_realitycapture(tmp_path: Path) -> None:
     options = AnchorOptions(crs="EPSG:32632", height_reference="ellipsoid")
     alignment, anchors = anchor_files(path, options=options).read()
     require_truth(anchors, images, alignment.frame)
+    path.write_text(f"#cameras {len(images)}\n" + path.read_text())
+    require_truth(anchor_files(path, options=options).read()[1], images, alignment.frame)
     for old, new, message in (
         (",0,0,0,0,0,0\n", ",0.1,0,0,0,0,0\n", "line 2: k1 other than 0; export undistorted images"),
         ("0000.png", "none.png", "line 2: no picture none.png"),
