@@ -119,6 +119,50 @@ def test_a_real_model_of_opensfm(shared_data: Path, tmp_path: Path) -> None:
         assert np.median(nearest) < 2.0  # 3264 pixels wide; OpenSfM's own residual is about one
 
 
+def write_odm_shots(folder: Path, images: list[TrueImage]) -> Path:
+    """As opendm/shots.py does: rotation and translation in UTM, the point in WGS84."""
+    features = []
+    for image in images:
+        lon, lat, height_m = (float(v) for v in FRAME.wgs84_from_enu(image.world_from_cam.translation_m))
+        true = (Frame("here", lon, lat, height_m).this_from(FRAME) @ image.world_from_cam).rotation
+        grid = Rotation.from_euler("z", grid_convergence_deg("EPSG:32632", lon, lat), degrees=True) * true
+        x, y = map(float, crs_from_wgs84("EPSG:32632", lon, lat))
+        shot = {"filename": image.name, "camera": "c", "focal": 0.78, "width": 320, "height": 240,
+                "translation": [x, y, height_m], "rotation": grid.inv().as_rotvec().tolist()}  # fmt: skip
+        point = {"type": "Point", "coordinates": [lon, lat, height_m]}
+        features.append({"type": "Feature", "properties": shot, "geometry": point})
+    path = folder / "odm_report" / "shots.geojson"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    (folder / "cameras.json").write_text(json.dumps({"c": {**CAMERA.to_opensfm(), "width": 320, "height": 240}}))
+    return path
+
+
+def test_odm_shots(tmp_path: Path) -> None:
+    images = flat(street())
+    write_pictures(tmp_path / "images", images)
+    path = write_odm_shots(tmp_path, images)
+    options = AnchorOptions(height_reference="ellipsoid")
+    alignment, anchors = anchor_files(path, options=options).read()
+    require_truth(anchors, images, alignment.frame)
+    assert anchors[0].id == "odm/0000"
+    with pytest.raises(InputError, match="add --height-reference"):
+        anchor_files(path).read()
+    for old, new, message in (
+        ('"camera": "c"', '"camera": "d"', r"feature 0: camera 'd' is not in cameras.json \(c\)"),
+        ("0001.png", "0000.png", "feature 1: picture 0000.png appears twice"),
+        ('"width": 320', '"width": 640', "feature 0: the picture is 320×240 pixels, the shot 640×240"),
+        ('"rotation": [', '"rotation": ["x", ', "feature 0: rotation must be 3 finite numbers"),
+    ):
+        write_odm_shots(tmp_path, images)
+        path.write_text(path.read_text().replace(old, new, 1))
+        with pytest.raises(InputError, match=message):
+            anchor_files(path, options=options).read()
+    (tmp_path / "cameras.json").unlink()
+    with pytest.raises(InputError, match="no cameras.json of the ODM project"):
+        anchor_files(path, options=options).read()
+
+
 def write_metashape(path: Path, images: list[TrueImage], camera: str = "") -> None:
     c, (k1, k2, p1, p2, k3) = CAMERA, CAMERA.distortion
     values = {"f": c.focal_y_px, "cx": c.principal_x_px - 159.5, "cy": c.principal_y_px - 119.5,

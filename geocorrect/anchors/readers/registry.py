@@ -15,7 +15,7 @@ from geocorrect.anchors.readers.format import AnchorFormat
 from geocorrect.anchors.readers.kitti import kitti360, odometry, raw
 from geocorrect.anchors.readers.mobile import drive
 from geocorrect.anchors.readers.positions import photos
-from geocorrect.anchors.readers.reconstruction import colmap, metashape, opensfm, realitycapture
+from geocorrect.anchors.readers.reconstruction import colmap, metashape, odm_shots, opensfm, realitycapture
 from geocorrect.anchors.readers.vbr import sequence
 from geocorrect.errors import InputError, UsageError
 from geocorrect.records import Anchor
@@ -35,6 +35,7 @@ FORMATS: Mapping[str, AnchorFormat] = {
         zod.FORMAT,
         colmap.FORMAT,
         opensfm.FORMAT,
+        odm_shots.FORMAT,
         metashape.FORMAT,
         realitycapture.FORMAT,
         photos.FORMAT,
