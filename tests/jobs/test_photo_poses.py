@@ -87,4 +87,4 @@ def test_photos_beside_a_track_become_anchors(tmp_path: Path, capsys: pytest.Cap
         assert covariance is not None
         assert off[3:] @ np.linalg.solve(covariance[3:, 3:], off[3:]) < 16.3
         assert anchor.captured_at is not None
-        assert abs((anchor.captured_at - START).total_seconds() - true.time_s) < 1e-5
+        assert abs((anchor.captured_at - START).total_seconds() - true.time_s) < 1e-3  # the catalog keeps milliseconds

@@ -58,7 +58,7 @@ def _turned(problem: PhotoProblem, chain: dict[int, Rotation], places: Float) ->
             continue
         step = places[pair.second] - places[pair.first]
         length = max(float(np.linalg.norm(step)), 1e-6)
-        noise = np.linalg.norm(problem.sigma_m[[pair.first, pair.second]]) / length
+        noise = float(np.linalg.norm(problem.sigma_m[[pair.first, pair.second]])) / length
         seen.append(chain[pair.first].as_matrix() @ pair.first_from_second.translation_m)
         measured.append(step / length)
         weights.append(1.0 / (noise**2 + DIRECTION_SIGMA**2))
