@@ -69,7 +69,9 @@ def add(
     heading_reference: Annotated[
         str, typer.Option(help="table: headings and quaternions are from true or from grid north (true, grid).")
     ] = "true",
-    images: Annotated[Path | None, typer.Option(help="reconstructions: folder of the pictures.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="reconstructions: folder of the pictures; waymo, zod: where to unpack.")
+    ] = None,
     control_points: Annotated[
         Path | None, typer.Option(help="reconstructions: CSV with image, u_px, v_px, landmark and place.")
     ] = None,
@@ -84,9 +86,14 @@ def add(
         bool,
         typer.Option("--level-cameras", help="reconstructions, positions: the cameras stand upright, as on a vehicle."),
     ] = False,
-    drive: Annotated[str | None, typer.Option(help="kitti-raw, nuscenes: which drive or scene of several.")] = None,
+    drive: Annotated[
+        str | None, typer.Option(help="kitti-raw, kitti360, nuscenes, waymo: which drive, scene or segment of several.")
+    ] = None,
     cameras: Annotated[
-        str, typer.Option(help="kitti-…, nuscenes, argoverse2: cameras, such as 02,03 (odometry: 2,3) or CAM_FRONT.")
+        str,
+        typer.Option(
+            help="kitti-…, nuscenes, argoverse2, waymo, zod: cameras, such as 02,03 (odometry: 2,3) or CAM_FRONT."
+        ),
     ] = "",
     frames: Annotated[
         str | None, typer.Option(help="kitti-raw, kitti-odometry: frame numbers START:STOP:STEP, such as 0:200:5.")

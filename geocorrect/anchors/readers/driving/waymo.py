@@ -125,7 +125,7 @@ def _scans(root: Path, segment: str, folder: Path, scans: str) -> dict[int, tupl
         raise InputError(f"{root / 'lidar_calibration' / segment}.parquet: the top laser is missing")
     where = f"{root / 'lidar_calibration' / segment}.parquet"
     vehicle_from_lidar = _pose(where, calibrations[TOP][columns[1]])
-    inclinations = np.asarray(calibrations[TOP][columns[2]], float)
+    inclinations = np.atleast_1d(np.asarray(calibrations[TOP][columns[2]], float))
     vehicles = {row[FRAME]: row[VEHICLE] for row in _rows(root, "vehicle_pose", segment, (FRAME, VEHICLE))}
     found, image = {}, "range_image_return1"
     ranges = _rows(root, "lidar", segment, (FRAME, LASER, f"{RANGES}.{image}.values", f"{RANGES}.{image}.shape"))

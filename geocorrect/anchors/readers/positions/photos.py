@@ -82,7 +82,7 @@ def read_positioned_photos(folder: Path, options: AnchorOptions) -> PositionedPh
         InputError: names the photo or the track's record, and what to do.
         UsageError: an option is missing.
     """
-    uncovered = choice_of("--uncovered", options.uncovered, ("refuse", "skip"))
+    choice_of("--uncovered", options.uncovered, ("refuse", "skip"))
     if options.calibration is None:
         raise UsageError(
             f"{folder}: photos as anchors need --calibration camera.yaml (model, width, height, intrinsics, distortion "
@@ -97,7 +97,7 @@ def read_positioned_photos(folder: Path, options: AnchorOptions) -> PositionedPh
             raise InputError(image.provider.get("error") or f"{path}: {size[0]}×{size[1]} pixels, "
                              f"{options.calibration} is for {lens.width}×{lens.height}")  # fmt: skip
     has_track = options.positions is not None and str(options.positions) != EXIF
-    found = _by_track(images, options, uncovered) if has_track else _by_tags(images, options, folder)
+    found = (_by_track if has_track else _by_tags)(images, options, folder)
     images, frame, antenna_enu_m, sigma_m, track = found
     if track is None and options.clock_offset_s is not None:
         raise UsageError("--clock-offset is for photos beside a track; theirs are from their own tags")
@@ -127,6 +127,8 @@ def _by_tags(images: list[Image], options: AnchorOptions, folder: Path) -> Found
     for image in sorted(images, key=lambda image: (_time_ns(image), image.id)):
         place, path = image.reported, image.path
         if place is None or path is None or not np.isfinite(place.height_m):
+            if options.uncovered == "refuse":
+                raise InputError(f"{image.path}: its tags hold no position with height; --uncovered skip leaves it out")
             continue
         lon, lat = place.lon_deg, place.lat_deg
         height_m = height_on_ellipsoid_m(str(path), lon, lat, place.height_m, reference, options.undulation_m)
@@ -143,7 +145,7 @@ def _by_tags(images: list[Image], options: AnchorOptions, folder: Path) -> Found
     return kept, frame, frame.enu_from_wgs84(*np.array(places).T), np.array(sigmas), None
 
 
-def _by_track(images: list[Image], options: AnchorOptions, uncovered: str) -> Found:
+def _by_track(images: list[Image], options: AnchorOptions, folder: Path) -> Found:
     assert options.positions is not None
     if not is_track(options.positions):
         raise UsageError(f"--positions {options.positions}: write exif, or a track .gpx, .nmea or .pos")
@@ -156,13 +158,15 @@ def _by_track(images: list[Image], options: AnchorOptions, uncovered: str) -> Fo
                              "`exiftool -OffsetTimeOriginal=+02:00 FOLDER`")  # fmt: skip
         if spline.covers(_time_ns(image) + shift_ns):
             kept.append(image)
-        elif uncovered == "refuse":
+        elif options.uncovered == "refuse":
             raise InputError(
                 f"{image.path}: taken at {image.captured_at.isoformat()}, where {track.name} has no positions; "
                 "--uncovered skip leaves such photos out"
             )
     if len(kept) < 3:
-        raise InputError(f"{track.name}: covers {len(kept)} photos; 3 are needed (is the camera's time zone right?)")
+        raise InputError(
+            f"{track.name}: covers {len(kept)} photos of {folder}; 3 are needed (is the camera's time zone right?)"
+        )
     times = np.array([_time_ns(image) for image in kept], np.int64)
     return kept, spline.frame, spline.place_m(times, options.clock_offset_s or 0.0), spline.sigma_m(times), spline
 

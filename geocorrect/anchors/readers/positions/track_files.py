@@ -40,8 +40,11 @@ def read_gpx(path: Path) -> list[Fix]:
     import gpxpy
     from gpxpy.gpx import GPXException
 
+    text = read_text(path, "no such track")
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise InputError(f"{path}: declares entities, which a GPX track never does")
     try:
-        points = list(gpxpy.parse(read_text(path, "no such track")).walk(only_points=True))
+        points = list(gpxpy.parse(text).walk(only_points=True))
     except (GPXException, ValueError) as error:
         raise InputError(f"{path}: not a GPX track ({error})") from None
     fixes = []
@@ -100,8 +103,11 @@ def _sentences(path: Path) -> Iterator[tuple[str, Any]]:
         where = f"{path}, line {number}"
         try:
             message = pynmea2.parse(text, check=True)
-            message.timestamp, message.sentence_type  # noqa: B018 fields are converted when they are asked for
-        except (pynmea2.ParseError, ValueError, AttributeError) as error:
+            # Fields are converted, and fail, when they are asked for.
+            _day(message), *(getattr(message, name) for name in message.name_to_idx)
+            if message.timestamp is None:
+                continue  # the receiver does not know the time yet, and has no position
+        except (pynmea2.ParseError, ValueError, AttributeError, TypeError, ArithmeticError) as error:
             raise InputError(f"{where}: damaged sentence {text[:40]!r} ({type(error).__name__}); remove it") from None
         yield where, message
 
