@@ -29,7 +29,7 @@ def write_photo(path: Path, number: int, *, zone: bool = True, place: bool = Tru
         exif.get_ifd(IFD.Exif).update({Base.OffsetTimeOriginal: "+00:00"})
     if place:
         lon, lat, height = (float(v) for v in FRAME.wgs84_from_enu(PLACES_M[number]))
-        sexagesimal = [(int(v), int(v % 1 * 60), (v * 60 % 1) * 60) for v in (lat, lon)]
+        sexagesimal = [(int(v), int(v % 1 * 60), (v % 1 * 60 % 1) * 60) for v in (lat, lon)]
         exif.get_ifd(IFD.GPSInfo).update({1: "N", 2: sexagesimal[0], 3: "E", 4: sexagesimal[1], 5: b"\0", 6: height})
     Image.new("RGB", (64, 48)).save(path, exif=exif, comment=comment)
 
@@ -65,9 +65,8 @@ def test_a_track_and_a_clock(photos: tuple[Path, AnchorOptions], tmp_path: Path)
     rows = ['<gpx version="1.1" creator="x" xmlns="http://www.topografix.com/GPX/1/1"><trk><trkseg>']
     for second in range(12):
         lon, lat, height = (float(v) for v in FRAME.wgs84_from_enu(np.array([2.0 * second, 0.0, 1.0])))
-        rows.append(
-            f'<trkpt lat="{lat!r}" lon="{lon!r}"><ele>{height!r}</ele><time>2024-05-01T10:00:{second:02d}Z</time></trkpt>'
-        )
+        time = f"<time>2024-05-01T10:00:{second:02d}Z</time>"
+        rows.append(f'<trkpt lat="{lat!r}" lon="{lon!r}"><ele>{height!r}</ele>{time}</trkpt>')
     track = tmp_path / "drive.gpx"
     track.write_text("".join([*rows, "</trkseg></trk></gpx>"]))
     chosen = replace(options, positions=track, position_sigma_m=0.5, clock_offset_s=2.25)
