@@ -15,17 +15,17 @@ class AnchorOptions:
     """What `geocorrect anchors add` can say about files of anchors; each format takes what concerns it."""
 
     calibration: Path | None = None
-    """vbr: vbr_calib.yaml; default: beside or in the folder."""
+    """vbr: vbr_calib.yaml; default: beside or in the folder. positions: YAML of the camera."""
     ground_truth: Path | None = None
     """vbr: SEQ_gt.txt (TUM order); kitti-odometry: poses/NN.txt, by default that beside the sequences."""
     alignment: Path | None = None
     """vbr, kitti-odometry, reconstructions: JSON that places the frame, as `georeference --json` writes it."""
     spacing_m: float = 1.0
-    """vbr: metres between anchors; 0 takes all."""
+    """vbr, positions: metres between anchors; 0 takes all."""
     scans: str = "required"
     """vbr, kitti-odometry: required, if_present or none."""
     uncovered: str = "refuse"
-    """vbr: images outside the trajectory's time: refuse or skip."""
+    """vbr: images outside the trajectory's time; positions: photos that cannot be placed: refuse or skip."""
     crs: str | None = None
     """Of the coordinates, e.g. EPSG:4326."""
     height_reference: str = "unknown"
@@ -39,7 +39,8 @@ class AnchorOptions:
     control_points: Path | None = None
     """Reconstructions: CSV or GeoJSON with image, u_px, v_px, landmark and place."""
     positions: Path | None = None
-    """Reconstructions: CSV or GeoJSON with file, place and sigma_position_m; or "exif": the tags of the pictures."""
+    """Reconstructions: CSV or GeoJSON with file, place and sigma_position_m; or "exif": the tags of the pictures.
+    positions: a track .gpx, .nmea or .pos; or "exif"."""
     position_sigma_m: float | None = None
     """Of positions that state none."""
     level_cameras: bool = False
@@ -50,6 +51,8 @@ class AnchorOptions:
     """kitti-raw, kitti-odometry, nuscenes, argoverse2: which cameras; by default KITTI's colour ones, or all."""
     frames: str | None = None
     """kitti-raw, kitti-odometry: which frame numbers, START:STOP:STEP as Python slices them."""
+    clock_offset_s: float | None = None
+    """positions: what is added to the camera's clock to give the track's; None: estimated."""
     dataset: str | None = None
     """Name of the dataset; None takes that of the format."""
 

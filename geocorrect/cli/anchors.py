@@ -23,7 +23,8 @@ from geocorrect.cli.console import (
 from geocorrect.cli.depth import calibrate, scale
 
 if TYPE_CHECKING:
-    from geocorrect.anchors.add import AddedAnchors, CheckedAnchors
+    from geocorrect.anchors.add import AddedAnchors, AnchorFiles, CheckedAnchors
+    from geocorrect.anchors.readers.registry import ChosenFiles
     from geocorrect.config import Settings
     from geocorrect.jobs.anchors.check import CheckOutcome
     from geocorrect.records import Anchor, AnchorView, DepthMap
@@ -39,7 +40,8 @@ def add(
     source: Annotated[Path, typer.Argument(help="The folder or file, as `anchors formats` says.")],
     layout: Annotated[str, typer.Option("--format", help="auto, or a name of `anchors formats`.")] = AUTO,
     calibration: Annotated[
-        Path | None, typer.Option(help="vbr: vbr_calib.yaml; default: beside or in the folder.")
+        Path | None,
+        typer.Option(help="vbr: vbr_calib.yaml; positions: camera.yaml. Default for vbr: beside or in the folder."),
     ] = None,
     ground_truth: Annotated[
         Path | None, typer.Option(help="vbr: SEQ_gt.txt (TUM order); kitti-odometry: NN.txt.")
@@ -50,10 +52,12 @@ def add(
             help="vbr, kitti-odometry, reconstructions: JSON that places the frame (`georeference --json` writes it)."
         ),
     ] = None,
-    spacing_m: Annotated[float, typer.Option(min=0.0, help="vbr: metres between anchors; 0 takes all.")] = 1.0,
+    spacing_m: Annotated[
+        float, typer.Option(min=0.0, help="vbr, positions: metres between anchors; 0 takes all.")
+    ] = 1.0,
     scans: Annotated[str, typer.Option(help="vbr, kitti-odometry: required, if_present or none.")] = "required",
     uncovered: Annotated[
-        str, typer.Option(help="vbr: images outside the trajectory's time: refuse or skip.")
+        str, typer.Option(help="vbr, positions: images that cannot be placed: refuse or skip.")
     ] = "refuse",
     crs: Annotated[str | None, typer.Option(help="CRS of the coordinates in a table, e.g. EPSG:4326.")] = None,
     height_reference: Annotated[
@@ -65,23 +69,37 @@ def add(
     heading_reference: Annotated[
         str, typer.Option(help="table: headings and quaternions are from true or from grid north (true, grid).")
     ] = "true",
-    images: Annotated[Path | None, typer.Option(help="reconstructions: folder of the pictures.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="reconstructions: folder of the pictures; waymo, zod: where to unpack.")
+    ] = None,
     control_points: Annotated[
         Path | None, typer.Option(help="reconstructions: CSV with image, u_px, v_px, landmark and place.")
     ] = None,
     positions: Annotated[
-        Path | None, typer.Option(help="reconstructions: CSV with file, place and sigma_position_m; or exif.")
+        Path | None,
+        typer.Option(
+            help="reconstructions: CSV with file, place, sigma_position_m; positions: .gpx, .nmea, .pos; or exif."
+        ),
     ] = None,
     position_sigma: Annotated[float | None, typer.Option(min=0.0, help="Metres, of positions that state none.")] = None,
     level_cameras: Annotated[
-        bool, typer.Option("--level-cameras", help="reconstructions: the cameras stand upright, as on a vehicle.")
+        bool,
+        typer.Option("--level-cameras", help="reconstructions, positions: the cameras stand upright, as on a vehicle."),
     ] = False,
-    drive: Annotated[str | None, typer.Option(help="kitti-raw, nuscenes: which drive or scene of several.")] = None,
+    drive: Annotated[
+        str | None, typer.Option(help="kitti-raw, kitti360, nuscenes, waymo: which drive, scene or segment of several.")
+    ] = None,
     cameras: Annotated[
-        str, typer.Option(help="kitti-…, nuscenes, argoverse2: cameras, such as 02,03 (odometry: 2,3) or CAM_FRONT.")
+        str,
+        typer.Option(
+            help="kitti-…, nuscenes, argoverse2, waymo, zod: cameras, such as 02,03 (odometry: 2,3) or CAM_FRONT."
+        ),
     ] = "",
     frames: Annotated[
         str | None, typer.Option(help="kitti-raw, kitti-odometry: frame numbers START:STOP:STEP, such as 0:200:5.")
+    ] = None,
+    clock_offset: Annotated[
+        float | None, typer.Option(help="positions: seconds to add to the camera's clock; default: estimated.")
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="Name of the dataset; default: the format's.")] = None,
     catalog: CatalogOption = None,
@@ -95,9 +113,9 @@ def add(
     options = AnchorOptions(
         calibration, ground_truth, alignment, spacing_m, scans, uncovered, crs, height_reference, geoid_undulation,
         heading_reference, images, control_points, positions, position_sigma, level_cameras, drive,
-        tuple(filter(None, cameras.split(","))), frames, dataset,
+        tuple(filter(None, cameras.split(","))), frames, clock_offset, dataset,
     )  # fmt: skip
-    chosen = anchor_files(source, layout, options)
+    chosen = _with_poses(context, anchor_files(source, layout, options))
     if dry_run:
         checked = checked_anchors(chosen)
         stderr().print(f"{len(checked.anchors)} anchors could be added{_left_out(checked)}")
@@ -111,6 +129,18 @@ def add(
         stderr().print(
             f"{len(added.ids)} anchors of {added.dataset} added under alignment {added.alignment_id}{_left_out(added)}"
         )
+
+
+def _with_poses(context: typer.Context, files: ChosenFiles) -> AnchorFiles:
+    """Files of anchors; photos of which only the positions are known with the poses that their matches give."""
+    from geocorrect.anchors.readers.positions.photos import NAME
+
+    if files.format.name != NAME:
+        return files
+    from geocorrect.api.backends import build_matcher
+    from geocorrect.jobs.anchors.photo_poses import PhotosAsAnchors
+
+    return PhotosAsAnchors(files, build_matcher(invocation(context).settings()))
 
 
 def _left_out(found: AddedAnchors | CheckedAnchors) -> str:

@@ -37,7 +37,11 @@ def georeference(
         GeoreferenceMethod.JOINT
     ),
     gnss: Annotated[
-        Path | None, typer.Option(help="CSV with time_s, lon_deg, lat_deg, height_m: for gnss, or to check clicks.")
+        list[Path] | None,
+        typer.Option(
+            help="For gnss, one per trajectory, or to check clicks: CSV with time_s, lon_deg, lat_deg, height_m; "
+            ".gpx, .nmea, .pos."
+        ),
     ] = None,
     image_timestamps: Annotated[
         list[Path] | None, typer.Option(help="timestamps.txt of the clicked camera; else image i is row i.")
@@ -74,7 +78,6 @@ def georeference(
 ) -> None:
     """Place a trajectory on the map by clicked ground marks (or its GNSS) and say how good that is."""
     from geocorrect.anchors.readers.vbr.sequence import VbrOptions
-    from geocorrect.errors import UsageError
     from geocorrect.georeference.build import ClickNoise
     from geocorrect.georeference.command import Inputs, solve, solve_gnss, store, write_files
     from geocorrect.georeference.gnss import GnssOptions
@@ -86,7 +89,7 @@ def georeference(
     inputs = Inputs(
         tuple(trajectory), calibration, tuple(landmarks or ()), tuple(image_timestamps or ()), tuple(link or ()),
         camera, image_row_offset, LandmarkOptions(crs, None, height_reference, undulation_m), dem,
-        dem_height_reference, gnss,
+        dem_height_reference, tuple(gnss or ()),
     )  # fmt: skip
     height_m, height_sigma_m = _mean_and_sigma(base_height)
     priors = Priors(
@@ -97,9 +100,7 @@ def georeference(
     )
     other: Georeference | str | None = None
     if method is GeoreferenceMethod.GNSS:
-        if gnss is None or len(trajectory) != 1:
-            raise UsageError("--method gnss needs one --trajectory and --gnss FILE.csv")
-        result = solve_gnss(trajectory[0], gnss, GnssOptions(height_reference, undulation_m, scale_sigma=scale_sigma))
+        result = solve_gnss(inputs, GnssOptions(height_reference, undulation_m, scale_sigma=scale_sigma))
     else:
         options = GeoreferenceOptions(
             cast("ClickMethod", method.value),

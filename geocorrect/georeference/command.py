@@ -19,7 +19,7 @@ from geocorrect.geometry.pose import Pose
 from geocorrect.georeference.build import ClickedDrive
 from geocorrect.georeference.dem import read_dem
 from geocorrect.georeference.diagnose import diagnose_gnss
-from geocorrect.georeference.gnss import GnssOptions, align_gnss, read_gnss
+from geocorrect.georeference.gnss import GnssDrive, GnssOptions, align_gnss, read_gnss
 from geocorrect.georeference.landmarks.click import LandmarkOptions
 from geocorrect.georeference.landmarks.read import read_landmarks
 from geocorrect.georeference.layer import write_layer
@@ -47,8 +47,8 @@ class Inputs:
     landmark_options: LandmarkOptions = field(default_factory=LandmarkOptions)
     dem: Path | None = None
     dem_height_reference: str = "unknown"
-    gnss: Path | None = None
-    """Of the first trajectory, on its clock, to check the placement with."""
+    gnss: tuple[Path, ...] = ()
+    """One per trajectory, on its clock; beside clicks: that of the first, to check the placement with."""
 
 
 def read_drives(inputs: Inputs) -> list[ClickedDrive]:
@@ -60,22 +60,31 @@ def read_drives(inputs: Inputs) -> list[ClickedDrive]:
         raise UsageError(
             f"{len(inputs.trajectories)} --trajectory but {len(inputs.landmarks)} --landmarks; give one for each drive"
         )
-    for name, given in (("--image-timestamps", inputs.image_timestamps), ("--link", inputs.links)):
-        if given and len(given) != len(inputs.trajectories) - (name == "--link"):
-            raise UsageError(f"{name}: {len(given)} files do not belong to {len(inputs.trajectories)} trajectories")
+    if inputs.image_timestamps and len(inputs.image_timestamps) != len(inputs.trajectories):
+        raise _do_not_fit("--image-timestamps", inputs.image_timestamps, inputs)
     if inputs.calibration is None:
         raise UsageError("clicks need --calibration vbr_calib.yaml")
     rig = read_vbr_calibration(inputs.calibration).camera(inputs.side)
-    links = [Pose.identity(), *(_read_link(path) for path in inputs.links)]
-    links += [Pose.identity()] * (len(inputs.trajectories) - len(links))
     times: list[Nanoseconds | None] = [read_timestamps(path) for path in inputs.image_timestamps]
     times = times or [None] * len(inputs.trajectories)
     return [
         ClickedDrive(
             read_tum(trajectory), rig, read_landmarks(files, inputs.landmark_options), time, inputs.row_offset, link
         )
-        for trajectory, files, time, link in zip(inputs.trajectories, landmarks, times, links, strict=True)
+        for trajectory, files, time, link in zip(inputs.trajectories, landmarks, times, _links(inputs), strict=True)
     ]
+
+
+def _links(inputs: Inputs) -> list[Pose]:
+    """shared_from_local of each trajectory."""
+    if inputs.links and len(inputs.links) != len(inputs.trajectories) - 1:
+        raise _do_not_fit("--link", inputs.links, inputs)
+    links = [Pose.identity(), *(_read_link(path) for path in inputs.links)]
+    return links + [Pose.identity()] * (len(inputs.trajectories) - len(links))
+
+
+def _do_not_fit(name: str, given: Sequence[Path], inputs: Inputs) -> UsageError:
+    return UsageError(f"{name}: {len(given)} files do not belong to {len(inputs.trajectories)} trajectories")
 
 
 def _read_link(path: Path) -> Pose:
@@ -90,7 +99,7 @@ def solve(inputs: Inputs, options: GeoreferenceOptions) -> Georeference:
     undulation = inputs.landmark_options.undulation_m
     dem = None if inputs.dem is None else read_dem(inputs.dem, inputs.dem_height_reference, undulation)
     meant = GnssOptions(inputs.landmark_options.height_reference, undulation)
-    fixes = None if inputs.gnss is None else read_gnss(inputs.gnss, meant)
+    fixes = read_gnss(inputs.gnss[0], meant) if inputs.gnss else None
     result = georeference(read_drives(inputs), options, dem)
     if fixes is None:
         return result
@@ -99,15 +108,22 @@ def solve(inputs: Inputs, options: GeoreferenceOptions) -> Georeference:
     return replace(result, facts=facts)
 
 
-def solve_gnss(trajectory: Path, fixes: Path, options: GnssOptions) -> Georeference:
-    """The alignment by a trajectory's own GNSS."""
-    drive = read_tum(trajectory)
-    solution = align_gnss(drive, read_gnss(fixes, options), options)
+def solve_gnss(inputs: Inputs, options: GnssOptions) -> Georeference:
+    """The alignment by the trajectories' own GNSS, all together; UsageError when the lists do not fit."""
+    if not inputs.gnss or len(inputs.gnss) != len(inputs.trajectories):
+        raise UsageError(
+            f"--method gnss: {len(inputs.gnss)} --gnss for {len(inputs.trajectories)} --trajectory; give one for each"
+        )
+    drives = [
+        GnssDrive(read_tum(trajectory), read_gnss(fixes, options), link)
+        for trajectory, fixes, link in zip(inputs.trajectories, inputs.gnss, _links(inputs), strict=True)
+    ]
+    solution = align_gnss(drives, options)
     alignment = solution.alignment
-    counts = {"n_fixes": len(solution.residual_m), "n_outliers": int(solution.outlier.sum())}
+    counts = {"n_drives": len(drives), "n_fixes": len(solution.residual_m), "n_outliers": int(solution.outlier.sum())}
     facts = {**counts, "gnss_median_m": alignment.residual_m}
-    track_sigma_m = float(alignment.plan_sigma_m(drive.translation_m).max())
-    return Georeference(alignment, facts=facts, track_sigma_m=track_sigma_m)
+    places = np.concatenate([drive.shared_from_local.apply(drive.trajectory.translation_m) for drive in drives])
+    return Georeference(alignment, facts=facts, track_sigma_m=float(alignment.plan_sigma_m(places).max()))
 
 
 def write_files(result: Georeference, folder: Path) -> list[Path]:
@@ -145,7 +161,7 @@ def store(
         return []
     if inputs.calibration is None:
         raise UsageError("--images need --calibration vbr_calib.yaml")
-    if any(not np.allclose(drive.shared_from_local.matrix, np.eye(4), 0.0, 1e-12) for drive in result.drives):
+    if any(not np.allclose(link.matrix, np.eye(4), 0.0, 1e-12) for link in _links(inputs)):
         raise UsageError("--images with --link: add each sequence by `anchors add` with its own alignment")
     added = []
     for folder, trajectory in zip(images, inputs.trajectories, strict=True):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,13 @@ from scipy.spatial.transform import Rotation
 
 from geocorrect.anchors.alignment import Alignment, covariance_at_origin, point_jacobian
 from geocorrect.anchors.readers.place import height_on_ellipsoid_m
+from geocorrect.anchors.readers.positions.track import is_track, read_track
 from geocorrect.anchors.readers.rows import read_rows
 from geocorrect.anchors.readers.timestamps import Nanoseconds, nanoseconds_of
 from geocorrect.anchors.trajectory import Trajectory
 from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
+from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.similarity import DegenerateError, Similarity, umeyama
 from geocorrect.geometry.so3 import skew
 
@@ -65,8 +68,50 @@ class GnssFixes:
 
 
 @dataclass(frozen=True, eq=False)
+class GnssDrive:
+    """One of the drives that are placed together."""
+
+    trajectory: Trajectory
+    fixes: GnssFixes
+    """On the trajectory's clock."""
+    shared_from_local: Pose = field(default_factory=Pose.identity)
+    """From the drive's own frame into the one that is placed."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Used:
+    """The M fixes of one drive that lie on it."""
+
+    local_m: Float
+    """(M, 3) of the antenna in the shared frame."""
+    wgs84: Float
+    """(M, 3)."""
+    sigma_m: Float
+    share: Float
+    """(M,) what a fix weighs, because those of a drive err alike for a while."""
+    up: Float
+    """(3,) of the base in the shared frame, summed."""
+
+    @classmethod
+    def of(cls, drive: GnssDrive, options: GnssOptions) -> _Used:
+        """InputError when they are fewer than three."""
+        trajectory, fixes, turn = drive.trajectory, drive.fixes, drive.shared_from_local
+        used = fixes.usable_on(trajectory, options.max_sigma_m)
+        n_used = int(used.sum())
+        if n_used < 3:
+            raise InputError(f"{trajectory.name}: {n_used} GNSS fixes lie on it; are the clocks the same?")
+        arm_m = np.array(options.antenna_m)
+        local_m = np.array([turn.apply(trajectory.pose_at(int(t)).apply(arm_m)) for t in fixes.time_ns[used]])
+        seconds = float(np.ptp(fixes.time_ns[used])) / 1e9
+        independent = max(1.0, min(float(n_used), seconds / (2 * options.correlation_s) + 1.0))
+        up = turn.rotation.apply(trajectory.rotation.apply([0.0, 0.0, 1.0]).sum(axis=0))
+        wgs84 = np.stack([fixes.lon_deg[used], fixes.lat_deg[used], fixes.height_m[used]], axis=1)
+        return cls(local_m, wgs84, fixes.sigma_m[used], np.full(n_used, independent / n_used), up)
+
+
+@dataclass(frozen=True, eq=False)
 class GnssSolution:
-    """The alignment by GNSS, and how the fixes that lie on the trajectory agree with it."""
+    """The alignment by GNSS, and how the fixes that lie on the trajectories agree with it, drive by drive."""
 
     alignment: Alignment
     residual_m: Float
@@ -76,7 +121,13 @@ class GnssSolution:
 
 
 def read_gnss(path: Path, options: GnssOptions) -> GnssFixes:
-    """CSV with time_s (on the trajectory's clock), lon_deg, lat_deg, height_m [, sigma_m]; InputError names the row."""
+    """Fixes of a CSV, or of a track .gpx, .nmea or .pos where the trajectory's clock is UTC; InputError names the row.
+
+    CSV: time_s (on the trajectory's clock), lon_deg, lat_deg, height_m [, sigma_m].
+    """
+    if is_track(path):
+        track = read_track(path, options.height_reference, options.undulation_m, options.sigma_m)
+        return GnssFixes(track.time_ns, *track.wgs84.T, track.sigma_m[:, :2].max(axis=1))
     if options.height_reference == "unknown":
         raise InputError(f"{path}: what the heights are measured from is not declared; add --height-reference")
     times, values = [], []
@@ -91,30 +142,24 @@ def read_gnss(path: Path, options: GnssOptions) -> GnssFixes:
     return GnssFixes(nanoseconds_of(*zip(*times, strict=True)), *np.array(values).T)
 
 
-def align_gnss(trajectory: Trajectory, fixes: GnssFixes, options: GnssOptions) -> GnssSolution:
-    """Robust similarity between antenna positions and fixes: Cauchy loss, scale and tilt bound by priors.
+def align_gnss(drives: Sequence[GnssDrive], options: GnssOptions) -> GnssSolution:
+    """Robust similarity between antenna positions and fixes of all drives: Cauchy loss, scale and tilt bound by priors.
 
     Raises:
-        InputError: Too few fixes lie on the trajectory, or the drive is too short to tell its heading.
+        InputError: Too few fixes lie on a trajectory, or the drives are too short to tell their heading.
     """
-    used = fixes.usable_on(trajectory, options.max_sigma_m)
-    n_used = int(used.sum())
-    if n_used < 3:
-        raise InputError(f"{trajectory.name}: {n_used} GNSS fixes lie on it; are the clocks the same?")
-    local = np.array([trajectory.pose_at(int(t)).apply(np.array(options.antenna_m)) for t in fixes.time_ns[used]])
-    extent_m, sigma_m = float(np.linalg.norm(np.ptp(local[:, :2], axis=0))), fixes.sigma_m[used]
+    parts = [_Used.of(drive, options) for drive in drives]
+    local, sigma_m, share = (np.concatenate([getattr(part, name) for part in parts])
+                             for name in ("local_m", "sigma_m", "share"))  # fmt: skip
+    extent_m, name = float(np.linalg.norm(np.ptp(local[:, :2], axis=0))), drives[0].trajectory.name
     if extent_m < 5 * float(np.median(sigma_m)):
-        raise InputError(
-            f"{trajectory.name}: the drive spans {extent_m:.1f} m, too little against the GNSS error for a heading"
-        )
-    place = (fixes.lon_deg[used], fixes.lat_deg[used], fixes.height_m[used])
-    frame = Frame(Path(trajectory.name).stem, *(float(np.median(values)) for values in place))
+        whole = "the drive spans" if len(drives) == 1 else f"it and {len(drives) - 1} others span"
+        raise InputError(f"{name}: {whole} {extent_m:.1f} m, too little against the GNSS error for a heading")
+    place = np.concatenate([part.wgs84 for part in parts]).T
+    frame = Frame(Path(name).stem, *np.median(place, axis=1).tolist())
     world = frame.enu_from_wgs84(*place)
-    up = trajectory.rotation.apply([0.0, 0.0, 1.0]).mean(axis=0)
+    up = np.sum([part.up for part in parts], axis=0)
     sigma = sigma_m[:, None] * [1.0, 1.0, 2.0]
-    seconds = float(np.ptp(fixes.time_ns[used])) / 1e9
-    independent = max(1.0, min(float(n_used), seconds / (2 * options.correlation_s) + 1.0))
-    share = independent / n_used
     transform, information, d2 = _solve(local, world, sigma, up / np.linalg.norm(up), options, share)
     covariance = np.asarray(np.linalg.inv(information), np.float64)
     arm = transform.scale * transform.rotation.apply(local.mean(axis=0))
@@ -126,11 +171,11 @@ def align_gnss(trajectory: Trajectory, fixes: GnssFixes, options: GnssOptions) -
 
 
 def _solve(
-    local: Float, world: Float, sigma: Float, up_local: Float, options: GnssOptions, share: float
+    local: Float, world: Float, sigma: Float, up_local: Float, options: GnssOptions, share: Float
 ) -> tuple[Similarity, Float, Float]:
     """(transform, information of (t, θ, log s) about the middle of the fixes, d² of every fix).
 
-    share: what a fix weighs, because fixes err alike for a while. The priors are facts of their own and weigh whole.
+    share: (N,) what a fix weighs, because fixes err alike for a while. Priors are facts of their own and weigh whole.
     """
     middle = local.mean(axis=0)
     try:

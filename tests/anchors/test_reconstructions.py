@@ -119,6 +119,50 @@ def test_a_real_model_of_opensfm(shared_data: Path, tmp_path: Path) -> None:
         assert np.median(nearest) < 2.0  # 3264 pixels wide; OpenSfM's own residual is about one
 
 
+def write_odm_shots(folder: Path, images: list[TrueImage]) -> Path:
+    """As opendm/shots.py does: rotation and translation in UTM, the point in WGS84."""
+    features = []
+    for image in images:
+        lon, lat, height_m = (float(v) for v in FRAME.wgs84_from_enu(image.world_from_cam.translation_m))
+        true = (Frame("here", lon, lat, height_m).this_from(FRAME) @ image.world_from_cam).rotation
+        grid = Rotation.from_euler("z", grid_convergence_deg("EPSG:32632", lon, lat), degrees=True) * true
+        x, y = map(float, crs_from_wgs84("EPSG:32632", lon, lat))
+        shot = {"filename": image.name, "camera": "c", "focal": 0.78, "width": 320, "height": 240,
+                "translation": [x, y, height_m], "rotation": grid.inv().as_rotvec().tolist()}  # fmt: skip
+        point = {"type": "Point", "coordinates": [lon, lat, height_m]}
+        features.append({"type": "Feature", "properties": shot, "geometry": point})
+    path = folder / "odm_report" / "shots.geojson"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    (folder / "cameras.json").write_text(json.dumps({"c": {**CAMERA.to_opensfm(), "width": 320, "height": 240}}))
+    return path
+
+
+def test_odm_shots(tmp_path: Path) -> None:
+    images = flat(street())
+    write_pictures(tmp_path / "images", images)
+    path = write_odm_shots(tmp_path, images)
+    options = AnchorOptions(height_reference="ellipsoid")
+    alignment, anchors = anchor_files(path, options=options).read()
+    require_truth(anchors, images, alignment.frame)
+    assert anchors[0].id == "odm/0000"
+    with pytest.raises(InputError, match="add --height-reference"):
+        anchor_files(path).read()
+    for old, new, message in (
+        ('"camera": "c"', '"camera": "d"', r"feature 0: camera 'd' is not in cameras.json \(c\)"),
+        ("0001.png", "0000.png", "feature 1: picture 0000.png appears twice"),
+        ('"width": 320', '"width": 640', "feature 0: the picture is 320×240 pixels, the shot 640×240"),
+        ('"rotation": [', '"rotation": ["x", ', "feature 0: rotation must be 3 finite numbers"),
+    ):
+        write_odm_shots(tmp_path, images)
+        path.write_text(path.read_text().replace(old, new, 1))
+        with pytest.raises(InputError, match=message):
+            anchor_files(path, options=options).read()
+    (tmp_path / "cameras.json").unlink()
+    with pytest.raises(InputError, match="no cameras.json of the ODM project"):
+        anchor_files(path, options=options).read()
+
+
 def write_metashape(path: Path, images: list[TrueImage], camera: str = "") -> None:
     c, (k1, k2, p1, p2, k3) = CAMERA, CAMERA.distortion
     values = {"f": c.focal_y_px, "cx": c.principal_x_px - 159.5, "cy": c.principal_y_px - 119.5,
@@ -157,6 +201,7 @@ def test_metashape(tmp_path: Path) -> None:
     alignment, anchors = anchor_files(path).read()
     require_truth(anchors, images, alignment.frame)
     assert anchors[0].id == "metashape/0000"
+    assert anchors[0].world_from_cam.covariance is None
     write_metashape(path, images, "<k4>0.1</k4>")
     with pytest.raises(InputError, match="sensor 0: type frame k4: no equal camera here; fix it to 0"):
         anchor_files(path).read()
@@ -189,6 +234,28 @@ def test_metashape(tmp_path: Path) -> None:
         anchor_files(path).read()
 
 
+def test_covariance_of_metashape(tmp_path: Path) -> None:
+    """Of exports with the option "save covariance": local units, whose scale is that of the chunk."""
+    images = flat(street())
+    write_pictures(tmp_path / "images", images)
+    write_metashape(path := tmp_path / "cameras.xml", images)
+    added = (
+        "</transform><rotation_covariance>4e-6 0 0 0 1e-6 0 0 0 1e-6</rotation_covariance>"
+        "<location_covariance>1e-4 0 0 0 4e-4 0 0 0 9e-4</location_covariance></camera>"
+    )
+    path.write_text(path.read_text().replace("</transform></camera>", added))
+    alignment, anchors = anchor_files(path).read()
+    covariance = anchors[0].world_from_cam.covariance
+    assert covariance is not None
+    s = alignment.world_from_local
+    turned = s.scale**2 * s.rotation.as_matrix() @ np.diag([1e-4, 4e-4, 9e-4]) @ s.rotation.as_matrix().T
+    assert covariance[:3, :3] == pytest.approx(turned)
+    assert covariance[3:, 3:] == pytest.approx(np.eye(3) * 4e-6)
+    path.write_text(path.read_text().replace("9e-4<", "<"))
+    with pytest.raises(InputError, match="camera 0000: covariance must be 9 finite numbers"):
+        anchor_files(path).read()
+
+
 def write_realitycapture(path: Path, images: list[TrueImage], **changed: float) -> None:
     lines = ["#name,x,y,alt,heading,pitch,roll,f,px,py,k1,k2,k3,k4,t1,t2"]
     for image in images:
@@ -214,6 +281,8 @@ def test_realitycapture(tmp_path: Path) -> None:
     options = AnchorOptions(crs="EPSG:32632", height_reference="ellipsoid")
     alignment, anchors = anchor_files(path, options=options).read()
     require_truth(anchors, images, alignment.frame)
+    path.write_text(f"#cameras {len(images)}\n" + path.read_text())
+    require_truth(anchor_files(path, options=options).read()[1], images, alignment.frame)
     for old, new, message in (
         (",0,0,0,0,0,0\n", ",0.1,0,0,0,0,0\n", "line 2: k1 other than 0; export undistorted images"),
         ("0000.png", "none.png", "line 2: no picture none.png"),

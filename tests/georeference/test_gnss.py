@@ -7,11 +7,13 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from geocorrect.anchors.trajectory import Trajectory
-from geocorrect.errors import InputError
+from geocorrect.errors import InputError, UsageError
 from geocorrect.geometry.frame import Frame
+from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.similarity import Similarity
-from geocorrect.georeference.command import solve_gnss
-from geocorrect.georeference.gnss import GnssOptions, align_gnss, read_gnss
+from geocorrect.georeference.command import Inputs, solve_gnss
+from geocorrect.georeference.gnss import GnssDrive, GnssFixes, GnssOptions, GnssSolution, read_gnss
+from geocorrect.georeference.gnss import align_gnss as align_drives
 
 FRAME = Frame("Rome", 12.516, 41.903, 98.0)
 WORLD_FROM_LOCAL = Similarity(
@@ -27,6 +29,10 @@ def drive(length_m: float = 600.0, n: int = 600) -> Trajectory:
     level = WORLD_FROM_LOCAL.rotation.inv() * Rotation.from_euler("z", 35.0, degrees=True)
     times = np.arange(n, dtype=np.int64) * 100_000_000
     return Trajectory("drive.txt", times, level.apply(position), level * turn)
+
+
+def align_gnss(trajectory: Trajectory, fixes: GnssFixes, options: GnssOptions) -> GnssSolution:
+    return align_drives([GnssDrive(trajectory, fixes)], options)
 
 
 def write_fixes(path: Path, trajectory: Trajectory, seed: int, bad: int = 0) -> Path:
@@ -98,7 +104,9 @@ def test_the_whole_way_to_an_alignment(tmp_path: Path) -> None:
     ]
     path = tmp_path / "seq_gt.txt"
     path.write_text("\n".join(lines))
-    result = solve_gnss(path, write_fixes(tmp_path / "fix.csv", trajectory, 1), GnssOptions("ellipsoid"))
+    result = solve_gnss(
+        Inputs((path,), gnss=(write_fixes(tmp_path / "fix.csv", trajectory, 1),)), GnssOptions("ellipsoid")
+    )
     data = result.as_json()
     assert data["method"] == "gnss"
     assert data["n_fixes"] == 60
@@ -133,3 +141,33 @@ def test_fixes_of_another_clock_and_a_drive_that_stands_are_refused(tmp_path: Pa
     fixes = read_gnss(write_fixes(tmp_path / "fix.csv", standing, 0), options)
     with pytest.raises(InputError, match="too little against the GNSS error"):
         align_gnss(standing, fixes, options)
+
+
+def test_several_drives_at_once(tmp_path: Path) -> None:
+    """Two short drives, one in a frame of its own, tell more together: the heading from their whole extent."""
+    whole, options = drive(), GnssOptions("ellipsoid", sigma_m=0.4)
+    link = Pose(Rotation.from_euler("z", 70.0, degrees=True), np.array([5.0, -3.0, 1.0]))
+    own = link.inverse()
+    parts = [slice(0, 150), slice(450, 600)]
+    drives = []
+    for k, rows in enumerate(parts):
+        part = Trajectory(f"{k}.txt", whole.time_ns[rows], whole.translation_m[rows], whole.rotation[rows])
+        fixes = read_gnss(write_fixes(tmp_path / f"{k}.csv", part, k), options)
+        if k == 0:
+            drives.append(GnssDrive(part, fixes))
+        else:
+            moved = Trajectory(part.name, part.time_ns, own.apply(part.translation_m), own.rotation * part.rotation)
+            drives.append(GnssDrive(moved, fixes, link))
+    together, alone = align_drives(drives, options), align_drives(drives[:1], options)
+    assert len(together.residual_m) == 30
+    yaw_sigma = [float(np.sqrt(found.alignment.covariance[5, 5])) for found in (together, alone)]
+    assert yaw_sigma[0] < yaw_sigma[1] / 2
+    alignment = together.alignment
+    back = alignment.frame.wgs84_from_enu(alignment.world_from_local.apply(whole.translation_m))
+    off = FRAME.enu_from_wgs84(*back) - WORLD_FROM_LOCAL.apply(whole.translation_m)
+    assert np.linalg.norm(off[:, :2], axis=1).max() < 1.5
+
+
+def test_a_fix_file_for_each_drive() -> None:
+    with pytest.raises(UsageError, match="1 --gnss for 2 --trajectory"):
+        solve_gnss(Inputs((Path("a"), Path("b")), gnss=(Path("c"),)), GnssOptions("ellipsoid"))

@@ -112,7 +112,7 @@ def test_a_wrong_place_is_found_by_the_drives_own_gnss(
     monkeypatch.setattr(command, "georeference", lambda drives, *_: Georeference(alignment, drives=drives))
     inputs = Inputs(
         (campus / "campus_train1_gt.txt",), campus / "vbr_calib.yaml", (campus / "landmarks_campus_train1.json",),
-        row_offset=0.12, gnss=fixes, landmark_options=LandmarkOptions(height_reference="ellipsoid"),
+        row_offset=0.12, gnss=(fixes,), landmark_options=LandmarkOptions(height_reference="ellipsoid"),
     )  # fmt: skip
     if words is None:
         summary = solve(inputs, GeoreferenceOptions()).summary()

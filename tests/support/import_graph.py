@@ -33,6 +33,8 @@ THIRD_PARTY = {
     "cachetools": {"io"},
     "laspy": {"depth"},
     "pye57": {"depth"},
+    "gpxpy": {"anchors"},
+    "pynmea2": {"anchors"},
 }
 """Libraries that only these rooms may name."""
 KEPT_OUT = {

@@ -10,11 +10,12 @@ from typing import Any
 from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.choice import AUTO, AnchorOptions
 from geocorrect.anchors.readers import table
-from geocorrect.anchors.readers.driving import argoverse, nuscenes
+from geocorrect.anchors.readers.driving import argoverse, nuscenes, waymo, zod
 from geocorrect.anchors.readers.format import AnchorFormat
-from geocorrect.anchors.readers.kitti import odometry, raw
+from geocorrect.anchors.readers.kitti import kitti360, odometry, raw
 from geocorrect.anchors.readers.mobile import drive
-from geocorrect.anchors.readers.reconstruction import colmap, metashape, opensfm, realitycapture
+from geocorrect.anchors.readers.positions import photos
+from geocorrect.anchors.readers.reconstruction import colmap, metashape, odm_shots, opensfm, realitycapture
 from geocorrect.anchors.readers.vbr import sequence
 from geocorrect.errors import InputError, UsageError
 from geocorrect.records import Anchor
@@ -26,19 +27,25 @@ FORMATS: Mapping[str, AnchorFormat] = {
         sequence.FORMAT,
         raw.FORMAT,
         odometry.FORMAT,
+        kitti360.FORMAT,
         drive.FORMAT,
         nuscenes.FORMAT,
         argoverse.FORMAT,
+        waymo.FORMAT,
+        zod.FORMAT,
         colmap.FORMAT,
         opensfm.FORMAT,
+        odm_shots.FORMAT,
         metashape.FORMAT,
         realitycapture.FORMAT,
+        photos.FORMAT,
     )
 }
 """In the order in which `geocorrect anchors formats` lists them."""
 
 
-FLAGS = {"geoid_undulation_m": "geoid_undulation", "position_sigma_m": "position_sigma"}
+FLAGS = {"geoid_undulation_m": "geoid_undulation", "position_sigma_m": "position_sigma",
+         "clock_offset_s": "clock_offset"}  # fmt: skip
 """Options of the command line whose names are not those of the fields."""
 
 

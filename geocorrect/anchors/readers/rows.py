@@ -76,14 +76,15 @@ class Row:
         return ("lon_deg", "lat_deg") if self.has("lon_deg") else ("x", "y")
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path, preface: str | None = None) -> list[Row]:
     """Rows of a .csv (first line: column names) or a GeoJSON FeatureCollection of points.
 
     GeoJSON coordinates become lon_deg, lat_deg (x, y where its `crs` is another) and, where a third is given, height_m.
-    InputError naming file and row.
+    preface: what the first line of a CSV begins with that stands before the column names. InputError naming file and
+    row.
     """
     text = read_text(path)
-    rows = _geojson(path, text) if path.suffix.lower() in GEOJSON_SUFFIXES else _csv(path, text)
+    rows = _geojson(path, text) if path.suffix.lower() in GEOJSON_SUFFIXES else _csv(path, text, preface)
     if not rows:
         raise InputError(f"{path}: no rows")
     return rows
@@ -100,10 +101,11 @@ def read_fields(where: str, line: str, delimiter: str = ",") -> list[str]:
     return [field.strip() for field in fields]
 
 
-def _csv(path: Path, text: str) -> list[Row]:
-    (_, head), *lines = [(number, line) for number, line in enumerate(plain(text).split("\n"), 1) if line.strip()] or [
-        (1, "")
-    ]
+def _csv(path: Path, text: str, preface: str | None) -> list[Row]:
+    numbered = [(number, line) for number, line in enumerate(plain(text).split("\n"), 1) if line.strip()]
+    if preface is not None and numbered and numbered[0][1].startswith(preface):
+        del numbered[0]
+    (_, head), *lines = numbered or [(1, "")]
     names = read_fields(f"{path}, line 1", head)
     # A table that pandas wrote begins with a column without a name: its index.
     indexed = len(names) > 1 and names[0] == "" and "" not in names[1:]

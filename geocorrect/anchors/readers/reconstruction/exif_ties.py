@@ -18,7 +18,10 @@ from geocorrect.errors import InputError
 from geocorrect.geometry.crs import WGS84
 from geocorrect.harvest.local.exif import read_photo
 from geocorrect.io.unicode_names import on_disk
+from geocorrect.records import Image
 
+EXIF = "exif"
+"""Instead of a file of positions: the tags of the pictures."""
 HEAD_BYTES = 262_144
 """XMP stands before the pixels."""
 _RTK_STD = re.compile(rb"drone-dji:RtkStd(Lon|Lat|Hgt)(?:=\"|>)\s*\+?([0-9.]+)")
@@ -35,9 +38,8 @@ def exif_ties(model: Reconstruction, folders: list[Path], options: AnchorOptions
         place = photo.reported
         if place is None or not np.isfinite(place.height_m):
             continue
-        sigma_m = _rtk_sigma_m(path) or photo.provider.get("accuracy_m") or options.position_sigma_m
-        if not sigma_m:
-            raise InputError(f"{path}: its tags do not say how good its position is; add --position-sigma METRES")
+        rtk_m = rtk_sigma_m(path)
+        sigma_m = max(rtk_m) if rtk_m else plan_sigma_m(path, photo, options.position_sigma_m)
         height_m = height_on_ellipsoid_m(
             str(path), place.lon_deg, place.lat_deg, place.height_m, reference, options.undulation_m
         )
@@ -49,8 +51,18 @@ def exif_ties(model: Reconstruction, folders: list[Path], options: AnchorOptions
     return Ties(source, np.array(local), rows[:, :3], rows[:, 3])
 
 
-def _rtk_sigma_m(path: Path) -> float | None:
-    """The largest of DJI's three deviations in metres, None where they are not there."""
+def plan_sigma_m(path: Path, photo: Image, given_m: float | None) -> float:
+    """GPSHPositioningError, else what is given; InputError without both."""
+    sigma_m = photo.provider.get("accuracy_m") or given_m
+    if not sigma_m:
+        raise InputError(f"{path}: its tags do not say how good its position is; add --position-sigma METRES")
+    return float(sigma_m)
+
+
+def rtk_sigma_m(path: Path) -> tuple[float, float, float] | None:
+    """DJI's three deviations east, north, up in metres, None where they are not there."""
     with path.open("rb") as file:
         found = {name: float(value) for name, value in _RTK_STD.findall(file.read(HEAD_BYTES))}
-    return max(found.values()) if len(found) == 3 and max(found.values()) > 0 else None
+    if len(found) != 3 or max(found.values()) <= 0:
+        return None
+    return found[b"Lon"], found[b"Lat"], found[b"Hgt"]

@@ -2,7 +2,8 @@
 
 A camera's transform is local_from_cam, OpenCV axes; ecef_from_local (rotation, translation, scale) is that of the
 cameras' component or, in older versions, of the chunk. The principal point counts from the image's centre;
-Metashape's p1 and p2 are OpenCV's p2 and p1, b1 widens the x axis. Points are not in the file.
+Metashape's p1 and p2 are OpenCV's p2 and p1, b1 widens the x axis. The adjustment's covariance of a camera, where the
+export holds it, goes into its anchor. Points are not in the file.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from geocorrect.anchors.readers.reconstruction.placing import PLACING_OPTIONS, p
 from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import Frame, wgs84_from_ecef
-from geocorrect.geometry.pose import Pose
+from geocorrect.geometry.pose import Float, Pose
 from geocorrect.geometry.projection import Projection
 from geocorrect.geometry.similarity import Similarity
 from geocorrect.io.text_file import finite_numbers, read_text
@@ -64,6 +65,7 @@ def read_metashape(path: Path) -> Reconstruction:
         where = f"{path}, camera {label}"
         try:
             pose = Pose.from_matrix(np.array(finite_numbers(where, transform.split(), 16)).reshape(4, 4))
+            pose = pose.with_covariance(_covariance(where, entry))
         except ValueError as error:
             raise InputError(f"{where}: transform: {error}") from None
         sensor = sensors.get(entry.get("sensor_id", ""))
@@ -77,6 +79,23 @@ def read_metashape(path: Path) -> Reconstruction:
         )
     frame, frame_from_local = _local_place(str(path), chunk, next(iter(components), None))
     return Reconstruction(str(path), tuple(images), frame=frame, frame_from_local=frame_from_local)
+
+
+def _covariance(where: str, entry: Element) -> Float | None:
+    """(6, 6) of a camera in the cameras' own frame, None where the export holds none.
+
+    What axes the rotation's is in is documented nowhere: the largest of any axis is taken for all.
+    """
+    parts = [entry.findtext(name) for name in ("location_covariance", "rotation_covariance")]
+    if parts[0] is None or parts[1] is None:
+        return None
+    location, rotation = (
+        np.array(finite_numbers(f"{where}: covariance", (text or "").split(), 9)).reshape(3, 3) for text in parts
+    )
+    covariance = np.zeros((6, 6))
+    covariance[:3, :3] = (location + location.T) / 2
+    covariance[3:, 3:] = np.eye(3) * np.linalg.eigvalsh((rotation + rotation.T) / 2)[-1]
+    return covariance
 
 
 def _camera(where: str, sensor: Element) -> Camera:

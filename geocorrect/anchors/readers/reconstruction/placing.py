@@ -20,7 +20,7 @@ from scipy.spatial.transform import Rotation
 from geocorrect.anchors.alignment import Alignment, covariance_at_origin, point_jacobian, read_alignment
 from geocorrect.anchors.choice import AnchorOptions
 from geocorrect.anchors.readers.place import PLACE_OPTIONS, declared_height_reference, place_of, stated_crs
-from geocorrect.anchors.readers.reconstruction.exif_ties import exif_ties
+from geocorrect.anchors.readers.reconstruction.exif_ties import EXIF, exif_ties
 from geocorrect.anchors.readers.reconstruction.model import Reconstruction, Ties
 from geocorrect.anchors.readers.rows import Row, read_rows
 from geocorrect.errors import InputError, UsageError
@@ -31,8 +31,6 @@ from geocorrect.io.unicode_names import plain
 
 CAUCHY_SCALE = 2.4
 ITERATIONS = 50
-EXIF = "exif"
-"""Instead of a file of positions: the tags of the pictures."""
 LEVEL_SIGMA_DEG = 2.0
 """How level the cameras of a drive stand on average, where nothing else fixes the roll about a straight street."""
 MAX_TURN_SIGMA_DEG = 3.0

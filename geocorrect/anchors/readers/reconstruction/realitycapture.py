@@ -38,13 +38,15 @@ from geocorrect.io.unicode_names import on_disk
 from geocorrect.records import Anchor
 
 FILM_MM = 36.0
+COUNT = "#cameras"
+"""Begins a line with the number of cameras, which some exports have before the column names."""
 DISTORTION = ("k1", "k2", "k3", "k4", "t1", "t2")
 IMAGE_FROM_CAM = Rotation.from_matrix(np.diag([1.0, -1.0, -1.0]))
 """Axes right, up, back from right, down, ahead."""
 
 
 def _read(path: Path, options: AnchorOptions) -> tuple[Alignment, list[Anchor]]:
-    rows = read_rows(path)
+    rows = read_rows(path, COUNT)
     crs = stated_crs(str(path), None, options.crs)
     reference = declared_height_reference(str(path), crs, options.height_reference)
     folders = [path.resolve().parent / "images", path.resolve().parent]
@@ -99,7 +101,7 @@ FORMAT = AnchorFormat(
     "realitycapture",
     "CSV of RealityCapture: Internal/External camera parameters",
     "--crs, --height-reference; undistorted images",
-    lambda path: path.suffix.lower() == ".csv" and head_of(path).lstrip().startswith("#name,"),
+    lambda path: path.suffix.lower() == ".csv" and head_of(path).lstrip().startswith(("#name,", COUNT)),
     _read,
     (*PLACE_OPTIONS, "images"),
 )

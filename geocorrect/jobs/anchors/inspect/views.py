@@ -130,7 +130,7 @@ def matched_pairs(
     for done, (first, second) in enumerate(wished):
         on_progress(done, len(wished))
         try:
-            pair = _matched(anchors, matcher, view, first, second)
+            pair = match_pair(anchors, matcher, view, first, second)
         except InputError as error:
             unusable.append(str(error))
             continue
@@ -159,9 +159,10 @@ def neighbour_rows(anchors: Sequence[Anchor]) -> list[tuple[int, int]]:
     return list(pairs)
 
 
-def _matched(
+def match_pair(
     anchors: Sequence[Anchor], matcher: Matcher, view: Callable[[Anchor], AnchorView], first: int, second: int
 ) -> MatchedPair | None:
+    """The rays of two anchors that meet, whatever their declared poses; None where too few matches agree."""
     a, b = anchors[first], anchors[second]
     (matches,) = match_photo(matcher, view(a).pixels, a.camera, [view(b).pixels])
     if len(matches) < MIN_MATCHES:

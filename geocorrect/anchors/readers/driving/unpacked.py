@@ -1,0 +1,24 @@
+"""Pictures and scans that a data set keeps inside larger files, written out once, where anchors can name them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from geocorrect.geometry.pose import Float
+from geocorrect.io.atomic_file import write_atomically
+from geocorrect.records import Float32
+
+
+def write_once(path: Path, content: bytes) -> Path:
+    """A file with this content, written unless it is there; OutputError when it cannot be."""
+    if not path.is_file() or path.read_bytes() != content:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
+    return path.resolve()
+
+
+def write_scan(path: Path, points_m: Float | Float32) -> Path:
+    """Points (N, 3) as `kitti_bin`, without intensity."""
+    return write_once(path, np.column_stack([points_m, np.zeros(len(points_m))]).astype("<f4").tobytes())

@@ -1,0 +1,1 @@
+"""Poses of photos whose positions were measured, from what neighbours see of each other."""
