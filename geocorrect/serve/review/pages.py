@@ -15,7 +15,7 @@ from geocorrect.catalog.curation.queue import QueueFilter, read_choices, read_qu
 from geocorrect.catalog.curation.review import Reviews, Verdict
 from geocorrect.serve.requests import RequestBody, count_in, json_answer, number_in, read_body
 from geocorrect.serve.review.describe import describe
-from geocorrect.serve.review.matches import MatchFinder
+from geocorrect.serve.review.matches import EvidenceFinder
 from geocorrect.serve.state import ServeSettings
 
 PAGE = Path(__file__).parents[1] / "static" / "review.html"
@@ -38,7 +38,11 @@ class _Undo(RequestBody):
 
 def routes(state: ServeSettings) -> list[Route]:
     """Routes of the page."""
-    finder = MatchFinder(state)
+    return [*_looking(state), *_deciding(state)]
+
+
+def _looking(state: ServeSettings) -> list[Route]:
+    finder = EvidenceFinder(state)
 
     def page(_request: Request) -> Response:
         return FileResponse(PAGE)
@@ -63,8 +67,23 @@ def routes(state: ServeSettings) -> list[Route]:
         return json_answer(describe(state, request.query_params.get("id", "")))
 
     def matches(request: Request) -> Response:
-        return json_answer(finder.find(request.query_params.get("id", "")))
+        return json_answer(finder.matches(request.query_params.get("id", "")))
 
+    def points(request: Request) -> Response:
+        query = request.query_params
+        return json_answer(finder.points(query.get("id", ""), query.get("anchor", "")))
+
+    return [
+        Route("/review", page),
+        Route("/api/review/queue", queue),
+        Route("/api/review/choices", choices),
+        Route("/api/review/photo", photo),
+        Route("/api/review/matches", matches),
+        Route("/api/review/points", points),
+    ]
+
+
+def _deciding(state: ServeSettings) -> list[Route]:
     async def decide(request: Request) -> Response:
         asked = await read_body(request, _Decision)
 
@@ -88,11 +107,6 @@ def routes(state: ServeSettings) -> list[Route]:
         return json_answer(await run_in_threadpool(describe, state, asked.image_id))
 
     return [
-        Route("/review", page),
-        Route("/api/review/queue", queue),
-        Route("/api/review/choices", choices),
-        Route("/api/review/photo", photo),
-        Route("/api/review/matches", matches),
         Route("/api/review/decide", decide, methods=["POST"]),
         Route("/api/review/undo", undo, methods=["POST"]),
     ]

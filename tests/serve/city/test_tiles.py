@@ -158,7 +158,7 @@ def test_the_map_as_it_was_after_a_run(server: Served, filled: Catalog) -> None:
     assert now[2] - after_first[2] == pytest.approx(22 / 111_000, rel=0.1)
 
     def counted(query: str) -> dict[str, int]:
-        rows = server.get(f"/api/city/counts{query}").value
+        rows = server.get(f"/api/city/counts{query}").value["counts"]
         return {row["reason"] or row["status"]: row["count"] for row in rows}
 
     assert counted(f"?run={first}") == {"accepted": 20, "review": 4, "too_few_matches": 6}
