@@ -251,12 +251,12 @@ def test_clicks_are_dragged_on_the_map_and_in_the_photo(
         assert (saved.lat_deg - clicks[0].lat_deg) * 111_100 == pytest.approx(10.0, abs=0.2)
         browser.press("z")
         browser.wait("!document.querySelector('#clicks tr').classList.contains('outlier')")
-        browser.wait("document.body.dataset.check === 'done'", 180.0)
+        browser.wait("document.body.dataset.check === 'done'")
 
         browser.run(f"landmarkView.centre({clicks[0].u_px}, {clicks[0].v_px}, 4)")
         x, y = in_photo(browser, clicks[0].u_px, clicks[0].v_px)
         browser.drag(pointer, [(x, y), (x + 12, y), (x + 24, y)])
-        browser.wait("document.body.dataset.busy === 'no' && !document.getElementById('undo').disabled", 180.0)
+        browser.wait("document.body.dataset.busy === 'no' && !document.getElementById('undo').disabled")
         moved_px = read_landmarks(files.clicks[0])[0].u_px - clicks[0].u_px
         assert moved_px == pytest.approx(6.0, abs=0.26)
         if pointer == "touch":

@@ -39,7 +39,7 @@ class Browser:
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
         request = Request(f"{self._url}/{path}".rstrip("/"), data, {"Content-Type": "application/json"}, method=method)
-        with OPENER.open(request, timeout=60) as answer:
+        with OPENER.open(request, timeout=240) as answer:
             return json.load(answer)["value"]
 
     def open(self, page: Path) -> None:
@@ -83,7 +83,7 @@ class Browser:
             pointers.append({**of, "actions": steps})
         self.call("POST", "actions", {"actions": pointers})
 
-    def wait(self, condition: str, limit_s: float = 60.0) -> None:
+    def wait(self, condition: str, limit_s: float = 240.0) -> None:
         """Until an expression of the page is true."""
         end = time.monotonic() + limit_s
         while not self.run(f"return Boolean({condition})"):

@@ -255,7 +255,7 @@ async function showPlaces() {
   if (current.ellipse) features.push({ type: "Feature", geometry: { type: "Polygon", coordinates: [current.ellipse] }, properties: { kind: "ellipse" } });
   map.getSource("places").setData({ type: "FeatureCollection", features });
   if (places.length) {
-    map.fitBounds(boxAround(places), { padding: 48, maxZoom: 20.5, animate: false });
+    map.fitBounds(boxAround(places), { padding: { top: 48, bottom: 48, left: 48, right: 72 }, maxZoom: 20.5, animate: false });
   }
 }
 
