@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -42,7 +45,7 @@ def routes(state: ServeSettings) -> list[Route]:
 
 
 def _looking(state: ServeSettings) -> list[Route]:
-    finder = EvidenceFinder(state)
+    finder, turn = EvidenceFinder(state), asyncio.Lock()
 
     def page(_request: Request) -> Response:
         return FileResponse(PAGE)
@@ -66,12 +69,19 @@ def _looking(state: ServeSettings) -> list[Route]:
     def photo(request: Request) -> Response:
         return json_answer(describe(state, request.query_params.get("id", "")))
 
-    def matches(request: Request) -> Response:
-        return json_answer(finder.matches(request.query_params.get("id", "")))
+    async def in_turn(request: Request, find: Callable[[], object]) -> Response:
+        """The answer, unless whoever asked has gone on to another photo before it was their turn."""
+        async with turn:
+            if await request.is_disconnected():
+                return Response(status_code=204)
+            return json_answer(await run_in_threadpool(find))
 
-    def points(request: Request) -> Response:
+    async def matches(request: Request) -> Response:
+        return await in_turn(request, partial(finder.matches, request.query_params.get("id", "")))
+
+    async def points(request: Request) -> Response:
         query = request.query_params
-        return json_answer(finder.points(query.get("id", ""), query.get("anchor", "")))
+        return await in_turn(request, partial(finder.points, query.get("id", ""), query.get("anchor", "")))
 
     return [
         Route("/review", page),

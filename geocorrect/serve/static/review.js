@@ -14,6 +14,7 @@ let total = 0;
 let current = null; // what /api/review/photo said
 let found = null; // what /api/review/matches said, null until it came
 let chosenAnchor = null;
+let leave = new AbortController(); // ends what is asked about a photo when another one is opened
 let points = null; // what /api/review/points said of photo and anchor, null until it came
 const decided = []; // ids that were decided on here, the latest last
 let busy = false;
@@ -78,6 +79,8 @@ async function step(by) {
 
 async function open(id) {
   const photo = await getJson(`/api/review/photo?id=${encodeURIComponent(id)}`);
+  leave.abort(); // else its matches would be computed before those of the photo that is looked at
+  leave = new AbortController();
   current = photo;
   found = points = null;
   chosenAnchor = photo.anchors.toSorted((a, b) => b.n_inliers - a.n_inliers)[0]?.anchor_id ?? null;
@@ -98,7 +101,7 @@ async function loadMatches(photo) {
   document.body.dataset.matches = "loading";
   $("photo-caption").textContent = `${photo.image_id}: matches are computed …`;
   try {
-    const answer = await getJson(`/api/review/matches?id=${encodeURIComponent(photo.image_id)}`);
+    const answer = await getJson(`/api/review/matches?id=${encodeURIComponent(photo.image_id)}`, { signal: leave.signal });
     if (current !== photo) return;
     found = answer;
     $("photo-caption").textContent = `${photo.image_id}: ${photo.creator || "unknown creator"}, ${photo.licence || "no licence named"}`;
@@ -119,7 +122,7 @@ async function loadPoints() {
   document.body.dataset.points = "loading";
   let said = null;
   try {
-    said = await getJson(`/api/review/points?${new URLSearchParams({ id: photo.image_id, anchor })}`);
+    said = await getJson(`/api/review/points?${new URLSearchParams({ id: photo.image_id, anchor })}`, { signal: leave.signal });
   } catch (error) {
     if (current === photo && chosenAnchor === anchor) say(`no points: ${error.message}`, "error");
   }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -60,10 +61,11 @@ def test_of_very_many_there_is_an_estimate_at_once(
 
 
 def test_the_sample_says_the_shares(filled: Catalog) -> None:
-    """A hundred of 1,200 results, every seventh rejected, whatever the pattern of the rows."""
+    """By 200 of 1,200 results, every seventh rejected, whatever the pattern of the rows."""
     filled.begin_run(world.manifest("run-b"))
     filled.upsert_images(world.image(i) for i in range(30, 1200))
-    filled.record("run-b", [world.rejection(i) if i % 7 == 3 else world.correction(i) for i in range(1200)])
+    corrected = [replace(world.correction(i % 30), image_id=f"{1000 + i}") for i in range(1200)]  # there are 31 anchors
+    filled.record("run-b", [world.rejection(i) if i % 7 == 3 else corrected[i] for i in range(1200)])
     exact = truth(filled)
     with pytest.MonkeyPatch.context() as patch, filled.engine.connect() as connection:
         patch.setattr(served_counts, "SAMPLE", 200)
