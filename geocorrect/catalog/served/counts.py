@@ -41,7 +41,7 @@ class ResultCounter:
     """Counts of one catalog; exact ones are kept until a result, a retraction or a roll back is added."""
 
     def __init__(self, catalog: Catalog) -> None:
-        self._engine, self._one_at_a_time = catalog.engine, Lock()
+        self._engine, self._counting = catalog.engine, Lock()
         self._kept: dict[tuple[Any, ...], Counts] = {}
 
     def read(self, as_of_run: int | None, *, exact: bool) -> Answer:
@@ -49,19 +49,26 @@ class ResultCounter:
 
         Args:
             as_of_run: integer key of that run; None: now.
-            exact: counted, however long it takes; else counted where that is quick, estimated where it is not.
+            exact: counted, however long it takes, unless another request is counting: many who wait would leave no
+                thread for tiles. Else counted where that is quick, estimated where it is not.
         """
         key = (as_of_run, *with_retries(self._engine, _state))
+        low, high = key[1:3]
+        if key not in self._kept:
+            if high - low < COUNTED:
+                self._count(key, as_of_run)
+            elif exact and self._counting.acquire(blocking=False):
+                try:
+                    self._count(key, as_of_run)
+                finally:
+                    self._counting.release()
         if key in self._kept:
             return Answer(self._kept[key], True)
-        low, high = key[1:3]
-        if not exact and high - low >= COUNTED:
-            return Answer(with_retries(self._engine, lambda c: _estimated(c, as_of_run, low, high)), False)
-        with self._one_at_a_time:  # whoever waited finds what the first has counted
-            if key not in self._kept:
-                counts = with_retries(self._engine, lambda connection: _counted(connection, as_of_run))
-                self._kept = dict([*self._kept.items(), (key, counts)][-_KEPT:])
-        return Answer(self._kept[key], True)
+        return Answer(with_retries(self._engine, lambda c: _estimated(c, as_of_run, low, high)), False)
+
+    def _count(self, key: tuple[Any, ...], as_of_run: int | None) -> None:
+        counts = with_retries(self._engine, lambda connection: _counted(connection, as_of_run))
+        self._kept = dict([*self._kept.items(), (key, counts)][-_KEPT:])
 
 
 def _state(connection: Connection) -> tuple[Any, ...]:

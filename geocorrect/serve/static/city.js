@@ -131,14 +131,15 @@ function apply() {
   }, 150);
 }
 
-/** First what is known at once, of very many results an estimate; then the counts. */
+/** First what is known at once, of very many results an estimate; then the counts, which the server makes one at a time. */
 async function showCounts() {
   const given = runOnly();
-  for (const exact of ["", "exact=1"]) {
+  for (let exact = ""; ; exact = "exact=1") {
     const found = await getJson(`/api/city/counts?${[given, exact].filter(Boolean).join("&")}`);
     if (given !== runOnly()) return; // the slider went on meanwhile
     showNumbers(found.counts, found.is_exact ? count : (number) => `about ${count(Number(number.toPrecision(2)))}`);
     if (found.is_exact) return;
+    if (exact) await new Promise((later) => setTimeout(later, 10_000));
   }
 }
 

@@ -1,6 +1,6 @@
 // The landmark page: a mark is clicked in the photo and on the map; the solver answers to each click.
 import { $, boxAround, colour, element, emptyMap, getJson, measured, postJson, say, session, terms } from "./common.js";
-import { PictureView, ring } from "./picture.js";
+import { PictureView, label, ring, square } from "./picture.js";
 
 const form = $("click");
 const field = (name) => form.elements[name];
@@ -190,22 +190,6 @@ function show() {
   $("export-points").href = `/api/landmarks/export?${query({ format: "points" })}`;
 }
 
-const label = (text, tint) => (context, x, y) => {
-  context.font = "12px system-ui, sans-serif";
-  context.lineWidth = 3;
-  context.strokeStyle = "#000c";
-  context.strokeText(text, x + 9, y - 7);
-  context.fillStyle = tint;
-  context.fillText(text, x + 9, y - 7);
-};
-
-function square(tint, filled) {
-  return (context, x, y) => {
-    for (const [stroke, width] of [["#000a", 4], [tint, 2.2]]) { context.strokeStyle = stroke; context.lineWidth = width; context.strokeRect(x - 6, y - 6, 12, 12); }
-    if (filled) { context.fillStyle = "#ffe14d"; context.fillRect(x - 3, y - 3, 6, 6); }
-  };
-}
-
 let drawing = 0;
 async function showPicture() {
   const mine = (drawing += 1);
@@ -228,20 +212,34 @@ async function showPicture() {
   view.draw();
 }
 
+// While a pin is held, pins are not made anew: an answer that comes meanwhile would take it out of the hand.
+let held = false, outdated = false;
+function letGo() {
+  if (!held) return;
+  held = false;
+  if (outdated) showMap();
+}
+for (const end of ["pointerup", "touchend", "touchcancel"]) addEventListener(end, () => setTimeout(letGo)); // after its own dragend
+
 function pin(place, className, title, dragged, picked) {
-  const button = element("button", { type: "button", class: `pin ${className}`, title, "aria-label": title, onclick: (event) => { event.stopPropagation(); picked(); } });
+  const button = element("button", { type: "button", class: `pin ${className}`, title, "aria-label": title, onpointerdown: () => { held = true; }, onclick: (event) => { event.stopPropagation(); picked(); } });
   const marker = new maplibregl.Marker({ element: button, draggable: !session.read_only && dragged !== null }).setLngLat(place).addTo(map);
   if (dragged) marker.on("dragend", () => dragged(marker.getLngLat()));
   pins.push(marker);
 }
 
 function showMap() {
+  outdated = held;
+  if (held) return;
   for (const marker of pins) marker.remove();
   pins = [];
   for (const click of state.clicks) {
     const classes = [click.outlier ? "outlier" : "", isSelected(click) ? "selected" : ""].join(" ");
     const words = `${click.landmark} in ${click.image}${click.residual_m === undefined ? "" : `: ${measured(click.residual_m, " m")}`}${click.outlier ? ", OUTLIER" : ""}`;
-    const moved = (to) => change("/api/landmarks/click", { ...bodyOf(click), lon_deg: to.lng, lat_deg: to.lat, action: "replace" });
+    const moved = async (to) => {
+      held = false;
+      if (!(await change("/api/landmarks/click", { ...bodyOf(click), lon_deg: to.lng, lat_deg: to.lat, action: "replace" }))) show();
+    };
     pin([click.lon_deg, click.lat_deg], classes, words, moved, () => pick(click));
   }
   if (pending.map) pin(pending.map, "pending", "new mark", null, () => {});
@@ -327,7 +325,7 @@ view.addEventListener("move", async ({ detail }) => {
   const px = await rawOf(detail);
   select(null);
   if (!px) { show(); return; }
-  await change("/api/landmarks/click", { ...bodyOf(click), u_px: px[0], v_px: px[1], action: "replace" });
+  if (!(await change("/api/landmarks/click", { ...bodyOf(click), u_px: px[0], v_px: px[1], action: "replace" }))) show();
 });
 
 function takeMapPlace([lon, lat]) {

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Event
 from typing import Any
 
 import pytest
@@ -58,6 +60,27 @@ def test_of_very_many_there_is_an_estimate_at_once(
         # Every key is in the sample of so few: what is estimated is the count itself.
         assert estimate == exact
         assert counted(server, query) == (exact, True), "once it is counted, it is not estimated"
+
+
+def test_only_one_request_counts_and_the_others_do_not_wait(filled: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served_counts, "COUNTED", 10)
+    begun, may_end = Event(), Event()
+    count = served_counts._counted
+
+    def slowly(*given: Any) -> Any:
+        begun.set()
+        assert may_end.wait(60)
+        return count(*given)
+
+    monkeypatch.setattr(served_counts, "_counted", slowly)
+    counter = served_counts.ResultCounter(filled)
+    with ThreadPoolExecutor(1) as other:
+        first = other.submit(counter.read, None, exact=True)
+        assert begun.wait(60)
+        assert not counter.read(None, exact=True).is_exact
+        may_end.set()
+        assert first.result(60).is_exact
+    assert counter.read(None, exact=False) == first.result()
 
 
 def test_the_sample_says_the_shares(filled: Catalog) -> None:
