@@ -1,28 +1,33 @@
 """How fast `geocorrect serve` shows a city: first map, tiles, memory; tiles beside ST_AsMVT alone in the same run.
 
-    python benchmarks/serve.py [--photos 100000] [--geopackage 100000] [--tiles 30] [--catalog postgresql://…]
+    python benchmarks/serve.py [--photos 100000] [--geopackage 100000] [--tiles 30] [--zooms 8 17]
+                               [--catalog postgresql://…] [--tipg PATH/TO/uvicorn]
 
 A server in a process of its own is asked over HTTP, as a browser does. Photos stand 0.0001° apart, 600 to a street;
 `tests/support/large_catalog.sql` makes them in PostGIS. --catalog names one that is filled already. "Alone" is a
 connection that asks the view placed_photo for the same tile with ST_AsMVT, everything in it and nothing else; the two
-take turns, and its median is the floor. First map: what the page asks for before it is ready, six requests at a time.
+take turns, and its median is the floor. --tipg names the program uvicorn of an environment of its own
+(`python -m venv tipg && tipg/bin/pip install tipg uvicorn`): tipg then serves the same view. First map: what the page
+asks for before it is ready, six requests at a time.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -51,7 +56,6 @@ FIRST = ("corrected", "rejected", "anchors")
 """Layers of the first map."""
 FIRST_COMPARED = 14
 """Least zoom; at smaller ones ST_AsMVT alone takes seconds for every tile."""
-ZOOMS = range(8, 18)
 SCREEN_PX = (1000, 700)
 MEMORY_MB, FIRST_S, TILE_MS, RATIO = 300, 2.0, 100, 1.5
 
@@ -71,24 +75,77 @@ class Server:
         self.cookie = (connection.getresponse().getheader("set-cookie") or "").split(";")[0]
 
     def get(self, path: str) -> bytes:
-        """The content at a path."""
-        connection = HTTPConnection(self.address.netloc, timeout=120)
-        connection.request("GET", path, headers={"Cookie": self.cookie})
-        answer = connection.getresponse()
-        content = answer.read()
-        connection.close()
-        assert answer.status in (200, 204), (path, answer.status, content)
-        return content
+        """The content at a path, over a connection that is kept, as browsers do."""
+        return fetched(self.address.netloc, path, {"Cookie": self.cookie})
 
     def processor_s(self) -> float:
         """Seconds that it has worked."""
-        user, system = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
-        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+        return processor_s(self.process.pid)
 
     def peak_mb(self) -> float:
         """The most memory that it has had."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.split("VmHWM:")[1].split()[0]) / 1000
+
+
+def processor_s(pid: int) -> float:
+    user, system = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+_connections = threading.local()
+
+
+def fetched(netloc: str, path: str, headers: dict[str, str]) -> bytes:
+    """What a server answers, over this thread's connection to it."""
+    kept: dict[str, HTTPConnection] = vars(_connections).setdefault("kept", {})
+    connection = kept.setdefault(netloc, HTTPConnection(netloc, timeout=300))
+    try:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+    except (ConnectionResetError, BrokenPipeError, HTTPException):  # it was closed meanwhile
+        connection.close()
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+    content = answer.read()
+    assert answer.status in (200, 204), (path, answer.status, content[:300])
+    return content
+
+
+@contextmanager
+def tipg(program: str | None, catalog: Catalog) -> Iterator[tuple[Callable[[mercantile.Tile], bytes], int] | None]:
+    """Tiles of the view placed_photo by tipg on the same database, and its process; None where it is not given."""
+    if program is None or catalog.engine.dialect.name != "postgresql":
+        yield None
+        return
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = catalog.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    environment = {**os.environ, "DATABASE_URL": address, "TIPG_DB_SCHEMAS": '["geocorrect"]', "PYTHONPATH": ""}
+    command = [program, "tipg.main:app", "--port", str(port), "--log-level", "error"]
+    process = subprocess.Popen(command, env=environment)
+    netloc = f"127.0.0.1:{port}"
+    properties = "image_id,status,expected_error_m,heading_deg"
+
+    def tile(t: mercantile.Tile) -> bytes:
+        path = f"/collections/geocorrect.placed_photo/tiles/WebMercatorQuad/{t.z}/{t.x}/{t.y}?properties={properties}"
+        return fetched(netloc, path, {})
+
+    try:
+        end = time.monotonic() + 600
+        while True:
+            try:
+                fetched(netloc, "/healthz", {})
+                break
+            except OSError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.2)
+        yield tile, process.pid
+    finally:
+        process.terminate()
+        process.wait(10)
 
 
 @contextmanager
@@ -134,8 +191,14 @@ def verdict(found: float, limit: float, unit: str = "") -> str:
     return f"target {limit:g} {unit}: {'met' if found <= limit else 'MISSED'}"
 
 
-def tile_times(server: Server, catalog: Catalog, n_tiles: int) -> None:
-    """Medians of tiles around photos chosen by chance, and of ST_AsMVT alone for the same."""
+def tile_times(
+    server: Server,
+    catalog: Catalog,
+    n_tiles: int,
+    zooms: range,
+    other: tuple[Callable[[mercantile.Tile], bytes], int] | None,
+) -> None:
+    """Medians of tiles around photos chosen by chance, of ST_AsMVT alone for the same, and of tipg."""
     rng = np.random.default_rng(0)
     chosen = catalog.stored_images(rng.integers(1, catalog.sizes()[1], size=200).tolist()).values()
     places = [photo.image.reported for photo in chosen if photo.image.reported is not None]
@@ -145,10 +208,11 @@ def tile_times(server: Server, catalog: Catalog, n_tiles: int) -> None:
         alone = psycopg.connect(url, autocommit=True, options="-c search_path=geocorrect,public")
     everything: list[float] = []
     database_s = server_seconds(catalog)
-    for zoom in ZOOMS:
+    for zoom in zooms:
         ours: list[float] = []
         theirs: list[float] = []
-        processor_s, alone_s, size = 0.0, 0.0, 0
+        tipgs: list[float] = []
+        own_s, alone_s, tipg_s, size = 0.0, 0.0, 0.0, 0
         for place in [places[k] for k in rng.integers(len(places), size=n_tiles)]:
             tile = mercantile.tile(place.lon_deg, place.lat_deg, zoom)
             path = f"/tiles/corrected/{tile.z}/{tile.x}/{tile.y}.mvt"
@@ -157,30 +221,47 @@ def tile_times(server: Server, catalog: Catalog, n_tiles: int) -> None:
                 before = database_s()
                 theirs.append(timed(partial(alone.execute, ALONE, tile._asdict())))
                 alone_s += database_s() - before
+            if other is not None and zoom >= FIRST_COMPARED:
+                other[0](tile)
+                before = processor_s(other[1]) + database_s()
+                tipgs.append(timed(partial(other[0], tile)))
+                tipg_s += processor_s(other[1]) + database_s() - before
             before = server.processor_s() + database_s()
             ours.append(timed(partial(server.get, path)))
-            processor_s += server.processor_s() + database_s() - before
+            own_s += server.processor_s() + database_s() - before
         everything += ours
         low, middle, high = (1000 * value for value in np.percentile(ours, (10, 50, 90)))
         line = f"  zoom {zoom:2d}: {middle:6.1f} ms ({low:.1f}–{high:.1f}, n = {len(ours)}), processor "
-        line += f"{1000 * processor_s / n_tiles:5.1f} ms, {size / n_tiles / 1000:4.0f} kB"
+        line += f"{1000 * own_s / n_tiles:5.1f} ms, {size / n_tiles / 1000:4.0f} kB"
         if theirs:
             floor_ms = 1000 * statistics.median(theirs)
             line += f"  {middle / floor_ms:5.2f} × ST_AsMVT alone ({floor_ms:.0f} ms), of its processor time "
-            line += f"{processor_s / max(alone_s, 1e-9):.2f} ×"
+            line += f"{own_s / max(alone_s, 1e-9):.2f} ×"
+        if tipgs:
+            tipg_ms = 1000 * statistics.median(tipgs)
+            line += f"  {middle / tipg_ms:5.2f} × tipg ({tipg_ms:.0f} ms), of its processor time "
+            line += f"{own_s / max(tipg_s, 1e-9):.2f} ×"
         print(line, flush=True)
     median = 1000 * statistics.median(everything)
     print(f"  a tile, median of all zooms: {median:.1f} ms  {verdict(median, TILE_MS, 'ms')}")
 
 
-def measure(address: str, n_tiles: int) -> None:
-    with Catalog.open(address) as catalog, running(address) as server:
+def measure(address: str, options: argparse.Namespace) -> None:
+    zooms = range(options.zooms[0], options.zooms[1] + 1)
+    with Catalog.open(address) as catalog, running(address) as server, tipg(options.tipg, catalog) as other:
         n_anchors, n_photos = catalog.sizes()
         back_end = "PostGIS" if catalog.engine.dialect.name == "postgresql" else "GeoPackage"
-        print(f"{n_photos} photos, {n_anchors} anchors, {back_end}", flush=True)
+        load = os.getloadavg()[0]
+        print(f"{n_photos} photos, {n_anchors} anchors, {back_end}; load {load:.0f}", flush=True)
         first_map(server, catalog)
-        tile_times(server, catalog, n_tiles)
-        for path in ("/api/city/counts", "/api/city/devices", "/ogc/collections/corrections/items?limit=1000"):
+        tile_times(server, catalog, options.tiles, zooms, other)
+        for path in (
+            "/api/city/counts",
+            "/api/city/counts?exact=1",
+            "/api/city/counts",
+            "/api/city/devices",
+            "/ogc/collections/corrections/items?limit=1000",
+        ):
             print(f"  {path}: {timed(partial(server.get, path)):6.2f} s")
         peak = server.peak_mb()
         print(f"  memory of the server: {peak:.0f} MB  {verdict(peak, MEMORY_MB, 'MB')}")
@@ -215,24 +296,26 @@ def main() -> None:
     parser.add_argument("--geopackage", type=int, default=100_000)
     parser.add_argument("--tiles", type=int, default=30)
     parser.add_argument("--catalog")
+    parser.add_argument("--tipg", metavar="UVICORN", help="program uvicorn of an environment that has tipg")
+    parser.add_argument("--zooms", type=int, nargs=2, default=(8, 17), metavar=("FIRST", "LAST"))
     parser.add_argument("--quick", action="store_true", help="small catalogs; figures mean little")
     options = parser.parse_args()
     if options.quick:
         options.photos, options.geopackage, options.tiles = 2_000, 2_000, 5
     if options.catalog:
-        measure(options.catalog, options.tiles)
+        measure(options.catalog, options)
         return
     if options.geopackage:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "catalog.gpkg"
             fill_geopackage(path, options.geopackage)
-            measure(str(path), options.tiles)
+            measure(str(path), options)
     if options.photos:
         with postgis() as url:
             if url is not None:
                 with Catalog.open(url, create=True) as catalog:
                     fill_large(catalog, options.photos)
-                measure(make_url(url).render_as_string(hide_password=False), options.tiles)
+                measure(make_url(url).render_as_string(hide_password=False), options)
 
 
 if __name__ == "__main__":

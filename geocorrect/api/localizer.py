@@ -18,12 +18,13 @@ from geocorrect.api.result import LocalizationResult
 from geocorrect.api.scene import AnchorSource, Scene
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings, load_settings, with_depth, with_matcher
+from geocorrect.depth.base import PairDepthSource
 from geocorrect.errors import InputError, Reason, UsageError
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import Frame
 from geocorrect.localize.correct import TracedResult
 from geocorrect.match.options import MatcherName
-from geocorrect.records import NAN, AnchorView, Image, ImageArray, Position, Query, Rejection
+from geocorrect.records import NAN, Anchor, AnchorView, DepthMap, Image, ImageArray, Position, Query, Rejection
 
 WITHOUT_SCANNER = '--depth triangulated (in Python depth="triangulated") needs neither scanner nor network'
 Photo = str | Path | ImageArray
@@ -190,6 +191,25 @@ class Localizer:
                 yield self._result(
                     Localization(TracedResult(Rejection(Path(photo).stem, error.reason, str(error))), ()), error
                 )
+
+    def depth_of(self, anchor: Anchor, photo: Callable[[], ImageArray]) -> DepthMap:
+        """The depth of an anchor as `localize` takes it.
+
+        Args:
+            anchor: One of the scene.
+            photo: Reads the photo's pixels, for sources whose depth depends on them; not called for others.
+
+        Raises:
+            InputError: anchor or photo cannot be read.
+        """
+        anchors = self._photos.anchors
+        views, unusable = anchors.usable((anchor,), self._scene.neighbours_of([anchor]))
+        if not views:
+            raise InputError(unusable[0])
+        source = anchors.depth_source
+        if isinstance(source, PairDepthSource):
+            return source.pair_depth(anchor, views[0].pixels, photo())
+        return source.depth(anchor, views[0].pixels)
 
     def _localize(self, image: Image, pixels: ImageArray | None = None) -> LocalizationResult:
         """The result for a described photo, whose pixels are read from its file or given."""

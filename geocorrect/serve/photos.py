@@ -18,6 +18,9 @@ SHOWN = {
 }
 """Beginnings of files that are sent as they are; a file whose beginning says something else is not sent."""
 
+KEPT = "private, max-age=3600"
+"""By the browser."""
+
 
 def routes(state: ServeSettings) -> list[Route]:
     """`/photo/{id}` and `/anchor/{id}`."""
@@ -47,4 +50,4 @@ def picture(path: Path | None) -> Response:
     kind = next((kind for beginning, kind in SHOWN.items() if beginning.match(start)), None)
     if kind is None:
         return JSONResponse({"error": "the file is no JPEG, PNG or WebP picture"}, 415)
-    return FileResponse(path, media_type=kind, headers={"cache-control": "private, max-age=3600"})
+    return FileResponse(path, media_type=kind, headers={"cache-control": KEPT})

@@ -15,6 +15,7 @@ from support.campus_drive import campus_clicks, campus_files, write_orthophoto
 from support.chromium import Browser, open_browser
 from support.served import TOKEN, Served, served
 
+from geocorrect.anchors.readers.vbr.calibration import read_vbr_calibration
 from geocorrect.catalog import Catalog
 from geocorrect.catalog.curation.review import Reviews
 from geocorrect.errors import Status
@@ -25,6 +26,7 @@ from geocorrect.georeference.landmarks.write import write_clicks
 from geocorrect.georeference.run import GeoreferenceOptions
 from geocorrect.records import Attribution
 from geocorrect.serve.basemap import open_basemap
+from geocorrect.serve.landmarks.undistorted import undistorted_camera, undistorted_px
 from geocorrect.serve.state import ServeSettings
 
 pytestmark = pytest.mark.browser
@@ -202,4 +204,94 @@ def test_a_mark_is_clicked_by_keyboard_alone(
         saved = read_landmarks(files.clicks[0])[-1]
         assert saved.u_px == u_px
         assert (4 * u_px) % 4 != 0, "a quarter of a pixel"
+        nothing_foreign(browser)
+
+
+def open_page(browser: Browser, server: Served) -> None:
+    browser.go(f"{server.origin}/landmarks?token={TOKEN}")
+    browser.wait("document.body.dataset.ready === 'yes' && document.body.dataset.busy !== 'yes'")
+
+
+def on_screen(browser: Browser, click: Click) -> tuple[float, float]:
+    """Where the page draws a place of the map."""
+    found: tuple[float, float] = browser.run(
+        f"const at = landmarkMap.project([{click.lon_deg}, {click.lat_deg}]);"
+        "const box = landmarkMap.getCanvas().getBoundingClientRect(); return [at.x + box.x, at.y + box.y]"
+    )
+    return found
+
+
+def in_photo(browser: Browser, u: float, v: float) -> tuple[float, float]:
+    """Where the page draws a pixel of the photo as it is shown."""
+    found: tuple[float, float] = browser.run(
+        f"const [x, y] = landmarkView.onScreen({u}, {v});"
+        "const box = landmarkView.canvas.getBoundingClientRect(); return [x + box.x, y + box.y]"
+    )
+    return found
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("pointer", ["mouse", "touch"])
+def test_clicks_are_dragged_on_the_map_and_in_the_photo(
+    browser: Browser, new_catalog: Catalog, shared_data: Path, tmp_path: Path, pointer: str
+) -> None:
+    """By 10 m on the map: flagged. By six pixels in the photo: there. Two fingers zoom."""
+    clicks, files = campus_clicks(shared_data), campus_files(shared_data, tmp_path / "campus")
+    write_clicks(clicks, files.clicks[0])
+    with served(ServeSettings(new_catalog, TOKEN, landmarks=files)) as server:
+        open_page(browser, server)
+        place = f"[{clicks[0].lon_deg}, {clicks[0].lat_deg}]"
+        browser.run(f"landmarkMap.jumpTo({{center: {place}, zoom: 20}})")
+        north = replace(clicks[0], lat_deg=clicks[0].lat_deg + 10.0 / 111_100)
+        (x, y), (_, up) = on_screen(browser, clicks[0]), on_screen(browser, north)
+        browser.drag(pointer, [(x, y), (x, y - 20), (x, (y + up) / 2), (x, up)])
+        browser.wait("document.querySelector('#clicks tr').classList.contains('outlier')")
+        browser.wait("document.body.dataset.busy === 'no'")
+        saved = read_landmarks(files.clicks[0])[0]
+        assert (saved.lat_deg - clicks[0].lat_deg) * 111_100 == pytest.approx(10.0, abs=0.2)
+        browser.press("z")
+        browser.wait("!document.querySelector('#clicks tr').classList.contains('outlier')")
+        browser.wait("document.body.dataset.check === 'done'")
+
+        browser.run(f"landmarkView.centre({clicks[0].u_px}, {clicks[0].v_px}, 4)")
+        x, y = in_photo(browser, clicks[0].u_px, clicks[0].v_px)
+        browser.drag(pointer, [(x, y), (x + 12, y), (x + 24, y)])
+        browser.wait("document.body.dataset.busy === 'no' && !document.getElementById('undo').disabled")
+        moved_px = read_landmarks(files.clicks[0])[0].u_px - clicks[0].u_px
+        assert moved_px == pytest.approx(6.0, abs=0.26)
+        if pointer == "touch":
+            before = browser.run("return landmarkView.scale")
+            browser.drag(pointer, [(x - 20, y + 90), (x - 60, y + 90)], [(x + 20, y + 90), (x + 60, y + 90)])
+            assert browser.run("return landmarkView.scale") == pytest.approx(3 * before, rel=0.1)
+        nothing_foreign(browser)
+
+
+@pytest.mark.data
+def test_a_click_in_the_undistorted_photo_is_kept_in_raw_pixels(
+    browser: Browser, new_catalog: Catalog, shared_data: Path, tmp_path: Path
+) -> None:
+    clicks, files = campus_clicks(shared_data)[:3], campus_files(shared_data, tmp_path / "campus")
+    write_clicks(clicks, files.clicks[0])
+    camera = read_vbr_calibration(files.calibration).camera("left").camera
+    virtual = undistorted_camera(camera)
+    assert virtual is not None
+    with served(ServeSettings(new_catalog, TOKEN, landmarks=files)) as server:
+        open_page(browser, server)
+        browser.press("d")
+        browser.wait(f"document.body.dataset.view === 'undistorted' && landmarkView.marks.length === {len(clicks)}")
+        assert browser.run("return landmarkView.image.naturalWidth") == virtual.width
+        drawn = np.array(browser.run("return landmarkView.marks.map((mark) => [mark.u, mark.v])"))
+        given = np.array([[click.u_px, click.v_px] for click in clicks])
+        assert drawn == pytest.approx(undistorted_px(camera, given), abs=0.01)
+        assert np.abs(drawn - given).max() > 1.0, "the lens bends that much"
+        browser.run("landmarkView.centre(150, 500, 4)")
+        browser.drag("mouse", [in_photo(browser, 150, 500)])
+        browser.wait("document.querySelector('#click [name=u_px]').value !== ''")
+        browser.press("m", ENTER)
+        browser.wait("document.querySelectorAll('#clicks tr').length === 4")
+        saved = read_landmarks(files.clicks[0])[-1]
+        shown = undistorted_px(camera, np.array([[saved.u_px, saved.v_px]]))[0]
+        assert shown == pytest.approx([150.0, 500.0], abs=0.3)
+        browser.press("d")
+        browser.wait("document.body.dataset.view === 'raw'")
         nothing_foreign(browser)

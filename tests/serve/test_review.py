@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
+from time import sleep
 
 import numpy as np
 import pytest
@@ -18,7 +21,7 @@ from geocorrect.catalog.check import faults_of
 from geocorrect.catalog.curation.review import Reviews
 from geocorrect.catalog.lock import lock_scene
 from geocorrect.errors import Status
-from geocorrect.serve.review.matches import as_delivered
+from geocorrect.serve.review.matches import EvidenceFinder, as_delivered
 from geocorrect.serve.state import ServeSettings
 
 
@@ -136,6 +139,32 @@ def test_while_a_run_has_the_scene_a_decision_waits_for_another_time(server: Ser
         busy = server.post("/api/review/decide", asked)
     assert busy.status == 409
     assert server.post("/api/review/decide", asked).status == 200
+
+
+def test_matches_are_not_computed_for_whoever_has_gone_on(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Photos that are skipped quickly must not stand in line before the one that is looked at."""
+    computed, begun, may_end = [], Event(), Event()
+
+    def slowly(_self: object, image_id: str) -> dict[str, str]:
+        computed.append(image_id)
+        begun.set()
+        may_end.wait(60)
+        return {"found": image_id}
+
+    monkeypatch.setattr(EvidenceFinder, "matches", slowly)
+    with ThreadPoolExecutor(2) as pages:
+        first = pages.submit(server.get, "/api/review/matches?id=1000")
+        assert begun.wait(60)
+        for image_id in ("1001", "1002", "1003"):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=30) as skipped:
+                head = [f"GET /api/review/matches?id={image_id} HTTP/1.1", f"Host: 127.0.0.1:{server.port}"]
+                head += [f"{name}: {value}" for name, value in server.own_headers().items()]
+                skipped.sendall("\r\n".join([*head, "", ""]).encode())
+        last = pages.submit(server.get, "/api/review/matches?id=1004")
+        sleep(0.3)  # for the last to stand in line
+        may_end.set()
+        assert (first.result(60).value, last.result(60).value) == ({"found": "1000"}, {"found": "1004"})
+    assert computed == ["1000", "1004"]
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ class Browser:
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
         request = Request(f"{self._url}/{path}".rstrip("/"), data, {"Content-Type": "application/json"}, method=method)
-        with OPENER.open(request, timeout=60) as answer:
+        with OPENER.open(request, timeout=240) as answer:
             return json.load(answer)["value"]
 
     def open(self, page: Path) -> None:
@@ -70,7 +70,20 @@ class Browser:
         strokes = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
         self.call("POST", "actions", {"actions": [{"type": "key", "id": "keyboard", "actions": strokes}]})
 
-    def wait(self, condition: str, limit_s: float = 60.0) -> None:
+    def drag(self, kind: str, *ways: list[tuple[float, float]]) -> None:
+        """Pointers ("mouse" or "touch"), all at once: down at the first place of a way, along it, up at its end."""
+        pointers = []
+        for number, way in enumerate(ways):
+            moves = [
+                {"type": "pointerMove", "duration": 0 if k == 0 else 60, "x": round(x), "y": round(y)}
+                for k, (x, y) in enumerate(way)
+            ]
+            steps = [moves[0], {"type": "pointerDown", "button": 0}, *moves[1:], {"type": "pointerUp", "button": 0}]
+            of = {"type": "pointer", "id": f"{kind} {number}", "parameters": {"pointerType": kind}}
+            pointers.append({**of, "actions": steps})
+        self.call("POST", "actions", {"actions": pointers})
+
+    def wait(self, condition: str, limit_s: float = 240.0) -> None:
         """Until an expression of the page is true."""
         end = time.monotonic() + limit_s
         while not self.run(f"return Boolean({condition})"):

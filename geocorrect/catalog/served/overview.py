@@ -60,14 +60,6 @@ def read_runs_in_force(catalog: Catalog) -> list[RunStop]:
     return with_retries(catalog.engine, lambda connection: [RunStop(*row) for row in connection.execute(query)])
 
 
-def read_counts(catalog: Catalog, as_of_run: int | None) -> list[tuple[str, str | None, int]]:
-    """(status, reason, number of photos); reads every result once."""
-    wanted = MapFilter(as_of_run=as_of_run)
-    sql = f"select c.status, c.reason, count(*) from {wanted.results()} c group by c.status, c.reason order by 1, 2"
-    query = statement(sql, wanted.parameters())
-    return with_retries(catalog.engine, lambda connection: [tuple(row) for row in connection.execute(query)])
-
-
 def read_devices(catalog: Catalog) -> list[str]:
     """Kinds of devices, as `MapFilter.device` names them; reads every photo once."""
     query = text(f"select distinct {DEVICE} as device from image i order by 1 limit {MOST_DEVICES}")

@@ -9,8 +9,8 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from geocorrect.catalog.rows.column_types import instant_text
+from geocorrect.catalog.served.counts import ResultCounter
 from geocorrect.catalog.served.overview import (
-    read_counts,
     read_devices,
     read_extent_quickly,
     read_photo,
@@ -28,6 +28,7 @@ PAGE = Path(__file__).parents[1] / "static" / "city.html"
 
 def routes(state: ServeSettings) -> list[Route]:
     """Routes of the page."""
+    counter = ResultCounter(state.catalog)
 
     def page(_request: Request) -> Response:
         return FileResponse(PAGE)
@@ -47,9 +48,11 @@ def routes(state: ServeSettings) -> list[Route]:
 
     @checked
     def counts(request: Request) -> Response:
-        require_known(request.query_params, ("run",))
-        found = read_counts(state.catalog, map_filter(request.query_params).as_of_run)
-        return json_answer([{"status": status, "reason": reason, "count": count} for status, reason, count in found])
+        query = request.query_params
+        require_known(query, ("run", "exact"))
+        found = counter.read(map_filter(query).as_of_run, exact=bool(query.get("exact")))
+        rows = [{"status": status, "reason": reason, "count": count} for status, reason, count in found.counts]
+        return json_answer({"counts": rows, "is_exact": found.is_exact})
 
     def devices(_request: Request) -> Response:
         return json_answer(read_devices(state.catalog))

@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from geocorrect.anchors.readers.vbr.sequence import VbrOptions
 from geocorrect.errors import InputError, OutdatedError
+from geocorrect.geometry.camera import Camera
 from geocorrect.georeference.command import Inputs, store
 from geocorrect.georeference.footprint import View
 from geocorrect.georeference.landmarks.click import Click
@@ -21,11 +22,13 @@ from geocorrect.georeference.landmarks.write import clicks_gcp_list, clicks_geoj
 from geocorrect.serve.landmarks.answer import Solver, describe_check, describe_clicks, describe_view
 from geocorrect.serve.landmarks.drive import NAN, Photo
 from geocorrect.serve.landmarks.session import ClickSession, Version
-from geocorrect.serve.photos import picture
-from geocorrect.serve.requests import RequestBody, count_in, json_answer, number_in, read_body
+from geocorrect.serve.landmarks.undistorted import raw_px, undistorted_camera, undistorted_jpeg, undistorted_px
+from geocorrect.serve.photos import KEPT, picture
+from geocorrect.serve.requests import RequestBody, count_in, json_answer, number, number_in, read_body
 from geocorrect.serve.state import ServeSettings
 
 PAGE = Path(__file__).parents[1] / "static" / "landmarks.html"
+MAX_PIXELS = 1000
 
 
 class _Change(RequestBody):
@@ -58,11 +61,16 @@ def routes(state: ServeSettings) -> list[Route]:
         Route("/api/landmarks/check", pages.check),
         Route("/api/landmarks/view", pages.view),
         Route("/api/landmarks/ground", pages.ground),
+        Route("/api/landmarks/pixels", pages.pixels),
         Route("/api/landmarks/export", pages.export),
         Route("/api/landmarks/click", pages.click, methods=["POST"]),
         Route("/api/landmarks/undo", pages.undo, methods=["POST"]),
         Route("/api/landmarks/store", pages.store, methods=["POST"]),
     ]
+
+
+def _size(camera: Camera | None) -> dict[str, int] | None:
+    return None if camera is None else {"width": camera.width, "height": camera.height}
 
 
 class _Pages:
@@ -76,7 +84,10 @@ class _Pages:
 
     def picture(self, request: Request) -> Response:
         photo = self._photo(request.path_params["drive"], request.path_params["photo"])
-        return picture(photo.path)
+        if photo.path is None or "undistorted" not in request.query_params:
+            return picture(photo.path)
+        content = undistorted_jpeg(photo.path, photo.image.camera)
+        return Response(content, media_type="image/jpeg", headers={"cache-control": KEPT})
 
     def whole_state(self, _request: Request) -> Response:
         drives = [
@@ -84,6 +95,7 @@ class _Pages:
                 "name": drive.name,
                 "width": drive.base.rig.camera.width,
                 "height": drive.base.rig.camera.height,
+                "undistorted": _size(undistorted_camera(drive.base.rig.camera)),
                 "photos": [
                     {"name": p.name, "along_m": round(p.along_m, 1), "has_picture": p.path is not None}
                     for p in drive.photos
@@ -128,6 +140,18 @@ class _Pages:
         px = [number_in(request.query_params, name) or 0.0 for name in ("u_px", "v_px")]
         place = View(found, photo.image).ground_lon_lat(np.array([px]))[0]
         return json_answer({"place": place.tolist() if np.isfinite(place).all() else None})
+
+    def pixels(self, request: Request) -> Response:
+        """Raw pixels in the undistorted picture, or the other way round; null where there is none."""
+        query, camera = request.query_params, self._asked_photo(request).image.camera
+        numbers = [number("px", part) for part in query.get("px", "").split(",") if part]
+        if len(numbers) % 2 or len(numbers) > MAX_PIXELS:
+            raise InputError(f"px: pairs of numbers, at most {MAX_PIXELS // 2}")
+        convert = {"raw": raw_px, "undistorted": undistorted_px}.get(query.get("to", ""))
+        if convert is None:
+            raise InputError("to: raw or undistorted")
+        found = convert(camera, np.array(numbers, dtype=float).reshape(-1, 2)).round(2)
+        return json_answer({"px": [pair if np.isfinite(pair).all() else None for pair in found]})
 
     def export(self, request: Request) -> Response:
         query = request.query_params

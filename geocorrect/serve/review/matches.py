@@ -1,8 +1,9 @@
-"""Matches of a photo with its anchors, computed again when the page asks: the catalog keeps only their counts."""
+"""What supports a pose, computed again when the page asks: the catalog keeps only counts of matches, and no points."""
 
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,11 @@ from numpy.typing import NDArray
 from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
-from geocorrect.records import Correction, Float, Image
+from geocorrect.geometry.projection import Projection
+from geocorrect.io.pixels import read_image
+from geocorrect.records import Correction, Float, Image, ImageArray
 from geocorrect.serve.review.describe import active_result
+from geocorrect.serve.review.points import seen_points
 from geocorrect.serve.state import ServeSettings
 
 if TYPE_CHECKING:
@@ -25,16 +29,17 @@ MAX_SHOWN = 400
 KEPT_PHOTOS = 32
 
 
-class MatchFinder:
-    """Finds the matches of one photo after the other, with the configured matcher and depth source."""
+class EvidenceFinder:
+    """Finds matches and points of one photo after the other, with the configured matcher and depth source."""
 
     def __init__(self, state: ServeSettings) -> None:
-        self._state, self._lock, self._localizer = state, Lock(), None
-        self._find = lru_cache(KEPT_PHOTOS)(self._computed)
+        self._state, self._lock, self._opened = state, Lock(), None
+        self._matches = lru_cache(KEPT_PHOTOS)(self._computed_matches)
+        self._points = lru_cache(KEPT_PHOTOS)(self._computed_points)
 
-    _localizer: Localizer | None
+    _opened: Localizer | None
 
-    def find(self, image_id: str) -> dict[str, Any]:
+    def matches(self, image_id: str) -> dict[str, Any]:
         """Matches by anchor, as plain values; pixels are those of the picture files.
 
         Raises:
@@ -42,18 +47,56 @@ class MatchFinder:
         """
         version = active_result(self._state, image_id).fid
         with self._lock:  # one photo at a time: models and caches are shared
-            return self._find(image_id, version)
+            return self._matches(image_id, version)
 
-    def _computed(self, image_id: str, _version: int) -> dict[str, Any]:
-        from geocorrect.api.localizer import Localizer
+    def points(self, image_id: str, anchor_id: str) -> dict[str, Any]:
+        """The points of an anchor that the photo sees by its stored pose, as plain values; pixels as in `matches`.
 
+        Raises:
+            GeocorrectError: the photo has no pose, photo or anchor cannot be read, or weights are missing.
+        """
+        version = active_result(self._state, image_id).fid
+        with self._lock:
+            return self._points(image_id, anchor_id, version)
+
+    def _picture(self, image_id: str) -> tuple[Image, Path]:
         image = self._state.catalog.images([image_id])[image_id]
         path = self._state.on_disk(image.path)
         if path is None:
             raise InputError(f"photo {image_id[:60]}: its picture was not downloaded")
-        if self._localizer is None:
-            self._localizer = Localizer(self._state.catalog, settings=self._state.settings)
-        localized = self._localizer.localize(path)
+        return image, path
+
+    def _localizer(self) -> Localizer:
+        from geocorrect.api.localizer import Localizer
+
+        if self._opened is None:
+            self._opened = Localizer(self._state.catalog, settings=self._state.settings)
+        return self._opened
+
+    def _computed_points(self, image_id: str, anchor_id: str, _version: int) -> dict[str, Any]:
+        result = active_result(self._state, image_id).result
+        image = self._state.catalog.images([image_id])[image_id]
+        if not isinstance(result, Correction) or image.camera is None:
+            raise InputError(f"photo {image_id[:60]}: it has no pose by which points could be seen")
+        anchor = self._state.catalog.anchors([anchor_id]).get(anchor_id)
+        if anchor is None:
+            raise InputError(f"anchor {anchor_id[:60]!r}: there is none")
+
+        def pixels() -> ImageArray:
+            return read_image(self._picture(image_id)[1], image.exif_orientation)
+
+        depth = self._localizer().depth_of(anchor, pixels)
+        px, away_m = seen_points(anchor, depth, result.world_from_cam, _estimated(image.camera, result))
+        return {
+            "anchor_id": anchor_id,
+            "source": depth.name,
+            "photo_px": as_delivered(px, image).round(1).tolist(),
+            "away_m": away_m.round(2).tolist(),
+        }
+
+    def _computed_matches(self, image_id: str, _version: int) -> dict[str, Any]:
+        image, path = self._picture(image_id)
+        localized = self._localizer().localize(path)
         found, stored = localized.localization.found, active_result(self._state, image_id).result
         pose = stored.world_from_cam if isinstance(stored, Correction) else localized.pose
         camera = found.solution.query_camera if found.solution is not None else None
@@ -64,6 +107,13 @@ class MatchFinder:
                 for seen, matches in zip(found.observations, localized.matches, strict=True)
             ],
         }
+
+
+def _estimated(camera: Camera, result: Correction) -> Camera:
+    """The camera with the focal length that the pose was found with."""
+    ratio = result.evidence.focal_ratio
+    known = np.isfinite(ratio) and camera.projection is not Projection.SPHERICAL
+    return camera.with_focal_scaled(ratio) if known else camera
 
 
 def _of_anchor(

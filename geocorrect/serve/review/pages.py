@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +18,7 @@ from geocorrect.catalog.curation.queue import QueueFilter, read_choices, read_qu
 from geocorrect.catalog.curation.review import Reviews, Verdict
 from geocorrect.serve.requests import RequestBody, count_in, json_answer, number_in, read_body
 from geocorrect.serve.review.describe import describe
-from geocorrect.serve.review.matches import MatchFinder
+from geocorrect.serve.review.matches import EvidenceFinder
 from geocorrect.serve.state import ServeSettings
 
 PAGE = Path(__file__).parents[1] / "static" / "review.html"
@@ -38,7 +41,11 @@ class _Undo(RequestBody):
 
 def routes(state: ServeSettings) -> list[Route]:
     """Routes of the page."""
-    finder = MatchFinder(state)
+    return [*_looking(state), *_deciding(state)]
+
+
+def _looking(state: ServeSettings) -> list[Route]:
+    finder, turn = EvidenceFinder(state), asyncio.Lock()
 
     def page(_request: Request) -> Response:
         return FileResponse(PAGE)
@@ -62,9 +69,31 @@ def routes(state: ServeSettings) -> list[Route]:
     def photo(request: Request) -> Response:
         return json_answer(describe(state, request.query_params.get("id", "")))
 
-    def matches(request: Request) -> Response:
-        return json_answer(finder.find(request.query_params.get("id", "")))
+    async def in_turn(request: Request, find: Callable[[], object]) -> Response:
+        """The answer, unless whoever asked has gone on to another photo before it was their turn."""
+        async with turn:
+            if await request.is_disconnected():
+                return Response(status_code=204)
+            return json_answer(await run_in_threadpool(find))
 
+    async def matches(request: Request) -> Response:
+        return await in_turn(request, partial(finder.matches, request.query_params.get("id", "")))
+
+    async def points(request: Request) -> Response:
+        query = request.query_params
+        return await in_turn(request, partial(finder.points, query.get("id", ""), query.get("anchor", "")))
+
+    return [
+        Route("/review", page),
+        Route("/api/review/queue", queue),
+        Route("/api/review/choices", choices),
+        Route("/api/review/photo", photo),
+        Route("/api/review/matches", matches),
+        Route("/api/review/points", points),
+    ]
+
+
+def _deciding(state: ServeSettings) -> list[Route]:
     async def decide(request: Request) -> Response:
         asked = await read_body(request, _Decision)
 
@@ -88,11 +117,6 @@ def routes(state: ServeSettings) -> list[Route]:
         return json_answer(await run_in_threadpool(describe, state, asked.image_id))
 
     return [
-        Route("/review", page),
-        Route("/api/review/queue", queue),
-        Route("/api/review/choices", choices),
-        Route("/api/review/photo", photo),
-        Route("/api/review/matches", matches),
         Route("/api/review/decide", decide, methods=["POST"]),
         Route("/api/review/undo", undo, methods=["POST"]),
     ]

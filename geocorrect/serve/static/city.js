@@ -131,19 +131,28 @@ function apply() {
   }, 150);
 }
 
+/** First what is known at once, of very many results an estimate; then the counts, which the server makes one at a time. */
 async function showCounts() {
   const given = runOnly();
-  const found = await getJson(`/api/city/counts?${given}`);
-  if (given !== runOnly()) return; // the slider went on meanwhile
+  for (let exact = ""; ; exact = "exact=1") {
+    const found = await getJson(`/api/city/counts?${[given, exact].filter(Boolean).join("&")}`);
+    if (given !== runOnly()) return; // the slider went on meanwhile
+    showNumbers(found.counts, found.is_exact ? count : (number) => `about ${count(Number(number.toPrecision(2)))}`);
+    if (found.is_exact) return;
+    if (exact) await new Promise((later) => setTimeout(later, 10_000));
+  }
+}
+
+function showNumbers(found, words) {
   for (const output of form.querySelectorAll("output[data-status]")) {
     const total = found.filter((row) => row.status === output.dataset.status).reduce((sum, row) => sum + row.count, 0);
-    output.textContent = count(total);
+    output.textContent = words(total);
   }
   const rejected = found.filter((row) => row.status === "rejected").sort((a, b) => b.count - a.count);
   $("reasons").replaceChildren(...rejected.map((row) => element("li", {},
     element("button", { type: "button", title: start.reasons[row.reason], "data-reason": row.reason,
       "aria-pressed": String(form.dataset.reason === row.reason), onclick: () => choose(row.reason) },
-      element("span", {}, row.reason.replaceAll("_", " ")), element("span", {}, count(row.count)),
+      element("span", {}, row.reason.replaceAll("_", " ")), element("span", {}, words(row.count)),
       element("meter", { min: 0, max: rejected[0].count, value: row.count, "aria-hidden": "true" })))));
 }
 
@@ -239,7 +248,7 @@ map.on("load", () => {
     map.on("mouseleave", name, () => { map.getCanvas().style.cursor = ""; });
   }
   map.on("idle", sayShare);
-  // Counting reads every result: after the first map, so that this does not wait for it.
+  // After the first map, so that this does not wait for it.
   map.once("idle", () => {
     document.documentElement.dataset.ready = "yes";
     showCounts();

@@ -10,7 +10,7 @@ async function answered(answer) {
 }
 
 /** JSON of an address of this server; throws an Error with the server's words. */
-export const getJson = (path) => fetch(path).then(answered);
+export const getJson = (path, options = {}) => fetch(path, options).then(answered);
 
 /** Send a change; throws an Error with the server's words, `status` and `body`. */
 export const postJson = (path, value) =>

@@ -1,6 +1,6 @@
 // The landmark page: a mark is clicked in the photo and on the map; the solver answers to each click.
 import { $, boxAround, colour, element, emptyMap, getJson, measured, postJson, say, session, terms } from "./common.js";
-import { PictureView, ring } from "./picture.js";
+import { PictureView, label, ring, square } from "./picture.js";
 
 const form = $("click");
 const field = (name) => form.elements[name];
@@ -16,6 +16,7 @@ let selected = null; // {drive, index} of a click
 let check = null; // what /api/landmarks/check said of this version
 let seen = { camera: null, ground: [], marks: [] };
 let pins = [];
+let flat = false; // whether the photo is shown undistorted; everything but the view itself is in raw pixels
 let busy = false;
 
 const photoOf = (place = here) => drives[place.drive].photos[place.photo];
@@ -25,17 +26,47 @@ const isSelected = (click) => selected !== null && click.drive === selected.driv
 const same = (a, b) => a.drive === b.drive && a.photo === b.photo;
 const query = (more) => new URLSearchParams({ ...here, ...more });
 
+// --- raw and undistorted --------------------------------------------------------------------------------------------
+
+/** Pixels [u, v] of the raw photo as pixels of the view ("undistorted"), or back ("raw"); null where there is none. */
+async function converted(pixels, to) {
+  if (!flat || !pixels.length) return pixels;
+  return (await getJson(`/api/landmarks/pixels?${query({ to, px: pixels.flat().join(",") })}`)).px;
+}
+
+/** The raw pixel of a place in the view. */
+async function rawOf({ u, v }) {
+  const [px] = await converted([[u, v]], "raw");
+  if (!px) say("the photo ends before that place", "error");
+  return px;
+}
+
+async function toggleFlat() {
+  flat = !flat;
+  $("undistorted").setAttribute("aria-pressed", String(flat));
+  await openPicture();
+  await showPicture();
+}
+
+async function openPicture() {
+  const drive = drives[here.drive];
+  flat = flat && drive.undistorted !== null;
+  $("undistorted").disabled = drive.undistorted === null;
+  const { width, height } = flat ? drive.undistorted : drive;
+  const address = `/landmarks/picture/${here.drive}/${here.photo}${flat ? "?undistorted" : ""}`;
+  if (!photoOf().has_picture) view.showBlank(width, height);
+  else await view.show(address).catch((error) => { say(error.message, "error"); view.showBlank(width, height); });
+  document.body.dataset.view = flat ? "undistorted" : "raw";
+}
+
 // --- one photo -------------------------------------------------------------------------------------------------
 
 async function open(place, { keep = false } = {}) {
   here = place;
   if (!keep) select(null);
-  const { width, height } = drives[here.drive];
   document.body.dataset.photo = photoOf().name;
   $("photos").value = `${here.drive}/${here.photo}`;
-  if (photoOf().has_picture) {
-    await view.show(`/landmarks/picture/${here.drive}/${here.photo}`).catch((error) => { say(error.message, "error"); view.showBlank(width, height); });
-  } else view.showBlank(width, height);
+  await openPicture();
   await look();
 }
 
@@ -159,54 +190,56 @@ function show() {
   $("export-points").href = `/api/landmarks/export?${query({ format: "points" })}`;
 }
 
-const label = (text, tint) => (context, x, y) => {
-  context.font = "12px system-ui, sans-serif";
-  context.lineWidth = 3;
-  context.strokeStyle = "#000c";
-  context.strokeText(text, x + 9, y - 7);
-  context.fillStyle = tint;
-  context.fillText(text, x + 9, y - 7);
-};
-
-function square(tint, filled) {
-  return (context, x, y) => {
-    for (const [stroke, width] of [["#000a", 4], [tint, 2.2]]) { context.strokeStyle = stroke; context.lineWidth = width; context.strokeRect(x - 6, y - 6, 12, 12); }
-    if (filled) { context.fillStyle = "#ffe14d"; context.fillRect(x - 3, y - 3, 6, 6); }
-  };
-}
-
-function showPicture() {
-  const marks = [];
+let drawing = 0;
+async function showPicture() {
+  const mine = (drawing += 1);
+  const marks = []; // with raw pixels
   for (const mark of seen.marks) {
-    marks.push({ u: mark.u_px, v: mark.v_px, draw: (context, x, y) => { context.setLineDash([3, 3]); ring("#3fc79a", 8)(context, x, y); context.setLineDash([]); label(mark.landmark, "#3fc79a")(context, x, y); } });
+    marks.push({ at: [mark.u_px, mark.v_px], draw: (context, x, y) => { context.setLineDash([3, 3]); ring("#3fc79a", 8)(context, x, y); context.setLineDash([]); label(mark.landmark, "#3fc79a")(context, x, y); } });
   }
   for (const click of state.clicks.filter(isHere)) {
     const shape = click.outlier ? square("#ff9a4d", isSelected(click)) : ring(isSelected(click) ? "#ffe14d" : "#56b4e9", 6);
     const told = click.outlier || isSelected(click); // the words of all would hide the photo
     const words = told ? `${click.landmark}${click.residual_m === undefined ? "" : ` ${measured(click.residual_m, " m")}`}${click.outlier ? " OUTLIER" : ""}` : "";
-    marks.push({ id: click, u: click.u_px, v: click.v_px, draw: (context, x, y) => { shape(context, x, y); label(words, click.outlier ? "#ff9a4d" : "#fff")(context, x, y); } });
+    marks.push({ id: click, at: [click.u_px, click.v_px], draw: (context, x, y) => { shape(context, x, y); label(words, click.outlier ? "#ff9a4d" : "#fff")(context, x, y); } });
   }
-  if (pending.photo) marks.push({ u: pending.photo.u, v: pending.photo.v, draw: ring("#ffe14d", 7) });
-  view.marks = marks;
-  view.draw();
+  if (pending.photo) marks.push({ at: [pending.photo.u, pending.photo.v], draw: ring("#ffe14d", 7) });
   const n = state.clicks.filter(isHere).length;
   $("photo-caption").textContent = `${photoOf().name}: ${n} clicks; dashed: where marks of other photos should appear`;
+  const places = await converted(marks.map((mark) => mark.at), "undistorted");
+  if (mine !== drawing) return;
+  view.marks = marks.flatMap((mark, k) => (places[k] ? [{ ...mark, u: places[k][0], v: places[k][1] }] : []));
+  view.draw();
 }
 
+// While a pin is held, pins are not made anew: an answer that comes meanwhile would take it out of the hand.
+let held = false, outdated = false;
+function letGo() {
+  if (!held) return;
+  held = false;
+  if (outdated) showMap();
+}
+for (const end of ["pointerup", "touchend", "touchcancel"]) addEventListener(end, () => setTimeout(letGo)); // after its own dragend
+
 function pin(place, className, title, dragged, picked) {
-  const button = element("button", { type: "button", class: `pin ${className}`, title, "aria-label": title, onclick: (event) => { event.stopPropagation(); picked(); } });
+  const button = element("button", { type: "button", class: `pin ${className}`, title, "aria-label": title, onpointerdown: () => { held = true; }, onclick: (event) => { event.stopPropagation(); picked(); } });
   const marker = new maplibregl.Marker({ element: button, draggable: !session.read_only && dragged !== null }).setLngLat(place).addTo(map);
   if (dragged) marker.on("dragend", () => dragged(marker.getLngLat()));
   pins.push(marker);
 }
 
 function showMap() {
+  outdated = held;
+  if (held) return;
   for (const marker of pins) marker.remove();
   pins = [];
   for (const click of state.clicks) {
     const classes = [click.outlier ? "outlier" : "", isSelected(click) ? "selected" : ""].join(" ");
     const words = `${click.landmark} in ${click.image}${click.residual_m === undefined ? "" : `: ${measured(click.residual_m, " m")}`}${click.outlier ? ", OUTLIER" : ""}`;
-    const moved = (to) => change("/api/landmarks/click", { ...click, ...bodyOf(click), lon_deg: to.lng, lat_deg: to.lat, action: "replace" });
+    const moved = async (to) => {
+      held = false;
+      if (!(await change("/api/landmarks/click", { ...bodyOf(click), lon_deg: to.lng, lat_deg: to.lat, action: "replace" }))) show();
+    };
     pin([click.lon_deg, click.lat_deg], classes, words, moved, () => pick(click));
   }
   if (pending.map) pin(pending.map, "pending", "new mark", null, () => {});
@@ -224,7 +257,8 @@ async function pick(click) {
   const place = placeOf(click);
   if (!same(place, here)) await open(place, { keep: true });
   select(click);
-  view.centre(click.u_px, click.v_px, Math.max(view.scale, 1));
+  const [px] = await converted([[click.u_px, click.v_px]], "undistorted");
+  if (px) view.centre(...px, Math.max(view.scale, 1));
   show();
 }
 
@@ -269,15 +303,18 @@ async function place() {
 }
 
 view.addEventListener("place", async ({ detail }) => {
+  const px = await rawOf(detail);
+  if (!px) return;
   if (selected !== null) select(null);
-  pending.photo = detail;
-  field("u_px").value = detail.u;
-  field("v_px").value = detail.v;
+  const [u, v] = px;
+  pending.photo = { u, v };
+  field("u_px").value = u;
+  field("v_px").value = v;
   const known = state.clicks.find((click) => click.landmark === field("landmark").value.trim());
   if (known && !pending.map) takeMapPlace([known.lon_deg, known.lat_deg]);
   else if (!pending.map) {
     // The solver knows where this pixel's ground lies: the map goes there.
-    getJson(`/api/landmarks/ground?${query({ u_px: detail.u, v_px: detail.v })}`).then(({ place: to }) => { if (to) map.easeTo({ center: to, zoom: Math.max(map.getZoom(), 19), duration: 200 }); });
+    getJson(`/api/landmarks/ground?${query({ u_px: u, v_px: v })}`).then(({ place: to }) => { if (to) map.easeTo({ center: to, zoom: Math.max(map.getZoom(), 19), duration: 200 }); });
   }
   await place();
 });
@@ -285,8 +322,10 @@ view.addEventListener("pick", ({ detail }) => pick(detail.mark.id));
 view.addEventListener("move", async ({ detail }) => {
   if (!detail.done) return;
   const click = detail.mark.id;
+  const px = await rawOf(detail);
   select(null);
-  await change("/api/landmarks/click", { ...bodyOf(click), u_px: detail.u, v_px: detail.v, action: "replace" });
+  if (!px) { show(); return; }
+  if (!(await change("/api/landmarks/click", { ...bodyOf(click), u_px: px[0], v_px: px[1], action: "replace" }))) show();
 });
 
 function takeMapPlace([lon, lat]) {
@@ -313,7 +352,7 @@ function step(by) {
 
 const toSuggested = () => state.suggestion && open({ drive: state.suggestion.drive, photo: state.suggestion.photo });
 const keys = {
-  n: () => step(1), p: () => step(-1), g: toSuggested, z: undo, Delete: remove, Backspace: remove,
+  n: () => step(1), p: () => step(-1), g: toSuggested, d: () => drives[here.drive].undistorted && toggleFlat(), z: undo, Delete: remove, Backspace: remove,
   Escape: () => { select(null); show(); }, i: () => view.canvas.focus(), m: () => map.getCanvas().focus(), f: () => field("u_px").focus(),
 };
 
@@ -331,7 +370,7 @@ document.addEventListener("keydown", (event) => {
 
 form.addEventListener("submit", (event) => { event.preventDefault(); keep(); });
 $("photos").addEventListener("change", () => { const [drive, photo] = $("photos").value.split("/").map(Number); open({ drive, photo }); });
-for (const [id, action] of [["previous", keys.p], ["next", keys.n], ["suggested", toSuggested], ["undo", undo], ["remove", remove], ["store", store]]) {
+for (const [id, action] of [["previous", keys.p], ["next", keys.n], ["suggested", toSuggested], ["undistorted", keys.d], ["undo", undo], ["remove", remove], ["store", store]]) {
   $(id).addEventListener("click", () => action());
 }
 map.on("click", (event) => clickedMap(event.lngLat));
@@ -352,3 +391,4 @@ else {
 }
 for (const input of form.elements) if (session.read_only && input.tagName !== "DATALIST") input.disabled = true;
 document.body.dataset.ready = "yes";
+Object.assign(globalThis, { landmarkMap: map, landmarkView: view }); // for whoever looks at the page from its console, tests included

@@ -259,3 +259,21 @@ export function cross(colour, radius = 4) {
     }
   };
 }
+
+/** Words beside a mark. */
+export const label = (text, tint) => (context, x, y) => {
+  context.font = "12px system-ui, sans-serif";
+  context.lineWidth = 3;
+  context.strokeStyle = "#000c";
+  context.strokeText(text, x + 9, y - 7);
+  context.fillStyle = tint;
+  context.fillText(text, x + 9, y - 7);
+};
+
+/** A square with a dark edge. */
+export function square(tint, filled) {
+  return (context, x, y) => {
+    for (const [stroke, width] of [["#000a", 4], [tint, 2.2]]) { context.strokeStyle = stroke; context.lineWidth = width; context.strokeRect(x - 6, y - 6, 12, 12); }
+    if (filled) { context.fillStyle = "#ffe14d"; context.fillRect(x - 3, y - 3, 6, 6); }
+  };
+}

@@ -14,6 +14,8 @@ let total = 0;
 let current = null; // what /api/review/photo said
 let found = null; // what /api/review/matches said, null until it came
 let chosenAnchor = null;
+let leave = new AbortController(); // ends what is asked about a photo when another one is opened
+let points = null; // what /api/review/points said of photo and anchor, null until it came
 const decided = []; // ids that were decided on here, the latest last
 let busy = false;
 
@@ -40,7 +42,8 @@ async function loadQueue(first = 0) {
 }
 
 function showQueue() {
-  $("total").textContent = queue.length < total ? `${queue.length} of ${total} photos, least sure first` : `${total} photos, least sure first`;
+  const photos = total === 1 ? "1 photo" : `${total} photos, least sure first`;
+  $("total").textContent = queue.length < total ? `${queue.length} of ${photos}` : photos;
   $("queue").replaceChildren(...queue.map((photo) => element("li", {},
     element("button", { type: "button", "data-id": photo.image_id, onclick: () => open(photo.image_id) },
       element("i", { class: `sign ${photo.status}`, title: photo.status }),
@@ -76,8 +79,10 @@ async function step(by) {
 
 async function open(id) {
   const photo = await getJson(`/api/review/photo?id=${encodeURIComponent(id)}`);
+  leave.abort(); // else its matches would be computed before those of the photo that is looked at
+  leave = new AbortController();
   current = photo;
-  found = null;
+  found = points = null;
   chosenAnchor = photo.anchors.toSorted((a, b) => b.n_inliers - a.n_inliers)[0]?.anchor_id ?? null;
   showFacts();
   markCurrent();
@@ -88,6 +93,7 @@ async function open(id) {
   const shown = photoView.show(`/photo/${encodeURIComponent(id)}`).catch((error) => { photoView.clear(); $("photo-caption").textContent = error.message; });
   await Promise.all([shown, showAnchorPicture()]);
   if (current === photo && photo.has_picture && photo.anchors.length) loadMatches(photo);
+  if (current === photo) loadPoints();
   drawMatches();
 }
 
@@ -95,7 +101,7 @@ async function loadMatches(photo) {
   document.body.dataset.matches = "loading";
   $("photo-caption").textContent = `${photo.image_id}: matches are computed …`;
   try {
-    const answer = await getJson(`/api/review/matches?id=${encodeURIComponent(photo.image_id)}`);
+    const answer = await getJson(`/api/review/matches?id=${encodeURIComponent(photo.image_id)}`, { signal: leave.signal });
     if (current !== photo) return;
     found = answer;
     $("photo-caption").textContent = `${photo.image_id}: ${photo.creator || "unknown creator"}, ${photo.licence || "no licence named"}`;
@@ -106,6 +112,39 @@ async function loadMatches(photo) {
   document.body.dataset.matches = found ? "shown" : "none";
   showAnchors();
   drawMatches();
+}
+
+/** The points of the chosen anchor, once they are asked for; until the next photo or anchor. */
+async function loadPoints() {
+  document.body.dataset.points = "none";
+  if (!pressed("show-points") || chosenAnchor === null) return;
+  const [photo, anchor] = [current, chosenAnchor];
+  document.body.dataset.points = "loading";
+  let said = null;
+  try {
+    said = await getJson(`/api/review/points?${new URLSearchParams({ id: photo.image_id, anchor })}`, { signal: leave.signal });
+  } catch (error) {
+    if (current === photo && chosenAnchor === anchor) say(`no points: ${error.message}`, "error");
+  }
+  if (current !== photo || chosenAnchor !== anchor) return;
+  points = said;
+  document.body.dataset.points = said ? "shown" : "none";
+  showAnchorCaption();
+  drawMatches();
+}
+
+// Near yellow, far blue, as bright as dark (cividis); told apart by colour-blind people, too.
+const RAMP = ["#fee838", "#d3c064", "#a69d75", "#7c7b78", "#575d6d", "#3f6fb0", "#2a78d6"];
+const dot = (share) => (context, x, y) => {
+  context.fillStyle = RAMP[Math.min(RAMP.length - 1, Math.floor(share * RAMP.length))];
+  context.fillRect(x - 1.25, y - 1.25, 2.5, 2.5);
+};
+
+/** Marks of the points: colours by distance, by ranks, so that every distance is told apart from its neighbours. */
+function pointMarks() {
+  if (!points || !pressed("show-points")) return [];
+  const n = points.away_m.length; // nearest first
+  return points.photo_px.map(([u, v], k) => ({ u, v, draw: dot(k / n) }));
 }
 
 function showFacts() {
@@ -140,19 +179,28 @@ function showAnchors() {
 
 async function chooseAnchor(id) {
   chosenAnchor = id;
+  points = null;
   showAnchors();
   showPlaces();
   await showAnchorPicture();
+  loadPoints();
   drawMatches();
 }
 
 async function showAnchorPicture() {
   if (chosenAnchor === null) { anchorView.clear(); $("anchor-caption").textContent = "no anchor was matched"; return; }
-  $("anchor-caption").textContent = `anchor ${chosenAnchor}`;
+  showAnchorCaption();
   await anchorView.show(`/anchor/${encodeURIComponent(chosenAnchor)}`).catch((error) => {
     anchorView.clear();
     $("anchor-caption").textContent = `anchor ${chosenAnchor}: ${error.message}`;
   });
+}
+
+function showAnchorCaption() {
+  const n = points?.away_m.length;
+  const seen = !points ? "" : n ? `; ${n} of its points (${points.source}) in the photo, yellow ${points.away_m[0].toFixed(1)} m to blue ${points.away_m[n - 1].toFixed(0)} m`
+    : `; the photo sees none of its points (${points.source})`;
+  $("anchor-caption").textContent = `anchor ${chosenAnchor}${seen}`;
 }
 
 const pressed = (id) => $(id).getAttribute("aria-pressed") === "true";
@@ -160,7 +208,7 @@ const pressed = (id) => $(id).getAttribute("aria-pressed") === "true";
 /** Rings: matches that support the pose; crosses: those that do not; lines: to where the pose sees the anchor's point. */
 function drawMatches() {
   const anchor = found?.anchors.find((a) => a.anchor_id === chosenAnchor);
-  const lists = { photo: [], anchor: [], lines: [] };
+  const lists = { photo: pointMarks(), anchor: [], lines: [] };
   for (let k = 0; anchor && pressed("show-matches") && k < anchor.is_inlier.length; k += 1) {
     const inlier = anchor.is_inlier[k];
     if (!inlier && !pressed("show-outliers")) continue;
@@ -210,7 +258,7 @@ async function showPlaces() {
   if (current.ellipse) features.push({ type: "Feature", geometry: { type: "Polygon", coordinates: [current.ellipse] }, properties: { kind: "ellipse" } });
   map.getSource("places").setData({ type: "FeatureCollection", features });
   if (places.length) {
-    map.fitBounds(boxAround(places), { padding: 48, maxZoom: 20.5, animate: false });
+    map.fitBounds(boxAround(places), { padding: { top: 48, bottom: 48, left: 48, right: 72 }, maxZoom: 20.5, animate: false });
   }
 }
 
@@ -291,6 +339,7 @@ const keys = {
   a: () => decide("accept"), r: () => decide("reject"), s: () => step(1), j: () => step(1), b: () => step(-1), k: () => step(-1),
   t: () => { $("reason").selectedIndex = ($("reason").selectedIndex + 1) % REASONS.length; },
   u: takeBack, n: () => $("note").focus(), m: () => toggle("show-matches"), o: () => toggle("show-outliers"), e: () => toggle("show-residuals"),
+  p: () => { toggle("show-points"); if (!points) loadPoints(); },
 };
 
 document.addEventListener("keydown", (event) => {
@@ -311,7 +360,7 @@ function begin() {
   $("reason").append(...REASONS.map((reason) => element("option", {}, reason)));
   $("reviewer").value = session.reviewer;
   for (const [id, action] of [["accept", keys.a], ["reject", keys.r], ["skip", keys.s], ["back", keys.b], ["undo", keys.u],
-    ["show-matches", keys.m], ["show-outliers", keys.o], ["show-residuals", keys.e]]) {
+    ["show-matches", keys.m], ["show-outliers", keys.o], ["show-residuals", keys.e], ["show-points", keys.p]]) {
     $(id).addEventListener("click", () => action());
   }
   for (const form of [filters, $("decide")]) form.addEventListener("submit", (event) => event.preventDefault());

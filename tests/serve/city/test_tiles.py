@@ -158,7 +158,7 @@ def test_the_map_as_it_was_after_a_run(server: Served, filled: Catalog) -> None:
     assert now[2] - after_first[2] == pytest.approx(22 / 111_000, rel=0.1)
 
     def counted(query: str) -> dict[str, int]:
-        rows = server.get(f"/api/city/counts{query}").value
+        rows = server.get(f"/api/city/counts{query}").value["counts"]
         return {row["reason"] or row["status"]: row["count"] for row in rows}
 
     assert counted(f"?run={first}") == {"accepted": 20, "review": 4, "too_few_matches": 6}
@@ -167,18 +167,19 @@ def test_the_map_as_it_was_after_a_run(server: Served, filled: Catalog) -> None:
     assert server.get("/api/city/photo?id=1001").value["reason"] == "uncertain"
 
 
+@pytest.mark.parametrize("zoom", [12, served_tiles.WHOLE_FROM])
 def test_more_than_a_tile_shows_is_thinned_and_says_so(
-    kept: Served, kept_catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+    kept: Served, kept_catalog: Catalog, monkeypatch: pytest.MonkeyPatch, zoom: int
 ) -> None:
-    everything = ids(features(kept, "corrected", 12))
+    everything = ids(features(kept, "corrected", zoom))
     assert len(everything) == 24
     monkeypatch.setattr(served_tiles, "PHOTOS_PER_TILE", 8)
-    thinned = features(kept, "corrected", 12)
-    assert {f["properties"]["stands_for"] for f in thinned.values()} == {4}
-    assert 3 <= len(thinned) <= 8
+    thinned = features(kept, "corrected", zoom)
+    assert max(f["properties"]["stands_for"] for f in thinned.values()) == 4
+    assert len(thinned) <= 8 or zoom > 12, "of several tiles, some may hold few"
     assert ids(thinned) < everything
     # What a filter lets through is found among more.
-    assert ids(features(kept, "corrected", 12, sequence_id="seq-0")) == {
+    assert ids(features(kept, "corrected", zoom, sequence_id="seq-0")) == {
         name for name in everything if int(name) < 1010
     }
 
