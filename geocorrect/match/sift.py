@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geocorrect.io.bounded_cache import BoundedCache
+from geocorrect.match.descriptors.nearest import distinct_pairs
 from geocorrect.records import ImageArray, Matches
 
 MAX_BYTES = 2_950_000_000
@@ -19,7 +20,7 @@ MAX_BYTES = 2_950_000_000
 are detected on a copy, which is the smaller, the more the photo itself takes (of 134 megapixels: 10.8)."""
 DETECTOR_BYTES_PER_PIXEL = 235
 """OpenCV's pyramids; the photo itself takes 3."""
-ALGORITHM_VERSION = 1
+ALGORITHM_VERSION = 2
 """Raised whenever the same image and options give other matches. Not OpenCV's version: rebuilding an image with another
 one must not make a city due; results that a release of OpenCV changes are found by the tests, and raise this."""
 
@@ -94,30 +95,7 @@ class SiftMatcher:
         return SiftFeatures(positions, root.astype(np.float32))
 
     def _match_pair(self, query: SiftFeatures, anchor: SiftFeatures) -> Matches:
-        if len(query.descriptors) < 2 or len(anchor.descriptors) < 2:
-            return Matches.empty()
-        similarity = query.descriptors @ anchor.descriptors.T
-        # An argmax along the columns of a row-major matrix takes 25 times as long as one along its rows; the maxima of
-        # the columns are enough to know which pairs are each other's nearest.
-        rows = np.arange(len(similarity))
-        columns = similarity.argmax(axis=1)
-        first = similarity[rows, columns]
-        mutual = np.flatnonzero(first == similarity.max(axis=0)[columns])
-        # Of several rows that are equally near to one column the first counts; the ratio test refuses them all.
-        _, leading = np.unique(columns[mutual], return_index=True)
-        rows = np.sort(mutual[leading])
-        columns, first = columns[rows], first[rows]
-        similarity[rows, columns] = -np.inf
-        second = np.stack([similarity.max(axis=1)[rows], similarity.max(axis=0)[columns]])
-        nearest, following = (_distance(values) for values in (first, second))
-        ratio = (nearest / following).max(axis=0)
-        keep = ratio < self.options.ratio
-        score = 1.0 - ratio[keep].astype(np.float32)
-        found = Matches(query.keypoints_px[rows[keep]], anchor.keypoints_px[columns[keep]], score)
+        rows, columns, ratio = distinct_pairs(query.descriptors, anchor.descriptors, self.options.ratio)
+        found = Matches(query.keypoints_px[rows], anchor.keypoints_px[columns], 1.0 - ratio)
         # One corner, several orientations: of the matches that join the same two pixels the best is kept.
         return found.best_of_each(np.hstack([found.query_px, found.anchor_px]))
-
-
-def _distance(similarity: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Distances of unit vectors from their scalar products."""
-    return np.sqrt(np.maximum(2 - 2 * similarity, 1e-12))
