@@ -4,6 +4,7 @@ OUT/world/                  the synthetic data (see demo.world)
 OUT/geocorrect.toml         the configuration, ready for `geocorrect -c`
 OUT/calibrations/           depth of the anchors, with --depth triangulated
 OUT/images/                 photos as harvested over HTTP
+OUT/cache/                  features of the anchors
 OUT/corrections.gpkg        the catalog; OUT/corrections.geojson its export
 OUT/before_after.png        the picture; OUT/summary.json the figures; OUT/report.html the page
 """
@@ -57,6 +58,9 @@ requests_per_s = 50.0     # the fake server runs on this machine; be politer to 
 
 [match.sift]
 max_features = 4000       # half the default, for the sake of time
+
+[models]
+cache_folder = "cache"    # features of the anchors, found once for all workers
 
 [retrieve]
 max_candidates = 6

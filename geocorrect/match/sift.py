@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from geocorrect.io.bounded_cache import BoundedCache
+from geocorrect.io.file_cache import FileCache
 from geocorrect.match.descriptors.nearest import distinct_pairs
+from geocorrect.networks.runtime import MIB, Runtime
 from geocorrect.records import ImageArray, Matches
 
 MAX_BYTES = 2_950_000_000
@@ -29,6 +32,8 @@ one must not make a city due; results that a release of OpenCV changes are found
 class SiftOptions:
     """Parameters of the detector and of the matching."""
 
+    runtime: Runtime = field(default_factory=Runtime)
+    """Of it the cache folder counts: features of anchors lie there for all processes."""
     max_features: int = 8000
     """Measured on KITTI raw, as is the threshold."""
     contrast_threshold: float = 0.01
@@ -61,19 +66,41 @@ class SiftMatcher:
         self.options = o = options or SiftOptions()
         self.fingerprint = f"sift-{ALGORITHM_VERSION}/{o.max_features}/{o.contrast_threshold:g}/{o.ratio:g}"
         self._detector = cv2.SIFT.create(nfeatures=o.max_features, contrastThreshold=o.contrast_threshold)
-        self._features: BoundedCache[bytes, SiftFeatures] = BoundedCache(o.cached_images)
+        self._features: BoundedCache[str, SiftFeatures] = BoundedCache(o.cached_images)
+        folder = o.runtime.cache_folder
+        self._disk = None if folder is None else FileCache(folder, o.runtime.cache_disk_mib * MIB, ".sift")
 
     def match(self, query: ImageArray, anchors: Sequence[ImageArray]) -> list[Matches]:
         """See `match.base.Matcher.match`; score is 1 − distance ratio."""
         query_features = self.features(query)
-        return [self._match_pair(query_features, self.features(anchor)) for anchor in anchors]
+        return [self._match_pair(query_features, self.features(anchor, keep=True)) for anchor in anchors]
 
-    def features(self, image: ImageArray) -> SiftFeatures:
-        """Features of an (H, W, 3) RGB image, from memory when its content was seen lately."""
-        key = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
-        return self._features.get_or_make(key, lambda: self._detect(image))
+    def features(self, image: ImageArray, *, keep: bool = False) -> SiftFeatures:
+        """Features of an (H, W, 3) RGB image, from memory or disk when its content was seen before.
 
-    def _detect(self, image: ImageArray) -> SiftFeatures:
+        Args:
+            image: its pixels.
+            keep: on disk, for other processes and runs: an anchor is met again, a photo is not.
+        """
+        identity = f"sift-{ALGORITHM_VERSION}/{self.options.max_features}/{self.options.contrast_threshold:g}"
+        digest = hashlib.blake2b(f"{identity}/{image.shape}".encode(), digest_size=20)
+        digest.update(np.ascontiguousarray(image).data)
+        key = digest.hexdigest()
+        return self._features.get_or_make(key, lambda: self._root(*self._found(image, key, keep=keep)))
+
+    def _found(self, image: ImageArray, key: str, *, keep: bool) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        if self._disk is not None and (content := self._disk.get(key)) is not None:
+            stored = np.load(io.BytesIO(content), allow_pickle=False)
+            return stored["keypoints_px"], stored["descriptors"]
+        keypoints_px, descriptors = self._detect(image)
+        if self._disk is not None and keep:
+            file = io.BytesIO()
+            np.savez(file, keypoints_px=keypoints_px, descriptors=descriptors)
+            self._disk.put(key, file.getvalue())
+        return keypoints_px, descriptors
+
+    def _detect(self, image: ImageArray) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Positions (N, 2) and descriptors (N, 128), which OpenCV gives as whole numbers."""
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         height, width = grey.shape
         room = (MAX_BYTES - image.nbytes) / DETECTOR_BYTES_PER_PIXEL
@@ -82,7 +109,7 @@ class SiftMatcher:
             grey = cv2.resize(grey, (int(width * factor), int(height * factor)), interpolation=cv2.INTER_AREA)
         keypoints, descriptors = self._detector.detectAndCompute(grey, None)
         if descriptors is None or len(keypoints) == 0:
-            return SiftFeatures(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32))
+            return np.zeros((0, 2), np.float32), np.zeros((0, 128), np.uint8)
         positions = np.array([k.pt for k in keypoints], np.float32)
         if factor < 1:
             scale = np.array([width / grey.shape[1], height / grey.shape[0]], np.float32)
@@ -90,9 +117,12 @@ class SiftMatcher:
         # One keypoint per position and orientation: SIFT lists a corner once per dominant orientation, and both copies
         # matching would count one observation twice. Sorting makes the order independent of thread scheduling.
         order = np.lexsort((np.array([k.angle for k in keypoints]), positions[:, 1], positions[:, 0]))
-        positions, descriptors = positions[order], descriptors[order]
-        root = np.sqrt(descriptors / np.maximum(descriptors.sum(axis=1, keepdims=True), 1e-9))
-        return SiftFeatures(positions, root.astype(np.float32))
+        return positions[order], descriptors[order].astype(np.uint8)
+
+    @staticmethod
+    def _root(keypoints_px: NDArray[np.float32], descriptors: NDArray[np.uint8]) -> SiftFeatures:
+        values = descriptors.astype(np.float32)
+        return SiftFeatures(keypoints_px, np.sqrt(values / np.maximum(values.sum(axis=1, keepdims=True), 1e-9)))
 
     def _match_pair(self, query: SiftFeatures, anchor: SiftFeatures) -> Matches:
         rows, columns, ratio = distinct_pairs(query.descriptors, anchor.descriptors, self.options.ratio)

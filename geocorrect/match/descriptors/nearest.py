@@ -17,8 +17,8 @@ from geocorrect.records import Float32
 Rows = NDArray[np.intp]
 N_CELLS = 48
 N_SEARCHED = 8
-"""Cells that a descriptor is compared with: on KITTI raw and the demo's street, 0.99 of the pairs are found in a third of
-the time.
+"""Cells that a descriptor is compared with: on KITTI raw and the demo's street, 0.99 of the pairs are found in a third
+of the time.
 """
 ALL_PAIRS = 2000 * 2000
 """Up to so many comparisons all are made."""
