@@ -21,8 +21,8 @@ from geocorrect.depth.options import DepthSection
 from geocorrect.errors import DatabaseError, InputError
 from geocorrect.jobs.plan import plan_run
 from geocorrect.jobs.run import correct_due, run_batch
-from geocorrect.match.sift import ALGORITHM_VERSION
 from geocorrect.jobs.tiles import read_pieces
+from geocorrect.match.sift import ALGORITHM_VERSION
 from geocorrect.records import Position
 from geocorrect.retrieve.options import RetrieveOptions
 from geocorrect.workers.stop import StopRequest
