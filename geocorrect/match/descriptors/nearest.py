@@ -64,7 +64,8 @@ def _nearest(these: Float32, others: Float32, centres: Float32 | None) -> tuple[
         second[rows] = np.where(better, np.maximum(before, following), np.maximum(second[rows], highest))
         first[rows] = np.where(better, highest, before)
         nearest[rows] = np.where(better, group[best], nearest[rows])
-    return nearest, _distance(first) / _distance(second)
+    # Where the cells held no second one, nothing says that the nearest is clearly so.
+    return nearest, np.where(second < 0, np.float32(1), _distance(first) / _distance(second))
 
 
 def _groups(these: Float32, others: Float32, centres: Float32 | None) -> Iterator[tuple[Rows, Rows]]:
