@@ -1,4 +1,4 @@
-"""LiDAR by ray casting: points on surfaces, organised cloud, nothing missed by the search for columns and beams."""
+"""LiDAR by ray casting: points on surfaces, organised cloud, nothing missed by the column search."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_noise_and_drop_outs_are_as_stated() -> None:
     assert ranges[kept].std() == pytest.approx(0.02, rel=0.1)
 
 
-def test_the_search_for_columns_and_beams_misses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_column_search_misses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     quads = build_street(StreetPlan(3, 40.0, 10.0)).quads
     box = Block((0.6, -0.1), 1.0, 1.0, 0.0, 0.4).quads(GREY, GREY, GREY)  # under the sensor
     scene = Scene.of([*quads, *box])
@@ -67,7 +67,6 @@ def test_the_search_for_columns_and_beams_misses_nothing(monkeypatch: pytest.Mon
         fast = scan(scene, EXACT, pose, (4,))
         with monkeypatch.context() as patch:
             patch.setattr(scan_module, "_columns", lambda corners, n: [slice(0, n)])
-            patch.setattr(scan_module, "_beams", lambda corners, model: slice(0, model.beams))
             patch.setattr(scan_module, "_within_beams", lambda corners, model: np.ones(len(corners), bool))
             assert np.array_equal(fast, scan(scene, EXACT, pose, (4,)))
 

@@ -31,17 +31,16 @@ def render(scene: Scene, sky: Sky, grid: RayGrid, world_from_cam: Pose) -> Float
 
     def colour(quads: Int32, rays: Float32, steps: Float32) -> Float32:
         """(N, 3) RGB along rays (N, 2) that meet quads (N,); quad by quad, so that every array is small."""
+        result = np.empty((len(quads), 3), np.float32)
         order = np.argsort(quads.astype(np.uint16), kind="stable")  # 16 bits: numpy sorts them by radix
-        quads, rays, steps = quads[order], rays[order], steps[order]
-        ordered, result = np.empty((2, len(quads), 3), np.float32)
-        for start, end in pairwise([0, *np.flatnonzero(np.diff(quads)) + 1, len(quads)]):
-            part, quad = slice(start, end), quads[start]
+        ordered = quads[order]
+        for start, end in pairwise([0, *np.flatnonzero(np.diff(ordered)) + 1, len(ordered)]):
+            pixels, quad = order[start:end], ordered[start]
             if quad == SKY:
-                ahead = np.concatenate([rays[part], np.ones((end - start, 1), np.float32)], axis=1)
-                ordered[part] = sky.colour(ahead @ turn.T)
+                ahead = np.concatenate([rays[pixels], np.ones((len(pixels), 1), np.float32)], axis=1)
+                result[pixels] = sky.colour(ahead @ turn.T)
             else:
-                ordered[part] = shade(scene, forms, int(quad), rays[part], steps[part])
-        result[order] = ordered
+                result[pixels] = shade(scene, forms, int(quad), rays[pixels], steps[pixels])
         return result
 
     rays, steps = grid.rays.reshape(-1, 2), grid.steps.reshape(-1, 2)
@@ -150,20 +149,10 @@ def photograph(radiance: Float32, exposure: Exposure, seed: tuple[int, ...]) -> 
         picture = np.asarray(cv2.filter2D(picture, -1, _smear(exposure.motion_px, exposure.motion_deg)), np.float32)
     gain = 2.0 ** (exposure.stops / 2.2) * np.array([1 + exposure.warmth, 1.0, 1 - exposure.warmth], np.float32)
     picture = picture * (_falloff(picture.shape[:2], exposure.vignette)[..., None] * gain.astype(np.float32))
-    # In place from here on: new arrays of this size cost more than the arithmetic.
-    picture -= 128
-    picture *= np.float32(exposure.contrast)
-    picture += 128
-    strength = np.clip(picture, 0, 255)
-    strength /= 128
-    np.sqrt(strength, out=strength)
-    strength *= 0.4
-    strength += 0.6
-    strength *= exposure.noise
-    strength *= np.random.default_rng(seed).standard_normal(picture.shape, np.float32)
-    picture += strength
-    picture += np.float32(0.5)
-    return np.asarray(np.clip(picture, 0, 255, out=picture), np.uint8)
+    picture = 128 + np.float32(exposure.contrast) * (picture - 128)
+    strength = exposure.noise * (0.6 + 0.4 * np.sqrt(np.clip(picture, 0, 255) / 128))
+    picture += strength * np.random.default_rng(seed).standard_normal(picture.shape, np.float32)
+    return np.asarray(np.clip(picture + np.float32(0.5), 0, 255), np.uint8)
 
 
 def _smear(length_px: float, angle_deg: float) -> Float32:
@@ -218,11 +207,11 @@ def scan(scene: Scene, model: LidarModel, world_from_lidar: Pose, seed: tuple[in
     x, y, z = np.ascontiguousarray(np.moveaxis(directions, -1, 0))
     for quad in np.flatnonzero(forms.any(axis=(1, 2)) & _within_beams(corners, model)):
         for columns in _columns(corners[quad], model.columns):
-            window = _beams(corners[quad], model), columns
-            u, v, inverse = (m[0] * x[window] + m[1] * y[window] + m[2] * z[window] for m in forms[quad])
-            hit = inside(u, v, inverse, scene.cut[quad]) & (inverse > inverse_range[window])
-            np.copyto(inverse_range[window], inverse, where=hit)
-            facing[window][hit] = directions[window][hit] @ normals[quad]
+            u, v, inverse = (m[0] * x[:, columns] + m[1] * y[:, columns] + m[2] * z[:, columns] for m in forms[quad])
+            hit = inside(u, v, inverse, scene.cut[quad]) & (inverse > inverse_range[:, columns])
+            np.copyto(inverse_range[:, columns], inverse, where=hit)
+            rows, hits = np.nonzero(hit)
+            facing[:, columns][rows, hits] = directions[:, columns][rows, hits] @ normals[quad]
     returned = inverse_range > 1 / model.max_range_m
     return _measured(model, directions, np.where(returned, 1 / inverse_range, 0.0), facing, np.random.default_rng(seed))
 
@@ -232,20 +221,6 @@ def _within_beams(corners: Float, model: LidarModel) -> NDArray[np.bool_]:
     steepest = np.tan(np.radians(model.half_field_deg)) * np.hypot(corners[..., 0], corners[..., 1])
     height = corners[..., 2]
     return np.asarray((height <= steepest).any(axis=1) & (height >= -steepest).any(axis=1))
-
-
-def _beams(corners: Float, model: LidarModel) -> slice:
-    """Beams that may meet a quad: those that pass through the sphere around it."""
-    centre = corners.mean(axis=0)
-    distance_m = float(np.linalg.norm(centre))
-    radius_m = 1.01 * float(np.linalg.norm(corners - centre, axis=1).max())
-    if radius_m >= distance_m:
-        return slice(0, model.beams)
-    middle, half = np.arcsin(centre[2] / distance_m), np.arcsin(radius_m / distance_m)
-    highest = np.radians(model.half_field_deg)
-    per_beam = 2 * highest / max(model.beams - 1, 1)
-    first, last = ((highest - elevation) / per_beam for elevation in (middle + half, middle - half))
-    return slice(max(int(np.floor(first)), 0), max(int(np.ceil(last)) + 1, 0))
 
 
 def _columns(corners: Float, n_columns: int) -> list[slice]:
