@@ -57,8 +57,14 @@ def demo(
         return
     console.print(_table(outcome.summary))
     what = f"{outcome.recomputed} images computed" if outcome.recomputed else "nothing was due: outputs are unchanged"
-    where = f"{out}/corrections.gpkg in QGIS" if catalog is None else f"{redact(catalog)} in QGIS"
-    console.print(f"{what}; look at {out}/before_after.png and {out}/report.html, open {where}")
+    database = f"{out}/corrections.gpkg" if catalog is None else redact(catalog)
+    console.print(f"{what}. What to open next:")
+    for file, content in (
+        (f"{out}/report.html", "a page with figures, maps and photos, for any browser"),
+        (f"{out}/before_after.png", "the street before and after, in one picture"),
+        (database, "the catalog with its styles, for QGIS"),
+    ):
+        console.print(f"  {file}: {content}", soft_wrap=True, highlight=False)
 
 
 def _serve(out: Path, *, as_json: bool) -> None:

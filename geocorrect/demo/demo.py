@@ -4,6 +4,7 @@ OUT/world/                  the synthetic data (see demo.world)
 OUT/geocorrect.toml         the configuration, ready for `geocorrect -c`
 OUT/calibrations/           depth of the anchors, with --depth triangulated
 OUT/images/                 photos as harvested over HTTP
+OUT/cache/                  features of the anchors
 OUT/corrections.gpkg        the catalog; OUT/corrections.geojson its export
 OUT/before_after.png        the picture; OUT/summary.json the figures; OUT/report.html the page
 """
@@ -11,6 +12,8 @@ OUT/before_after.png        the picture; OUT/summary.json the figures; OUT/repor
 from __future__ import annotations
 
 import json
+import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -28,6 +31,7 @@ from geocorrect.config import CatalogSection, Settings, load_settings
 from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, FakeMapillaryServer
 from geocorrect.demo.summary import Outcome, before_after, summarise
 from geocorrect.demo.world.build import DemoWorld, build_world
+from geocorrect.demo.world.plan import SIZES
 from geocorrect.errors import ExitCode, Status, UsageError
 from geocorrect.export.export import export_catalog
 from geocorrect.harvest.area import Area
@@ -44,6 +48,8 @@ Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
 
 AREA_MARGIN_DEG = 0.0005
+PICTURE_CPU_S, PHOTO_CPU_S = 0.9, 1.1
+"""Processor time of a picture of the street and of correcting a photo, with a share of what is done once."""
 CONFIGURATION = """# Written by `geocorrect demo`. Try: geocorrect -c {file} status
 [catalog]
 url = "{catalog}"
@@ -56,7 +62,11 @@ image_size = "original"
 requests_per_s = 50.0     # the fake server runs on this machine; be politer to the real service
 
 [match.sift]
-max_features = 4000       # half the default, for the sake of time
+max_features = 4000       # half the default, and none of the faintest, for the sake of time
+contrast_threshold = 0.02
+
+[models]
+cache_folder = "cache"    # features of the anchors, found once for all workers
 
 [retrieve]
 max_candidates = 6
@@ -104,7 +114,9 @@ class DemoOutcome:
 def run_demo(options: DemoOptions, say: Say, progress: Progress) -> DemoOutcome:
     """Build the world, run the pipeline, compare with the truth. A second call changes no file."""
     started_s = time.monotonic()
-    say("building the street (once; later runs reuse it)")
+    n_pictures = SIZES[options.size].n_pictures
+    duration = _about(n_pictures * PICTURE_CPU_S, options)
+    say(f"building the street: {n_pictures} pictures, {duration} (once; later runs reuse it)")
     world = build_world(options.out / "world", options.seed, options.size, options.workers, progress)
     settings = _configuration(options)
     with Catalog.open(settings.catalog.url, create=True) as catalog:
@@ -112,11 +124,19 @@ def run_demo(options: DemoOptions, say: Say, progress: Progress) -> DemoOutcome:
         _add_anchors(catalog, world)
         say("harvesting photos over HTTP")
         _harvest(settings, catalog, world)
-        say("correcting")
+        n_photos = len(world.photos)
+        say(f"correcting {n_photos} photos: {_about(n_photos * PHOTO_CPU_S, options)}")
         outcome = correct_due(settings, catalog, on_progress=progress)
         if outcome.exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
             return DemoOutcome({}, outcome.n_computed, outcome.exit_code)
+        say("comparing with the truth, writing pictures and files")
         return _score(options, world, catalog, outcome, time.monotonic() - started_s)
+
+
+def _about(cpu_s: float, options: DemoOptions) -> str:
+    """How long that takes where each process has a core of its own, to ten seconds."""
+    workers = min(options.workers, os.cpu_count() or 1)
+    return f"about {10 * math.ceil(cpu_s / workers / 10)} s with {workers} core{'s' if workers > 1 else ''}"
 
 
 def _configuration(options: DemoOptions) -> Settings:

@@ -15,7 +15,9 @@ from geocorrect.io.file_cache import UNFINISHED_S, CacheContents, contents, remo
 
 DAY_S = 86_400.0
 MIB = 1 << 20
-NOT_CONFIGURED = "no cache folder is configured: what networks compute stays in memory ([models] cache_folder)"
+NOT_CONFIGURED = (
+    "no cache folder is configured: what networks and detectors compute stays in memory ([models] cache_folder)"
+)
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from geocorrect.io.bounded_cache import BoundedCache
+from geocorrect.io.file_cache import FileCache
+from geocorrect.match.descriptors.nearest import distinct_pairs
+from geocorrect.networks.runtime import MIB, Runtime
 from geocorrect.records import ImageArray, Matches
 
 MAX_BYTES = 2_950_000_000
@@ -19,7 +23,7 @@ MAX_BYTES = 2_950_000_000
 are detected on a copy, which is the smaller, the more the photo itself takes (of 134 megapixels: 10.8)."""
 DETECTOR_BYTES_PER_PIXEL = 235
 """OpenCV's pyramids; the photo itself takes 3."""
-ALGORITHM_VERSION = 1
+ALGORITHM_VERSION = 2
 """Raised whenever the same image and options give other matches. Not OpenCV's version: rebuilding an image with another
 one must not make a city due; results that a release of OpenCV changes are found by the tests, and raise this."""
 
@@ -28,6 +32,8 @@ one must not make a city due; results that a release of OpenCV changes are found
 class SiftOptions:
     """Parameters of the detector and of the matching."""
 
+    runtime: Runtime = field(default_factory=Runtime)
+    """Of it the cache folder counts: features of anchors lie there for all processes."""
     max_features: int = 8000
     """Measured on KITTI raw, as is the threshold."""
     contrast_threshold: float = 0.01
@@ -60,19 +66,41 @@ class SiftMatcher:
         self.options = o = options or SiftOptions()
         self.fingerprint = f"sift-{ALGORITHM_VERSION}/{o.max_features}/{o.contrast_threshold:g}/{o.ratio:g}"
         self._detector = cv2.SIFT.create(nfeatures=o.max_features, contrastThreshold=o.contrast_threshold)
-        self._features: BoundedCache[bytes, SiftFeatures] = BoundedCache(o.cached_images)
+        self._features: BoundedCache[str, SiftFeatures] = BoundedCache(o.cached_images)
+        folder = o.runtime.cache_folder
+        self._disk = None if folder is None else FileCache(folder, o.runtime.cache_disk_mib * MIB, ".sift")
 
     def match(self, query: ImageArray, anchors: Sequence[ImageArray]) -> list[Matches]:
         """See `match.base.Matcher.match`; score is 1 − distance ratio."""
         query_features = self.features(query)
-        return [self._match_pair(query_features, self.features(anchor)) for anchor in anchors]
+        return [self._match_pair(query_features, self.features(anchor, keep=True)) for anchor in anchors]
 
-    def features(self, image: ImageArray) -> SiftFeatures:
-        """Features of an (H, W, 3) RGB image, from memory when its content was seen lately."""
-        key = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
-        return self._features.get_or_make(key, lambda: self._detect(image))
+    def features(self, image: ImageArray, *, keep: bool = False) -> SiftFeatures:
+        """Features of an (H, W, 3) RGB image, from memory or disk when its content was seen before.
 
-    def _detect(self, image: ImageArray) -> SiftFeatures:
+        Args:
+            image: its pixels.
+            keep: on disk, for other processes and runs: an anchor is met again, a photo is not.
+        """
+        identity = f"sift-{ALGORITHM_VERSION}/{self.options.max_features}/{self.options.contrast_threshold:g}"
+        digest = hashlib.blake2b(f"{identity}/{image.shape}".encode(), digest_size=20)
+        digest.update(np.ascontiguousarray(image).data)
+        key = digest.hexdigest()
+        return self._features.get_or_make(key, lambda: self._root(*self._found(image, key, keep=keep)))
+
+    def _found(self, image: ImageArray, key: str, *, keep: bool) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        if self._disk is not None and (content := self._disk.get(key)) is not None:
+            stored = np.load(io.BytesIO(content), allow_pickle=False)
+            return stored["keypoints_px"], stored["descriptors"]
+        keypoints_px, descriptors = self._detect(image)
+        if self._disk is not None and keep:
+            file = io.BytesIO()
+            np.savez(file, keypoints_px=keypoints_px, descriptors=descriptors)
+            self._disk.put(key, file.getvalue())
+        return keypoints_px, descriptors
+
+    def _detect(self, image: ImageArray) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Positions (N, 2) and descriptors (N, 128), which OpenCV gives as whole numbers."""
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         height, width = grey.shape
         room = (MAX_BYTES - image.nbytes) / DETECTOR_BYTES_PER_PIXEL
@@ -81,7 +109,7 @@ class SiftMatcher:
             grey = cv2.resize(grey, (int(width * factor), int(height * factor)), interpolation=cv2.INTER_AREA)
         keypoints, descriptors = self._detector.detectAndCompute(grey, None)
         if descriptors is None or len(keypoints) == 0:
-            return SiftFeatures(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32))
+            return np.zeros((0, 2), np.float32), np.zeros((0, 128), np.uint8)
         positions = np.array([k.pt for k in keypoints], np.float32)
         if factor < 1:
             scale = np.array([width / grey.shape[1], height / grey.shape[0]], np.float32)
@@ -89,35 +117,15 @@ class SiftMatcher:
         # One keypoint per position and orientation: SIFT lists a corner once per dominant orientation, and both copies
         # matching would count one observation twice. Sorting makes the order independent of thread scheduling.
         order = np.lexsort((np.array([k.angle for k in keypoints]), positions[:, 1], positions[:, 0]))
-        positions, descriptors = positions[order], descriptors[order]
-        root = np.sqrt(descriptors / np.maximum(descriptors.sum(axis=1, keepdims=True), 1e-9))
-        return SiftFeatures(positions, root.astype(np.float32))
+        return positions[order], descriptors[order].astype(np.uint8)
+
+    @staticmethod
+    def _root(keypoints_px: NDArray[np.float32], descriptors: NDArray[np.uint8]) -> SiftFeatures:
+        values = descriptors.astype(np.float32)
+        return SiftFeatures(keypoints_px, np.sqrt(values / np.maximum(values.sum(axis=1, keepdims=True), 1e-9)))
 
     def _match_pair(self, query: SiftFeatures, anchor: SiftFeatures) -> Matches:
-        if len(query.descriptors) < 2 or len(anchor.descriptors) < 2:
-            return Matches.empty()
-        similarity = query.descriptors @ anchor.descriptors.T
-        # An argmax along the columns of a row-major matrix takes 25 times as long as one along its rows; the maxima of
-        # the columns are enough to know which pairs are each other's nearest.
-        rows = np.arange(len(similarity))
-        columns = similarity.argmax(axis=1)
-        first = similarity[rows, columns]
-        mutual = np.flatnonzero(first == similarity.max(axis=0)[columns])
-        # Of several rows that are equally near to one column the first counts; the ratio test refuses them all.
-        _, leading = np.unique(columns[mutual], return_index=True)
-        rows = np.sort(mutual[leading])
-        columns, first = columns[rows], first[rows]
-        similarity[rows, columns] = -np.inf
-        second = np.stack([similarity.max(axis=1)[rows], similarity.max(axis=0)[columns]])
-        nearest, following = (_distance(values) for values in (first, second))
-        ratio = (nearest / following).max(axis=0)
-        keep = ratio < self.options.ratio
-        score = 1.0 - ratio[keep].astype(np.float32)
-        found = Matches(query.keypoints_px[rows[keep]], anchor.keypoints_px[columns[keep]], score)
+        rows, columns, ratio = distinct_pairs(query.descriptors, anchor.descriptors, self.options.ratio)
+        found = Matches(query.keypoints_px[rows], anchor.keypoints_px[columns], 1.0 - ratio)
         # One corner, several orientations: of the matches that join the same two pixels the best is kept.
         return found.best_of_each(np.hstack([found.query_px, found.anchor_px]))
-
-
-def _distance(similarity: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Distances of unit vectors from their scalar products."""
-    return np.sqrt(np.maximum(2 - 2 * similarity, 1e-12))

@@ -96,7 +96,11 @@ def test_a_second_run_computes_and_changes_nothing(
     monkeypatch.chdir(finished.parents[1])
     try:
         assert run(SMALL) == 0
-        assert "nothing was due" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert "nothing was due" in said
+        offered = [line.split(": ")[0].strip() for line in said.splitlines() if line.startswith("  out/demo/")]
+        assert len(offered) == 3
+        assert all(Path(file).is_file() for file in offered)
         assert fingerprints() == before
         assert repr(rows(str(finished / "corrections.gpkg"))) == repr(rows_before)
     except BaseException:

@@ -22,6 +22,7 @@ from geocorrect.errors import DatabaseError, InputError
 from geocorrect.jobs.plan import plan_run
 from geocorrect.jobs.run import correct_due, run_batch
 from geocorrect.jobs.tiles import read_pieces
+from geocorrect.match.sift import ALGORITHM_VERSION
 from geocorrect.records import Position
 from geocorrect.retrieve.options import RetrieveOptions
 from geocorrect.workers.stop import StopRequest
@@ -260,8 +261,8 @@ def test_a_rebuilt_image_makes_nothing_due(catalog: Catalog, monkeypatch: pytest
     monkeypatch.setattr("cv2.__version__", "99.0.0")
     monkeypatch.setattr("geocorrect.__version__", "99.0.0")
     assert due(catalog, SETTINGS) == set()
-    monkeypatch.setattr("geocorrect.match.sift.ALGORITHM_VERSION", 2)
+    monkeypatch.setattr("geocorrect.match.sift.ALGORITHM_VERSION", ALGORITHM_VERSION + 1)
     found = causes(catalog)
     assert list(found.values()) == [N]
-    assert next(iter(found)).startswith("configuration: matcher sift-1/")
-    assert "sift-2/" in next(iter(found))
+    assert next(iter(found)).startswith(f"configuration: matcher sift-{ALGORITHM_VERSION}/")
+    assert f"sift-{ALGORITHM_VERSION + 1}/" in next(iter(found))

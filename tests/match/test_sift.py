@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from geocorrect.match import sift
 from geocorrect.match.base import Matcher
 from geocorrect.match.sift import SiftFeatures, SiftMatcher, SiftOptions
+from geocorrect.networks.runtime import Runtime
 
 
 def textured_image(seed: int, height: int = 240, width: int = 320) -> np.ndarray:
@@ -68,6 +70,24 @@ def test_same_input_gives_the_same_bytes_and_no_pixel_pair_twice(matcher: SiftMa
 def test_features_are_computed_once_per_content(matcher: SiftMatcher) -> None:
     image = textured_image(4)
     assert matcher.features(image) is matcher.features(image.copy())
+
+
+def test_anchors_are_detected_once_for_all_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a cache folder; the photo itself, which nobody meets again, is not kept there."""
+    options = SiftOptions(Runtime(cache_folder=tmp_path), max_features=500)
+    query, anchor, detected = textured_image(3), np.roll(textured_image(3), 7, axis=1), []
+    first = SiftMatcher(options).match(query, [anchor])
+    assert len(list(tmp_path.rglob("*.sift"))) == 1
+    other = SiftMatcher(options)
+    monkeypatch.setattr(other, "_detector", SpyingDetector(other._detector, detected))
+    second = other.match(query, [anchor])
+    assert len(detected) == 1, "the photo alone"
+    assert [first[0].query_px.tobytes(), first[0].score.tobytes()] == [
+        second[0].query_px.tobytes(),
+        second[0].score.tobytes(),
+    ]
+    fewer = SiftMatcher(SiftOptions(Runtime(cache_folder=tmp_path), max_features=50))
+    assert len(fewer.features(anchor).keypoints_px) < len(other.features(anchor).keypoints_px)
 
 
 def test_cache_is_bounded() -> None:

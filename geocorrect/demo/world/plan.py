@@ -189,6 +189,11 @@ class WorldSize:
     """Shrinks every raster."""
     lidar_columns: int = 1024
 
+    @property
+    def n_pictures(self) -> int:
+        """Anchors of both drives, and photos."""
+        return 2 * self.anchors_per_drive + sum(plan.n_photos for plan in self.sequences) + len(self.negatives)
+
 
 SIZES = {
     "full": WorldSize(160.0, 80.0, 30, FULL, FULL_NEGATIVES),

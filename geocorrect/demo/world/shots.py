@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 from shapely import Polygon
 
 from geocorrect.demo.render.render import Exposure
@@ -18,6 +19,8 @@ from geocorrect.records import NAN, Float
 ALONG_STREET_HEADING_DEG = 90.0
 """Heading of the street's x axis in street axes, where y plays the part of north."""
 FIRST_CAPTURE_MS = 1_718_006_400_000  # 2024-06-10 08:00 UTC
+BLOCKING_M = 3.0
+"""Nothing that is farther away than this can block a view (`_blocks`)."""
 CLEARANCE_M = 0.45
 """Nobody stands closer to a car or a piece of furniture."""
 
@@ -149,13 +152,14 @@ def plan_shots(
 ) -> list[Shot]:
     """All photos. obstacles_m: footprints (N, 2) in street metres that nobody stands in or right behind."""
     rng = np.random.default_rng([seed, 51])
+    obstacles = np.array([Polygon(outline) for outline in obstacles_m], object)
     shots: list[Shot] = []
     for number, plan in enumerate(plans):
         key = _random_key(rng)
         start_ms = FIRST_CAPTURE_MS + number * 86_400_000 + int(rng.integers(36_000_000))
         for index in range(plan.n_photos):
             share = (index + 0.5 + float(rng.uniform(-0.2, 0.2))) / plan.n_photos
-            pose = _standing(rng, plan, share, length_m, obstacles_m)
+            pose = _standing(rng, plan, share, length_m, obstacles)
             shots.append(_shot(rng, key, plan, pose, start_ms + index * 2500))
     pedestrians = [plan for plan in plans if plan.device.side_m > 4] or [plans[-1]]
     keys = {shot.plan.name: (shot.sequence_key, shot.captured_at_ms) for shot in shots}
@@ -166,7 +170,7 @@ def plan_shots(
         else:
             plan = pedestrians[index % len(pedestrians)]
             key, last_ms = keys[plan.name]
-        pose = _standing(rng, plan, (index + 0.5) / len(negatives), length_m, obstacles_m)
+        pose = _standing(rng, plan, (index + 0.5) / len(negatives), length_m, obstacles)
         shot = _shot(rng, key, plan, _turned_away(rng, pose, kind, length_m), last_ms + 3000 * (index + 1))
         dark = replace(shot.exposure, stops=-9.0) if kind == "covered lens" else shot.exposure
         shots.append(replace(shot, kind=kind, exposure=dark, car_ahead_m=NAN))
@@ -178,7 +182,7 @@ def _random_key(rng: np.random.Generator) -> str:
 
 
 def _standing(
-    rng: np.random.Generator, plan: SequencePlan, share: float, length_m: float, obstacles_m: list[Float]
+    rng: np.random.Generator, plan: SequencePlan, share: float, length_m: float, obstacles: NDArray[np.object_]
 ) -> Pose:
     """A pose on the sequence's track: the first in steps of 0.6 m with a free view, else with room to stand."""
     x = length_m * (plan.start + share * (plan.end - plan.start))
@@ -191,11 +195,15 @@ def _standing(
     heading = ALONG_STREET_HEADING_DEG + (0 if plan.direction > 0 else 180) + turn
     ahead = np.array([np.sin(np.radians(heading)), np.cos(np.radians(heading))])
     places = np.array([[x + plan.direction * 0.6 * step, y] for step in range(20)])
-    outlines = np.array([Polygon(outline) for outline in obstacles_m], object)
-    distance_m = shapely.distance(shapely.points(places)[:, None], outlines)
-    apart = places[(distance_m >= CLEARANCE_M).all(axis=1)]
-    free = (place for place in apart if not any(_blocks(place, ahead, outline) for outline in obstacles_m))
-    here = next(free, apart[0])
+    distance_m = shapely.distance(shapely.points(places)[:, None], obstacles)
+    apart = np.flatnonzero((distance_m >= CLEARANCE_M).all(axis=1))
+    near = (obstacles[distance_m[place] < BLOCKING_M] for place in apart)
+    free = (
+        place
+        for place, around in zip(apart, near, strict=True)
+        if not any(_blocks(places[place], ahead, shapely.get_coordinates(outline)[:-1]) for outline in around)
+    )
+    here = places[next(free, apart[0])]
     return Pose(rotation_from_heading(heading, pitch, roll), np.array([*here, height]))
 
 
