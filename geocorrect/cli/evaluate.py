@@ -88,8 +88,8 @@ def _print_report(report: Any) -> None:
 class PairEstimatorName(StrEnum):
     """What finds the poses of a Map-free set."""
 
-    JOINT = "joint"
-    """The configured matcher and depth source, the reference as the only anchor."""
+    CONFIGURED = "configured"
+    """Matcher, depth source, [match.verify] and [localize] of the configuration, the reference as the only anchor."""
     MICKEY = "mickey"
     """MicKey's keypoints and its own solver."""
 
@@ -98,15 +98,15 @@ class PairEstimatorName(StrEnum):
 def mapfree(
     context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="A Map-free set such as mapfree/val: one folder per scene.")],
-    estimator: Annotated[PairEstimatorName, typer.Option(help="What finds the poses.")] = PairEstimatorName.JOINT,
+    estimator: Annotated[PairEstimatorName, typer.Option(help="What finds the poses.")] = PairEstimatorName.CONFIGURED,
     out: Annotated[Path, typer.Option(help="The submission file to write.")] = Path("submission.zip"),
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Estimate the pose of every judged query relative to its reference and write a submission.
 
-    The answers are scored where the set's poses are published. `joint` needs a matcher and a depth source that know
-    nothing but the photos, such as a depth network.
+    The answers are scored where the set's poses are published. `configured` needs a matcher and a depth source that
+    know nothing but the photos, such as a depth network.
     """
     from geocorrect.evaluate.mapfree.run import evaluate_mapfree
 
@@ -218,6 +218,9 @@ def vbr(
     prediction: Annotated[
         list[str] | None, typer.Option(help="NAME=FOLDER with depth maps or points, <anchor id>.npy; repeatable.")
     ] = None,
+    corrected: Annotated[
+        list[str] | None, typer.Option(help="NAME=CATALOG with corrected photos, for figures 9 and 10; repeatable.")
+    ] = None,
     ranges: Ranges = None,
     spacing_m: Annotated[float, typer.Option(min=0.0, help="Metres between images of a drive; 0 takes all.")] = 1.0,
     radius_m: RadiusM = 25.0,
@@ -241,7 +244,7 @@ def vbr(
     mining = _mining_plan(
         ranges, radius_m, 60.0, min_gap_s, query_step, anchor_step, keep, min_score, strong_score, buffer_m, seed
     )
-    plan = VbrPlan(root, out, tuple(prediction or ()), spacing_m, mining)
+    plan = VbrPlan(root, out, tuple(prediction or ()), tuple(corrected or ()), spacing_m, mining)
     with stop_on_signal() as request, progress_bar("pairs") as progress:
         report = evaluate_vbr(invocation(context).settings(), plan, progress, lambda: request.requested)
     leave_if_stopped(request)
@@ -340,7 +343,8 @@ def _pair_estimator(settings: Settings, name: PairEstimatorName) -> PairEstimato
 
         options = with_runtime(settings.match.mickey, settings.models)
         return MickeyPairs(build(options))
-    from geocorrect.api.backends import build_depth, build_matcher
+    from geocorrect.api.anchor_cache import read_anchor
+    from geocorrect.api.backends import build_depth, build_estimator, build_matcher
     from geocorrect.errors import ConfigError
 
     if settings.depth.calibrate or settings.depth.source == "triangulated":
@@ -350,7 +354,10 @@ def _pair_estimator(settings: Settings, name: PairEstimatorName) -> PairEstimato
         )
     # A network that may look at neighbours sees the reference by itself.
     settings = settings.model_copy(update={"depth": settings.depth.alone()})
-    return LocalizedPairs(build_matcher(settings), build_depth(settings), settings.localize)
+    return LocalizedPairs(
+        build_matcher(settings), build_depth(settings), settings.localize, build_estimator(settings, read_anchor),
+        settings.match.verify,
+    )  # fmt: skip
 
 
 def _print_mapfree(report: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -204,3 +205,68 @@ def finetune_mast3r(
         console.print("no epoch was better than the base on the validation scene: no head was written")
     else:
         console.print(f'done: {written}; use it with [depth.mast3r] head = "file", head_file = "{written}"')
+
+
+Report = Annotated[Path, typer.Option(help="Folder for tables, figures and page.")]
+
+
+@finetune_app.command("grid")
+def finetune_grid(
+    context: typer.Context,
+    train: Annotated[str, typer.Option(help="Catalog whose anchors and their scans are learnt from.")],
+    validate: Annotated[str, typer.Option(help="Catalog of another scene.")],
+    out: Report,
+    learning_rates: Annotated[str, typer.Option(help="Of each loss; several, comma-separated.")] = "5e-5,1e-6",
+    epochs: Annotated[int, typer.Option(min=1, help="Of each training.")] = 20,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pairs that go through the head together.")] = 8,
+    accumulation: Annotated[int, typer.Option(min=1, help="Batches per step.")] = 4,
+    seed: Annotated[int, typer.Option(help="Of the order of the pairs.")] = 0,
+) -> None:
+    """Why confidence collapses: MASt3R's head with every loss and learning rate, drawn as `finetune report` does.
+
+    Interrupted, the same command continues.
+    """
+    from geocorrect.api.scene import AnchorSource
+    from geocorrect.catalog.store import Catalog
+    from geocorrect.errors import UsageError
+    from geocorrect.evaluate.finetuning.grid import AblationPlan, train_grid
+    from geocorrect.networks.mast3r.train.options import FinetuneOptions
+    from geocorrect.workers.stop import stop_on_signal
+
+    try:
+        rates = tuple(float(rate) for rate in learning_rates.split(","))
+        options = FinetuneOptions(epochs=epochs, batch_size=batch_size, accumulation=accumulation, seed=seed)
+    except ValueError as error:
+        raise UsageError(f"--learning-rates {learning_rates!r}: {error}") from None
+    console = stderr()
+    with Catalog.open(train) as first, Catalog.open(validate) as second, stop_on_signal() as request:
+        sources = AnchorSource.of_catalog(first), AnchorSource.of_catalog(second)
+        plan = AblationPlan(*sources, (first.address, second.address), out, options, rates)
+        folders = train_grid(
+            invocation(context).settings(), plan, lambda: request.requested,
+            lambda name, done: console.print(f"{name}, epoch {done.epoch}: validation {done.validation_m:.3f} m"),
+        )  # fmt: skip
+    leave_if_stopped(request)
+    assert folders is not None
+    _report_trainings(folders, out)
+
+
+@finetune_app.command("report")
+def finetune_report(
+    trainings: Annotated[list[Path], typer.Argument(help="Folders of `geocorrect models finetune mast3r`.")],
+    out: Report,
+) -> None:
+    """Curves, depth and confidence maps by epoch of finished trainings: table, figures and one page."""
+    _report_trainings(trainings, out)
+
+
+def _report_trainings(folders: Sequence[Path], out: Path) -> None:
+    from geocorrect.evaluate.finetuning.report import read_training, training_pictures, training_table
+    from geocorrect.evaluate.render import write_report
+
+    trainings = [read_training(folder) for folder in folders]
+    table = training_table(trainings)
+    said = [f"trainings: {', '.join(str(folder) for folder in folders)}"]
+    page = write_report(out, "Fine-tuning of the point head", said, [table], training_pictures(trainings))
+    typer.echo(table.markdown())
+    stderr().print(f"page: {page}", markup=False)

@@ -132,6 +132,11 @@ class PointHead:
         xyz_m, confidence = (cached[name].cpu().numpy() for name in ("xyz_m", "confidence"))
         return PointMap(xyz_m, confidence, first.placement)
 
+    def confidence_map(self, image: ImageArray, query: ImageArray) -> Float32:
+        """(H, W) confidence of the points, > 1, nan outside the network's crop; for pictures."""
+        found = self.points_of_pair(image, query if self.options.pair_with == "query" else image)
+        return at_photo_size(found.confidence, found.placement)
+
 
 class Mast3rDepth(PointHead):
     """DepthSource: the anchor paired with itself, z of its points on the camera's rays."""

@@ -1,4 +1,4 @@
-"""Metric depth from one photo: Depth Anything V2, Depth Pro, ZoeDepth, through transformers.
+"""Metric depth from one photo: Depth Anything V2 and 3, Depth Pro, ZoeDepth.
 
 Torch and the weights are touched by the first prediction that is not in the cache. Predictions are cached per photo at
 the network's resolution; validity rules and resizing are applied when they are read.
@@ -14,21 +14,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geocorrect.depth.base import DepthDeclaration, declared_by_card
-from geocorrect.depth.predictors import DepthAnything, DepthPro, Prediction, Predictor, ZoeDepth
+from geocorrect.depth.predictors import DepthAnything, DepthAnything3, DepthPro, Prediction, Predictor, ZoeDepth
 from geocorrect.depth.validity import ValidityRules, believable, resize_depth
 from geocorrect.errors import InputError, ModelError
 from geocorrect.geometry.camera import Camera
 from geocorrect.networks.cards import CARDS, ModelCard
 from geocorrect.networks.deferred import deferred
 from geocorrect.networks.pretrained import deferred_pretrained
-from geocorrect.networks.runtime import Runtime, open_store
-from geocorrect.networks.weights import Checkpoint
+from geocorrect.networks.runtime import Runtime, open_store, require_compiler, require_libraries, torch_device
+from geocorrect.networks.weights import Checkpoint, locate
 from geocorrect.records import NAN, Anchor, DepthMap, ImageArray
 
 if TYPE_CHECKING:
     from geocorrect.networks.store import TensorStore
 
 DEPTH_PRO = "depth_pro"
+DEPTH_ANYTHING_3 = "depth_anything_3_metric"
+KNOW_FOCAL = (DEPTH_PRO, DEPTH_ANYTHING_3)
+"""Networks whose depth depends on the camera's focal length."""
 TRAINED_FOCAL = {"outdoor": 725.0087 / 375.0, "indoor": 886.81 / 768.0}
 """Focal length over short side of the data that Depth Anything V2 was fine-tuned on: Virtual KITTI 2, Hypersim."""
 
@@ -63,6 +66,16 @@ class DepthAnythingOptions:
     The network knows no intrinsics, so other lenses see scaled depth; how much of the effect it has learned to undo is
     not known, hence off. See `docs/networks.md`, section Depth and focal length.
     """
+    edge_ratio: float = 1.15
+
+
+@dataclass(frozen=True)
+class DepthAnything3Options:
+    """Depth Anything 3, metric (Lin et al. 2025), with the anchor's focal length."""
+
+    runtime: Runtime = field(default_factory=Runtime)
+    long_side_px: int = 504
+    """Network resolution; the default is that of the published code."""
     edge_ratio: float = 1.15
 
 
@@ -145,7 +158,7 @@ class MonocularDepth:
 
 def declare_network(card: ModelCard) -> DepthDeclaration:
     """What a network of this card is, whether or not its weights are here."""
-    return declared_by_card(card, *(["the camera's focal length"] if card.name == DEPTH_PRO else []))
+    return declared_by_card(card, *(["the camera's focal length"] if card.name in KNOW_FOCAL else []))
 
 
 def depth_anything_card(options: DepthAnythingOptions) -> ModelCard:
@@ -176,6 +189,19 @@ def _metric(model: Any, weights: Checkpoint) -> Any:
             f"{weights.folder}: a relative-depth model; metric depth needs the weights of {weights.card.name}"
         )
     return model
+
+
+def build_depth_anything_3(options: DepthAnything3Options) -> MonocularDepth:
+    """Depth Anything 3; ModelError as above."""
+    require_libraries()
+    from geocorrect.networks.depth_anything_3.loading import load
+
+    runtime = options.runtime
+    weights = locate(DEPTH_ANYTHING_3, runtime.access)
+    torch_device(runtime)  # a device or a compiler that is not there is said now
+    require_compiler(runtime)
+    model = deferred(partial(load, weights.file("model.safetensors"), runtime))
+    return MonocularDepth(DepthAnything3(model, options.long_side_px), weights, runtime, options.edge_ratio)
 
 
 def build_depth_pro(options: DepthProOptions) -> MonocularDepth:

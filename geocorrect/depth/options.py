@@ -10,7 +10,7 @@ from geocorrect.depth.files import DepthFilesOptions
 from geocorrect.depth.mapanything import MapAnythingDepthOptions
 from geocorrect.depth.mast3r import Mast3rDepthOptions
 from geocorrect.depth.mickey import MickeyDepthOptions
-from geocorrect.depth.monocular import DepthAnythingOptions, DepthProOptions, ZoeDepthOptions
+from geocorrect.depth.monocular import DepthAnything3Options, DepthAnythingOptions, DepthProOptions, ZoeDepthOptions
 from geocorrect.depth.pointcloud.options import PointCloudOptions
 from geocorrect.depth.reconstruction import ReconstructionDepthOptions
 from geocorrect.depth.scale import ScaleOptions
@@ -19,8 +19,8 @@ from geocorrect.errors import UsageError
 from geocorrect.retrieve.neighbours import NeighbourOptions
 
 DepthName = Literal[
-    "lidar", "triangulated", "depth_anything_v2", "depth_pro", "zoedepth", "mast3r", "mapanything", "mickey", "files",
-    "pointcloud", "reconstruction",
+    "lidar", "triangulated", "depth_anything_v2", "depth_anything_3", "depth_pro", "zoedepth", "mast3r", "mapanything",
+    "mickey", "files", "pointcloud", "reconstruction",
 ]  # fmt: skip
 """Keys of `depth.registry.SOURCES`, as a type that the configuration is checked against."""
 MEASURED = ("lidar", "triangulated", "pointcloud", "reconstruction")
@@ -42,6 +42,7 @@ class DepthSection:
     triangulated: TriangulatedOptions = field(default_factory=TriangulatedOptions)
     calibration: CalibrateOptions = field(default_factory=CalibrateOptions)
     depth_anything_v2: DepthAnythingOptions = field(default_factory=DepthAnythingOptions)
+    depth_anything_3: DepthAnything3Options = field(default_factory=DepthAnything3Options)
     depth_pro: DepthProOptions = field(default_factory=DepthProOptions)
     zoedepth: ZoeDepthOptions = field(default_factory=ZoeDepthOptions)
     mast3r: Mast3rDepthOptions = field(default_factory=Mast3rDepthOptions)

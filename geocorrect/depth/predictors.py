@@ -1,7 +1,7 @@
 """The networks that predict metric depth from one photo: what goes in, and what their output means.
 
-Depth Anything V2, Depth Pro and ZoeDepth, through transformers; `monocular` makes depth sources of them. Units and
-pre-processing of each: `docs/models.md`.
+Depth Anything V2, Depth Pro and ZoeDepth through transformers, Depth Anything 3 by our own code; `monocular` makes
+depth sources of them. Units and pre-processing of each: `docs/models.md`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ from geocorrect.records import NAN, Float32, ImageArray
 
 DEPTH_PRO_SIDE_PX = 1536
 ZOEDEPTH_SIZE = (512, 384)
+CANONICAL_FOCAL_PX = 300.0
+"""Focal length, in pixels of its own input, for which the metric Depth Anything 3 counts metres."""
+MAX_SKY = 0.3
+"""From this output of its sky head on a pixel is sky."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +71,32 @@ class DepthAnything(Predictor):
         if np.isnan(self.trained_focal):
             return 1.0
         return camera.focal_x_px / min(camera.width, camera.height) / self.trained_focal
+
+
+@dataclass(frozen=True, eq=False)
+class DepthAnything3(Predictor):
+    """Depth Anything 3 metric: depth for a focal length of 300 px, scaled by the known one; sky gives no depth."""
+
+    model: Any = field(repr=False)
+    long_side_px: int = 504
+
+    def needs(self, camera: Camera) -> str:
+        """The focal lengths in units of width and height."""
+        return f"focal={camera.focal_x_px / camera.width!r},{camera.focal_y_px / camera.height!r}"
+
+    def predict(self, image: ImageArray, camera: Camera) -> Prediction:
+        """See `Predictor`. The size is that of the published code: the long side first, then multiples of a patch."""
+        from geocorrect.networks.image_input import IMAGENET, normalised, resized_by_area
+
+        height, width = image.shape[:2]
+        scale, patch_px = self.long_side_px / max(width, height), self.model.sizes.patch_px
+        inside = resized_by_area(image, (max(1, round(width * scale)), max(1, round(height * scale))))
+        sides = [max(patch_px, (side + patch_px // 2) // patch_px * patch_px) for side in inside.shape[1::-1]]
+        depth, sky = self.model(normalised(resized_by_area(inside, (sides[0], sides[1])), IMAGENET)[None])
+        x, y = sides[0] / width, sides[1] / height
+        z_m = depth[0] * ((camera.focal_x_px * x + camera.focal_y_px * y) / 2.0 / CANONICAL_FOCAL_PX)
+        z_m = z_m.where(sky[0] < MAX_SKY, math.nan)
+        return Prediction(np.ascontiguousarray(z_m.cpu().numpy(), dtype=np.float32))
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,8 +26,10 @@ from geocorrect.depth.mast3r import declare_mast3r
 from geocorrect.depth.mickey import build as build_mickey
 from geocorrect.depth.mickey import declare_mickey
 from geocorrect.depth.monocular import (
+    DEPTH_ANYTHING_3,
     DEPTH_PRO,
     build_depth_anything,
+    build_depth_anything_3,
     build_depth_pro,
     build_zoedepth,
     declare_network,
@@ -70,6 +72,7 @@ SOURCES: Mapping[DepthName, SourceEntry] = {
     "lidar": SourceEntry(lambda _: LidarDepth().declaration, lambda _: LidarDepth()),
     "triangulated": SourceEntry(declare_triangulated),
     "depth_anything_v2": SourceEntry(lambda o: declare_network(depth_anything_card(o)), build_depth_anything),
+    "depth_anything_3": SourceEntry(lambda _: declare_network(CARDS[DEPTH_ANYTHING_3]), build_depth_anything_3),
     "depth_pro": SourceEntry(lambda _: declare_network(CARDS[DEPTH_PRO]), build_depth_pro),
     "zoedepth": SourceEntry(lambda o: declare_network(zoedepth_card(o)), build_zoedepth),
     "mast3r": SourceEntry(lambda _: declare_mast3r(), build_mast3r),

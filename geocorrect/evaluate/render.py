@@ -26,7 +26,7 @@ LATEX_SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "≤": r"$\le$", "≥": r"$\ge$", "°": r"$^\circ$",
     "∞": r"$\infty$", "χ": r"$\chi$", "²": r"$^2$", "σ": r"$\sigma$", "×": r"$\times$", "–": "--", "−": "$-$",
-    "…": r"\dots{}", "→": r"$\to$",
+    "…": r"\dots{}", "→": r"$\to$", "✓": r"\checkmark{}",
 }  # fmt: skip
 
 
@@ -110,6 +110,11 @@ def _drawn(picture: Picture) -> tuple[bytes, bytes]:
         figure.set_layout_engine("none")  # what the first drawing found holds for the second
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": "geocorrect"})
     return png.getvalue(), svg.getvalue()
+
+
+def file_name(text: str) -> str:
+    """A name as part of a file's."""
+    return "".join(letter if letter.isalnum() else "_" for letter in text)
 
 
 def number(value: float, digits: int = 2) -> str:

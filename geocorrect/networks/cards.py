@@ -301,6 +301,19 @@ _CARDS = (
     _depth_anything("indoor", "base", 390, sigma=0.22),
     _depth_anything("indoor", "large", 1341, sigma=0.20),
     ModelCard(
+        name="depth_anything_3_metric",
+        title="Depth Anything 3 metric, large",
+        task=Task.DEPTH,
+        hub_id="depth-anything/DA3METRIC-LARGE",
+        files=(RemoteFile("model.safetensors"),),  # all sizes are read from the tensors' shapes
+        size_mb=1337,
+        memory_mb=1800,
+        licence=APACHE,
+        code="geocorrect (Apache-2.0)",
+        valid_range_m=(0.5, 100.0),
+        relative_depth_sigma=0.25,
+    ),
+    ModelCard(
         name="depth_pro",
         title="Depth Pro",
         task=Task.DEPTH,

@@ -153,12 +153,16 @@ class VisionTransformer(nn.Module):
         self.blocks = block_stack(stack)
         self.norm = nn.LayerNorm(stack.dim, eps=NORM_EPSILON) if norm else nn.Identity()
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, H, W) → patch tokens (B, N, D) and class token (B, 1, D)."""
+    def embedded(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) → (B, 1 + N, D) class token and patches with their positions, before the first block."""
         grid = (images.shape[-2] // self.patch_px, images.shape[-1] // self.patch_px)
         patches = self.patch_embed(images)
         tokens = torch.cat([self.cls_token.expand(len(images), -1, -1), patches], dim=1)
-        tokens = tokens + resampled_positions(self.pos_embed, grid)
+        return tokens + resampled_positions(self.pos_embed, grid)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, H, W) → patch tokens (B, N, D) and class token (B, 1, D)."""
+        tokens = self.embedded(images)
         for block in self.blocks:
             tokens = block(tokens)
         tokens = self.norm(tokens)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image as PillowImage
@@ -29,6 +30,12 @@ def resized(photo: ImageArray, size: tuple[int, int], bicubic: bool = False) -> 
     """The photo at (width, height), antialiased."""
     resample = PillowImage.Resampling.BICUBIC if bicubic else PillowImage.Resampling.BILINEAR
     return np.asarray(PillowImage.fromarray(photo).resize(size, resample))
+
+
+def resized_by_area(photo: ImageArray, size: Size) -> ImageArray:
+    """The photo at (width, height): pixels averaged where no side grows, else bicubic."""
+    grows = size[0] > photo.shape[1] or size[1] > photo.shape[0]
+    return np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_CUBIC if grows else cv2.INTER_AREA))
 
 
 def normalised(photo: ImageArray, normalisation: Normalisation) -> Tensor:

@@ -79,6 +79,7 @@ def test_from_scans_to_a_head_that_depth_uses(place: Place) -> None:
         "history.json",
         "tokens",
         "training.ckpt",
+        "views",
     ]
     base, head = load_file(place.checkpoint), load_file(out / "head.safetensors")
     assert {key: tensor.shape for key, tensor in head.items()} == {
@@ -101,6 +102,24 @@ def test_from_scans_to_a_head_that_depth_uses(place: Place) -> None:
     place.config.write_text(place.config.read_text().split("head =")[0])
     with pytest.raises(UsageError, match="base checkpoint: "):
         place.finetune()
+
+
+@pytest.mark.slow
+def test_the_grid_is_trained_and_drawn_by_one_command(place: Place) -> None:
+    out = place.folder / "grid"
+    scenes = ["--train", str(place.folder / "train.gpkg"), "--validate", str(place.folder / "validate.gpkg")]
+    numbers = ["--epochs", "2", "--batch-size", "2", "--accumulation", "1", "--learning-rates", "1e-3"]
+    command = ["--config", str(place.config), "models", "finetune", "grid", *scenes, *numbers, "--out", str(out)]
+    first = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert first.exit_code == 0
+    names = {"none_0.001", "metric_0.001", "relative_0.001", "metric_scaled_0.001"}
+    assert names <= {path.name for path in out.iterdir()}
+    assert not any((out / name / "tokens").exists() for name in names)
+    assert all(f"| {name} | 2 |" in first.stdout for name in names)
+    assert "Figure 14" in (out / "report.html").read_text()
+    states = {name: (out / name / "training.ckpt").read_bytes() for name in names}
+    assert CliRunner().invoke(app, command, catch_exceptions=False).stdout == first.stdout
+    assert all((out / name / "training.ckpt").read_bytes() == state for name, state in states.items())
 
 
 def test_scenes_that_teach_nothing_are_named_and_nothing_is_written(place: Place) -> None:

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-from support import mapanything_world, mickey_world, weights_world
+from support import depth_anything_3_world, mapanything_world, mickey_world, weights_world
 from support.mast3r_world import seeded_engine
 
 from geocorrect.__main__ import run
@@ -30,6 +30,7 @@ from geocorrect.networks.mickey import loading as mickey_loading
 
 NETWORKS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "depth_anything_v2": ("depth_anything_v2_outdoor_large", weights_world.depth_anything),
+    "depth_anything_3": ("depth_anything_3_metric", depth_anything_3_world.write),
     "depth_pro": ("depth_pro", weights_world.depth_pro),
     "zoedepth": ("zoedepth_kitti", weights_world.zoedepth),
 }

@@ -18,6 +18,7 @@ from geocorrect.evaluate.mapfree.scene_files import read_scene, read_set
 from geocorrect.evaluate.mapfree.submission import Estimate, read_submission, write_submission
 from geocorrect.geometry.pose import Pose
 from geocorrect.match.sift import SiftMatcher
+from geocorrect.match.verify import PairVerifyOptions
 from geocorrect.records import Anchor, DepthMap, ImageArray
 
 
@@ -178,6 +179,25 @@ def test_an_estimator_over_a_set(small_set: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(found.translation_m, pose_of(query_place(1, 5)).translation_m, atol=0.05)
     evaluate_mapfree(small_set, estimator, tmp_path / "again.zip")
     assert (tmp_path / "again.zip").read_bytes() == (tmp_path / "out.zip").read_bytes()
+
+
+class Diverging:
+    """Finds nothing, and says so in its own way."""
+
+    fingerprint = "diverging"
+
+    def solve(self, *_: object) -> Reason:
+        return Reason.DIVERGED
+
+
+def test_the_estimator_and_the_verification_that_are_asked_for_are_used(small_set: Path, tmp_path: Path) -> None:
+    other = LocalizedPairs(SiftMatcher(), TrueDepth(), estimator=Diverging())
+    report = evaluate_mapfree(small_set, other, tmp_path / "out.zip")
+    assert report["reasons"] == {"diverged": 4}
+    assert report["estimator"].startswith("diverging/")
+    strict = LocalizedPairs(SiftMatcher(), TrueDepth(), verify=PairVerifyOptions("fundamental", min_inliers=10_000))
+    assert evaluate_mapfree(small_set, strict, tmp_path / "out.zip")["reasons"] == {"too_few_matches": 4}
+    assert "fundamental" in strict.fingerprint
 
 
 class Silent:

@@ -5,22 +5,28 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from support.depth_world import HEIGHT, WIDTH
+from support.drawn import panels
 from support.vbr_corner import image_id, place, points_m, scanned_m, write_corner_drive, write_prediction
 
 from geocorrect.__main__ import run
 from geocorrect.evaluate.metrics import abs_rel, abs_rel_axes
+from geocorrect.evaluate.render import Picture
 from geocorrect.evaluate.table import Row, read_table
 from geocorrect.evaluate.vbr import command
 from geocorrect.evaluate.vbr import run as vbr_run
 from geocorrect.evaluate.vbr.run import ORACLE
+from geocorrect.evaluate.vbr.tables import training_tables
 
 N_IMAGES = 5
 AXES = np.array([0.5, 0.7, 0.4])
 """What the network of points off the rays multiplies x, y and z by."""
+FIGURES: dict[str, Picture] = {}
+"""What the command would have drawn."""
 CONFIG = """
 [match.sift]
 max_features = 800
@@ -42,8 +48,13 @@ def corner(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_prediction(folder / "smooth", number, points[..., 2] * wave)
     (folder / "geocorrect.toml").write_text(CONFIG)
     drawn = command.pictures
+
+    def some(*of: Any) -> list[Picture]:
+        FIGURES.update({picture.name: picture for picture in drawn(*of)})
+        return [FIGURES["figure_3"], FIGURES["figure_8_corner0"]]  # rendering takes the longest
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "pictures", lambda *of: drawn(*of)[:2])  # one of each kind: they take the longest
+        patch.setattr(command, "pictures", some)
         assert run(_command(folder)) == 0
     return folder
 
@@ -142,7 +153,8 @@ def test_smooth_errors_remain(rows: list[Row]) -> None:
 
 def test_tables_are_queries_on_the_rows(corner: Path, rows: list[Row]) -> None:
     text = (corner / "out" / "tables.md").read_text()
-    for name in ("Table I:", "Table II", "Table III", "Table VI:", "Table VII:", "Table VIII", "Table IX"):
+    names = ("I:", "II", "III", "IV:", "V:", "VI:", "VII:", "VIII", "IX")
+    for name in (f"Table {number}" for number in names):
         assert name in text
     assert "| corner0, axes, all valid pairs | 10 | 2.000 (0.0000) | 1.429 (0.0000) | 2.500 (0.0000) |" in text
     assert "| corner0 | 1/1 | 2 | 20 | 10 | 10 |" in text
@@ -153,7 +165,44 @@ def test_tables_are_queries_on_the_rows(corner: Path, rows: list[Row]) -> None:
     assert f"{median:.3f} [" in line
     assert {row.random_set for row in rows} == {"train", "val", "test1", ""}  # one is left by rounding
     names = {path.name for path in (corner / "out").iterdir()}
-    assert {"report.html", "table_2_test1.tex", "figure_7_corner0.png", "figure_15_corner0_half.svg"} <= names
+    assert {"report.html", "table_2_test1.tex", "figure_3.png", "figure_8_corner0.svg"} <= names
+    assert set(FIGURES) == {
+        "figure_3", "figure_7_corner0", "figure_8_corner0",
+        *(f"figure_{number}_corner0_{name}" for number in (5, 15) for name in ("half", "axes", "smooth")),
+    }  # fmt: skip
+
+
+def test_figure_5_and_8_show_the_pair(corner: Path) -> None:
+    """Of points at 0.4 of their depth the scale of the axis makes the scan's again."""
+    shown = panels(FIGURES["figure_5_corner0_axes"])
+    raw, scaled = (shown[title].images[0].get_array() for title in ("axes, raw", "axes, scaled per axis"))
+    np.testing.assert_allclose(scaled, raw / AXES[2], rtol=1e-4)
+    scan = shown[ORACLE].collections[0].get_array()
+    assert np.median(scan) == pytest.approx(np.median(scaled), rel=0.02)
+    assert 10 < len(shown["verified matches, anchor and query"].lines) <= 60
+    every = panels(FIGURES["figure_8_corner0"])
+    assert {ORACLE, "half", "axes", "smooth"} <= set(every)
+    np.testing.assert_allclose(every["half"].images[0].get_array(), raw / AXES[2] / 2, rtol=1e-4)
+
+
+def test_figure_3_shows_the_drive(corner: Path, rows: list[Row]) -> None:
+    (axes,) = panels(FIGURES["figure_3"]).values()
+    drawn = {line.get_label(): line.get_xydata() for line in axes.lines}
+    forward_left_m = np.array([[place(number)[1], -place(number)[0]] for number in range(N_IMAGES)])
+    np.testing.assert_allclose(drawn["all images"], forward_left_m, atol=1e-6)
+    assert len(drawn["queries"]) == len({row.query_id for row in rows})
+    assert len(axes.lines) == 3 + 2 * N_IMAGES  # and one for every pair
+
+
+def test_data_that_several_networks_were_trained_on_are_those_of_the_thesis() -> None:
+    sets, shared = training_tables()
+    assert [row[0] for row in sets.rows] == list(shared.headings[1:])
+    ticks = {row[0]: "".join(row[1:]) for row in shared.rows}
+    assert ticks == {
+        "BlendedMVS": "✓✓✓✓", "TartanAir": "✓✓✓✓", "IRS": "–✓✓✓", "Virtual KITTI": "✓–✓✓", "MegaDepth": "✓✓––",
+        "Hypersim": "––✓✓", "HRWSI": "–✓✓–", "ARKitScenes": "✓–✓–", "UnrealStereo4K": "✓–✓–",
+        "ScanNet/ScanNet++": "✓–✓–", "DIML": "–✓✓–",
+    }  # fmt: skip
 
 
 @pytest.fixture

@@ -16,14 +16,16 @@ from torch import Tensor
 
 from geocorrect.depth.mast3r import Mast3rDepth, Mast3rDepthOptions, TunedHead
 from geocorrect.errors import InputError, ModelError, UsageError
+from geocorrect.evaluate.finetuning.report import read_training
 from geocorrect.networks.mast3r.engine import Mast3rEngine
 from geocorrect.networks.mast3r.head_file import load_head
 from geocorrect.networks.mast3r.model import Mast3r
 from geocorrect.networks.mast3r.sizes import DPT_HEAD
+from geocorrect.networks.mast3r.train.files import HEAD_FILE, HISTORY_FILE, STATE_FILE
 from geocorrect.networks.mast3r.train.losses import pixel_losses
 from geocorrect.networks.mast3r.train.options import ConfidenceLoss, FinetuneOptions, PointLoss
 from geocorrect.networks.mast3r.train.samples import nearest_per_pixel, require_points
-from geocorrect.networks.mast3r.train.trainer import HEAD_FILE, HISTORY_FILE, STATE_FILE, EpochReport, HeadTrainer
+from geocorrect.networks.mast3r.train.trainer import EpochReport, HeadTrainer
 from geocorrect.networks.store import TensorStore
 
 BASE = "0" * 64
@@ -102,6 +104,19 @@ def test_the_history_has_every_epoch_and_the_published_schedule(tuned: Tuned) ->
     assert rows[-1]["train_loss"] < 0.1 * rows[1]["train_loss"]
     rates = [row["learning_rate"] for row in rows]
     assert (rates[0], rates[7], rates[14]) == pytest.approx((5e-5, (5e-5 + 3e-6) / 2, 3e-6))
+
+
+def test_the_kept_views_show_the_repair(tuned: Tuned) -> None:
+    training = read_training(tuned.folder)
+    assert sorted(training.views) == list(range(15))
+    wrong = []
+    for epoch in (0, training.best):
+        view = training.views[epoch]
+        column, row = view.measured_px.astype(int).T
+        wrong.append(np.median(np.abs(view.z_m[row, column] / view.measured_z_m - 1)))
+    assert wrong[0] == pytest.approx(0.7, abs=0.1)
+    assert wrong[1] < 0.05
+    assert training.views[0].confidence.min() > 1.0
 
 
 def test_the_depth_source_uses_the_head_and_says_so(tuned: Tuned) -> None:
@@ -203,7 +218,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_pair_and_keeps_the_state(
     options = FinetuneOptions(epochs=3, batch_size=1, accumulation=1, learning_rate=1e4)
     with pytest.raises(ModelError, match=r"(pair view \d+: the loss|the gradient) is not finite at step \d"):
         small(options).run()
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [HISTORY_FILE, STATE_FILE]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [HISTORY_FILE, STATE_FILE, "views"]
     assert small(options).progress.step == 0
 
 

@@ -13,12 +13,14 @@ from geocorrect.errors import Reason
 from geocorrect.evaluate.mapfree.submission import Estimate
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
-from geocorrect.localize.correct import localize
+from geocorrect.localize.correct import JOINT, localize
+from geocorrect.localize.estimators.base import Estimator
 from geocorrect.localize.estimators.mickey import solve_pair
 from geocorrect.localize.estimators.options import MickeyPoseOptions
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.match.base import Matcher
 from geocorrect.match.metric_keypoints import KeypointMatcher
+from geocorrect.match.verify import ESSENTIAL, PairVerifyOptions
 from geocorrect.records import NAN, Anchor, AnchorView, ImageArray, Query, Rejection
 
 
@@ -74,15 +76,19 @@ class MickeyPairs:
 class LocalizedPairs:
     """The ordinary method with the reference as its only anchor; the confidence is the number of inliers."""
 
-    def __init__(self, matcher: Matcher, depth: DepthSource, options: LocalizeOptions | None = None) -> None:
-        self.matcher = matcher
-        self.depth = depth
+    def __init__(
+        self, matcher: Matcher, depth: DepthSource, options: LocalizeOptions | None = None,
+        estimator: Estimator = JOINT, verify: PairVerifyOptions = ESSENTIAL,
+    ) -> None:  # fmt: skip
+        """verify: what a pair's matches must agree with first."""
+        self.matcher, self.depth, self.estimator, self.verify = matcher, depth, estimator, verify
         self.options = options or LocalizeOptions()
 
     @property
     def fingerprint(self) -> str:
-        """Matcher, depth and options."""
-        return f"joint/{self.matcher.fingerprint}/{self.depth.fingerprint}/{self.options}"
+        """Estimator, matcher, depth and options."""
+        parts = (self.estimator.fingerprint, self.matcher.fingerprint, self.depth.fingerprint)
+        return "/".join([*parts, str(self.options), str(self.verify)])
 
     def estimate(self, reference: Photo, query: Photo, seed: int) -> Estimate | Reason:
         """See `PairEstimator`. A pose that the gate would refuse is answered, too: its few inliers rank it low."""
@@ -96,7 +102,7 @@ class LocalizedPairs:
         )
         asked = Query(query.name, query.pixels, query.camera, np.full(3, NAN))
         views = [AnchorView(anchor, reference.pixels)]
-        explained = localize(asked, views, self.matcher, self.depth, self.options, seed)
+        explained = localize(asked, views, self.matcher, self.depth, self.options, seed, self.estimator, self.verify)
         if explained.solution is None:
             return explained.result.reason if isinstance(explained.result, Rejection) else Reason.DIVERGED
         pose = explained.solution.world_from_cam.with_covariance(None)

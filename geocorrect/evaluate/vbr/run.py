@@ -14,6 +14,7 @@ from geocorrect.api.backends import build_depth, build_estimator, build_matcher
 from geocorrect.config import Settings
 from geocorrect.depth.base import DepthSource, PairDepthSource, depth_for
 from geocorrect.depth.lidar import LidarDepth
+from geocorrect.depth.mast3r import PointHead
 from geocorrect.depth.scale import (
     DepthScale,
     ScaleError,
@@ -36,7 +37,7 @@ from geocorrect.localize.correct import observe
 from geocorrect.localize.lift import lift, lift_points
 from geocorrect.localize.observations import Observations
 from geocorrect.match.rig import match_photo
-from geocorrect.records import NAN, Anchor, AnchorView, DepthMap, Float, Float32, Query
+from geocorrect.records import NAN, Anchor, AnchorView, DepthMap, Float, Float32, ImageArray, Query
 
 ORACLE = "Oracle (LiDAR)"
 Scales = Mapping[ScaleHeuristic, DepthScale]
@@ -51,6 +52,26 @@ class Variant:
     is_oracle: bool
     factors: Float
     """(3,) what the prediction was multiplied by."""
+
+
+@dataclass(frozen=True, eq=False)
+class ShownPair:
+    """What figures show of one pair."""
+
+    anchor_id: str
+    anchor: ImageArray
+    query: ImageArray
+    anchor_px: Float
+    """(N, 2) verified matches in the anchor."""
+    query_px: Float
+    """(N, 2) in the query."""
+    scan: DepthMap
+    raw: Mapping[str, DepthMap]
+    """By prediction."""
+    scaled: Mapping[str, DepthMap | None]
+    """The same scaled per axis (L1) by the anchor's scan; None: it fixes no scale."""
+    confidence: Mapping[str, Float32]
+    """(H, W) in the anchor, of predictions that state it."""
 
 
 class DriveEvaluation:
@@ -79,6 +100,11 @@ class DriveEvaluation:
     def pairs(self) -> list[SplitPair]:
         """The valid pairs."""
         return [pair for pair in self.mined.rows() if pair.is_valid]
+
+    @property
+    def typical_pair(self) -> SplitPair:
+        """The pair of median score, for figures."""
+        return sorted(self.pairs, key=lambda p: (p.score, p.anchor_id))[len(self.pairs) // 2]
 
     @cached_property
     def scales(self) -> dict[str, dict[tuple[str, str], Scales]]:
@@ -208,6 +234,30 @@ class DriveEvaluation:
         """(predicted (N, 3), measured (N, 3)) points of the pair's anchor, where both are known."""
         anchor = self.anchors[pair.anchor_id]
         return common_points(self._predicted(name, pair), self._scan(anchor), anchor.camera)
+
+    def shown(self, pair: SplitPair) -> ShownPair:
+        """The pair as figures show it."""
+        anchor, photo = self.anchors[pair.anchor_id], self.anchors[pair.query_id]
+        view, query = self._view(anchor), self._view(photo).pixels
+        (matches,) = match_photo(self.matcher, query, photo.camera, [view.pixels])
+        verified = observe(
+            Query(photo.id, query, photo.camera, np.full(3, NAN)), view, matches, self._scan(anchor),
+            self.settings.localize, self.settings.batch.seed, self.settings.match.verify,
+        )  # fmt: skip
+        return ShownPair(
+            anchor.id, view.pixels, query, verified.anchor_px, verified.query_px, self._scan(anchor),
+            {name: self._predicted(name, pair) for name in self.sources},
+            {name: self._rescaled(name, pair) for name in self.sources},
+            {name: source.confidence_map(view.pixels, query) for name, source in self.sources.items()
+             if isinstance(source, PointHead)},
+        )  # fmt: skip
+
+    def _rescaled(self, name: str, pair: SplitPair) -> DepthMap | None:
+        scales = self.scales[name].get((pair.anchor_id, pair.query_id))
+        if scales is None:
+            return None
+        pointed = self._pointed(self._predicted(name, pair), self.anchors[pair.anchor_id].camera)
+        return scale_depth(pointed, scales[ScaleHeuristic.PER_AXIS_L1])
 
     def _is_single_view(self, name: str) -> bool:
         return not isinstance(self.sources[name], PairDepthSource)

@@ -1,23 +1,19 @@
-"""The thesis' tables II, III, VIII, IX and its figures 7 and 15, as queries on the table of answers."""
+"""The thesis' tables II–V and VII–IX, as queries on the table of answers, the scales, and what networks state."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from geocorrect.depth.scale import ScaleHeuristic, estimate_scale
+from geocorrect.depth.scale import ScaleHeuristic
 from geocorrect.evaluate.metrics import MIN_AXIS_M, ErrorMedians, error_medians
-from geocorrect.evaluate.render import Picture, TextTable, number, with_interval
+from geocorrect.evaluate.render import TextTable, number, with_interval
 from geocorrect.evaluate.table import Row
 from geocorrect.evaluate.vbr.run import DriveEvaluation
-from geocorrect.records import Float
+from geocorrect.networks.training_sets import TRAINING_SETS, shared_training_sets
 from geocorrect.report.statistics import median_of
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Chosen = Callable[[Row], bool]
 
@@ -161,6 +157,19 @@ def table_3(drives: Mapping[str, DriveEvaluation]) -> TextTable:
     return TextTable("table_3", "Table III: per-axis L1 factors, median (variance)", headings, tuple(lines))
 
 
+def training_tables() -> list[TextTable]:
+    """Tables IV and V: what the networks were trained on, and which data more than one of them has seen."""
+    sets = tuple((network, ", ".join(names)) for network, names in TRAINING_SETS.items())
+    shared = tuple(
+        (name, *("✓" if network in networks else "–" for network in TRAINING_SETS))
+        for name, networks in shared_training_sets().items()
+    )
+    return [
+        TextTable("table_4", "Table IV: training data of the networks, as published", ("network", "data sets"), sets),
+        TextTable("table_5", "Table V: data sets that several were trained on", ("data set", *TRAINING_SETS), shared),
+    ]
+
+
 def manifest(drives: Mapping[str, DriveEvaluation], about: Mapping[str, object]) -> TextTable:
     """Table VII: everything that the numbers depend on."""
     lines = [(name, str(value)) for name, value in about.items()]
@@ -173,64 +182,3 @@ def manifest(drives: Mapping[str, DriveEvaluation], about: Mapping[str, object])
             *((f"{scene}: {name}", source.fingerprint) for name, source in drive.sources.items()),
         ]
     return TextTable("table_7", "Table VII: the configuration", ("what", "value"), tuple(lines))
-
-
-def pictures(rows: Sequence[Row], drives: Mapping[str, DriveEvaluation]) -> list[Picture]:
-    """Figure 7 per drive; figure 15 for the pair of median score of every drive and prediction."""
-    found = []
-    for scene in scenes_of(rows):
-        own = [row for row in rows if row.scene == scene]
-        caption = f"Figure 7, {scene}: median translation error and baseline against the pair's inliers, in fifths"
-        found.append(Picture(f"figure_7_{_file_name(scene)}", caption, (7, 4), _against_inliers(own)))
-    for scene, drive in drives.items():
-        for name in drive.sources:
-            pair = sorted(drive.pairs, key=lambda p: (p.score, p.anchor_id))[len(drive.pairs) // 2]
-            caption = f"Figure 15, {scene}: coordinates of {name} and of the scan in {pair.anchor_id}; dashed: medians"
-            found.append(Picture(f"figure_15_{_file_name(f'{scene}_{name}')}", caption, (8, 3),
-                                 _coordinates(*drive.common(name, pair))))  # fmt: skip
-    return found
-
-
-def _against_inliers(rows: Sequence[Row]) -> Callable[[Figure], None]:
-    def draw(figure: Figure) -> None:
-        errors, baselines = figure.subplots(2, 1, sharex=True)
-        shown = [d for d in depths_of(rows) if "(" not in d or "Oracle" in d or str(ScaleHeuristic.PER_AXIS_L1) in d]
-        for depth in shown:
-            group = sorted((row for row in rows if row.depth == depth), key=lambda row: row.score)
-            fifths = [[group[i] for i in part] for part in np.array_split(np.arange(len(group)), 5) if len(part)]
-            x = [float(np.median([row.score for row in part])) for part in fifths]
-            y = [median_of_answers(part, "transform_m") for part in fifths]
-            errors.plot(x, y, marker="o", markersize=3, label=depth)
-        baselines.plot(x, [float(np.median([row.baseline_m for row in part])) for part in fifths], "k-o", markersize=3)
-        for where, part in zip(x, fifths, strict=True):
-            baselines.annotate(f"n = {len(part)}", (where, 0), xycoords=("data", "axes fraction"), fontsize=7)
-        errors.set(yscale="log", ylabel="MTE, m")
-        baselines.set(xlabel="inliers of the pair", ylabel="baseline, m")
-        errors.legend(fontsize=6)
-
-    return draw
-
-
-def _coordinates(predicted_m: Float, measured_m: Float) -> Callable[[Figure], None]:
-    scaled = {
-        "true": measured_m,
-        "raw": predicted_m,
-        "one scale": predicted_m * estimate_scale(ScaleHeuristic.MEAN_PER_AXIS_L2, predicted_m, measured_m),
-        "per axis": predicted_m * estimate_scale(ScaleHeuristic.PER_AXIS_L1, predicted_m, measured_m),
-    }
-
-    def draw(figure: Figure) -> None:
-        for axes, axis in zip(figure.subplots(1, 3), range(3), strict=True):
-            ends = np.percentile(measured_m[:, axis], [1, 99])
-            for number_of, (label, points) in enumerate(scaled.items()):
-                colour = f"C{number_of}"
-                axes.hist(points[:, axis], bins=40, range=tuple(ends), histtype="step", color=colour, label=label)
-                axes.axvline(float(np.median(points[:, axis])), color=colour, linestyle="--", linewidth=0.8)
-            axes.set(xlabel=f"{'xyz'[axis]}, m")
-        axes.legend(fontsize=6)
-
-    return draw
-
-
-def _file_name(text: str) -> str:
-    return "".join(letter if letter.isalnum() else "_" for letter in text)

@@ -62,8 +62,9 @@ def finetune_mast3r(
         raise UsageError(f"{job.names[1]}: shares anchors with {job.names[0]}; validate on another scene")
     require_libraries()
     from geocorrect.networks.mast3r.loading import base_sha256, load_engine
+    from geocorrect.networks.mast3r.train.files import HEAD_FILE
     from geocorrect.networks.mast3r.train.samples import HeadSamples, require_points
-    from geocorrect.networks.mast3r.train.trainer import HEAD_FILE, HeadTrainer
+    from geocorrect.networks.mast3r.train.trainer import HeadTrainer
 
     sources = [
         ScenePairs(scene, name, job.neighbours)

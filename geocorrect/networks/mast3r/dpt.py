@@ -29,7 +29,7 @@ class ResidualUnit(nn.Module):
 
 
 class FusionBlock(nn.Module):
-    """Adds a finer map, refines, and doubles the resolution."""
+    """Adds a finer map, refines, and enlarges."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -37,12 +37,14 @@ class FusionBlock(nn.Module):
         self.resConfUnit1 = ResidualUnit(dim)
         self.resConfUnit2 = ResidualUnit(dim)
 
-    def forward(self, features: Tensor, finer: Tensor | None = None) -> Tensor:
-        """(B, C, h, w) → (B, C, 2h, 2w). Without a finer map resConfUnit1 has nothing to do."""
+    def forward(self, features: Tensor, finer: Tensor | None = None, size: Sequence[int] | None = None) -> Tensor:
+        """(B, C, h, w) → (B, C, *size), by default (2h, 2w). Without a finer map resConfUnit1 has nothing to do."""
         if finer is not None:
             features = features + self.resConfUnit1(finer)
         # The 1×1 convolution commutes with the interpolation, whose weights sum to one: a quarter of the work.
-        return _double(self.out_conv(self.resConfUnit2(features)))
+        refined = self.out_conv(self.resConfUnit2(features))
+        size = list(size or (2 * features.shape[-2], 2 * features.shape[-1]))
+        return functional.interpolate(refined, size, mode="bilinear", align_corners=True)
 
 
 class FusionBlocks(nn.Module):
@@ -123,7 +125,3 @@ def resamplings(widths: Sequence[int]) -> list[list[nn.Module]]:
         [],
         [nn.Conv2d(widths[3], widths[3], 3, stride=2, padding=1)],
     ]
-
-
-def _double(features: Tensor) -> Tensor:
-    return functional.interpolate(features, scale_factor=2, mode="bilinear", align_corners=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections import defaultdict
@@ -21,14 +22,11 @@ from geocorrect.networks.exact import full_float32
 from geocorrect.networks.mast3r.dpt import DptHead, points_from_raw
 from geocorrect.networks.mast3r.head_file import copy_of, save_head
 from geocorrect.networks.mast3r.model import Mast3r
+from geocorrect.networks.mast3r.train.files import HEAD_FILE, HISTORY_FILE, STATE_FILE, VIEWS_FOLDER
 from geocorrect.networks.mast3r.train.losses import absolute_relative_error, pixel_losses, point_distances
 from geocorrect.networks.mast3r.train.options import FinetuneOptions
 from geocorrect.networks.mast3r.train.samples import HeadSample, HeadSamples
 from geocorrect.networks.state_dict import load_pickled_tensors
-
-STATE_FILE = "training.ckpt"
-HEAD_FILE = "head.safetensors"
-HISTORY_FILE = "history.json"
 
 
 @dataclass(frozen=True)
@@ -218,9 +216,26 @@ class HeadTrainer:
         rows = [
             {key: None if math.isnan(value) else value for key, value in row.items()} for row in self.progress.history
         ]
+        self._keep_view(epoch)
         write_atomically(self.folder / HISTORY_FILE, json.dumps(rows, indent=2) + "\n")
         self._save()
         return report
+
+    def _keep_view(self, epoch: int) -> None:
+        """Depth and confidence of the first validation picture with measured points, for figures."""
+        sample = next(sample for sample in map(self.validation.__getitem__, range(len(self.validation)))
+                      if len(sample.pixels))  # fmt: skip
+        points_m, confidence = points_from_raw(self.head([part[None] for part in sample.tokens], sample.grid))
+        width = points_m.shape[2]
+        maps = {
+            "z_m": points_m[0, ..., 2], "confidence": confidence[0], "measured_z_m": sample.points_m[:, 2],
+            "measured_px": torch.stack([sample.pixels % width, sample.pixels // width], dim=1).float(),
+        }  # fmt: skip
+        content = io.BytesIO()
+        np.savez_compressed(content, **{name: values.cpu().numpy() for name, values in maps.items()})
+        folder = self.folder / VIEWS_FOLDER
+        folder.mkdir(exist_ok=True)
+        write_atomically(folder / f"{epoch:03d}.npz", content.getvalue())
 
     def _save(self) -> None:
         content = {
