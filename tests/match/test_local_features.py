@@ -201,3 +201,13 @@ def test_a_photo_that_lies_on_its_side_is_matched(real_weights: Runtime) -> None
     # A counter-clockwise quarter turn puts column x of the photo into row (width − 1 − x).
     assert np.median(np.abs(first.shape[1] - 1 - found.query_px[:, 1] - found.anchor_px[:, 0] - SHIFT_PX[0])) < 0.3
     assert np.median(np.abs(found.query_px[:, 0] - found.anchor_px[:, 1] - SHIFT_PX[1])) < 0.3
+
+
+def test_an_upright_photo_of_another_place_costs_the_scout_and_nothing_more() -> None:
+    """Turns are told apart by the scout; the matcher sees the photo in a turn only when that clearly wins."""
+    found, few = Found([[1.0, 2.0], [3.0, 4.0]]), Found([[1.0, 2.0]])
+    turning = TurningMatcher(matcher_of(found), matcher_of(few))
+    query, anchor = random_photo(64, 48, 1), random_photo(64, 48, 2)
+    (matches,) = turning.match(query, [anchor])
+    assert len(matches) == 2
+    assert (len(found.shown), len(few.shown)) == (2, 5), "both photos; the photo in four turns, and the anchor"

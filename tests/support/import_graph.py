@@ -33,6 +33,7 @@ THIRD_PARTY = {
     "cachetools": {"io"},
     "laspy": {"depth"},
     "pye57": {"depth"},
+    "faiss": {"retrieve"},
 }
 """Libraries that only these rooms may name."""
 KEPT_OUT = {

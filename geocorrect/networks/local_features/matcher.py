@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from geocorrect.networks.local_features.loading import algorithm
 from geocorrect.networks.runtime import Runtime, open_store, torch_device
-from geocorrect.records import ImageArray, Matches
+from geocorrect.records import Float32, ImageArray, Matches
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,6 +77,11 @@ class FeatureMatcher:
             self._store.put(key, cached := self._detect(photo))
         device = torch_device(self._runtime)
         return {name: tensor.to(device) for name, tensor in cached.items()}
+
+    def descriptors(self, photo: ImageArray) -> Float32:
+        """(N, D) unit descriptors of a photo's keypoints, for comparing whole photos."""
+        found: Float32 = self.features(photo)["descriptors"].cpu().numpy()
+        return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)
 
     def _detect(self, photo: ImageArray) -> Features:
         import torch
