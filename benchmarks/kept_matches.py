@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from geocorrect.match.base import Matcher
+from geocorrect.match.base import DeclaredMatcher, Matcher
 from geocorrect.records import ImageArray, Matches
 
 
@@ -19,6 +19,8 @@ class KeptMatcher:
     def __init__(self, name: str, matcher: Matcher, folder: Path | None = None) -> None:
         self.name, self.matcher, self.fingerprint = name, matcher, matcher.fingerprint
         self._folder = folder
+        # What is declared of a matcher changes no match.
+        self._identity = (matcher.matcher if isinstance(matcher, DeclaredMatcher) else matcher).fingerprint
         self._known: dict[str, tuple[list[Matches], float]] = {}
         self.cost_s = self.spent_s = 0.0
         """Processor time of all answers, and of those that were computed just now."""
@@ -33,7 +35,7 @@ class KeptMatcher:
         return found
 
     def _key(self, query: ImageArray, anchors: Sequence[ImageArray]) -> str:
-        digest = hashlib.blake2b(self.fingerprint.encode(), digest_size=16)
+        digest = hashlib.blake2b(self._identity.encode(), digest_size=16)
         for picture in (query, *anchors):
             digest.update(repr(picture.shape).encode())
             digest.update(np.ascontiguousarray(picture).data)
