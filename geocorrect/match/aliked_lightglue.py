@@ -31,7 +31,7 @@ class AlikedLightGlueOptions:
 
     runtime: Runtime = field(default_factory=Runtime)
     long_side_px: int = 1024
-    """Size of the images for the detector, as LightGlue was trained; smaller photos are not enlarged."""
+    """Size of the images for the detector, as LightGlue was trained; tiny photos are enlarged twice."""
     max_keypoints: int = 1024
     """Of a photo, the best first; LightGlue's cost grows faster than their number."""
     min_score: float = 0.1

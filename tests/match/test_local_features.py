@@ -71,6 +71,15 @@ def test_fractions_of_pixels_find_their_way_back() -> None:
     np.testing.assert_allclose(matches.anchor_px, [[10.25, 7.5], [99.4, 51.4]])
 
 
+def test_a_tiny_photo_is_enlarged_twice_and_its_pixels_come_back() -> None:
+    found = Found([[10.5, 7.5]])
+    (matches,) = matcher_of(found, long_side_px=1024).match(random_photo(100, 60), [random_photo(500, 300)])
+    assert found.shown[0].shape == (1, 3, 128, 224), "200 × 120, padded"
+    assert found.shown[1].shape == (1, 3, 320, 512), "500 × 300 is large enough"
+    np.testing.assert_allclose(matches.query_px, [[11 / 2 - 0.5, 8 / 2 - 0.5]])
+    np.testing.assert_allclose(matches.anchor_px, [[10.5, 7.5]])
+
+
 def test_a_photo_is_looked_at_once_and_by_the_next_process_not_at_all(tmp_path: Path) -> None:
     runtime = Runtime(device="cpu", cache_folder=tmp_path / "cache")
     found, later = Found([[1.0, 2.0]]), Found([[1.0, 2.0]])

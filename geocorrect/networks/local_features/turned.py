@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from geocorrect.networks.local_features.matcher import FeatureMatcher
 from geocorrect.records import Float32, ImageArray, Matches
 
-FEW_MATCHES = 50
-"""With fewer matches with every anchor a photo may be turned. ALIKED with LightGlue found 579 and 370 in two KITTI
-photos, 29 in either turned by 90°, 4 in one turned by 180°; a photo of a wrong street costs four cheap looks on top.
+FEW_MATCHES = 120
+"""With fewer matches with every anchor a photo may be turned. ALIKED with LightGlue finds 20 to 100 matches in KITTI
+photos turned by 90°, and the scout tells the right turn by 172 matches against 15. A photo of a wrong street costs four
+cheap looks on top.
 """
 CLEARLY_MORE = 1.5
 """A turn is believed when it gives so many times the matches of the photo as it is."""
