@@ -1,8 +1,8 @@
 """G × H on a real street: every matcher with every kind of depth, on easy, hard and wrong photos, with its cost.
 
 KITTI raw drive 0002: frames 0, 4 and 8 of camera 02 are anchors, the other images queries with known truth. Hard photos
-are the queries made worse; wrong ones are the queries mirrored, and cuttings of photos of other places (--elsewhere).
-A photo that is mirrored or taken elsewhere has no right answer: every accepted one is false.
+are the queries made worse, and those of the last frames matched with frame 0 alone, 6 to 8 m behind them (wide
+baseline); photos without a right answer are those of `wrong_photos.py`.
 
     python benchmarks/matchers.py run data/kitti_raw --store out/matchers.jsonl    # resumable
     python benchmarks/matchers.py table --store out/matchers.jsonl                 # docs/accuracy.md
@@ -13,7 +13,6 @@ Processor time is that of one process, for one photo with three anchors whose fe
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +22,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from kept_matches import KeptMatcher
 
 from geocorrect.anchors.readers.kitti.raw import KittiDrive, KittiImage, read_kitti_raw
 from geocorrect.api.anchor_cache import AnchorCache
@@ -32,54 +32,35 @@ from geocorrect.geometry.camera import Camera
 from geocorrect.io.pixels import read_image
 from geocorrect.localize.correct import localize
 from geocorrect.localize.options import JointOptions
-from geocorrect.match.base import Matcher
 from geocorrect.match.cascade import CascadeMatcher
 from geocorrect.match.options import MatchSection
 from geocorrect.match.registry import build_matcher
-from geocorrect.records import Correction, ImageArray, Matches, Query
+from geocorrect.records import Correction, ImageArray, Query
 
 MATCHERS = ("sift", "aliked_lightglue", "xfeat")
 CASCADE = ("sift", "aliked_lightglue")
 DEPTHS = ("lidar", "triangulated")
 HARD_PHOTOS = 5
 """Of the queries, every third."""
+EASY = "as it is"
+WIDE = "wide baseline"
+WIDE_FRAMES = (7, 9)
 CUTTING_PX = (1242, 375)
 FALSE_M = 1.0
 
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """A photo to be localised, or not to be."""
+    """A photo to be localised."""
 
     id: str
     condition: str
     pixels: ImageArray
     camera: Camera
     place_enu_m: np.ndarray
-    """Where it was taken; nan for a photo that has no right answer."""
+    """Where it was taken."""
     near_enu_m: np.ndarray
     """Reported position."""
-
-
-class Remembered:
-    """A matcher that matches each photo once; what that cost stays with the answer."""
-
-    def __init__(self, name: str, matcher: Matcher) -> None:
-        self.name, self.matcher, self.fingerprint = name, matcher, matcher.fingerprint
-        self._known: dict[tuple[str, int], tuple[list[Matches], float]] = {}
-        self.cost_s = self.spent_s = 0.0
-
-    def match(self, query: ImageArray, anchors: Sequence[ImageArray]) -> list[Matches]:
-        """See `match.base.Matcher`; what was matched before costs as much as it did."""
-        key = hashlib.blake2b(np.ascontiguousarray(query).data).hexdigest() + str(query.shape), len(anchors)
-        if key not in self._known:
-            started_s = time.process_time()
-            found = self.matcher.match(query, anchors)
-            self._known[key] = found, time.process_time() - started_s
-            self.spent_s += self._known[key][1]
-        found, cost_s = self._known[key]
-        self.cost_s += cost_s
-        return found
 
 
 def worse(pixels: ImageArray, seed: int) -> dict[str, Callable[[], tuple[ImageArray, Callable[[Camera], Camera]]]]:
@@ -124,27 +105,24 @@ def jpeg(pixels: np.ndarray, quality: int) -> ImageArray:
     return cv2.imdecode(written, cv2.IMREAD_COLOR)
 
 
-def photos_of(drive: KittiDrive, elsewhere: Path | None) -> Iterator[Photo]:
-    """Easy, hard and wrong photos, the easy ones first."""
+def photos_of(drive: KittiDrive, easy: bool) -> Iterator[Photo]:
+    """Easy photos, unless they are left out, then hard ones."""
     random = np.random.default_rng(0)
     queries = [i for i in drive.images if (i.camera_name, i.frame_number % 4) != ("02", 0)]
     near = {q.id: q.world_from_cam.translation_m + np.append(random.normal(0, 2.0, 2), 0.0) for q in queries}
 
-    def photo(query: KittiImage, condition: str, pixels: ImageArray, camera: Camera, right: bool = True) -> Photo:
-        place = query.world_from_cam.translation_m if right else np.full(3, np.nan)
-        return Photo(query.id, condition, pixels, camera, place, near[query.id])
+    def photo(query: KittiImage, condition: str, pixels: ImageArray, camera: Camera) -> Photo:
+        return Photo(query.id, condition, pixels, camera, query.world_from_cam.translation_m, near[query.id])
 
-    for query in queries:
-        yield photo(query, "as it is", read_image(query.path), query.camera)
+    for query in queries if easy else ():
+        yield photo(query, EASY, read_image(query.path), query.camera)
     for number, query in enumerate(queries[::3][:HARD_PHOTOS]):
         for name, spoil in worse(read_image(query.path), number).items():
             pixels, camera = spoil()
             yield photo(query, name, pixels, camera(query.camera))
     for query in queries:
-        mirrored = np.ascontiguousarray(read_image(query.path)[:, ::-1])
-        yield photo(query, "mirrored", mirrored, query.camera, right=False)
-    for path, cutting in cuttings(elsewhere):
-        yield replace(photo(queries[0], "elsewhere", cutting, queries[0].camera, right=False), id=path)
+        if query.frame_number in WIDE_FRAMES:
+            yield photo(query, WIDE, read_image(query.path), query.camera)
 
 
 def cuttings(folder: Path | None) -> Iterator[tuple[str, ImageArray]]:
@@ -172,28 +150,28 @@ def settings_for(depth: str) -> Settings:
     )
 
 
-def run(folder: Path, store: Path, matchers: Sequence[str], elsewhere: Path | None, max_wrong: int) -> None:
+def run(folder: Path, store: Path, matchers: Sequence[str], matches: Path | None, hard_photos: int, easy: bool) -> None:
+    """Measure what is not in the store yet; matches: where they are kept."""
     drive = read_kitti_raw(folder)
     anchors = tuple(drive.anchors({"02"}, {0, 4, 8}))
     neighbours = {a.id: tuple(b for b in anchors if b.id != a.id) for a in anchors}
     store.parent.mkdir(parents=True, exist_ok=True)
     known = {tuple(row["key"]): row for row in rows_of(store)}
-    ready: dict[str, Remembered] = {}
+    ready: dict[str, KeptMatcher] = {}
     for name in matchers:
         section = MatchSection(matcher=name)  # type: ignore[arg-type]
-        ready[name] = Remembered(name, build_matcher(section, Settings().models))
+        ready[name] = KeptMatcher(name, build_matcher(section, Settings().models), matches)
         ready[name].match(read_image(anchors[0].path), [read_image(a.path) for a in anchors])  # features, and loading
     cascade = [CascadeMatcher({n: ready[n] for n in CASCADE})] if set(CASCADE) <= set(ready) else []
     caches: dict[tuple[str, str], AnchorCache] = {}
-    n_wrong = 0
-    for photo in photos_of(drive, elsewhere):
-        right = bool(np.isfinite(photo.place_enu_m).all())
-        n_wrong += not right
-        if n_wrong > max_wrong:
-            return
-        for depth in DEPTHS if photo.condition == "as it is" else DEPTHS[:1]:
+    n_seen: dict[str, int] = {}
+    for photo in photos_of(drive, easy):
+        n_seen[photo.condition] = n_seen.get(photo.condition, 0) + 1
+        if photo.condition != EASY and n_seen[photo.condition] > hard_photos:
+            continue
+        for depth in DEPTHS if photo.condition == EASY else DEPTHS[:1]:
             for matcher in [*ready.values(), *cascade]:
-                name = matcher.name if isinstance(matcher, Remembered) else "cascade"
+                name = matcher.name if isinstance(matcher, KeptMatcher) else "cascade"
                 key = (name, depth, photo.condition, photo.id)
                 if key in known:
                     continue
@@ -203,8 +181,9 @@ def run(folder: Path, store: Path, matchers: Sequence[str], elsewhere: Path | No
                     continue
                 settings = settings_for(depth)
                 cache = caches.setdefault((name, depth), AnchorCache(settings, matcher))
-                row = _measure(photo, matcher, ready, cache.usable(anchors, neighbours)[0], cache, settings)
-                known[key] = _keep(store, {"key": key, "right": right, **row})
+                views = cache.usable(anchors, neighbours)[0]
+                views = views[:1] if photo.condition == WIDE else views
+                known[key] = _keep(store, {"key": key, **_measure(photo, matcher, ready, views, cache, settings)})
 
 
 def _keep(store: Path, row: dict[str, Any]) -> dict[str, Any]:
@@ -214,7 +193,7 @@ def _keep(store: Path, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _measure(
-    photo: Photo, matcher: Any, ready: dict[str, Remembered], views: Any, cache: AnchorCache, settings: Settings
+    photo: Photo, matcher: Any, ready: dict[str, KeptMatcher], views: Any, cache: AnchorCache, settings: Settings
 ) -> dict[str, Any]:
     for stage in ready.values():
         stage.cost_s = stage.spent_s = 0.0
@@ -250,7 +229,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     matchers = list(dict.fromkeys(name for name, _, _ in cells))
     easy = ["| G | H | accepted | median cm [95 %] | max cm | CPU, over SIFT [95 %] |", "|---|---|---|---|---|---|"]
     for (name, depth, condition), found in cells.items():
-        if condition == "as it is":
+        if condition == EASY:
             errors = np.array([100 * row["error_m"] for row in found if row["status"] == "accepted"])
             low, high = interval(errors, np.median)
             easy.append(
@@ -258,28 +237,44 @@ def table(rows: list[dict[str, Any]]) -> str:
                 f"{max(errors, default=np.nan):.2f} | {cost(found, cells.get(('sift', depth, condition), []))} |"
             )
     hard = [f"| photos | {' | '.join(matchers)} |", "|---|" + "---|" * len(matchers)]
-    for condition in dict.fromkeys(condition for _, _, condition in cells if condition != "as it is"):
+    of_hard = [row for row in rows if row["key"][2] != EASY]
+    for condition in dict.fromkeys(row["key"][2] for row in of_hard):
         found = [cells.get((name, DEPTHS[0], condition), []) for name in matchers]
-        hard.append(f"| {condition} | {' | '.join(_hard_cell(part) for part in found)} |")
+        hard.append(f"| {condition} | {' | '.join(map(_hard_cell, found))} |")
+    if of_hard:
+        # What no matcher places cannot be localised from these pixels.
+        localisable = {tuple(row["key"][2:]) for row in of_hard if _is_right(row)}
+        every = [[row for row in of_hard if row["key"][0] == name] for name in matchers]
+        hard.append(f"| all that some matcher places | {' | '.join(_total(part, localisable) for part in every)} |")
+        hard.append(f"| CPU, over SIFT | {' | '.join(cost(part, every[0], 2) for part in every)} |")
     return "\n".join([*easy, "", *hard])
+
+
+def _is_right(row: dict[str, Any]) -> bool:
+    return row["status"] == "accepted" and row["error_m"] <= FALSE_M
 
 
 def _hard_cell(found: list[dict[str, Any]]) -> str:
     accepted = [row for row in found if row["status"] == "accepted"]
     if not found:
         return ""
-    wrong = sum(not row["right"] or row["error_m"] > FALSE_M for row in accepted)
-    verified = sum(row["verified"] >= 30 for row in found)
-    if not found[0]["right"]:
-        return f"{len(accepted)} of {len(found)} accepted; {verified} with ≥ 30 verified matches"
+    wrong = sum(not _is_right(row) for row in accepted)
     worst = max((100 * row["error_m"] for row in accepted), default=np.nan)
     return f"{len(accepted)} of {len(found)}, {wrong} false; max {worst:.1f} cm"
 
 
-def cost(found: list[dict[str, Any]], of_sift: list[dict[str, Any]]) -> str:
-    """Sum of processor times over that of SIFT on the same photos."""
-    sift = {row["key"][3]: row["cpu_s"] for row in of_sift}
-    pairs = np.array([(row["cpu_s"], sift[row["key"][3]]) for row in found if row["key"][3] in sift])
+def _total(found: list[dict[str, Any]], localisable: set[tuple[str, ...]]) -> str:
+    part = [row for row in found if tuple(row["key"][2:]) in localisable]
+    right = sum(map(_is_right, part))
+    wrong = sum(row["status"] == "accepted" and not _is_right(row) for row in found)
+    return f"{right} of {len(part)} ({right / max(len(part), 1):.0%}), {wrong} false"
+
+
+def cost(found: list[dict[str, Any]], of_sift: list[dict[str, Any]], same: int = 3) -> str:
+    """Sum of processor times over that of SIFT on the same photos: those whose keys agree from entry `same` on."""
+    sift = {tuple(row["key"][same:]): row["cpu_s"] for row in of_sift}
+    named = [(row["cpu_s"], tuple(row["key"][same:])) for row in found]
+    pairs = np.array([(spent_s, sift[key]) for spent_s, key in named if key in sift])
     if not len(pairs):
         return "nan"
     low, high = interval(pairs, lambda drawn: drawn[:, 0].sum() / drawn[:, 1].sum())
@@ -305,10 +300,11 @@ def main() -> None:
     parser.add_argument("action", choices=["run", "table"], nargs="?", default="run")
     parser.add_argument("folder", type=Path, nargs="?", default=Path("data/kitti_raw"))
     parser.add_argument("--store", type=Path, default=Path("out/matchers.jsonl"))
-    parser.add_argument("--matchers", default=",".join(MATCHERS))
-    parser.add_argument("--elsewhere", type=Path, help="folder with photos of other places")
-    parser.add_argument("--max-wrong", type=int, default=10_000)
-    parser.add_argument("--quick", action="store_true", help="SIFT alone, no wrong photos")
+    parser.add_argument("--matches", type=Path, help="folder where matches are kept for later runs")
+    parser.add_argument("--matchers", default=",".join(MATCHERS), help="SIFT first")
+    parser.add_argument("--hard-photos", type=int, default=HARD_PHOTOS, help="of every condition")
+    parser.add_argument("--hard", action="store_true", help="hard photos alone")
+    parser.add_argument("--quick", action="store_true", help="SIFT alone, easy photos")
     arguments = parser.parse_args()
     if arguments.action == "run":
         if not arguments.folder.is_dir():
@@ -316,13 +312,8 @@ def main() -> None:
             return
         cv2.setNumThreads(1)
         matchers = ["sift"] if arguments.quick else arguments.matchers.split(",")
-        run(
-            arguments.folder,
-            arguments.store,
-            matchers,
-            arguments.elsewhere,
-            0 if arguments.quick else arguments.max_wrong,
-        )
+        hard_photos = 0 if arguments.quick else arguments.hard_photos
+        run(arguments.folder, arguments.store, matchers, arguments.matches, hard_photos, not arguments.hard)
     print(table(rows_of(arguments.store)))
 
 

@@ -27,7 +27,7 @@ from geocorrect.localize.focal_prior import FocalPriorOptions
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.log import LogOptions
 from geocorrect.match.options import MatcherName, MatchSection
-from geocorrect.match.registry import has_tokens
+from geocorrect.match.registry import describes_photos
 from geocorrect.networks.runtime import Runtime
 from geocorrect.redaction import is_server_address, masked
 from geocorrect.retrieve.options import RetrieveOptions
@@ -253,7 +253,7 @@ def load_settings(path: Path | None = None, environment: Mapping[str, str] | Non
     except ValidationError as error:
         raise ConfigError(_explain(error, origins, file)) from None
     try:
-        settings.retrieve.appearance.require_tokens(settings.match.matcher, has_tokens(settings.match))
+        settings.retrieve.appearance.require_descriptors(settings.match.matcher, describes_photos(settings.match))
     except ConfigError as error:
         raise ConfigError(f"{origins.get('retrieve.appearance.mode', file)}: {error}") from None
     return ResolvedSettings(_resolve_paths(settings, file.parent), origins)

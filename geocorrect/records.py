@@ -188,11 +188,11 @@ class Query:
     """(H, W, 3) RGB in the orientation that the camera describes."""
     camera: Camera
     reported_enu_m: Float
-    """(3,) z is nan when unknown, all are when there is no position."""
     heading_deg: float = NAN
-    """Clockwise from true north, nan when unknown."""
+    """(3,) z is nan when unknown, all are when there is no position; clockwise from true north, nan when unknown."""
     mask: NDArray[np.bool_] | None = None
-    """(H, W) True where the pixels may be trusted; None: everywhere."""
+    upright_turns: int | None = None
+    """(H, W) True where usable, None: everywhere; counter-clockwise quarter turns to upright, None: unknown."""
 
 
 @dataclass(frozen=True, eq=False)

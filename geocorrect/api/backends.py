@@ -20,7 +20,9 @@ from geocorrect.match.base import Matcher
 from geocorrect.match.cascade import first_stage
 from geocorrect.networks.runtime import require_libraries, with_runtime
 from geocorrect.records import Anchor, AnchorView
-from geocorrect.retrieve import by_appearance
+from geocorrect.retrieve.appearance import Describer, TokenDescriber
+from geocorrect.retrieve.by_appearance import AppearanceRetriever
+from geocorrect.retrieve.vlad import LocalFeatures, VladDescriber
 
 if TYPE_CHECKING:
     from geocorrect.networks.mapanything.engine import MapAnythingEngine
@@ -122,17 +124,30 @@ def _mapanything(settings: Settings) -> MapAnythingEngine:
 
 def build_appearance(
     settings: Settings, matcher: Matcher, view: Callable[[Anchor], AnchorView]
-) -> by_appearance.AppearanceRetriever | None:
-    """See `retrieve.by_appearance.build_appearance`.
+) -> AppearanceRetriever | None:
+    """Retrieval by appearance with what the matcher computes anyway; None when it is off.
 
     Args:
         settings: The configuration.
-        matcher: The matcher in use, whose encoder describes the photos.
+        matcher: The matcher in use: the tokens of its encoder, else its local features, describe the photos.
         view: Reads an anchor's pixels; raises InputError naming the file.
+
+    Raises:
+        ConfigError: the matcher has nothing to compare single photos by.
+        ModelError: the whitening cannot be read.
     """
-    return by_appearance.build_appearance(
-        settings.retrieve, settings.match.matcher, match.token_engine(matcher), lambda anchor: view(anchor).pixels
-    )
+    options = settings.retrieve.appearance
+    if options.mode == "off":
+        return None
+    engine, features = match.token_engine(matcher), match.local_features(matcher)
+    options.require_descriptors(settings.match.matcher, engine is not None or features is not None)
+    describer: Describer
+    if engine is not None:
+        describer = TokenDescriber(engine, options.whitening)
+    else:
+        assert features is not None
+        describer = VladDescriber(LocalFeatures(*features), options.folder)
+    return AppearanceRetriever(describer, settings.retrieve, lambda anchor: view(anchor).pixels)
 
 
 def _no_pixels(anchor: Anchor) -> AnchorView:

@@ -21,15 +21,17 @@ MAX_SEARCHED = 200
 def find_candidates(
     settings: Settings, scene: Scene, photos: PhotoLocalizer, query: Query
 ) -> tuple[tuple[Pair, ...], tuple[Anchor, ...]]:
-    """The ranked anchors near the reported position; without one, (no pairs and) the anchors to be searched.
+    """The ranked anchors near the reported position; where there are none, (no pairs and) the anchors to be searched.
 
     Raises:
         PhotoError: there is no position, and there are too many anchors to search.
     """
+    scene.train_appearance(photos.appearance)
     if np.isfinite(query.reported_enu_m[:2]).all():
         pairs = scene.retriever.candidates(query.image_id, query.reported_enu_m, query.heading_deg)
         by_id = scene.read([pair.anchor_id for pair in pairs])
-        return tuple(pairs), tuple(by_id[pair.anchor_id] for pair in pairs)
+        if pairs or not scene.is_searched:
+            return tuple(pairs), tuple(by_id[pair.anchor_id] for pair in pairs)
     if photos.appearance is not None and scene.is_searched:
         return (), scene.all_anchors
     return (), _best_matching(settings, scene, photos, query)

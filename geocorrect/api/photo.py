@@ -18,11 +18,12 @@ from geocorrect.api.backends import (
 )  # fmt: skip
 from geocorrect.config import Settings
 from geocorrect.errors import InputError, Reason
+from geocorrect.geometry.frame import upright_turns
 from geocorrect.io.masks import mask_beside
-from geocorrect.io.pixels import read_image
+from geocorrect.io.pixels import COUNTER_CLOCKWISE_TURNS, read_image
 from geocorrect.localize.correct import TracedResult, localize
 from geocorrect.localize.focal_prior import focal_prior
-from geocorrect.records import Anchor, AnchorView, Image, Pair, Query, Rejection
+from geocorrect.records import Anchor, AnchorView, Image, MetadataQuality, Pair, Query, Rejection
 from geocorrect.retrieve.by_appearance import Choice
 
 
@@ -76,7 +77,7 @@ class PhotoLocalizer:
         if pixels.shape[:2] != (image.camera.height, image.camera.width):
             detail = f"file is {pixels.shape[1]}×{pixels.shape[0]}, camera {image.camera.width}×{image.camera.height}"
             return Rejection(image.id, Reason.CAMERA_UNSUPPORTED, detail)
-        return Query(image.id, pixels, image.camera, reported_enu_m, heading_deg, mask)
+        return Query(image.id, pixels, image.camera, reported_enu_m, heading_deg, mask, _upright_turns(image))
 
     def localize(
         self, query: Query, pairs: tuple[Pair, ...], anchors: tuple[Anchor, ...], neighbours: Neighbours
@@ -90,6 +91,9 @@ class PhotoLocalizer:
             neighbours: By anchor id, where the depth source uses them.
         """
         chosen = self._choose(query, pairs, anchors)
+        if not pairs and self.appearance is not None:
+            # No anchor is near the reported position, if there is one: it does not judge a pose found elsewhere.
+            query = replace(query, reported_enu_m=np.full(3, np.nan))
         views, unusable = self.anchors.usable(chosen.anchors, neighbours)
         unusable = tuple(dict.fromkeys([*chosen.unusable, *unusable]))
         if not views:
@@ -110,6 +114,14 @@ class PhotoLocalizer:
         if pairs:
             return self.appearance.rerank(query, pairs, anchors)
         return self.appearance.search(query, anchors)
+
+
+def _upright_turns(image: Image) -> int | None:
+    """As the orientation tag says, which undone turns lead back to; else as the provider placed the photo."""
+    if image.exif_orientation != 1:
+        return -COUNTER_CLOCKWISE_TURNS[image.exif_orientation] % 4
+    placed = image.computed_enu_from_cam if image.quality is MetadataQuality.SFM else None
+    return None if placed is None else upright_turns(placed)
 
 
 def _image_seed(seed: int, image_id: str) -> int:

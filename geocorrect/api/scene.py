@@ -23,8 +23,10 @@ from geocorrect.geometry.frame import Frame
 from geocorrect.io.pixels import whole_image_sha256
 from geocorrect.match.base import Matcher
 from geocorrect.records import Anchor, AnchorIndex, Image
+from geocorrect.retrieve.by_appearance import AppearanceRetriever
 from geocorrect.retrieve.neighbours import NeighbourFinder
 from geocorrect.retrieve.spatial import AnchorPositions, SpatialRetriever
+from geocorrect.retrieve.vlad import TRAINING_ANCHORS
 
 Float = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -100,7 +102,7 @@ class Scene:
             self._finder = NeighbourFinder(positions, self.index.alignment_ids, settings.depth.neighbours)
         self._own_content = dict(zip(self.index.ids, self.index.content_hashes, strict=True))
         self._content: dict[str, str] = {}
-        self._is_described = False
+        self._appearance = ""
 
     def reported_enu_m(self, lon_deg: Float, lat_deg: Float) -> Float:
         """(N, 3) reported positions, nan when unknown. Heights are not used: their reference is unknown."""
@@ -134,8 +136,9 @@ class Scene:
             candidates: a row of `SpatialRetriever.candidate_rows`, -1 = none.
             enu_m: (3,) reported position, nan when unknown.
         """
-        if np.isfinite(enu_m[:2]).all():
-            return _digest([image_content, *(self._content_of(self.index.ids[i]) for i in candidates if i >= 0)])
+        near = [self._content_of(self.index.ids[i]) for i in candidates if i >= 0]
+        if near or (np.isfinite(enu_m[:2]).all() and not self.is_searched):
+            return _digest([image_content, *near])
         return _digest([image_content, *([f"search {self.version}"] if self.is_searched else [])])
 
     def _content_of(self, anchor_id: str) -> str:
@@ -153,11 +156,12 @@ class Scene:
         pairs = zip(self.index.ids, self.index.content_hashes, strict=True)
         return _digest(f"{name} {content}" for name, content in pairs)[:16]
 
-    # Photos without a position are compared with the whole scene, where that is configured and the scene small enough.
+    # Photos without a position, or without an anchor near it, are compared with the whole scene, where that is
+    # configured and the scene small enough.
 
     @property
     def is_searched(self) -> bool:
-        """Whether photos without a position are compared with all anchors."""
+        """Whether photos without a position, or without an anchor near it, are compared with all anchors."""
         return self._settings.retrieve.searches_scene(len(self.index.ids))
 
     @cached_property
@@ -171,18 +175,33 @@ class Scene:
         """The neighbours of all anchors."""
         return self.neighbours_of(self.all_anchors)
 
-    def describe_all(self, matcher: Matcher) -> None:
-        """Describe all anchors by appearance, once.
+    def train_appearance(self, retriever: AppearanceRetriever | None) -> None:
+        """Learn once, from anchors all over the scene, what comparing photos needs; what was learned is stored.
+
+        Here and not in a worker, which sees the anchors of a few photos only.
+        """
+        if retriever is None or retriever.is_trained:
+            return
+        count = min(TRAINING_ANCHORS, len(self.index.ids))
+        rows = np.linspace(0, len(self.index.ids) - 1, count).round().astype(int)
+        records = self.read(ids := [self.index.ids[row] for row in rows])
+        retriever.train([records[name] for name in ids])
+
+    def prepare_appearance(self, matcher: Matcher, *, all_anchors: bool) -> None:
+        """Learn what comparing photos needs, and on request describe all anchors, once.
 
         Here and not in the worker that happens to meet the first photo without a position: it may take long, and no
         photo should run out of its time for it.
         """
-        if self._is_described:
+        done = "described" if all_anchors else "trained"
+        if self._appearance in (done, "described") or self._settings.retrieve.appearance.mode == "off":
             return
         retriever = build_appearance(self._settings, matcher, read_anchor)
         assert retriever is not None
-        retriever.prepare(self.all_anchors)
-        self._is_described = True
+        self.train_appearance(retriever)
+        if all_anchors:
+            retriever.prepare(self.all_anchors)
+        self._appearance = done
 
 
 def _digest(parts: Iterable[str]) -> str:

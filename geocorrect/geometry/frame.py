@@ -146,6 +146,12 @@ def pitch_roll_deg(world_from_cam: Pose) -> tuple[float, float]:
     return pitch, float(np.degrees(np.arctan2(up_in_cam[0], -up_in_cam[1])))
 
 
+def upright_turns(world_from_cam: Pose) -> int | None:
+    """Counter-clockwise quarter turns of a picture after which up is up; None for a camera that looks up or down."""
+    roll_deg = pitch_roll_deg(world_from_cam)[1]
+    return round(roll_deg / 90.0) % 4 if np.isfinite(roll_deg) else None
+
+
 def rotation_from_heading(
     heading_deg: float | Float, pitch_deg: float | Float = 0.0, roll_deg: float | Float = 0.0
 ) -> Rotation:

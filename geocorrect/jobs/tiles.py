@@ -31,6 +31,7 @@ def read_pieces(plan: RunPlan, due: DuePhotos, catalog: Catalog) -> Iterator[lis
 
 def _read(plan: RunPlan, due: DuePhotos, catalog: Catalog) -> list[Task]:
     scene = plan.scene
+    scene.prepare_appearance(plan.backends.matcher, all_anchors=False)
     stored = catalog.stored_images(due.fid.tolist())
     rows = np.unique(due.candidates[due.candidates >= 0]).tolist()
     anchors = scene.read(sorted({scene.index.ids[row] for row in rows}))
@@ -43,16 +44,16 @@ def _read(plan: RunPlan, due: DuePhotos, catalog: Catalog) -> list[Task]:
         ids = [pair.anchor_id for pair in pairs]
         known = {name: neighbours[name] for name in ids if name in neighbours}
         made = Task(photo.image, enu_m, heading_deg, pairs, tuple(anchors[name] for name in ids), known, content)
-        return made if np.isfinite(enu_m[:2]).all() else _searching(plan, made)
+        return made if pairs else _searching(plan, made)
 
     photos = zip(due.fid.tolist(), due.candidates, strict=True)
     return [task(stored[fid], candidates) for fid, candidates in photos if fid in stored]
 
 
 def _searching(plan: RunPlan, task: Task) -> Task:
-    """A photo without a position: candidates are all anchors, or none where the scene is not searched."""
+    """A photo without an anchor nearby: candidates are all anchors, or none where the scene is not searched."""
     scene = plan.scene
     if task.image.problem not in (None, Reason.POSITION_MISSING) or not scene.is_searched:
         return task
-    scene.describe_all(plan.backends.matcher)
+    scene.prepare_appearance(plan.backends.matcher, all_anchors=True)
     return replace(task, anchors=scene.all_anchors, neighbours=scene.all_neighbours)

@@ -13,6 +13,7 @@ import numpy as np
 
 from geocorrect.depth.base import DepthSource, depth_for
 from geocorrect.errors import Reason, Status
+from geocorrect.geometry import frame
 from geocorrect.geometry.tangent import unit_rays
 from geocorrect.io.masks import unmasked
 from geocorrect.localize.estimators.base import Estimator
@@ -24,7 +25,7 @@ from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.localize.solution import Solution
 from geocorrect.localize.verify import verify
-from geocorrect.match.base import Matcher
+from geocorrect.match.base import Matcher, enough_verified
 from geocorrect.match.cascade import stages_of
 from geocorrect.match.rig import match_photo
 from geocorrect.match.verify import ESSENTIAL, PairVerifyOptions
@@ -115,7 +116,9 @@ def _localize_with(
     pair: PairVerifyOptions,
 ) -> TracedResult:
     # Match the photo with every anchor, keep what two views of a static scene can explain, and give it depth.
-    matches = match_photo(matcher, query.pixels, query.camera, [view.pixels for view in anchors])
+    pair = replace(pair, min_inliers=max(pair.min_inliers, enough_verified(matcher)))
+    turns = () if query.upright_turns is None else _turns_to(query.upright_turns, anchors)
+    matches = match_photo(matcher, query.pixels, query.camera, [view.pixels for view in anchors], turns)
     observations = [
         observe(query, view, m, z, options, seed, pair) for view, m, z in zip(anchors, matches, maps, strict=True)
     ]
@@ -153,6 +156,12 @@ def _localize_with(
         evidence=evidence,
     )
     return TracedResult(correction, used, solution)
+
+
+def _turns_to(upright_turns: int, anchors: Sequence[AnchorView]) -> list[int]:
+    """Quarter turns after which the photo is each anchor's way up; none where that is unknown."""
+    ways = [frame.upright_turns(view.anchor.world_from_cam) for view in anchors]
+    return [0 if way is None else upright_turns - way for way in ways]
 
 
 def observe(

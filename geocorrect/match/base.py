@@ -1,9 +1,9 @@
-"""The contract of every matcher."""
+"""The contract of every matcher, and what may be declared of one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from geocorrect.records import ImageArray, Matches
 
@@ -28,3 +28,34 @@ class Matcher(Protocol):
             One `Matches` per anchor, in order, in pixels of the full images; empty where nothing matched.
         """
         ...
+
+
+def layers(matcher: Matcher) -> Iterator[Matcher]:
+    """The matcher and, from the outside in, those that it wraps as its `matcher`."""
+    inner: Any = matcher
+    while isinstance(inner, Matcher):
+        yield inner
+        inner = getattr(inner, "matcher", None)
+
+
+class DeclaredMatcher:
+    """Another matcher, with what `registry.MatcherEntry` declares of it."""
+
+    def __init__(self, matcher: Matcher, enough_verified: int = 0, any_roll: bool = False) -> None:
+        """See there."""
+        self.matcher, self.enough_verified, self.any_roll = matcher, enough_verified, any_roll
+        self.fingerprint = f"{matcher.fingerprint}/enough-{enough_verified}" if enough_verified else matcher.fingerprint
+
+    def match(self, query: ImageArray, anchors: Sequence[ImageArray]) -> list[Matches]:
+        """See `match.base.Matcher`."""
+        return self.matcher.match(query, anchors)
+
+
+def enough_verified(matcher: Matcher) -> int:
+    """How many verified matches make a pair of this matcher count; 0 where nothing is declared."""
+    return next((layer.enough_verified for layer in layers(matcher) if isinstance(layer, DeclaredMatcher)), 0)
+
+
+def any_roll(matcher: Matcher) -> bool:
+    """Whether it matches photos whichever way up they are; so does one of which nothing is declared."""
+    return next((layer.any_roll for layer in layers(matcher) if isinstance(layer, DeclaredMatcher)), True)

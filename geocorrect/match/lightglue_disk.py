@@ -25,7 +25,7 @@ class DiskLightGlueOptions:
 
     runtime: Runtime = field(default_factory=Runtime)
     long_side_px: int = 1024
-    """Size of the images for the detector; smaller photos are not enlarged."""
+    """Size of the images for the detector; smaller photos keep theirs; tiny ones are enlarged twice."""
     max_keypoints: int = 2048
     """Of a photo, the best first."""
     min_score: float = 0.1

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from geocorrect.match.aliked_lightglue import build as build_aliked_lightglue
-from geocorrect.match.base import Matcher
+from geocorrect.match.base import DeclaredMatcher, Matcher, layers
 from geocorrect.match.cascade import CascadeMatcher, stages_of
 from geocorrect.match.huggingface import build_eloftr, build_lightglue_superpoint
 from geocorrect.match.lightglue_disk import build as build_lightglue_disk
@@ -22,8 +24,9 @@ from geocorrect.match.options import MatchSection, StageName
 from geocorrect.match.sift import SiftMatcher
 from geocorrect.match.xfeat import build as build_xfeat
 from geocorrect.networks.cards import CARDS, ModelCard
+from geocorrect.networks.local_features.matcher import FeatureMatcher
 from geocorrect.networks.runtime import Runtime, with_runtime
-from geocorrect.records import ImageArray, Matches
+from geocorrect.records import Float32, ImageArray, Matches
 
 if TYPE_CHECKING:
     from geocorrect.networks.mast3r.engine import Mast3rEngine
@@ -37,17 +40,28 @@ class MatcherEntry:
     """Takes the matcher's options; raises ModelError when libraries or weights are missing."""
     card: str = ""
     """Name of its model card, which states the licence; empty: no weights are used."""
-    has_tokens: bool = False
-    """Whether its encoder gives tokens that describe whole photos, for retrieval by appearance."""
+    describes: Literal["nothing", "features", "tokens"] = "nothing"
+    """What it computes of single photos, for retrieval by appearance: local features, or tokens of an encoder."""
+    any_roll: bool = False
+    """Whether it matches photos whichever way up they are; one that does not is shown them the anchor's way up, where
+    their orientation tag or their provider tells it."""
+    enough_verified: int = 0
+    """A pair with fewer verified matches is not used: so many are found between photos of different places, too.
+
+    A quarter above the most that `benchmarks/wrong_photos.py` found on KITTI raw drive 0002 between other places and
+    façades next door (docs/accuracy.md). 0: the gate's own limits suffice (SIFT: none verified there), or unmeasured.
+    """
 
 
 MATCHERS: Mapping[StageName, MatcherEntry] = {
-    "sift": MatcherEntry(SiftMatcher),
-    "aliked_lightglue": MatcherEntry(build_aliked_lightglue, card="aliked_lightglue"),
-    "xfeat": MatcherEntry(build_xfeat, card="xfeat"),
-    "mast3r": MatcherEntry(build_mast3r, card="mast3r", has_tokens=True),
+    "sift": MatcherEntry(SiftMatcher, describes="features", any_roll=True),
+    "aliked_lightglue": MatcherEntry(
+        build_aliked_lightglue, card="aliked_lightglue", describes="features", enough_verified=50
+    ),
+    "xfeat": MatcherEntry(build_xfeat, card="xfeat", describes="features", enough_verified=70),
+    "mast3r": MatcherEntry(build_mast3r, card="mast3r", describes="tokens"),
     "eloftr": MatcherEntry(build_eloftr, card="eloftr"),
-    "lightglue_disk": MatcherEntry(build_lightglue_disk, card="lightglue_disk"),
+    "lightglue_disk": MatcherEntry(build_lightglue_disk, card="lightglue_disk", describes="features"),
     "lightglue_superpoint": MatcherEntry(build_lightglue_superpoint, card="lightglue_superpoint"),
     "mickey": MatcherEntry(build_mickey, card="mickey"),
 }
@@ -66,7 +80,10 @@ def build_matcher(section: MatchSection, runtime: Runtime) -> Matcher:
 
 
 def _build_stage(name: StageName, section: MatchSection, runtime: Runtime) -> Matcher:
-    matcher = MATCHERS[name].build(with_runtime(getattr(section, name), runtime))
+    entry = MATCHERS[name]
+    matcher = entry.build(with_runtime(getattr(section, name), runtime))
+    if entry.enough_verified or not entry.any_roll:
+        matcher = DeclaredMatcher(matcher, entry.enough_verified, entry.any_roll)
     return SymmetricMatcher(matcher, section.agree_px) if section.agree_px > 0 else matcher
 
 
@@ -75,18 +92,33 @@ def matcher_cards(section: MatchSection) -> list[ModelCard]:
     return [CARDS[card] for name in section.matchers if (card := MATCHERS[name].card)]
 
 
-def has_tokens(section: MatchSection) -> bool:
-    """Whether the encoder of a configured matcher describes whole photos."""
-    return any(MATCHERS[name].has_tokens for name in section.matchers)
+def describes_photos(section: MatchSection) -> bool:
+    """Whether a configured matcher computes what whole photos can be compared by."""
+    return any(MATCHERS[name].describes != "nothing" for name in section.matchers)
 
 
 def token_engine(matcher: Matcher) -> Mast3rEngine | None:
     """The network whose encoder tokens describe whole photos; None for a matcher without one."""
-    for stage in stages_of(matcher).values():
-        inner = stage.matcher if isinstance(stage, SymmetricMatcher) else stage
-        if isinstance(inner, Mast3rMatcher):
-            return inner.engine
+    return next((layer.engine for layer in _all_layers(matcher) if isinstance(layer, Mast3rMatcher)), None)
+
+
+def local_features(matcher: Matcher) -> tuple[Callable[[ImageArray], Float32], str] | None:
+    """Photo → unit descriptors (N, D) of the first stage that has local features, and all that they depend on."""
+    for layer in _all_layers(matcher):
+        if isinstance(layer, SiftMatcher):
+            return partial(_sift_descriptors, layer), layer.fingerprint
+        if isinstance(layer, FeatureMatcher):
+            return layer.descriptors, layer.feature_identity
     return None
+
+
+def _sift_descriptors(matcher: SiftMatcher, photo: ImageArray) -> Float32:
+    return matcher.features(photo).descriptors
+
+
+def _all_layers(matcher: Matcher) -> Iterator[Matcher]:
+    """The stages of a matcher in order, each followed by what it wraps."""
+    return chain.from_iterable(map(layers, stages_of(matcher).values()))
 
 
 class SymmetricMatcher:

@@ -31,7 +31,7 @@ class PairVerifyOptions:
     """Distance from the epipolar line up to which a match agrees. essential: as `localize.verify.max_epipolar_px`,
     which is the default; fundamental: in images resized to 512 px, default 1."""
     min_inliers: int = 0
-    """A pair with fewer matches that agree is not used at all."""
+    """A pair with fewer matches that agree is not used at all; at least what the matcher declares of itself."""
 
     def __post_init__(self) -> None:
         if self.px is not None and not 0.0 < self.px < float("inf"):

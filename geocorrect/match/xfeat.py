@@ -25,7 +25,7 @@ class XFeatOptions:
 
     runtime: Runtime = field(default_factory=Runtime)
     long_side_px: int = 1248
-    """Size of the images for the detector; smaller photos are not enlarged."""
+    """Size of the images for the detector; smaller photos keep theirs; tiny ones are enlarged twice."""
     max_keypoints: int = 4096
     """Of a photo, the best first; the authors' default."""
     min_similarity: float = 0.82

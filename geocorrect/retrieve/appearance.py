@@ -1,8 +1,9 @@
-"""Places that look alike: one global descriptor per photo from the matcher's own encoder tokens, ranked by cosine.
+"""Places that look alike: one global descriptor per photo, ranked by cosine.
 
-Sum of tokens (SPoC, Babenko & Lempitsky 2015), each weighted by the length of its whitened vector, which stands for
-attention (HOW, Tolias et al. 2020); see `docs/models.md`. Re-ranks spatial candidates, and finds candidates among
-anchors for photos without a position. It costs nothing once the matcher has encoded the photos.
+It comes from the matcher's local features (`retrieve.vlad`) or from its encoder's tokens: their sum (SPoC, Babenko &
+Lempitsky 2015), each weighted by the length of its whitened vector, which stands for attention (HOW, Tolias et al.
+2020); see `docs/models.md`. Re-ranks spatial candidates, and finds candidates among anchors for photos without a usable
+position. It costs next to nothing once the matcher has looked at the photos.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from geocorrect.errors import ModelError
-from geocorrect.records import ImageArray, Pair
+from geocorrect.io.checksum import sha256_of
+from geocorrect.records import Float32, ImageArray, Pair
+from geocorrect.retrieve.nearest import EXACT_DESCRIPTORS, ApproximateIndex
 
 if TYPE_CHECKING:
     from geocorrect.networks.mast3r.engine import Mast3rEngine
@@ -71,23 +74,74 @@ def global_descriptor(tokens: ArrayLike, whitening: Whitening | None = None) -> 
     return unit
 
 
-def describe(engine: Mast3rEngine, photos: Sequence[ImageArray], whitening: Whitening | None = None) -> Float:
-    """(M, D') descriptors of photos (H, W, 3) RGB uint8, from cached tokens where there are any."""
-    return np.stack(
-        [global_descriptor(photo.tokens.float().cpu().numpy(), whitening) for photo in engine.encode(photos)]
-    )
+class Describer(Protocol):
+    """Gives photos descriptors whose cosines tell how alike they are."""
+
+    @property
+    def identity(self) -> str:
+        """Everything that a descriptor depends on beside the photo, in one line."""
+        ...
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether photos can be described; else `train` comes first."""
+        ...
+
+    def train(self, photos: Iterable[ImageArray]) -> None:
+        """Learn from photos of the place what describing it needs, and store that."""
+        ...
+
+    def refusal(self, photo: ImageArray) -> str:
+        """Why this photo (H, W, 3) RGB uint8 has no descriptor; empty when it has one."""
+        ...
+
+    def describe(self, photos: Sequence[ImageArray]) -> Float32:
+        """(M, D) unit descriptors of photos that are not refused."""
+        ...
+
+
+class TokenDescriber:
+    """Sums of the tokens of the matcher's encoder; what is encoded here the matcher finds in its cache."""
+
+    is_trained = True
+
+    def __init__(self, engine: Mast3rEngine, whitening: Path | None = None) -> None:
+        """whitening: see `read_whitening`."""
+        self._engine, self._whitening = engine, None if whitening is None else read_whitening(whitening)
+        self.identity = f"{engine.fingerprint}/{'plain' if whitening is None else sha256_of(whitening)}"
+
+    def train(self, photos: Iterable[ImageArray]) -> None:
+        """Nothing: the network was trained."""
+
+    def refusal(self, photo: ImageArray) -> str:
+        """See `Describer`."""
+        from geocorrect.networks.mast3r.engine import is_too_thin
+
+        thin = is_too_thin(photo, self._engine.long_side_px)
+        return f"{photo.shape[1]}×{photo.shape[0]} pixels are too thin for the network" if thin else ""
+
+    def describe(self, photos: Sequence[ImageArray]) -> Float32:
+        """See `Describer`; from cached tokens where there are any."""
+        encoded = self._engine.encode(photos)
+        found = [global_descriptor(photo.tokens.float().cpu().numpy(), self._whitening) for photo in encoded]
+        return np.stack(found).astype(np.float32)
 
 
 class AppearanceIndex:
-    """Descriptors of anchors, searched exhaustively: a million of them is one matrix product."""
+    """Descriptors of anchors: searched exhaustively up to 100,000, by an approximate index beyond."""
 
     def __init__(self, anchor_ids: Sequence[str], descriptors: ArrayLike) -> None:
         """descriptors: (M, D) unit rows, in the order of the ids."""
         self._ids = list(anchor_ids)
-        self._descriptors = np.asarray(descriptors, float).reshape(len(self._ids), -1 if self._ids else 0)
+        rows = np.asarray(descriptors)
+        if rows.dtype != np.float32:
+            rows = rows.astype(float)
+        self._descriptors = rows.reshape(len(self._ids), -1 if self._ids else 0)
         if len(set(self._ids)) != len(self._ids):
             raise ValueError("an anchor is in the index twice")
         self._row = {anchor_id: row for row, anchor_id in enumerate(self._ids)}
+        large = len(self._ids) > EXACT_DESCRIPTORS
+        self._approximate = ApproximateIndex(self._descriptors) if large else None
 
     def similar(self, descriptor: ArrayLike, count: int) -> list[tuple[str, float]]:
         """The `count` most similar anchors, (id, cosine), best first; ties by id.
@@ -96,8 +150,18 @@ class AppearanceIndex:
             descriptor: (D,), or (F, D) for a photo in F parts, of which the most similar one counts.
             count: How many at most.
         """
-        cosine = self._cosine(descriptor)
-        order = sorted(range(len(self._ids)), key=lambda row: (-cosine[row], self._ids[row]))[:count]
+        if not self._ids:
+            return []
+        if self._approximate is None:
+            cosine = self._cosine(descriptor)
+            # All that tie with the last one are sorted, so that ids decide among them.
+            least = np.partition(cosine, -count)[-count] if count < len(cosine) else -np.inf
+            rows = np.flatnonzero(cosine >= least)
+        else:
+            rows = self._approximate.near(np.atleast_2d(np.asarray(descriptor)), count)
+            cosine = np.full(len(self._ids), -np.inf)
+            cosine[rows] = _best_cosine(self._descriptors[rows], descriptor)
+        order = sorted(rows.tolist(), key=lambda row: (-cosine[row], self._ids[row]))[:count]
         return [(self._ids[row], float(cosine[row])) for row in order]
 
     def reranked(self, descriptor: ArrayLike, pairs: Iterable[Pair]) -> list[Pair]:
@@ -113,9 +177,13 @@ class AppearanceIndex:
 
         return [replace(pair, rank=rank) for rank, pair in enumerate(sorted(pairs, key=position))]
 
-    def _cosine(self, descriptor: ArrayLike) -> Float:
+    def _cosine(self, descriptor: ArrayLike) -> NDArray[np.floating]:
         """(M,) similarity of every anchor."""
-        if not self._ids:
-            return np.zeros(0)
-        best: Float = (self._descriptors @ np.atleast_2d(np.asarray(descriptor, float)).T).max(axis=1)
-        return best
+        return _best_cosine(self._descriptors, descriptor) if self._ids else np.zeros(0)
+
+
+def _best_cosine(rows: NDArray[np.floating], descriptor: ArrayLike) -> NDArray[np.floating]:
+    """(M,) largest scalar product of each row with the parts of a descriptor (D,) or (F, D)."""
+    parts = np.atleast_2d(np.asarray(descriptor)).astype(rows.dtype)
+    best: NDArray[np.floating] = (rows @ parts.T).max(axis=1)
+    return best

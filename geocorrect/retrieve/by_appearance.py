@@ -1,41 +1,37 @@
 """Choosing among anchors by what they show: re-ranking those that are near, or searching all of them.
 
-Descriptors of anchors are stored on disk under the content of the picture, the network and the whitening, so that each
-anchor is encoded for retrieval once, even when the run is killed.
+Descriptors of anchors are stored on disk under the content of the picture and what describes it, so that each anchor is
+described once, even when the run is killed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Projection
 from geocorrect.geometry.remap import panorama_faces, pixel_map
-from geocorrect.io.checksum import sha256_of
+from geocorrect.io.bounded_cache import BoundedCache
+from geocorrect.io.file_cache import FileCache
 from geocorrect.io.pixels import whole_image_sha256
-from geocorrect.records import Anchor, ImageArray, Pair, Query
-from geocorrect.retrieve.appearance import AppearanceIndex, describe, read_whitening
+from geocorrect.records import Anchor, Float32, ImageArray, Pair, Query
+from geocorrect.retrieve.appearance import AppearanceIndex, Describer
 from geocorrect.retrieve.options import RetrieveOptions
 
-if TYPE_CHECKING:
-    from geocorrect.networks.mast3r.engine import Mast3rEngine
-    from geocorrect.networks.store import TensorStore
-
-Float = NDArray[np.float64]
 log = logging.getLogger(__name__)
 AT_ONCE = 8
 """Anchors whose pixels are in memory together while they are described."""
 ALIKE_COSINE = float(np.cos(np.radians(10.0)))
-DESCRIPTOR = "descriptor"
-DISK_BYTES = 4 << 30
-"""A million descriptors of 1024 numbers."""
+SUFFIX = ".descriptor"
+DISK_BYTES = 20 << 30
+"""A million descriptors of 4096 numbers."""
+MEMORY_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,20 +46,31 @@ class Choice:
 
 
 class AppearanceRetriever:
-    """Ranks anchors for photos, by the matcher's own network: what it encodes here the matcher finds in its cache."""
+    """Ranks anchors for photos, by what the matcher computes of them anyway."""
 
     def __init__(
-        self, engine: Mast3rEngine, options: RetrieveOptions, read_pixels: Callable[[Anchor], ImageArray]
+        self, describer: Describer, options: RetrieveOptions, read_pixels: Callable[[Anchor], ImageArray]
     ) -> None:
-        """read_pixels: of an anchor; InputError naming the file. ModelError when the whitening cannot be read."""
-        from geocorrect.networks.store import StoreLimits, TensorStore
-
-        self.options, self._engine, self._read = options, engine, read_pixels
-        whitening = options.appearance.whitening
-        self._whitening = None if whitening is None else read_whitening(whitening)
-        self._maker = f"{engine.fingerprint}/{'plain' if whitening is None else sha256_of(whitening)}"
-        self._store: TensorStore = TensorStore(options.appearance.folder, StoreLimits(disk_bytes=DISK_BYTES))
+        """read_pixels: of an anchor; InputError naming the file."""
+        self.options, self._describer, self._read = options, describer, read_pixels
+        self._disk = FileCache(options.appearance.folder, DISK_BYTES, SUFFIX)
+        self._memory: BoundedCache[str, Float32] = BoundedCache(MEMORY_BYTES, lambda kept: kept.nbytes)
         self._scene: tuple[tuple[tuple[str, str | None], ...], AppearanceIndex] | None = None
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it can be used; else `train` comes first."""
+        return self._describer.is_trained
+
+    def train(self, anchors: Sequence[Anchor]) -> None:
+        """Learn from some anchors of the scene what describing needs; those that cannot be read are left out."""
+
+        def pictures() -> Iterator[ImageArray]:
+            for anchor in anchors:
+                with suppress(InputError):
+                    yield self._read(anchor)
+
+        self._describer.train(pictures())
 
     def rerank(self, query: Query, pairs: Sequence[Pair], anchors: Sequence[Anchor]) -> Choice:
         """The most similar of the candidates, at most `max_candidates`; anchors: records of the pairs' anchors."""
@@ -97,10 +104,10 @@ class AppearanceRetriever:
         pairs = tuple(replace(pair, rank=rank) for rank, (pair, _) in enumerate(chosen))
         return Choice(pairs, tuple(anchor for _, anchor in chosen), unusable)
 
-    def _described(self, query: Query) -> Float:
+    def _described(self, query: Query) -> Float32:
         """(F, D) descriptors: one, or one per face of a panorama, the very pictures that are matched later.
 
-        No row for a photo that is too thin for the network.
+        No row for a photo that cannot be described.
         """
         pictures = [query.pixels]
         if query.camera.projection is Projection.SPHERICAL:
@@ -108,14 +115,8 @@ class AppearanceRetriever:
                 pixel_map(query.camera, face, face_from_cam).apply(query.pixels)
                 for face_from_cam, face in panorama_faces(query.camera)
             ]
-        elif self._too_thin(query.pixels):
-            return np.zeros((0, 0))
-        return describe(self._engine, pictures, self._whitening)
-
-    def _too_thin(self, pixels: ImageArray) -> bool:
-        from geocorrect.networks.mast3r.engine import is_too_thin
-
-        return is_too_thin(pixels, self._engine.long_side_px)
+        usable = [picture for picture in pictures if not self._describer.refusal(picture)]
+        return self._describer.describe(usable) if usable else np.zeros((0, 0), np.float32)
 
     def _scene_index(self, scene: Sequence[Anchor]) -> tuple[AppearanceIndex, tuple[str, ...]]:
         """The index of a whole scene, built once while the scene stays the same and all of it is readable."""
@@ -129,18 +130,18 @@ class AppearanceRetriever:
 
     def _index(self, anchors: Sequence[Anchor]) -> tuple[AppearanceIndex, tuple[str, ...]]:
         """The anchors that can be described, and a message for each of the others."""
-        found, unusable, missing = dict[str, Float](), list[str](), list[tuple[Anchor, str]]()
+        found, unusable, missing = dict[str, Float32](), list[str](), list[tuple[Anchor, str]]()
         for anchor in anchors:
             try:
                 key = self._key(anchor)
             except InputError as error:
                 unusable.append(f"anchor {anchor.id}: {error}")
                 continue
-            cached = self._store.get(key)
-            if cached is None:
+            known = self._known(key)
+            if known is None:
                 missing.append((anchor, key))
             else:
-                found[anchor.id] = cached[DESCRIPTOR].numpy().astype(np.float64)
+                found[anchor.id] = known
         if len(missing) > AT_ONCE:
             log.info("describing %d anchors by appearance, once", len(missing))
         for start in range(0, len(missing), AT_ONCE):
@@ -151,53 +152,30 @@ class AppearanceRetriever:
                 except InputError as error:
                     unusable.append(f"anchor {anchor.id}: {error}")
             if readable:
-                described = describe(self._engine, [pixels for _, _, pixels in readable], self._whitening)
+                described = self._describer.describe([pixels for _, _, pixels in readable])
                 for (name, key, _), descriptor in zip(readable, described, strict=True):
-                    found[name] = self._remember(key, descriptor)
+                    found[name] = descriptor
+                    self._memory.put(key, descriptor)
+                    self._disk.put(key, descriptor.tobytes())
         ids = [anchor.id for anchor in anchors if anchor.id in found]
         return AppearanceIndex(ids, np.array([found[name] for name in ids])), tuple(unusable)
 
+    def _known(self, key: str) -> Float32 | None:
+        kept = self._memory.get(key)
+        if kept is None and (content := self._disk.get(key)) is not None:
+            kept = np.frombuffer(content, np.float32)
+            self._memory.put(key, kept)
+        return kept
+
     def _pixels(self, anchor: Anchor) -> ImageArray:
         pixels = self._read(anchor)
-        if self._too_thin(pixels):
-            raise InputError(f"{pixels.shape[1]}×{pixels.shape[0]} pixels are too thin for the network")
+        if refusal := self._describer.refusal(pixels):
+            raise InputError(refusal)
         return pixels
-
-    def _remember(self, key: str, descriptor: Float) -> Float:
-        """Store a descriptor in single precision, and use it as it will be read again."""
-        import torch
-
-        single = torch.from_numpy(descriptor.astype(np.float32))
-        self._store.put(key, {DESCRIPTOR: single})
-        return single.numpy().astype(np.float64)
 
     def _key(self, anchor: Anchor) -> str:
         content = anchor.sha256 or whole_image_sha256(anchor.path)
-        return hashlib.sha256(f"{self._maker}/{content}".encode()).hexdigest()
-
-
-def build_appearance(
-    options: RetrieveOptions,
-    matcher: str,
-    engine: Mast3rEngine | None,
-    read_pixels: Callable[[Anchor], ImageArray],
-) -> AppearanceRetriever | None:
-    """Retrieval by appearance with the matcher's own encoder; None when it is off.
-
-    Args:
-        options: How candidates are found.
-        matcher: Name of the configured matcher.
-        engine: Its network, None when it has no tokens.
-        read_pixels: Reads an anchor's pixels; raises InputError naming the file.
-
-    Raises:
-        ConfigError: the matcher has no tokens to compare.
-    """
-    if options.appearance.mode == "off":
-        return None
-    options.appearance.require_tokens(matcher, engine is not None)
-    assert engine is not None
-    return AppearanceRetriever(engine, options, read_pixels)
+        return hashlib.sha256(f"{self._describer.identity}/{content}".encode()).hexdigest()
 
 
 def _alike(first: Anchor, second: Anchor, min_separation_m: float) -> bool:

@@ -12,32 +12,33 @@ from geocorrect.retrieve.spatial import SpatialOptions
 
 @dataclass(frozen=True)
 class AppearanceOptions:
-    """Comparing photos by the tokens of the matcher's own encoder, which has to encode them anyway."""
+    """Comparing photos by what the matcher computes of them anyway: its local features, or its encoder's tokens."""
 
     mode: Literal["off", "rerank", "search"] = "off"
     """`rerank` looks at `candidates` anchors found by place and matches the `retrieve.max_candidates` most alike;
-    `search` also finds anchors for photos without a usable position, among all of the scene.
+    `search` also finds anchors, among all of the scene, for photos that have none near their reported position, or no
+    position.
     """
     candidates: int = 32
     max_scene_anchors: int = 20_000
     """Larger scenes are not searched."""
     whitening: Path | None = None
     """File with `prewhiten.m` and `prewhiten.p`, such as the retrieval checkpoint of the matcher's authors, which makes
-    the comparison sharper; not necessary.
+    the comparison sharper; not necessary. Of tokens only.
     """
     folder: Path = Path("appearance")
-    """Where the anchors' descriptors (4 kB each) are stored; each anchor is encoded for them once."""
+    """Where the anchors' descriptors (16 kB each, 4 kB of tokens) and the visual words are stored, made once."""
 
     def __post_init__(self) -> None:
         if self.candidates < 1 or self.max_scene_anchors < 1:
             raise ValueError("retrieve.appearance: candidates and max_scene_anchors must be at least 1")
 
-    def require_tokens(self, matcher: str, has_tokens: bool) -> None:
-        """ConfigError when photos are to be compared and the named matcher has no tokens to compare them by."""
-        if self.mode != "off" and not has_tokens:
+    def require_descriptors(self, matcher: str, has_descriptors: bool) -> None:
+        """ConfigError when photos are to be compared and the named matcher has nothing to compare them by."""
+        if self.mode != "off" and not has_descriptors:
             raise ConfigError(
-                f'[retrieve.appearance] mode = "{self.mode}" compares photos by the tokens of the matcher\'s encoder, '
-                f'and "{matcher}" has none; set [match] matcher = "mast3r", or mode = "off"'
+                f'[retrieve.appearance] mode = "{self.mode}" compares photos by the matcher\'s own features, and '
+                f'"{matcher}" has none of single photos; set another [match] matcher, such as "sift", or mode = "off"'
             )
 
 
@@ -55,5 +56,5 @@ class RetrieveOptions(SpatialOptions):
         return replace(self, max_candidates=max(self.max_candidates, self.appearance.candidates))
 
     def searches_scene(self, n_anchors: int) -> bool:
-        """Whether photos without a position are compared with all anchors of a scene of this size."""
+        """Whether photos without an anchor nearby are compared with all anchors of a scene of this size."""
         return self.appearance.mode == "search" and n_anchors <= self.appearance.max_scene_anchors

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pyproj import Geod, Transformer
 from scipy.spatial.transform import Rotation
 
+from geocorrect.geometry.camera import turned_from_cam
 from geocorrect.geometry.crs import crs_from_wgs84, grid_convergence_deg, wgs84_from_crs
 from geocorrect.geometry.frame import (
     Frame,
@@ -20,6 +21,7 @@ from geocorrect.geometry.frame import (
     ecef_from_wgs84,
     pitch_roll_deg,
     rotation_from_heading,
+    upright_turns,
     utm_epsg,
     wgs84_from_ecef,
 )
@@ -321,3 +323,10 @@ def test_a_place_is_the_same_alone_and_among_others() -> None:
         alone = frame.wgs84_from_enu(together[n : n + 1])
         assert all(a[0] == b[n] for a, b in zip(alone, back, strict=True))
         assert frame.true_north_turn_deg(together[n : n + 1])[0] == turn[n]
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_a_turned_picture_is_turned_back_to_be_upright(turns: int) -> None:
+    level = rotation_from_heading(30.0, 5.0, 8.0)
+    assert upright_turns(Pose(level * turned_from_cam(turns).inv(), np.zeros(3))) == -turns % 4
+    assert upright_turns(Pose(rotation_from_heading(30.0, 90.0), np.zeros(3))) is None

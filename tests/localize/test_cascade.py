@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +14,23 @@ from geocorrect.api.backends import build_depth
 from geocorrect.config import Settings
 from geocorrect.depth.options import DepthSection
 from geocorrect.errors import ModelError, Reason, Status
+from geocorrect.geometry.camera import turned_from_cam
+from geocorrect.geometry.pose import Pose
 from geocorrect.jobs.report import CorrectReport
 from geocorrect.jobs.run_identity import weights_used
 from geocorrect.localize import correct
 from geocorrect.localize.correct import localize
 from geocorrect.localize.gate import Decision
 from geocorrect.localize.options import LocalizeOptions
+from geocorrect.match.base import DeclaredMatcher, Matcher
 from geocorrect.match.cascade import CascadeMatcher
 from geocorrect.match.options import MatchSection
 from geocorrect.match.registry import build_matcher
+from geocorrect.match.rig import match_photo
 from geocorrect.match.sift import SiftMatcher
 from geocorrect.networks.runtime import Runtime
 from geocorrect.networks.weights import ModelAccess
-from geocorrect.records import Correction, Matches, Rejection
+from geocorrect.records import AnchorView, Correction, Matches, Query, Rejection
 from geocorrect.workers.worker import Outcome
 
 
@@ -135,3 +140,75 @@ def test_the_report_says_what_each_stage_cost() -> None:
         "sift": {"n_photos": 2, "cpu_s": 4.0},
         "aliked_lightglue": {"n_photos": 1, "cpu_s": 8.0},
     }
+
+
+def test_a_pair_counts_from_as_many_verified_matches_as_its_matcher_declares() -> None:
+    """Each stage by its own figure; wrappers do not hide it."""
+    known, query, views = world(0)
+    counts = [a.n_verified for a in _localized(Stage("g", known, 4), known, query, views).evidence.anchors]
+    some = sorted(counts)[len(counts) // 2]
+    declared = Wrapped(DeclaredMatcher(Stage("g", known, 4), some))
+    kept = [a.n_verified for a in _localized(declared, known, query, views).evidence.anchors]
+    assert kept == [count if count >= some else 0 for count in counts]
+    assert 0 in kept
+    assert max(kept) > 0
+    stages = CascadeMatcher({"a": DeclaredMatcher(Stage("a", known, 4), 100_000), "b": Stage("b", known, 4)})
+    found = _localized(stages, known, query, views)
+    assert found.evidence.matcher == "b"
+    assert [a.n_verified for a in found.evidence.anchors] == counts
+
+
+class Wrapped:
+    """Any wrapper."""
+
+    def __init__(self, matcher: Matcher) -> None:
+        self.matcher, self.fingerprint = matcher, matcher.fingerprint
+
+    def match(self, query: np.ndarray, anchors: Sequence[np.ndarray]) -> list[Matches]:
+        return self.matcher.match(query, anchors)
+
+
+def _localized(
+    matcher: Matcher, known: KnownWorld, query: Query, views: Sequence[AnchorView]
+) -> Correction | Rejection:
+    return localize(query, views, matcher, known, LocalizeOptions(), seed=1).result
+
+
+def test_a_photo_that_lies_on_its_side_is_shown_the_anchors_way_up_to_matchers_that_need_it() -> None:
+    """Half of the anchors are turned, too; pixels come back as those of the photo, and SIFT sees it as it is."""
+    _, query, _ = world(0)
+    pixels = np.arange(768 * 1024 * 3, dtype=np.uint32).astype(np.uint8).reshape(768, 1024, 3)
+    upright = np.ascontiguousarray(np.rot90(pixels, 1))
+    for any_roll, shapes in ((True, {pixels.shape}), (False, {pixels.shape, upright.shape})):
+        corner = Corner()
+        matcher = DeclaredMatcher(corner, any_roll=any_roll)
+        found = match_photo(matcher, pixels, query.camera, [BLANK, BLANK, BLANK], [1, 0, 1])
+        assert {view.shape for view in corner.shown} == shapes
+        turned = [0.0, 0.0] if any_roll else [1023.0, 0.0]
+        assert [m.query_px[0].tolist() for m in found] == [turned, [0.0, 0.0], turned]
+
+
+class Corner:
+    """Matches the first pixel of whatever it is shown."""
+
+    fingerprint = "corner"
+
+    def __init__(self) -> None:
+        self.shown: list[np.ndarray] = []
+
+    def match(self, query: np.ndarray, anchors: Sequence[np.ndarray]) -> list[Matches]:
+        self.shown.append(query)
+        first = np.zeros((1, 2), np.float32)
+        return [Matches(first, first, np.ones(1, np.float32)) for _ in anchors]
+
+
+def test_the_way_up_is_that_of_the_anchor() -> None:
+    """The photo needs one quarter turn to be upright; an anchor that was taken on the same side needs none of it."""
+    known, query, views = world(0)
+    pose = views[0].anchor.world_from_cam
+    side = replace(views[0].anchor, world_from_cam=Pose(pose.rotation * turned_from_cam(3).inv(), pose.translation_m))
+    corner = Corner()
+    lying = replace(query, upright_turns=1)
+    both = [replace(views[0], anchor=side), views[1]]
+    localize(lying, both, DeclaredMatcher(corner), known, LocalizeOptions(), seed=1)
+    assert [view.shape[:2] for view in corner.shown] == [(768, 1024), (1024, 768)]

@@ -71,6 +71,15 @@ def test_fractions_of_pixels_find_their_way_back() -> None:
     np.testing.assert_allclose(matches.anchor_px, [[10.25, 7.5], [99.4, 51.4]])
 
 
+def test_a_tiny_photo_is_enlarged_twice_and_its_pixels_come_back() -> None:
+    found = Found([[10.5, 7.5]])
+    (matches,) = matcher_of(found, long_side_px=1024).match(random_photo(100, 60), [random_photo(500, 300)])
+    assert found.shown[0].shape == (1, 3, 128, 224), "200 × 120, padded"
+    assert found.shown[1].shape == (1, 3, 320, 512), "500 × 300 is large enough"
+    np.testing.assert_allclose(matches.query_px, [[11 / 2 - 0.5, 8 / 2 - 0.5]])
+    np.testing.assert_allclose(matches.anchor_px, [[10.5, 7.5]])
+
+
 def test_a_photo_is_looked_at_once_and_by_the_next_process_not_at_all(tmp_path: Path) -> None:
     runtime = Runtime(device="cpu", cache_folder=tmp_path / "cache")
     found, later = Found([[1.0, 2.0]]), Found([[1.0, 2.0]])
@@ -201,3 +210,13 @@ def test_a_photo_that_lies_on_its_side_is_matched(real_weights: Runtime) -> None
     # A counter-clockwise quarter turn puts column x of the photo into row (width − 1 − x).
     assert np.median(np.abs(first.shape[1] - 1 - found.query_px[:, 1] - found.anchor_px[:, 0] - SHIFT_PX[0])) < 0.3
     assert np.median(np.abs(found.query_px[:, 0] - found.anchor_px[:, 1] - SHIFT_PX[1])) < 0.3
+
+
+def test_an_upright_photo_of_another_place_costs_the_scout_and_nothing_more() -> None:
+    """Turns are told apart by the scout; the matcher sees the photo in a turn only when that clearly wins."""
+    found, few = Found([[1.0, 2.0], [3.0, 4.0]]), Found([[1.0, 2.0]])
+    turning = TurningMatcher(matcher_of(found), matcher_of(few))
+    query, anchor = random_photo(64, 48, 1), random_photo(64, 48, 2)
+    (matches,) = turning.match(query, [anchor])
+    assert len(matches) == 2
+    assert (len(found.shown), len(few.shown)) == (2, 5), "both photos; the photo in four turns, and the anchor"

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+import pytest
 
-from geocorrect.match.base import Matcher
+from geocorrect.match import registry
+from geocorrect.match.base import Matcher, any_roll, enough_verified
+from geocorrect.match.options import MatchSection
 from geocorrect.match.registry import SymmetricMatcher, agreeing
+from geocorrect.match.sift import SiftMatcher
+from geocorrect.networks.runtime import Runtime
 from geocorrect.records import ImageArray, Matches
 
 
@@ -49,3 +55,16 @@ def test_it_is_chosen_in_the_configuration() -> None:
 
     settings = load_settings(environment={"GEOCORRECT__MATCH__AGREE_PX": "2.0"}).settings
     assert build_matcher(settings).fingerprint.endswith("+both-ways/2")
+
+
+def test_what_the_registry_declares_of_a_matcher_is_seen_through_wrappers(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = registry.MATCHERS["xfeat"]
+    monkeypatch.setitem(registry.MATCHERS, "xfeat", replace(entry, build=lambda options: OneSided()))  # type: ignore[index]
+    for agree_px in (0.0, 1.0):
+        built = registry.build_matcher(MatchSection(matcher="xfeat", agree_px=agree_px), Runtime())
+        assert enough_verified(built) == entry.enough_verified > 56, "so many a façade next door left"
+        assert not any_roll(built)
+        assert f"one-sided/enough-{entry.enough_verified}" in built.fingerprint
+    sift = registry.build_matcher(MatchSection(), Runtime())
+    assert (enough_verified(sift), any_roll(sift)) == (0, True)
+    assert sift.fingerprint == SiftMatcher().fingerprint

@@ -12,7 +12,7 @@ from support.mast3r_world import random_photo, seeded_engine
 
 from geocorrect.errors import ModelError
 from geocorrect.records import Pair
-from geocorrect.retrieve.appearance import AppearanceIndex, Whitening, describe, global_descriptor, read_whitening
+from geocorrect.retrieve.appearance import AppearanceIndex, TokenDescriber, Whitening, global_descriptor, read_whitening
 
 
 def test_attention_weights_long_tokens() -> None:
@@ -67,9 +67,10 @@ def test_candidates_are_reranked_and_strangers_kept_last() -> None:
 def test_a_photo_is_most_similar_to_its_own_copy() -> None:
     engine = seeded_engine()
     photos = [random_photo(64, 48, seed) for seed in range(5)]
-    descriptors = describe(engine, photos)
+    describer = TokenDescriber(engine)
+    descriptors = describer.describe(photos)
     np.testing.assert_allclose(np.linalg.norm(descriptors, axis=1), 1.0)
     noisy = np.clip(photos[3].astype(int) + 2, 0, 255).astype(np.uint8)
-    (query,) = describe(engine, [noisy])
+    (query,) = describer.describe([noisy])
     index = AppearanceIndex([str(number) for number in range(5)], descriptors)
     assert index.similar(query, 1)[0][0] == "3"

@@ -48,10 +48,11 @@ class Job:
 
 @pytest.fixture
 def job(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Job:
-    """Anchors and two photos: one reported 26 m from where it was taken, one nowhere."""
+    """Anchors and three photos: one reported 26 m from where it was taken, one half a kilometre, one nowhere."""
     monkeypatch.setenv("GEOCORRECT__BATCH__ENGINE", "in-process")
     world = build(tmp_path)
     take_photo(world, "elsewhere.jpg", 8, reported_east_m=east_m(1) + 2.0)
+    take_photo(world, "far.jpg", 10, reported_east_m=500.0)
     take_photo(world, "nowhere.jpg", 10, reported_east_m=None)
     world.configure('mode = "off"')
     job = Job(world, capsys)
@@ -78,8 +79,8 @@ def test_appearance_finds_what_place_alone_does_not(job: Job) -> None:
     job.world.configure('mode = "rerank"')
     reranked = job("correct")
     assert reranked["run_key"] != off["run_key"]
-    assert reranked["n_computed"] == 2
-    assert reranked["reasons"] == {"position_missing": 1}
+    assert reranked["n_computed"] == 3
+    assert reranked["reasons"] == {"position_missing": 1, "no_anchor_nearby": 1}
     assert job.error_m("elsewhere.jpg", 8) < 0.05
 
     job.world.configure('mode = "search"')
@@ -87,16 +88,17 @@ def test_appearance_finds_what_place_alone_does_not(job: Job) -> None:
     assert searched["run_key"] not in {off["run_key"], reranked["run_key"]}
     assert searched["reasons"] == {}
     assert job.error_m("elsewhere.jpg", 8) < 0.05
+    assert job.error_m("far.jpg", 10) < 0.05
     assert job.error_m("nowhere.jpg", 10) < 0.05
     assert job("correct")["n_due"] == 0
 
-    kept = list((job.world.folder / "appearance").rglob("*.tensors"))
+    kept = list((job.world.folder / "appearance").rglob("*.descriptor"))
     assert len(kept) == 12  # a descriptor per anchor, written by the first run that needed it
 
 
 def test_a_new_anchor_anywhere_makes_photos_without_a_place_due(job: Job) -> None:
     job.world.configure('mode = "search"\ncandidates = 4')
-    assert job("correct")["n_computed"] == 2
+    assert job("correct")["n_computed"] == 3
     rows = job.world.anchors.read_text().splitlines()
     far = rows[1].replace("a0,", "far,").replace(",12.5", ",12.6")
     (job.world.folder / "depth" / "far.npy").write_bytes((job.world.folder / "depth" / "a0.npy").read_bytes())
@@ -112,22 +114,31 @@ def test_a_new_anchor_anywhere_makes_photos_without_a_place_due(job: Job) -> Non
         "--height-reference",
         "ellipsoid",
     )
-    assert job("correct", "--dry-run")["n_due"] == 1
+    assert job("correct", "--dry-run")["n_due"] == 2
 
 
 def test_a_scene_too_large_is_not_searched(job: Job) -> None:
     job.world.configure('mode = "search"\nmax_scene_anchors = 11')
-    assert job("correct")["reasons"] == {"position_missing": 1}
+    assert job("correct")["reasons"] == {"position_missing": 1, "no_anchor_nearby": 1}
 
 
-def test_a_matcher_without_tokens_is_refused_at_once(job: Job) -> None:
+def test_a_matcher_that_computes_nothing_of_single_photos_is_refused_at_once(job: Job) -> None:
     text = job.world.config.read_text()
-    job.world.config.write_text(text.replace('"mast3r"', '"sift"', 1).replace('"off"', '"rerank"'))
+    job.world.config.write_text(text.replace('"mast3r"', '"eloftr"', 1).replace('"off"', '"rerank"'))
     code, message = job.refused("correct")
     assert code == ExitCode.CONFIG
     assert str(job.world.config) in message
-    assert 'mode = "rerank" compares photos by the tokens of the matcher' in message
-    assert '[match] matcher = "mast3r", or mode = "off"' in message
+    assert '"eloftr" has none' in message
+
+
+def test_sift_compares_photos_without_a_network(job: Job) -> None:
+    """A photo that is reported one anchor's width away has four candidates and matches the two most alike."""
+    text = job.world.config.read_text()
+    job.world.config.write_text(text.replace('"mast3r"', '"sift"', 1).replace('"off"', '"search"'))
+    assert job("correct")["n_computed"] == 3
+    assert len(list((job.world.folder / "appearance").glob("words-*.npy"))) == 1
+    assert len(list((job.world.folder / "appearance").rglob("*.descriptor"))) == 12
+    assert job.error_m("nowhere.jpg", 10) < 0.05
 
 
 def test_an_absent_whitening_is_named(job: Job) -> None:

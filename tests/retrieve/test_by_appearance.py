@@ -11,17 +11,23 @@ from PIL import Image as PillowImage
 from scipy.spatial.transform import Rotation
 from support.mast3r_world import random_photo, seeded_engine
 
+from geocorrect.api.anchor_cache import read_anchor
+from geocorrect.api.backends import build_appearance
+from geocorrect.config import Settings
 from geocorrect.errors import ConfigError, InputError, ModelError
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.io.checksum import sha256_of
 from geocorrect.io.pixels import read_image
+from geocorrect.match.cascade import CascadeMatcher
 from geocorrect.match.mast3r import Mast3rMatcher
-from geocorrect.match.registry import MATCHERS, SymmetricMatcher, token_engine
+from geocorrect.match.options import MatcherName, MatchSection
+from geocorrect.match.registry import SymmetricMatcher, describes_photos, local_features, token_engine
 from geocorrect.match.sift import SiftMatcher
 from geocorrect.networks.mast3r.rules import MatchingRules
-from geocorrect.records import Anchor, ImageArray, Pair, Query
-from geocorrect.retrieve.by_appearance import AppearanceRetriever, build_appearance
+from geocorrect.records import Anchor, ImageArray, Matches, Pair, Query
+from geocorrect.retrieve.appearance import TokenDescriber
+from geocorrect.retrieve.by_appearance import AppearanceRetriever
 from geocorrect.retrieve.options import AppearanceOptions, RetrieveOptions
 
 CAMERA = Camera.pinhole(64, 48, 60.0, 60.0, 31.5, 23.5)
@@ -49,7 +55,8 @@ class Street:
     def retriever(self, **appearance: object) -> AppearanceRetriever:
         settings = {"mode": "search", "folder": self.folder / "descriptors"} | appearance
         options = RetrieveOptions(max_candidates=3, appearance=AppearanceOptions(**settings))  # type: ignore[arg-type]
-        return AppearanceRetriever(seeded_engine(), options, self.read)
+        describer = TokenDescriber(seeded_engine(), options.appearance.whitening)
+        return AppearanceRetriever(describer, options, self.read)
 
 
 @pytest.fixture
@@ -130,7 +137,7 @@ def test_unreadable_pictures_are_named_and_come_last(street: Street) -> None:
             raise InputError(f"{anchor.path}: not an image")
         return street.read(anchor)
 
-    retriever = AppearanceRetriever(seeded_engine(), retriever.options, read)
+    retriever = AppearanceRetriever(TokenDescriber(seeded_engine()), retriever.options, read)
     choice = retriever.search(photo_of(2), street.anchors)
     assert broken.id not in {pair.anchor_id for pair in choice.pairs}
     assert choice.unusable == (f"anchor a2: {broken.path}: not an image",)
@@ -164,26 +171,46 @@ def test_place_gives_more_candidates_when_appearance_decides() -> None:
         AppearanceOptions(candidates=0)
 
 
-@pytest.mark.parametrize("matcher", ["sift", "eloftr", "lightglue_disk", "lightglue_superpoint"])
-def test_matchers_without_tokens_are_refused(matcher: str) -> None:
-    assert MATCHERS["mast3r"].has_tokens
-    assert not MATCHERS[matcher].has_tokens  # type: ignore[index]
-    with pytest.raises(ConfigError, match=rf'"rerank" compares photos by the tokens .* "{matcher}" has none'):
-        AppearanceOptions("rerank").require_tokens(matcher, has_tokens=False)
+@pytest.mark.parametrize("matcher", ["eloftr", "lightglue_superpoint", "mickey"])
+def test_matchers_that_compute_nothing_of_single_photos_are_refused(matcher: MatcherName) -> None:
+    assert not describes_photos(MatchSection(matcher=matcher))
+    with pytest.raises(ConfigError, match=rf'"rerank" compares photos by .* "{matcher}" has none'):
+        AppearanceOptions("rerank").require_descriptors(matcher, has_descriptors=False)
 
 
-def test_retrieval_is_built_around_the_matchers_network(street: Street) -> None:
-    rerank = RetrieveOptions(appearance=AppearanceOptions("rerank", folder=street.folder / "descriptors"))
-    engine = seeded_engine()
-    matcher = SymmetricMatcher(Mast3rMatcher(engine, MatchingRules()), 1.0)
-    assert token_engine(matcher) is engine
-    assert token_engine(SiftMatcher()) is None
-    assert build_appearance(RetrieveOptions(), "sift", None, street.read) is None
-    retriever = build_appearance(rerank, "mast3r", token_engine(matcher), street.read)
-    assert retriever is not None
-    assert retriever.options is rerank
-    with pytest.raises(ConfigError, match=r'"rerank" .* "sift" has none'):
-        build_appearance(rerank, "sift", None, street.read)
+def test_retrieval_is_built_around_what_the_matcher_computes(street: Street) -> None:
+    """The tokens of a network that has them, else the local features of the first stage that has any; none when off."""
+    engine, sift = seeded_engine(), SiftMatcher()
+    mast3r = SymmetricMatcher(Mast3rMatcher(engine, MatchingRules()), 1.0)
+    assert token_engine(CascadeMatcher({"sift": sift, "mast3r": mast3r})) is engine
+    assert token_engine(sift) is None
+    assert local_features(mast3r) is None
+    found = local_features(CascadeMatcher({"mast3r": mast3r, "sift": SymmetricMatcher(sift, 1.0)}))
+    assert found is not None
+    assert found[1] == sift.fingerprint
+    photo = random_photo(64, 48)
+    np.testing.assert_array_equal(found[0](photo), sift.features(photo).descriptors)
+    off = Settings()
+    assert build_appearance(off, sift, read_anchor) is None
+    rerank = off.model_copy(
+        update={"retrieve": RetrieveOptions(appearance=AppearanceOptions("rerank", folder=street.folder / "kept"))}
+    )
+    by_tokens, by_features = (build_appearance(rerank, matcher, read_anchor) for matcher in (mast3r, sift))
+    assert by_tokens is not None
+    assert by_features is not None
+    assert by_tokens.is_trained
+    assert not by_features.is_trained
+    with pytest.raises(ConfigError, match='"rerank" .* has none'):
+        build_appearance(rerank, Nothing(), read_anchor)
+
+
+class Nothing:
+    """A matcher that computes nothing of single photos."""
+
+    fingerprint = "nothing"
+
+    def match(self, query: ImageArray, anchors: list[ImageArray]) -> list[Matches]:
+        return [Matches.empty() for _ in anchors]
 
 
 def test_thin_pictures_change_nothing_and_stop_nobody(street: Street) -> None:

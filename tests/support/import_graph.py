@@ -35,6 +35,7 @@ THIRD_PARTY = {
     "pye57": {"depth"},
     "gpxpy": {"anchors"},
     "pynmea2": {"anchors"},
+    "faiss": {"retrieve"},
 }
 """Libraries that only these rooms may name."""
 KEPT_OUT = {

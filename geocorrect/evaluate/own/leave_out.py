@@ -76,7 +76,9 @@ def evaluate_own(
         raise InputError(f"{len(anchors.index.ids)} anchor: leaving one out takes at least two; add more anchors")
     photos = PhotoLocalizer(settings)
     photos.matcher, forget = remembered(photos.matcher)
-    version = Scene(settings, anchors).version
+    scene = Scene(settings, anchors)
+    scene.train_appearance(photos.appearance)
+    version = scene.version
     parts = [config_key(settings, photos.fingerprints), replace(protocol, max_queries=1), version]
     key = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
     queries = drawn(anchors.index.ids, protocol)
