@@ -95,6 +95,7 @@ def solve_case(cell: str, options: SimulatorOptions, seed: int) -> list[dict[str
             assert pose.covariance is not None
             off = pose.minus(case.world_from_query)
             row["error_m"] = float(np.linalg.norm(off[:2]))
+            row["off"], row["covariance"] = off.tolist(), pose.covariance.tolist()
             row["inflation"] = COVARIANCE_INFLATION
             row["sigma_m"] = float(np.sqrt(np.trace(pose.covariance[:3, :3])))
             row["distance_m"] = float(np.linalg.norm(off[:3]))

@@ -179,4 +179,5 @@ def observe(
         off_ray_m=lift_points(kept.anchor_px, depth, depth_m),
         common_log_sigma=depth.common_log_sigma,
         n_matches=len(matches),
+        depth_from=depth.from_anchors,
     )

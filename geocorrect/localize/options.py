@@ -207,6 +207,9 @@ class GateOptions:
     """Median distance of single-anchor poses from the joint pose."""
     min_support_share: float = 0.51
     """Anchors that could judge and support the pose: a majority."""
+    min_independent_anchors: int = 2
+    """Anchors that can contradict each other; with fewer, a pose is left for a review until the sequence confirms it.
+    1: one anchor is believed."""
     max_principal_shift_px: float = 16.0
     """At 512 px. Matches that move the principal point further mean an error of another kind, unmodelled distortion:
     the pose is left for a review."""
