@@ -61,13 +61,13 @@ CELLS: dict[str, SimulatorOptions] = {
 }
 
 
-def run(store: Path, queries: int, seconds: float, cells: Sequence[str]) -> None:
+def run(store: Path, queries: int, seconds: float, cells: Sequence[str], first_seed: int) -> None:
     """Fill the store, all cells together, until every one has `queries` or the time is up."""
     store.parent.mkdir(parents=True, exist_ok=True)
     done = {(row["cell"], row["seed"]) for row in read(store)}
     stop = time.monotonic() + seconds
     with store.open("a") as stream:
-        for seed in range(10_000, 10_000 + queries):
+        for seed in range(first_seed, first_seed + queries):
             for cell in cells:
                 if (cell, seed) in done:
                     continue
@@ -378,6 +378,7 @@ def main() -> None:
     parser.add_argument("what", nargs="?", default="run", choices=["run", "fit"])
     parser.add_argument("--store", type=Path, default=Path("out/gate.jsonl"))
     parser.add_argument("--queries", type=int, default=60)
+    parser.add_argument("--first-seed", type=int, default=10_000, help="the model that ships was fitted from 10000 on")
     parser.add_argument("--cells", nargs="*", default=list(CELLS))
     parser.add_argument("--picture", type=Path, default=PICTURE)
     parser.add_argument("--seconds", type=float, default=3600.0)
@@ -386,7 +387,7 @@ def main() -> None:
     if arguments.quick:
         vars(arguments).update(queries=1, store=Path("out/quick/gate.jsonl"))
     if arguments.what == "run":
-        run(arguments.store, arguments.queries, arguments.seconds, arguments.cells)
+        run(arguments.store, arguments.queries, arguments.seconds, arguments.cells, arguments.first_seed)
     else:
         fit(read(arguments.store), arguments.picture)
 
