@@ -17,8 +17,13 @@ MAX_SCALE_ERROR = 0.05
 """Depth whose common log error is larger (a network's, not calibrated) does not fix the scale."""
 
 
-def independent_anchors(observations: Sequence[Observations], supporting: NDArray[np.bool_]) -> int:
+def independent_anchors(
+    observations: Sequence[Observations], supporting: NDArray[np.bool_], contradictory: bool = False
+) -> int:
     """Records among the supporting (K,) anchors, less one where nothing but these records gives the scale.
+
+    Less another where they also contradict each other by more than their stated noise (`contradictory`): of three in
+    a row one is wrong then, and which one, and by how much, looks the same as another scale.
 
     Two anchors that measure depth from each other take any distance between them for the right one. Depth that is
     measured, or comes from an anchor that the photo was not matched with, gives the scale apart from them.
@@ -33,7 +38,9 @@ def independent_anchors(observations: Sequence[Observations], supporting: NDArra
             records.append(o.anchor)
         outside = not o.depth_from or bool(o.depth_from - asked)
         scale_is_known |= bool(o.has_depth.any()) and o.common_log_sigma <= MAX_SCALE_ERROR and outside
-    return len(records) - (len(records) > 1 and not scale_is_known)
+    if scale_is_known or len(records) < 2:
+        return len(records)
+    return max(len(records) - 1 - contradictory, 1)
 
 
 def needs_witness(statistics: Mapping[str, float], options: GateOptions) -> bool:

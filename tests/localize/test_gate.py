@@ -89,7 +89,12 @@ def test_one_anchor_alone_on_a_small_part_of_the_photo_is_left_for_a_review() ->
 
 
 def independent(
-    depth_from: Sequence[set[str]], *, matched: int | None = None, common: float = 0.0, instants: Sequence[int] = ()
+    depth_from: Sequence[set[str]],
+    *,
+    matched: int | None = None,
+    common: float = 0.0,
+    instants: Sequence[int] = (),
+    contradictory: bool = False,
 ) -> int:
     """Of anchors "0", "1", … of which the first `matched` support the pose."""
     noon = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -102,7 +107,8 @@ def independent(
         observations.append(
             Observations(anchor, px, px, rays, rays, depth, depth, common, depth_from=frozenset(sources))
         )
-    return independent_anchors(observations, np.arange(len(observations)) < (matched or len(observations)))
+    supporting = np.arange(len(observations)) < (matched or len(observations))
+    return independent_anchors(observations, supporting, contradictory)
 
 
 def test_anchors_that_measure_depth_from_each_other_are_one_witness_fewer() -> None:
@@ -113,6 +119,9 @@ def test_anchors_that_measure_depth_from_each_other_are_one_witness_fewer() -> N
     # The third anchor contradicts the pose: that it gave the others their depth confirms nothing.
     assert independent([{"1", "2"}, {"0", "2"}, {"0", "1"}], matched=2) == 1
     assert independent([set(), set()], common=0.2) == 1  # a network's scale
+    # Of three records that contradict each other one is wrong, which looks the same as another scale.
+    assert independent([{"1", "2"}, {"0", "2"}, {"0", "1"}], contradictory=True) == 1
+    assert independent([set(), set(), set()], contradictory=True) == 3
     assert independent([set()]) == 1
 
 
