@@ -35,6 +35,7 @@ from geocorrect.localize.options import LocalizeOptions
 from geocorrect.localize.solution import Solution
 from geocorrect.records import Query
 from geocorrect.sequences.options import SequenceOptions
+from geocorrect.sequences.witness import AGREES_DISTANCE, SHARP_SHARE
 from simulation.estimator import SimulatorOptions, simulate
 from simulation.estimator_observe import observe_kinds
 
@@ -166,7 +167,8 @@ def judged(rows: Sequence[dict[str, Any]], seed: int = 0) -> str:
     believed, alone = (
         np.array([decide(s, o).status is Status.ACCEPTED for s in statistics]) for o in (believing, OPTIONS.gate)
     )
-    confirmed = believed & ~_refuted(rows, np.random.default_rng(seed))
+    refuted, agreeing = _heard(rows, np.random.default_rng(seed))
+    confirmed = (alone & ~refuted) | (believed & agreeing)
     ways = {"one anchor believed": believed, "one anchor for review": alone, "after its sequence": confirmed}
     lines = [
         f"{name}: false accepts {share(int((a & wrong).sum()), int(a.sum()))} of {int(a.sum())}, of {int(found.sum())} "
@@ -181,16 +183,18 @@ def judged(rows: Sequence[dict[str, Any]], seed: int = 0) -> str:
     return "\n".join(lines)
 
 
-def _refuted(rows: Sequence[dict[str, Any]], random: np.random.Generator) -> np.ndarray:
-    """(N,) solutions that contradict a drawn prediction by their sequence, by the rule of `sequences`."""
-    limits, out = SequenceOptions(), []
+def _heard(rows: Sequence[dict[str, Any]], random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) whether a drawn prediction by its sequence refutes a solution, and whether it would confirm it."""
+    limits, refuted, agreeing = SequenceOptions(), [], []
     for row in rows:
-        sigma_m = float(np.clip(random.lognormal(np.log(0.2), 0.5), 0.1, 0.45)) / 1.515
+        radius_m = float(np.clip(random.lognormal(np.log(0.2), 0.5), 0.1, 0.45))
+        sigma_m = radius_m / 1.515
         off_m = np.array(row["off"][:3]) + sigma_m * random.normal(size=3)
         expected = np.array(row["covariance"])[:3, :3] + sigma_m**2 * np.eye(3)
         distance = float(off_m @ np.linalg.solve(expected, off_m)) ** 0.5
-        out.append(distance > limits.outlier_distance and np.linalg.norm(off_m) > limits.outlier_m)
-    return np.array(out)
+        refuted.append(distance > limits.outlier_distance and np.linalg.norm(off_m) > limits.outlier_m)
+        agreeing.append(distance <= AGREES_DISTANCE and radius_m <= SHARP_SHARE * limits.accept_error_m)
+    return np.array(refuted), np.array(agreeing)
 
 
 def fit_model(rows: Sequence[dict[str, Any]]) -> Model:

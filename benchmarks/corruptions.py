@@ -294,7 +294,7 @@ KINDS = {
 
 
 def figure(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """How many accepted photos lie inside the ellipsoids that promise a share, by number of anchors and by corruption."""
+    """How many accepted photos the ellipsoids hold that promise a share, by number of anchors and by corruption."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -75,7 +75,7 @@ class GateStatistics:
     """These, too, as in `Solution`."""
     independent_anchors: float = NAN
     """Supporting anchors that can contradict each other (`localize.independence`)."""
-    record_noise: float = NAN
+    record_shift_sigmas: float = NAN
     """As in `Solution`."""
     principal_shift_px: float = NAN
     """How far the matches moved the principal point, at 512 px; nan when the camera was taken as given."""
@@ -123,8 +123,8 @@ def gate_statistics(
         leave_one_out_m=solution.leave_one_out_m,
         lens_sigmas=solution.lens_sigmas,
         contradiction_sigmas=solution.contradiction_sigmas,
-        independent_anchors=float(independent_anchors(observations, supporting, solution.record_noise > 1.0)),
-        record_noise=solution.record_noise,
+        independent_anchors=float(independent_anchors(observations, supporting, solution.record_shift_sigmas)),
+        record_shift_sigmas=solution.record_shift_sigmas,
         principal_shift_px=_principal_shift_px(solution, query),
     )
 

@@ -13,17 +13,19 @@ from geocorrect.records import NAN, Anchor
 
 RIG_M = 2.0
 """Cameras of one instant that are no further apart are on one vehicle: one record gave both their poses."""
+MAX_SHIFT_SIGMAS = 1.5
+"""Correction of the anchors' positions, in sigmas, above which they contradict each other (three anchors: 99.8 %)."""
 MAX_SCALE_ERROR = 0.05
 """Depth whose common log error is larger (a network's, not calibrated) does not fix the scale."""
 
 
 def independent_anchors(
-    observations: Sequence[Observations], supporting: NDArray[np.bool_], contradictory: bool = False
+    observations: Sequence[Observations], supporting: NDArray[np.bool_], record_shift_sigmas: float = NAN
 ) -> int:
     """Records among the supporting (K,) anchors, less one where nothing but these records gives the scale.
 
-    Less another where they also contradict each other by more than their stated noise (`contradictory`): of three in
-    a row one is wrong then, and which one, and by how much, looks the same as another scale.
+    Less another where their positions also contradict each other by more than their stated noise: of three in a row
+    one is wrong then, and which one, and by how much, looks the same as another scale.
 
     Two anchors that measure depth from each other take any distance between them for the right one. Depth that is
     measured, or comes from an anchor that the photo was not matched with, gives the scale apart from them.
@@ -40,7 +42,7 @@ def independent_anchors(
         scale_is_known |= bool(o.has_depth.any()) and o.common_log_sigma <= MAX_SCALE_ERROR and outside
     if scale_is_known or len(records) < 2:
         return len(records)
-    return max(len(records) - 1 - contradictory, 1)
+    return max(len(records) - 1 - (record_shift_sigmas > MAX_SHIFT_SIGMAS), 1)
 
 
 def needs_witness(statistics: Mapping[str, float], options: GateOptions) -> bool:

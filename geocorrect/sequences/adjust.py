@@ -24,7 +24,7 @@ from geocorrect.localize.covariance import horizontal_sigma_m
 from geocorrect.sequences.graph import Innovation, SequenceGraph
 from geocorrect.sequences.motion import Motion
 from geocorrect.sequences.options import SequenceOptions
-from geocorrect.sequences.witness import Records, hear
+from geocorrect.sequences.witness import SHARP_SHARE, Records, hear
 
 Float = NDArray[np.float64]
 
@@ -203,10 +203,10 @@ def _contradicts(found: Innovation, options: SequenceOptions) -> bool:
 
 
 def _is_sharp(found: Innovation, options: SequenceOptions) -> bool:
-    """Whether the others alone would accept a pose there."""
+    """Whether the others alone would accept a pose there, with a margin."""
     rotation_deg = float(np.degrees(np.sqrt(np.linalg.eigvalsh(found.predicted_covariance[3:, 3:])[-1])))
     error_m = horizontal_sigma_m(found.predicted_covariance)
-    return error_m <= options.accept_error_m and rotation_deg <= options.accept_rotation_deg
+    return error_m <= SHARP_SHARE * options.accept_error_m and rotation_deg <= options.accept_rotation_deg
 
 
 TOLERANCE_M = 2.0

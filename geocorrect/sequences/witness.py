@@ -16,6 +16,11 @@ from geocorrect.localize.options import GateOptions
 from geocorrect.records import Correction, Result
 from geocorrect.sequences.graph import Innovation, SequenceGraph
 
+AGREES_DISTANCE = 4.0
+"""Mahalanobis distance (6 degrees of freedom: 98.6 %) up to which a prediction confirms a result; between that and the
+one of an outlier it says nothing."""
+SHARP_SHARE = 0.6
+"""The prediction's 68 % error over the one that would be accepted: at 0.3 m a result that is 1 m off does not pass."""
 Records = frozenset[str]
 """Ids of the anchors whose records a result hangs on; empty for one whose anchors can contradict each other."""
 
@@ -53,7 +58,7 @@ def hear(
         graph: adjusted; it is the same afterwards.
         records: of each image.
         contradicts: whether an innovation refutes its result.
-        is_sharp: whether its prediction would be good enough to accept a pose.
+        is_sharp: whether its prediction is good enough to confirm a pose.
     """
     found: dict[int, Innovation | None] = {}
     for shared in sorted({r for r in records if r}, key=sorted):
@@ -61,5 +66,6 @@ def hear(
         asked = [i for i in out if records[i] == shared]
         found.update(graph.innovations_without(out, asked))
     contradicted = frozenset(i for i, one in found.items() if one is not None and contradicts(one))
-    unconfirmed = frozenset(i for i, one in found.items() if one is None or not is_sharp(one)) - contradicted
+    confirmed = {i for i, one in found.items() if one and is_sharp(one) and one.distance <= AGREES_DISTANCE}
+    unconfirmed = frozenset(found.keys() - confirmed - contradicted)
     return Testimony(found, contradicted, unconfirmed)

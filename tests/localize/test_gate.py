@@ -94,7 +94,7 @@ def independent(
     matched: int | None = None,
     common: float = 0.0,
     instants: Sequence[int] = (),
-    contradictory: bool = False,
+    shift_sigmas: float = 1.0,
 ) -> int:
     """Of anchors "0", "1", … of which the first `matched` support the pose."""
     noon = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -108,7 +108,7 @@ def independent(
             Observations(anchor, px, px, rays, rays, depth, depth, common, depth_from=frozenset(sources))
         )
     supporting = np.arange(len(observations)) < (matched or len(observations))
-    return independent_anchors(observations, supporting, contradictory)
+    return independent_anchors(observations, supporting, shift_sigmas)
 
 
 def test_anchors_that_measure_depth_from_each_other_are_one_witness_fewer() -> None:
@@ -120,8 +120,8 @@ def test_anchors_that_measure_depth_from_each_other_are_one_witness_fewer() -> N
     assert independent([{"1", "2"}, {"0", "2"}, {"0", "1"}], matched=2) == 1
     assert independent([set(), set()], common=0.2) == 1  # a network's scale
     # Of three records that contradict each other one is wrong, which looks the same as another scale.
-    assert independent([{"1", "2"}, {"0", "2"}, {"0", "1"}], contradictory=True) == 1
-    assert independent([set(), set(), set()], contradictory=True) == 3
+    assert independent([{"1", "2"}, {"0", "2"}, {"0", "1"}], shift_sigmas=2.0) == 1
+    assert independent([set(), set(), set()], shift_sigmas=2.0) == 3
     assert independent([set()]) == 1
 
 

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from support.catalog_world import ROME
 
 from geocorrect.errors import Status
-from geocorrect.geometry.pose import Pose
-from geocorrect.records import AnchorEvidence, Correction, Evidence, Rejection, Result
-from geocorrect.sequences.adjust import SequenceSolution, adjust_sequence
-from geocorrect.sequences.decide import Change, Member, sequence_results
-from geocorrect.sequences.motion import motion_of
+from geocorrect.records import AnchorEvidence, Correction, Evidence, Rejection
+from geocorrect.sequences.adjust import SequenceSolution
+from geocorrect.sequences.compute import compute_sequence
+from geocorrect.sequences.decide import Change
+from geocorrect.sequences.input import SequencePhotos
 from geocorrect.sequences.options import SequenceOptions
 from geocorrect.sequences.witness import records_of
 from simulation.sequences import SequenceWorld, simulate_sequence
 
-OPTIONS = SequenceOptions()
 STEPS = simulate_sequence(SequenceWorld(n_images=24, anchored=0.0), 5)
 LONE = {"independent_anchors": 1.0, "supporting_anchors": 1.0}
 SIGMA = np.diag([0.03**2] * 3 + [np.radians(0.1) ** 2] * 3)
@@ -34,22 +34,18 @@ def result(i: int, anchors: Sequence[str], off_m: float = 0.0) -> Correction:
 
 def changed(own: dict[int, Correction]) -> tuple[dict[int, Change], SequenceSolution | None]:
     """What the sequence makes of its photos' own results."""
-    motion = motion_of(STEPS.hints(), OPTIONS)
-    assert motion is not None
-    results: list[Result | None] = [own.get(i) for i in range(len(motion))]
-    poses: list[Pose | None] = [r.world_from_cam if isinstance(r, Correction) else None for r in results]
-    solution = adjust_sequence(motion, poses, OPTIONS, [records_of(r) for r in results])
-    if solution is None:
-        return {}, None
-    members = [Member(str(i), r, np.full(3, np.nan)) for i, r in enumerate(results)]
-    found = sequence_results(members, solution, "sfm_cluster", OPTIONS)
-    for one in found:
+    n = len(STEPS.truth)
+    nowhere = np.full((n, 3), np.nan)
+    ids = tuple(str(i) for i in range(n))
+    photos = SequencePhotos(ids, tuple(STEPS.hints()), nowhere, nowhere[:, 0], nowhere[:, 0], None, None)
+    computed = compute_sequence(photos, {str(i): r for i, r in own.items()}, ROME, SequenceOptions())
+    for one in computed.results:
         if one.change is Change.FLAGGED:
             assert isinstance(one.result, Rejection)
         if one.change is Change.CONFIRMED:
             assert isinstance(one.result, Correction)
             assert one.result.status is Status.ACCEPTED
-    return {int(one.result.image_id): one.change for one in found}, solution
+    return {int(one.result.image_id): one.change for one in computed.results}, computed.solution
 
 
 GOOD = {i: result(i, ["a", "b"]) for i in (0, 2, 4, 12, 14)}
@@ -58,6 +54,16 @@ GOOD = {i: result(i, ["a", "b"]) for i in (0, 2, 4, 12, 14)}
 def test_a_lone_anchor_is_confirmed_by_results_of_others_and_refuted_where_they_contradict() -> None:
     changes, _ = changed({**GOOD, 6: result(6, ["c"]), 9: result(9, ["d"], off_m=1.0)})
     assert (changes[6], changes[9]) == (Change.CONFIRMED, Change.FLAGGED)
+
+
+def test_a_prediction_that_a_metre_would_not_contradict_confirms_nothing() -> None:
+    """Ten photos from the next result a metre is three standard deviations: no outlier, and no witness either."""
+    changes, solution = changed({**{i: GOOD[i] for i in (0, 2, 4)}, 23: result(23, ["c"], off_m=0.9)})
+    assert solution is not None
+    found = solution.poses[23]
+    assert found.innovation is not None
+    assert (found.is_outlier, found.weight) == (False, 0.0)
+    assert 23 not in changes
 
 
 def test_results_of_one_wrong_anchor_do_not_confirm_each_other() -> None:

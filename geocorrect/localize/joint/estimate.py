@@ -22,7 +22,7 @@ from geocorrect.localize.joint.initialise import anchor_support, choose_rows, hy
 from geocorrect.localize.joint.normal import assemble, solve_step, whiten
 from geocorrect.localize.joint.problem import GLOBAL, Problem, build_problem
 from geocorrect.localize.joint.residuals import State
-from geocorrect.localize.joint.settle import Joint, estimated_camera
+from geocorrect.localize.joint.settle import Joint, Settled, estimated_camera
 from geocorrect.localize.joint.solve import Solved, minimise, objective
 from geocorrect.localize.observations import Observations, focal_px
 from geocorrect.localize.options import JointOptions, LocalizeOptions, pixel_scale
@@ -118,7 +118,13 @@ def solve_joint(
         lens_sigmas=settled.lens_sigmas,
         contradiction_sigmas=consensus.sigmas,
         record_noise=record_noise,
+        record_shift_sigmas=_record_shift_sigmas(settled),
     )
+
+
+def _record_shift_sigmas(settled: Settled) -> float:
+    squared = settled.as_stated.record_shift_sigmas2[settled.solved.active > 0]
+    return float(np.sqrt(squared.mean() / COVARIANCE_INFLATION)) if len(squared) else NAN
 
 
 def prior_information(observations: Sequence[Observations], camera: Camera, options: JointOptions) -> Float:
