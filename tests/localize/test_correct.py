@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -10,6 +12,7 @@ from support.known_world import BLANK, CAMERA, world
 from geocorrect.errors import Reason, Status
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize.correct import localize
+from geocorrect.localize.independence import MAX_SHIFT_SIGMAS
 from geocorrect.localize.options import JointOptions, LocalizeOptions
 from geocorrect.records import Anchor, AnchorView, Correction, DepthMap, Query, Rejection
 
@@ -65,6 +68,17 @@ def test_one_anchor_without_depth_is_told_what_would_help() -> None:
     assert result.reason is Reason.TOO_FEW_POINTS
     assert "none has depth" in result.detail
     assert "a second anchor" in result.detail
+
+
+def test_a_recorded_position_that_contradicts_the_others_shows() -> None:
+    known, query, views = world(3)
+    wrong = replace(views[1].anchor, world_from_cam=views[1].anchor.world_from_cam.perturbed([0.3, 0.3, 0, 0, 0, 0]))
+    sigmas = []
+    for second in (views[1], replace(views[1], anchor=wrong)):
+        result = localize(query, [views[0], second, views[2]], known, known, LocalizeOptions(), seed=0).result
+        sigmas.append(result.evidence.gate["record_shift_sigmas"])
+    assert sigmas[0] < 1.0
+    assert sigmas[1] > MAX_SHIFT_SIGMAS
 
 
 def test_no_number_of_anchors_averages_away_how_the_camera_is_mounted() -> None:

@@ -134,8 +134,8 @@ def refine(
 
 
 def _record_sigmas2(state: State, covariance: Float, prior: Float) -> tuple[Float, Float]:
-    """(K,) `Refined`'s two; covariance: (6K, 6K) of the corrections. What the matches took from the prior's variance is the
-    variance of the correction (innovation of a Kalman update).
+    """(K,) `Refined`'s two; covariance: (6K, 6K) of the corrections. What the matches took from the prior's variance is
+    the variance of the correction (innovation of a Kalman update).
     """
     n, size = len(state.beta), PER_ANCHOR - 1
     corrections = state.deviations[GLOBAL:].reshape(n, PER_ANCHOR)[:, 1:]
