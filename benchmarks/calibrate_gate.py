@@ -3,6 +3,8 @@ geocorrect/localize/gate_model.py.
 
     python benchmarks/calibrate_gate.py run --queries 60 --seconds 900 --store out/gate.jsonl
     python benchmarks/calibrate_gate.py fit --store out/gate.jsonl
+    python benchmarks/calibrate_gate.py run --first-seed 20000 --store out/unseen.jsonl
+    python benchmarks/calibrate_gate.py judge --store out/unseen.jsonl  # the gate that ships
 
 The cells mix good queries with the ways to go wrong: one anchor only, wrong anchors that outnumber the right
 ones (repeated façades), streets from elsewhere, moving vehicles. Each half of the seeds is judged by the model
@@ -25,12 +27,15 @@ from estimator import read
 from scipy.optimize import minimize
 from scipy.stats import chi2, spearmanr
 
-from geocorrect.localize.gate import as_mapping, gate_features, gate_statistics
+from geocorrect.errors import Status
+from geocorrect.localize.gate import GateStatistics, as_mapping, decide, gate_features, gate_statistics
 from geocorrect.localize.gate_model import COVARIANCE_INFLATION
 from geocorrect.localize.joint.estimate import solve_joint
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.localize.solution import Solution
 from geocorrect.records import Query
+from geocorrect.sequences.options import SequenceOptions
+from geocorrect.sequences.witness import AGREES_DISTANCE, SHARP_SHARE
 from simulation.estimator import SimulatorOptions, simulate
 from simulation.estimator_observe import observe_kinds
 
@@ -61,13 +66,13 @@ CELLS: dict[str, SimulatorOptions] = {
 }
 
 
-def run(store: Path, queries: int, seconds: float, cells: Sequence[str]) -> None:
+def run(store: Path, queries: int, seconds: float, cells: Sequence[str], first_seed: int) -> None:
     """Fill the store, all cells together, until every one has `queries` or the time is up."""
     store.parent.mkdir(parents=True, exist_ok=True)
     done = {(row["cell"], row["seed"]) for row in read(store)}
     stop = time.monotonic() + seconds
     with store.open("a") as stream:
-        for seed in range(10_000, 10_000 + queries):
+        for seed in range(first_seed, first_seed + queries):
             for cell in cells:
                 if (cell, seed) in done:
                     continue
@@ -95,6 +100,7 @@ def solve_case(cell: str, options: SimulatorOptions, seed: int) -> list[dict[str
             assert pose.covariance is not None
             off = pose.minus(case.world_from_query)
             row["error_m"] = float(np.linalg.norm(off[:2]))
+            row["off"], row["covariance"] = off.tolist(), pose.covariance.tolist()
             row["inflation"] = COVARIANCE_INFLATION
             row["sigma_m"] = float(np.sqrt(np.trace(pose.covariance[:3, :3])))
             row["distance_m"] = float(np.linalg.norm(off[:3]))
@@ -144,6 +150,51 @@ def fit(rows: Sequence[dict[str, Any]], picture: Path) -> None:
     print("\n".join([*report, *_by_cell(solved, verdict.accepted)]))
     draw(solved, verdict.nees, clean, picture)
     _write(model, report)
+
+
+def judged(rows: Sequence[dict[str, Any]], seed: int = 0) -> str:
+    """Markdown: what the gate that ships says of solutions, by cell, with every false accept counted.
+
+    Photo by photo, with one anchor believed and without; and when a sequence has predicted every photo from results
+    that rest on other anchors. That prediction is drawn: its 68 % radius as `benchmarks/sequences.py` measures it up
+    to 50 m from the nearest right result.
+    """
+    rows = [r for r in rows if r["error_m"] is not None and not _counted_elsewhere(r)]
+    wrong = np.array([r["error_m"] > LIMIT_M for r in rows])
+    found = ~wrong & np.array([_localisable(r) for r in rows])
+    believing = replace(OPTIONS.gate, min_independent_anchors=1)
+    statistics = [GateStatistics(**r["gate"]) for r in rows]
+    believed, alone = (
+        np.array([decide(s, o).status is Status.ACCEPTED for s in statistics]) for o in (believing, OPTIONS.gate)
+    )
+    refuted, agreeing = _heard(rows, np.random.default_rng(seed))
+    confirmed = (alone & ~refuted) | (believed & agreeing)
+    ways = {"one anchor believed": believed, "one anchor for review": alone, "after its sequence": confirmed}
+    lines = [
+        f"{name}: false accepts {share(int((a & wrong).sum()), int(a.sum()))} of {int(a.sum())}, of {int(found.sum())} "
+        f"localisable accepted {share(int((a & found).sum()), int(found.sum()))}"
+        for name, a in ways.items()
+    ]
+    lines += [f"| cell | n | wrong | {' | '.join(f'{name}: accepted, false' for name in ways)} |", "|---" * 6 + "|"]
+    for cell in CELLS:
+        here = np.array([r["cell"] == cell for r in rows])
+        counts = (f"{int((here & a).sum())}, {int((here & a & wrong).sum())}" for a in ways.values())
+        lines.append(f"| {cell} | {int(here.sum())} | {int((here & wrong).sum())} | {' | '.join(counts)} |")
+    return "\n".join(lines)
+
+
+def _heard(rows: Sequence[dict[str, Any]], random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) whether a drawn prediction by its sequence refutes a solution, and whether it would confirm it."""
+    limits, refuted, agreeing = SequenceOptions(), [], []
+    for row in rows:
+        radius_m = float(np.clip(random.lognormal(np.log(0.2), 0.5), 0.1, 0.45))
+        sigma_m = radius_m / 1.515
+        off_m = np.array(row["off"][:3]) + sigma_m * random.normal(size=3)
+        expected = np.array(row["covariance"])[:3, :3] + sigma_m**2 * np.eye(3)
+        distance = float(off_m @ np.linalg.solve(expected, off_m)) ** 0.5
+        refuted.append(distance > limits.outlier_distance and np.linalg.norm(off_m) > limits.outlier_m)
+        agreeing.append(distance <= AGREES_DISTANCE and radius_m <= SHARP_SHARE * limits.accept_error_m)
+    return np.array(refuted), np.array(agreeing)
 
 
 def fit_model(rows: Sequence[dict[str, Any]]) -> Model:
@@ -374,9 +425,10 @@ def _write(model: Model, report: list[str]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", default="run", choices=["run", "fit"])
+    parser.add_argument("what", nargs="?", default="run", choices=["run", "fit", "judge"])
     parser.add_argument("--store", type=Path, default=Path("out/gate.jsonl"))
     parser.add_argument("--queries", type=int, default=60)
+    parser.add_argument("--first-seed", type=int, default=10_000, help="the model that ships was fitted from 10000 on")
     parser.add_argument("--cells", nargs="*", default=list(CELLS))
     parser.add_argument("--picture", type=Path, default=PICTURE)
     parser.add_argument("--seconds", type=float, default=3600.0)
@@ -385,7 +437,9 @@ def main() -> None:
     if arguments.quick:
         vars(arguments).update(queries=1, store=Path("out/quick/gate.jsonl"))
     if arguments.what == "run":
-        run(arguments.store, arguments.queries, arguments.seconds, arguments.cells)
+        run(arguments.store, arguments.queries, arguments.seconds, arguments.cells, arguments.first_seed)
+    elif arguments.what == "judge":
+        print(judged(read(arguments.store)))
     else:
         fit(read(arguments.store), arguments.picture)
 

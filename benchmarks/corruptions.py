@@ -7,6 +7,7 @@ seen here.
 
     python benchmarks/corruptions.py run data/kitti_raw --store out/corruptions.jsonl    # resumable
     python benchmarks/corruptions.py table --store out/corruptions.jsonl                 # docs/accuracy.md
+    python benchmarks/corruptions.py figure --store out/corruptions.jsonl                # docs/img/reliability.png
 
 Matches are computed once and kept beside the store: a wrong pose or a wrong lens does not change them.
 """
@@ -50,6 +51,7 @@ DIRECTIONS = np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 ROLL_DEG = 30.0
 """OpenCV turns a picture counter-clockwise: its camera is rolled clockwise, from x to y."""
 FALSE_M = 1.0
+PICTURE = Path(__file__).resolve().parents[1] / "docs" / "img" / "reliability.png"
 
 
 @dataclass(frozen=True)
@@ -284,11 +286,48 @@ def _line(here: Sequence[dict[str, Any]]) -> str:
     )
 
 
+KINDS = {
+    "clean": "clean", "displaced": "displaced", "turned": "turned", "late": "late", "focal": "wrong focal length",
+    "principal": "wrong principal point", "distortion": "distortion missing", "photo": "photo spoiled",
+}  # fmt: skip
+"""What the cells of a kind have in their names, and what the figure calls them."""
+
+
+def figure(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """How many accepted photos the ellipsoids hold that promise a share, by number of anchors and by corruption."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    kept = [r for r in rows if r["status"] == "accepted"]
+    anchors = {cell.name: cell.anchors for cell in CELLS}
+    counts = {k: [r for r in kept if anchors[r["key"][1]] == k] for k in FRAMES}
+    by_count = {f"{k} anchor{'s' * (k > 1)}": here for k, here in counts.items()}
+    by_kind = {name: [r for r in kept if word in r["key"][1]] for word, name in KINDS.items()}
+    promised = np.linspace(0.0, 1.0, 101)
+    picture, axes = plt.subplots(2, 2, figsize=(9.0, 8.6), layout="constrained", sharex=True, sharey=True)
+    for across, groups in zip(axes, (by_count, by_kind), strict=True):
+        for axis, key, what in zip(across, ("nees", "nees_rotation"), ("position", "rotation"), strict=True):
+            axis.plot(promised, promised, color="0.6", lw=1)
+            for name, here in groups.items():
+                if here:
+                    level = chi2.cdf([r[key] for r in here], 3)
+                    held = [np.mean(level <= p) for p in promised]
+                    axis.plot(promised, held, lw=1.4, label=f"{name}, n = {len(here)}")
+            axis.set(title=what, xlabel="stated probability of the ellipsoid", ylabel="share of errors inside")
+            axis.legend(fontsize=7, loc="upper left")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.savefig(path, dpi=90, metadata={"Software": ""})
+    plt.close(picture)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["run", "table"], nargs="?", default="run")
+    parser.add_argument("action", choices=["run", "table", "figure"], nargs="?", default="run")
     parser.add_argument("folder", type=Path, nargs="?", default=Path("data/kitti_raw"))
     parser.add_argument("--store", type=Path, default=Path("out/corruptions.jsonl"))
+    parser.add_argument("--picture", type=Path, default=PICTURE)
     parser.add_argument("--before", type=Path, default=Path("none"), help="store of an earlier revision, for the table")
     parser.add_argument("--elsewhere", type=Path, help="folder with photos of other places")
     parser.add_argument("--depths", nargs="*", default=list(DEPTHS))
@@ -304,6 +343,9 @@ def main() -> None:
             return
         cv2.setNumThreads(1)
         run(arguments.folder, arguments.store, arguments.elsewhere, arguments.depths, arguments.draws, arguments.cells)
+    if arguments.action == "figure":
+        figure(rows_of(arguments.store), arguments.picture)
+        return
     print(table(rows_of(arguments.store), rows_of(arguments.before)))
 
 

@@ -281,6 +281,8 @@ class DepthMap:
     """Standard deviation of log depth: one number, an (H, W) map, or (N,) per sample."""
     common_log_sigma: float = 0.0
     """The part of that error which the whole image shares (unknown scale of a network), 0 for LiDAR."""
+    from_anchors: frozenset[str] = frozenset()
+    """Ids of the anchors whose poses on record gave it its scale; empty where it is measured or predicted."""
 
     def __post_init__(self) -> None:
         if (self.z_m is None) == (self.samples_px is None):

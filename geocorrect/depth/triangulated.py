@@ -57,7 +57,8 @@ class TriangulatedDepth:
         return self._maps.get_or_make(key, lambda: self._triangulate(anchor, image))
 
     def _triangulate(self, anchor: Anchor, image: ImageArray) -> DepthMap:
-        pairs = neighbour_matches(anchor, image, self.neighbours(anchor), self.matcher)
+        views = self.neighbours(anchor)
+        pairs = neighbour_matches(anchor, image, views, self.matcher)
         if not pairs:
             return DepthMap("triangulated", False, samples_px=np.zeros((0, 2)), samples_z_m=np.zeros(0))
         tracks = adjust_tracks(anchor.camera, pairs, None, self.options.tracks)
@@ -68,6 +69,7 @@ class TriangulatedDepth:
             samples_px=tracks.px[good],
             samples_z_m=np.exp(tracks.log_z[good]),
             log_sigma=tracks.sigma[good].astype(np.float32),
+            from_anchors=frozenset(view.anchor.id for view in views),
         )
 
 

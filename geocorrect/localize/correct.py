@@ -137,7 +137,12 @@ def _localize_with(
     solution = estimator.solve(used, query, options, seed)
     if isinstance(solution, Reason):
         n_verified = sum(len(o) for o in used)
-        return rejected(solution, f"no pose from {n_verified} verified matches with {len(used)} anchors")
+        found = f"no pose from {n_verified} verified matches with {len(used)} anchors"
+        if solution is Reason.TOO_FEW_POINTS and not any(o.has_depth.any() for o in used):
+            found += (
+                "; none has depth, so there is no scale: a second anchor of the same drive, LiDAR or calibrated depth"
+            )
+        return rejected(solution, found)
 
     # Judge it.
     statistics = gate_statistics(solution, used, query, options.gate)
@@ -188,4 +193,5 @@ def observe(
         off_ray_m=lift_points(kept.anchor_px, depth, depth_m),
         common_log_sigma=depth.common_log_sigma,
         n_matches=len(matches),
+        depth_from=depth.from_anchors,
     )

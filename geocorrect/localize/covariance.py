@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.so3 import skew
 from geocorrect.localize.observations import Observations
+from geocorrect.localize.options import JointOptions
 from geocorrect.localize.solution import AnchorFit
 
 Float = NDArray[np.float64]
@@ -85,6 +86,12 @@ def horizontal_sigma_m(covariance: Float) -> float:
 def heading_sigma_deg(covariance: Float) -> float:
     """Standard deviation of the rotation about the vertical, degrees."""
     return float(np.degrees(np.sqrt(max(covariance[5, 5], 0.0))))
+
+
+def mounting_covariance(options: JointOptions, record_noise: float) -> Float:
+    """(6, 6) of the rotation that all anchors of a drive have in common; record_noise: as in `Solution`."""
+    sigma_rad = np.radians(options.shared_rotation * options.anchor_rotation_deg) * record_noise
+    return np.diag([0.0] * 3 + [sigma_rad**2] * 3)
 
 
 def georeference_covariance(

@@ -16,6 +16,7 @@ from geocorrect.errors import Reason, Status
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize import gate_model
 from geocorrect.localize.covariance import heading_sigma_deg, horizontal_sigma_m
+from geocorrect.localize.independence import independent_anchors, needs_witness
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import GateOptions, pixel_scale
 from geocorrect.localize.solution import Solution
@@ -72,6 +73,10 @@ class GateStatistics:
     lens_sigmas: float = NAN
     contradiction_sigmas: float = NAN
     """These, too, as in `Solution`."""
+    independent_anchors: float = NAN
+    """Supporting anchors that can contradict each other (`localize.independence`)."""
+    record_shift_sigmas: float = NAN
+    """As in `Solution`."""
     principal_shift_px: float = NAN
     """How far the matches moved the principal point, at 512 px; nan when the camera was taken as given."""
 
@@ -118,6 +123,8 @@ def gate_statistics(
         leave_one_out_m=solution.leave_one_out_m,
         lens_sigmas=solution.lens_sigmas,
         contradiction_sigmas=solution.contradiction_sigmas,
+        independent_anchors=float(independent_anchors(observations, supporting, solution.record_shift_sigmas)),
+        record_shift_sigmas=solution.record_shift_sigmas,
         principal_shift_px=_principal_shift_px(solution, query),
     )
 
@@ -240,7 +247,15 @@ def decide(statistics: GateStatistics, options: GateOptions) -> Decision:
         return Decision(Status.REJECTED, Reason.UNCERTAIN, f"{probability:.0%} likely to be wrong by more than 1 m")
     if probability > gate_model.ACCEPT_PROBABILITY:
         return Decision(Status.REVIEW, None, f"{probability:.0%} likely to be wrong by more than 1 m")
+    if needs_witness(as_mapping(s), options):
+        return Decision(Status.REVIEW, None, _unwitnessed(s))
     return Decision(Status.ACCEPTED)
+
+
+def _unwitnessed(s: GateStatistics) -> str:
+    if s.supporting_anchors <= 1:
+        return "one anchor alone: no other would notice a wrong record or a repeated façade"
+    return f"{s.supporting_anchors:.0f} anchors of one record, or whose own distances are all that gives the scale"
 
 
 def as_mapping(statistics: GateStatistics) -> dict[str, float]:

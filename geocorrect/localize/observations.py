@@ -38,6 +38,8 @@ class Observations:
     """What the matcher delivered, before verification."""
     off_ray_m: Float | None = None
     """(N, 3) points in the anchor's camera frame, nan where unknown, of a source that does not put them on the rays."""
+    depth_from: frozenset[str] = frozenset()
+    """Anchors whose poses on record gave the depth its scale, as in `DepthMap`."""
 
     def __len__(self) -> int:
         return len(self.query_px)

@@ -153,6 +153,9 @@ class JointOptions:
     anchor_position_m: float = 0.02
     anchor_rotation_deg: float = 0.05
     """Noise of the anchors' poses relative to each other (local trajectory)."""
+    shared_rotation: float = 0.7
+    """Part of that rotation which all anchors of a drive have in common (mounting, clock), so that no number of them
+    averages it away. KITTI raw 0002: the photos of one camera share 0.04° against the anchors of the other."""
     min_depth_scale_sigma: float = 0.002
     """Prior of the depth offset of a source that has no common error (LiDAR: range bias and calibration)."""
     prior: PosePriorOptions = field(default_factory=PosePriorOptions)
@@ -207,6 +210,9 @@ class GateOptions:
     """Median distance of single-anchor poses from the joint pose."""
     min_support_share: float = 0.51
     """Anchors that could judge and support the pose: a majority."""
+    min_independent_anchors: int = 2
+    """Anchors that can contradict each other; with fewer, a pose is left for a review until the sequence confirms it.
+    1: one anchor is believed."""
     max_principal_shift_px: float = 16.0
     """At 512 px. Matches that move the principal point further mean an error of another kind, unmodelled distortion:
     the pose is left for a review."""

@@ -53,6 +53,10 @@ class Solution:
     contradiction_sigmas: float = NAN
     """Largest distance between the photo's poses from two anchors alone, in sigmas per degree of freedom, those set
     aside left out; nan with fewer than two."""
+    record_noise: float = NAN
+    """Noise of the anchors' poses on record as the photo's matches show it, over the stated one; 1 where they agree."""
+    record_shift_sigmas: float = NAN
+    """Root mean square correction of the anchors' positions, over what it should be if their stated noise is right."""
     query_camera: Camera | None = None
     """The photo's camera as estimated; None when it was taken as given."""
 

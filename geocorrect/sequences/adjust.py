@@ -10,7 +10,7 @@ that grows with the distance from them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -20,9 +20,11 @@ from scipy.spatial.transform import Rotation
 
 from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.similarity import Similarity
+from geocorrect.localize.covariance import horizontal_sigma_m
 from geocorrect.sequences.graph import Innovation, SequenceGraph
 from geocorrect.sequences.motion import Motion
 from geocorrect.sequences.options import SequenceOptions
+from geocorrect.sequences.witness import SHARP_SHARE, Records, hear
 
 Float = NDArray[np.float64]
 
@@ -75,7 +77,10 @@ class SequenceSolution:
 
 
 def adjust_sequence(
-    motion: Motion, results: Sequence[Pose | None], options: SequenceOptions
+    motion: Motion,
+    results: Sequence[Pose | None],
+    options: SequenceOptions,
+    records: Sequence[Records] = (),
 ) -> SequenceSolution | None:
     """Adjusted poses of all members, or None when too few results agree to place the sequence.
 
@@ -83,6 +88,8 @@ def adjust_sequence(
         motion: along the sequence.
         results: world_from_cam with covariance of each member from single images, None where rejected.
         options: noise figures and limits.
+        records: of each result, the anchors that it hangs on; one with any counts only once results that rest on other
+            anchors confirm it. Nothing given: none hangs on any.
     """
     if len(motion) != len(results):
         raise ValueError(f"{len(motion)} members but {len(results)} results")
@@ -100,13 +107,16 @@ def adjust_sequence(
         graph.weigh_by_innovation()
         graph.step()
         graph.step()
-    return _solution(graph, n_results, options)
+    return _solution(graph, n_results, options, records or [frozenset()] * len(motion))
 
 
-def _judge(graph: SequenceGraph, options: SequenceOptions) -> dict[int, Innovation]:
+def _judge(
+    graph: SequenceGraph, options: SequenceOptions, records: Sequence[Records], barred: Collection[int] = ()
+) -> dict[int, Innovation]:
     """Innovations, after results that contradict the others were taken out and those that do not were let in again.
 
     The noise is estimated between the passes from the rest: a wrong result would hide behind noise of its own making.
+    barred: results that stay out.
     """
     tears = 0
     for _ in range(MAX_PASSES):
@@ -114,9 +124,9 @@ def _judge(graph: SequenceGraph, options: SequenceOptions) -> dict[int, Innovati
         wrong = {i for i, innovation in found.items() if _contradicts(innovation, options)}
         inside = [i for i in found if graph.weight[i] > 0.0]
         out = {i for i in wrong if graph.weight[i] > 0.0 and i == _worst_around(i, inside, found)}
-        back = {i for i in found if graph.weight[i] == 0.0} - wrong
+        back = {i for i in found if graph.weight[i] == 0.0} - wrong - set(barred)
         if not out and not back and tears < MAX_TEARS:
-            tears, out = tears + 1, _torn_off(graph, inside, options)
+            tears, out = tears + 1, _torn_off(graph, inside, options, records)
         if not out and not back:
             break
         graph.set_weights(*((out, 0.0) if out else (back, 1.0)))
@@ -126,8 +136,10 @@ def _judge(graph: SequenceGraph, options: SequenceOptions) -> dict[int, Innovati
     return graph.innovations()
 
 
-def _torn_off(graph: SequenceGraph, inside: Sequence[int], options: SequenceOptions) -> set[int]:
-    """Results on the smaller side of a tear.
+def _torn_off(
+    graph: SequenceGraph, inside: Sequence[int], options: SequenceOptions, records: Sequence[Records]
+) -> set[int]:
+    """Results on the smaller side of a tear; those that hang on one record do not count.
 
     Wrong ones in a row that agree with each other predict each other well, but the motion that leads to them from the
     others does not fit, by the noise that all other steps show and by how a scale may drift.
@@ -140,7 +152,7 @@ def _torn_off(graph: SequenceGraph, inside: Sequence[int], options: SequenceOpti
     if misfit <= options.outlier_distance**2:
         return set()
     before, after = ({i for i in inside if i < end}, {i for i in inside if i >= end})
-    return min(before, after, key=len)
+    return min(before, after, key=lambda side: (sum(not records[i] for i in side), len(side)))
 
 
 def _worst_around(i: int, inside: Sequence[int], found: Mapping[int, Innovation]) -> int:
@@ -149,11 +161,22 @@ def _worst_around(i: int, inside: Sequence[int], found: Mapping[int, Innovation]
     return max(inside[max(0, place - NEIGHBOURS) : place + NEIGHBOURS + 1], key=lambda k: found[k].distance)
 
 
-def _solution(graph: SequenceGraph, n_results: int, options: SequenceOptions) -> SequenceSolution | None:
+def _solution(
+    graph: SequenceGraph, n_results: int, options: SequenceOptions, records: Sequence[Records]
+) -> SequenceSolution | None:
     graph.estimate_noise()
     graph.step()
-    innovations = _judge(graph, options)
+    innovations = _judge(graph, options, records)
     outliers = {i for i in innovations if graph.weight[i] == 0.0}
+    if any(records):
+        heard = hear(graph, records, lambda one: _contradicts(one, options), lambda one: _is_sharp(one, options))
+        out = heard.contradicted | heard.unconfirmed
+        graph.set_weights(out, 0.0)
+        graph.step()
+        # They may have had right results on the other side of a tear, or taken out.
+        innovations = _judge(graph, options, records, out)
+        outliers = ({i for i in innovations if graph.weight[i] == 0.0} - out) | heard.contradicted
+        innovations |= {i: one for i, one in heard.innovations.items() if one is not None}
     trusted = np.array([i for i in innovations if graph.weight[i] >= TRUSTED_WEIGHT])
     if len(trusted) < options.min_results or len(outliers) > options.max_outlier_share * n_results:
         return None
@@ -177,6 +200,13 @@ def _contradicts(found: Innovation, options: SequenceOptions) -> bool:
     """Further off than errors go, and by an amount that matters."""
     matters = found.apart_m > options.outlier_m or found.apart_deg > options.outlier_deg
     return found.distance > options.outlier_distance and matters
+
+
+def _is_sharp(found: Innovation, options: SequenceOptions) -> bool:
+    """Whether the others alone would accept a pose there, with a margin."""
+    rotation_deg = float(np.degrees(np.sqrt(np.linalg.eigvalsh(found.predicted_covariance[3:, 3:])[-1])))
+    error_m = horizontal_sigma_m(found.predicted_covariance)
+    return error_m <= SHARP_SHARE * options.accept_error_m and rotation_deg <= options.accept_rotation_deg
 
 
 TOLERANCE_M = 2.0

@@ -18,6 +18,7 @@ from geocorrect.sequences.decide import Change, Member, SequenceResult, sequence
 from geocorrect.sequences.input import SequencePhotos
 from geocorrect.sequences.motion import Motion, motion_of
 from geocorrect.sequences.options import SequenceOptions
+from geocorrect.sequences.witness import records_of
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def compute_sequence(
         return ComputedSequence("nothing is known of the way between its photos")
     ids = [photos.ids[i] for i in motion.members]
     poses = [r.world_from_cam if isinstance(r := own.get(image_id), Correction) else None for image_id in ids]
-    solution = adjust_sequence(motion, poses, options)
+    solution = adjust_sequence(motion, poses, options, [records_of(own.get(image_id)) for image_id in ids])
     if solution is None:
         return ComputedSequence("too few results agree", motion.source_name)
     members = [
@@ -87,7 +88,7 @@ def _device_findings(
     use = [
         k
         for k, (i, pose) in enumerate(zip(motion.members, solution.poses, strict=True))
-        if (np.isfinite(pose.weight) and not pose.is_outlier) or photos.ids[i] in placed
+        if pose.weight > 0.0 or photos.ids[i] in placed
     ]
     at, poses = motion.members[use], [solution.poses[k].world_from_cam for k in use]
     return sequence_findings(

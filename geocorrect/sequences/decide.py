@@ -114,6 +114,8 @@ class _Judge:
         return SequenceResult(_correction(member.image_id, pose, status, evidence), Change.PLACED)
 
     def _agreeing(self, own: Correction, adjusted: SequencePose) -> SequenceResult | None:
+        if adjusted.weight == 0.0:
+            return None  # it needs a witness, and there is none
         pose = adjusted.world_from_cam
         shrinks = horizontal_sigma_m(_covariance(pose)) < (1.0 - self.options.min_gain) * own.expected_error_m
         alone = adjusted.innovation and self.status(adjusted.innovation.predicted_covariance)

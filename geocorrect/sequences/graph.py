@@ -172,6 +172,17 @@ class SequenceGraph:
         found = {int(i): self._innovation(int(i)) for i in np.flatnonzero(self.has_result)}
         return {i: innovation for i, innovation in found.items() if innovation is not None}
 
+    def innovations_without(self, out: Sequence[int], images: Sequence[int]) -> dict[int, Innovation | None]:
+        """Of some images, when the results of others (`out`, themselves included) do not count; changes nothing."""
+        before = self.weight, self.centre_m, self.rotation, self.scale, self._single
+        self.weight = self.weight.copy()
+        self.set_weights(out, 0.0)
+        for _ in range(2):
+            self.step()
+        found = {i: self._innovation(i) for i in images}
+        self.weight, self.centre_m, self.rotation, self.scale, self._single = before
+        return found
+
     def _innovation(self, i: int) -> Innovation | None:
         """The result of an image against the prediction by all others; None where these do not fix the image."""
         own = self.weight[i] * np.linalg.inv(self.result_covariance[i])

@@ -173,7 +173,8 @@ def test_an_anchor_without_neighbours_keeps_its_prediction_and_is_reported(tmp_p
     source = calibrated([], neighbours_of, tmp_path)
     report = source.prepare(view.anchor, lambda a: view)
     assert (report.n_tracks, report.n_neighbours) == (0, 0)
-    assert source.depth(view.anchor, view.pixels).name == "flat"
+    depth = source.depth(view.anchor, view.pixels)
+    assert (depth.name, depth.from_anchors) == ("flat", frozenset())
     assert source.prepare(view.anchor, no_reading).reused
 
 
@@ -192,6 +193,9 @@ def test_triangulated_depth_is_kept_where_there_is_a_folder(tmp_path: Path) -> N
     np.testing.assert_array_equal(kept.samples_px, computed.samples_px)
     np.testing.assert_array_equal(kept.log_sigma, computed.log_sigma)
     assert not kept.is_oracle
+    records = {anchor.id for anchor in neighbours_of.records(view.anchor)}
+    assert len(records) == 2
+    assert kept.from_anchors == computed.from_anchors == records
 
 
 def exact_pairs(points_m: np.ndarray, offsets_m: list[float]) -> tuple[np.ndarray, list[NeighbourMatches]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -10,8 +12,9 @@ from support.known_world import BLANK, CAMERA, world
 from geocorrect.errors import Reason, Status
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize.correct import localize
-from geocorrect.localize.options import LocalizeOptions
-from geocorrect.records import Anchor, AnchorView, Correction, Query, Rejection
+from geocorrect.localize.independence import MAX_SHIFT_SIGMAS
+from geocorrect.localize.options import JointOptions, LocalizeOptions
+from geocorrect.records import Anchor, AnchorView, Correction, DepthMap, Query, Rejection
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -55,6 +58,38 @@ def test_random_matches_are_rejected_with_evidence() -> None:
     assert result.reason in {Reason.TOO_FEW_INLIERS, Reason.TOO_FEW_MATCHES, Reason.DEGENERATE_GEOMETRY}
     assert len(result.evidence.anchors) == 3
     assert result.evidence.n_matches > 100
+
+
+def test_one_anchor_without_depth_is_told_what_would_help() -> None:
+    known, query, views = world(1)
+    known.depths[0] = DepthMap("none", False, samples_px=np.zeros((0, 2)), samples_z_m=np.zeros(0))
+    result = localize(query, views[:1], known, known, LocalizeOptions(), seed=0).result
+    assert isinstance(result, Rejection)
+    assert result.reason is Reason.TOO_FEW_POINTS
+    assert "none has depth" in result.detail
+    assert "a second anchor" in result.detail
+
+
+def test_a_recorded_position_that_contradicts_the_others_shows() -> None:
+    known, query, views = world(3)
+    wrong = replace(views[1].anchor, world_from_cam=views[1].anchor.world_from_cam.perturbed([0.3, 0.3, 0, 0, 0, 0]))
+    sigmas = []
+    for second in (views[1], replace(views[1], anchor=wrong)):
+        result = localize(query, [views[0], second, views[2]], known, known, LocalizeOptions(), seed=0).result
+        sigmas.append(result.evidence.gate["record_shift_sigmas"])
+    assert sigmas[0] < 1.0
+    assert sigmas[1] > MAX_SHIFT_SIGMAS
+
+
+def test_no_number_of_anchors_averages_away_how_the_camera_is_mounted() -> None:
+    sigma_rad, found = np.radians(0.35), []
+    for shared in (0.7, 1e-9):
+        known, query, views = world(2)
+        joint = JointOptions(anchor_rotation_deg=0.5, shared_rotation=shared)
+        result = localize(query, views, known, known, LocalizeOptions(joint=joint), seed=0).result
+        assert isinstance(result, Correction)
+        found.append(result.world_from_cam.covariance)
+    np.testing.assert_allclose(found[0] - found[1], np.diag([0.0] * 3 + [sigma_rad**2] * 3), atol=1e-9)
 
 
 def test_no_anchor_is_a_reason() -> None:

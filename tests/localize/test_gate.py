@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from geocorrect.errors import Reason, Status
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize.gate import GateStatistics, decide, gate_statistics, probability_wrong
+from geocorrect.localize.independence import independent_anchors
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import GateOptions
 from geocorrect.localize.solution import AnchorFit, Solution
@@ -79,7 +82,58 @@ def test_one_anchor_alone_on_a_small_part_of_the_photo_is_left_for_a_review() ->
     """A poster or a garage that another street has too: 80 perfect matches, 5 m off, nobody to contradict."""
     lone = replace(GOOD, supporting_anchors=1.0, coverage=0.15, n_inliers=90.0, anchor_spread_m=float("nan"))
     assert decide(lone, GateOptions()).status is not Status.ACCEPTED
-    assert decide(replace(lone, coverage=0.7, n_inliers=480.0), GateOptions()).status is Status.ACCEPTED
+    covering = replace(lone, coverage=0.7, n_inliers=480.0, independent_anchors=1.0)
+    assert decide(covering, GateOptions(min_independent_anchors=1)).status is Status.ACCEPTED
+    decision = decide(covering, GateOptions())
+    assert (decision.status, decision.detail[:16]) == (Status.REVIEW, "one anchor alone")
+
+
+def independent(
+    depth_from: Sequence[set[str]],
+    *,
+    matched: int | None = None,
+    common: float = 0.0,
+    instants: Sequence[int] = (),
+    shift_sigmas: float = 1.0,
+) -> int:
+    """Of anchors "0", "1", … of which the first `matched` support the pose."""
+    noon = datetime(2026, 5, 1, 12, tzinfo=UTC)
+    observations = []
+    for index, sources in enumerate(depth_from):
+        at = noon + timedelta(seconds=instants[index]) if instants else None
+        anchor = Anchor(str(index), "a", Path("none"), CAMERA, Pose.identity(), "a", captured_at=at)
+        px, rays = np.zeros((9, 2)), np.tile([0.0, 0.0, 1.0], (9, 1))
+        depth = np.ones(9)
+        observations.append(
+            Observations(anchor, px, px, rays, rays, depth, depth, common, depth_from=frozenset(sources))
+        )
+    supporting = np.arange(len(observations)) < (matched or len(observations))
+    return independent_anchors(observations, supporting, shift_sigmas)
+
+
+def test_anchors_that_measure_depth_from_each_other_are_one_witness_fewer() -> None:
+    assert independent([set(), set()]) == 2  # measured
+    assert independent([{"1"}, {"0"}]) == 1
+    assert independent([{"1"}, {"0", "7"}]) == 2  # a neighbour that the photo was not matched with
+    assert independent([{"1", "2"}, {"0", "2"}, {"0", "1"}]) == 2
+    # The third anchor contradicts the pose: that it gave the others their depth confirms nothing.
+    assert independent([{"1", "2"}, {"0", "2"}, {"0", "1"}], matched=2) == 1
+    assert independent([set(), set()], common=0.2) == 1  # a network's scale
+    # Of three records that contradict each other one is wrong, which looks the same as another scale.
+    assert independent([{"1", "2"}, {"0", "2"}, {"0", "1"}], shift_sigmas=2.0) == 1
+    assert independent([set(), set(), set()], shift_sigmas=2.0) == 3
+    assert independent([set()]) == 1
+
+
+def test_two_cameras_of_one_instant_are_one_record() -> None:
+    assert independent([set(), set()], instants=[0, 0]) == 1
+    assert independent([set(), set()], instants=[0, 1]) == 2
+
+
+def test_two_right_anchors_with_lidar_need_no_witness() -> None:
+    assert (
+        decide(replace(GOOD, supporting_anchors=2.0, independent_anchors=2.0), GateOptions()).status is Status.ACCEPTED
+    )
 
 
 def test_a_lens_that_only_distortion_explains_is_left_for_a_review() -> None:

@@ -41,6 +41,11 @@ class StoredKey:
     """Of the depth source, matcher and options included."""
 
     @property
+    def from_anchors(self) -> frozenset[str]:
+        """Ids of the neighbours, whose poses on record give the depth its scale."""
+        return frozenset(anchor.id for anchor in self.neighbours)
+
+    @property
     def digest(self) -> str:
         """Hex name; changes with poses, cameras, pictures, alignment and fingerprint, not with where files lie."""
         parts = [ALGORITHM, self.fingerprint, *(_identity(anchor) for anchor in (self.anchor, *self.neighbours))]
@@ -107,7 +112,8 @@ class CalibrationStore:
             return None
         try:
             px, z_m, sigma = (data[part] for part in ("samples_px", "samples_z_m", "log_sigma"))
-            return DepthMap(name, False, samples_px=px, samples_z_m=z_m, log_sigma=sigma.astype(np.float32))
+            known = {"samples_px": px, "samples_z_m": z_m, "log_sigma": sigma.astype(np.float32)}
+            return DepthMap(name, False, **known, from_anchors=key.from_anchors)
         except (KeyError, ValueError) as error:
             raise self._damaged(key, error) from None
 

@@ -125,7 +125,8 @@ class StoredCalibratedDepth(_NeighbourDepth):
 
     def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
         """See `depth.base.DepthSource.depth`; ConfigError when the anchor was not calibrated."""
-        stored = self.store.load(self.key(anchor), self.options)
+        key = self.key(anchor)
+        stored = self.store.load(key, self.options)
         if stored is None:
             raise ConfigError(
                 f"anchor {anchor.id}: no depth calibration in {self.store.folder} for its present pose, neighbours and "
@@ -133,7 +134,9 @@ class StoredCalibratedDepth(_NeighbourDepth):
                 "[depth] calibrate = false"
             )
         raw = self.base.depth(anchor, image)
-        return raw if stored.calibration is None else calibrated_map(raw, stored.calibration)
+        if stored.calibration is None:
+            return raw
+        return replace(calibrated_map(raw, stored.calibration), from_anchors=key.from_anchors)
 
     def prepare(self, anchor: Anchor, read: ReadView) -> CalibrationReport:
         """Calibrate and store one anchor, or find that it is there (then no picture is read)."""

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from geocorrect.errors import Reason
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
-from geocorrect.localize.covariance import georeference_covariance
+from geocorrect.localize.covariance import georeference_covariance, mounting_covariance
 from geocorrect.localize.gate_model import COVARIANCE_INFLATION
 from geocorrect.localize.joint.fields import Refined
 from geocorrect.localize.joint.initialise import anchor_support, choose_rows, hypotheses, start_state
 from geocorrect.localize.joint.normal import assemble, solve_step, whiten
-from geocorrect.localize.joint.problem import Problem, build_problem
+from geocorrect.localize.joint.problem import GLOBAL, Problem, build_problem
 from geocorrect.localize.joint.residuals import State
-from geocorrect.localize.joint.settle import Joint, estimated_camera
+from geocorrect.localize.joint.settle import Joint, Settled, estimated_camera
 from geocorrect.localize.joint.solve import Solved, minimise, objective
 from geocorrect.localize.observations import Observations, focal_px
 from geocorrect.localize.options import JointOptions, LocalizeOptions, pixel_scale
@@ -100,6 +100,8 @@ def solve_joint(
     fits = _fits(problem, solved, observations, own, pose)
     position_m = pose.translation_m + origin_m
     covariance = COVARIANCE_INFLATION * refined.covariance + consensus.unexplained
+    record_noise = float(np.sqrt(prior[GLOBAL + 1] / settled.prior[GLOBAL + 1]))
+    covariance = covariance + mounting_covariance(options.joint, record_noise)
     covariance = covariance + georeference_covariance(observations, fits, position_m)
     source, ratio, sigmas = _scale_source(observations, settled.as_stated, solved)
     focal_ratio = float(np.exp(refined.state.focal))
@@ -115,7 +117,14 @@ def solve_joint(
         query_camera=estimated_camera(camera, focal_ratio, refined.state.principal),
         lens_sigmas=settled.lens_sigmas,
         contradiction_sigmas=consensus.sigmas,
+        record_noise=record_noise,
+        record_shift_sigmas=_record_shift_sigmas(settled),
     )
+
+
+def _record_shift_sigmas(settled: Settled) -> float:
+    squared = settled.as_stated.record_shift_sigmas2[settled.solved.active > 0]
+    return float(np.sqrt(squared.mean() / COVARIANCE_INFLATION)) if len(squared) else NAN
 
 
 def prior_information(observations: Sequence[Observations], camera: Camera, options: JointOptions) -> Float:
@@ -163,6 +172,7 @@ def _is_poor(
 
     The support of an anchor saturates, so that a bent lens and moved anchors buy nearly all of it far away. The copy of
     a façade explains fewer matches than the winner, each a mismatch in the cost, but those as well as the winner does.
+    The winner is that of the trial, not the settled one: with the lens and the anchors that this end had, too.
     """
     cost, best_cost = (objective(problem, s.state, s.at, prior, sigma_px, options) for s in (other, winner))
     count, best_count = (int(s.inliers.sum()) for s in (other, winner))

@@ -52,6 +52,8 @@ class Refined:
     record_sigmas2: Float
     """(K,) squared length of the correction of each anchor's recorded pose, per degree of freedom, in units of what the
     matches should move it by if its stated noise is right (Baarda 1968): 1 on average."""
+    record_shift_sigmas2: Float
+    """(K,) the same of its position alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,12 +130,12 @@ def refine(
         state, float(step[layout.shared_depth]), columns[asked[scales], scales], fields.offset_sigma, prior
     )
     records = _record_sigmas2(state, columns[asked[scales.stop :], scales.stop :], prior)
-    return Refined(state, covariance[:POSE, :POSE], covariance[LENS, LENS], scale, expected, narrowing, records)
+    return Refined(state, covariance[:POSE, :POSE], covariance[LENS, LENS], scale, expected, narrowing, *records)
 
 
-def _record_sigmas2(state: State, covariance: Float, prior: Float) -> Float:
-    """(K,) `Refined`'s; covariance: (6K, 6K) of the corrections. What the matches took from the prior's variance is the
-    variance of the correction (innovation of a Kalman update).
+def _record_sigmas2(state: State, covariance: Float, prior: Float) -> tuple[Float, Float]:
+    """(K,) `Refined`'s two; covariance: (6K, 6K) of the corrections. What the matches took from the prior's variance is
+    the variance of the correction (innovation of a Kalman update).
     """
     n, size = len(state.beta), PER_ANCHOR - 1
     corrections = state.deviations[GLOBAL:].reshape(n, PER_ANCHOR)[:, 1:]
@@ -144,7 +146,13 @@ def _record_sigmas2(state: State, covariance: Float, prior: Float) -> Float:
     # Directions of which the matches know nothing say nothing.
     taken = taken + 1e-3 * np.eye(size)
     scaled = corrections / root
-    return np.asarray(np.einsum("ni,ni->n", scaled, np.linalg.solve(taken, scaled[:, :, None])[:, :, 0]) / size)
+    return _sigmas2(scaled, taken), _sigmas2(scaled[:, :3], taken[:, :3, :3])
+
+
+def _sigmas2(values: Float, covariance: Float) -> Float:
+    """(K,) squared length of K vectors in units of what their covariances (K, D, D) expect, per degree of freedom."""
+    weighted = np.linalg.solve(covariance, values[:, :, None])[:, :, 0]
+    return np.asarray(np.einsum("ni,ni->n", values, weighted) / values.shape[1])
 
 
 def _depth_scale(

@@ -1,0 +1,98 @@
+"""Results that hang on one anchor: confirmed by results that rest on others, never by those that share it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from support.catalog_world import ROME
+
+from geocorrect.errors import Status
+from geocorrect.records import AnchorEvidence, Correction, Evidence, Rejection
+from geocorrect.sequences.adjust import SequenceSolution
+from geocorrect.sequences.compute import compute_sequence
+from geocorrect.sequences.decide import Change
+from geocorrect.sequences.input import SequencePhotos
+from geocorrect.sequences.options import SequenceOptions
+from geocorrect.sequences.witness import records_of
+from simulation.sequences import SequenceWorld, simulate_sequence
+
+STEPS = simulate_sequence(SequenceWorld(n_images=24, anchored=0.0), 5)
+LONE = {"independent_anchors": 1.0, "supporting_anchors": 1.0}
+SIGMA = np.diag([0.03**2] * 3 + [np.radians(0.1) ** 2] * 3)
+
+
+def result(i: int, anchors: Sequence[str], off_m: float = 0.0) -> Correction:
+    """Photo i as localised from some anchors; from one alone it is for review."""
+    pose = STEPS.truth[i].perturbed([off_m, 0, 0, 0, 0, 0]).with_covariance(SIGMA)
+    seen = tuple(AnchorEvidence(a, 200, 150, 100, 120) for a in anchors)
+    lone = len(anchors) == 1
+    evidence = Evidence(anchors=seen, matcher="m", depth="d", gate=LONE if lone else {"independent_anchors": 2.0})
+    return Correction(str(i), pose, Status.REVIEW if lone else Status.ACCEPTED, 0.05, 0.1, evidence)
+
+
+def changed(own: dict[int, Correction]) -> tuple[dict[int, Change], SequenceSolution | None]:
+    """What the sequence makes of its photos' own results."""
+    n = len(STEPS.truth)
+    nowhere = np.full((n, 3), np.nan)
+    ids = tuple(str(i) for i in range(n))
+    photos = SequencePhotos(ids, tuple(STEPS.hints()), nowhere, nowhere[:, 0], nowhere[:, 0], None, None)
+    computed = compute_sequence(photos, {str(i): r for i, r in own.items()}, ROME, SequenceOptions())
+    for one in computed.results:
+        if one.change is Change.FLAGGED:
+            assert isinstance(one.result, Rejection)
+        if one.change is Change.CONFIRMED:
+            assert isinstance(one.result, Correction)
+            assert one.result.status is Status.ACCEPTED
+    return {int(one.result.image_id): one.change for one in computed.results}, computed.solution
+
+
+GOOD = {i: result(i, ["a", "b"]) for i in (0, 2, 4, 12, 14)}
+
+
+def test_a_lone_anchor_is_confirmed_by_results_of_others_and_refuted_where_they_contradict() -> None:
+    changes, _ = changed({**GOOD, 6: result(6, ["c"]), 9: result(9, ["d"], off_m=1.0)})
+    assert (changes[6], changes[9]) == (Change.CONFIRMED, Change.FLAGGED)
+
+
+def test_a_prediction_that_a_metre_would_not_contradict_confirms_nothing() -> None:
+    """Ten photos from the next result a metre is three standard deviations: no outlier, and no witness either."""
+    changes, solution = changed({**{i: GOOD[i] for i in (0, 2, 4)}, 23: result(23, ["c"], off_m=0.9)})
+    assert solution is not None
+    found = solution.poses[23]
+    assert found.innovation is not None
+    assert (found.is_outlier, found.weight) == (False, 0.0)
+    assert 23 not in changes
+
+
+def test_results_of_one_wrong_anchor_do_not_confirm_each_other() -> None:
+    """They outnumber the right ones, agree with each other and with the motion; the right ones are untouched."""
+    wrong = {i: result(i, ["c"], off_m=6.0) for i in range(15, 24)}
+    changes, solution = changed({**GOOD, **wrong})
+    assert all(changes.get(i) is not Change.CONFIRMED for i in wrong)
+    assert not any(changes.get(i) in (Change.FLAGGED, Change.DOUBTED) for i in GOOD)
+    assert solution is not None
+    placed = [i for i, change in changes.items() if change is Change.PLACED]
+    off_m = [np.linalg.norm(solution.poses[i].world_from_cam.minus(STEPS.truth[i])[:3]) for i in placed]
+    assert max(off_m) < 1.0
+
+
+def test_with_nothing_but_one_anchor_nothing_is_said() -> None:
+    changes, solution = changed({i: result(i, ["c"], off_m=6.0) for i in range(0, 24, 2)})
+    assert (changes, solution) == ({}, None)
+
+
+def test_two_lone_anchors_confirm_each_other() -> None:
+    own = {i: result(i, ["c"] if i < 12 else ["d"]) for i in range(0, 24, 2)}
+    changes, solution = changed(own)
+    assert solution is not None
+    assert changes[10] is changes[12] is Change.CONFIRMED
+
+
+def test_pairs_that_share_an_anchor_do_not_confirm_each_other() -> None:
+    """Two anchors whose own distance is the scale: with a third in common one wrong record is in both."""
+    ab, bc = result(2, ["a", "b"]), result(4, ["b", "c"])
+    shared = [replace(r, status=Status.REVIEW, evidence=replace(r.evidence, gate=LONE)) for r in (ab, bc)]
+    assert [records_of(r) for r in shared] == [frozenset("ab"), frozenset("bc")]
+    assert records_of(ab) == frozenset()
