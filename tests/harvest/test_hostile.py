@@ -127,7 +127,7 @@ def test_nights_with_everything_at_once_end_with_every_photo(site: SiteFactory) 
         report = here.harvest(**{**HURRY, "image_size": "original", "download_deadline_s": 0.5, "max_tries": 4})
     assert here.files() == here.ids
     assert report.holes == []
-    assert {kind.split(":")[0] for kind in hostile.served} == {"graph", "tiles", "cdn"}
+    assert {role for role, _ in hostile.served} == {"graph", "tiles", "cdn"}
 
 
 def test_one_layer_of_gzip_is_read(site: SiteFactory) -> None:

@@ -139,7 +139,7 @@ def main() -> None:
         if back_end != "geopackage":
             with throw_away_server() as server:
                 tallies["PostGIS"] = fight(Site(folder / "postgis", city, service, server), campaign)
-    print(f"\nhostile answers: {sum(hostile.served.values())} of {len(hostile.served)} kinds; "
+    print(f"\nhostile answers: {sum(hostile.served.values())}, of {len({name for _, name in hostile.served})} kinds; "
           f"never sent: {', '.join(hostile.missing()) or 'none'}")  # fmt: skip
     for name, tally in tallies.items():
         print(f"\n{name}: {campaign}")

@@ -34,10 +34,10 @@ def answer_with_odd_records(
 
 
 class HostileService:
-    """The fault of a fake server (`fault=`); `served` counts what was sent, by "role: name"."""
+    """The fault of a fake server (`fault=`); `served` counts what was sent, by role and name."""
 
     def __init__(self, records: list[dict[str, Any]]) -> None:
-        self.served: Counter[str] = Counter()
+        self.served: Counter[tuple[str, str]] = Counter()
         self.service: FakeMapillaryServer | None = None
         every_tenth = records[:: max(1, len(records) // len(hostile_records({})))]
         self._odd = {record["id"]: record for record in every_tenth}
@@ -46,22 +46,29 @@ class HostileService:
 
     def __call__(self, request: FakeRequest) -> FakeReply | None:
         """What is sent instead of the true answer."""
-        attacks = [*ATTACKS, *ODD_BODIES[request.role]]
         with self._lock:
-            turn, rest = divmod(self._seen[request.role], EVERY[request.role])
+            number = self._seen[request.role]
             self._seen[request.role] += 1
-            if rest == 1:
-                name = attacks[turn % len(attacks)]
-                self.served[f"{request.role}: {name}"] += 1
+            if number % EVERY[request.role] == 1:
+                name = self._rarest(request.role)
+                self.served[request.role, name] += 1
                 body = ODD_BODIES[request.role].get(name)
                 return FakeReply(attack=ATTACKS[name]) if body is None else FakeReply(200, body)
         assert self.service is not None
         return answer_with_odd_records(self.service, request, self._odd_now())
 
     def missing(self) -> list[str]:
-        """What has not been sent yet."""
-        return [f"{role}: {name}" for role, bodies in ODD_BODIES.items() for name in (*ATTACKS, *bodies)
-                if not self.served[f"{role}: {name}"]]  # fmt: skip
+        """What has not been sent yet in any role."""
+        sent = {name for _, name in self.served}
+        every = [*ATTACKS, *(name for bodies in ODD_BODIES.values() for name in bodies)]
+        return [name for name in every if name not in sent]
+
+    def _rarest(self, role: str) -> str:
+        """Of what a role can send that which was sent least, anywhere: a short campaign meets every kind, too."""
+        count: Counter[str] = Counter()
+        for (_, name), times in self.served.items():
+            count[name] += times
+        return min((*ATTACKS, *ODD_BODIES[role]), key=lambda name: count[name])
 
     def _odd_now(self) -> dict[str, bytes]:
         """Each odd record on another image, with an address of its picture that works now."""
