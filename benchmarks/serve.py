@@ -122,7 +122,16 @@ def tipg(program: str | None, catalog: Catalog) -> Iterator[tuple[Callable[[merc
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     address = catalog.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
-    environment = {**os.environ, "DATABASE_URL": address, "TIPG_DB_SCHEMAS": '["geocorrect"]', "PYTHONPATH": ""}
+    # Without the last three it reads every view of the catalog before it answers.
+    environment = {
+        **os.environ,
+        "PYTHONPATH": "",
+        "DATABASE_URL": address,
+        "TIPG_DB_SCHEMAS": '["geocorrect"]',
+        "TIPG_DB_TABLES": '["geocorrect.placed_photo"]',
+        "TIPG_DB_SPATIAL_EXTENT": "false",
+        "TIPG_DB_DATETIME_EXTENT": "false",
+    }
     command = [program, "tipg.main:app", "--port", str(port), "--log-level", "error"]
     process = subprocess.Popen(command, env=environment)
     netloc = f"127.0.0.1:{port}"

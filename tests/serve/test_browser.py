@@ -241,10 +241,10 @@ def test_clicks_are_dragged_on_the_map_and_in_the_photo(
     with served(ServeSettings(new_catalog, TOKEN, landmarks=files)) as server:
         open_page(browser, server)
         place = f"[{clicks[0].lon_deg}, {clicks[0].lat_deg}]"
-        browser.run(f"landmarkMap.jumpTo({{center: {place}, zoom: 20}})")
+        browser.run(f"landmarkMap.jumpTo({{center: {place}, zoom: 19}})")
         north = replace(clicks[0], lat_deg=clicks[0].lat_deg + 10.0 / 111_100)
         (x, y), (_, up) = on_screen(browser, clicks[0]), on_screen(browser, north)
-        browser.drag(pointer, [(x, y), (x, y - 20), (x, (y + up) / 2), (x, up)])
+        browser.drag(pointer, [(x, y), (x, y - 10), (x, (y + up) / 2), (x, up)])
         browser.wait("document.querySelector('#clicks tr').classList.contains('outlier')")
         browser.wait("document.body.dataset.busy === 'no'")
         saved = read_landmarks(files.clicks[0])[0]

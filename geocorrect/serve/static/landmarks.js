@@ -213,11 +213,11 @@ async function showPicture() {
 }
 
 // While a pin is held, pins are not made anew: an answer that comes meanwhile would take it out of the hand.
-let held = false, outdated = false;
+let held = false;
 function letGo() {
   if (!held) return;
   held = false;
-  if (outdated) showMap();
+  showMap(); // a pin that was let go outside the map goes back, too
 }
 for (const end of ["pointerup", "touchend", "touchcancel"]) addEventListener(end, () => setTimeout(letGo)); // after its own dragend
 
@@ -229,7 +229,6 @@ function pin(place, className, title, dragged, picked) {
 }
 
 function showMap() {
-  outdated = held;
   if (held) return;
   for (const marker of pins) marker.remove();
   pins = [];

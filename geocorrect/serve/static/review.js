@@ -133,14 +133,14 @@ async function loadPoints() {
   drawMatches();
 }
 
-// Near yellow, far blue, as bright as dark (cividis); told apart by colour-blind people, too.
+// Near yellow, far blue, as bright as dark (cividis); which colour-blind people see, too.
 const RAMP = ["#fee838", "#d3c064", "#a69d75", "#7c7b78", "#575d6d", "#3f6fb0", "#2a78d6"];
 const dot = (share) => (context, x, y) => {
   context.fillStyle = RAMP[Math.min(RAMP.length - 1, Math.floor(share * RAMP.length))];
   context.fillRect(x - 1.25, y - 1.25, 2.5, 2.5);
 };
 
-/** Marks of the points: colours by distance, by ranks, so that every distance is told apart from its neighbours. */
+/** Marks of the points: colours by distance, by ranks, so that neighbouring distances differ. */
 function pointMarks() {
   if (!points || !pressed("show-points")) return [];
   const n = points.away_m.length; // nearest first
