@@ -62,8 +62,7 @@ image_size = "original"
 requests_per_s = 50.0     # the fake server runs on this machine; be politer to the real service
 
 [match.sift]
-max_features = 4000       # half the default, and none of the faintest, for the sake of time
-contrast_threshold = 0.02
+max_features = 4000       # half the default, for the sake of time
 
 [models]
 cache_folder = "cache"    # features of the anchors, found once for all workers
