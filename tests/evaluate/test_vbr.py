@@ -177,8 +177,8 @@ def test_figure_5_and_8_show_the_pair(corner: Path) -> None:
     shown = panels(FIGURES["figure_5_corner0_axes"])
     raw, scaled = (shown[title].images[0].get_array() for title in ("axes, raw", "axes, scaled per axis"))
     np.testing.assert_allclose(scaled, raw / AXES[2], rtol=1e-4)
-    scan = shown[ORACLE].collections[0].get_array()
-    assert np.median(scan) == pytest.approx(np.median(scaled), rel=0.02)
+    scan = np.asarray(shown[ORACLE].collections[0].get_array())
+    assert np.median(scan) == pytest.approx(np.median(np.asarray(scaled)), rel=0.02)
     assert 10 < len(shown["verified matches, anchor and query"].lines) <= 60
     every = panels(FIGURES["figure_8_corner0"])
     assert {ORACLE, "half", "axes", "smooth"} <= set(every)

@@ -144,6 +144,7 @@ def _curves(one: Training) -> Callable[[Figure], None]:
 
 def _before_after(one: Training) -> Callable[[Figure], None]:
     chosen = {"base": one.views[0], f"epoch {one.best}": one.views[one.best]}
+    most = max(float(np.percentile(view.confidence, 98)) for view in chosen.values())
     far_m = float(np.percentile(np.concatenate([view.measured_z_m for view in chosen.values()]), 98))
 
     def draw(figure: Figure) -> None:
@@ -155,7 +156,7 @@ def _before_after(one: Training) -> Callable[[Figure], None]:
         panels[1, 0].set_axis_off()
         for (top, bottom), (name, shown) in zip(panels.T[1:], chosen.items(), strict=True):
             _finish(top, top.imshow(shown.z_m, cmap="turbo_r", vmin=0, vmax=far_m), f"depth, m: {name}")
-            _finish(bottom, bottom.imshow(shown.confidence, cmap="viridis"), f"confidence: {name}")
+            _finish(bottom, bottom.imshow(shown.confidence, cmap="viridis", vmin=1.0, vmax=most), f"confidence: {name}")
 
     return draw
 

@@ -13,6 +13,7 @@ from geocorrect.records import DepthMap, ImageArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
 
 MAX_LINES = 60
@@ -85,11 +86,12 @@ def _depth(axes: Axes, shown: ShownPair, depth: DepthMap, name: str) -> None:
 
     norm = LogNorm(*_range_m([shown.scan, *shown.raw.values()]))
     if depth.z_m is not None:
-        drawn = axes.imshow(depth.z_m, cmap="turbo_r", norm=norm)
+        drawn: ScalarMappable = axes.imshow(depth.z_m, cmap="turbo_r", norm=norm)
     else:
         assert depth.samples_px is not None
         axes.imshow(shown.anchor.mean(axis=2), cmap="gray", vmin=0, vmax=255)
-        drawn = axes.scatter(*depth.samples_px.T, c=depth.samples_z_m, s=0.4, cmap="turbo_r", norm=norm)
+        x_px, y_px = depth.samples_px.T
+        drawn = axes.scatter(x_px, y_px, c=depth.samples_z_m, s=0.4, cmap="turbo_r", norm=norm)
         axes.set(xlim=(0, shown.anchor.shape[1]), ylim=(shown.anchor.shape[0], 0))
     _bar(axes, drawn, name, "m")
 
@@ -101,8 +103,8 @@ def _range_m(depths: list[DepthMap]) -> tuple[float, float]:
     return float(ends[:, 0].min()), float(ends[:, 1].max())
 
 
-def _bar(axes: Axes, drawn: object, title: str, unit: str = "") -> None:
-    axes.figure.colorbar(drawn, ax=axes, label=unit, shrink=0.7)  # type: ignore[arg-type]
+def _bar(axes: Axes, drawn: ScalarMappable, title: str, unit: str = "") -> None:
+    axes.figure.colorbar(drawn, ax=axes, label=unit, shrink=0.7)
     _bare(axes, title)
 
 

@@ -227,12 +227,12 @@ class HeadTrainer:
                       if len(sample.pixels))  # fmt: skip
         points_m, confidence = points_from_raw(self.head([part[None] for part in sample.tokens], sample.grid))
         width = points_m.shape[2]
-        maps = {
-            "z_m": points_m[0, ..., 2], "confidence": confidence[0], "measured_z_m": sample.points_m[:, 2],
-            "measured_px": torch.stack([sample.pixels % width, sample.pixels // width], dim=1).float(),
-        }  # fmt: skip
+        measured_px = torch.stack([sample.pixels % width, sample.pixels // width], dim=1).float()
         content = io.BytesIO()
-        np.savez_compressed(content, **{name: values.cpu().numpy() for name, values in maps.items()})
+        np.savez_compressed(
+            content, z_m=points_m[0, ..., 2].cpu().numpy(), confidence=confidence[0].cpu().numpy(),
+            measured_px=measured_px.cpu().numpy(), measured_z_m=sample.points_m[:, 2].cpu().numpy(),
+        )  # fmt: skip
         folder = self.folder / VIEWS_FOLDER
         folder.mkdir(exist_ok=True)
         write_atomically(folder / f"{epoch:03d}.npz", content.getvalue())
