@@ -58,7 +58,7 @@ MATCHERS: Mapping[StageName, MatcherEntry] = {
     "aliked_lightglue": MatcherEntry(
         build_aliked_lightglue, card="aliked_lightglue", describes="features", enough_verified=50
     ),
-    "xfeat": MatcherEntry(build_xfeat, card="xfeat", describes="features", enough_verified=70),
+    "xfeat": MatcherEntry(build_xfeat, card="xfeat", describes="features", enough_verified=75),
     "mast3r": MatcherEntry(build_mast3r, card="mast3r", describes="tokens"),
     "eloftr": MatcherEntry(build_eloftr, card="eloftr"),
     "lightglue_disk": MatcherEntry(build_lightglue_disk, card="lightglue_disk", describes="features"),

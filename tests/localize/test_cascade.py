@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -110,6 +111,14 @@ def test_missing_weights_of_a_later_stage_are_told_when_it_is_built(tmp_path: Pa
     assert isinstance(built, CascadeMatcher)
     assert built.fingerprint == f"cascade:{SiftMatcher().fingerprint}"
     assert built.match(BLANK, [BLANK])[0].query_px.shape == (0, 2)
+
+
+def test_without_torch_the_message_names_the_one_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else found(name))
+    section = MatchSection(matcher="cascade", stages=("sift", "aliked_lightglue"))
+    with pytest.raises(ModelError, match=r"^the networks need torch: pip install 'geocorrect\[learned\]'$"):
+        build_matcher(section, Runtime())
 
 
 def test_depth_from_neighbours_is_that_of_the_first_stage() -> None:

@@ -62,7 +62,7 @@ def test_what_the_registry_declares_of_a_matcher_is_seen_through_wrappers(monkey
     monkeypatch.setitem(registry.MATCHERS, "xfeat", replace(entry, build=lambda options: OneSided()))  # type: ignore[index]
     for agree_px in (0.0, 1.0):
         built = registry.build_matcher(MatchSection(matcher="xfeat", agree_px=agree_px), Runtime())
-        assert enough_verified(built) == entry.enough_verified > 56, "so many a façade next door left"
+        assert enough_verified(built) == entry.enough_verified > 59, "so many a façade next door left"
         assert not any_roll(built)
         assert f"one-sided/enough-{entry.enough_verified}" in built.fingerprint
     sift = registry.build_matcher(MatchSection(), Runtime())
