@@ -316,7 +316,7 @@ def figure(rows: Sequence[dict[str, Any]], path: Path) -> None:
                     held = [np.mean(level <= p) for p in promised]
                     axis.plot(promised, held, lw=1.4, label=f"{name}, n = {len(here)}")
             axis.set(title=what, xlabel="stated probability of the ellipsoid", ylabel="share of errors inside")
-            axis.legend(fontsize=7, loc="upper left")
+            axis.legend(fontsize=7, loc="lower right")
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.savefig(path, dpi=90, metadata={"Software": ""})
     plt.close(picture)

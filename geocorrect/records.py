@@ -280,9 +280,8 @@ class DepthMap:
     log_sigma: float | Float32 = 0.01
     """Standard deviation of log depth: one number, an (H, W) map, or (N,) per sample."""
     common_log_sigma: float = 0.0
-    """The part of that error which the whole image shares (unknown scale of a network), 0 for LiDAR."""
     from_anchors: frozenset[str] = frozenset()
-    """Ids of the anchors whose poses on record gave it its scale; empty where it is measured or predicted."""
+    """Part of that error which all pixels share, 0 for LiDAR; ids of anchors whose poses on record scaled it."""
 
     def __post_init__(self) -> None:
         if (self.z_m is None) == (self.samples_px is None):
@@ -300,13 +299,12 @@ class DepthMap:
 
 
 class ScaleSource(StrEnum):
-    """Which signal fixed the metric scale of a pose."""
+    """Which signal fixed the metric scale of a pose; SEQUENCE: the results of other photos of the same recording."""
 
     DEPTH = "depth"
     BASELINES = "baselines"
     BOTH = "both"
     SEQUENCE = "sequence"
-    """The results of other photos of the same recording."""
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ def test_a_second_run_continues_and_computes_nothing_twice(tmp_path: Path) -> No
     assert store.read_text() == before
 
 
-@pytest.mark.parametrize("name", ["trust.png"])
+@pytest.mark.parametrize("name", ["trust.png", "reliability.png"])
 def test_pictures_of_the_page_exist(name: str) -> None:
     assert f"img/{name}" in PAGE.read_text(encoding="utf-8")
     assert (ROOT / "docs" / "img" / name).stat().st_size > 5_000
