@@ -80,7 +80,7 @@ def _key(seed: int, size: str) -> str:
     """Changes with the options and with any line that renders, places or writes."""
     package = ROOT / "geocorrect"
     rooms = [package / room for room in ("demo", "geometry", "anchors", "io")]
-    return hash_of_files(f"{seed} {size}", [*rooms, package / "records.py"])
+    return hash_of_files(f"{seed} {size}", [*rooms, package / "records"])
 
 
 def hash_of_files(what: str, places: Iterable[Path]) -> str:
