@@ -101,7 +101,8 @@ def read_track(path: Path, reference: str, undulation_m: float, sigma_m: float |
         raise InputError(f"{path}: {len(fixes)} fixes with a position; a track needs at least 2")
     if not all(fix.is_ellipsoidal for fix in fixes):
         reference = declared_height_reference(str(path), WGS84, reference)
-    times, places, sigmas = [], [], []
+    times: list[int] = []
+    places, sigmas = [], []
     for fix in fixes:
         time_ns = round(fix.at.timestamp() * 1e6) * 1000
         if times and time_ns <= times[-1]:
