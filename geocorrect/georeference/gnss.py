@@ -127,7 +127,8 @@ def read_gnss(path: Path, options: GnssOptions) -> GnssFixes:
     """
     if is_track(path):
         track = read_track(path, options.height_reference, options.undulation_m, options.sigma_m)
-        return GnssFixes(track.time_ns, *track.wgs84.T, track.sigma_m[:, :2].max(axis=1))
+        lon_deg, lat_deg, height_m = track.wgs84.T
+        return GnssFixes(track.time_ns, lon_deg, lat_deg, height_m, track.sigma_m[:, :2].max(axis=1))
     if options.height_reference == "unknown":
         raise InputError(f"{path}: what the heights are measured from is not declared; add --height-reference")
     times, values = [], []

@@ -6,7 +6,7 @@ anchors. Times of photos are those of the camera's clock; beside a track its off
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -68,10 +68,13 @@ class PositionedPhotos:
 
     def subset(self, rows: list[int]) -> PositionedPhotos:
         """Some of the photos."""
-        names = tuple(self.ids[row] for row in rows), tuple(self.paths[row] for row in rows)
-        arrays = self.time_ns[rows], self.frame, self.antenna_enu_m[rows], self.sigma_m[rows]
-        return PositionedPhotos(
-            self.source, self.dataset, *names, self.camera, self.antenna_m, *arrays, self.track, self.clock_offset_s
+        return replace(
+            self,
+            ids=tuple(self.ids[row] for row in rows),
+            paths=tuple(self.paths[row] for row in rows),
+            time_ns=self.time_ns[rows],
+            antenna_enu_m=self.antenna_enu_m[rows],
+            sigma_m=self.sigma_m[rows],
         )
 
 
