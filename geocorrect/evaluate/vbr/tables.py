@@ -12,7 +12,7 @@ from geocorrect.evaluate.metrics import MIN_AXIS_M, ErrorMedians, error_medians
 from geocorrect.evaluate.render import TextTable, number, with_interval
 from geocorrect.evaluate.table import Row
 from geocorrect.evaluate.vbr.run import DriveEvaluation
-from geocorrect.networks.training_sets import TRAINING_SETS, shared_training_sets
+from geocorrect.evaluate.vbr.training_sets import TRAINING_SETS, shared_training_sets
 from geocorrect.report.statistics import median_of
 
 Chosen = Callable[[Row], bool]
