@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: help demo docs test test-slow test-qgis check bench chaos rooms constraints image-digests sbom clean
+.PHONY: help demo docs test test-long test-slow test-qgis check bench chaos rooms constraints image-digests sbom clean
 
 help:
 	@echo "make demo   install into .venv and run the whole pipeline on a synthetic street (no GPU, no weights)"
 	@echo "make test   install with test tools and run lint, types and tests"
-	@echo "make check  lint and types only      make test-slow  long sweeps      make bench  benchmarks"
+	@echo "make check  lint and types only      make test-long  whole jobs, minutes      make test-slow  sweeps, hours"
+	@echo "make bench  benchmarks"
 	@echo "make test-qgis  the demo's output in real QGIS (apt-get install qgis python3-qgis), and its pictures in docs"
 	@echo "make docs   documentation as a site in out/site"
 	@echo "make sbom   bill of materials and licences of the dependencies      make constraints  their hashes for the images"
@@ -44,8 +45,14 @@ check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu and not qgis"
+	$(PYTEST) -m "not long and not slow and not gpu and not qgis"
+
+# Whole jobs, killed ones, clusters, networks of full size: what takes two seconds and more each.
+test-long: $(VENV)/dev.stamp
+	$(PYTEST) -m "long and not slow and not gpu and not qgis"
 
 test-slow: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m "slow"

@@ -84,6 +84,7 @@ def test_behind_pgbouncer_a_catalog_works_and_is_locked(bounced_url: str) -> Non
         assert faults_of(other.engine) == []
 
 
+@pytest.mark.long
 @pytest.mark.postgis
 def test_the_doctor_names_the_pooler(bounced_url: str, postgis_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Asked with the address of the pooler and with that of the server itself."""

@@ -44,6 +44,7 @@ def contents(catalog: Catalog) -> dict[str, list[Any]]:
         return {name: [tuple(map(str, row)) for row in found] for name, found in [*rows.items(), ("shown", shown)]}
 
 
+@pytest.mark.long
 def test_a_geopackage_is_saved_while_it_is_written(tmp_path: Path) -> None:
     """And restored beside the write-ahead log of the file that it replaces."""
     if shutil.which("sqlite3") is None:
@@ -66,6 +67,7 @@ def test_a_geopackage_is_saved_while_it_is_written(tmp_path: Path) -> None:
     assert len(after["shown"]) > 0
 
 
+@pytest.mark.long
 @pytest.mark.postgis
 def test_a_database_is_dumped_and_restored(postgis_url: str, postgis_cluster: Any, tmp_path: Path) -> None:
     if postgis_cluster is None:

@@ -43,6 +43,7 @@ def call(arguments: list[str]) -> Result:
     return done
 
 
+@pytest.mark.long
 def test_the_commands_of_the_page_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with Catalog.open("c.gpkg", create=True) as catalog:

@@ -70,6 +70,7 @@ def kill_writers(path: Path, kills: int, count: int) -> None:
         assert catalog.counts("run-a") == {"accepted": count}
 
 
+@pytest.mark.long
 def test_a_killed_writer_hurts_nobody(tmp_path: Path) -> None:
     kill_writers(tmp_path / "a.gpkg", kills=3, count=200)
 

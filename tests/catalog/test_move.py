@@ -92,6 +92,7 @@ def test_there_and_back(empty_geopackage: Path, empty_postgis: str, postgis_serv
                 assert [stored.run_key for stored in moved.results() if stored.image_id == "1005"] == ["run-n"]
 
 
+@pytest.mark.long
 def test_the_demo_there_and_back(empty_postgis: str, postgis_server_url: str, tmp_path: Path) -> None:
     start = Path(shutil.copy(cached_demo() / "corrections.gpkg", tmp_path / "start.gpkg"))
     with database_from(postgis_server_url.split("#")[0], empty_postgis) as server:

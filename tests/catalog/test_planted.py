@@ -120,6 +120,7 @@ def test_capitals_hide_no_view(path: Path) -> None:
         Catalog.open(str(path))
 
 
+@pytest.mark.long
 def test_status_of_an_endless_view_ends(path: Path) -> None:
     plant(path, f"drop view current_correction; create view current_correction as {ENDLESS} select i as fid from n;")
     command = [sys.executable, "-m", "geocorrect", "status", "--catalog", str(path)]

@@ -75,6 +75,7 @@ def test_a_new_scene_from_nothing(tmp_path: Path) -> None:
     assert "--force" in again.stderr
 
 
+@pytest.mark.long
 def test_correct_without_anchors_says_what_to_do(tmp_path: Path) -> None:
     geocorrect("init", cwd=tmp_path)
     ended = program("correct", cwd=tmp_path)

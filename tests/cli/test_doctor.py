@@ -192,6 +192,7 @@ def test_a_clock_that_was_set_back(doctor, scene: Path) -> None:  # type: ignore
     assert "set the clock" in str(findings["clock"]["text"])
 
 
+@pytest.mark.long
 @pytest.mark.postgis
 def test_the_database_server_tells_the_time(doctor, postgis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     with Catalog.open(postgis_url, create=True) as catalog:

@@ -69,6 +69,7 @@ def place(vbr: VbrWorld, tmp_path: Path) -> Place:
     return Place(tmp_path, config, checkpoint)
 
 
+@pytest.mark.long
 def test_from_scans_to_a_head_that_depth_uses(place: Place) -> None:
     run = place.finetune()
     assert run.exit_code == 0
@@ -122,6 +123,7 @@ def test_the_grid_is_trained_and_drawn_by_one_command(place: Place) -> None:
     assert all((out / name / "training.ckpt").read_bytes() == state for name, state in states.items())
 
 
+@pytest.mark.long
 def test_scenes_that_teach_nothing_are_named_and_nothing_is_written(place: Place) -> None:
     with pytest.raises(InputError, match=r"bare\.gpkg: none of its \d+ anchors has a laser scan"):
         place.finetune(train="bare")

@@ -68,6 +68,7 @@ def test_area_from_a_file(scene, tmp_path: Path, capfdbinary) -> None:  # type: 
     assert json.loads(capfdbinary.readouterr().out)["n_new"] == len(scene.ids)
 
 
+@pytest.mark.long
 def test_holes_give_exit_code_9(scene, capfdbinary) -> None:  # type: ignore[no-untyped-def]
     scene.script.rule = lambda r: FakeReply(404) if r.path.startswith("1000000000000003/") else None
     assert run(["harvest", *BOX]) == 9

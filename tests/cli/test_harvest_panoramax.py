@@ -15,6 +15,7 @@ from geocorrect.catalog.store import Catalog
 from geocorrect.geometry.frame import Frame
 
 
+@pytest.mark.long
 def test_from_panoramax_around_the_anchors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary) -> None:  # type: ignore[no-untyped-def]
     """Two anchors 5 m apart; a picture every 17 m: those within 50 m of an anchor, by harvest and job."""
     monkeypatch.chdir(tmp_path)

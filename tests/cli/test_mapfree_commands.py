@@ -90,6 +90,7 @@ def test_what_is_missing_is_said(app: typer.Typer, tmp_path: Path, monkeypatch: 
         CliRunner().invoke(app, ["mapfree", "val"], catch_exceptions=False)
 
 
+@pytest.mark.long
 def test_training_runs_and_continues(app: typer.Typer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a tiny network in place of the released size."""
     from geocorrect.evaluate.mapfree import training_pairs

@@ -34,6 +34,7 @@ def pair(shared_data: Path) -> list[str]:
     return [str(path) for path in sorted(folder.iterdir())[:2]]
 
 
+@pytest.mark.long
 @pytest.mark.data
 def test_street_pair_with_sift(
     app: typer.Typer, pair: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

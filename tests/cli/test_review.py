@@ -27,6 +27,7 @@ def path(empty_geopackage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     return path
 
 
+@pytest.mark.long
 def test_from_the_queue_to_the_export_and_back(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def said(*arguments: str, code: int = 0) -> str:
         assert run(list(arguments)) == code

@@ -98,6 +98,7 @@ def found_in(what: str) -> list[str]:
     return [part for part in PARTS if part in what]
 
 
+@pytest.mark.long
 def test_no_command_shows_a_secret(
     catalog_url: str, tmp_path: Path, site: SiteFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,6 +150,7 @@ def stored(url: str) -> str:
     return "\n".join(rows) + ("" if "://" in url else Path(url).read_bytes().decode("latin-1"))
 
 
+@pytest.mark.long
 @pytest.mark.postgis
 @pytest.mark.parametrize("form", ["raw", "encoded", "parameter", "sslpassword", "pairs"])
 def test_every_way_of_writing_a_password_connects_and_is_masked(

@@ -82,6 +82,7 @@ def test_the_address_that_it_listens_at_is_a_name_that_it_goes_by(
     assert {"127.0.0.1", "localhost", "[::1]", "[2001:db8::7]", "a.org"} == set(started[0].hosts)
 
 
+@pytest.mark.long
 def test_a_server_prints_its_address_and_ends_by_ctrl_c(empty_geopackage: Path, tmp_path: Path) -> None:
     shutil.copy(empty_geopackage, tmp_path / "c.gpkg")
     command = [sys.executable, "-m", "geocorrect", "serve", "--catalog", "c.gpkg"]

@@ -64,6 +64,7 @@ def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     return Here(monkeypatch, capsys)
 
 
+@pytest.mark.long
 def test_one_photo(folder: Path) -> None:
     """In a shell, with its wildcard and its redirection."""
     shell(block(LOCALIZE, "localize"), folder)

@@ -19,6 +19,8 @@ from geocorrect.config import load_settings
 from geocorrect.jobs.plan import plan_run
 from geocorrect.records import Correction
 
+pytestmark = pytest.mark.long
+
 SUMMARY_KEYS = [
     "n_images", "n_localisable", "n_accepted", "n_review", "n_rejected", "reasons",
     "reported_median_m", "computed_median_m",

@@ -22,6 +22,8 @@ from geocorrect.networks.mickey import loading as mickey_loading
 from geocorrect.records import Correction
 from geocorrect.report.truth import read_truth_file
 
+pytestmark = pytest.mark.long
+
 DEPTH = {"GEOCORRECT__DEPTH__SOURCE": "mapanything"}
 ALL_MICKEY = {
     "GEOCORRECT__MATCH__MATCHER": "mickey",

@@ -78,6 +78,7 @@ def test_the_images_install_extras_that_exist() -> None:
     assert all(re.search(rf"^{extra} = \[", text, re.MULTILINE) for extra in extras.split(","))
 
 
+@pytest.mark.long
 def test_compose_follows_the_specification() -> None:
     judged = tool("check-jsonschema", "--builtin-schema", "vendor.compose-spec", DOCKER / "compose.yml")
     assert judged.returncode == 0, judged.stdout
@@ -97,6 +98,7 @@ def test_compose_is_locked_down_and_healthy() -> None:
     assert all("healthcheck" in services[name] for name in ("db", "scheduler"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("file", ["compose.yml"])
 def test_a_wrong_compose_file_is_noticed(file: str, tmp_path: Path) -> None:
     wrong = tmp_path / file
@@ -129,6 +131,7 @@ def nightly(scene: Scene, at: str, *arguments: str) -> Iterator[subprocess.Popen
         yield process
 
 
+@pytest.mark.long
 def test_the_scheduler_runs_the_job(scene: Scene) -> None:
     with nightly(scene, "now") as process:
         assert process.wait(timeout=200) == 0, (scene.folder / "nightly.txt").read_text()
@@ -212,6 +215,7 @@ def test_a_heavy_photo_does_not_take_the_pod_with_it() -> None:
 # --- Kubernetes ---
 
 
+@pytest.mark.long
 def test_manifests_follow_the_schema_of_kubernetes() -> None:
     judged = tool("kubernetes-validate", "--strict", KUBERNETES)
     assert judged.returncode == 0, judged.stdout + judged.stderr
@@ -219,6 +223,7 @@ def test_manifests_follow_the_schema_of_kubernetes() -> None:
     assert wrong.returncode != 0
 
 
+@pytest.mark.long
 def test_the_cron_job_starts_the_program_with_its_configuration(tmp_path: Path) -> None:
     configuration, _, job = yaml.safe_load_all(KUBERNETES.read_text())
     assert cronexpr.next_fire(job["spec"]["schedule"], datetime(2026, 1, 1, tzinfo=UTC)).hour == 2
@@ -270,6 +275,7 @@ def test_systemd_understands_the_units(tmp_path: Path) -> None:
     assert judged.stderr
 
 
+@pytest.mark.long
 def test_what_the_service_starts_works_in_its_bare_environment(scene: Scene) -> None:
     """As systemd starts it: the environment file, nothing of ours; the working directory finds the configuration."""
     command = unit(SERVICE)["Service"]["ExecStart"].replace("/opt/geocorrect/bin/geocorrect", str(PROGRAM)).split()
@@ -279,6 +285,7 @@ def test_what_the_service_starts_works_in_its_bare_environment(scene: Scene) -> 
     assert '"run_id"' in done.stderr
 
 
+@pytest.mark.long
 def test_the_crontab_line(scene: Scene, tmp_path: Path) -> None:
     """Its time is one, its user is there, and what it starts works from cron's bare environment."""
     (line,) = [line for line in CRONTAB.read_text().splitlines() if re.match(r"\d", line)]

@@ -95,6 +95,7 @@ def errors_m(scene: DepthWorld) -> list[float]:
     return found
 
 
+@pytest.mark.long
 def test_calibrated_depth_from_the_command_line(
     scene: DepthWorld, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,6 +134,7 @@ def test_calibrated_depth_from_the_command_line(
     assert np.median(errors_m(scene)) > 0.15, "the raw prediction is wrong by a quarter"
 
 
+@pytest.mark.long
 def test_triangulated_is_the_same_in_one_process_in_two_and_from_disk(
     scene: DepthWorld, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,6 +169,7 @@ def wait_until_nobody_writes(folder: Path) -> None:
         time.sleep(0.5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_killed_calibration_goes_on(
     workers: int,
@@ -202,6 +205,7 @@ def test_a_killed_calibration_goes_on(
     assert {path.name for path in folder.glob("*.npz")} == {p.name for p in (scene.folder / "resumed").glob("*.npz")}
 
 
+@pytest.mark.long
 def test_sigterm_finishes_the_anchor_at_hand(
     warm: WarmStart, scene: DepthWorld, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,6 +280,7 @@ def children_of(process_id: int) -> list[int]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to find the workers")
 def test_a_worker_that_dies_once_costs_no_anchor(
     scene: DepthWorld, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

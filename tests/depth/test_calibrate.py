@@ -63,6 +63,7 @@ def test_far_points_know_how_uncertain_they_are() -> None:
     assert np.median(sigmas["far"]) > 1.1 * np.median(sigmas["near"])
 
 
+@pytest.mark.long
 def test_a_noisy_trajectory_that_is_stated_costs_no_scale() -> None:
     """With neighbours that may stand 0.14 m off, the tracks' noise was taken for their distance: depth came out 10 %
     too large, every time, and said 3 %.

@@ -55,6 +55,7 @@ def test_the_names_of_the_configuration_are_those_of_the_registries() -> None:
     assert get_args(StageName) == tuple(MATCHERS)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("source", sorted(set(get_args(DepthName)) - {"mast3r", "mapanything", "mickey", "pointcloud"}))
 def test_a_source_is_what_was_declared_without_its_weights(source: str, tmp_path: Path) -> None:
     settings = settings_for(source, tmp_path)

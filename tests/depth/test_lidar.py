@@ -76,6 +76,7 @@ def test_far_points_behind_the_van_are_removed_and_little_else() -> None:
     assert (~wrong).sum() > 0.98 * (~open_wrong).sum()
 
 
+@pytest.mark.long
 def test_samples_are_exact_through_distortion() -> None:
     points = scene()
     px, z_m = project_scan(points, CAM_FROM_LIDAR, CAMERA)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from geocorrect.depth.calibration.track_adjustment import adjust_tracks
 from geocorrect.depth.calibration.tracks import NeighbourMatches, TrackNoise, TrackOptions, Tracks
@@ -82,6 +83,7 @@ def test_covariance_holds_the_variances_and_what_neighbours_share() -> None:
     np.testing.assert_allclose(tracks.noise.covariance(np.array([2]))[0, 0], tracks.sigma[2] ** 2)
 
 
+@pytest.mark.long
 def test_a_shift_of_the_neighbours_moves_all_log_depths_alike() -> None:
     """At an expected depth, too, whatever the track's own noise: neighbours further away by a share move every log
     depth by that share; a turn moves the far ones more.

@@ -24,6 +24,8 @@ from geocorrect.demo.serve import PROCESS
 from geocorrect.demo.world.build import open_world
 from geocorrect.errors import ExitCode
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")

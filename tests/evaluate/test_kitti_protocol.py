@@ -21,6 +21,8 @@ from geocorrect.catalog.run import ResultFilter
 from geocorrect.catalog.store import Catalog
 from geocorrect.errors import Status
 
+pytestmark = pytest.mark.long
+
 EARTH_M_PER_DEG = 111_320.0
 
 

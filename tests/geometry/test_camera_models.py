@@ -151,6 +151,7 @@ def test_distortion_stays_one_to_one_on_its_disc(camera: Camera) -> None:
     assert np.linalg.eigvalsh(0.5 * (jacobian + jacobian.swapaxes(1, 2))).min() > 0
 
 
+@pytest.mark.long
 @FOLDING
 @given(st.lists(st.floats(-0.5, 0.5), min_size=1, max_size=4))
 def test_radial_limit_is_the_first_extremum(radial: list[float]) -> None:

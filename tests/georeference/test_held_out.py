@@ -45,6 +45,7 @@ def test_two_sets_of_clicks_agree_within_their_covariance(drive: ClickedDrive, i
     assert np.median(np.linalg.norm(apart, axis=1)) < 1.2
 
 
+@pytest.mark.long
 @pytest.mark.data
 @pytest.mark.parametrize("rows", [20, -20, 10])
 def test_clicks_some_frames_off_are_found(drive: ClickedDrive, rows: int) -> None:
@@ -63,6 +64,7 @@ def test_timestamps_are_shifted_by_rows(drive: ClickedDrive) -> None:
     assert timed.image_time_ns[50] == pytest.approx(int(drive.trajectory.time_ns[47]), abs=2_000_000)
 
 
+@pytest.mark.long
 @pytest.mark.data
 def test_real_images_do_not_contradict_each_other(drive: ClickedDrive) -> None:
     problem, _ = build_problem([drive], frame_of([drive]), ClickNoise(), Priors())

@@ -103,6 +103,7 @@ def test_the_truth_is_found_and_bad_clicks_flagged() -> None:
     assert diagnose_solution(drive.problem, found) == []
 
 
+@pytest.mark.long
 def test_a_dozen_seeds_keep_their_promise() -> None:
     """A small version of benchmarks/georeference.py: coverage over accepted drives, no wrong basin."""
 
@@ -116,6 +117,7 @@ def test_a_dozen_seeds_keep_their_promise() -> None:
     assert np.mean([trial.covered for trial in accepted]) > 0.85
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("offset_m", [5e6])
 def test_a_far_origin_changes_nothing(offset_m: float) -> None:
     near, far = (synthetic_drive(Clicking(bad_share=0.2), 3, offset) for offset in (0.0, offset_m))
@@ -156,6 +158,7 @@ def test_without_heights_the_vertical_is_said_to_be_unknown() -> None:
     assert found.world_from_local.apply(middle)[2] == pytest.approx(drive.base_height_m, abs=1.5)
 
 
+@pytest.mark.long
 def test_one_mark_in_several_images_counts_once() -> None:
     """A mark clicked in many images has one map error: the covariance must not shrink as if there were many."""
     drive = synthetic_drive(Clicking(n_images=4, sigma_map_m=1.0, sigma_px=1.0), 4)
@@ -185,6 +188,7 @@ def with_random_marks(extent_m: float, seed: int) -> Problem:
     return replace(problem, target_m=target)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [0, 1])
 def test_random_marks_near_the_drive_are_refused_for_both_reasons(seed: int) -> None:
     """Some pair always fits by chance, in more places than one, and no third click agrees."""

@@ -227,6 +227,7 @@ def test_bad_projections_name_file_and_line(tmp_path: Path, projection: str, mes
         read_landmarks(path)
 
 
+@pytest.mark.long
 @pytest.mark.data
 def test_the_cases_of_people(shared_data: Path) -> None:
     cases = shared_data / "cases"

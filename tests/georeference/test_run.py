@@ -69,6 +69,7 @@ def joint(drive: ClickedDrive, solve: Solve) -> Georeference:
     return solve("joint", [drive])
 
 
+@pytest.mark.long
 @pytest.mark.data
 def test_real_clicks_two_are_bad_and_the_rest_agree(joint: Georeference) -> None:
     assert {(c.image, c.index) for c in joint.clicks if c.outlier} == {("1631", 2), ("7717", 2)}
@@ -79,6 +80,7 @@ def test_real_clicks_two_are_bad_and_the_rest_agree(joint: Georeference) -> None
     assert not [f for f in joint.findings if f.fatal]
 
 
+@pytest.mark.long
 @pytest.mark.data
 def test_real_clicks_alone_find_the_scale(drive: ClickedDrive, solve: Solve) -> None:
     free = solve("free scale", [drive], options=GeoreferenceOptions(priors=Priors(scale_sigma=0.1)))
@@ -104,6 +106,7 @@ def test_true_north_differs_from_grid_north_by_the_convergence(joint: Georeferen
     assert -89.70 < grid_yaw_deg < -89.25
 
 
+@pytest.mark.long
 @pytest.mark.data
 def test_the_output_is_what_was_promised_and_an_alignment_file(joint: Georeference, tmp_path: Path) -> None:
     files = write_files(joint, tmp_path / "out")
@@ -141,6 +144,7 @@ def test_new_clicks_make_a_new_version(drive: ClickedDrive) -> None:
     assert first == again != other
 
 
+@pytest.mark.long
 @pytest.mark.data
 def test_two_drives_linked_by_a_known_pose_are_solved_together(
     drive: ClickedDrive, joint: Georeference, solve: Solve
@@ -168,6 +172,7 @@ def test_two_drives_linked_by_a_known_pose_are_solved_together(
     )
 
 
+@pytest.mark.long
 @pytest.mark.data
 def test_weak_clicks_are_refused_or_reported(drive: ClickedDrive) -> None:
     with pytest.raises(InputError, match="all clicks are in one image"):

@@ -65,12 +65,14 @@ def check(here: Site, report: HarvestReport) -> None:
     assert sum(api.values()) <= 1.3 * least_api, api
 
 
+@pytest.mark.long
 def test_town_of_1200_is_complete(site: SiteFactory) -> None:
     here = city(site, 1200, bbox_share=0.3)
     check(here, here.harvest())
     assert set(here.sink.by_id) == here.ids == here.files()
 
 
+@pytest.mark.long
 def test_town_without_tiles_is_complete_by_sampled_searches(site: SiteFactory) -> None:
     here = city(site, 600, bbox_share=0.5, rule=None)
     here.script.rule = lambda r: here_forbidden() if r.role == "tiles" else None

@@ -112,6 +112,7 @@ def test_too_much_data_in_a_batch_is_halved(site: SiteFactory) -> None:
     assert asked.count(max(asked, key=len)) == 2, "the same request once more before asking for less"
 
 
+@pytest.mark.long
 def test_too_much_data_in_a_box_is_quartered(site: SiteFactory) -> None:
     too_much = graph_error(500, 1, "Please reduce the amount of data you're asking for, then retry your request")
 
@@ -273,6 +274,7 @@ def test_captive_portals_and_proxies_are_not_mapillary(site: SiteFactory, reply:
         here.harvest()
 
 
+@pytest.mark.long
 def test_dead_service_opens_the_circuit_and_keeps_the_work(site: SiteFactory) -> None:
     here = site(town(30, 20), rule=lambda r: FakeReply(503) if r.number > 120 else None)
     with pytest.raises(RemoteError, match="does not answer"):

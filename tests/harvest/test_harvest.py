@@ -144,6 +144,7 @@ def test_spoilt_file_without_record_is_replaced(site: SiteFactory) -> None:
     assert sha256_of(image.path) == image.sha256
 
 
+@pytest.mark.long
 def test_another_picture_size_is_downloaded_and_described(site: SiteFactory) -> None:
     here = site()
     here.harvest()

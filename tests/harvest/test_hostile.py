@@ -83,6 +83,7 @@ def test_every_hostile_server_in_time_and_memory(site: SiteFactory, name: str) -
         assert peak_mib < 400.0, what
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["endless headers", "empty deflate stream"])
 def test_sigterm_is_heeded_while_a_server_holds_on(site: SiteFactory, tmp_path: Path, name: str) -> None:
     here = site(rule=attack(name, "tiles"))

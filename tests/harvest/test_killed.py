@@ -109,6 +109,7 @@ def kill_repeatedly(site: SiteFactory, tmp_path: Path, kills: int, streets: int)
     assert not list((tmp_path / "killed").rglob("*.part"))
 
 
+@pytest.mark.long
 def test_four_kills(site: SiteFactory, tmp_path: Path) -> None:
     kill_repeatedly(site, tmp_path, kills=4, streets=4)
 
@@ -192,6 +193,7 @@ def test_clock_that_ran_ahead_does_not_freeze_refreshes(site: SiteFactory) -> No
     assert here.harvest().n_updated == 1
 
 
+@pytest.mark.long
 def test_interruption_keeps_what_was_stored(site: SiteFactory) -> None:
     here = site(town(40, 10))
 

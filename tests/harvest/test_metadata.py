@@ -238,6 +238,7 @@ JSON_VALUES = st.recursive(
 )
 
 
+@pytest.mark.long
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=150)
 @given(st.dictionaries(st.sampled_from(FIELDS), JSON_VALUES), st.integers(1, 4000), st.integers(1, 4000))
 def test_no_content_whatever_raises(changes: dict[str, Any], width: int, height: int) -> None:

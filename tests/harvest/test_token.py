@@ -48,6 +48,7 @@ def assert_nowhere(folder: Path, *texts: bytes) -> None:
         assert not any(form.encode() in content for content in (*contents, *texts)), form
 
 
+@pytest.mark.long
 def test_a_whole_noisy_run_leaks_nothing(site: SiteFactory, tmp_path: Path) -> None:
     broken = FakeReply(500, b"broken")
 
@@ -71,6 +72,7 @@ def test_a_whole_noisy_run_leaks_nothing(site: SiteFactory, tmp_path: Path) -> N
     assert here.service.tokens_sent_to_cdn == 0
 
 
+@pytest.mark.long
 def test_a_refused_token_is_not_repeated_in_the_message(site: SiteFactory, tmp_path: Path) -> None:
     body = f'{{"error":{{"code":190,"message":"Invalid token {FAKE_TOKEN}"}}}}'.encode()
     here = site(rule=lambda r: FakeReply(500, body) if r.role == "graph" else None)

@@ -19,6 +19,7 @@ from geocorrect.config import BatchOptions, load_settings
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "batch.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.long
 def test_commands_run_as_they_stand(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

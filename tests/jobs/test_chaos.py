@@ -13,6 +13,8 @@ from support.child_process import child
 from support.small_city import build_city
 from support.warm_program import WarmStart
 
+pytestmark = pytest.mark.long
+
 FEW = Campaign(photos=26, kills=4, kills_per_round=3, migration_kills=1, workers=2, seed=3)
 
 

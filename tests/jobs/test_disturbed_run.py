@@ -18,6 +18,8 @@ from geocorrect.catalog.lock import lock_scene
 from geocorrect.catalog.store import Catalog
 from geocorrect.errors import ExitCode
 
+pytestmark = pytest.mark.long
+
 MORE = {"GEOCORRECT__BATCH__SEED": "1", "GEOCORRECT__BATCH__IMAGES_PER_TRANSACTION": "1"}
 """Another seed is another run: every photo of the finished demo is due again."""
 

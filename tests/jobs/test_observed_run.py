@@ -20,6 +20,8 @@ from geocorrect.demo.mapillary_server.server import FakeMapillaryServer
 from geocorrect.errors import ExitCode, Reason
 from geocorrect.jobs.observe import HELP, RunMetrics, last_success_s
 
+pytestmark = pytest.mark.long
+
 N_PHOTOS = 26
 COMMAND = ["--log-format", "json", "--log-level", "info", "run"]
 

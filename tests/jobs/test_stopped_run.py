@@ -27,6 +27,8 @@ from geocorrect.jobs.observe import observed
 from geocorrect.jobs.report import CorrectReport, JobReport, SequenceReport
 from geocorrect.workers.stop import stop_on_signal
 
+pytestmark = pytest.mark.long
+
 N_PHOTOS = 12
 SLOW_HARVEST = {"GEOCORRECT__HARVEST__REQUESTS_PER_S": "2", "GEOCORRECT__HARVEST__DOWNLOAD_WORKERS": "1"}
 

@@ -36,6 +36,7 @@ def observed(seed: int, kind: str = "lidar", anchors: int = 2) -> list[Observati
     return observe_case(case, kind, 0.2, OPTIONS, 0)  # type: ignore[arg-type]
 
 
+@pytest.mark.long
 def test_an_anchor_on_record_in_another_place_pulls_when_it_is_there() -> None:
     """Moved by 0.6 m along the street, less than any other rule sees."""
     unmoved, moved = [], []
@@ -51,6 +52,7 @@ def test_an_anchor_on_record_in_another_place_pulls_when_it_is_there() -> None:
     assert np.median(moved) > 2 * np.median(unmoved)
 
 
+@pytest.mark.long
 def test_leaving_one_out_predicts_what_solving_without_it_gives() -> None:
     """The one-step estimate against solving again without each anchor."""
     pairs = []
@@ -70,6 +72,7 @@ def test_one_anchor_has_nothing_to_leave_out() -> None:
     assert np.isnan(solved(observed(1, anchors=1), 1, 1)[0].leave_one_out_m)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("factor", [1.0, 1.3])
 def test_a_wrong_depth_scale_is_seen_where_baselines_know_better(factor: float) -> None:
     """LiDAR that measures 30 % too far against anchors 3 m apart; right depth stays within a few sigmas."""

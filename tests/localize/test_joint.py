@@ -224,6 +224,7 @@ def test_real_predicted_depth(shared_data: Path, query: int, anchor: int) -> Non
     assert np.degrees(np.linalg.norm(off[3:])) < 0.5
 
 
+@pytest.mark.long
 @pytest.mark.data
 def test_real_street_with_and_without_lidar(shared_data: Path) -> None:
     """KITTI raw 0002: anchors 0, 4, 8 of camera 02; three of the 17 queries here."""

@@ -150,6 +150,7 @@ def _solve(seed: int, options: MetricRansacOptions = PUBLISHED, **world: float) 
     return motion, *pair.errors(motion.rotation, motion.translation_m)
 
 
+@pytest.mark.long
 def test_fifty_clouds_with_five_percent_depth_noise() -> None:
     """400 keypoints, 60 % of the weight on true pairs, depths of both clouds off by 5 %: medians over 50 seeds."""
     found = [_solve(seed) for seed in range(50)]
@@ -159,6 +160,7 @@ def test_fifty_clouds_with_five_percent_depth_noise() -> None:
     assert min(motion.support for motion, _, _ in found) > 100
 
 
+@pytest.mark.long
 def test_ninety_percent_outliers_are_survived() -> None:
     found = [_solve(seed, outlier_share=0.9) for seed in range(10)]
     assert max(degrees for _, degrees, _ in found) < 1.0

@@ -70,6 +70,7 @@ def panorama_at(world_from_cam: Pose) -> np.ndarray:
     return picture.reshape(PANORAMA.height, PANORAMA.width, 3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("turn_deg", "window"),
     [
@@ -94,6 +95,7 @@ def test_a_panorama_is_localised(anchors: list[AnchorView], turn_deg: float, win
     assert rotation_angle_deg(result.world_from_cam.rotation, truth.rotation) < 0.5
 
 
+@pytest.mark.long
 def test_faces_bring_matches_to_panorama_pixels(anchors: list[AnchorView]) -> None:
     """The anchor's own place and direction: what it shows at its centre lies at the centre of the panorama."""
     pose = anchors[0].anchor.world_from_cam

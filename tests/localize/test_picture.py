@@ -36,12 +36,14 @@ def facts() -> PictureFacts:
     return PictureFacts(query, TracedResult(rejected, tuple(observations), solution), views, ("a line",))
 
 
+@pytest.mark.long
 def test_picture_is_written(facts: PictureFacts, tmp_path: Path) -> None:
     draw_localization(facts, tmp_path / "picture.png")
     assert read_image(tmp_path / "picture.png").std() > 10
     assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
 
 
+@pytest.mark.long
 def test_without_a_pose_or_a_match_it_is_still_a_picture(facts: PictureFacts, tmp_path: Path) -> None:
     rejection, used = facts.localization.result, facts.localization.observations
     for number, observations in enumerate((used, ())):

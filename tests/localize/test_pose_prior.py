@@ -49,6 +49,7 @@ def test_what_is_not_known_says_nothing() -> None:
     assert unreported.rows(np.eye(3), np.zeros(3))[0].tolist() == [-2.0]
 
 
+@pytest.mark.long
 def test_a_lone_anchor_with_raw_depth_gains() -> None:
     """A scale that is 20 % uncertain over some metres of baseline: height and report say more than the depth."""
     errors, sigmas = [], []
@@ -66,6 +67,7 @@ def test_a_lone_anchor_with_raw_depth_gains() -> None:
     assert np.median(np.array(errors)[:, 1]) <= np.median(np.array(errors)[:, 0])
 
 
+@pytest.mark.long
 def test_a_pose_that_is_known_is_not_pulled_to_the_report() -> None:
     """Never the prior in disguise: the report is 3–10 m off, the answer stays."""
     for seed in range(4):

@@ -48,6 +48,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mast3rEngine:
     return load_engine(COMPILED, 64, tmp_path / "tiny.safetensors")
 
 
+@pytest.mark.long
 @needs_compiler
 def test_compiled_tokens_equal_the_plain_ones(engine: Mast3rEngine) -> None:
     photo = random_photo(64, 48)

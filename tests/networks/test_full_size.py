@@ -91,6 +91,7 @@ def _second_names() -> dict[str, Shape]:
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n_keys", [1009, 1017])
 def test_both_layouts_load_at_full_size(n_keys: int, tmp_path: Path) -> None:
     described = _described()

@@ -167,6 +167,7 @@ def _everything(model: MapAnything, views: int) -> None:
         model.dense(fused, transformed, view)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("views", "gflop", "share"), [(2, 3853, 0.63), (4, 6492, 0.52), (8, 13040, 0.49)])
 def test_operations_of_one_query_with_cached_anchors(full: MapAnything, views: int, gflop: int, share: float) -> None:
     found = _gflop(lambda: _localise(full, views))
@@ -174,6 +175,7 @@ def test_operations_of_one_query_with_cached_anchors(full: MapAnything, views: i
     assert found / OFFICIAL_GFLOP[views] == pytest.approx(share, abs=0.006)
 
 
+@pytest.mark.long
 def test_operations_of_everything(full: MapAnything) -> None:
     """As the official code, less what commutes: the 1×1 convolutions of the dense head before their upsampling."""
     found = _gflop(lambda: _everything(full, 2))

@@ -65,6 +65,7 @@ def abs_rel(tuned: Tuned, street: Street, tmp_path: Path) -> float:
     return trainer._judge(0.0).validation_abs_rel
 
 
+@pytest.mark.long
 def test_a_head_scaled_by_0_3_comes_back_on_its_street_and_stays_wrong_on_another(tuned: Tuned, tmp_path: Path) -> None:
     first, best = tuned.reports[0], min(tuned.reports, key=lambda report: report.validation_m)
     assert first.validation_abs_rel == pytest.approx(0.7, abs=0.05)
@@ -128,6 +129,7 @@ def test_the_depth_source_uses_the_head_and_says_so(tuned: Tuned) -> None:
     assert own.fingerprint != other.fingerprint
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("accumulation", [1, 2])
 def test_interrupted_and_resumed_is_uninterrupted_bit_for_bit(accumulation: int, tmp_path: Path) -> None:
     truth = street_model()
@@ -168,6 +170,7 @@ def test_confidence_moves_towards_alpha_over_the_error(confidence: str, error: f
     assert (logit.grad.item() < 0) == wants_more
 
 
+@pytest.mark.long
 def test_confidence_collapses_with_the_metric_loss_only(tmp_path: Path) -> None:
     """A head that is 10 % wrong at 18 m, 1.8 m: in metres no confidence is worth its price, relative to 18 m it is."""
     truth, model = street_model(far=2.7), street_model(far=2.6)

@@ -55,6 +55,7 @@ def _translation_error_m(network: ScaleNetwork) -> float:
     return float(np.mean(errors))
 
 
+@pytest.mark.long
 def test_a_tiny_network_learns_the_scale_of_its_depths(tmp_path: Path) -> None:
     network = ScaleNetwork(1.4)
     before = _translation_error_m(network)
@@ -83,6 +84,7 @@ def _trainer(folder: Path, options: TrainOptions = SMALL) -> Trainer:
     return Trainer(_trainee(), PhotoPairs(4), options, folder)
 
 
+@pytest.mark.long
 def test_interrupted_and_resumed_is_uninterrupted(tmp_path: Path) -> None:
     """Stopped after every single step, in the middle of epochs too, by a process that forgets everything."""
     whole = _trainer(tmp_path / "whole")
@@ -103,6 +105,7 @@ def test_interrupted_and_resumed_is_uninterrupted(tmp_path: Path) -> None:
         assert torch.equal(expected, found) if isinstance(expected, Tensor) else expected == found
 
 
+@pytest.mark.long
 def test_heads_learn_and_the_backbone_rests(tmp_path: Path) -> None:
     trainer = _trainer(tmp_path)
     before = {key: tensor.clone() for key, tensor in _trainee().mickey.state_dict().items()}
@@ -138,6 +141,7 @@ def test_the_state_is_a_checkpoint_of_the_heads(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.long
 def test_another_training_is_not_continued(tmp_path: Path) -> None:
     _trainer(tmp_path, replace(SMALL, epochs=1)).run()
     with pytest.raises(UsageError, match=r"learning_rate: 0.0001 then, 0.01 now"):

@@ -153,6 +153,7 @@ def _assert_within_three_standard_errors(estimates: np.ndarray, expected: np.nda
     assert (np.abs(estimates.mean(axis=0) - expected) < 3.0 * error).all()
 
 
+@pytest.mark.long
 def test_the_estimated_gradient_is_the_exact_one() -> None:
     """One pair per draw: the expected loss is Σ p l with p = w / Σ w, enumerated over the nine pairs.
 

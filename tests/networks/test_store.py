@@ -102,6 +102,7 @@ def test_an_unwritable_folder_is_no_error(tmp_path: Path) -> None:
     assert TensorStore(blocked).get(key_of(0)) is None
 
 
+@pytest.mark.long
 def test_concurrent_writers_never_show_a_wrong_or_half_entry(tmp_path: Path) -> None:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         pool.submit(key_of, 0).result()  # it has started and imported torch

@@ -28,7 +28,7 @@ from geocorrect.workers.stop import StopRequest
 from geocorrect.workers.worker import Outcome, Task
 
 ray = ray_or_skip()
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.long]
 
 
 @pytest.fixture(scope="module", autouse=True)

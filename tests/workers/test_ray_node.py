@@ -7,8 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from support.child_process import child
 from support.ray_fixture import ray_or_skip
+
+pytestmark = pytest.mark.long
 
 ray_or_skip()
 RUN = """
