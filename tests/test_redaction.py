@@ -38,6 +38,7 @@ def test_an_address_is_parsed_and_masked(address: str, clean: str, parsed: str) 
     assert "p4ss" not in repr(ServerAddress.parse(address))
 
 
+@pytest.mark.long
 @settings(max_examples=100)
 @given(st.text(min_size=4).filter(lambda s: s not in "postgresql://user:***@host/database?sslmode=require"))
 def test_whatever_the_password(password: str) -> None:

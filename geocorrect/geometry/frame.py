@@ -161,7 +161,13 @@ def rotation_from_heading(
     """
     level_north = Rotation.from_matrix([[1.0, 0, 0], [0, 0, 1.0], [0, -1.0, 0]])
     turns = (("z", -heading_deg), ("x", pitch_deg), ("z", -roll_deg))
-    heading, pitch, roll = (Rotation.from_euler(axis, angle_deg, degrees=True) for axis, angle_deg in turns)
+    # A trailing axis of one angle: releases of scipy differ in what (N,) means.
+    heading, pitch, roll = (
+        Rotation.from_euler(
+            axis, angle_deg if np.ndim(angle_deg) == 0 else np.asarray(angle_deg)[:, None], degrees=True
+        )
+        for axis, angle_deg in turns
+    )
     return heading * level_north * pitch * roll
 
 

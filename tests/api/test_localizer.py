@@ -30,6 +30,8 @@ from geocorrect.io.pixels import read_image
 from geocorrect.match.options import MatchSection
 from geocorrect.records import Image, MetadataQuality, Position
 
+pytestmark = pytest.mark.long
+
 STREET = "6242709432081940"
 
 

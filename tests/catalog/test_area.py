@@ -38,6 +38,7 @@ def area_around(first: int, last: int) -> tuple[float, float, float, float]:
     return float(lon[0]), float(lat[0]), float(lon[1]), float(lat[1])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("active", [True, False])
 def test_the_spatial_index_answers(catalog: Catalog, active: bool) -> None:
     world.fill(catalog)
@@ -74,6 +75,7 @@ def test_a_border_is_exact(catalog: Catalog) -> None:
     assert ids(catalog, ResultFilter(area=(lon - 1e-4, 41.9, lon + 5e-9, 41.91), image_ids=["1003"])) == ["1003"]
 
 
+@pytest.mark.long
 @pytest.mark.postgis
 def test_a_map_window_of_drawn_shapes_costs_what_it_shows(postgis_url: str) -> None:
     """A GeoPackage's views have no index of their own; GDAL reads them whole, which is quick: nothing is computed."""

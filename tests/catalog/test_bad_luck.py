@@ -61,6 +61,7 @@ def fill_up(folder: Path) -> Path:
     return filler
 
 
+@pytest.mark.long
 def test_a_disk_that_is_really_full(catalog_there: Path, capsys: pytest.CaptureFixture[str]) -> None:
     filler = fill_up(catalog_there.parent)
     for command in ("status", "db upgrade", "db check", "db rollback run-a", "db retract 1001", "db runs"):

@@ -58,6 +58,7 @@ def test_the_commands_of_the_page_work(tmp_path: Path, monkeypatch: pytest.Monke
     assert Path("out.csv.license").is_file()
 
 
+@pytest.mark.long
 @pytest.mark.postgis
 def test_a_server_is_set_up_as_the_page_says(bare_postgis_url: str) -> None:
     """Making the database and membership are PostgreSQL's own commands; the rest is ours."""

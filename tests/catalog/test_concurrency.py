@@ -80,6 +80,7 @@ def test_twenty_killed_writers_hurt_nobody(tmp_path: Path) -> None:
     kill_writers(tmp_path / "a.gpkg", kills=20, count=1000)
 
 
+@pytest.mark.long
 def test_two_writers_of_the_same_results_store_them_once(catalog: Catalog, catalog_url: str) -> None:
     world.fill(catalog, 2)
     catalog.upsert_images(world.image(i) for i in range(2, 40))

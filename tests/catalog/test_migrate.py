@@ -103,6 +103,7 @@ def columns(connection: Connection, table: str, where: dict[str, str]) -> list[d
     return [{"name": n, "type": kind, "nullable": not strict, "comment": c} for n, kind, strict, c in rows]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004"])
 def test_an_older_catalog_is_brought_up_to_date_and_loses_nothing(
     catalog: Catalog, catalog_url: str, revision: str

@@ -77,6 +77,7 @@ def there_and_back(start: Path, server: str, folder: Path) -> None:
             assert faults_of(back.engine) == []
 
 
+@pytest.mark.long
 def test_there_and_back(empty_geopackage: Path, empty_postgis: str, postgis_server_url: str, tmp_path: Path) -> None:
     start = Path(shutil.copy(empty_geopackage, tmp_path / "start.gpkg"))
     with Catalog.open(str(start)) as catalog:
@@ -114,6 +115,7 @@ def test_a_city_there_and_back(empty_postgis: str, postgis_server_url: str, tmp_
         assert everything(target) == everything(source)
 
 
+@pytest.mark.long
 def test_typed_and_refused(
     empty_geopackage: Path, empty_postgis: str, postgis_server_url: str, tmp_path: Path,
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,

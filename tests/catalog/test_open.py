@@ -93,6 +93,7 @@ def test_a_missing_role_is_no_missing_database(bare_postgis_url: str) -> None:
     assert "createdb" not in str(caught.value)
 
 
+@pytest.mark.long
 @pytest.mark.postgis
 def test_a_restarting_server_is_waited_for(postgis_url: str, postgis_cluster: Any) -> None:
     if postgis_cluster is None:
@@ -202,6 +203,7 @@ NASTY = [
 ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_any_text_is_stored_as_it_is(catalog: Catalog) -> None:
     def image(number: int, name: str) -> Image:
         made_by = Attribution(name, "", "CC0")

@@ -45,6 +45,7 @@ def places(path: Path) -> list[tuple[float, float]]:
         return connection.execute("select lon_deg, lat_deg from correction order by fid").fetchall()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("script", "named"),
     [

@@ -22,6 +22,7 @@ def command(vbr: VbrWorld, tmp_path: Path) -> list[str]:
     ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_sequence_lands_in_the_catalog(command: list[str], vbr: VbrWorld, tmp_path: Path) -> None:
     run = CliRunner().invoke(app, [*command, "--json"], catch_exceptions=False)
     assert run.exit_code == 0
@@ -72,6 +73,7 @@ def test_a_sequence_without_alignment_is_a_usage_error(command: list[str]) -> No
         CliRunner().invoke(app, command[:where] + command[where + 2 :], catch_exceptions=False)
 
 
+@pytest.mark.long
 @pytest.mark.data
 def test_kitti_raw_by_command(shared_data: Path, tmp_path: Path) -> None:
     catalog = str(tmp_path / "kitti.gpkg")

@@ -30,6 +30,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 def test_info_and_clear(scene: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["cache", "info", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)

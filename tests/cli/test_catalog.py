@@ -82,6 +82,7 @@ def test_current_upgrade_and_check(path: str, tmp_path: Path) -> None:
         call("db", "grant", "--catalog", path)
 
 
+@pytest.mark.long
 def test_export_with_filters(path: str, tmp_path: Path) -> None:
     def count(*arguments: str) -> int:
         answer = call("export", "out.geojson", "--catalog", path, "--json", *arguments)
@@ -103,6 +104,7 @@ def test_export_with_filters(path: str, tmp_path: Path) -> None:
     assert "9 layers written" in call("export", "map.qgz", "--catalog", path).stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["out.geojson", "out.fgb", "sfm"])
 def test_what_was_taken_back_is_not_exported(path: str, tmp_path: Path, name: str) -> None:
     """A file does not show what a person said about its numbers, so such numbers stay in the catalog."""

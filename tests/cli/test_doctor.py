@@ -73,6 +73,7 @@ def test_a_scene_without_anchors_is_not_ready(doctor, scene: Path, monkeypatch: 
     assert "geocorrect anchors add" in str(findings["anchors"]["text"])
 
 
+@pytest.mark.long
 def test_exports_are_probed(doctor, scene: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     """A folder is made; a place where none can be made is a failure, and so is a name without a format."""
     monkeypatch.setenv("GEOCORRECT__EXPORT__FILES", json.dumps(["new/folder/a.geojson"]))
@@ -85,6 +86,7 @@ def test_exports_are_probed(doctor, scene: Path, monkeypatch: pytest.MonkeyPatch
         assert (found, findings["exports"]["ok"]) == (code, False), name
 
 
+@pytest.mark.long
 def test_the_disk_of_a_catalog_with_a_scheme_is_looked_at(doctor, scene: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     """gpkg:///folder/file.gpkg is a file like any other."""
     elsewhere = scene / "elsewhere"
@@ -118,6 +120,7 @@ def test_people_read_the_same(scene: Path, capsys: pytest.CaptureFixture[str]) -
     assert "[colour]" in capsys.readouterr().err, "brackets are text, not markup"
 
 
+@pytest.mark.long
 def test_the_service_is_asked_only_when_told(doctor, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     with FakeMapillaryServer([], {}) as service:
         monkeypatch.setenv("GEOCORRECT__HARVEST__GRAPH_URL", service.graph_url)
@@ -203,6 +206,7 @@ def test_the_database_server_tells_the_time(doctor, postgis_url: str, monkeypatc
     assert "database server agrees within" in str(findings["clock"]["text"])
 
 
+@pytest.mark.long
 def test_every_kind_of_trouble_has_its_code(doctor, scene: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.delenv("MAPILLARY_TOKEN")
     assert doctor()[0] == ExitCode.CONFIG

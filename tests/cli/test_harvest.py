@@ -32,6 +32,7 @@ def scene(site: SiteFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  
 BOX = ["--bbox", "12.499,41.899,12.52,41.92"]
 
 
+@pytest.mark.long
 def test_harvest_into_the_configured_catalog(scene, tmp_path: Path, capfdbinary) -> None:  # type: ignore[no-untyped-def]
     assert run(["harvest", *BOX, "--json"]) == 0
     answer = json.loads(capfdbinary.readouterr().out)
@@ -54,6 +55,7 @@ def test_dry_run_writes_nothing(scene, tmp_path: Path, capfdbinary) -> None:  # 
     assert sorted(os.listdir(tmp_path)) == before
 
 
+@pytest.mark.long
 def test_limit_and_since(scene, capfdbinary) -> None:  # type: ignore[no-untyped-def]
     assert run(["harvest", *BOX, "--limit", "7", "--json"]) == 0
     assert json.loads(capfdbinary.readouterr().out)["n_new"] == 7
@@ -61,6 +63,7 @@ def test_limit_and_since(scene, capfdbinary) -> None:  # type: ignore[no-untyped
     assert json.loads(capfdbinary.readouterr().out)["n_new"] == 0
 
 
+@pytest.mark.long
 def test_area_from_a_file(scene, tmp_path: Path, capfdbinary) -> None:  # type: ignore[no-untyped-def]
     ring = [[12.499, 41.899], [12.52, 41.899], [12.52, 41.92], [12.499, 41.92], [12.499, 41.899]]
     (tmp_path / "area.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
@@ -77,6 +80,7 @@ def test_holes_give_exit_code_9(scene, capfdbinary) -> None:  # type: ignore[no-
     assert run(["harvest", *BOX]) == 0
 
 
+@pytest.mark.long
 def test_bad_ids_are_named_and_the_next_night_repairs(scene, capfdbinary) -> None:  # type: ignore[no-untyped-def]
     odd, failing = sorted(scene.ids)[3], sorted(scene.ids)[30]
     scene.service.data.other_types[odd] = "User"
@@ -164,6 +168,7 @@ def test_documentation_says_what_the_options_are() -> None:
         assert sentence in text, sentence
 
 
+@pytest.mark.long
 def test_clusters_are_fetched_on_request(scene, tmp_path: Path, capfdbinary) -> None:  # type: ignore[no-untyped-def]
     scene.script.rule = lambda r: FakeReply(500) if r.query.get("fields") == "sfm_cluster" else None
     assert run(["harvest", *BOX, "--clusters"]) == 0

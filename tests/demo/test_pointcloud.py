@@ -18,6 +18,8 @@ from geocorrect.demo.world.plan import SIZES, WorldPlan
 from geocorrect.errors import ExitCode
 from geocorrect.records import Correction
 
+pytestmark = pytest.mark.long
+
 UNDULATION_M = 48.3
 MOVING = 64
 

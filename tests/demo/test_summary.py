@@ -128,6 +128,7 @@ def test_outcomes_come_from_results(truth: DemoTruth) -> None:
     assert (rejected.accepted, rejected.reason) == (False, "too_few_inliers")
 
 
+@pytest.mark.long
 def test_the_picture_is_drawn_and_whole(truth: DemoTruth, outcomes: list[Outcome], tmp_path: Path) -> None:
     path = tmp_path / "before_after.png"
     before_after(truth, outcomes, path)

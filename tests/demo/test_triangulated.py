@@ -14,6 +14,8 @@ from geocorrect.catalog.store import Catalog
 from geocorrect.demo.world.build import DemoWorld
 from geocorrect.errors import ExitCode
 
+pytestmark = pytest.mark.long
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "depth.md"
 
 

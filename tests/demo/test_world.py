@@ -112,6 +112,7 @@ def test_a_finished_world_is_not_built_again(small_world: DemoWorld, monkeypatch
     assert again.truth.as_json() == small_world.truth.as_json()
 
 
+@pytest.mark.long
 def test_processes_do_not_change_the_pixels(small_world: DemoWorld, tmp_path: Path) -> None:
     drive = small_world.drives[1]
     (tmp_path / drive.name).mkdir()

@@ -171,6 +171,7 @@ for code in 5 5 75 0 9 5; do night=$((night - 1)); [ "$night" -gt 0 ] || exit "$
 """
 
 
+@pytest.mark.long
 def test_the_scheduler_is_not_well_while_every_job_fails(tmp_path: Path) -> None:
     """After two failures in a row nobody touches the file of the health check, until a job succeeds."""
     for name, script in (("date", FAKE_DATE), ("geocorrect", FAKE_JOB)):

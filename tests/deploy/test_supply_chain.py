@@ -43,6 +43,7 @@ def test_the_workflows_pass_zizmor() -> None:
     assert judged.returncode == 0, judged.stdout
 
 
+@pytest.mark.long
 def test_the_workflows_are_workflows() -> None:
     """By the schema; `actionlint`, which needs a binary from elsewhere, judges them in CI."""
     command = [tool("check-jsonschema"), "--builtin-schema", "vendor.github-workflows", *WORKFLOWS]
@@ -105,6 +106,7 @@ def test_the_images_install_by_hash() -> None:
         assert "--no-deps --no-build-isolation" in installs[1]
 
 
+@pytest.mark.long
 def test_the_bill_of_materials_is_sound(tmp_path: Path) -> None:
     """As `make sbom` writes it and judges it by the schema, of an environment with a few packages of this one."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)

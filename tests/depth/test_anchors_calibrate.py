@@ -23,6 +23,8 @@ from geocorrect.catalog.store import Catalog
 from geocorrect.errors import ExitCode
 from geocorrect.records import Correction
 
+pytestmark = pytest.mark.long
+
 ADD = "anchors add anchors.csv --format table --crs EPSG:4326 --height-reference ellipsoid"
 
 
@@ -95,7 +97,6 @@ def errors_m(scene: DepthWorld) -> list[float]:
     return found
 
 
-@pytest.mark.long
 def test_calibrated_depth_from_the_command_line(
     scene: DepthWorld, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,7 +135,6 @@ def test_calibrated_depth_from_the_command_line(
     assert np.median(errors_m(scene)) > 0.15, "the raw prediction is wrong by a quarter"
 
 
-@pytest.mark.long
 def test_triangulated_is_the_same_in_one_process_in_two_and_from_disk(
     scene: DepthWorld, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,7 +169,6 @@ def wait_until_nobody_writes(folder: Path) -> None:
         time.sleep(0.5)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_killed_calibration_goes_on(
     workers: int,
@@ -205,7 +204,6 @@ def test_a_killed_calibration_goes_on(
     assert {path.name for path in folder.glob("*.npz")} == {p.name for p in (scene.folder / "resumed").glob("*.npz")}
 
 
-@pytest.mark.long
 def test_sigterm_finishes_the_anchor_at_hand(
     warm: WarmStart, scene: DepthWorld, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -280,7 +278,6 @@ def children_of(process_id: int) -> list[int]:
     return found
 
 
-@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to find the workers")
 def test_a_worker_that_dies_once_costs_no_anchor(
     scene: DepthWorld, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -76,6 +76,7 @@ def survey(capsys: pytest.CaptureFixture[str], *more: str, code: int = 0) -> dic
     return answer
 
 
+@pytest.mark.long
 def test_every_anchor_and_the_medians(scene: DepthWorld, capsys: pytest.CaptureFixture[str]) -> None:
     answer = survey(capsys)
     assert answer["depth"].startswith(NETWORK)
@@ -127,6 +128,7 @@ def test_the_printed_setting_applies_the_median(
     assert with_depth(settings, "files").depth.scale.factor != 1.0
 
 
+@pytest.mark.long
 def test_a_run_scaled_by_the_anchors_own_scans_is_labelled_an_oracle(
     scene: DepthWorld, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,6 +44,7 @@ def test_prediction_wrong_by_tens_of_percent_becomes_right() -> None:
     assert 0.5 < np.median(normalised) < 1.6
 
 
+@pytest.mark.long
 def test_far_points_know_how_uncertain_they_are() -> None:
     """Beyond 20 m the matcher's smooth shifts and the neighbours' poses rule; a sigma of white noise is half of it."""
     normalised, sigmas = [], {"near": [], "far": []}

@@ -26,6 +26,8 @@ from geocorrect.depth.predictors import DepthPro, ZoeDepth
 from geocorrect.geometry.camera import Camera
 from geocorrect.networks.image_input import SYMMETRIC, normalised, resized
 
+pytestmark = pytest.mark.long
+
 
 def camera_of(image: np.ndarray, focal_px: float = 60.0) -> Camera:
     height, width = image.shape[:2]

@@ -239,6 +239,7 @@ def test_zoedepth_removes_its_margins(tmp_path: Path) -> None:
     assert found.cap_m == 80.0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("chosen", "cap_m"), [("nyu", 10.0), ("kitti", 80.0)])
 def test_the_cap_is_that_of_the_head_that_the_network_chose(tmp_path: Path, chosen: str, cap_m: float) -> None:
     two_heads = lambda folder: weights_world.zoedepth_two_heads(folder, chosen)  # noqa: E731

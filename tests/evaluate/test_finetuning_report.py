@@ -82,6 +82,7 @@ def test_the_figures_show_the_course(folders: list[Path]) -> None:
     assert limits == {(1.0, 3.0)}
 
 
+@pytest.mark.long
 def test_the_command_writes_one_page(folders: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = ["models", "finetune", "report", str(folders[0]), "--out", str(out)]

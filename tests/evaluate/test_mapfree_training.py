@@ -43,6 +43,7 @@ def training(tmp_path: Path) -> MapfreeTraining:
     )
 
 
+@pytest.mark.long
 def test_one_epoch_writes_a_network_that_loads(training: MapfreeTraining) -> None:
     trainer = build_trainer(training, TINY)
     assert trainer.run()

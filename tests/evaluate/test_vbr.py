@@ -22,6 +22,8 @@ from geocorrect.evaluate.vbr import run as vbr_run
 from geocorrect.evaluate.vbr.run import ORACLE
 from geocorrect.evaluate.vbr.tables import training_tables
 
+pytestmark = pytest.mark.long
+
 N_IMAGES = 5
 AXES = np.array([0.5, 0.7, 0.4])
 """What the network of points off the rays multiplies x, y and z by."""

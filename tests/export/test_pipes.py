@@ -81,6 +81,7 @@ def test_the_command_streams_to_a_pipe_that_another_process_reads(commanded: Pat
     assert {entry.name for entry in tmp_path.iterdir()} == {"pipe", "read"}
 
 
+@pytest.mark.long
 def test_the_command_streams_to_standard_output_whatever_that_is(commanded: Path, tmp_path: Path) -> None:
     """`geocorrect export /dev/stdout` with `| cat`, and between two other writers of `>> file`."""
     rows, out = (commanded / "a.csv").read_bytes(), tmp_path / "all.csv"

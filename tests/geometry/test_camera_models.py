@@ -111,6 +111,7 @@ def test_round_trip_below_a_billionth_of_a_pixel(model: Projection) -> None:
     assert np.abs(again - px[has_ray]).max() < 1e-9
 
 
+@pytest.mark.long
 @FOLDING
 @given(wild_cameras(), st.integers(0, 2**31))
 def test_round_trip_of_any_lens_over_its_valid_field(camera: Camera, seed: int) -> None:
@@ -123,6 +124,7 @@ def test_round_trip_of_any_lens_over_its_valid_field(camera: Camera, seed: int) 
     assert not visible.any() or np.abs(again - px[has_ray])[visible].max() < 1e-9
 
 
+@pytest.mark.long
 @FOLDING
 @given(wild_cameras(), st.integers(0, 2**31))
 def test_a_visible_point_is_the_only_one_at_its_pixel(camera: Camera, seed: int) -> None:
@@ -138,6 +140,7 @@ def test_a_visible_point_is_the_only_one_at_its_pixel(camera: Camera, seed: int)
     assert distance.size == 0 or distance.max() < 1e-5
 
 
+@pytest.mark.long
 @FOLDING
 @given(wild_cameras())
 def test_distortion_stays_one_to_one_on_its_disc(camera: Camera) -> None:

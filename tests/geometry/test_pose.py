@@ -28,6 +28,7 @@ def assert_same(first: Pose, second: Pose, tolerance_m: float = 1e-8) -> None:
     np.testing.assert_allclose(first.translation_m, second.translation_m, atol=tolerance_m)
 
 
+@pytest.mark.long
 @ANY
 @given(poses(), poses(), poses())
 def test_group_laws(a: Pose, b: Pose, c: Pose) -> None:
@@ -101,6 +102,7 @@ def test_covariance_of_the_inverse_against_monte_carlo(seed: int) -> None:
     assert_covariances_agree(pose.inverse().covariance, sampled_covariance(inverse, moved, pose.inverse()))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [3, 4])
 def test_covariance_of_a_composition_against_monte_carlo(seed: int) -> None:
     first, second = uncertain_pose(seed), uncertain_pose(seed + 50)

@@ -43,6 +43,7 @@ def undistort(camera: Camera, pixels: np.ndarray) -> tuple[Camera, np.ndarray, n
     return pinhole_of(camera), mapping.apply(pixels), mapping.mask
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("camera", [FISHEYE, BROWN], ids=lambda c: c.projection.value)
 def test_undistorted_picture_is_what_the_pinhole_sees(camera: Camera) -> None:
     pinhole, pixels, mask = undistort(camera, photographed(camera))
@@ -121,6 +122,7 @@ def test_rays_that_the_real_camera_has_not_are_masked() -> None:
     np.testing.assert_array_equal(wide.mask[1], inside)
 
 
+@pytest.mark.long
 def test_grey_and_8_bit_pictures() -> None:
     grey = (photographed(BROWN)[..., 0] * 255).astype(np.uint8)
     mapping = pixel_map(BROWN, BROWN)

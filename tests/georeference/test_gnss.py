@@ -68,6 +68,7 @@ def test_a_drive_is_placed_and_blunders_are_flagged(tmp_path: Path) -> None:
     )  # two or three independent errors of 0.4 m, 25 m blunders
 
 
+@pytest.mark.long
 def test_the_promise_holds_although_gnss_errors_are_correlated(tmp_path: Path) -> None:
     trajectory = drive()
     options = GnssOptions("ellipsoid", sigma_m=0.4, correlation_s=15.0)

@@ -31,6 +31,7 @@ def drive(shared_data: Path) -> ClickedDrive:
     return ClickedDrive(read_tum(campus / "campus_train1_gt.txt"), rig, clicks, row_offset=0.12)
 
 
+@pytest.mark.long
 @pytest.mark.data
 @pytest.mark.parametrize("images", [(0, 2, 3), (0, 3, 4), (2, 3, 4), (0, 1, 4)])
 def test_two_sets_of_clicks_agree_within_their_covariance(drive: ClickedDrive, images: tuple[int, ...]) -> None:

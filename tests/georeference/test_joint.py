@@ -94,6 +94,7 @@ def test_a_wrong_mark_is_far_in_either_direction(map_m: float, ahead_m: float) -
     assert evaluate(problem, geometry, state).d2[0] > 5**2
 
 
+@pytest.mark.long
 def test_the_truth_is_found_and_bad_clicks_flagged() -> None:
     drive = synthetic_drive(Clicking(n_images=6, bad_share=0.3, sigma_px=2.0, sigma_map_m=0.1), 7)
     found = solve_joint(drive.problem)
@@ -137,6 +138,7 @@ def test_the_reference_method_does_not_care_for_the_origin_either() -> None:
     assert track_error_m(near, solve_umeyama(near.problem).world_from_local) < 25.0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("on_ground", [True, False])
 def test_heights_of_marks_fix_the_vertical(on_ground: bool) -> None:
     drive = synthetic_drive(Clicking(n_images=6, sigma_px=2.0, sigma_map_m=0.1), 11)

@@ -84,6 +84,7 @@ def test_poses_and_clock_around_a_corner() -> None:
     assert np.median(off) < 0.12
 
 
+@pytest.mark.long
 def test_sigmas_are_honest() -> None:
     """χ² of all rotations and of the clock over independent noises."""
     d2, clock = [], []

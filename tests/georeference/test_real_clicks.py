@@ -52,6 +52,7 @@ def drive(shared_data: Path) -> ClickedDrive:
     return ClickedDrive(read_tum(campus / "campus_train1_gt.txt"), rig, clicks, row_offset=0.12)
 
 
+@pytest.mark.long
 @pytest.mark.data
 @pytest.mark.parametrize(
     "wrong",

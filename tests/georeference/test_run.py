@@ -186,6 +186,7 @@ def test_weak_clicks_are_refused_or_reported(drive: ClickedDrive) -> None:
         georeference([drive], GeoreferenceOptions(max_sigma_m=0.2))
 
 
+@pytest.mark.long
 @pytest.mark.data
 def test_swapped_or_foreign_clicks_are_refused(drive: ClickedDrive) -> None:
     mixed = [
@@ -254,6 +255,7 @@ class Slope:
         return 50.0 + self.undulation_m
 
 
+@pytest.mark.long
 @pytest.mark.data
 def test_dem_heights_carry_the_anchors_to_the_ellipsoid(drive: ClickedDrive, solve: Solve) -> None:
     """The same DEM with and without its geoid: everything moves by the undulation, nothing in plan."""
@@ -289,6 +291,7 @@ def arguments(campus: Path) -> list[str]:
     ]  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.data
 def test_the_command_prints_json_and_stores_a_version(campus: Path, tmp_path: Path) -> None:
     from geocorrect.catalog.store import Catalog

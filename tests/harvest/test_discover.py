@@ -24,6 +24,7 @@ def without_tiles(request: FakeRequest) -> FakeReply | None:
     return NO_TILES if request.role == "tiles" else None
 
 
+@pytest.mark.long
 def test_a_sampled_search_still_finds_every_image(site: SiteFactory) -> None:
     here = site(town(4, 40), rule=without_tiles, bbox_share=0.2)
     report = here.harvest(max_tries=1)
@@ -87,6 +88,7 @@ def test_tiles_without_coverage(site: SiteFactory, kind: str) -> None:
     assert report.requests["bbox"] == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("body", [b"\x1a\xff\xff\xff\x7f", b"garbage" * 50, b"\x1f\x8b\x08broken", bytes(1000)])
 def test_corrupt_tile_is_asked_again_then_replaced_by_searches(site: SiteFactory, body: bytes) -> None:
     here = site(rule=lambda r: FakeReply(200, body) if r.role == "tiles" else None)
@@ -119,6 +121,7 @@ def test_gzip_tiles_with_and_without_the_header(site: SiteFactory) -> None:
         here.sink.by_id.clear()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "reply",
     [

@@ -146,6 +146,7 @@ def test_urls_that_really_expire(site: SiteFactory) -> None:
     assert here.harvest().exit_code is ExitCode.OK
 
 
+@pytest.mark.long
 def test_host_that_refuses_everybody_ends_the_run(site: SiteFactory) -> None:
     images = [street_image(index) for index in range(90)]
     here = site(images, rule=lambda r: FakeReply(403, b"blocked") if r.role == "cdn" else None)

@@ -60,6 +60,7 @@ def test_rate_limit_loses_nothing(site: SiteFactory, status: int, body: bytes, r
     assert report.n_gone == 0
 
 
+@pytest.mark.long
 def test_rate_limit_pauses_every_worker(site: SiteFactory) -> None:
     limited = FakeReply(429, LIMIT_BODY, {"Retry-After": "1"})
     here = site(town(8), rule=first(1, limited, lambda r: r.role == "cdn"))
@@ -91,6 +92,7 @@ def test_endless_rate_limit_ends_resumable(site: SiteFactory) -> None:
     assert set(here.sink.by_id) == here.ids
 
 
+@pytest.mark.long
 def test_requests_keep_to_the_rate(site: SiteFactory) -> None:
     here = site(town(6))
     here.harvest(requests_per_s=40.0)
@@ -130,6 +132,7 @@ def test_too_much_data_in_a_box_is_quartered(site: SiteFactory) -> None:
     assert not report.holes
 
 
+@pytest.mark.long
 def test_a_cell_that_never_answers_becomes_a_hole_and_is_tried_again(site: SiteFactory) -> None:
     too_much = graph_error(500, 1, "Please reduce the amount of data you're asking for, then retry your request")
     here = site()
@@ -157,6 +160,7 @@ def after_first_batch(reply: FakeReply) -> Callable[[FakeRequest], FakeReply | N
     return rule
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("reply", "word"),
     [
@@ -199,6 +203,7 @@ def test_query_timeout_is_retried_then_halved(site: SiteFactory) -> None:
 # --- rows 5 and 5b: bad ids, unknown fields ---
 
 
+@pytest.mark.long
 def test_bad_id_in_a_batch_is_noted_alone(site: SiteFactory) -> None:
     here = site()
     listed = here.service.data.sequences["sequence-001"]
@@ -297,6 +302,7 @@ def test_hiccups_are_survived(site: SiteFactory) -> None:
 # --- row 19: bodies that are not what they seem ---
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "body",
     [
@@ -322,6 +328,7 @@ def test_byte_order_mark_is_tolerated() -> None:
     assert parse_json(b'\xef\xbb\xbf{"data":[]}') == {"data": []}
 
 
+@pytest.mark.long
 def test_answer_that_stays_unsound_is_a_hole(site: SiteFactory) -> None:
     here = site(rule=lambda r: FakeReply(200, b'{"data":[{"id"') if "altitude" in r.query.get("fields", "") else None)
     report = here.harvest()

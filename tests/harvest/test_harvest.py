@@ -228,6 +228,7 @@ def test_unwritable_folder_is_an_output_error(site: SiteFactory) -> None:
         here.harvest()
 
 
+@pytest.mark.long
 def test_two_harvests_into_one_folder_do_not_meet(site: SiteFactory) -> None:
     here = site()
     lock = here.plan().lock_path

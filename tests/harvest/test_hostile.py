@@ -118,6 +118,7 @@ def test_the_night_goes_on_and_the_report_names_the_holes(site: SiteFactory) -> 
     assert report.exit_code is ExitCode.INCOMPLETE_HARVEST
 
 
+@pytest.mark.long
 def test_nights_with_everything_at_once_end_with_every_photo(site: SiteFactory) -> None:
     """What `make chaos` meets, without kills: attacks, odd bodies in every role, and records that are always odd."""
     images = town(2, 20)

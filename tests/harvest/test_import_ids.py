@@ -32,6 +32,7 @@ def cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 def test_photos_of_the_same_name_from_two_cards_are_both_kept(cards: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for card in ("one", "two", "two", "one"):
         assert run(["import", card, "--catalog", "c.gpkg"]) == 0

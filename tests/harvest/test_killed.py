@@ -134,6 +134,7 @@ def test_journal_survives_a_torn_line(tmp_path: Path) -> None:
             assert ("a" in journal.sequence_ids) == (cut >= len(whole) - 1)
 
 
+@pytest.mark.long
 def test_journal_does_not_grow_with_the_number_of_runs(site: SiteFactory) -> None:
     here = site()
     here.harvest()
@@ -165,6 +166,7 @@ def test_journal_of_another_make_is_ignored_line_by_line(tmp_path: Path) -> None
         assert not journal.gone
 
 
+@pytest.mark.long
 def test_token_renewed_after_it_expired_in_the_middle(site: SiteFactory) -> None:
     here = site(town(6))
     here.script.rule = expire_after(here, 12)

@@ -37,6 +37,7 @@ def harvest_into(here: Site, catalog: Catalog) -> HarvestReport:
     return run_harvest(here.options(), here.plan(), catalog, token=here.service.token)
 
 
+@pytest.mark.long
 def test_odd_values_are_stored_without_what_no_catalog_can_keep(catalog: Catalog, site: SiteFactory) -> None:
     here = site(IMAGES)
     odd = dict(zip([image["id"] for image in IMAGES], hostile_records(IMAGES[0]).values(), strict=False))

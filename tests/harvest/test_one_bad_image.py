@@ -64,6 +64,7 @@ def test_images_that_always_fail_are_holes_and_the_next_night_repairs(site: Site
     assert all(complete(here, image_id) for image_id in here.ids)
 
 
+@pytest.mark.long
 def test_a_night_with_both(site: SiteFactory) -> None:
     """All other photos are what they are without the bad ones; the holes are named; the second night repairs."""
     here, clean = (site(NEW, files=dict(PICTURES)) for _ in range(2))
@@ -84,6 +85,7 @@ def test_a_night_with_both(site: SiteFactory) -> None:
     assert set(here.sink.by_id) == here.ids == here.files()
 
 
+@pytest.mark.long
 def test_other_lasting_failures_of_one_image(site: SiteFactory) -> None:
     """The neighbours of a 5xx: cut JSON, NaN, a refusal, an error page."""
     replies = [

@@ -130,6 +130,7 @@ def test_authorisation(sdk: dict[str, Any], site: SiteFactory) -> None:
     assert "Authorization" not in tile.headers
 
 
+@pytest.mark.long
 def test_the_sdk_is_not_imported_by_the_package() -> None:
     code = "import sys, geocorrect.harvest.harvest, geocorrect.cli.harvest; print('mapillary' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -24,6 +24,8 @@ from geocorrect.errors import ExitCode, RemoteError
 from geocorrect.harvest.mapillary.client import MapillaryClient
 from geocorrect.harvest.options import HarvestOptions
 
+pytestmark = pytest.mark.long
+
 STOP_S = 2.0
 """The promise, on a free core."""
 SLOW_NAMES = """
@@ -113,13 +115,11 @@ def connecting(url: str) -> bool:
     return sum(row[2].endswith(f":{port}") and row[3] == "02" for row in rows) >= 2
 
 
-@pytest.mark.long
 def test_an_address_that_swallows_everything(tmp_path: Path) -> None:
     with black_hole() as url:
         stopped(tmp_path, ["-m", "geocorrect"], f'graph_url = "{url}"\ntiles_url = "{url}"', lambda: connecting(url))
 
 
-@pytest.mark.long
 def test_name_servers_that_do_not_answer(tmp_path: Path) -> None:
     urls = 'graph_url = "http://names.example"\ntiles_url = "http://names.example"'
     _, cpu_s = stopped(tmp_path, ["-c", SLOW_NAMES], urls, lambda: (tmp_path / "asked").exists())

@@ -51,6 +51,7 @@ def end(process: subprocess.Popen[str]) -> str:
     return said if process.returncode > 0 else ""
 
 
+@pytest.mark.long
 def test_killed_writers_leave_a_cache_that_is_whole(
     tmp_path: Path, crowd: Callable[[Path, int], subprocess.Popen[str]]
 ) -> None:

@@ -26,6 +26,8 @@ from geocorrect.config import Settings
 from geocorrect.errors import ExitCode, SceneBusyError
 from geocorrect.jobs.run import correct_due
 
+pytestmark = pytest.mark.long
+
 SETTINGS = in_process(Settings())
 OUTAGE_S = 6.0
 """Several tries; that one of a minute is waited for is a matter of tests/catalog/test_outage.py."""
@@ -39,7 +41,6 @@ def on_server(postgis_url: str, postgis_cluster: Any) -> Iterator[Catalog]:
         yield catalog
 
 
-@pytest.mark.long
 @pytest.mark.postgis
 def test_a_run_goes_on_when_the_database_was_away(on_server: Catalog, postgis_cluster: Any) -> None:
     """Stopped in the middle of a run, back some seconds later: nothing lost, nothing twice, the scene still held."""
@@ -139,7 +140,6 @@ def signalled(folder: Path) -> Iterator[subprocess.Popen[str]]:
         yield process
 
 
-@pytest.mark.long
 def test_a_signal_to_the_whole_group_reaches_only_the_one_who_decides(tmp_path: Path) -> None:
     """Service managers signal every process of a unit; workers leave the decision to their parent."""
     with signalled(tmp_path) as process:
@@ -154,7 +154,6 @@ def test_a_signal_to_the_whole_group_reaches_only_the_one_who_decides(tmp_path: 
     assert len(tries) == 1 + len(rest)
 
 
-@pytest.mark.long
 def test_no_worker_outlives_a_killed_parent(tmp_path: Path) -> None:
     with signalled(tmp_path) as process:
         assert len(members(process.pid)) >= 3

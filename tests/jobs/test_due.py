@@ -207,6 +207,7 @@ def test_what_was_rolled_back_is_not_computed_again_behind_ones_back(catalog: Ca
     assert [run.generation for run in catalog.runs()] == [1, 2]
 
 
+@pytest.mark.long
 def test_tiles_hold_together_and_order_depends_on_places_only(tmp_path: Path) -> None:
     random = np.random.default_rng(3)
     places = random.uniform(-700, 700, (300, 2))

@@ -31,6 +31,8 @@ from geocorrect.jobs.anchors.inspect.page import write_page
 from geocorrect.match.base import Matcher
 from geocorrect.records import Anchor, ImageArray, Matches
 
+pytestmark = pytest.mark.long
+
 Pictures = tuple[list[Taken], Camera]
 
 

@@ -27,6 +27,7 @@ requests_per_s = 50.0
 """
 
 
+@pytest.mark.long
 def test_the_scheduled_job(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     street = cached_world(tmp_path / "world")
     config = tmp_path / "scene" / "geocorrect.toml"

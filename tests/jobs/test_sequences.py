@@ -27,6 +27,8 @@ from geocorrect.records import Correction, MetadataQuality, Rejection, Result, S
 from geocorrect.sequences.options import SequenceOptions
 from simulation.sequences import SequenceWorld, SimulatedSequence, simulate_sequence
 
+pytestmark = pytest.mark.long
+
 LAG = SequenceWorld(step_m=8.0, lag_s=0.6, anchored=0.4)
 Call = Any
 

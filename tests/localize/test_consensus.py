@@ -138,6 +138,7 @@ def test_one_of_two_displaced_is_a_wide_error_and_not_a_wrong_answer() -> None:
     assert np.sqrt(np.linalg.eigvalsh(covariance[:3, :3])[-1]) > 0.3 * error_m
 
 
+@pytest.mark.long
 def test_noise_that_the_records_do_not_state_widens_the_error() -> None:
     """0.1 m and 0.2° where 2 cm and 0.05° are stated, bearings only."""
     wide, narrow = [], []

@@ -97,6 +97,7 @@ def test_a_part_of_a_problem_is_the_problem_of_that_part() -> None:
             np.testing.assert_array_equal(getattr(part, field.name), getattr(built, field.name), err_msg=field.name)
 
 
+@pytest.mark.long
 def test_three_anchors_need_no_depth() -> None:
     errors = []
     for seed in range(4):
@@ -108,6 +109,7 @@ def test_three_anchors_need_no_depth() -> None:
     assert np.median(errors) < 0.12
 
 
+@pytest.mark.long
 def test_wrong_depth_scale_and_focal_are_found_out() -> None:
     """m = 0.2 and a 3 % wrong focal: the estimator reports the scale it found and is an order better than
     the depth.
@@ -135,6 +137,7 @@ def test_a_target_tells_the_principal_point_as_well_as_the_focal_length(focal_si
     np.testing.assert_allclose(information[7:9] ** -0.5, expected_px, rtol=0.01)
 
 
+@pytest.mark.long
 def test_same_input_and_seed_give_the_same_bytes() -> None:
     case = simulate(SimulatorOptions(anchors=3), 11)
     found = []

@@ -175,6 +175,7 @@ def test_outliers_alone_are_told_by_support_and_confidence() -> None:
         assert motion.support <= 8
 
 
+@pytest.mark.long
 def test_crowded_outliers_are_told_by_chance() -> None:
     """A wall at arm's length: a hundred thousand wrong pairs lie within 15 cm whatever the motion is."""
     crowd = {"depth_m": (0.8, 1.2), "n_points": 700}

@@ -32,6 +32,7 @@ def texture() -> np.ndarray:
     return _texture()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", range(4))
 def test_random_weights_move_no_photo(texture: np.ndarray, case: int) -> None:
     """Three anchors and a photo of the same corner, or of another part of it."""

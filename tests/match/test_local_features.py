@@ -28,6 +28,8 @@ from geocorrect.networks.local_features.turned import TurningMatcher, turned_bac
 from geocorrect.networks.runtime import Precision, Runtime
 from geocorrect.networks.weights import locate
 
+pytestmark = pytest.mark.long
+
 BUILDERS: dict[str, Callable[[Runtime], FeatureMatcher | TurningMatcher]] = {
     "aliked_lightglue": lambda runtime: aliked_lightglue.build(AlikedLightGlueOptions(runtime)),
     "xfeat": lambda runtime: xfeat.build(XFeatOptions(runtime)),

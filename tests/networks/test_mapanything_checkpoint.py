@@ -73,6 +73,7 @@ def seeded_names(sizes: MapAnythingSizes) -> Tensors:
     return dict(MapAnything(sizes).state_dict())
 
 
+@pytest.mark.long
 def test_both_layouts_give_the_same_network(tensors: Tensors, tmp_path: Path) -> None:
     torch.save({"model": full_layout(tensors)}, tmp_path / "full.pth")
     save_file(tensors, tmp_path / "model.safetensors")

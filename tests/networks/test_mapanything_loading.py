@@ -73,6 +73,7 @@ def _fill(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_verified_weights_make_an_engine_that_answers(tmp_path: Path) -> None:
     _fill(tmp_path / "mapanything_apache")
     access = ModelAccess(tmp_path, Profile.COMMERCIAL)
@@ -114,6 +115,7 @@ def test_damaged_weights_are_refused_when_they_are_first_used(tmp_path: Path) ->
         engine.poses(street_views(2))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("module", ["localize.estimators.mapanything", "localize.focal_prior", "depth.mapanything"])
 def test_its_uses_import_no_torch(module: str) -> None:
     code = f"import sys, geocorrect.{module}; sys.exit('torch' in sys.modules)"

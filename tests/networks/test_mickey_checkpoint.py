@@ -71,6 +71,7 @@ def _write_whole(folder: Path, tensors: Tensors) -> Path:
     return path
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("write", [_write_ckpt, _write_zip, _write_whole])
 def test_every_layout_gives_the_same_network(
     write: Callable[[Path, Tensors], Path], tensors: Tensors, tmp_path: Path
@@ -130,6 +131,7 @@ def test_wrong_tensors_are_named(
     assert str(path) in str(error.value)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("write", [_write_ckpt, _write_zip, _write_whole])
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.999])
 def test_truncated_files_are_refused(

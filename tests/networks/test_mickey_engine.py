@@ -69,6 +69,7 @@ def test_sizes_that_are_no_multiples_are_refused() -> None:
         model.detect(torch.zeros(1, 3, 140, 84))
 
 
+@pytest.mark.long
 def test_every_photo_is_seen_once_and_batches_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = seeded_engine(TensorStore(tmp_path))
     photos = [random_photo(160, 128, seed) for seed in range(5)] + [random_photo(128, 160, 9)]

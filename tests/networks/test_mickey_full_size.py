@@ -79,6 +79,7 @@ def _heads() -> dict[str, Shape]:
     return dict(keys)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("with_backbone", [False, True])
 def test_the_published_layouts_load_at_full_size(with_backbone: bool, tmp_path: Path) -> None:
     heads, backbone = _heads(), dict(_backbone())

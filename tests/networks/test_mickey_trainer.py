@@ -129,6 +129,7 @@ def test_heads_learn_and_the_backbone_rests(tmp_path: Path) -> None:
     assert "matcher.matching_mat.dustbin_score" in moved
 
 
+@pytest.mark.long
 def test_the_state_is_a_checkpoint_of_the_heads(tmp_path: Path) -> None:
     trainer = _trainer(tmp_path, replace(SMALL, epochs=1))
     trainer.run()

@@ -167,6 +167,7 @@ def test_the_estimated_gradient_is_the_exact_one() -> None:
     _assert_within_three_standard_errors(_estimates(1), (DRAWS - 1) / DRAWS * exact)
 
 
+@pytest.mark.long
 def test_two_pairs_per_draw_are_drawn_one_after_the_other() -> None:
     """Enumerated over ordered pairs: P(i) P(j | i), and the estimator's expectation over the sets that hold a pair."""
     weight, loss = WEIGHT.flatten().numpy(), LOSS.flatten().numpy()
@@ -181,6 +182,7 @@ def test_two_pairs_per_draw_are_drawn_one_after_the_other() -> None:
     _assert_within_three_standard_errors(_estimates(2), (DRAWS - 1) / DRAWS * expected)
 
 
+@pytest.mark.long
 def test_the_baseline_lowers_the_variance() -> None:
     assert _estimates(1).var(axis=0).sum() < 0.5 * _estimates(1, baseline=False).var(axis=0).sum()
 

@@ -74,6 +74,7 @@ def test_a_damaged_entry_counts_as_absent_and_is_removed(tmp_path: Path, damage:
     assert again["value"][0] == 2
 
 
+@pytest.mark.long
 def test_disk_is_bounded_and_keeps_the_recently_used(tmp_path: Path) -> None:
     limit = 64 * 1024
     store = TensorStore(tmp_path, StoreLimits(memory_bytes=0, disk_bytes=limit))

@@ -40,6 +40,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", [["run"], ["run", "--dry-run"]])
 def test_the_scheduled_job_says_what_is_missing_before_it_harvests(
     command: list[str], config: Path, capsys: pytest.CaptureFixture[str]
@@ -87,6 +88,7 @@ def named_command(text: str, verb: str) -> list[str]:
     return command[1:]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("weights_folder", ["weights", "my weights"])
 def test_the_command_of_the_message_makes_weights_placed_by_hand_usable(
     weights_folder: str, config: Path, capsys: pytest.CaptureFixture[str]

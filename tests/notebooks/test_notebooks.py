@@ -13,6 +13,8 @@ from typing import Any, cast
 import pytest
 from support.run_notebook import values_of
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 RUNNER = Path(__file__).parents[1] / "support" / "run_notebook.py"

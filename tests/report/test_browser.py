@@ -17,7 +17,7 @@ from geocorrect.report.page import PageOptions
 from geocorrect.report.wording import length
 from geocorrect.report.write import write_report
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 TITLE = "Scene <script>document.title='owned'</script> 😀"
 
 

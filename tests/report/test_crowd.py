@@ -19,7 +19,7 @@ from geocorrect.records import Attribution
 from geocorrect.report.contents import Contents, Photo
 from geocorrect.report.page import render_page
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 FRAME = Frame("town", 12.4964, 41.9028, 48.0)
 STREETS, PHOTOS_A_STREET = 20, 500
 LENGTH_M, APART_M = 1000.0, 24.0

@@ -15,6 +15,8 @@ from geocorrect.catalog import Catalog, ResultFilter
 from geocorrect.errors import ExitCode
 from geocorrect.records import Correction
 
+pytestmark = pytest.mark.long
+
 
 class Job:
     """The command line in this world."""

@@ -29,7 +29,7 @@ from geocorrect.serve.basemap import open_basemap
 from geocorrect.serve.landmarks.undistorted import undistorted_camera, undistorted_px
 from geocorrect.serve.state import ServeSettings
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 ENTER, ESCAPE, SHIFT, RIGHT, TAB = "\ue007", "\ue00c", "\ue008", "\ue014", "\ue004"
 SCRIPT = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 

@@ -34,7 +34,7 @@ from geocorrect.serve.landmarks.drive import LandmarkFiles, open_drives
 from geocorrect.serve.landmarks.session import ClickSession
 from geocorrect.serve.state import ServeSettings
 
-pytestmark = pytest.mark.data
+pytestmark = [pytest.mark.data, pytest.mark.long]
 SAME = 1e-6
 
 

@@ -114,6 +114,7 @@ def test_an_outdated_decision_changes_nothing_and_says_who_was_first(server: Ser
     assert "it was computed anew" in server.post("/api/review/decide", stale).value["error"]
 
 
+@pytest.mark.long
 def test_fifty_editors_at_once_lose_nothing(server: Served, catalog: Catalog) -> None:
     """Ten photos, five editors each who looked at the same version: one decision of each photo counts."""
     ids = [f"{1000 + k}" for k in (0, 1, 2, 3, 5, 7, 8, 10, 11, 12)]

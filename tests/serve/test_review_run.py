@@ -24,6 +24,8 @@ from geocorrect.config import load_settings
 from geocorrect.demo.mapillary_server.server import FakeMapillaryServer
 from geocorrect.serve.state import ServeSettings
 
+pytestmark = pytest.mark.long
+
 N_PHOTOS = 12
 FIRST, LAST = "10000", f"{10_000 + N_PHOTOS - 1}"
 

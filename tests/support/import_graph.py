@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 ORDER = [
@@ -136,9 +136,19 @@ def level_of(module: str) -> int:
     raise KeyError(f"{module}: its room has no place in the order of rooms")
 
 
-def _imported(path: Path) -> Iterator[tuple[str, list[str]]]:
+def _imported(path: Path) -> list[tuple[str, list[str]]]:
     """(module, names taken from it) of every import that is not for type checkers only."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return _imports_of(path.read_text(encoding="utf-8"))
+
+
+@cache
+def _imports_of(text: str) -> list[tuple[str, list[str]]]:
+    """The same of a file's text: a copy of the house with a planted fault is parsed in that one file."""
+    return list(_parsed(text))
+
+
+def _parsed(text: str) -> Iterator[tuple[str, list[str]]]:
+    tree = ast.parse(text)
     typing_only = {
         inner
         for node in ast.walk(tree)

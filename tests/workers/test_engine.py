@@ -45,6 +45,7 @@ def outcomes(engine: Engine, folder: Path, ids: list[str]) -> list[Rejection]:
     return sorted((result for result in found if isinstance(result, Rejection)), key=lambda r: r.image_id)
 
 
+@pytest.mark.long
 def test_processes_agree_with_the_reference(tmp_path: Path) -> None:
     ids = [f"image{i:02}" for i in range(20)]
     expected = outcomes(InProcessEngine(), tmp_path, ids)

@@ -57,6 +57,7 @@ def harvest(server: FakePanoramax, folder: Path, sink: ImageSink, **changes: Any
     return harvest_area(options, plan, sink)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pages", [True, False])
 def test_everything_in_the_area_however_answers_are_cut(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pages: bool
@@ -126,6 +127,7 @@ def failing(times: int, role: str, reply: FakeReply, text: str = "") -> Callable
     return fault
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "reply",
     [FakeReply(503), FakeReply(200, b"<html>"), FakeReply(200, b'{"features": 1}'), FakeReply(200, b"{", cut_after=0)],
@@ -136,6 +138,7 @@ def test_a_service_that_stumbles_is_asked_again(service: Service, tmp_path: Path
     assert len(sink.by_id) == 100
 
 
+@pytest.mark.long
 def test_a_rate_limit_pauses_everybody(service: Service, tmp_path: Path) -> None:
     limited = FakeReply(429, b"slow down", {"Retry-After": "1"})
     server, sink = service(fault=failing(1, "pictures", limited)), MemorySink()
@@ -204,6 +207,7 @@ ODD: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("odd", ODD)
 def test_one_odd_item_costs_no_other(odd: dict[str, Any], service: Service, tmp_path: Path) -> None:
     items = [item(index) for index in range(N)]

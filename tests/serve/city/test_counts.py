@@ -16,6 +16,8 @@ from geocorrect.catalog import Catalog, ResultFilter
 from geocorrect.catalog.served import counts as served_counts
 from geocorrect.errors import Reason
 
+pytestmark = pytest.mark.long
+
 
 def counted(server: Served, query: str = "") -> tuple[dict[str, int], bool]:
     found = server.get(f"/api/city/counts{query}").value

@@ -19,7 +19,7 @@ from geocorrect.catalog import Catalog
 from geocorrect.records import Attribution
 from geocorrect.serve.state import ServeSettings
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 EVIL = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 WITHOUT_FILE = "1013"
 RENDERING = ("GPU stall", "software WebGL")
