@@ -19,11 +19,11 @@ class AnchorOptions:
     ground_truth: Path | None = None
     """vbr: SEQ_gt.txt (TUM order); kitti-odometry: poses/NN.txt, by default that beside the sequences."""
     alignment: Path | None = None
-    """vbr, kitti-odometry, reconstructions: JSON that places the frame, as `georeference --json` writes it."""
+    """vbr, kitti-odometry, waymo, zod, reconstructions: JSON that places the frame (`georeference --json`)."""
     spacing_m: float = 1.0
     """vbr, positions: metres between anchors; 0 takes all."""
     scans: str = "required"
-    """vbr, kitti-odometry: required, if_present or none."""
+    """vbr, kitti-odometry, kitti360, waymo, zod: required, if_present or none."""
     uncovered: str = "refuse"
     """vbr: images outside the trajectory's time; positions: photos that cannot be placed: refuse or skip."""
     crs: str | None = None
@@ -35,7 +35,7 @@ class AnchorOptions:
     heading_reference: str = "true"
     """table: headings and quaternions are from true north, or from the grid north of the CRS (grid)."""
     images: Path | None = None
-    """Reconstructions: folder of the pictures; default: where the program leaves them."""
+    """Reconstructions: folder of the pictures; default: where the program leaves them. waymo, zod: where to unpack."""
     control_points: Path | None = None
     """Reconstructions: CSV or GeoJSON with image, u_px, v_px, landmark and place."""
     positions: Path | None = None
@@ -44,13 +44,14 @@ class AnchorOptions:
     position_sigma_m: float | None = None
     """Of positions that state none."""
     level_cameras: bool = False
-    """Reconstructions: the cameras stand upright, as on a vehicle; fixes the roll about a straight street."""
+    """Reconstructions, positions: the cameras stand upright, as on a vehicle; fixes the roll on a straight street."""
     drive: str | None = None
-    """kitti-raw: name of the drive, where the folder holds several; nuscenes: name of the scene."""
+    """Where a folder holds several: name of the drive (kitti-raw, kitti360), scene (nuscenes) or segment (waymo)."""
     cameras: tuple[str, ...] = ()
-    """kitti-raw, kitti-odometry, nuscenes, argoverse2: which cameras; by default KITTI's colour ones, or all."""
+    """kitti-…, nuscenes, argoverse2, waymo, zod: which cameras; by default KITTI's colour ones, KITTI-360's 00, ZOD's
+    first, else all."""
     frames: str | None = None
-    """kitti-raw, kitti-odometry: which frame numbers, START:STOP:STEP as Python slices them."""
+    """kitti-raw, kitti-odometry, kitti360: which frame numbers, START:STOP:STEP as Python slices them."""
     clock_offset_s: float | None = None
     """positions: what is added to the camera's clock to give the track's; None: estimated."""
     dataset: str | None = None

@@ -49,13 +49,15 @@ def add(
     alignment: Annotated[
         Path | None,
         typer.Option(
-            help="vbr, kitti-odometry, reconstructions: JSON that places the frame (`georeference --json` writes it)."
+            help="vbr, kitti-odometry, waymo, zod, reconstructions: JSON that places the frame (`georeference --json`)."
         ),
     ] = None,
     spacing_m: Annotated[
         float, typer.Option(min=0.0, help="vbr, positions: metres between anchors; 0 takes all.")
     ] = 1.0,
-    scans: Annotated[str, typer.Option(help="vbr, kitti-odometry: required, if_present or none.")] = "required",
+    scans: Annotated[
+        str, typer.Option(help="vbr, kitti-odometry, kitti360, waymo, zod: required, if_present or none.")
+    ] = "required",
     uncovered: Annotated[
         str, typer.Option(help="vbr, positions: images that cannot be placed: refuse or skip.")
     ] = "refuse",
@@ -95,9 +97,7 @@ def add(
             help="kitti-…, nuscenes, argoverse2, waymo, zod: cameras, such as 02,03 (odometry: 2,3) or CAM_FRONT."
         ),
     ] = "",
-    frames: Annotated[
-        str | None, typer.Option(help="kitti-raw, kitti-odometry: frame numbers START:STOP:STEP, such as 0:200:5.")
-    ] = None,
+    frames: Annotated[str | None, typer.Option(help="kitti-…: frame numbers START:STOP:STEP, such as 0:200:5.")] = None,
     clock_offset: Annotated[
         float | None, typer.Option(help="positions: seconds to add to the camera's clock; default: estimated.")
     ] = None,

@@ -90,6 +90,8 @@ def test_what_is_missing_is_named(photos: tuple[Path, AnchorOptions], tmp_path: 
         read_positioned_photos(folder, replace(options, calibration=None))
     with pytest.raises(UsageError, match="found from their matches"):
         anchor_files(folder, options=options).read()
+    with pytest.raises(UsageError, match="--format positions does not take --crs"):
+        anchor_files(folder, options=replace(options, crs="EPSG:32633"))
     with pytest.raises(UsageError, match="--clock-offset is for photos beside a track"):
         read_positioned_photos(folder, replace(options, clock_offset_s=1.0))
     with pytest.raises(InputError, match="add --height-reference"):

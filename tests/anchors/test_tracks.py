@@ -100,6 +100,8 @@ def test_between_two_fixes(tmp_path: Path) -> None:
     assert np.abs(spline.place_m(at) - truth).max() < 0.02
     assert np.abs(spline.place_m(at - 10**9, 1.0) - truth).max() < 0.02
     assert spline.velocity_m_s(at)[0] == pytest.approx([6, 5 * np.cos(1.5 / 4), 0.1], abs=0.05)
+    assert (spline.velocity_m_s(at, 9.0) == 0).all()
+    assert (spline.place_m(at, 9.0) == spline.place_m(at, 99.0)).all()
     assert spline.covers(int(at[0]))
     assert not spline.covers(int(at[0]) + 10**10)
 

@@ -14,6 +14,7 @@ from geocorrect.geometry.frame import rotation_from_heading
 from geocorrect.geometry.pose import Pose
 from geocorrect.georeference.photos.adjust import solve_photos
 from geocorrect.georeference.photos.problem import Float, PhotoProblem, SeenTogether
+from geocorrect.georeference.photos.start import first_turns
 
 ARM_M = np.array([0.2, -0.9, 0.4])
 N, STEP_S, SPEED = 16, 0.75, 4.0
@@ -21,14 +22,14 @@ RAY_SIGMA = 1e-3
 FINE_M = np.linspace(-20.0, 80.0, 501)
 
 
-def truth(offset_s: float, corner_deg: float) -> list[Pose]:
-    """Photos of a drive through a corner, each taken `offset_s` later than its clock says.
+def truth(offset_s: float, corner_deg: float, ends_s: tuple[float, float] = (-np.inf, np.inf)) -> list[Pose]:
+    """Photos of a drive through a corner, each taken `offset_s` later than its clock says, at the ends at most.
 
     A circle would not do: at constant speed its photos fit at any offset, only turned.
     """
     turn = np.radians(corner_deg) / 2 * (1 + np.tanh((FINE_M - 24.0) / 6.0))
     path = np.cumsum(np.stack([np.cos(turn), np.sin(turn)], axis=1), axis=0) * (FINE_M[1] - FINE_M[0])
-    along = SPEED * (np.arange(N) * STEP_S + offset_s)
+    along = SPEED * np.clip(np.arange(N) * STEP_S + offset_s, *ends_s)
     yaws_deg = np.degrees(np.interp(along, FINE_M, turn))
     places = np.stack([np.interp(along, FINE_M, path[:, 0]), np.interp(along, FINE_M, path[:, 1]), 0.02 * along], 1)
     cameras = [rotation_from_heading(93.0 - yaws_deg[k], -2.0 + np.sin(k), 0.7 * np.cos(k)) for k in range(N)]
@@ -69,6 +70,7 @@ def turn_errors(found: tuple[Pose, ...], true: list[Pose]) -> Float:
     return np.array([pose.minus(other)[3:] for pose, other in zip(found, true, strict=True)])
 
 
+@pytest.mark.long
 def test_poses_and_clock_around_a_corner() -> None:
     found = solve_photos(problem(1, 0.73, 60.0, 0.02))
     assert found.rows.tolist() == list(range(N))
@@ -82,6 +84,19 @@ def test_poses_and_clock_around_a_corner() -> None:
     off = [np.linalg.norm(p.translation_m - t.translation_m) for p, t in zip(found.world_from_cam, true, strict=True)]
     assert max(off) < 0.25
     assert np.median(off) < 0.12
+
+
+@pytest.mark.parametrize("is_level", [False, True])
+def test_an_offset_beyond_the_track_does_not_win(is_level: bool) -> None:
+    """Of a short drive nothing is left there that could contradict it: no photo is on the track around the corner."""
+    ends_s = 0.0, (N - 1) * STEP_S
+    short = replace(
+        problem(1, 0.0, 60.0, 0.02),
+        antenna_m=lambda shift_s: np.array([pose.apply(ARM_M) for pose in truth(shift_s, 60.0, ends_s)]),
+        is_level=is_level,
+        offsets_s=np.arange(-10.0, 10.1),
+    )
+    assert first_turns(short)[1] == 0.0
 
 
 @pytest.mark.long

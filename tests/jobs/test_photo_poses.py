@@ -13,10 +13,15 @@ from PIL.ExifTags import IFD, Base
 from support.inspect_world import DRIVE, START, Taken, render_pictures
 
 from geocorrect.__main__ import run
+from geocorrect.anchors.readers.positions.photos import PositionedPhotos
+from geocorrect.anchors.readers.positions.track import Track, TrackSpline
 from geocorrect.catalog.store import Catalog
 from geocorrect.demo.world.drives import FRAME
-from geocorrect.errors import ExitCode
+from geocorrect.errors import ExitCode, InputError
 from geocorrect.geometry.camera import Camera
+from geocorrect.geometry.pose import Pose
+from geocorrect.georeference.photos.problem import PhotoPoses, PhotoProblem, SeenTogether
+from geocorrect.jobs.anchors import photo_poses
 
 CLOCK_S = 0.4
 """The camera's clock is behind that of the track."""
@@ -58,6 +63,30 @@ def write_camera(path: Path, camera: Camera) -> None:
         f"model: OPENCV\nwidth: {camera.width}\nheight: {camera.height}\nintrinsics: {numbers}\n"
         f"distortion: {[float(k) for k in camera.distortion]}\n"
     )
+
+
+def test_a_photo_that_the_clock_puts_beyond_the_track_is_refused_or_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was given the place of the track's end, with the sigma of a fix there."""
+    seconds = np.arange(6)
+    places = np.stack([3.0 * seconds, np.zeros(6), np.zeros(6)], axis=1)
+    track = Track("t.gpx", seconds * 10**9, np.array(FRAME.wgs84_from_enu(places)).T, np.full((6, 3), 0.02))
+    camera = Camera.pinhole(64, 48, 60, 60, 31, 23)
+    names = tuple(f"{k}.jpg" for k in seconds)
+    photos = PositionedPhotos(
+        Path("photos"), "positions", names, tuple(map(Path, names)), camera, np.zeros(3), track.time_ns, FRAME, places,
+        track.sigma_m, TrackSpline(track, FRAME), None,
+    )  # fmt: skip
+    pairs = [SeenTogether(k, k + 1, np.eye(3), np.eye(3), Pose.identity(), 1e-3) for k in range(5)]
+
+    def solved(problem: PhotoProblem) -> PhotoPoses:
+        rows = np.array(sorted({row for pair in problem.pairs for row in (pair.first, pair.second)}))
+        return PhotoPoses(rows, tuple(Pose.identity() for _ in rows), 1.9, 0.01, 0.1)
+
+    monkeypatch.setattr(photo_poses, "solve_photos", solved)
+    problem = photo_poses._problem(photos, pairs, is_level=False)
+    with pytest.raises(InputError, match=r"4.jpg: a clock offset of 1.9 s puts it where the track has no positions"):
+        photo_poses._solved(photos, problem, "refuse")
+    assert photo_poses._solved(photos, problem, "skip").rows.tolist() == [0, 1, 2, 3]
 
 
 @pytest.mark.slow

@@ -13,14 +13,13 @@ from scipy import sparse
 from scipy.sparse.linalg import SuperLU, splu
 from scipy.spatial.transform import Rotation
 
+from geocorrect.anchors.readers.reconstruction.placing import LEVEL_SIGMA_DEG
 from geocorrect.errors import InputError
 from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.so3 import skew
 from geocorrect.georeference.photos.problem import Float, PhotoPoses, PhotoProblem, SeenTogether
 from geocorrect.georeference.photos.start import first_turns
 
-LEVEL_SIGMA_DEG = 2.0
-"""How level the cameras stand on average, where they are said to be."""
 CAUCHY_SCALES = (50.0, 10.0, 2.4)
 """Wide at first: the chain of the start drifts."""
 ITERATIONS = 10

@@ -12,6 +12,9 @@ from geocorrect.georeference.photos.problem import Float, PhotoProblem, SeenToge
 
 DIRECTION_SIGMA = 0.02
 """Of the direction of a step in a relative pose, radians, beside that of the measured positions."""
+ANY_DIRECTION = 2.0 * np.log(2.0)
+"""Cost of a step that may point anywhere on the sphere, the most that one costs: beyond the track's ends there are no
+steps, and an offset must not win by having few."""
 MIN_PHOTOS = 3
 
 
@@ -22,7 +25,7 @@ def first_turns(problem: PhotoProblem) -> tuple[dict[int, Rotation], float]:
     for offset_s in problem.offsets_s:
         places = problem.antenna_m(float(offset_s))
         turned = [_turned(problem, chain, places) for chain in chains]
-        by_offset.append((sum(loss for _, loss in turned), float(offset_s), [turn for turn, _ in turned]))
+        by_offset.append((sum(cost for _, cost in turned), float(offset_s), [turn for turn, _ in turned]))
     _, offset_s, turns = min(by_offset, key=lambda found: found[:2])
     return {
         row: turn * own for turn, chain in zip(turns, chains, strict=True) for row, own in chain.items()
@@ -51,7 +54,7 @@ def _chains(pairs: Sequence[SeenTogether]) -> list[dict[int, Rotation]]:
 
 
 def _turned(problem: PhotoProblem, chain: dict[int, Rotation], places: Float) -> tuple[Rotation, float]:
-    """(world_from_root, squared error of the steps' directions in sigmas)."""
+    """(world_from_root, −2 log likelihood of the steps' directions, each at most `ANY_DIRECTION`)."""
     seen, measured, weights = [], [], []
     for pair in problem.pairs:
         if pair.first not in chain:
@@ -62,17 +65,17 @@ def _turned(problem: PhotoProblem, chain: dict[int, Rotation], places: Float) ->
         seen.append(chain[pair.first].as_matrix() @ pair.first_from_second.translation_m)
         measured.append(step / length)
         weights.append(1.0 / (noise**2 + DIRECTION_SIGMA**2))
-    turn, loss = _wahba(np.array(measured), np.array(seen), np.array(weights))
-    if not problem.is_level:
-        return turn, loss
-    up = -np.mean([own.as_matrix()[:, 1] for own in chain.values()], axis=0)
-    measured.append(np.array([0.0, 0.0, 1.0]))
-    seen.append(up / np.linalg.norm(up))
-    weights.append(0.1 * float(np.sum(weights)))
-    return _wahba(np.array(measured), np.array(seen), np.array(weights))
+    target, source, weight = np.array(measured), np.array(seen), np.array(weights)
+    if problem.is_level:
+        up = -np.mean([own.as_matrix()[:, 1] for own in chain.values()], axis=0)
+        level = [0.0, 0.0, 1.0], up / np.linalg.norm(up), 0.1 * weight.sum()
+        turn = _wahba(np.vstack([target, level[0]]), np.vstack([source, level[1]]), np.append(weight, level[2]))
+    else:
+        turn = _wahba(target, source, weight)
+    cost = weight * np.sum((turn.apply(source) - target) ** 2, axis=1) - 2.0 * np.log(weight)
+    return turn, float(np.minimum(cost, ANY_DIRECTION).sum())
 
 
-def _wahba(target: Float, source: Float, weights: Float) -> tuple[Rotation, float]:
+def _wahba(target: Float, source: Float, weights: Float) -> Rotation:
     u, _, vt = np.linalg.svd((weights[:, None] * target).T @ source)
-    turn = Rotation.from_matrix(u @ np.diag([1.0, 1.0, np.linalg.det(u) * np.linalg.det(vt)]) @ vt)
-    return turn, float(weights @ np.sum((turn.apply(source) - target) ** 2, axis=1))
+    return Rotation.from_matrix(u @ np.diag([1.0, 1.0, np.linalg.det(u) * np.linalg.det(vt)]) @ vt)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -16,6 +15,7 @@ from geocorrect.anchors.readers.positions.photos import (
     PositionedPhotos,
     read_positioned_photos,
 )
+from geocorrect.anchors.readers.reconstruction.placing import MAX_TURN_SIGMA_DEG
 from geocorrect.anchors.readers.registry import ChosenFiles
 from geocorrect.anchors.readers.timestamps import utc_from_nanoseconds
 from geocorrect.api.anchor_cache import read_anchor
@@ -37,7 +37,6 @@ MIN_RAY_PX = 0.3
 """No matcher finds a point better than that, whatever a pair's residuals."""
 RAY_SIGMAS = 2.1
 """A ray's sigma over the median distance of a pair's rays from their planes (two rays share the residual)."""
-MAX_TURN_SIGMA_DEG = 3.0
 MAX_SLIP_M = 5.0
 """Uncertainty along the drive that an estimated clock may leave."""
 OFFSETS_S = np.round(np.arange(-10.0, 10.01, 0.1), 3)
@@ -50,7 +49,6 @@ class PhotosAsAnchors:
 
     files: ChosenFiles
     matcher: Matcher
-    on_progress: Callable[[int, int], None] = lambda done, total: None
 
     def read(self) -> tuple[Alignment, list[Anchor]]:
         """The photos whose poses their matches fix.
@@ -66,7 +64,7 @@ class PhotosAsAnchors:
         anchors = [_anchor(photos, row, alignment.id) for row in range(len(photos.ids))]
         pairs = self._pairs(photos, anchors)
         try:
-            found = solve_photos(_problem(photos, pairs, is_level=options.level_cameras))
+            found = _solved(photos, _problem(photos, pairs, is_level=options.level_cameras), options.uncovered)
         except InputError as error:
             raise InputError(f"{photos.source}: {error}") from None
         _judge(photos, found)
@@ -97,8 +95,7 @@ class PhotosAsAnchors:
             <= REACH * MAX_BASELINE_M
         ]  # fmt: skip
         found = []
-        for done, (first, second) in enumerate(wished):
-            self.on_progress(done, len(wished))
+        for first, second in wished:
             pair = match_pair(anchors, self.matcher, lambda anchor: view(row_of[anchor.id]), first, second)
             if pair is not None:
                 sigma_rad = max(RAY_SIGMAS * pair.free_px, MIN_RAY_PX) / pair.focal_px
@@ -124,6 +121,29 @@ def _problem(photos: PositionedPhotos, pairs: list[SeenTogether], *, is_level: b
     return PhotoProblem(
         place_m, velocity_m_s, photos.sigma_m, photos.antenna_m, independent, pairs, is_level, offsets_s
     )
+
+
+def _solved(photos: PositionedPhotos, problem: PhotoProblem, uncovered: str) -> PhotoPoses:
+    """The solution without photos that the estimated clock puts where the track has no positions."""
+    while True:
+        found = solve_photos(problem)
+        beyond = _beyond(photos, found)
+        if not beyond:
+            return found
+        if uncovered == "refuse":
+            raise InputError(
+                f"{photos.paths[min(beyond)].name}: a clock offset of {found.offset_s:.1f} s puts it where the track "
+                "has no positions; --uncovered skip leaves such photos out"
+            )
+        kept = [pair for pair in problem.pairs if not beyond & {pair.first, pair.second}]
+        problem = replace(problem, pairs=kept)
+
+
+def _beyond(photos: PositionedPhotos, found: PhotoPoses) -> set[int]:
+    if photos.track is None:
+        return set()
+    shift_ns = round(found.offset_s * 1e9)
+    return {int(row) for row in found.rows if not photos.track.covers(int(photos.time_ns[row]) + shift_ns)}
 
 
 def _judge(photos: PositionedPhotos, found: PhotoPoses) -> None:

@@ -2,9 +2,10 @@
 
     ROOT/{camera_image,camera_calibration,vehicle_pose,lidar,lidar_calibration,lidar_pose}/SEGMENT.parquet
 
-A picture's pose is that of the vehicle at its own exposure. Every laser return has a pose of its own moment, so that
-the sweep is free of the car's motion; it is written in the vehicle's axes at the frame's time. Pictures and scans are
-written to --images (default: unpacked/ beside the tables). The world of a segment is its own: --alignment places it.
+A picture's pose is that of the vehicle at the picture's own pose_timestamp; its rolling shutter, whose columns are
+exposed one after the other, is left as it is. Every laser return has a pose of its own moment, so that the sweep is
+free of the car's motion; it is written in the vehicle's axes at the frame's time. Pictures and scans are written to
+--images (default: unpacked/ beside the tables). The world of a segment is its own: --alignment places it.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from geocorrect.anchors.alignment import Alignment, read_alignment
 from geocorrect.anchors.choice import AnchorOptions
 from geocorrect.anchors.readers.driving.range_image import returns_in_world
 from geocorrect.anchors.readers.driving.unpacked import write_once, write_scan
 from geocorrect.anchors.readers.format import AnchorFormat, choice_of
+from geocorrect.anchors.readers.mobile.angles import FLU_FROM_CAM
 from geocorrect.anchors.readers.timestamps import utc_from_nanoseconds
 from geocorrect.anchors.scan import KITTI_BIN
 from geocorrect.errors import InputError, UsageError
@@ -33,7 +34,7 @@ ATTRIBUTION = Attribution("Waymo Open Dataset", "https://waymo.com/open", "Waymo
 CAMERAS = ("FRONT", "FRONT_LEFT", "FRONT_RIGHT", "SIDE_LEFT", "SIDE_RIGHT")
 """Names of the numbers 1…5."""
 TOP = 1
-BODY_AXES_FROM_CAM = Pose(Rotation.from_matrix([[0, 0, 1], [-1, 0, 0], [0, -1, 0]]), np.zeros(3))
+WAYMO_FROM_CAM = Pose(FLU_FROM_CAM, np.zeros(3))
 """Waymo's cameras look along x, with y to the left and z up."""
 FRAME, CAMERA, LASER = "key.frame_timestamp_micros", "key.camera_name", "key.laser_name"
 IMAGE, LENS = "[CameraImageComponent]", "[CameraCalibrationComponent]"
@@ -112,7 +113,7 @@ def _camera(where: str, row: Row) -> tuple[Camera, Pose]:
         camera = Camera.from_opencv(*size, (fx, fy, cx, cy), distortion)
     except ValueError as error:
         raise InputError(f"{where}: camera_calibration: {error}") from None
-    return camera, _pose(where, row[f"{LENS}.extrinsic.transform"]) @ BODY_AXES_FROM_CAM
+    return camera, _pose(where, row[f"{LENS}.extrinsic.transform"]) @ WAYMO_FROM_CAM
 
 
 def _scans(root: Path, segment: str, folder: Path, scans: str) -> dict[int, tuple[Path, Pose]]:

@@ -5,8 +5,8 @@
 
 Poses are interpolated at the moment of the picture and of every return (those of scans that info.json says are
 compensated: of the scan), so that the scan is as the car would have seen it standing where the picture was taken. It is
-written to --images (default: unpacked/ in the sequence). Poses count from the car at the start of the sequence, whose
-heading is not published: --alignment places them.
+written to --images (default: unpacked/ in the sequence). Poses count from the car at the start of the sequence; of it
+ego_motion.json holds longitude and latitude, neither heading nor height: --alignment places them.
 """
 
 from __future__ import annotations

@@ -116,13 +116,13 @@ def _view(calibration: Path, name: str) -> _View:
     table, mounts = read_calibration(path), read_calibration(bodies)
     k = calibrated_numbers(path, table, f"P_rect_{name}", 12).reshape(3, 4)
     width, height = calibrated_numbers(path, table, f"S_rect_{name}", 2).astype(int)
-    cam_from_rect = _rigid(path, f"R_rect_{name}", calibrated_numbers(path, table, f"R_rect_{name}", 9), 3).inverse()
+    cam_from_rect = _rigid(path, f"R_rect_{name}", calibrated_numbers(path, table, f"R_rect_{name}", 9)).inverse()
     mounted = {
-        camera: _rigid(bodies, f"image_{camera}", calibrated_numbers(bodies, mounts, f"image_{camera}", 12), 4)
+        camera: _rigid(bodies, f"image_{camera}", calibrated_numbers(bodies, mounts, f"image_{camera}", 12))
         for camera in {name, "00"}
     }
     numbers = np.array(finite_numbers(str(velo), read_text(velo, "no such calibration file").split(), 12))
-    body_from_lidar = mounted["00"] @ _rigid(velo, "3×4", numbers, 4).inverse()
+    body_from_lidar = mounted["00"] @ _rigid(velo, "3×4", numbers).inverse()
     body_from_cam = mounted[name] @ cam_from_rect
     camera = replace(
         Camera.pinhole(int(width), int(height), k[0, 0], k[1, 1], k[0, 2], k[1, 2]), focal_sigma=FOCAL_SIGMA
@@ -130,11 +130,11 @@ def _view(calibration: Path, name: str) -> _View:
     return _View(camera, body_from_cam, body_from_cam.inverse() @ body_from_lidar)
 
 
-def _rigid(path: Path, key: str, numbers: np.ndarray, columns: int) -> Pose:
-    """Of 3×4 numbers, or a rotation alone."""
-    matrix = numbers.reshape(3, columns)
+def _rigid(path: Path, key: str, numbers: np.ndarray) -> Pose:
+    """Of 3×4 numbers, or the 3×3 of a rotation alone."""
+    matrix = numbers.reshape(3, -1)
     try:
-        return Pose.from_matrix(matrix if columns == 4 else np.column_stack([matrix, np.zeros(3)]))
+        return Pose.from_matrix(matrix if matrix.shape[1] == 4 else np.column_stack([matrix, np.zeros(3)]))
     except ValueError as error:
         raise InputError(f"{path}: {key}: {error}") from None
 
@@ -147,7 +147,7 @@ def _poses(path: Path, undulation_m: float) -> dict[int, tuple[Frame, Pose]]:
         if not fields:
             continue
         values = finite_numbers(where, fields, 13)
-        pose = _rigid(path, f"line {number}", np.array(values[1:]), 4)
+        pose = _rigid(path, f"line {number}", np.array(values[1:]))
         lon, lat = _wgs84(*pose.translation_m[:2])
         try:
             here = Frame("car", lon, lat, float(pose.translation_m[2]) + undulation_m)

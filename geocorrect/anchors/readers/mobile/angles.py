@@ -36,13 +36,14 @@ COLUMNS: dict[Convention, tuple[str, ...]] = {
 RAD_PER_UNIT: dict[Unit, float] = {"deg": np.pi / 180.0, "rad": 1.0, "gon": np.pi / 200.0}
 PHOTO_FROM_CAM = Rotation.from_matrix(np.diag([1.0, -1.0, -1.0]))
 FLU_FROM_NED = PHOTO_FROM_CAM
-_FLU_FROM_CAM = Rotation.from_matrix([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+FLU_FROM_CAM = Rotation.from_matrix([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+"""Axes forward, left, up from right, down, ahead."""
 BODY_FROM_FORWARD_CAM: dict[Convention, Rotation] = {
-    "heading_pitch_roll": _FLU_FROM_CAM,
-    "heading_pitch_roll_ned": FLU_FROM_NED.inv() * _FLU_FROM_CAM,
-    "yaw_pitch_roll_enu": _FLU_FROM_CAM,
+    "heading_pitch_roll": FLU_FROM_CAM,
+    "heading_pitch_roll_ned": FLU_FROM_NED.inv() * FLU_FROM_CAM,
+    "yaw_pitch_roll_enu": FLU_FROM_CAM,
     "omega_phi_kappa": Rotation.identity(),
-    "quaternion": _FLU_FROM_CAM,
+    "quaternion": FLU_FROM_CAM,
 }
 """A camera that looks forward, upright, in the body axes of each convention; what `omega_phi_kappa` turns is one."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 import yaml
@@ -17,6 +17,7 @@ from geocorrect.geometry.projection import Projection
 from geocorrect.io.text_file import read_text
 
 MOST_CHARACTERS = 100_000
+Described = TypeVar("Described", bound=BaseModel)
 
 
 class _Strict(BaseModel):
@@ -92,18 +93,23 @@ class Drive(_Strict):
     """Where the faces of panoramas are written, relative to the description."""
 
 
-def read_description(path: Path) -> Drive:
-    """The description of a drive; InputError naming file and field."""
-    text = read_text(path, "no such description of a drive")
+def read_yaml(path: Path, model: type[Described], what: str) -> Described:
+    """A YAML file of this form; InputError naming file and field, and saying `what` it is to be."""
+    text = read_text(path, f"no such {what}")
     if len(text) > MOST_CHARACTERS:
-        raise InputError(f"{path}: {len(text)} characters are no description of a drive")
+        raise InputError(f"{path}: {len(text)} characters are no {what}")
     try:
-        drive = Drive.model_validate(yaml.safe_load(text))
+        return model.model_validate(yaml.safe_load(text))
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not valid YAML ({str(error).splitlines()[0]})") from None
     except ValidationError as error:
         lines = [f"{path}: {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()]
         raise InputError("\n".join(lines)) from None
+
+
+def read_description(path: Path) -> Drive:
+    """The description of a drive; InputError naming file and field."""
+    drive = read_yaml(path, Drive, "description of a drive")
     names = [camera.name for camera in drive.rig]
     if len(set(names)) != len(names):
         raise InputError(f"{path}: rig: two cameras have the same name ({', '.join(names)})")

@@ -10,14 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import yaml
-from pydantic import ConfigDict, ValidationError
 
 from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.choice import AnchorOptions
 from geocorrect.anchors.readers.format import AnchorFormat, choice_of
-from geocorrect.anchors.readers.mobile.description import CameraModel
-from geocorrect.anchors.readers.place import PLACE_OPTIONS, declared_height_reference, height_on_ellipsoid_m
+from geocorrect.anchors.readers.mobile.description import CameraModel, read_yaml
+from geocorrect.anchors.readers.place import declared_height_reference, height_on_ellipsoid_m
 from geocorrect.anchors.readers.positions.track import TrackSpline, is_track, read_track
 from geocorrect.anchors.readers.reconstruction.exif_ties import EXIF, plan_sigma_m, rtk_sigma_m
 from geocorrect.anchors.readers.timestamps import Nanoseconds
@@ -27,7 +25,6 @@ from geocorrect.geometry.crs import WGS84
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Float
 from geocorrect.harvest.local.exif import read_photo
-from geocorrect.io.text_file import read_text
 from geocorrect.records import Anchor, Image
 
 NAME = "positions"
@@ -38,7 +35,6 @@ UNKNOWN_TIME = np.iinfo(np.int64).min
 class PhotoCamera(CameraModel):
     """The YAML of --calibration."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     antenna_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Of the receiver in the camera's axes: right, down, ahead."""
 
@@ -188,14 +184,9 @@ def _apart(places_m: Float, spacing_m: float) -> list[int]:
 
 
 def _camera(path: Path) -> PhotoCamera:
+    lens = read_yaml(path, PhotoCamera, "camera file")
     try:
-        lens = PhotoCamera.model_validate(yaml.safe_load(read_text(path, "no such camera file")))
         lens.camera()
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML ({str(error).splitlines()[0]})") from None
-    except ValidationError as error:
-        lines = [f"{path}: {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()]
-        raise InputError("\n".join(lines)) from None
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
     if lens.model == "EQUIRECTANGULAR":
@@ -222,7 +213,7 @@ FORMAT = AnchorFormat(
     detect=_detect,
     read=_refuse,
     takes=(
-        *PLACE_OPTIONS, "calibration", "positions", "position_sigma_m", "level_cameras", "spacing_m", "uncovered",
-        "clock_offset_s",
+        "height_reference", "geoid_undulation_m", "calibration", "positions", "position_sigma_m", "level_cameras",
+        "spacing_m", "uncovered", "clock_offset_s",
     ),
 )  # fmt: skip

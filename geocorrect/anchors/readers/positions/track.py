@@ -51,6 +51,10 @@ class TrackSpline:
         seconds: Float = (np.asarray(time_ns) - self.track.time_ns[0]) / 1e9
         return seconds
 
+    @property
+    def _duration_s(self) -> float:
+        return float(self._seconds(self.track.time_ns[-1:])[0])
+
     def covers(self, time_ns: int) -> bool:
         """Whether a time lies between two fixes no more than `MAX_GAP_S` apart."""
         times = self.track.time_ns
@@ -61,13 +65,14 @@ class TrackSpline:
 
     def place_m(self, time_ns: Nanoseconds, offset_s: float = 0.0) -> Float:
         """(M, 3) positions so long after the times (M,); times beyond the track's ends give its ends."""
-        seconds = np.clip(self._seconds(time_ns) + offset_s, 0.0, self._seconds(self.track.time_ns[-1:])[0])
-        place: Float = self._spline(seconds)
+        place: Float = self._spline(np.clip(self._seconds(time_ns) + offset_s, 0.0, self._duration_s))
         return place
 
     def velocity_m_s(self, time_ns: Nanoseconds, offset_s: float = 0.0) -> Float:
-        """(M, 3) likewise."""
-        velocity: Float = self._spline(self._seconds(time_ns) + offset_s, 1)
+        """(M, 3) likewise; zero beyond the track's ends, where the places stay."""
+        seconds = self._seconds(time_ns) + offset_s
+        inside = (seconds >= 0.0) & (seconds <= self._duration_s)
+        velocity: Float = self._spline(seconds, 1) * inside[:, None]
         return velocity
 
     def sigma_m(self, time_ns: Nanoseconds) -> Float:

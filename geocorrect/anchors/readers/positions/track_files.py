@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 from geocorrect.errors import InputError
 from geocorrect.io.text_file import finite_numbers, read_text
 
-NAN = float("nan")
 GPS_EPOCH = datetime(1980, 1, 6, tzinfo=UTC)
 LEAP_SECONDS = (
     (datetime(2017, 1, 1, tzinfo=UTC), 18), (datetime(2015, 7, 1, tzinfo=UTC), 17),

@@ -126,6 +126,15 @@ def folder_of(model: Reconstruction, folders: Iterable[Path]) -> Path:
     raise InputError(f"{model.source}: no picture {model.images[0].name} in {looked}; say where with --images FOLDER")
 
 
+def picture_in(folders: Iterable[Path], name: str, where: str) -> Path:
+    """The picture in the first folder that holds it; InputError naming file and record when none does."""
+    folders = list(folders)
+    for folder in folders:
+        if (path := on_disk(folder / name)).is_file():
+            return path
+    raise InputError(f"{where}: no picture {name} in {', '.join(map(str, folders))}; say --images FOLDER")
+
+
 def _point_covariances(model: Reconstruction) -> Float:
     """(N, 3, 3) of the points in the reconstruction, from the rays that meet in them; inf where fewer than two do.
 

@@ -16,6 +16,7 @@ from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.choice import AnchorOptions
 from geocorrect.anchors.readers.format import AnchorFormat, head_of
 from geocorrect.anchors.readers.place import declared_height_reference, height_on_ellipsoid_m
+from geocorrect.anchors.readers.reconstruction.model import picture_in
 from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.crs import WGS84, true_from_grid
@@ -24,7 +25,6 @@ from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.similarity import Similarity
 from geocorrect.io.pixels import image_size
 from geocorrect.io.text_file import finite_numbers, read_json
-from geocorrect.io.unicode_names import on_disk
 from geocorrect.records import Anchor
 
 LENSES = "cameras.json"
@@ -51,9 +51,7 @@ def _read(path: Path, options: AnchorOptions) -> tuple[Alignment, list[Anchor]]:
     anchors: dict[str, Anchor] = {}
     for k, ((shot, _), place) in enumerate(zip(shots, places, strict=True)):
         where, name = f"{path}, feature {k}", str(shot.get("filename"))
-        picture = next((found for one in images if (found := on_disk(one / name)).is_file()), None)
-        if picture is None:
-            raise InputError(f"{where}: no picture {name} in {', '.join(map(str, images))}; say --images FOLDER")
+        picture = picture_in(images, name, where)
         turn = Rotation.from_rotvec(finite_numbers(f"{where}: rotation", shot.get("rotation"), 3)).inv()
         here_from_cam = Pose(true_from_grid(grid, *place[:2]) * turn, np.zeros(3))
         anchor = Anchor(

@@ -26,6 +26,7 @@ from geocorrect.anchors.readers.place import (
     stated_crs,
     wgs84_place,
 )
+from geocorrect.anchors.readers.reconstruction.model import picture_in
 from geocorrect.anchors.readers.rows import Row, read_rows
 from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Camera
@@ -34,7 +35,6 @@ from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.similarity import Similarity
 from geocorrect.io.pixels import image_size
-from geocorrect.io.unicode_names import on_disk
 from geocorrect.records import Anchor
 
 FILM_MM = 36.0
@@ -58,9 +58,7 @@ def _read(path: Path, options: AnchorOptions) -> tuple[Alignment, list[Anchor]]:
         here = Frame(path.stem, lon, lat, height_m)
         alignment = alignment or Alignment(here, Similarity.identity(), method="known")
         name = row.text("#name")
-        picture = next((found for folder in folders if (found := on_disk(folder / name)).is_file()), None)
-        if picture is None:
-            raise InputError(f"{row.where}: no picture {name} in {', '.join(map(str, folders))}; say --images FOLDER")
+        picture = picture_in(folders, name, row.where)
         here_from_cam = Pose(true_from_grid(crs, lon, lat) * _rotation(row), np.zeros(3))
         anchors.append(
             Anchor(
