@@ -73,7 +73,7 @@ def serve(
         from geocorrect.serve.server import serve as run_server
         from geocorrect.serve.state import ServeSettings
     except ModuleNotFoundError as error:
-        if error.name in {"starlette", "uvicorn"}:
+        if error.name in {"starlette", "uvicorn", "httptools"}:
             raise UsageError(f"{error.name} is not installed: pip install 'geocorrect[serve]'") from None
         raise
     basemap = open_basemap(orthophoto, pmtiles, tiles, attribution)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
+import uvicorn
+
 from geocorrect.errors import OutputError
 from geocorrect.serve.app import create_app
+from geocorrect.serve.head_limit import LimitedHeads
 from geocorrect.serve.state import ServeSettings
 
 GRACE_S = 3
@@ -16,6 +19,15 @@ GRACE_S = 3
 def host_in_url(host: str) -> str:
     """A host as addresses and the header `Host` have it: IPv6 in brackets."""
     return f"[{host}]" if ":" in host else host
+
+
+def config_of(settings: ServeSettings) -> uvicorn.Config:
+    """How uvicorn runs the application; at a free port of this machine, unless it is given a socket."""
+    # The access log would hold the token; our own log says what goes wrong.
+    return uvicorn.Config(
+        create_app(settings), port=0, http=LimitedHeads, ws="none", lifespan="off", log_config=None, access_log=False,
+        server_header=False, timeout_graceful_shutdown=GRACE_S,
+    )  # fmt: skip
 
 
 def serve(settings: ServeSettings, host: str, port: int, on_start: Callable[[str], None]) -> None:
@@ -30,8 +42,6 @@ def serve(settings: ServeSettings, host: str, port: int, on_start: Callable[[str
     Raises:
         OutputError: the port is taken, or not allowed.
     """
-    import uvicorn
-
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -42,10 +52,5 @@ def serve(settings: ServeSettings, host: str, port: int, on_start: Callable[[str
         listener.close()
         raise OutputError(f"{host}:{port}: cannot be listened at ({error.strerror}); choose another --port") from None
     on_start(f"http://{host_in_url(host)}:{listener.getsockname()[1]}/?token={settings.token}")
-    # The access log would hold the token; our own log says what goes wrong.
-    config = uvicorn.Config(
-        create_app(settings), log_config=None, access_log=False, server_header=False, lifespan="off", ws="none",
-        timeout_graceful_shutdown=GRACE_S,
-    )  # fmt: skip
     with listener:
-        uvicorn.Server(config).run(sockets=[listener])
+        uvicorn.Server(config_of(settings)).run(sockets=[listener])

@@ -63,7 +63,7 @@ def test_a_catalog_survives_pg_upgrade(
         assert catalog.rollback("run-b", "after the upgrade") > 0
         assert {row[0] for row in _seen(catalog)["current_run"]} == {"run-a"}
         fill(catalog, 5, "run-c")
-        assert {"run-c"} < {row[0] for row in _seen(catalog)["current_run"]} | {"run-a"}
+        assert "run-c" in {row[0] for row in _seen(catalog)["current_run"]}
     assert run_command(["db", "check"]) == 0, capsys.readouterr()
 
 

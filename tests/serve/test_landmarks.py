@@ -160,6 +160,9 @@ def test_the_map_follows_the_photo_and_marks_are_found_again(
         again = [mark for mark in looked["marks"] if mark["landmark"].startswith("11373/")]
         assert again, "the two photos see the same crossing"
         assert server.get("/api/landmarks/ground?drive=0&photo=0&u_px=500&v_px=0").value["place"] is None, "the sky"
+        for wrong in ("", "1", "1,,2", "1,2,,", "1,x"):
+            refused = server.get(f"/api/landmarks/pixels?drive=0&photo=0&to=raw&px={wrong}")
+            assert (refused.status, refused.value["error"].startswith("px: ")) == (422, True), wrong
 
 
 def test_concurrent_clicks_do_not_overwrite_each_other(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from support import catalog_world as world
 from support.served import TOKEN, Served, served
 
 from geocorrect.catalog import Catalog
+from geocorrect.serve.head_limit import MAX_HEAD_BYTES
 from geocorrect.serve.security import CSRF_HEADER, MAX_BODY_BYTES, content_security_policy, cookie_of, csrf_of
 from geocorrect.serve.state import ServeSettings
 
@@ -89,6 +91,21 @@ def test_long_bodies_are_refused_stated_or_not(server: Served) -> None:
         for _ in range(5):
             raw.sendall(b"8000\r\n" + b"x" * 0x8000 + b"\r\n")
         assert raw.recv(100).split()[1] == b"413"
+
+
+def test_a_head_without_end_is_refused(server: Served) -> None:
+    """Whoever sends it: it comes before the cookie is looked at. One that is long enough for all pages is read."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
+        start = b"GET /session HTTP/1.1\r\nX: "
+        raw.sendall(start.ljust(MAX_HEAD_BYTES + 1, b"x"))
+        assert raw.recv(100).split()[1] == b"400"
+    kept = HTTPConnection("127.0.0.1", server.port, timeout=10)
+    for _ in range(3):  # more than the limit together
+        kept.request("GET", "/session", headers=server.own_headers() | {"X": "x" * 40_000})
+        answer = kept.getresponse()
+        answer.read()
+        assert answer.status == 200
+    kept.close()
 
 
 @pytest.mark.parametrize(

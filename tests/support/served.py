@@ -13,8 +13,8 @@ from typing import Any
 
 import uvicorn
 
-from geocorrect.serve.app import create_app
 from geocorrect.serve.security import CSRF_HEADER, cookie_of, csrf_of
+from geocorrect.serve.server import config_of
 from geocorrect.serve.state import ServeSettings
 
 TOKEN = "a-token-that-only-tests-know"
@@ -76,8 +76,7 @@ class Served:
 @contextmanager
 def served(settings: ServeSettings) -> Iterator[Served]:
     """The application in a thread, until the end of the block."""
-    config = uvicorn.Config(create_app(settings), port=0, log_config=None, access_log=False, lifespan="off")
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(config_of(settings))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     end = time.monotonic() + 30

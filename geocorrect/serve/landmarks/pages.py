@@ -28,7 +28,7 @@ from geocorrect.serve.requests import RequestBody, count_in, json_answer, number
 from geocorrect.serve.state import ServeSettings
 
 PAGE = Path(__file__).parents[1] / "static" / "landmarks.html"
-MAX_PIXELS = 1000
+MAX_PIXELS = 500
 
 
 class _Change(RequestBody):
@@ -144,9 +144,9 @@ class _Pages:
     def pixels(self, request: Request) -> Response:
         """Raw pixels in the undistorted picture, or the other way round; null where there is none."""
         query, camera = request.query_params, self._asked_photo(request).image.camera
-        numbers = [number("px", part) for part in query.get("px", "").split(",") if part]
-        if len(numbers) % 2 or len(numbers) > MAX_PIXELS:
-            raise InputError(f"px: pairs of numbers, at most {MAX_PIXELS // 2}")
+        numbers = [number("px", part) for part in query.get("px", "").split(",")]
+        if len(numbers) % 2 or len(numbers) > 2 * MAX_PIXELS:
+            raise InputError(f"px: pairs of numbers, at most {MAX_PIXELS}")
         convert = {"raw": raw_px, "undistorted": undistorted_px}.get(query.get("to", ""))
         if convert is None:
             raise InputError("to: raw or undistorted")

@@ -22,21 +22,20 @@ QUALITY = 95
 @lru_cache(8)
 def undistorted_camera(camera: Camera) -> Camera | None:
     """The pinhole of the same focal length that shows all of the photo; None for a photo that has no distortion."""
-    if camera.projection is Projection.SPHERICAL or not (
-        any(camera.distortion) or camera.projection is not Projection.PERSPECTIVE
-    ):
+    is_plain = camera.projection is Projection.PERSPECTIVE and not any(camera.distortion)
+    if is_plain or camera.projection is Projection.SPHERICAL:
         return None
-    plain = Camera.pinhole(
+    pinhole = Camera.pinhole(
         camera.width, camera.height, camera.focal_x_px, camera.focal_y_px, camera.principal_x_px, camera.principal_y_px
     )
     u, v = np.meshgrid(np.linspace(0, camera.width - 1, 33), np.linspace(0, camera.height - 1, 33))
     rays = camera.unproject(np.stack([u.ravel(), v.ravel()], axis=1))
     with np.errstate(invalid="ignore"):
-        wide = rays[:, 2] > math.cos(math.radians(WIDEST_DEG))
-    px, visible = plain.project(rays[wide])
-    west, north = np.floor(px[visible].min(axis=0)).astype(int)
-    east, south = np.ceil(px[visible].max(axis=0)).astype(int)
-    return plain.cropped(int(west), int(north), int(east - west) + 1, int(south - north) + 1)
+        kept = rays[:, 2] > math.cos(math.radians(WIDEST_DEG))
+    px, visible = pinhole.project(rays[kept])
+    left, top = np.floor(px[visible].min(axis=0)).astype(int).tolist()
+    right, bottom = np.ceil(px[visible].max(axis=0)).astype(int).tolist()
+    return pinhole.cropped(left, top, right - left + 1, bottom - top + 1)
 
 
 @lru_cache(2)
@@ -62,7 +61,7 @@ def undistorted_jpeg(path: Path, camera: Camera) -> bytes:
 def undistorted_px(camera: Camera, px: Float) -> Float:
     """(N, 2) raw pixels in the undistorted picture, nan where it does not show them."""
     virtual = undistorted_camera(camera)
-    return px if virtual is None else virtual.project(np.nan_to_num(camera.unproject(px)))[0]
+    return px if virtual is None else virtual.project(camera.unproject(px))[0]
 
 
 def raw_px(camera: Camera, px: Float) -> Float:
