@@ -20,7 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from matchers import cuttings, worse
-from scipy.stats import beta
+from scipy.stats import binomtest
 
 from geocorrect.anchors.readers.kitti.raw import read_kitti_raw
 from geocorrect.config import Settings
@@ -129,8 +129,7 @@ def main() -> None:
         found = recall(anchors, queries, describe)
         cost_s = (time.process_time() - started_s) / (len(anchors) + len(queries))
         n, right = len(queries), sum(map(sum, found.values()))
-        low = float(beta.ppf(0.025, right, n - right + 1)) if right else 0.0
-        high = float(beta.ppf(0.975, right + 1, n - right)) if right < n else 1.0
+        low, high = binomtest(right, n).proportion_ci()
         cells = " | ".join(f"{sum(found[kind])} of {len(found[kind])}" for kind in kinds)
         print(f"| {name} | {cells} | {right / n:.0%} [{low:.0%}–{high:.0%}] | {cost_s:.2f} s |", flush=True)
 

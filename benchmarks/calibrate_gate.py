@@ -188,7 +188,7 @@ def _heard(rows: Sequence[dict[str, Any]], random: np.random.Generator) -> tuple
     limits, refuted, agreeing = SequenceOptions(), [], []
     for row in rows:
         radius_m = float(np.clip(random.lognormal(np.log(0.2), 0.5), 0.1, 0.45))
-        sigma_m = radius_m / 1.515
+        sigma_m = radius_m / 1.515  # `horizontal_sigma_m` of an error that is alike in both axes
         off_m = np.array(row["off"][:3]) + sigma_m * random.normal(size=3)
         expected = np.array(row["covariance"])[:3, :3] + sigma_m**2 * np.eye(3)
         distance = float(off_m @ np.linalg.solve(expected, off_m)) ** 0.5

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from geocorrect.io.atomic_file import atomic_path
 from geocorrect.match.base import DeclaredMatcher, Matcher
 from geocorrect.records import ImageArray, Matches
 
@@ -47,9 +48,9 @@ class KeptMatcher:
         cost_s = time.process_time() - started_s
         self.spent_s += cost_s
         if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
             parts = {f"{n}/{name}": values for n, matches in enumerate(found) for name, values in vars(matches).items()}
-            np.savez(self._folder / f"{key}.npz", cost_s=cost_s, count=len(found), **parts)
+            with atomic_path(self._folder / f"{key}.npz") as unfinished, unfinished.open("wb") as stream:
+                np.savez(stream, cost_s=cost_s, count=len(found), **parts)
         return found, cost_s
 
     def _read(self, key: str) -> tuple[list[Matches], float] | None:

@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 from kept_matches import KeptMatcher
 from matchers import cuttings, rows_of, settings_for
-from scipy.stats import beta
+from scipy.stats import binomtest
 
 from geocorrect.anchors.readers.kitti.raw import KittiDrive, read_kitti_raw
 from geocorrect.api.backends import build_depth
@@ -155,7 +155,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             cells.append(f"{_accepted(part)} of {len(part)}")
         right = [row for row in found if row["key"][1] == "right"]
         n_false = _accepted(wrong)
-        most = float(beta.ppf(0.95, n_false + 1, len(wrong) - n_false)) if len(wrong) > n_false else 1.0
+        most = binomtest(n_false, len(wrong), alternative="less").proportion_ci().high
         accepts.append(
             f"| {name} | {' | '.join(cells)} | {n_false} of {len(wrong)} [≤ {most:.1%}] | "
             f"{_accepted(right)} of {len(right)} |"

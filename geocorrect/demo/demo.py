@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -30,7 +29,7 @@ from geocorrect.catalog.store import Catalog
 from geocorrect.config import CatalogSection, Settings, load_settings
 from geocorrect.demo.mapillary_server.server import FAKE_TOKEN, FakeMapillaryServer
 from geocorrect.demo.summary import Outcome, before_after, summarise
-from geocorrect.demo.world.build import DemoWorld, build_world
+from geocorrect.demo.world.build import DemoWorld, build_world, cores
 from geocorrect.demo.world.plan import SIZES
 from geocorrect.errors import ExitCode, Status, UsageError
 from geocorrect.export.export import export_catalog
@@ -134,7 +133,7 @@ def run_demo(options: DemoOptions, say: Say, progress: Progress) -> DemoOutcome:
 
 def _about(cpu_s: float, options: DemoOptions) -> str:
     """How long that takes where each process has a core of its own, to ten seconds."""
-    workers = min(options.workers, os.cpu_count() or 1)
+    workers = min(options.workers, cores())
     return f"about {10 * math.ceil(cpu_s / workers / 10)} s with {workers} core{'s' if workers > 1 else ''}"
 
 

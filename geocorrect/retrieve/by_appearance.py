@@ -29,6 +29,8 @@ AT_ONCE = 8
 """Anchors whose pixels are in memory together while they are described."""
 ALIKE_COSINE = float(np.cos(np.radians(10.0)))
 SUFFIX = ".descriptor"
+DESCRIPTOR_VERSION = 1
+"""Raised whenever the same picture gives another descriptor by the same features or tokens, words and whitening."""
 DISK_BYTES = 20 << 30
 """A million descriptors of 4096 numbers."""
 MEMORY_BYTES = 256 << 20
@@ -175,7 +177,7 @@ class AppearanceRetriever:
 
     def _key(self, anchor: Anchor) -> str:
         content = anchor.sha256 or whole_image_sha256(anchor.path)
-        return hashlib.sha256(f"{self._describer.identity}/{content}".encode()).hexdigest()
+        return hashlib.sha256(f"{DESCRIPTOR_VERSION}/{self._describer.identity}/{content}".encode()).hexdigest()
 
 
 def _alike(first: Anchor, second: Anchor, min_separation_m: float) -> bool:

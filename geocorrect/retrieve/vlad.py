@@ -48,7 +48,7 @@ class VladDescriber:
         name = hashlib.sha256(f"{features.identity}/{WORDS}/{SEED}".encode()).hexdigest()[:16]
         self.file = folder / f"words-{name}.npy"
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """The features and the very words."""
         return f"{self._features.identity}/vlad-{hashlib.sha256(self._words.tobytes()).hexdigest()[:16]}"

@@ -21,7 +21,7 @@ STREET = "6242709432081940"
 
 @pytest.fixture
 def searching(small_world: DemoWorld, tmp_path: Path) -> Localizer:
-    """The small street's first drive, searched by appearance; a quarter of SIFT's default work."""
+    """The small street's first drive, searched by appearance; half of SIFT's default features."""
     drive = small_world.drives[0]
     anchors = read_anchors(
         drive, "vbr", ground_truth=drive / f"{drive.name}_gt.txt", alignment=small_world.alignment, spacing_m=0

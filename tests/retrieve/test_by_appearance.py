@@ -26,6 +26,7 @@ from geocorrect.match.registry import SymmetricMatcher, describes_photos, local_
 from geocorrect.match.sift import SiftMatcher
 from geocorrect.networks.mast3r.rules import MatchingRules
 from geocorrect.records import Anchor, ImageArray, Matches, Pair, Query
+from geocorrect.retrieve import by_appearance
 from geocorrect.retrieve.appearance import TokenDescriber
 from geocorrect.retrieve.by_appearance import AppearanceRetriever
 from geocorrect.retrieve.options import AppearanceOptions, RetrieveOptions
@@ -104,7 +105,9 @@ def test_descriptors_are_kept_under_the_content_of_the_pictures(street: Street) 
     assert moved.anchors[0].id == "a0"
 
 
-def test_the_network_and_the_whitening_are_part_of_the_key(street: Street, tmp_path: Path) -> None:
+def test_the_network_the_whitening_and_our_own_version_are_part_of_the_key(
+    street: Street, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
 
     street.retriever().search(photo_of(1), street.anchors)
@@ -113,6 +116,9 @@ def test_the_network_and_the_whitening_are_part_of_the_key(street: Street, tmp_p
     found = street.retriever(whitening=tmp_path / "whitening.pth").search(photo_of(1), street.anchors)
     assert found.anchors[0].id == "a1"
     assert street.reads == 2 * len(street.anchors)
+    monkeypatch.setattr(by_appearance, "DESCRIPTOR_VERSION", 2)
+    street.retriever().search(photo_of(1), street.anchors)
+    assert street.reads == 3 * len(street.anchors)
     with pytest.raises(ModelError, match=r"absent\.pth"):
         street.retriever(whitening=tmp_path / "absent.pth")
 

@@ -83,7 +83,7 @@ def build_world(
         raise ValueError(f"size must be one of {', '.join(SIZES)}, got {size!r}")
     identity = {"version": VERSION, "seed": seed, "size": size}
     if not _matches_manifest(folder, identity):
-        _build(folder, WorldPlan(seed, SIZES[size]), identity, workers or _cores(), progress)
+        _build(folder, WorldPlan(seed, SIZES[size]), identity, workers or cores(), progress)
     return open_world(folder)
 
 
@@ -148,7 +148,8 @@ def _checksums(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): sha256_of(path) for path in paths}
 
 
-def _cores() -> int:
+def cores() -> int:
+    """How many this process may use: a container or a queue may have given it fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
