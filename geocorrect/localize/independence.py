@@ -45,7 +45,7 @@ def independent_anchors(
     return max(len(records) - 1 - (record_shift_sigmas > MAX_SHIFT_SIGMAS), 1)
 
 
-def needs_witness(statistics: Mapping[str, float], options: GateOptions) -> bool:
+def needs_confirmation(statistics: Mapping[str, float], options: GateOptions) -> bool:
     """Whether too few anchors can contradict each other: something else has to confirm the pose."""
     return bool(statistics.get("independent_anchors", NAN) < options.min_independent_anchors)
 

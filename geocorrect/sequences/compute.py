@@ -14,11 +14,11 @@ from geocorrect.errors import Status
 from geocorrect.geometry.frame import Frame, angle_difference_deg
 from geocorrect.records import NAN, Correction, Result
 from geocorrect.sequences.adjust import SequenceSolution, adjust_sequence
+from geocorrect.sequences.confirmation import records_of
 from geocorrect.sequences.decide import Change, Member, SequenceResult, sequence_results
 from geocorrect.sequences.input import SequencePhotos
 from geocorrect.sequences.motion import Motion, motion_of
 from geocorrect.sequences.options import SequenceOptions
-from geocorrect.sequences.witness import records_of
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from geocorrect.errors import Status
 from geocorrect.records import AnchorEvidence, Correction, Evidence, Rejection
 from geocorrect.sequences.adjust import SequenceSolution
 from geocorrect.sequences.compute import compute_sequence
+from geocorrect.sequences.confirmation import records_of
 from geocorrect.sequences.decide import Change
 from geocorrect.sequences.input import SequencePhotos
 from geocorrect.sequences.options import SequenceOptions
-from geocorrect.sequences.witness import records_of
 from simulation.sequences import SequenceWorld, simulate_sequence
 
 STEPS = simulate_sequence(SequenceWorld(n_images=24, anchored=0.0), 5)
@@ -57,7 +57,7 @@ def test_a_lone_anchor_is_confirmed_by_results_of_others_and_refuted_where_they_
 
 
 def test_a_prediction_that_a_metre_would_not_contradict_confirms_nothing() -> None:
-    """Ten photos from the next result a metre is three standard deviations: no outlier, and no witness either."""
+    """Ten photos from the next result a metre is three standard deviations: no outlier, and not confirmed either."""
     changes, solution = changed({**{i: GOOD[i] for i in (0, 2, 4)}, 23: result(23, ["c"], off_m=0.9)})
     assert solution is not None
     found = solution.poses[23]
