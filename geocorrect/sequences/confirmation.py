@@ -25,11 +25,11 @@ Records = frozenset[str]
 """Ids of the anchors whose records a result hangs on; empty for one whose anchors can contradict each other."""
 
 
-def records_of(result: Result | None) -> Records:
-    """The anchors that a result for review hangs on, when too few to contradict each other support it."""
+def records_of(result: Result | None, gate: GateOptions) -> Records:
+    """The anchors that a result for review hangs on, when too few to contradict each other support it (by `gate`)."""
     if not isinstance(result, Correction) or result.status is not Status.REVIEW:
         return frozenset()
-    if not needs_confirmation(result.evidence.gate, GateOptions()):
+    if not needs_confirmation(result.evidence.gate, gate):
         return frozenset()
     return frozenset(a.anchor_id for a in result.evidence.anchors if a.n_inliers >= SUPPORTING_INLIERS)
 
