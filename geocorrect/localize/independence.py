@@ -14,8 +14,8 @@ from geocorrect.records import NAN, Anchor
 RIG_M = 2.0
 """Cameras of one instant that are no further apart are on one vehicle: one record gave both their poses."""
 MAX_SHIFT_SIGMAS = 1.5
-"""Correction of the anchors' positions, in sigmas, above which they contradict each other. Of three anchors whose noise is
-as stated 98 % stay below (9 degrees of freedom)."""
+"""Correction of the anchors' positions, in sigmas, above which they contradict each other: 98 % of three anchors whose
+noise is as stated stay below (9 degrees of freedom)."""
 MAX_SCALE_ERROR = 0.05
 """Depth whose common log error is larger (a network's, not calibrated) does not fix the scale."""
 
