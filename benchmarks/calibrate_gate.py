@@ -34,8 +34,8 @@ from geocorrect.localize.joint.estimate import solve_joint
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.localize.solution import Solution
 from geocorrect.records import Query
+from geocorrect.sequences.confirmation import AGREES_DISTANCE, SHARP_SHARE
 from geocorrect.sequences.options import SequenceOptions
-from geocorrect.sequences.witness import AGREES_DISTANCE, SHARP_SHARE
 from simulation.estimator import SimulatorOptions, simulate
 from simulation.estimator_observe import observe_kinds
 
@@ -167,7 +167,7 @@ def judged(rows: Sequence[dict[str, Any]], seed: int = 0) -> str:
     believed, alone = (
         np.array([decide(s, o).status is Status.ACCEPTED for s in statistics]) for o in (believing, OPTIONS.gate)
     )
-    refuted, agreeing = _heard(rows, np.random.default_rng(seed))
+    refuted, agreeing = _drawn_sequence(rows, np.random.default_rng(seed))
     confirmed = (alone & ~refuted) | (believed & agreeing)
     ways = {"one anchor believed": believed, "one anchor for review": alone, "after its sequence": confirmed}
     lines = [
@@ -183,7 +183,7 @@ def judged(rows: Sequence[dict[str, Any]], seed: int = 0) -> str:
     return "\n".join(lines)
 
 
-def _heard(rows: Sequence[dict[str, Any]], random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _drawn_sequence(rows: Sequence[dict[str, Any]], random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """(N,) whether a drawn prediction by its sequence refutes a solution, and whether it would confirm it."""
     limits, refuted, agreeing = SequenceOptions(), [], []
     for row in rows:

@@ -13,6 +13,8 @@ from geocorrect.evaluate.metrics import Median
 from geocorrect.io.atomic_file import write_atomically
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
 
 STYLE: Any = {
@@ -110,6 +112,19 @@ def _drawn(picture: Picture) -> tuple[bytes, bytes]:
         figure.set_layout_engine("none")  # what the first drawing found holds for the second
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": "geocorrect"})
     return png.getvalue(), svg.getvalue()
+
+
+def with_colours(axes: Axes, drawn: ScalarMappable, title: str, unit: str = "") -> None:
+    """A panel that shows a map: its bar of colours, a title, no ticks."""
+    axes.figure.colorbar(drawn, ax=axes, label=unit, shrink=0.75)
+    without_ticks(axes, title)
+
+
+def without_ticks(axes: Axes, title: str) -> None:
+    """A panel that shows a picture."""
+    axes.set_title(title, fontsize=7)
+    axes.set(xticks=[], yticks=[])
+    axes.grid(False)
 
 
 def file_name(text: str) -> str:

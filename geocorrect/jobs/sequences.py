@@ -23,6 +23,7 @@ from geocorrect.geometry.frame import Frame
 from geocorrect.jobs.context import JobContext, use_or_create
 from geocorrect.jobs.report import SequenceReport
 from geocorrect.jobs.run_identity import METHOD_VERSION, run_record
+from geocorrect.localize.options import GateOptions
 from geocorrect.records import SEQUENCE_MATCHER, Rejection, Result
 from geocorrect.sequences.compute import compute_sequence, finding_of
 from geocorrect.sequences.input import ClusterPoses, cluster_poses, input_hash, sequence_photos
@@ -73,7 +74,7 @@ class _Step:
     def __init__(self, settings: Settings, catalog: Catalog) -> None:
         self.settings, self.catalog, self.store = settings, catalog, SequenceStore(catalog)
         self.options: SequenceOptions = settings.sequence
-        self.config_key = _config_key(self.options)
+        self.config_key = _config_key(self.options, settings.localize.gate)
         self.report = SequenceReport()
         self.due: list[DueSequence] = []
         self.bases: set[str] = set()
@@ -161,7 +162,7 @@ class _Step:
         images = self.catalog.images(ids)
         photos = sequence_photos([images[image_id] for image_id in ids], self.clusters, self.frame)
         own = self.store.own_results([m.own_fid for m in members if m.own_fid is not None])
-        computed = compute_sequence(photos, own, self.frame, self.options)
+        computed = compute_sequence(photos, own, self.frame, self.options, self.settings.localize.gate)
         # What a person decided is not decided again.
         reviewed = self.store.reviewed(ids)
         kept = tuple(found for found in computed.results if found.result.image_id not in reviewed)
@@ -183,7 +184,8 @@ class _Step:
         return [own.get(image_id) or Rejection(image_id, Reason.UNCERTAIN, NO_LONGER) for image_id in sorted(stale)]
 
 
-def _config_key(options: SequenceOptions) -> str:
+def _config_key(options: SequenceOptions, gate: GateOptions) -> str:
     """Hash of what changes the results of a sequence whatever its photos are."""
     relevant = {name: value for name, value in asdict(options).items() if name != "enabled"}
+    relevant["min_independent_anchors"] = gate.min_independent_anchors
     return hashlib.sha256(json.dumps([SEQUENCE_MATCHER, relevant, METHOD_VERSION], sort_keys=True).encode()).hexdigest()

@@ -25,10 +25,10 @@ from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.localize.solution import Solution
 from geocorrect.localize.verify import verify
-from geocorrect.match.base import Matcher, enough_verified
+from geocorrect.match.base import Matcher
 from geocorrect.match.cascade import stages_of
 from geocorrect.match.rig import match_photo
-from geocorrect.match.verify import ESSENTIAL, PairVerifyOptions
+from geocorrect.match.verify import ESSENTIAL, PairVerifyOptions, verification_of
 from geocorrect.records import AnchorView, Correction, DepthMap, Matches, Query, Rejection
 
 JOINT = JointEstimator()
@@ -116,7 +116,7 @@ def _localize_with(
     pair: PairVerifyOptions,
 ) -> TracedResult:
     # Match the photo with every anchor, keep what two views of a static scene can explain, and give it depth.
-    pair = replace(pair, min_inliers=max(pair.min_inliers, enough_verified(matcher)))
+    pair = verification_of(matcher, pair)
     turns = () if query.upright_turns is None else _turns_to(query.upright_turns, anchors)
     matches = match_photo(matcher, query.pixels, query.camera, [view.pixels for view in anchors], turns)
     observations = [

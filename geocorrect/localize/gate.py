@@ -16,7 +16,7 @@ from geocorrect.errors import Reason, Status
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize import gate_model
 from geocorrect.localize.covariance import heading_sigma_deg, horizontal_sigma_m
-from geocorrect.localize.independence import independent_anchors, needs_witness
+from geocorrect.localize.independence import independent_anchors, needs_confirmation
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import GateOptions, pixel_scale
 from geocorrect.localize.solution import Solution
@@ -247,12 +247,12 @@ def decide(statistics: GateStatistics, options: GateOptions) -> Decision:
         return Decision(Status.REJECTED, Reason.UNCERTAIN, f"{probability:.0%} likely to be wrong by more than 1 m")
     if probability > gate_model.ACCEPT_PROBABILITY:
         return Decision(Status.REVIEW, None, f"{probability:.0%} likely to be wrong by more than 1 m")
-    if needs_witness(as_mapping(s), options):
-        return Decision(Status.REVIEW, None, _unwitnessed(s))
+    if needs_confirmation(as_mapping(s), options):
+        return Decision(Status.REVIEW, None, _unconfirmed(s))
     return Decision(Status.ACCEPTED)
 
 
-def _unwitnessed(s: GateStatistics) -> str:
+def _unconfirmed(s: GateStatistics) -> str:
     if s.supporting_anchors <= 1:
         return "one anchor alone: no other would notice a wrong record or a repeated façade"
     return f"{s.supporting_anchors:.0f} anchors of one record, or whose own distances are all that gives the scale"

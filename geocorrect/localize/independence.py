@@ -14,7 +14,8 @@ from geocorrect.records import NAN, Anchor
 RIG_M = 2.0
 """Cameras of one instant that are no further apart are on one vehicle: one record gave both their poses."""
 MAX_SHIFT_SIGMAS = 1.5
-"""Correction of the anchors' positions, in sigmas, above which they contradict each other (three anchors: 99.8 %)."""
+"""Correction of the anchors' positions, in sigmas, above which they contradict each other: 98 % of three anchors whose
+noise is as stated stay below (9 degrees of freedom)."""
 MAX_SCALE_ERROR = 0.05
 """Depth whose common log error is larger (a network's, not calibrated) does not fix the scale."""
 
@@ -45,7 +46,7 @@ def independent_anchors(
     return max(len(records) - 1 - (record_shift_sigmas > MAX_SHIFT_SIGMAS), 1)
 
 
-def needs_witness(statistics: Mapping[str, float], options: GateOptions) -> bool:
+def needs_confirmation(statistics: Mapping[str, float], options: GateOptions) -> bool:
     """Whether too few anchors can contradict each other: something else has to confirm the pose."""
     return bool(statistics.get("independent_anchors", NAN) < options.min_independent_anchors)
 

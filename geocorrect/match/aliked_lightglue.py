@@ -20,9 +20,9 @@ from geocorrect.networks.weights import locate
 if TYPE_CHECKING:
     from torch import Tensor
 
-SCOUT_LONG_SIDE_PX = 640
-SCOUT_KEYPOINTS = 256
-"""Enough to tell which way up a photo is, at a quarter of the cost."""
+COARSE_LONG_SIDE_PX = 640
+COARSE_KEYPOINTS = 256
+"""Enough to tell which way up a photo is."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,12 @@ def build(options: AlikedLightGlueOptions) -> TurningMatcher:
 
     def find_few(image: Tensor) -> tuple[Tensor, Tensor]:
         found = aliked(image)[0]
-        best = found.keypoint_scores.topk(min(SCOUT_KEYPOINTS, len(found.keypoint_scores))).indices
+        best = found.keypoint_scores.topk(min(COARSE_KEYPOINTS, len(found.keypoint_scores))).indices
         return found.keypoints[best], found.descriptors[best]
 
     detector = Detector(find, f"{weights.identity}/{options.max_keypoints}", options.long_side_px)
-    scout = Detector(find_few, f"{weights.identity}/{SCOUT_KEYPOINTS}", min(SCOUT_LONG_SIDE_PX, options.long_side_px))
+    coarse = Detector(
+        find_few, f"{weights.identity}/{COARSE_KEYPOINTS}", min(COARSE_LONG_SIDE_PX, options.long_side_px)
+    )
     pairing = lightglue_pairing(lightglue, f"{options.min_score:g}", runtime)
-    return TurningMatcher(FeatureMatcher(detector, pairing, runtime), FeatureMatcher(scout, pairing, runtime))
+    return TurningMatcher(FeatureMatcher(detector, pairing, runtime), FeatureMatcher(coarse, pairing, runtime))

@@ -5,12 +5,14 @@ The other test, `localize.verify`, knows both cameras and is the default. This o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from geocorrect.match.base import Matcher, enough_verified
 
 REFERENCE_LONG_SIDE_PX = 512.0
 FUNDAMENTAL_PX = 1.0
@@ -42,6 +44,11 @@ class PairVerifyOptions:
 
 ESSENTIAL = PairVerifyOptions()
 """The default."""
+
+
+def verification_of(matcher: Matcher, options: PairVerifyOptions) -> PairVerifyOptions:
+    """The options for pairs of this matcher: at least as many matches must agree as it declares of itself."""
+    return replace(options, min_inliers=max(options.min_inliers, enough_verified(matcher)))
 
 
 def fundamental_inliers(

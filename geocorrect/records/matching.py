@@ -109,8 +109,9 @@ class DepthMap:
     log_sigma: float | Float32 = 0.01
     """Standard deviation of log depth: one number, an (H, W) map, or (N,) per sample."""
     common_log_sigma: float = 0.0
+    """Part of that error which all pixels share, 0 for LiDAR."""
     from_anchors: frozenset[str] = frozenset()
-    """Part of that error which all pixels share, 0 for LiDAR; ids of anchors whose poses on record scaled it."""
+    """Ids of the anchors whose poses on record gave it its scale."""
 
     def __post_init__(self) -> None:
         if (self.z_m is None) == (self.samples_px is None):

@@ -21,10 +21,10 @@ from scipy.spatial.transform import Rotation
 from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.similarity import Similarity
 from geocorrect.localize.covariance import horizontal_sigma_m
+from geocorrect.sequences.confirmation import SHARP_SHARE, Records, confirm
 from geocorrect.sequences.graph import Innovation, SequenceGraph
 from geocorrect.sequences.motion import Motion
 from geocorrect.sequences.options import SequenceOptions
-from geocorrect.sequences.witness import SHARP_SHARE, Records, hear
 
 Float = NDArray[np.float64]
 
@@ -169,14 +169,14 @@ def _solution(
     innovations = _judge(graph, options, records)
     outliers = {i for i in innovations if graph.weight[i] == 0.0}
     if any(records):
-        heard = hear(graph, records, lambda one: _contradicts(one, options), lambda one: _is_sharp(one, options))
-        out = heard.contradicted | heard.unconfirmed
+        checked = confirm(graph, records, lambda one: _contradicts(one, options), lambda one: _is_sharp(one, options))
+        out = checked.contradicted | checked.unconfirmed
         graph.set_weights(out, 0.0)
         graph.step()
         # They may have had right results on the other side of a tear, or taken out.
         innovations = _judge(graph, options, records, out)
-        outliers = ({i for i in innovations if graph.weight[i] == 0.0} - out) | heard.contradicted
-        innovations |= {i: one for i, one in heard.innovations.items() if one is not None}
+        outliers = ({i for i in innovations if graph.weight[i] == 0.0} - out) | checked.contradicted
+        innovations |= {i: one for i, one in checked.innovations.items() if one is not None}
     trusted = np.array([i for i in innovations if graph.weight[i] >= TRUSTED_WEIGHT])
     if len(trusted) < options.min_results or len(outliers) > options.max_outlier_share * n_results:
         return None

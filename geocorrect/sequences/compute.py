@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from geocorrect.catalog.sequences import SequenceFinding
 from geocorrect.errors import Status
 from geocorrect.geometry.frame import Frame, angle_difference_deg
+from geocorrect.localize.options import GateOptions
 from geocorrect.records import NAN, Correction, Result
 from geocorrect.sequences.adjust import SequenceSolution, adjust_sequence
+from geocorrect.sequences.confirmation import records_of
 from geocorrect.sequences.decide import Change, Member, SequenceResult, sequence_results
 from geocorrect.sequences.input import SequencePhotos
 from geocorrect.sequences.motion import Motion, motion_of
 from geocorrect.sequences.options import SequenceOptions
-from geocorrect.sequences.witness import records_of
 
 
 @dataclass(frozen=True)
@@ -56,15 +57,15 @@ class ComputedSequence:
 
 
 def compute_sequence(
-    photos: SequencePhotos, own: Mapping[str, Result], frame: Frame, options: SequenceOptions
+    photos: SequencePhotos, own: Mapping[str, Result], frame: Frame, options: SequenceOptions, gate: GateOptions
 ) -> ComputedSequence:
-    """A sequence from its photos and their own results by image id; frame: of the scene."""
+    """A sequence from its photos and their own results by image id; frame: of the scene, gate: what judges photos."""
     motion = motion_of(photos.hints, options)
     if motion is None:
         return ComputedSequence("nothing is known of the way between its photos")
     ids = [photos.ids[i] for i in motion.members]
     poses = [r.world_from_cam if isinstance(r := own.get(image_id), Correction) else None for image_id in ids]
-    solution = adjust_sequence(motion, poses, options, [records_of(own.get(image_id)) for image_id in ids])
+    solution = adjust_sequence(motion, poses, options, [records_of(own.get(image_id), gate) for image_id in ids])
     if solution is None:
         return ComputedSequence("too few results agree", motion.source_name)
     members = [

@@ -115,7 +115,7 @@ class _Judge:
 
     def _agreeing(self, own: Correction, adjusted: SequencePose) -> SequenceResult | None:
         if adjusted.weight == 0.0:
-            return None  # it needs a witness, and there is none
+            return None  # only other results could confirm it, and they do not
         pose = adjusted.world_from_cam
         shrinks = horizontal_sigma_m(_covariance(pose)) < (1.0 - self.options.min_gain) * own.expected_error_m
         alone = adjusted.innovation and self.status(adjusted.innovation.predicted_covariance)

@@ -274,7 +274,9 @@ def test_reported_positions_alone_place_nothing(tmp_path: Path, call: Call) -> N
         assert now.status is Status.REVIEW
 
 
-def test_a_result_that_waited_for_review_is_confirmed_by_its_neighbours(tmp_path: Path, call: Call) -> None:
+def test_a_result_that_waited_for_review_is_confirmed_by_its_neighbours(
+    tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
     url = str(tmp_path / "scene.gpkg")
     simulated = simulate_sequence(SequenceWorld(wrong=0.0, anchored=0.5), 6)
     waiting = next(i for i in range(20, 60) if simulated.results[i] is not None)
@@ -292,6 +294,10 @@ def test_a_result_that_waited_for_review_is_confirmed_by_its_neighbours(tmp_path
         confirmed = world.active_results(catalog)[name]
         assert isinstance(confirmed, Correction)
         assert confirmed.status is Status.ACCEPTED
+    # How many anchors are enough decides who may confirm: another number, and the sequence is due again.
+    assert call("sequences", "--catalog", url, "--dry-run")[1]["n_due"] == 0
+    monkeypatch.setenv("GEOCORRECT__LOCALIZE__GATE__MIN_INDEPENDENT_ANCHORS", "3")
+    assert call("sequences", "--catalog", url, "--dry-run")[1]["n_due"] == 1
 
 
 def test_both_back_ends_store_the_same(postgis_url: str, tmp_path: Path, call: Call) -> None:

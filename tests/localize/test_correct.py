@@ -60,7 +60,7 @@ def test_random_matches_are_rejected_with_evidence() -> None:
     assert result.evidence.n_matches > 100
 
 
-def test_one_anchor_without_depth_is_told_what_would_help() -> None:
+def test_one_anchor_without_depth_is_rejected_with_what_would_help() -> None:
     known, query, views = world(1)
     known.depths[0] = DepthMap("none", False, samples_px=np.zeros((0, 2)), samples_z_m=np.zeros(0))
     result = localize(query, views[:1], known, known, LocalizeOptions(), seed=0).result

@@ -111,7 +111,7 @@ def independent(
     return independent_anchors(observations, supporting, shift_sigmas)
 
 
-def test_anchors_that_measure_depth_from_each_other_are_one_witness_fewer() -> None:
+def test_anchors_that_measure_depth_from_each_other_count_as_one_fewer() -> None:
     assert independent([set(), set()]) == 2  # measured
     assert independent([{"1"}, {"0"}]) == 1
     assert independent([{"1"}, {"0", "7"}]) == 2  # a neighbour that the photo was not matched with
@@ -130,7 +130,7 @@ def test_two_cameras_of_one_instant_are_one_record() -> None:
     assert independent([set(), set()], instants=[0, 1]) == 2
 
 
-def test_two_right_anchors_with_lidar_need_no_witness() -> None:
+def test_two_right_anchors_with_lidar_need_no_confirmation() -> None:
     assert (
         decide(replace(GOOD, supporting_anchors=2.0, independent_anchors=2.0), GateOptions()).status is Status.ACCEPTED
     )

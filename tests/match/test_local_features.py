@@ -214,8 +214,8 @@ def test_a_photo_that_lies_on_its_side_is_matched(real_weights: Runtime) -> None
     assert np.median(np.abs(found.query_px[:, 0] - found.anchor_px[:, 1] - SHIFT_PX[1])) < 0.3
 
 
-def test_an_upright_photo_of_another_place_costs_the_scout_and_nothing_more() -> None:
-    """Turns are told apart by the scout; the matcher sees the photo in a turn only when that clearly wins."""
+def test_an_upright_photo_of_another_place_costs_the_coarse_matcher_and_nothing_more() -> None:
+    """Turns are told apart by the coarse one; the matcher sees the photo in a turn only when that clearly wins."""
     found, few = Found([[1.0, 2.0], [3.0, 4.0]]), Found([[1.0, 2.0]])
     turning = TurningMatcher(matcher_of(found), matcher_of(few))
     query, anchor = random_photo(64, 48, 1), random_photo(64, 48, 2)

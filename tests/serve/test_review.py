@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from threading import Event
 from time import sleep
@@ -20,7 +20,12 @@ from geocorrect.catalog import Catalog, ResultFilter
 from geocorrect.catalog.check import faults_of
 from geocorrect.catalog.curation.review import Reviews
 from geocorrect.catalog.lock import lock_scene
+from geocorrect.catalog.run import StoredResult
 from geocorrect.errors import Status
+from geocorrect.localize.gate import GateStatistics
+from geocorrect.localize.options import GateOptions
+from geocorrect.records import Attribution
+from geocorrect.serve.review.describe import gate_words
 from geocorrect.serve.review.matches import EvidenceFinder, as_delivered
 from geocorrect.serve.state import ServeSettings
 
@@ -75,6 +80,46 @@ def test_a_photo_comes_with_places_words_and_evidence(server: Served) -> None:
     assert [a["n_inliers"] for a in found["anchors"]] == [100, 100]  # type: ignore[attr-defined]
     assert photo(server, "1004")["words"] == "Too few verified matches with every anchor. 4 matches, 20 needed"
     assert server.get("/api/review/photo?id=nobody").status == 422
+
+
+LONE = {
+    "n_inliers": 480.0, "inlier_share": 0.9, "coverage": 0.7, "displacement_m": 5.0, "height_difference_m": 0.1,
+    "anchor_spread_m": np.nan, "alternative_share": 0.05, "supporting_anchors": 1.0, "support_share": 1.0,
+    "expected_error_m": 0.05, "expected_heading_error_deg": 0.1, "reported_sigmas": 1.0, "independent_anchors": 1.0,
+}  # fmt: skip
+"""A good photo that one anchor supports."""
+AGREES = {"sequence_weight": 1.0, "sequence_apart_m": 0.12, "sequence_apart_deg": 0.31}
+
+
+@pytest.mark.parametrize(
+    ("status", "changes", "by_person", "words"),
+    [
+        (Status.REVIEW, {}, False, "one anchor alone: no other would notice"),
+        (
+            Status.ACCEPTED,
+            AGREES,
+            False,
+            "confirmed by other photos of its sequence, 0.12 m and 0.3° from where they put",
+        ),
+        (Status.ACCEPTED, AGREES, True, "accepted, though the gate says: one anchor alone"),
+        (Status.ACCEPTED, {}, True, "accepted, though the gate says: one anchor alone"),
+        (
+            Status.REVIEW,
+            {"independent_anchors": 2.0, "supporting_anchors": 2.0, **AGREES, "sequence_weight": 0.0},
+            False,
+            "contradicted by other photos of its sequence, 0.12 m and 0.3° from where they put it",
+        ),
+    ],
+    ids=["alone", "confirmed", "accepted by a person after its sequence", "accepted by a person", "doubted"],
+)
+def test_the_words_say_who_decided(status: Status, changes: dict[str, float], by_person: bool, words: str) -> None:
+    unknown = {field.name: np.nan for field in fields(GateStatistics)}
+    plain = world.correction(3, status)
+    result = replace(plain, evidence=replace(plain.evidence, gate=unknown | LONE | changes))
+    stored = StoredResult(
+        1, "run", world.START, "1003", status, None, "", None, None, Attribution(), make_result=lambda: result
+    )
+    assert gate_words(stored, GateOptions(), by_person).startswith(words)
 
 
 def test_a_decision_is_a_version_and_is_taken_back_by_one_request(server: Served, catalog: Catalog) -> None:

@@ -7,18 +7,17 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
 import numpy as np
 
 from geocorrect.errors import InputError
-from geocorrect.evaluate.render import Picture, TextTable, file_name, number
+from geocorrect.evaluate.render import Picture, TextTable, file_name, number, with_colours, without_ticks
 from geocorrect.networks.mast3r.train.files import HISTORY_FILE, VIEWS_FOLDER
 from geocorrect.records import NAN, Float32
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MAX_EPOCHS = 5
@@ -152,11 +151,13 @@ def _before_after(one: Training) -> Callable[[Figure], None]:
         view = one.views[0]
         dots = panels[0, 0].scatter(*view.measured_px.T, c=view.measured_z_m, s=2, cmap="turbo_r", vmin=0, vmax=far_m)
         panels[0, 0].set(xlim=(0, view.z_m.shape[1]), ylim=(view.z_m.shape[0], 0), aspect="equal")
-        _finish(panels[0, 0], dots, "measured, m")
+        with_colours(panels[0, 0], dots, "measured, m")
         panels[1, 0].set_axis_off()
         for (top, bottom), (name, shown) in zip(panels.T[1:], chosen.items(), strict=True):
-            _finish(top, top.imshow(shown.z_m, cmap="turbo_r", vmin=0, vmax=far_m), f"depth, m: {name}")
-            _finish(bottom, bottom.imshow(shown.confidence, cmap="viridis", vmin=1.0, vmax=most), f"confidence: {name}")
+            with_colours(top, top.imshow(shown.z_m, cmap="turbo_r", vmin=0, vmax=far_m), f"depth, m: {name}")
+            with_colours(
+                bottom, bottom.imshow(shown.confidence, cmap="viridis", vmin=1.0, vmax=most), f"confidence: {name}"
+            )
 
     return draw
 
@@ -169,20 +170,9 @@ def _confidence_maps(trainings: Sequence[Training]) -> Callable[[Figure], None]:
             epochs = np.unique(np.linspace(0, len(one.history) - 1, MAX_EPOCHS).round().astype(int))
             for axes, epoch in zip(row, epochs, strict=False):
                 drawn = axes.imshow(one.views[int(epoch)].confidence, cmap="viridis", vmin=1.0, vmax=highest)
-                _bare(axes, f"{one.name}, epoch {epoch}")
+                without_ticks(axes, f"{one.name}, epoch {epoch}")
             for axes in row[len(epochs) :]:
                 axes.set_axis_off()
         figure.colorbar(drawn, ax=panels, label="confidence", shrink=0.6)
 
     return draw
-
-
-def _finish(axes: Axes, drawn: Any, title: str) -> None:
-    axes.figure.colorbar(drawn, ax=axes, shrink=0.8)
-    _bare(axes, title)
-
-
-def _bare(axes: Axes, title: str) -> None:
-    axes.set_title(title, fontsize=7)
-    axes.set(xticks=[], yticks=[])
-    axes.grid(False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from geocorrect.evaluate.render import Picture, file_name
+from geocorrect.evaluate.render import Picture, file_name, with_colours, without_ticks
 from geocorrect.evaluate.vbr.run import ORACLE, DriveEvaluation, ShownPair
 from geocorrect.records import DepthMap, ImageArray
 
@@ -49,7 +49,7 @@ def _one_prediction(shown: ShownPair, name: str) -> Callable[[Figure], None]:
             _depth(figure.add_subplot(grid[1, 2:4]), shown, scaled, f"{name}, scaled per axis")
         if name in shown.confidence:
             axes = figure.add_subplot(grid[1, 4:])
-            _bar(axes, axes.imshow(shown.confidence[name], cmap="viridis"), "confidence")
+            with_colours(axes, axes.imshow(shown.confidence[name], cmap="viridis"), "confidence")
 
     return draw
 
@@ -73,7 +73,7 @@ def _matches(axes: Axes, shown: ShownPair) -> None:
     right = shown.query_px + np.array([shown.anchor.shape[1], 0])
     for row in np.unique(np.linspace(0, len(right) - 1, MAX_LINES).astype(int)) if len(right) else ():
         axes.plot(*np.stack([shown.anchor_px[row], right[row]]).T, linewidth=0.5, marker=".", markersize=2)
-    _bare(axes, "verified matches, anchor and query")
+    without_ticks(axes, "verified matches, anchor and query")
 
 
 def _padded(image: ImageArray, height: int) -> ImageArray:
@@ -93,7 +93,7 @@ def _depth(axes: Axes, shown: ShownPair, depth: DepthMap, name: str) -> None:
         x_px, y_px = depth.samples_px.T
         drawn = axes.scatter(x_px, y_px, c=depth.samples_z_m, s=0.4, cmap="turbo_r", norm=norm)
         axes.set(xlim=(0, shown.anchor.shape[1]), ylim=(shown.anchor.shape[0], 0))
-    _bar(axes, drawn, name, "m")
+    with_colours(axes, drawn, name, "m")
 
 
 def _range_m(depths: list[DepthMap]) -> tuple[float, float]:
@@ -101,14 +101,3 @@ def _range_m(depths: list[DepthMap]) -> tuple[float, float]:
     known = [np.asarray(depth.samples_z_m if depth.z_m is None else depth.z_m, float) for depth in depths]
     ends = np.array([np.nanpercentile(z_m[z_m > 0], [2, 98]) for z_m in known if (z_m > 0).any()])
     return float(ends[:, 0].min()), float(ends[:, 1].max())
-
-
-def _bar(axes: Axes, drawn: ScalarMappable, title: str, unit: str = "") -> None:
-    axes.figure.colorbar(drawn, ax=axes, label=unit, shrink=0.7)
-    _bare(axes, title)
-
-
-def _bare(axes: Axes, title: str) -> None:
-    axes.set_title(title, fontsize=8)
-    axes.set(xticks=[], yticks=[])
-    axes.grid(False)

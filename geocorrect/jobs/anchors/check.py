@@ -24,6 +24,7 @@ from geocorrect.localize.gate_model import COVARIANCE_INFLATION
 from geocorrect.localize.joint.estimate import solve_joint
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import LocalizeOptions
+from geocorrect.match.verify import verification_of
 from geocorrect.records import Anchor, DepthMap, Query
 from geocorrect.retrieve.neighbours import NeighbourFinder
 from geocorrect.retrieve.spatial import AnchorPositions
@@ -137,11 +138,12 @@ class CatalogCheck:
     """Matches the anchors of a source with their neighbours and compares views and records."""
 
     def __init__(self, settings: Settings, source: AnchorSource) -> None:
-        """Settings: the matcher, which neighbours are asked, and the noise that the drives state."""
+        """Settings: matcher and verification, which neighbours are asked, and the noise that the drives state."""
         self._options = settings.localize
         self._neighbours = settings.depth.neighbours
         self._source = source
         self._matcher = build_matcher(settings)
+        self._pair = verification_of(self._matcher, settings.match.verify)
         self._cache = AnchorCache(settings.model_copy(update={"depth": DepthSection()}), self._matcher)
         self._lidar = LidarDepth()
         self._pairs: dict[tuple[str, str], Observations] = {}
@@ -180,6 +182,6 @@ class CatalogCheck:
                     return None
             query = Query(anchor.id, views[0].pixels, anchor.camera, anchor.world_from_cam.translation_m)
             matches = self._matcher.match(query.pixels, [views[1].pixels])[0]
-            self._pairs[key] = observe(query, views[1], matches, depth, self._options, SEED)
+            self._pairs[key] = observe(query, views[1], matches, depth, self._options, SEED, self._pair)
         found = self._pairs[key]
         return found if len(found) else None

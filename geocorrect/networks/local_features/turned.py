@@ -12,8 +12,8 @@ from geocorrect.records import Float32, ImageArray, Matches
 
 FEW_MATCHES = 120
 """With fewer matches with every anchor a photo may be turned. ALIKED with LightGlue finds 20 to 100 matches in KITTI
-photos turned by 90°, and the scout tells the right turn by 172 matches against 15. A photo of a wrong street costs four
-cheap looks on top.
+photos turned by 90°, and the coarse matcher tells the right turn by 172 against 15. A photo of a wrong street costs
+four matchings of small images on top.
 """
 CLEARLY_MORE = 1.5
 """A turn is believed when it gives so many times the matches of the photo as it is."""
@@ -22,10 +22,10 @@ CLEARLY_MORE = 1.5
 class TurningMatcher:
     """A matcher that also tries a photo in quarter turns when it matches nothing as it is."""
 
-    def __init__(self, matcher: FeatureMatcher, scout: FeatureMatcher | None = None) -> None:
-        """scout: tells the turns apart in place of the matcher: the same with smaller images and fewer keypoints."""
-        self.matcher, self.scout = matcher, scout or matcher
-        self.fingerprint = f"{matcher.fingerprint}/turns-{self.scout.feature_identity.partition('/')[2]}"
+    def __init__(self, matcher: FeatureMatcher, coarse: FeatureMatcher | None = None) -> None:
+        """coarse: tells the turns apart in place of the matcher: the same with smaller images and fewer keypoints."""
+        self.matcher, self.coarse = matcher, coarse or matcher
+        self.fingerprint = f"{matcher.fingerprint}/turns-{self.coarse.feature_identity.partition('/')[2]}"
 
     def match(self, query: ImageArray, anchors: Sequence[ImageArray]) -> list[Matches]:
         """See `match.base.Matcher`."""
@@ -36,7 +36,7 @@ class TurningMatcher:
         # Which turn it is, one anchor tells: the one that the photo matched best.
         anchor = anchors[int(np.argmax([len(matches) for matches in upright]))]
         views = {turns: np.ascontiguousarray(np.rot90(query, turns)) for turns in range(4)}
-        counts = {turns: len(self.scout.match(view, [anchor])[0]) for turns, view in views.items()}
+        counts = {turns: len(self.coarse.match(view, [anchor])[0]) for turns, view in views.items()}
         turns = max(counts, key=lambda key: counts[key])
         if counts[turns] <= CLEARLY_MORE * max(counts[0], 1):
             return upright

@@ -42,13 +42,13 @@ def describe(state: ServeSettings, image_id: str) -> dict[str, Any]:
         key: [float(v) for v in frame.wgs84_from_enu(anchor.world_from_cam.translation_m)[:2]]
         for key, anchor in anchors.items()
     }  # fmt: skip
-    image = state.catalog.images([image_id])[image_id]
+    image, decisions = state.catalog.images([image_id])[image_id], _decisions(state, image_id)
     return {
         "image_id": image_id,
         "version": stored.fid,
         "status": stored.status.value,
         "reason": stored.reason,
-        "words": gate_words(stored, state.settings.localize.gate),
+        "words": gate_words(stored, state.settings.localize.gate, by_person=any(d["is_active"] for d in decisions)),
         "numbers": {name: getattr(stored, name) for name in NUMBERS},
         "ellipse": _ellipse(stored),
         "sequence_id": stored.sequence_id,
@@ -67,12 +67,12 @@ def describe(state: ServeSettings, image_id: str) -> dict[str, Any]:
             }
             for a in evidence.anchors
         ],
-        "decisions": _decisions(state, image_id),
+        "decisions": decisions,
     }  # fmt: skip
 
 
-def gate_words(stored: StoredResult, options: GateOptions) -> str:
-    """Why the photo has its status, in a sentence."""
+def gate_words(stored: StoredResult, options: GateOptions, by_person: bool = False) -> str:
+    """Why the photo has its status, in a sentence; by_person: whether that is a decision of a person."""
     if stored.reason is not None:
         return f"{stored.reason.text} {stored.detail}".strip()
     gate: Mapping[str, float] = stored.result.evidence.gate
@@ -82,9 +82,18 @@ def gate_words(stored: StoredResult, options: GateOptions) -> str:
     decision = decide(GateStatistics(**{name: float(gate[name]) for name in names}), options)
     if decision.status is stored.status and decision.detail:
         return decision.detail
+    of_sequence = math.nan if by_person else float(gate.get("sequence_weight", math.nan))
     if stored.status is Status.ACCEPTED and decision.status is Status.REVIEW:
+        if of_sequence > 0:
+            return f"confirmed by other photos of its sequence, {_apart(gate)}; on its own: {decision.detail}"
         return f"accepted, though the gate says: {decision.detail}"
+    if stored.status is Status.REVIEW and decision.status is Status.ACCEPTED and of_sequence == 0:
+        return f"contradicted by other photos of its sequence, {_apart(gate)}"
     return f"predicted error {stored.expected_error_m:.2f} m, {stored.n_inliers} inliers, {stored.n_anchors} anchors"
+
+
+def _apart(gate: Mapping[str, float]) -> str:
+    return f"{gate['sequence_apart_m']:.2f} m and {gate['sequence_apart_deg']:.1f}° from where they put it"
 
 
 def _decisions(state: ServeSettings, image_id: str) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from geocorrect.errors import Status
 from geocorrect.localize.gate import SUPPORTING_INLIERS
-from geocorrect.localize.independence import needs_witness
+from geocorrect.localize.independence import needs_confirmation
 from geocorrect.localize.options import GateOptions
 from geocorrect.records import Correction, Result
 from geocorrect.sequences.graph import Innovation, SequenceGraph
@@ -25,18 +25,18 @@ Records = frozenset[str]
 """Ids of the anchors whose records a result hangs on; empty for one whose anchors can contradict each other."""
 
 
-def records_of(result: Result | None) -> Records:
-    """The anchors that a result for review hangs on, when too few to contradict each other support it."""
+def records_of(result: Result | None, gate: GateOptions) -> Records:
+    """The anchors that a result for review hangs on, when too few to contradict each other support it (by `gate`)."""
     if not isinstance(result, Correction) or result.status is not Status.REVIEW:
         return frozenset()
-    if not needs_witness(result.evidence.gate, GateOptions()):
+    if not needs_confirmation(result.evidence.gate, gate):
         return frozenset()
     return frozenset(a.anchor_id for a in result.evidence.anchors if a.n_inliers >= SUPPORTING_INLIERS)
 
 
 @dataclass(frozen=True, eq=False)
-class Testimony:
-    """What results that rest on other anchors say about those that need a witness, by image."""
+class Confirmation:
+    """What results that rest on other anchors say about those that need to be confirmed, by image."""
 
     innovations: Mapping[int, Innovation | None]
     """Against the prediction by the others; None where they do not fix the image."""
@@ -46,12 +46,12 @@ class Testimony:
     """Those that the others say too little about."""
 
 
-def hear(
+def confirm(
     graph: SequenceGraph,
     records: Sequence[Records],
     contradicts: Callable[[Innovation], bool],
     is_sharp: Callable[[Innovation], bool],
-) -> Testimony:
+) -> Confirmation:
     """Ask for every result with records what the graph predicts without all results that hang on any of the same.
 
     Args:
@@ -68,4 +68,4 @@ def hear(
     contradicted = frozenset(i for i, one in found.items() if one is not None and contradicts(one))
     confirmed = {i for i, one in found.items() if one and is_sharp(one) and one.distance <= AGREES_DISTANCE}
     unconfirmed = frozenset(found.keys() - confirmed - contradicted)
-    return Testimony(found, contradicted, unconfirmed)
+    return Confirmation(found, contradicted, unconfirmed)

@@ -9,16 +9,18 @@ import numpy as np
 from support.catalog_world import ROME
 
 from geocorrect.errors import Status
+from geocorrect.localize.options import GateOptions
 from geocorrect.records import AnchorEvidence, Correction, Evidence, Rejection
 from geocorrect.sequences.adjust import SequenceSolution
 from geocorrect.sequences.compute import compute_sequence
+from geocorrect.sequences.confirmation import records_of
 from geocorrect.sequences.decide import Change
 from geocorrect.sequences.input import SequencePhotos
 from geocorrect.sequences.options import SequenceOptions
-from geocorrect.sequences.witness import records_of
 from simulation.sequences import SequenceWorld, simulate_sequence
 
 STEPS = simulate_sequence(SequenceWorld(n_images=24, anchored=0.0), 5)
+GATE = GateOptions()
 LONE = {"independent_anchors": 1.0, "supporting_anchors": 1.0}
 SIGMA = np.diag([0.03**2] * 3 + [np.radians(0.1) ** 2] * 3)
 
@@ -32,13 +34,13 @@ def result(i: int, anchors: Sequence[str], off_m: float = 0.0) -> Correction:
     return Correction(str(i), pose, Status.REVIEW if lone else Status.ACCEPTED, 0.05, 0.1, evidence)
 
 
-def changed(own: dict[int, Correction]) -> tuple[dict[int, Change], SequenceSolution | None]:
+def changed(own: dict[int, Correction], gate: GateOptions = GATE) -> tuple[dict[int, Change], SequenceSolution | None]:
     """What the sequence makes of its photos' own results."""
     n = len(STEPS.truth)
     nowhere = np.full((n, 3), np.nan)
     ids = tuple(str(i) for i in range(n))
     photos = SequencePhotos(ids, tuple(STEPS.hints()), nowhere, nowhere[:, 0], nowhere[:, 0], None, None)
-    computed = compute_sequence(photos, {str(i): r for i, r in own.items()}, ROME, SequenceOptions())
+    computed = compute_sequence(photos, {str(i): r for i, r in own.items()}, ROME, SequenceOptions(), gate)
     for one in computed.results:
         if one.change is Change.FLAGGED:
             assert isinstance(one.result, Rejection)
@@ -57,7 +59,7 @@ def test_a_lone_anchor_is_confirmed_by_results_of_others_and_refuted_where_they_
 
 
 def test_a_prediction_that_a_metre_would_not_contradict_confirms_nothing() -> None:
-    """Ten photos from the next result a metre is three standard deviations: no outlier, and no witness either."""
+    """Ten photos from the next result a metre is three standard deviations: no outlier, and not confirmed either."""
     changes, solution = changed({**{i: GOOD[i] for i in (0, 2, 4)}, 23: result(23, ["c"], off_m=0.9)})
     assert solution is not None
     found = solution.poses[23]
@@ -92,7 +94,21 @@ def test_two_lone_anchors_confirm_each_other() -> None:
 
 def test_pairs_that_share_an_anchor_do_not_confirm_each_other() -> None:
     """Two anchors whose own distance is the scale: with a third in common one wrong record is in both."""
-    ab, bc = result(2, ["a", "b"]), result(4, ["b", "c"])
-    shared = [replace(r, status=Status.REVIEW, evidence=replace(r.evidence, gate=LONE)) for r in (ab, bc)]
-    assert [records_of(r) for r in shared] == [frozenset("ab"), frozenset("bc")]
-    assert records_of(ab) == frozenset()
+    shared = {i: pair_for_review(i, "ab" if i < 12 else "bc", independent=1.0) for i in range(0, 24, 2)}
+    assert [records_of(shared[i], GATE) for i in (2, 14)] == [frozenset("ab"), frozenset("bc")]
+    assert changed(shared) == ({}, None)
+    apart = shared | {i: pair_for_review(i, "cd", independent=1.0) for i in range(12, 24, 2)}
+    assert changed(apart)[0][12] is Change.CONFIRMED
+
+
+def test_how_many_anchors_are_enough_is_as_configured() -> None:
+    """Of three that the configuration asks for there are two: such results share a record, too, and say nothing."""
+    pairs = {i: pair_for_review(i, "ab", independent=2.0) for i in range(0, 24, 2)}
+    assert changed(pairs)[0][2] is Change.CONFIRMED
+    assert changed(pairs, GateOptions(min_independent_anchors=3)) == ({}, None)
+
+
+def pair_for_review(i: int, anchors: str, independent: float) -> Correction:
+    own = result(i, list(anchors))
+    gate = {"independent_anchors": independent, "supporting_anchors": 2.0}
+    return replace(own, status=Status.REVIEW, evidence=replace(own.evidence, gate=gate))
