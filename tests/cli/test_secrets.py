@@ -44,6 +44,8 @@ COMMANDS = {
     "anchors formats": "--json", "anchors check": "--json", "anchors inspect": "--json",
     "depth pointcloud": "nothing.las --crs EPSG:32633", "serve": "--orthophoto nothing.tif",
     "models finetune mast3r": "--train nothing --validate nothing --out tuned",
+    "models finetune grid": "--train nothing --validate nothing --out tuned",
+    "models finetune report": "nothing --out tuned",
     "db copy": "copied.gpkg", "review list": "--json", "review accept": "1001", "review reject": "1001",
 }  # fmt: skip
 """Every command with arguments that let it work, or fail after it has read its settings."""
