@@ -41,6 +41,7 @@ def serve(settings: ServeSettings, host: str, port: int, on_start: Callable[[str
 
     Raises:
         OutputError: the port is taken, or not allowed.
+        KeyboardInterrupt: always in the end; SIGTERM ends the process.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
