@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support import catalog_world as world
+from support.judges import judge, run
 
 from geocorrect.catalog import Catalog
 from geocorrect.export.export import export_catalog
@@ -54,19 +55,23 @@ def test_colmap_reads_the_model(catalog: Catalog, tmp_path: Path) -> None:
         np.testing.assert_allclose(theirs - 0.5, ours, atol=1e-6)
 
 
-def test_mapillary_tools_accepts_the_sidecar(catalog: Catalog, tmp_path: Path) -> None:
-    """Against the JSON schema that the uploader's tool checks with.
+ACCEPTED = """
+import json, sys
+from mapillary_tools.serializer.description import DescriptionJSONSerializer, ImageDescriptionFileSchemaValidator
+for entry in json.load(open(sys.argv[1], encoding="utf-8")):
+    if "error" not in entry:
+        ImageDescriptionFileSchemaValidator.validate(entry)
+        assert DescriptionJSONSerializer.from_desc(entry).lat == entry["MAPLatitude"]
+"""
 
-    Not among our development tools, because it wants an old jsonschema; `pip install --target DIR mapillary_tools` and
-    PYTHONPATH=DIR run this test.
-    """
-    description = pytest.importorskip("mapillary_tools.serializer.description")
+
+def test_mapillary_tools_accepts_the_sidecar(catalog: Catalog, tmp_path: Path) -> None:
+    """Against the JSON schema that the uploader's tool checks with, in the environment of the judges."""
+    python = judge("python")
     catalog.upsert_images([replace(world.image(5), captured_at=None)])
     assert export_catalog(catalog, tmp_path / "again", Format.SIDECAR) == 4
-    described = json.loads((tmp_path / "again" / "mapillary_image_description.json").read_text())
-    good = [entry for entry in described if "error" not in entry]
-    assert len(good) == 4
-    for entry in good:
-        description.ImageDescriptionFileSchemaValidator.validate(entry)
-        assert description.DescriptionJSONSerializer.from_desc(entry).lat == entry["MAPLatitude"]
+    file = tmp_path / "again" / "mapillary_image_description.json"
+    run(python, "-c", ACCEPTED, str(file))
+    described = json.loads(file.read_text())
+    assert len([entry for entry in described if "error" not in entry]) == 4
     assert [entry["error"]["message"] for entry in described if "error" in entry] == ["the capture time is unknown"]
