@@ -48,7 +48,7 @@ def headline(contents: Contents) -> str:
     if not before.n:
         return f"{done}."
     left = "measured against the truth" if contents.has_truth else "expected error"
-    return f"{done}: from {length(before.value)} off to {length(after.value)} (medians; {left})."
+    return f"{done}: from {length(before.value)} off to {length(after.value)} horizontally (medians; {left})."
 
 
 def note_sentences(contents: Contents) -> list[str]:
