@@ -127,6 +127,11 @@ class DepthMap:
                 raise ValueError(f"DepthMap samples must be (N, 2) and (N,), got {px.shape} and {z_samples.shape}")
             vars(self).update(samples_px=px, samples_z_m=z_samples)
 
+    @property
+    def n_bytes(self) -> int:
+        """What its arrays take in memory."""
+        return sum(array.nbytes for array in vars(self).values() if isinstance(array, np.ndarray))
+
     def known(self, stride: int = 1) -> tuple[Float, Float]:
         """(pixels (N, 2), depths (N,) in metres) that are known: the samples, or every `stride`-th pixel each way."""
         if self.z_m is not None:

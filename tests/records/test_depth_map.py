@@ -53,3 +53,11 @@ def test_z_along_the_axis_places_nothing_beside_or_behind_a_fisheye() -> None:
     px, points_m = depth.points(camera)
     np.testing.assert_allclose(px, [[49.5, 49.5]])
     np.testing.assert_allclose(points_m, [[0.0, 0.0, 3.0]], atol=1e-12)
+
+
+def test_all_of_its_arrays_count_in_memory() -> None:
+    """Points beside a dense map take three times as much as the map."""
+    points_m = np.ones((6, 8, 3), np.float32)
+    assert DepthMap("d", False, z_m=dense(), points_m=points_m, log_sigma=dense()).n_bytes == 6 * 8 * 4 * (1 + 3 + 1)
+    px = np.zeros((5, 2))
+    assert DepthMap("s", False, samples_px=px, samples_z_m=np.ones(5)).n_bytes == 5 * 8 * (2 + 1)

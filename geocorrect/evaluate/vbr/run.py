@@ -92,7 +92,7 @@ class DriveEvaluation:
             settings.batch.cached_anchors_mib * 2**20, lambda view: view.pixels.nbytes, keep_newest=True
         )
         self._maps: BoundedCache[tuple[str, str], DepthMap] = BoundedCache(
-            settings.batch.cached_anchors_mib * 2**20, _n_bytes, keep_newest=True
+            settings.batch.cached_anchors_mib * 2**20, lambda depth: depth.n_bytes, keep_newest=True
         )
         self._rays: dict[Camera, Float32] = {}
 
@@ -302,8 +302,3 @@ def _unscaled(settings: Settings) -> DepthSource:
             "vbr` compares what single pictures and pairs give. Judge it by `evaluate own`"
         )
     return build_depth(settings.model_copy(update={"depth": replace(settings.depth, scale=ScaleOptions())}))
-
-
-def _n_bytes(depth: DepthMap) -> int:
-    arrays = (depth.z_m, depth.points_m, depth.samples_px, depth.samples_z_m, depth.log_sigma)
-    return sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
