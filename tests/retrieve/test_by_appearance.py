@@ -193,7 +193,7 @@ def test_retrieval_is_built_around_what_the_matcher_computes(street: Street) -> 
     assert local_features(mast3r) is None
     found = local_features(CascadeMatcher({"mast3r": mast3r, "sift": SymmetricMatcher(sift, 1.0)}))
     assert found is not None
-    assert found[1] == sift.fingerprint
+    assert found[1] == sift.feature_identity
     photo = random_photo(64, 48)
     np.testing.assert_array_equal(found[0](photo), sift.features(photo).descriptors)
     off = Settings()
