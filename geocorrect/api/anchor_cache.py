@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import cast
 
-import numpy as np
-
 from geocorrect.api.backends import build_depth
 from geocorrect.config import Settings
 from geocorrect.depth.base import DepthDeclaration, DepthSource, PairDepthSource
@@ -101,5 +99,4 @@ def read_anchor(anchor: Anchor, masks: str = "") -> AnchorView:
 def _n_bytes(kept: AnchorView | DepthMap) -> int:
     if isinstance(kept, AnchorView):
         return kept.pixels.nbytes + (0 if kept.mask is None else kept.mask.nbytes)
-    arrays = (kept.z_m, kept.samples_px, kept.samples_z_m, kept.log_sigma)
-    return sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
+    return kept.n_bytes

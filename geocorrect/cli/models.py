@@ -229,7 +229,8 @@ def finetune_grid(
     from geocorrect.api.scene import AnchorSource
     from geocorrect.catalog.store import Catalog
     from geocorrect.errors import UsageError
-    from geocorrect.evaluate.finetuning.grid import AblationPlan, train_grid
+    from geocorrect.evaluate.finetuning.grid import train_grid
+    from geocorrect.jobs.anchors.finetune import FinetuneJob
     from geocorrect.networks.mast3r.train.options import FinetuneOptions
     from geocorrect.workers.stop import stop_on_signal
 
@@ -241,9 +242,9 @@ def finetune_grid(
     console = stderr()
     with Catalog.open(train) as first, Catalog.open(validate) as second, stop_on_signal() as request:
         sources = AnchorSource.of_catalog(first), AnchorSource.of_catalog(second)
-        plan = AblationPlan(*sources, (first.address, second.address), out, options, rates)
+        job = FinetuneJob(*sources, (first.address, second.address), out, options)
         folders = train_grid(
-            invocation(context).settings(), plan, lambda: request.requested,
+            invocation(context).settings(), job, rates, lambda: request.requested,
             lambda name, done: console.print(f"{name}, epoch {done.epoch}: validation {done.validation_m:.3f} m"),
         )  # fmt: skip
     leave_if_stopped(request)

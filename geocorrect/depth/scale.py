@@ -94,17 +94,15 @@ def common_points(predicted: DepthMap, lidar: DepthMap, camera: Camera) -> tuple
 
     On common rays, but for a prediction that does not put its points on them.
     """
-    if predicted.z_m is None or lidar.samples_px is None or lidar.samples_z_m is None:
+    if predicted.z_m is None or lidar.samples_px is None:
         raise ScaleError("a scale is read off a dense predicted map and sparse LiDAR samples")
-    z_m = nearest_depth(predicted.z_m, lidar.samples_px)
-    rays = camera.unproject(lidar.samples_px)
-    with np.errstate(invalid="ignore"):
-        both = (z_m > 0) & (lidar.samples_z_m > 0) & (rays[:, 2] > 0)
-    directions = rays[both] / rays[both, 2:]
-    predicted_m = directions * z_m[both, None]
-    if predicted.points_m is not None:
-        predicted_m = np.stack([nearest_depth(axis, lidar.samples_px)[both] for axis in _axes(predicted.points_m)], 1)
-    return predicted_m, directions * lidar.samples_z_m[both, None]
+    px, measured_m = lidar.points(camera)
+    z_m = nearest_depth(predicted.z_m, px)
+    both = z_m > 0
+    px, measured_m, z_m = px[both], measured_m[both], z_m[both]
+    if predicted.points_m is None:
+        return measured_m * (z_m / measured_m[:, 2])[:, None], measured_m
+    return np.stack([nearest_depth(axis, px) for axis in _axes(predicted.points_m)], axis=1), measured_m
 
 
 def estimate_scale(heuristic: ScaleHeuristic, predicted_m: ArrayLike, measured_m: ArrayLike) -> Float:

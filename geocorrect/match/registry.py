@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,8 +39,8 @@ class MatcherEntry:
     """Takes the matcher's options; raises ModelError when libraries or weights are missing."""
     card: str = ""
     """Name of its model card, which states the licence; empty: no weights are used."""
-    describes: Literal["nothing", "features", "tokens"] = "nothing"
-    """What it computes of single photos, for retrieval by appearance: local features, or tokens of an encoder."""
+    describes: bool = False
+    """Whether it computes local features or tokens of single photos, for retrieval by appearance."""
     any_roll: bool = False
     """Whether it matches photos whichever way up they are; one that does not is shown them the anchor's way up, where
     their orientation tag or their provider tells it."""
@@ -54,14 +53,14 @@ class MatcherEntry:
 
 
 MATCHERS: Mapping[StageName, MatcherEntry] = {
-    "sift": MatcherEntry(SiftMatcher, describes="features", any_roll=True),
+    "sift": MatcherEntry(SiftMatcher, describes=True, any_roll=True),
     "aliked_lightglue": MatcherEntry(
-        build_aliked_lightglue, card="aliked_lightglue", describes="features", enough_verified=50
+        build_aliked_lightglue, card="aliked_lightglue", describes=True, enough_verified=50
     ),
-    "xfeat": MatcherEntry(build_xfeat, card="xfeat", describes="features", enough_verified=75),
-    "mast3r": MatcherEntry(build_mast3r, card="mast3r", describes="tokens"),
+    "xfeat": MatcherEntry(build_xfeat, card="xfeat", describes=True, enough_verified=75),
+    "mast3r": MatcherEntry(build_mast3r, card="mast3r", describes=True),
     "eloftr": MatcherEntry(build_eloftr, card="eloftr"),
-    "lightglue_disk": MatcherEntry(build_lightglue_disk, card="lightglue_disk", describes="features"),
+    "lightglue_disk": MatcherEntry(build_lightglue_disk, card="lightglue_disk", describes=True),
     "lightglue_superpoint": MatcherEntry(build_lightglue_superpoint, card="lightglue_superpoint"),
     "mickey": MatcherEntry(build_mickey, card="mickey"),
 }
@@ -94,7 +93,7 @@ def matcher_cards(section: MatchSection) -> list[ModelCard]:
 
 def describes_photos(section: MatchSection) -> bool:
     """Whether a configured matcher computes what whole photos can be compared by."""
-    return any(MATCHERS[name].describes != "nothing" for name in section.matchers)
+    return any(MATCHERS[name].describes for name in section.matchers)
 
 
 def token_engine(matcher: Matcher) -> Mast3rEngine | None:
@@ -105,15 +104,9 @@ def token_engine(matcher: Matcher) -> Mast3rEngine | None:
 def local_features(matcher: Matcher) -> tuple[Callable[[ImageArray], Float32], str] | None:
     """Photo → unit descriptors (N, D) of the first stage that has local features, and all that they depend on."""
     for layer in _all_layers(matcher):
-        if isinstance(layer, SiftMatcher):
-            return partial(_sift_descriptors, layer), layer.fingerprint
-        if isinstance(layer, FeatureMatcher):
+        if isinstance(layer, SiftMatcher | FeatureMatcher):
             return layer.descriptors, layer.feature_identity
     return None
-
-
-def _sift_descriptors(matcher: SiftMatcher, photo: ImageArray) -> Float32:
-    return matcher.features(photo).descriptors
 
 
 def _all_layers(matcher: Matcher) -> Iterator[Matcher]:

@@ -16,7 +16,7 @@ from geocorrect.io.bounded_cache import BoundedCache
 from geocorrect.io.file_cache import FileCache
 from geocorrect.match.descriptors.nearest import distinct_pairs
 from geocorrect.networks.runtime import MIB, Runtime
-from geocorrect.records import ImageArray, Matches
+from geocorrect.records import Float32, ImageArray, Matches
 
 MAX_BYTES = 2_950_000_000
 """Of a photo and the work on it together, so that a program stays below 3 GiB: photos above 12.4 megapixels
@@ -64,7 +64,8 @@ class SiftMatcher:
 
     def __init__(self, options: SiftOptions | None = None) -> None:
         self.options = o = options or SiftOptions()
-        self.fingerprint = f"sift-{ALGORITHM_VERSION}/{o.max_features}/{o.contrast_threshold:g}/{o.ratio:g}"
+        self.feature_identity = f"sift-{ALGORITHM_VERSION}/{o.max_features}/{o.contrast_threshold:g}"
+        self.fingerprint = f"{self.feature_identity}/{o.ratio:g}"
         self._detector = cv2.SIFT.create(nfeatures=o.max_features, contrastThreshold=o.contrast_threshold)
         self._features: BoundedCache[str, SiftFeatures] = BoundedCache(o.cached_images)
         folder = o.runtime.cache_folder
@@ -82,11 +83,14 @@ class SiftMatcher:
             image: its pixels.
             keep: on disk, for other processes and runs: an anchor is met again, a photo is not.
         """
-        identity = f"sift-{ALGORITHM_VERSION}/{self.options.max_features}/{self.options.contrast_threshold:g}"
-        digest = hashlib.blake2b(f"{identity}/{image.shape}".encode(), digest_size=20)
+        digest = hashlib.blake2b(f"{self.feature_identity}/{image.shape}".encode(), digest_size=20)
         digest.update(np.ascontiguousarray(image).data)
         key = digest.hexdigest()
         return self._features.get_or_make(key, lambda: self._root(*self._found(image, key, keep=keep)))
+
+    def descriptors(self, photo: ImageArray) -> Float32:
+        """(N, 128) unit descriptors of a photo's keypoints, for comparing whole photos."""
+        return self.features(photo).descriptors
 
     def _found(self, image: ImageArray, key: str, *, keep: bool) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         if self._disk is not None and (content := self._disk.get(key)) is not None:

@@ -1,4 +1,4 @@
-"""The frozen records that travel between the packages; no behaviour beyond validation.
+"""The frozen records that travel between the packages; no behaviour beyond validation and selection.
 
 Unknown numbers are nan, unknown objects None; never 0 or −1. Ids are non-empty strings, moments carry a time zone.
 """

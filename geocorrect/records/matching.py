@@ -126,3 +126,31 @@ class DepthMap:
             if px.ndim != 2 or px.shape[1] != 2 or z_samples.shape != (len(px),):
                 raise ValueError(f"DepthMap samples must be (N, 2) and (N,), got {px.shape} and {z_samples.shape}")
             vars(self).update(samples_px=px, samples_z_m=z_samples)
+
+    @property
+    def n_bytes(self) -> int:
+        """What its arrays take in memory."""
+        return sum(array.nbytes for array in vars(self).values() if isinstance(array, np.ndarray))
+
+    def known(self, stride: int = 1) -> tuple[Float, Float]:
+        """(pixels (N, 2), depths (N,) in metres) that are known: the samples, or every `stride`-th pixel each way."""
+        if self.z_m is not None:
+            thinned = self.z_m[::stride, ::stride]
+            rows, columns = np.nonzero(np.isfinite(thinned) & (thinned > 0))
+            return stride * np.column_stack([columns, rows]).astype(float), thinned[rows, columns].astype(float)
+        assert self.samples_px is not None
+        assert self.samples_z_m is not None
+        known = np.isfinite(self.samples_z_m) & (self.samples_z_m > 0)
+        return self.samples_px[known], self.samples_z_m[known]
+
+    def points(self, camera: Camera, stride: int = 1) -> tuple[Float, Float]:
+        """(pixels (N, 2), points (N, 3) in metres in the camera's frame) that are known; camera: of the image."""
+        px, z_m = self.known(stride)
+        if self.points_m is None:
+            rays = camera.unproject(px)
+            points_m = np.where(rays[:, 2:] > 0, rays, np.nan) / rays[:, 2:] * z_m[:, None]
+        else:
+            columns, rows = px.astype(int).T
+            points_m = self.points_m[rows, columns].astype(float)
+        seen = np.isfinite(points_m).all(axis=1)
+        return px[seen], points_m[seen]

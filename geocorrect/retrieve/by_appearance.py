@@ -57,7 +57,7 @@ class AppearanceRetriever:
         self.options, self._describer, self._read = options, describer, read_pixels
         self._disk = FileCache(options.appearance.folder, DISK_BYTES, SUFFIX)
         self._memory: BoundedCache[str, Float32] = BoundedCache(MEMORY_BYTES, lambda kept: kept.nbytes)
-        self._scene: tuple[tuple[tuple[str, str | None], ...], AppearanceIndex] | None = None
+        self._scene: tuple[tuple[tuple[str, str | None], ...], AppearanceIndex, tuple[str, ...]] | None = None
 
     @property
     def is_trained(self) -> bool:
@@ -121,14 +121,11 @@ class AppearanceRetriever:
         return self._describer.describe(usable) if usable else np.zeros((0, 0), np.float32)
 
     def _scene_index(self, scene: Sequence[Anchor]) -> tuple[AppearanceIndex, tuple[str, ...]]:
-        """The index of a whole scene, built once while the scene stays the same and all of it is readable."""
+        """The index of a whole scene, built once while the scene stays the same."""
         contents = tuple((anchor.id, anchor.sha256) for anchor in scene)
-        if self._scene is not None and self._scene[0] == contents:
-            return self._scene[1], ()
-        index, unusable = self._index(scene)
-        if not unusable:
-            self._scene = contents, index
-        return index, unusable
+        if self._scene is None or self._scene[0] != contents:
+            self._scene = contents, *self._index(scene)
+        return self._scene[1:]
 
     def _index(self, anchors: Sequence[Anchor]) -> tuple[AppearanceIndex, tuple[str, ...]]:
         """The anchors that can be described, and a message for each of the others."""

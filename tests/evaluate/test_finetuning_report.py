@@ -17,6 +17,7 @@ from geocorrect.config import Settings
 from geocorrect.errors import InputError
 from geocorrect.evaluate.finetuning import grid
 from geocorrect.evaluate.finetuning.report import read_training, training_pictures, training_table
+from geocorrect.jobs.anchors.finetune import FinetuneJob
 from geocorrect.networks.mast3r.train.options import FinetuneOptions
 
 DISTANCE_M = [2.0, 0.5, 0.25, 0.3]
@@ -120,8 +121,8 @@ def test_the_grid_trains_every_loss_with_every_rate_and_encodes_each_pair_once(
     monkeypatch.setattr(grid, "finetune_mast3r", lambda settings, job, stop, report: jobs.append((settings, job)))
     options = FinetuneOptions(learning_rate=5e-5, min_learning_rate=5e-6, epochs=2)
     scene: Any = object()
-    plan = grid.AblationPlan(scene, scene, ("a", "b"), tmp_path, options, (5e-5, 1e-6))
-    folders = grid.train_grid(Settings(), plan)
+    plan, rates = FinetuneJob(scene, scene, ("a", "b"), tmp_path, options), (5e-5, 1e-6)
+    folders = grid.train_grid(Settings(), plan, rates)
     assert folders == [job.folder for _, job in jobs]
     chosen = {(str(job.options.confidence), job.options.learning_rate) for _, job in jobs}
     assert chosen == {(c, rate) for c in ("none", "metric", "relative", "metric_scaled") for rate in (5e-5, 1e-6)}
@@ -129,5 +130,5 @@ def test_the_grid_trains_every_loss_with_every_rate_and_encodes_each_pair_once(
     assert {settings.models.cache_folder for settings, _ in jobs} == {tmp_path / "tokens"}
     assert len(set(folders)) == 8
     jobs.clear()
-    assert grid.train_grid(Settings(), plan, stop=lambda: len(jobs) == 3) is None
+    assert grid.train_grid(Settings(), plan, rates, stop=lambda: len(jobs) == 3) is None
     assert len(jobs) == 3

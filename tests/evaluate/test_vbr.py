@@ -14,13 +14,18 @@ from support.drawn import panels
 from support.vbr_corner import image_id, place, points_m, scanned_m, write_corner_drive, write_prediction
 
 from geocorrect.__main__ import run
+from geocorrect.api.backends import build_matcher
+from geocorrect.config import load_settings
 from geocorrect.evaluate.metrics import abs_rel, abs_rel_axes
+from geocorrect.evaluate.mining.run import Mined, SplitPair, photos_of
 from geocorrect.evaluate.render import Picture
 from geocorrect.evaluate.table import Row, read_table
 from geocorrect.evaluate.vbr import command
 from geocorrect.evaluate.vbr import run as vbr_run
 from geocorrect.evaluate.vbr.run import ORACLE
+from geocorrect.evaluate.vbr.scenes import read_drive
 from geocorrect.evaluate.vbr.tables import training_tables
+from geocorrect.match.base import DeclaredMatcher
 
 pytestmark = pytest.mark.long
 
@@ -205,6 +210,26 @@ def test_data_that_several_networks_were_trained_on_are_those_of_the_thesis() ->
         "Hypersim": "––✓✓", "HRWSI": "–✓✓–", "ARKitScenes": "✓–✓–", "UnrealStereo4K": "✓–✓–",
         "ScanNet/ScanNet++": "✓–✓–", "DIML": "–✓✓–",
     }  # fmt: skip
+
+
+def test_a_pair_has_as_many_verified_matches_as_the_matcher_declares(
+    corner: Path, rows: list[Row], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when photos are localised."""
+    settings = load_settings(corner / "geocorrect.toml").settings
+    photos = photos_of(read_drive(corner / "drives" / "corner0", 0))
+    pair = SplitPair(
+        rows[0].anchor_ids, rows[0].query_id, "", 0, score=100, is_valid=True, matches_forward=100, inliers_forward=100,
+        matches_backward=100, inliers_backward=100, distance_m=1.0, turn_deg=0.0, gap_s=0.0, anchor_drive="",
+        query_drive="",
+    )  # fmt: skip
+    mined = Mined((pair,), 1, {}, (), (), 0.0)
+    verified = []
+    for enough in (0, 10_000):
+        monkeypatch.setattr(vbr_run, "build_matcher", lambda _, n=enough: DeclaredMatcher(build_matcher(settings), n))
+        verified.append(len(vbr_run.DriveEvaluation(settings, "corner0", photos, mined, {}).shown(pair).anchor_px))
+    assert verified[0] > 50
+    assert verified[1] == 0
 
 
 @pytest.fixture

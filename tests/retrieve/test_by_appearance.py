@@ -193,7 +193,7 @@ def test_retrieval_is_built_around_what_the_matcher_computes(street: Street) -> 
     assert local_features(mast3r) is None
     found = local_features(CascadeMatcher({"mast3r": mast3r, "sift": SymmetricMatcher(sift, 1.0)}))
     assert found is not None
-    assert found[1] == sift.fingerprint
+    assert found[1] == sift.feature_identity
     photo = random_photo(64, 48)
     np.testing.assert_array_equal(found[0](photo), sift.features(photo).descriptors)
     off = Settings()
@@ -227,6 +227,12 @@ def test_thin_pictures_change_nothing_and_stop_nobody(street: Street) -> None:
     path = street.folder / "thin.png"
     PillowImage.fromarray(random_photo(640, 10)).save(path)
     anchors = [replace(street.anchors[0], id="thin", path=path, sha256=sha256_of(path)), *street.anchors]
-    choice = street.retriever().search(photo_of(3), anchors)
+    retriever = street.retriever()
+    choice = retriever.search(photo_of(3), anchors)
     assert choice.anchors[0].id == "a3"
     assert choice.unusable == ("anchor thin: 640×10 pixels are too thin for the network",)
+    reads = street.reads
+    again = retriever.search(photo_of(5), anchors)
+    assert again.anchors[0].id == "a5"
+    assert again.unusable == choice.unusable
+    assert street.reads == reads, "the scene is not gone through again for every photo"

@@ -37,6 +37,7 @@ from geocorrect.localize.correct import observe
 from geocorrect.localize.lift import lift, lift_points
 from geocorrect.localize.observations import Observations
 from geocorrect.match.rig import match_photo
+from geocorrect.match.verify import verification_of
 from geocorrect.records import NAN, Anchor, AnchorView, DepthMap, Float, Float32, ImageArray, Query
 
 ORACLE = "Oracle (LiDAR)"
@@ -83,6 +84,7 @@ class DriveEvaluation:
         self.settings, self.scene, self.mined, self.files = settings, scene, mined, files
         self.anchors = {anchor.id: anchor for anchor in photos.anchors}
         self.matcher = build_matcher(settings)
+        self._pair = verification_of(self.matcher, settings.match.verify)
         self.sources: dict[str, DepthSource] = dict(files)
         if settings.depth.source != "lidar":
             self.sources[settings.depth.source] = _unscaled(settings)
@@ -92,7 +94,7 @@ class DriveEvaluation:
             settings.batch.cached_anchors_mib * 2**20, lambda view: view.pixels.nbytes, keep_newest=True
         )
         self._maps: BoundedCache[tuple[str, str], DepthMap] = BoundedCache(
-            settings.batch.cached_anchors_mib * 2**20, _n_bytes, keep_newest=True
+            settings.batch.cached_anchors_mib * 2**20, lambda depth: depth.n_bytes, keep_newest=True
         )
         self._rays: dict[Camera, Float32] = {}
 
@@ -175,7 +177,7 @@ class DriveEvaluation:
         (matches,) = match_photo(self.matcher, pixels, photo.camera, [view.pixels])
         seed = int(digest([self.settings.batch.seed, anchor.id, photo.id])[:7], 16)
         scan, options = self._scan(anchor), self.settings.localize
-        base = observe(query, view, matches, scan, options, seed, self.settings.match.verify)
+        base = observe(query, view, matches, scan, options, seed, self._pair)
         common = Row(
             protocol="vbr", scene=self.scene, query_id=photo.id, anchor_ids=anchor.id, n_anchors=1, depth="",
             depth_is_oracle=True, matcher=self.matcher.fingerprint, estimator=self.estimator.fingerprint,
@@ -242,7 +244,7 @@ class DriveEvaluation:
         (matches,) = match_photo(self.matcher, query, photo.camera, [view.pixels])
         verified = observe(
             Query(photo.id, query, photo.camera, np.full(3, NAN)), view, matches, self._scan(anchor),
-            self.settings.localize, self.settings.batch.seed, self.settings.match.verify,
+            self.settings.localize, self.settings.batch.seed, self._pair,
         )  # fmt: skip
         return ShownPair(
             anchor.id, view.pixels, query, verified.anchor_px, verified.query_px, self._scan(anchor),
@@ -302,8 +304,3 @@ def _unscaled(settings: Settings) -> DepthSource:
             "vbr` compares what single pictures and pairs give. Judge it by `evaluate own`"
         )
     return build_depth(settings.model_copy(update={"depth": replace(settings.depth, scale=ScaleOptions())}))
-
-
-def _n_bytes(depth: DepthMap) -> int:
-    arrays = (depth.z_m, depth.points_m, depth.samples_px, depth.samples_z_m, depth.log_sigma)
-    return sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))

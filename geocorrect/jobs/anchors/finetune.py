@@ -9,8 +9,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from geocorrect.api.anchor_cache import read_anchor
 from geocorrect.api.scene import AnchorSource
 from geocorrect.config import Settings
@@ -113,12 +111,9 @@ class ScenePairs:
 
         first, second = (self._view(name) for name in self._pairs[index])
         scan = LidarDepth().depth(first.anchor, first.pixels)
-        assert scan.samples_px is not None
-        assert scan.samples_z_m is not None
-        rays = first.anchor.camera.unproject(scan.samples_px)
-        points_m = rays / rays[:, 2:] * scan.samples_z_m[:, None]
+        px, points_m = scan.points(first.anchor.camera)
         name = f"{first.anchor.id} beside {second.anchor.id}"
-        return MeasuredPair(name, first.pixels, second.pixels, np.asarray(scan.samples_px, float), points_m)
+        return MeasuredPair(name, first.pixels, second.pixels, px, points_m)
 
     def _read(self, name: str) -> AnchorView:
         anchor: Anchor = self._anchors[name]

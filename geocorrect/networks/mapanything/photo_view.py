@@ -28,15 +28,9 @@ class DepthHints:
     """(N,) z-depth in metres."""
 
     @classmethod
-    def from_map(cls, depth: DepthMap, stride: int = 1) -> DepthHints:
-        """The samples of a sparse map, or every `stride`-th known pixel of a dense one."""
-        if depth.z_m is None:
-            assert depth.samples_px is not None
-            assert depth.samples_z_m is not None
-            return cls(np.asarray(depth.samples_px, float), np.asarray(depth.samples_z_m, float))
-        rows, columns = np.nonzero(np.isfinite(depth.z_m[::stride, ::stride]))
-        rows, columns = rows * stride, columns * stride
-        return cls(np.column_stack([columns, rows]).astype(float), depth.z_m[rows, columns].astype(float))
+    def from_map(cls, depth: DepthMap) -> DepthHints:
+        """All that a depth map knows."""
+        return cls(*depth.known())
 
 
 @dataclass(frozen=True, eq=False)

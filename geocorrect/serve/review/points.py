@@ -25,7 +25,9 @@ def seen_points(anchor: Anchor, depth: DepthMap, world_from_cam: Pose, camera: C
         world_from_cam: of the camera, in the anchor's frame.
         camera: pixels are those of its raster.
     """
-    points_m = world_from_cam.inverse().apply(anchor.world_from_cam.apply(points_of(anchor.camera, depth)))
+    stride = 1 if depth.z_m is None else max(1, int(np.ceil(np.sqrt(depth.z_m.size / MAX_READ))))
+    _, own_m = depth.points(anchor.camera, stride)
+    points_m = world_from_cam.inverse().apply(anchor.world_from_cam.apply(own_m))
     px, visible = camera.project(points_m)
     kept = visible & camera.contains(px)
     away_m = np.linalg.norm(points_m[kept], axis=1)
@@ -41,21 +43,3 @@ def seen_points(anchor: Anchor, depth: DepthMap, world_from_cam: Pose, camera: C
     around = [grid[cell[:, 0] + 1 + right, cell[:, 1] + 1 + down] for right in (-1, 0, 1) for down in (-1, 0, 1)]
     shown = away_m <= HIDDEN_RATIO * np.min(around, axis=0)
     return px[shown], away_m[shown]
-
-
-def points_of(camera: Camera, depth: DepthMap) -> Float:
-    """(N, 3) points of a depth map in its camera's frame; what is unknown is left out."""
-    if depth.samples_px is not None and depth.samples_z_m is not None:
-        px, z_m = depth.samples_px, depth.samples_z_m
-    else:
-        assert depth.z_m is not None
-        step = max(1, int(np.ceil(np.sqrt(depth.z_m.size / MAX_READ))))
-        row, column = np.mgrid[0 : depth.z_m.shape[0] : step, 0 : depth.z_m.shape[1] : step].reshape(2, -1)
-        if depth.points_m is not None:
-            own = depth.points_m[row, column].astype(float)
-            return np.asarray(own[np.isfinite(own).all(axis=1)])
-        px, z_m = np.stack([column, row], axis=1).astype(float), depth.z_m[row, column].astype(float)
-    rays = camera.unproject(px)
-    with np.errstate(invalid="ignore"):
-        known = np.isfinite(z_m) & (z_m > 0) & (rays[:, 2] > 0)
-    return np.asarray(rays[known] / rays[known, 2:] * z_m[known, None])

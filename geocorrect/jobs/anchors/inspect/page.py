@@ -16,7 +16,7 @@ from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
 from geocorrect.io.atomic_file import write_atomically
 from geocorrect.jobs.anchors.inspect.inspect import Inspection
-from geocorrect.records import Anchor, AnchorView, DepthMap, Float
+from geocorrect.records import Anchor, AnchorView, DepthMap
 from geocorrect.report.pictures.figure import scaled_by
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _sample(
     if found is None:
         return ""
     small, scale = scaled_by(shown.pixels, min(1.0, PICTURE_PX / shown.pixels.shape[1]))
-    px, z_m = _samples(found)
+    px, z_m = found.known()
     figure = _figure((9, 9 * small.shape[0] / small.shape[1] + 0.6))
     axes = figure.add_subplot()
     axes.imshow(small)
@@ -120,14 +120,6 @@ def _sample(
     figure.colorbar(dots, ax=axes, label="depth, m", shrink=0.8)
     axes.set(title=f"{anchor.id} ({found.name})", xticks=[], yticks=[])
     return _image(figure, f"{anchor.id}: depth of {found.name}")
-
-
-def _samples(depth: DepthMap) -> tuple[Float, Float]:
-    if depth.samples_px is not None and depth.samples_z_m is not None:
-        return depth.samples_px, depth.samples_z_m
-    assert depth.z_m is not None
-    rows, columns = np.nonzero(np.isfinite(depth.z_m))
-    return np.stack([columns, rows], axis=1).astype(float), depth.z_m[rows, columns].astype(float)
 
 
 def _spread(anchors: tuple[Anchor, ...], n: int) -> list[Anchor]:
