@@ -159,16 +159,9 @@ def rotation_from_heading(
 
     Inverse of `Frame.heading_deg` (at the frame's origin) and `pitch_roll_deg`.
     """
-    level_north = Rotation.from_matrix([[1.0, 0, 0], [0, 0, 1.0], [0, -1.0, 0]])
-    turns = (("z", -heading_deg), ("x", pitch_deg), ("z", -roll_deg))
-    # A trailing axis of one angle: releases of scipy differ in what (N,) means.
-    heading, pitch, roll = (
-        Rotation.from_euler(
-            axis, angle_deg if np.ndim(angle_deg) == 0 else np.asarray(angle_deg)[:, None], degrees=True
-        )
-        for axis, angle_deg in turns
-    )
-    return heading * level_north * pitch * roll
+    # A camera that looks straight up, the lower side of its picture to the north, has the world's axes.
+    angles_deg = np.broadcast_arrays(np.negative(heading_deg), np.subtract(pitch_deg, 90.0), np.negative(roll_deg))
+    return Rotation.from_euler("ZXZ", np.stack(angles_deg, axis=-1), degrees=True)
 
 
 def angle_difference_deg(first_deg: ArrayLike, second_deg: ArrayLike) -> Float:

@@ -19,7 +19,7 @@ from geocorrect.anchors.choice import AnchorOptions
 from geocorrect.anchors.readers.registry import anchor_files
 from geocorrect.anchors.scan import read_scan
 from geocorrect.demo.world.drives import ENU_FROM_STREET, LIDAR_FROM_CAMERA, Drive
-from geocorrect.errors import InputError, UsageError
+from geocorrect.errors import InputError, OutputError, UsageError
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.similarity import Similarity
@@ -181,6 +181,8 @@ def test_waymo_that_is_not_whole(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="needs --alignment"):
         anchor_files(root).read()
     options = AnchorOptions(alignment=place(tmp_path))
+    with pytest.raises(OutputError, match=r"alignment.json/.*bin cannot be written: .*; unpack to another folder"):
+        anchor_files(root, options=AnchorOptions(alignment=options.alignment, images=options.alignment)).read()
     with pytest.raises(UsageError, match=f"there are {SEGMENT}"):
         anchor_files(root, options=AnchorOptions(alignment=options.alignment, drive="x")).read()
     poses = root / "lidar_pose" / f"{SEGMENT}.parquet"

@@ -17,7 +17,7 @@ from geocorrect.anchors.readers.mobile.angles import CONVENTIONS, PHOTO_FROM_CAM
 from geocorrect.anchors.readers.mobile.drive import read_mobile
 from geocorrect.anchors.readers.registry import anchor_files
 from geocorrect.demo.world.drives import ENU_FROM_STREET, FRAME, LIDAR_FROM_CAMERA, Drive
-from geocorrect.errors import InputError
+from geocorrect.errors import InputError, OutputError
 from geocorrect.geometry.crs import crs_from_wgs84, grid_convergence_deg
 from geocorrect.geometry.pose import Pose
 from geocorrect.io.pixels import read_image
@@ -233,6 +233,9 @@ def test_a_panorama_becomes_four_faces_that_show_what_it_shows(tmp_path: Path) -
     before = {anchor.path: anchor.path.stat().st_mtime_ns for anchor in anchors}
     again = read_mobile(path)[1]
     assert {anchor.path: anchor.path.stat().st_mtime_ns for anchor in again} == before, "faces are made once"
+    path = write(tmp_path, [row], rig, angles="heading_pitch_roll", faces="p.png")
+    with pytest.raises(OutputError, match=r"p.png/p-.*-0.jpg cannot be written: .*; unpack to another folder"):
+        read_mobile(path)
 
 
 def test_bad_input_names_file_and_field(tmp_path: Path) -> None:

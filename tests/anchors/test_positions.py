@@ -84,6 +84,24 @@ def test_a_track_and_a_clock(photos: tuple[Path, AnchorOptions], tmp_path: Path)
         read_positioned_photos(folder, chosen)
 
 
+def test_a_photo_is_as_uncertain_as_the_track_at_its_moment(photos: tuple[Path, AnchorOptions], tmp_path: Path) -> None:
+    """With a clock that is said to be off, too: sigmas were those of the moment that the camera's clock shows."""
+    folder, options = photos
+    head = (
+        "% (lat/lon/height=WGS84/ellipsoidal,Q=1:fix)\n% UTC latitude(deg) longitude(deg) height(m) Q ns "
+        "sdn(m) sde(m) sdu(m)\n"
+    )
+    rows = []
+    for second in range(10, 22):
+        lon, lat, height = (float(v) for v in FRAME.wgs84_from_enu(np.array([2.0 * second, 0.0, 1.0])))
+        sigmas = f"{second / 100} {second / 50} {second / 10}"
+        rows.append(f"2024/05/01 10:00:{second}.000 {lat:.9f} {lon:.9f} {height:.4f} 1 12 {sigmas}\n")
+    track = tmp_path / "drive.pos"
+    track.write_text(head + "".join(rows))
+    found = read_positioned_photos(folder, replace(options, positions=track, clock_offset_s=12.5))
+    assert found.sigma_m == pytest.approx(np.array([[s / 50, s / 100, s / 10] for s in (12.5, 13.5, 14.5, 15.5)]))
+
+
 def test_what_is_missing_is_named(photos: tuple[Path, AnchorOptions], tmp_path: Path) -> None:
     folder, options = photos
     with pytest.raises(UsageError, match=r"need --calibration camera.yaml"):

@@ -179,6 +179,18 @@ def test_signs_of_heading_pitch_and_roll_by_construction() -> None:
     assert up_in_cam[0] == pytest.approx(math.sin(math.radians(10)))
 
 
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_headings_of_many_photos_are_those_of_each(count: int) -> None:
+    heading, pitch, roll = np.random.default_rng(count).uniform([[0], [-89], [-180]], [[360], [89], [180]], (3, count))
+    for angles in ((heading, pitch, roll), (heading, 7.0, roll), (heading,)):
+        many = rotation_from_heading(*angles)
+        assert len(many) == count
+        for k in range(count):
+            one = rotation_from_heading(*(float(np.broadcast_to(angle, count)[k]) for angle in angles))
+            assert one.single
+            np.testing.assert_allclose(many[k].as_matrix(), one.as_matrix(), atol=1e-15)
+
+
 @ANY
 @given(st.floats(-180, 180), st.floats(-80, 80), st.floats(-170, 170))
 def test_opensfm_pan_tilt_roll(pan: float, tilt: float, roll: float) -> None:

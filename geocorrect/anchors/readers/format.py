@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from geocorrect.anchors.alignment import Alignment
+from geocorrect.anchors.alignment import Alignment, read_alignment
 from geocorrect.anchors.choice import AnchorOptions
 from geocorrect.errors import InputError, UsageError
+from geocorrect.io.pixels import image_size
 from geocorrect.records import Anchor
 
 HEAD_BYTES = 65_536
@@ -40,6 +41,36 @@ def choice_of(name: str, value: str, known: tuple[str, ...]) -> str:
     if value not in known:
         raise UsageError(f"{name} {value!r}: use {', '.join(known)}")
     return value
+
+
+def scans_wanted(options: AnchorOptions) -> str:
+    """Whether scans are "required", taken "if_present", or "none"; UsageError for another word."""
+    return choice_of("--scans", options.scans, ("required", "if_present", "none"))
+
+
+def given_alignment(name: str, options: AnchorOptions, why: str) -> Alignment:
+    """The alignment that places the frame of a format; UsageError saying why one is needed where none is given."""
+    if options.alignment is None:
+        raise UsageError(f"--format {name} needs --alignment FILE.json: {why}")
+    return read_alignment(options.alignment)
+
+
+def require_size(path: Path, width: int, height: int, source: str, where: str = "", advice: str = "") -> None:
+    """InputError unless a picture has the size, in pixels, that its calibration says.
+
+    Args:
+        path: The picture.
+        width: As `source` says.
+        height: Likewise.
+        source: File or record of the calibration, for the message.
+        where: Record that names the picture, for the message; default: the picture.
+        advice: What to do, for the message.
+    """
+    found = image_size(path)
+    if found != (width, height):
+        raise InputError(
+            f"{where or path}: the image is {found[0]}×{found[1]} pixels, {source} says {width}×{height}{advice}"
+        )
 
 
 def wanted_frames(paths: Sequence[Path], frames: str | None) -> list[Path]:

@@ -20,7 +20,7 @@ from scipy.spatial.transform import Rotation
 
 from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.choice import AnchorOptions
-from geocorrect.anchors.readers.format import AnchorFormat
+from geocorrect.anchors.readers.format import AnchorFormat, require_size
 from geocorrect.anchors.readers.timestamps import utc_from_nanoseconds
 from geocorrect.anchors.trajectory import Trajectory
 from geocorrect.errors import InputError, UsageError
@@ -29,7 +29,6 @@ from geocorrect.geometry.crs import crs_from_wgs84, true_from_grid, wgs84_from_c
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.similarity import Similarity
-from geocorrect.io.pixels import image_size
 from geocorrect.records import Anchor, Attribution
 
 ATTRIBUTION = Attribution("Argoverse 2", "https://www.argoverse.org/av2.html", "CC BY-NC-SA 4.0")
@@ -75,10 +74,8 @@ def _anchor(
     path: Path, name: str, rig: dict[str, float], lens: dict[str, float], drive: Trajectory, alignment: Alignment,
     dataset: str,
 ) -> Anchor:  # fmt: skip
-    size = image_size(path)
-    if size != (int(lens["width_px"]), int(lens["height_px"])):
-        raise InputError(f"{path}: {size[0]}×{size[1]} pixels, intrinsics.feather says "
-                         f"{lens['width_px']:g}×{lens['height_px']:g}")  # fmt: skip
+    size = int(lens["width_px"]), int(lens["height_px"])
+    require_size(path, *size, "intrinsics.feather")
     try:
         time_ns = int(path.stem)
         camera = Camera.pinhole(*size, lens["fx_px"], lens["fy_px"], lens["cx_px"], lens["cy_px"])

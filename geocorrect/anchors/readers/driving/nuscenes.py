@@ -20,14 +20,13 @@ from scipy.spatial.transform import Rotation
 
 from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.choice import AnchorOptions
-from geocorrect.anchors.readers.format import AnchorFormat
+from geocorrect.anchors.readers.format import AnchorFormat, require_size
 from geocorrect.anchors.readers.timestamps import utc_from_nanoseconds
 from geocorrect.errors import InputError, UsageError
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.similarity import Similarity
-from geocorrect.io.pixels import image_size
 from geocorrect.io.text_file import read_json
 from geocorrect.records import Anchor, Attribution, LidarScan
 
@@ -99,10 +98,8 @@ def _anchor(
     dataset: str,
 ) -> Anchor:  # fmt: skip
     path = root / record["filename"]
-    width, height = image_size(path)
-    if (width, height) != (record["width"], record["height"]):
-        raise InputError(f"{path}: {width}×{height} pixels, sample_data {record['token']} says "
-                         f"{record['width']}×{record['height']}")  # fmt: skip
+    width, height = int(record["width"]), int(record["height"])
+    require_size(path, width, height, f"sample_data {record['token']}")
     sensor = tables.get("calibrated_sensor", record["calibrated_sensor_token"])
     try:
         k = np.array(sensor["camera_intrinsic"], float).reshape(3, 3)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from geocorrect.errors import OutputError
 from geocorrect.geometry.pose import Float
 from geocorrect.io.atomic_file import write_atomically
 from geocorrect.records import Float32
@@ -13,9 +14,11 @@ from geocorrect.records import Float32
 
 def write_once(path: Path, content: bytes) -> Path:
     """A file with this content, written unless it is there; OutputError when it cannot be."""
-    if not path.is_file() or path.read_bytes() != content:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content)
+    try:
+        if not path.is_file() or path.read_bytes() != content:
+            write_atomically(path, content)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}; unpack to another folder") from None
     return path.resolve()
 
 

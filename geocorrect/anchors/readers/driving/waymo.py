@@ -16,18 +16,17 @@ from typing import Any
 
 import numpy as np
 
-from geocorrect.anchors.alignment import Alignment, read_alignment
+from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.choice import AnchorOptions
 from geocorrect.anchors.readers.driving.range_image import returns_in_world
 from geocorrect.anchors.readers.driving.unpacked import write_once, write_scan
-from geocorrect.anchors.readers.format import AnchorFormat, choice_of
+from geocorrect.anchors.readers.format import AnchorFormat, given_alignment, require_size, scans_wanted
 from geocorrect.anchors.readers.mobile.angles import FLU_FROM_CAM
 from geocorrect.anchors.readers.timestamps import utc_from_nanoseconds
 from geocorrect.anchors.scan import KITTI_BIN
 from geocorrect.errors import InputError, UsageError
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
-from geocorrect.io.pixels import image_size
 from geocorrect.records import Anchor, Attribution, LidarScan
 
 ATTRIBUTION = Attribution("Waymo Open Dataset", "https://waymo.com/open", "Waymo Dataset License (non-commercial)")
@@ -58,13 +57,13 @@ def read_waymo(root: Path, alignment: Alignment, options: AnchorOptions | None =
         OutputError: pictures or scans cannot be written.
     """
     options = options or AnchorOptions()
-    choice_of("--scans", options.scans, ("required", "if_present", "none"))
+    wanted = scans_wanted(options)
     segment, folder = _segment(root, options.drive), options.images or root / "unpacked"
     if missing := set(options.cameras) - set(CAMERAS):
         raise UsageError(f"--cameras {', '.join(sorted(missing))}: Waymo has {', '.join(CAMERAS)}")
     lenses = {row[CAMERA]: row for row in _rows(root, "camera_calibration", segment,
               (CAMERA, *INTRINSICS, f"{LENS}.extrinsic.transform", f"{LENS}.width", f"{LENS}.height"))}  # fmt: skip
-    scans = {} if options.scans == "none" else _scans(root, segment, folder / segment / "TOP", options.scans)
+    scans = {} if wanted == "none" else _scans(root, segment, folder / segment / "TOP", wanted)
     anchors = []
     columns = (FRAME, CAMERA, f"{IMAGE}.image", f"{IMAGE}.pose.transform", f"{IMAGE}.pose_timestamp")
     for row in _rows(root, "camera_image", segment, columns):
@@ -76,15 +75,12 @@ def read_waymo(root: Path, alignment: Alignment, options: AnchorOptions | None =
             continue
         path = write_once(folder / segment / name / f"{row[FRAME]}.jpg", row[f"{IMAGE}.image"])
         camera, vehicle_from_cam = _camera(where, lenses[number])
-        if image_size(path) != (camera.width, camera.height):
-            raise InputError(
-                f"{where}: {image_size(path)} pixels, its calibration is for {camera.width}×{camera.height}"
-            )
+        require_size(path, camera.width, camera.height, "camera_calibration", where)
         world_from_cam = _pose(where, row[f"{IMAGE}.pose.transform"]) @ vehicle_from_cam
         lidar = None
         if (scan := scans.get(row[FRAME])) is not None:
             lidar = LidarScan(scan[0], KITTI_BIN, world_from_cam.inverse() @ scan[1])
-        elif options.scans == "required":
+        elif wanted == "required":
             raise InputError(f"{where}: the top laser has no scan; use --scans if_present to go without")
         anchors.append(
             Anchor(
@@ -199,9 +195,7 @@ def _segment(root: Path, wanted: str | None) -> str:
 
 
 def _read(path: Path, options: AnchorOptions) -> tuple[Alignment, list[Anchor]]:
-    if options.alignment is None:
-        raise UsageError("--format waymo needs --alignment FILE.json: the world of a segment has no place on earth")
-    alignment = read_alignment(options.alignment)
+    alignment = given_alignment("waymo", options, "the world of a segment has no place on earth")
     return alignment, read_waymo(path, alignment, options)
 
 

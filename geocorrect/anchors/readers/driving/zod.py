@@ -20,17 +20,17 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from geocorrect.anchors.alignment import Alignment, read_alignment
+from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.choice import AnchorOptions
 from geocorrect.anchors.readers.driving.unpacked import write_scan
-from geocorrect.anchors.readers.format import AnchorFormat, choice_of
+from geocorrect.anchors.readers.format import AnchorFormat, given_alignment, require_size, scans_wanted
 from geocorrect.anchors.readers.timestamps import utc_from_nanoseconds
 from geocorrect.anchors.scan import KITTI_BIN
 from geocorrect.anchors.trajectory import Trajectory
 from geocorrect.errors import InputError, UsageError
 from geocorrect.geometry.camera import Camera, Projection
 from geocorrect.geometry.pose import Float, Pose
-from geocorrect.io.pixels import image_size, read_bytes
+from geocorrect.io.pixels import read_bytes
 from geocorrect.io.text_file import read_json
 from geocorrect.records import Anchor, Attribution, LidarScan
 
@@ -59,7 +59,7 @@ def read_zod(folder: Path, alignment: Alignment, options: AnchorOptions | None =
         OutputError: scans cannot be written.
     """
     options = options or AnchorOptions()
-    choice_of("--scans", options.scans, ("required", "if_present", "none"))
+    wanted = scans_wanted(options)
     info = read_json(folder / FILES[0], "no such file of ZOD")
     drive = _drive(folder / FILES[2])
     camera, ego_from_cam, ego_from_lidar = _calibration(folder / FILES[1])
@@ -67,13 +67,10 @@ def read_zod(folder: Path, alignment: Alignment, options: AnchorOptions | None =
     name = options.cameras[0] if options.cameras else next((one for one in CAMERAS if one in frames), "")
     if len(options.cameras) > 1 or name not in frames:
         raise UsageError(f"--cameras {','.join(options.cameras)}: name one of {', '.join(frames) or 'none'}")
-    scans = [] if options.scans == "none" else _frames(folder, info, "lidar_frames").get(LASER, [])
+    scans = [] if wanted == "none" else _frames(folder, info, "lidar_frames").get(LASER, [])
     out, anchors = options.images or folder / "unpacked", []
     for time_ns, path, _ in frames[name]:
-        if image_size(path) != (camera.width, camera.height):
-            raise InputError(
-                f"{path}: {image_size(path)} pixels, calibration.json is for {camera.width}×{camera.height}"
-            )
+        require_size(path, camera.width, camera.height, FILES[1])
         local_from_ego = drive.pose_at(time_ns)
         near = min(scans, key=lambda scan: abs(scan[0] - time_ns), default=None)
         lidar = None
@@ -81,7 +78,7 @@ def read_zod(folder: Path, alignment: Alignment, options: AnchorOptions | None =
             points = (local_from_ego @ ego_from_lidar).inverse().apply(_returns(near, drive, ego_from_lidar))
             scan = write_scan(out / f"{path.stem}.bin", points)
             lidar = LidarScan(scan, KITTI_BIN, ego_from_cam.inverse() @ ego_from_lidar)
-        elif options.scans == "required":
+        elif wanted == "required":
             raise InputError(f"{path}: no scan within {MAX_SCAN_S} s; use --scans if_present to go without")
         anchors.append(
             Anchor(
@@ -173,9 +170,7 @@ def _returns(scan: Frame, drive: Trajectory, ego_from_lidar: Pose) -> Float:
 
 
 def _read(path: Path, options: AnchorOptions) -> tuple[Alignment, list[Anchor]]:
-    if options.alignment is None:
-        raise UsageError("--format zod needs --alignment FILE.json: poses count from the car at the sequence's start")
-    alignment = read_alignment(options.alignment)
+    alignment = given_alignment("zod", options, "poses count from the car at the sequence's start")
     return alignment, read_zod(path, alignment, options)
 
 

@@ -21,18 +21,17 @@ import numpy as np
 
 from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.choice import AnchorOptions
-from geocorrect.anchors.readers.format import AnchorFormat, choice_of, wanted_frames
+from geocorrect.anchors.readers.format import AnchorFormat, require_size, scans_wanted, wanted_frames
 from geocorrect.anchors.readers.kitti.calibration import FOCAL_SIGMA, calibrated_numbers, read_calibration
+from geocorrect.anchors.readers.kitti.odometry import kitti_scan
 from geocorrect.anchors.readers.timestamps import read_timestamps, utc_from_nanoseconds
-from geocorrect.anchors.scan import KITTI_BIN
 from geocorrect.errors import InputError, UsageError
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import WGS84_A_M, Frame
 from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.similarity import Similarity
-from geocorrect.io.pixels import image_size
 from geocorrect.io.text_file import finite_numbers, read_text
-from geocorrect.records import Anchor, Attribution, LidarScan
+from geocorrect.records import Anchor, Attribution
 
 logger = logging.getLogger(__name__)
 
@@ -63,13 +62,13 @@ def read_kitti360(root: Path, options: AnchorOptions | None = None) -> tuple[Ali
         UsageError: a drive or camera that is not there.
     """
     options = options or AnchorOptions()
-    choice_of("--scans", options.scans, ("required", "if_present", "none"))
+    scans = scans_wanted(options)
     drive = _drive(root, options.drive)
     poses = _poses(root / "data_poses" / drive / "poses.txt", options.geoid_undulation_m or 0.0)
     frame = next(iter(poses.values()))[0]
     frame = Frame(drive, frame.lon_deg, frame.lat_deg, frame.height_m)
     alignment = Alignment(frame, Similarity.identity(), method="known")
-    anchors: list[Anchor] = []
+    clouds, anchors = root / "data_3d_raw" / drive / "velodyne_points" / "data", list[Anchor]()
     for name in options.cameras or CAMERAS[:1]:
         folder = root / "data_2d_raw" / drive / f"image_{name}"
         view = _view(root / "calibration", name)
@@ -80,9 +79,7 @@ def read_kitti360(root: Path, options: AnchorOptions | None = None) -> tuple[Ali
         times = read_timestamps(folder / "timestamps.txt")
         for path in placed:
             number = int(path.stem)
-            if image_size(path) != (view.camera.width, view.camera.height):
-                raise InputError(f"{path}: {image_size(path)} pixels, perspective.txt says "
-                                 f"{(view.camera.width, view.camera.height)}")  # fmt: skip
+            require_size(path, view.camera.width, view.camera.height, "perspective.txt")
             if number >= len(times):
                 raise InputError(f"{path}: no timestamp; timestamps.txt has {len(times)} rows")
             here, here_from_body = poses[number]
@@ -95,7 +92,7 @@ def read_kitti360(root: Path, options: AnchorOptions | None = None) -> tuple[Ali
                     world_from_cam=frame.this_from(here) @ here_from_body @ view.body_from_cam,
                     alignment_id=alignment.id,
                     captured_at=utc_from_nanoseconds(int(times[number])),
-                    lidar=_scan(root / "data_3d_raw" / drive, number, view.cam_from_lidar, options.scans),
+                    lidar=kitti_scan(clouds / f"{number:010d}.bin", view.cam_from_lidar, scans),
                     drive_id=drive,
                     attribution=ATTRIBUTION,
                 )
@@ -165,15 +162,6 @@ def _wgs84(x_m: float, y_m: float) -> tuple[float, float]:
     unit_m = WGS84_A_M * np.cos(lat0)
     north = np.log(np.tan(np.pi / 4 + lat0 / 2)) + y_m / unit_m
     return float(np.degrees(lon0 + x_m / unit_m)), float(np.degrees(2 * np.arctan(np.exp(north)) - np.pi / 2))
-
-
-def _scan(folder: Path, number: int, cam_from_lidar: Pose, scans: str) -> LidarScan | None:
-    path = folder / "velodyne_points" / "data" / f"{number:010d}.bin"
-    if scans == "none" or (scans == "if_present" and not path.is_file()):
-        return None
-    if not path.is_file():
-        raise InputError(f"{path}: no such scan; use --scans if_present to go without")
-    return LidarScan(path.resolve(), KITTI_BIN, cam_from_lidar)
 
 
 def _drive(root: Path, wanted: str | None) -> str:

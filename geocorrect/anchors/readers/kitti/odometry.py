@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from geocorrect.anchors.alignment import Alignment, read_alignment
+from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.choice import AnchorOptions
-from geocorrect.anchors.readers.format import AnchorFormat, choice_of, wanted_frames
+from geocorrect.anchors.readers.format import AnchorFormat, given_alignment, require_size, scans_wanted, wanted_frames
 from geocorrect.anchors.readers.kitti.calibration import FOCAL_SIGMA, read_calibration, rectified_camera
 from geocorrect.anchors.readers.kitti.raw import KITTI_ATTRIBUTION
 from geocorrect.anchors.scan import KITTI_BIN
-from geocorrect.errors import InputError, UsageError
+from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.io.pixels import image_size
@@ -45,7 +45,7 @@ def read_kitti_odometry(
         InputError: something is missing or damaged; names file and line.
     """
     options = options or AnchorOptions()
-    choice_of("--scans", options.scans, ("required", "if_present", "none"))
+    scans = scans_wanted(options)
     local_from_cam0 = _poses(poses)
     calibration = read_calibration(folder / "calib.txt")
     anchors: list[Anchor] = []
@@ -61,8 +61,7 @@ def read_kitti_odometry(
             number = int(path.stem)
             if number >= len(local_from_cam0):
                 raise InputError(f"{path}: no pose; {poses} has {len(local_from_cam0)} lines")
-            if image_size(path) != (pinhole.width, pinhole.height):
-                raise InputError(f"{path}: {image_size(path)} pixels, {paths[0]} has {image_size(paths[0])}")
+            require_size(path, pinhole.width, pinhole.height, str(paths[0]))
             local_from_cam = local_from_cam0[number] @ cam_from_cam0.inverse()
             anchors.append(
                 Anchor(
@@ -72,7 +71,7 @@ def read_kitti_odometry(
                     camera=replace(pinhole, focal_sigma=FOCAL_SIGMA),
                     world_from_cam=alignment.apply(local_from_cam),
                     alignment_id=alignment.id,
-                    lidar=_scan(folder / "velodyne" / f"{path.stem}.bin", cam_from_lidar, options.scans),
+                    lidar=kitti_scan(folder / "velodyne" / f"{path.stem}.bin", cam_from_lidar, scans),
                     drive_id=f"odometry_{folder.name}",
                     attribution=KITTI_ATTRIBUTION,
                 )
@@ -80,7 +79,8 @@ def read_kitti_odometry(
     return anchors
 
 
-def _scan(path: Path, cam_from_lidar: Pose, scans: str) -> LidarScan | None:
+def kitti_scan(path: Path, cam_from_lidar: Pose, scans: str) -> LidarScan | None:
+    """The scan of a picture, None where none is wanted or, with "if_present", there; InputError where one must be."""
     if scans == "none" or (scans == "if_present" and not path.is_file()):
         return None
     if not path.is_file():
@@ -107,11 +107,9 @@ def _rigid(path: Path, table: dict[str, str], key: str) -> Pose:
 
 
 def _read(path: Path, options: AnchorOptions) -> tuple[Alignment, list[Anchor]]:
-    if options.alignment is None:
-        raise UsageError("--format kitti-odometry needs --alignment FILE.json: the benchmark has no place on earth")
     folder = path.resolve()
     poses = options.ground_truth or folder.parents[1] / "poses" / f"{folder.name}.txt"
-    alignment = read_alignment(options.alignment)
+    alignment = given_alignment("kitti-odometry", options, "the benchmark has no place on earth")
     return alignment, read_kitti_odometry(folder, poses, alignment, options)
 
 

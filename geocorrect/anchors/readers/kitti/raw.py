@@ -19,7 +19,7 @@ import numpy as np
 
 from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.choice import AnchorOptions
-from geocorrect.anchors.readers.format import AnchorFormat, wanted_frames
+from geocorrect.anchors.readers.format import AnchorFormat, require_size, wanted_frames
 from geocorrect.anchors.readers.kitti.calibration import KittiCalibration, read_kitti_calibration
 from geocorrect.anchors.readers.kitti.oxts import ALT, LAT, LON, Oxts, oxts_in_frame, read_packets
 from geocorrect.anchors.readers.sensor_folder import SensorFolder, read_sensor_folder
@@ -29,7 +29,6 @@ from geocorrect.errors import InputError
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Float, Pose
 from geocorrect.geometry.similarity import Similarity
-from geocorrect.io.pixels import image_size
 from geocorrect.records import Anchor, Attribution, LidarScan
 
 TRIGGERED_TOGETHER = ("02", "03", "00", "01")
@@ -133,11 +132,8 @@ class _DriveCamera:
         if number >= len(self.instants_ns):
             raise InputError(f"{path}: frame {number} has no instant; the cameras' timestamps.txt differ in length")
         time_ns = int(self.instants_ns[number])
-        if image_size(path) != (camera.width, camera.height):
-            raise InputError(
-                f"{path}: the image is {image_size(path)} pixels, calib_cam_to_cam.txt says "
-                f"{camera.width}×{camera.height}; use the synced and rectified drive of the same date"
-            )
+        advice = "; use the synced and rectified drive of the same date"
+        require_size(path, camera.width, camera.height, "calib_cam_to_cam.txt", advice=advice)
         try:
             world_from_cam = self.oxts.pose_at(time_ns) @ self.calibration.imu_from_cam
         except InputError as error:

@@ -7,10 +7,10 @@ from pathlib import Path
 import cv2
 from scipy.spatial.transform import Rotation
 
+from geocorrect.anchors.readers.driving.unpacked import write_once
 from geocorrect.errors import OutputError
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.remap import panorama_faces, pixel_map
-from geocorrect.io.atomic_file import write_atomically
 from geocorrect.io.checksum import sha256_of
 from geocorrect.io.pixels import read_image
 
@@ -35,7 +35,6 @@ def write_faces(panorama: Path, camera: Camera, folder: Path) -> list[tuple[Path
             done, data = cv2.imencode(".jpg", seen[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
             if not done:
                 raise OutputError(f"{path}: could not be encoded")
-            folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, data.tobytes())
+            write_once(path, data.tobytes())
         found.append((path, face, face_from_cam.inv()))
     return found

@@ -54,7 +54,8 @@ class PositionedPhotos:
     """(N,) of the camera's clock, `UNKNOWN_TIME` where unknown."""
     frame: Frame
     antenna_enu_m: Float
-    """(N, 3) measured positions of the antenna in the frame; of a track at the camera's own times."""
+    """(N, 3) measured positions of the antenna in the frame; of a track at the camera's times and, where it is said,
+    the offset of the clocks."""
     sigma_m: Float
     """(N, 3) east, north, up."""
     track: TrackSpline | None
@@ -150,7 +151,8 @@ def _by_track(images: list[Image], options: AnchorOptions, folder: Path) -> Foun
         raise UsageError(f"--positions {options.positions}: write exif, or a track .gpx, .nmea or .pos")
     track = read_track(options.positions, options.height_reference, options.undulation_m, options.position_sigma_m)
     spline = TrackSpline(track, Frame(options.positions.stem, *np.median(track.wgs84, axis=0).tolist()))
-    shift_ns, kept = round((options.clock_offset_s or 0.0) * 1e9), []
+    offset_s = options.clock_offset_s or 0.0
+    shift_ns, kept = round(offset_s * 1e9), []
     for image in sorted(images, key=lambda image: (_time_ns(image), image.id)):
         if image.captured_at is None:
             raise InputError(f"{image.path}: its tags hold no time with a zone; write it with "
@@ -167,7 +169,7 @@ def _by_track(images: list[Image], options: AnchorOptions, folder: Path) -> Foun
             f"{track.name}: covers {len(kept)} photos of {folder}; 3 are needed (is the camera's time zone right?)"
         )
     times = np.array([_time_ns(image) for image in kept], np.int64)
-    return kept, spline.frame, spline.place_m(times, options.clock_offset_s or 0.0), spline.sigma_m(times), spline
+    return kept, spline.frame, spline.place_m(times, offset_s), spline.sigma_m(times, offset_s), spline
 
 
 def _time_ns(image: Image) -> int:

@@ -75,9 +75,9 @@ class TrackSpline:
         velocity: Float = self._spline(seconds, 1) * inside[:, None]
         return velocity
 
-    def sigma_m(self, time_ns: Nanoseconds) -> Float:
-        """(M, 3) east, north, up."""
-        known, asked = self._seconds(self.track.time_ns), self._seconds(time_ns)
+    def sigma_m(self, time_ns: Nanoseconds, offset_s: float = 0.0) -> Float:
+        """(M, 3) east, north, up, of `place_m`."""
+        known, asked = self._seconds(self.track.time_ns), self._seconds(time_ns) + offset_s
         return np.stack([np.interp(asked, known, column) for column in self.track.sigma_m.T], axis=1)
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from geocorrect.anchors.alignment import Alignment
+from geocorrect.anchors.readers.format import require_size
 from geocorrect.anchors.samples import DepthSamples, ReconstructedAnchor
 from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Float, Pose
 from geocorrect.geometry.similarity import Similarity
-from geocorrect.io.pixels import image_size
 from geocorrect.io.unicode_names import on_disk
 
 MIN_ERROR_PX = 0.5
@@ -94,11 +94,7 @@ def anchors_of(
     anchors: dict[str, ReconstructedAnchor] = {}
     for image in model.images:
         path, camera = on_disk(folder / image.name), image.camera
-        size = image_size(path)
-        if size != (camera.width, camera.height):
-            raise InputError(
-                f"{path}: the image is {size[0]}×{size[1]} pixels, {model.source} says {camera.width}×{camera.height}"
-            )
+        require_size(path, camera.width, camera.height, model.source)
         anchor = ReconstructedAnchor(
             id=f"{dataset}/{Path(image.name).with_suffix('').as_posix()}",
             dataset=dataset,

@@ -20,7 +20,7 @@ import numpy as np
 
 from geocorrect.anchors.alignment import Alignment, read_alignment
 from geocorrect.anchors.choice import AnchorOptions
-from geocorrect.anchors.readers.format import AnchorFormat, choice_of
+from geocorrect.anchors.readers.format import AnchorFormat, choice_of, require_size, scans_wanted
 from geocorrect.anchors.readers.sensor_folder import SensorFolder, read_sensor_folder
 from geocorrect.anchors.readers.timestamps import seconds_text, utc_from_nanoseconds
 from geocorrect.anchors.readers.vbr.calibration import RigCamera, VbrCalibration, read_vbr_calibration
@@ -28,7 +28,6 @@ from geocorrect.anchors.scan import VBR_BIN
 from geocorrect.anchors.trajectory import DEFAULT_MAX_GAP_S, Trajectory, read_tum
 from geocorrect.errors import InputError, UsageError
 from geocorrect.geometry.pose import Pose
-from geocorrect.io.pixels import image_size
 from geocorrect.records import Anchor, Attribution, LidarScan
 
 logger = logging.getLogger(__name__)
@@ -71,7 +70,7 @@ def _read(path: Path, options: AnchorOptions) -> tuple[Alignment, list[Anchor]]:
         raise UsageError("--format vbr needs --ground-truth SEQ_gt.txt and --alignment FILE.json")
     chosen = VbrOptions(
         spacing_m=options.spacing_m,
-        scans=choice_of("--scans", options.scans, ("required", "if_present", "none")),  # type: ignore[arg-type]
+        scans=scans_wanted(options),  # type: ignore[arg-type]
         uncovered=choice_of("--uncovered", options.uncovered, ("refuse", "skip")),  # type: ignore[arg-type]
         dataset=options.dataset or VbrOptions.dataset,
     )
@@ -164,12 +163,8 @@ def _moved(last: Pose, now: Pose, options: VbrOptions) -> bool:
 
 def _anchor(drive: _Drive, index: int, local_from_cam: Pose, alignment: Alignment) -> Anchor:
     path, camera = drive.images.paths[index], drive.rig.camera
-    width, height = image_size(path)
-    if (width, height) != (camera.width, camera.height):
-        raise InputError(
-            f"{path}: the image is {width}×{height} pixels, {drive.calibration.path} says "
-            f"{camera.width}×{camera.height}; use the calibration of this sequence"
-        )
+    source, advice = str(drive.calibration.path), "; use the calibration of this sequence"
+    require_size(path, camera.width, camera.height, source, advice=advice)
     return Anchor(
         id=f"{drive.name}/camera_{drive.options.side}/{int(drive.images.number[index]):010d}",
         dataset=drive.options.dataset,
