@@ -50,7 +50,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-lo
 test: check
 	$(PYTEST) -m "not long and not slow and not gpu and not qgis"
 
-# Whole jobs, killed ones, clusters, networks of full size: browsers: what takes a second and more each.
+# Whole jobs, killed ones, clusters, networks of full size, browsers: what takes a second and more each.
 test-long: $(VENV)/dev.stamp
 	$(PYTEST) -m "long and not slow and not gpu and not qgis"
 
