@@ -55,5 +55,6 @@ def serve(settings: ServeSettings, host: str, port: int, on_start: Callable[[str
     on_start(f"http://{host_in_url(host)}:{listener.getsockname()[1]}/?token={settings.token}")
     with listener:
         uvicorn.Server(config_of(settings)).run(sockets=[listener])
-    # Only a signal ends it, which it then raises again; where the event loop's end swallows that, it is said here.
+    # Only a signal ends it, which uvicorn then raises again. Where SIGINT is ignored, as in what a script runs in the
+    # background (`geocorrect serve &`), that does nothing.
     raise KeyboardInterrupt

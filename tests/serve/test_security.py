@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
@@ -106,6 +107,21 @@ def test_a_head_without_end_is_refused(server: Served) -> None:
         answer.read()
         assert answer.status == 200
     kept.close()
+
+
+def test_trailers_without_end_are_refused(server: Served) -> None:
+    """They follow the body, also when it was refused."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
+        head = (
+            f"POST /api/review/decide HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        raw.sendall(head.encode() + b"1\r\n{\r\n0\r\n")
+        assert raw.recv(10_000).split()[1] == b"401"
+        with suppress(ConnectionError):  # ended
+            for number in range(4):
+                raw.sendall(f"X{number}: {'x' * 30_000}\r\n".encode())
+            while raw.recv(10_000):
+                pass
 
 
 @pytest.mark.parametrize(

@@ -127,8 +127,8 @@ def installed_programs() -> Path | None:
     return Path(with_postgis[0]).parent if with_postgis else None
 
 
-def _skip_or_fail(why: str) -> None:
-    message = f"no PostGIS: {why}; run `{INSTALL}` or set GEOCORRECT_TEST_DATABASE_URL"
+def skip_or_fail(message: str) -> None:
+    """A failure where the database is required, as in CI."""
     if os.environ.get("GEOCORRECT_REQUIRE_POSTGIS"):
         pytest.fail(message)
     pytest.skip(message)
@@ -142,7 +142,7 @@ def postgis_cluster() -> Iterator[Cluster | None]:
         return
     programs = installed_programs()
     if programs is None:
-        _skip_or_fail("not installed")
+        skip_or_fail(f"no PostGIS: not installed; run `{INSTALL}` or set GEOCORRECT_TEST_DATABASE_URL")
         return
     cluster = Cluster(programs)
     try:

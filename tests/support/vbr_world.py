@@ -13,6 +13,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from geocorrect.anchors.alignment import Alignment
+from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
 from geocorrect.records import AlignmentRecord, Anchor
@@ -49,6 +50,17 @@ def write_sensor(folder: Path, times_s: list[float], topic: str) -> Path:
     (folder / "timestamps.txt").write_text("".join(stamp(t) + "\n" for t in times_s))
     (folder / ".metadata.json").write_text(json.dumps({"topic": topic, "num_messages": len(times_s), "fields": FIELDS}))
     return data
+
+
+def write_calibration(path: Path, camera: Camera) -> Path:
+    """Of a left camera in BASE_FROM_CAM; the base is the scanner."""
+    intrinsics = [camera.focal_x_px, camera.focal_y_px, camera.principal_x_px, camera.principal_y_px]
+    path.write_text(
+        f"cam_l:\n  resolution: [{camera.width}, {camera.height}]\n  intrinsics: {intrinsics}\n"
+        f"  distortion_coeffs: {list(camera.distortion[:4])}\n  T_b: {BASE_FROM_CAM.matrix.tolist()}\n"
+        "lidar:\n  T_b: [[1,0,0,0],[0,1,0,0],[0,0,1,0],[0,0,0,1]]\n"
+    )
+    return path
 
 
 @dataclass
@@ -89,13 +101,8 @@ def vbr(tmp_path: Path) -> VbrWorld:
     cloud[:100, :3] = [10.0, 1.0, -0.5]
     for number in range(len(scan_times)):
         cloud.tofile(data / f"{number:010d}.bin")
-    calibration = tmp_path / "vbr_calib.yaml"
-    rows = ", ".join(str(row) for row in BASE_FROM_CAM.matrix.tolist())
-    calibration.write_text(
-        f"cam_l:\n  resolution: [{WIDTH}, {HEIGHT}]\n  intrinsics: [60.0, 61.0, 31.0, 23.5]\n"
-        f"  distortion_coeffs: [-0.1, 0.05, 0.001, -0.002]\n  T_b: [{rows}]\n"
-        "lidar:\n  T_b: [[1,0,0,0],[0,1,0,0],[0,0,1,0],[0,0,0,1]]\n"
-    )
+    camera = Camera.from_opencv(WIDTH, HEIGHT, (60.0, 61.0, 31.0, 23.5), (-0.1, 0.05, 0.001, -0.002))
+    calibration = write_calibration(tmp_path / "vbr_calib.yaml", camera)
     return VbrWorld(tmp_path / "seq", calibration, truth, image_times)
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geocorrect.catalog.run import StoredResult
 from geocorrect.errors import InputError
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.projection import Projection
+from geocorrect.io.bounded_cache import BoundedCache
 from geocorrect.io.pixels import read_image
 from geocorrect.records import Correction, Float, Image, ImageArray
 from geocorrect.serve.review.describe import active_result
@@ -26,18 +27,19 @@ if TYPE_CHECKING:
 
 MAX_SHOWN = 400
 """Matches of one anchor; more cannot be told apart in a picture."""
-KEPT_PHOTOS = 32
+KEPT_ANSWERS = 64
+"""Matches of a photo, or points of one of its anchors."""
 
 
 class EvidenceFinder:
-    """Finds matches and points of one photo after the other, with the configured matcher and depth source."""
+    """Finds matches and points of photos with the configured matcher and depth source.
+
+    Models and caches are shared: ask for one after the other.
+    """
 
     def __init__(self, state: ServeSettings) -> None:
-        self._state, self._lock, self._opened = state, Lock(), None
-        self._matches = lru_cache(KEPT_PHOTOS)(self._computed_matches)
-        self._points = lru_cache(KEPT_PHOTOS)(self._computed_points)
-
-    _opened: Localizer | None
+        self._state = state
+        self._kept: BoundedCache[tuple[int, str | None], dict[str, Any]] = BoundedCache(KEPT_ANSWERS)
 
     def matches(self, image_id: str) -> dict[str, Any]:
         """Matches by anchor, as plain values; pixels are those of the picture files.
@@ -45,9 +47,8 @@ class EvidenceFinder:
         Raises:
             GeocorrectError: photo or anchors cannot be read, or weights are missing.
         """
-        version = active_result(self._state, image_id).fid
-        with self._lock:  # one photo at a time: models and caches are shared
-            return self._matches(image_id, version)
+        stored = active_result(self._state, image_id)
+        return self._kept.get_or_make((stored.fid, None), lambda: self._computed_matches(stored))
 
     def points(self, image_id: str, anchor_id: str) -> dict[str, Any]:
         """The points of an anchor that the photo sees by its stored pose, as plain values; pixels as in `matches`.
@@ -55,37 +56,33 @@ class EvidenceFinder:
         Raises:
             GeocorrectError: the photo has no pose, photo or anchor cannot be read, or weights are missing.
         """
-        version = active_result(self._state, image_id).fid
-        with self._lock:
-            return self._points(image_id, anchor_id, version)
+        stored = active_result(self._state, image_id)
+        return self._kept.get_or_make((stored.fid, anchor_id), lambda: self._computed_points(stored, anchor_id))
 
-    def _picture(self, image_id: str) -> tuple[Image, Path]:
-        image = self._state.catalog.images([image_id])[image_id]
-        path = self._state.on_disk(image.path)
-        if path is None:
-            raise InputError(f"photo {image_id[:60]}: its picture was not downloaded")
-        return image, path
-
+    @cached_property
     def _localizer(self) -> Localizer:
         from geocorrect.api.localizer import Localizer
 
-        if self._opened is None:
-            self._opened = Localizer(self._state.catalog, settings=self._state.settings)
-        return self._opened
+        return Localizer(self._state.catalog, settings=self._state.settings)
 
-    def _computed_points(self, image_id: str, anchor_id: str, _version: int) -> dict[str, Any]:
-        result = active_result(self._state, image_id).result
-        image = self._state.catalog.images([image_id])[image_id]
+    def _picture(self, image: Image) -> Path:
+        path = self._state.on_disk(image.path)
+        if path is None:
+            raise InputError(f"photo {image.id[:60]}: its picture was not downloaded")
+        return path
+
+    def _computed_points(self, stored: StoredResult, anchor_id: str) -> dict[str, Any]:
+        result, image = stored.result, self._state.catalog.images([stored.image_id])[stored.image_id]
         if not isinstance(result, Correction) or image.camera is None:
-            raise InputError(f"photo {image_id[:60]}: it has no pose by which points could be seen")
+            raise InputError(f"photo {image.id[:60]}: it has no pose by which points could be seen")
         anchor = self._state.catalog.anchors([anchor_id]).get(anchor_id)
         if anchor is None:
             raise InputError(f"anchor {anchor_id[:60]!r}: there is none")
 
         def pixels() -> ImageArray:
-            return read_image(self._picture(image_id)[1], image.exif_orientation)
+            return read_image(self._picture(image), image.exif_orientation)
 
-        depth = self._localizer().depth_of(anchor, pixels)
+        depth = self._localizer.depth_of(anchor, pixels)
         px, away_m = seen_points(anchor, depth, result.world_from_cam, _estimated(image.camera, result))
         return {
             "anchor_id": anchor_id,
@@ -94,11 +91,11 @@ class EvidenceFinder:
             "away_m": away_m.round(2).tolist(),
         }
 
-    def _computed_matches(self, image_id: str, _version: int) -> dict[str, Any]:
-        image, path = self._picture(image_id)
-        localized = self._localizer().localize(path)
-        found, stored = localized.localization.found, active_result(self._state, image_id).result
-        pose = stored.world_from_cam if isinstance(stored, Correction) else localized.pose
+    def _computed_matches(self, stored: StoredResult) -> dict[str, Any]:
+        image = self._state.catalog.images([stored.image_id])[stored.image_id]
+        localized = self._localizer.localize(self._picture(image))
+        found, result = localized.localization.found, stored.result
+        pose = result.world_from_cam if isinstance(result, Correction) else localized.pose
         camera = found.solution.query_camera if found.solution is not None else None
         return {
             "recomputed_status": localized.status.value,

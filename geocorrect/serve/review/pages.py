@@ -70,7 +70,7 @@ def _looking(state: ServeSettings) -> list[Route]:
         return json_answer(describe(state, request.query_params.get("id", "")))
 
     async def in_turn(request: Request, find: Callable[[], object]) -> Response:
-        """The answer, unless whoever asked has gone on to another photo before it was their turn."""
+        """The finder's answer, one at a time, unless whoever asked has gone on to another photo before their turn."""
         async with turn:
             if await request.is_disconnected():
                 return Response(status_code=204)
