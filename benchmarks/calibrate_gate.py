@@ -6,17 +6,14 @@ geocorrect/localize/gate_model.py.
     python benchmarks/calibrate_gate.py run --first-seed 20000 --store out/unseen.jsonl
     python benchmarks/calibrate_gate.py judge --store out/unseen.jsonl  # the gate that ships
 
-The cells mix good queries with the ways to go wrong: one anchor only, wrong anchors that outnumber the right
-ones (repeated façades), streets from elsewhere, moving vehicles. Each half of the seeds is judged by the model
-that the other half gives; the model that is written uses all of them.
+`run` simulates (gate_solutions.py), `judge` counts what the gate that ships says (judge_gate.py). Each half of the
+seeds is judged by the model that the other half gives; the model that is written uses all of them.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import textwrap
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,92 +21,19 @@ from typing import Any
 
 import numpy as np
 from estimator import read
+from gate_solutions import CELLS, LIMIT_M, OPTIONS, localisable, run, share, undetectable, with_pose
+from judge_gate import judged
 from scipy.optimize import minimize
 from scipy.stats import chi2, spearmanr
 
-from geocorrect.errors import Status
-from geocorrect.localize.gate import GateStatistics, as_mapping, decide, gate_features, gate_statistics
-from geocorrect.localize.gate_model import COVARIANCE_INFLATION
-from geocorrect.localize.joint.estimate import solve_joint
-from geocorrect.localize.options import LocalizeOptions
-from geocorrect.localize.solution import Solution
-from geocorrect.records import Query
-from geocorrect.sequences.confirmation import AGREES_DISTANCE, SHARP_SHARE
-from geocorrect.sequences.options import SequenceOptions
-from simulation.estimator import SimulatorOptions, simulate
-from simulation.estimator_observe import observe_kinds
+from geocorrect.localize.gate import gate_features
 
-OPTIONS = LocalizeOptions()
-BLANK = np.zeros((1, 1, 3), np.uint8)
-LIMIT_M = 1.0
-"""What a false accept is: a position wrong by more than this."""
 CLEAN = ("1 anchor", "2 anchors", "4 anchors", "4 anchors, focal 3 %")
 TARGET_FALSE_SHARE = 0.01
 SAFETY = 0.6
 FOLDS = 5
-ALIASED_INLIERS = 150
-"""A wrong anchor with more inliers than this is a copy of the right place, not another street."""
 MODEL = Path(__file__).resolve().parents[1] / "geocorrect" / "localize" / "gate_model.py"
 PICTURE = MODEL.parents[2] / "docs" / "img" / "trust.png"
-
-CELLS: dict[str, SimulatorOptions] = {
-    "1 anchor": SimulatorOptions(anchors=1),
-    "2 anchors": SimulatorOptions(anchors=2),
-    "4 anchors": SimulatorOptions(anchors=4),
-    "4 anchors, focal 3 %": SimulatorOptions(anchors=4, focal_error=0.03),
-    "1 anchor, half wrong": SimulatorOptions(anchors=1, wrong_anchor_share=0.5),
-    "2 anchors, half wrong": SimulatorOptions(anchors=2, wrong_anchor_share=0.5),
-    "3 anchors, 40 % wrong": SimulatorOptions(anchors=3, wrong_anchor_share=0.4),
-    "elsewhere": SimulatorOptions(anchors=3, wrong_anchor_share=1.0),
-    "repeated façades": SimulatorOptions(anchors=4, repeated_share=0.4),
-    "vehicles": SimulatorOptions(anchors=2, mover_share=0.5),
-}
-
-
-def run(store: Path, queries: int, seconds: float, cells: Sequence[str], first_seed: int) -> None:
-    """Fill the store, all cells together, until every one has `queries` or the time is up."""
-    store.parent.mkdir(parents=True, exist_ok=True)
-    done = {(row["cell"], row["seed"]) for row in read(store)}
-    stop = time.monotonic() + seconds
-    with store.open("a") as stream:
-        for seed in range(first_seed, first_seed + queries):
-            for cell in cells:
-                if (cell, seed) in done:
-                    continue
-                if time.monotonic() > stop:
-                    return
-                for row in solve_case(cell, CELLS[cell], seed):
-                    stream.write(json.dumps(row) + "\n")
-                stream.flush()
-
-
-def solve_case(cell: str, options: SimulatorOptions, seed: int) -> list[dict[str, Any]]:
-    """One row per depth kind: gate statistics, error and normalised squared error; error is null where
-    nothing came out.
-    """
-    case = simulate(options, seed)
-    query = Query("q", BLANK, case.query_camera, case.reported_m)
-    rows = []
-    seen = observe_kinds(case, ["calibrated", "lidar"], options.depth_noise.scale_sigma, OPTIONS, 0)
-    for kind, observed in seen.items():
-        solution = solve_joint(observed, case.query_camera, OPTIONS, 0) if observed else None
-        row: dict[str, Any] = {"cell": cell, "seed": seed, "depth": kind, "error_m": None}
-        row["n_right"] = sum(not a.wrong for a in case.anchors)
-        if isinstance(solution, Solution):
-            pose = solution.world_from_cam
-            assert pose.covariance is not None
-            off = pose.minus(case.world_from_query)
-            row["error_m"] = float(np.linalg.norm(off[:2]))
-            row["off"], row["covariance"] = off.tolist(), pose.covariance.tolist()
-            row["inflation"] = COVARIANCE_INFLATION
-            row["sigma_m"] = float(np.sqrt(np.trace(pose.covariance[:3, :3])))
-            row["distance_m"] = float(np.linalg.norm(off[:3]))
-            row["rotation_deg"] = float(np.degrees(np.linalg.norm(off[3:])))
-            row["nees_rotation"] = float(off[3:] @ np.linalg.solve(pose.covariance[3:, 3:], off[3:]))
-            row["nees"] = float(off[:3] @ np.linalg.solve(pose.covariance[:3, :3], off[:3]))
-            row["gate"] = as_mapping(gate_statistics(solution, observed, query, OPTIONS.gate))
-        rows.append(row)
-    return rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +60,7 @@ class Verdict:
 
 def fit(rows: Sequence[dict[str, Any]], picture: Path) -> None:
     """Judge by fitting on each half of the seeds and judging the other; write the model that all seeds give."""
-    solved = [r for r in rows if r["error_m"] is not None and not _counted_elsewhere(r)]
+    solved = with_pose(rows)
     even = np.array([r["seed"] % 2 == 0 for r in solved])
     verdict = _joined(solved, even)
     model = fit_model(solved)
@@ -152,56 +76,11 @@ def fit(rows: Sequence[dict[str, Any]], picture: Path) -> None:
     _write(model, report)
 
 
-def judged(rows: Sequence[dict[str, Any]], seed: int = 0) -> str:
-    """Markdown: what the gate that ships says of solutions, by cell, with every false accept counted.
-
-    Photo by photo, with one anchor believed and without; and when a sequence has predicted every photo from results
-    that rest on other anchors. That prediction is drawn: its 68 % radius as `benchmarks/sequences.py` measures it up
-    to 50 m from the nearest right result.
-    """
-    rows = [r for r in rows if r["error_m"] is not None and not _counted_elsewhere(r)]
-    wrong = np.array([r["error_m"] > LIMIT_M for r in rows])
-    found = ~wrong & np.array([_localisable(r) for r in rows])
-    believing = replace(OPTIONS.gate, min_independent_anchors=1)
-    statistics = [GateStatistics(**r["gate"]) for r in rows]
-    believed, alone = (
-        np.array([decide(s, o).status is Status.ACCEPTED for s in statistics]) for o in (believing, OPTIONS.gate)
-    )
-    refuted, agreeing = _drawn_sequence(rows, np.random.default_rng(seed))
-    confirmed = (alone & ~refuted) | (believed & agreeing)
-    ways = {"one anchor believed": believed, "one anchor for review": alone, "after its sequence": confirmed}
-    lines = [
-        f"{name}: false accepts {share(int((a & wrong).sum()), int(a.sum()))} of {int(a.sum())}, of {int(found.sum())} "
-        f"localisable accepted {share(int((a & found).sum()), int(found.sum()))}"
-        for name, a in ways.items()
-    ]
-    lines += [f"| cell | n | wrong | {' | '.join(f'{name}: accepted, false' for name in ways)} |", "|---" * 6 + "|"]
-    for cell in CELLS:
-        here = np.array([r["cell"] == cell for r in rows])
-        counts = (f"{int((here & a).sum())}, {int((here & a & wrong).sum())}" for a in ways.values())
-        lines.append(f"| {cell} | {int(here.sum())} | {int((here & wrong).sum())} | {' | '.join(counts)} |")
-    return "\n".join(lines)
-
-
-def _drawn_sequence(rows: Sequence[dict[str, Any]], random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) whether a drawn prediction by its sequence refutes a solution, and whether it would confirm it."""
-    limits, refuted, agreeing = SequenceOptions(), [], []
-    for row in rows:
-        radius_m = float(np.clip(random.lognormal(np.log(0.2), 0.5), 0.1, 0.45))
-        sigma_m = radius_m / 1.515  # `horizontal_sigma_m` of an error that is alike in both axes
-        off_m = np.array(row["off"][:3]) + sigma_m * random.normal(size=3)
-        expected = np.array(row["covariance"])[:3, :3] + sigma_m**2 * np.eye(3)
-        distance = float(off_m @ np.linalg.solve(expected, off_m)) ** 0.5
-        refuted.append(distance > limits.outlier_distance and np.linalg.norm(off_m) > limits.outlier_m)
-        agreeing.append(distance <= AGREES_DISTANCE and radius_m <= SHARP_SHARE * limits.accept_error_m)
-    return np.array(refuted), np.array(agreeing)
-
-
 def fit_model(rows: Sequence[dict[str, Any]]) -> Model:
     """Covariance inflation, limits, error model and its threshold from solutions with known errors."""
     wrong = np.array([r["error_m"] > LIMIT_M for r in rows], float)
-    right = [r for r in rows if r["error_m"] <= LIMIT_M and _localisable(r)]
-    detectable = np.array([not _undetectable(r) for r in rows])
+    right = [r for r in rows if r["error_m"] <= LIMIT_M and localisable(r)]
+    detectable = np.array([not undetectable(r) for r in rows])
     inflation = _inflation(np.array([r["nees"] * r["inflation"] for r in right if r["cell"] in CLEAN]))
     sigmas = np.array([r["gate"]["scale_sigmas"] for r in right])
     lone = np.array([r["gate"]["coverage"] for r in right if r["gate"]["supporting_anchors"] == 1])
@@ -254,11 +133,6 @@ def _part(verdict: Verdict, chosen: np.ndarray) -> Verdict:
     return Verdict(verdict.accepted[chosen], verdict.nees[chosen], verdict.nees_rotation[chosen])
 
 
-def _counted_elsewhere(row: dict[str, Any]) -> bool:
-    """With every anchor wrong, this cell's world is the one of "elsewhere" with the same seed."""
-    return bool(row["cell"] == "3 anchors, 40 % wrong" and row["n_right"] == 0)
-
-
 def _features(row: dict[str, Any], inflation: float) -> tuple[float, ...]:
     """The gate's features as they will be with the new inflation: the expected error grows with its root."""
     factor = float(np.sqrt(inflation / row["inflation"]))
@@ -273,8 +147,8 @@ def _inflation(nees: np.ndarray) -> float:
 
 def _decisions(solved: Sequence[dict[str, Any]], accepted: np.ndarray) -> list[str]:
     wrong = np.array([r["error_m"] > LIMIT_M for r in solved])
-    detectable = np.array([not _undetectable(r) for r in solved])
-    found = ~wrong & np.array([_localisable(r) for r in solved])
+    detectable = np.array([not undetectable(r) for r in solved])
+    found = ~wrong & np.array([localisable(r) for r in solved])
     kept, false = int((detectable & accepted).sum()), int((detectable & accepted & wrong).sum())
     return [
         f"fitted on one half of the seeds, judged on the other, both ways: {int(detectable.sum())} solutions, accepted "
@@ -299,7 +173,7 @@ def _coverage(rows: Sequence[dict[str, Any]], verdict: Verdict) -> list[str]:
 
 def _by_cell(solved: Sequence[dict[str, Any]], accepted: np.ndarray) -> list[str]:
     wrong = np.array([r["error_m"] > LIMIT_M for r in solved])
-    detectable = np.array([not _undetectable(r) for r in solved])
+    detectable = np.array([not undetectable(r) for r in solved])
     lines = [
         "| cell | n | wrong | accepted | false accepts | of them nothing contradicts |",
         "|---|---|---|---|---|---|",
@@ -309,16 +183,6 @@ def _by_cell(solved: Sequence[dict[str, Any]], accepted: np.ndarray) -> list[str
         counts = (here, here & wrong, here & accepted, here & accepted & wrong, here & accepted & wrong & ~detectable)
         lines.append(f"| {cell} | " + " | ".join(str(int(c.sum())) for c in counts) + " |")
     return lines
-
-
-def share(count: int, total: int) -> str:
-    """A share in percent with its 95 % Wilson interval."""
-    if total == 0:
-        return "of none"
-    z, p = 1.96, count / total
-    middle = (p + z**2 / (2 * total)) / (1 + z**2 / total)
-    half = z * np.sqrt(p * (1 - p) / total + z**2 / (4 * total**2)) / (1 + z**2 / total)
-    return f"{p:.1%} [{max(middle - half, 0.0):.1%}–{min(middle + half, 1.0):.1%}]"
 
 
 def draw(solved: Sequence[dict[str, Any]], nees: np.ndarray, judged: np.ndarray, path: Path) -> None:
@@ -345,22 +209,6 @@ def draw(solved: Sequence[dict[str, Any]], nees: np.ndarray, judged: np.ndarray,
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110, metadata={"Software": ""})
     plt.close(figure)
-
-
-def _undetectable(row: dict[str, Any]) -> bool:
-    """Nothing but the reported position could object: a single anchor on record in the wrong place, with perfect
-    matches and nobody able to contradict; or most anchors on the same wrong copy of a façade.
-    """
-    if row["cell"] == "repeated façades":
-        return bool(2 * row["n_right"] < CELLS[row["cell"]].anchors)
-    gate = row["gate"]
-    alone = gate["supporting_anchors"] == 1 and gate["support_share"] == 1.0
-    return bool(row["n_right"] == 0 and alone and gate["n_inliers"] > ALIASED_INLIERS)
-
-
-def _localisable(row: dict[str, Any]) -> bool:
-    """The right anchors are a majority."""
-    return bool(2 * row["n_right"] > CELLS[row["cell"]].anchors)
 
 
 def _passes_rules(statistics: dict[str, float], model: Model) -> bool:

@@ -15,7 +15,6 @@ Matches are computed once and kept beside the store: a wrong pose or a wrong len
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -25,7 +24,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from matchers import cuttings, settings_for, worse
+from kept_matches import KeptMatcher
+from matchers import cuttings, rows_of, settings_for, worse
 from scipy.spatial.transform import Rotation
 from scipy.stats import chi2
 
@@ -34,10 +34,8 @@ from geocorrect.api.anchor_cache import AnchorCache
 from geocorrect.config import Settings
 from geocorrect.geometry.camera import Camera, Projection
 from geocorrect.geometry.pose import Pose
-from geocorrect.io.atomic_file import atomic_path
 from geocorrect.io.pixels import read_image
 from geocorrect.localize.correct import localize
-from geocorrect.match.base import Matcher
 from geocorrect.match.registry import build_matcher
 from geocorrect.records import Anchor, Correction, ImageArray, Matches, Query
 
@@ -110,27 +108,12 @@ CELLS = (
 )
 
 
-class Kept:
-    """A matcher that keeps every pair's matches in a folder."""
-
-    def __init__(self, matcher: Matcher, folder: Path) -> None:
-        self.matcher, self.fingerprint, self.folder = matcher, matcher.fingerprint, folder
-        folder.mkdir(parents=True, exist_ok=True)
+class KeptPairs(KeptMatcher):
+    """Keeps every pair's matches apart: cells have different anchors."""
 
     def match(self, query: ImageArray, anchors: Sequence[ImageArray]) -> list[Matches]:
         """See `match.base.Matcher`."""
-        return [self._pair(query, anchor) for anchor in anchors]
-
-    def _pair(self, query: ImageArray, anchor: ImageArray) -> Matches:
-        key = hashlib.blake2b(self.fingerprint.encode(), digest_size=16)
-        for image in (query, anchor):
-            key.update(str(image.shape).encode() + np.ascontiguousarray(image).data)
-        path = self.folder / f"{key.hexdigest()}.npz"
-        if not path.is_file():
-            found = self.matcher.match(query, [anchor])[0]
-            with atomic_path(path) as unfinished, unfinished.open("wb") as stream:
-                np.savez(stream, query_px=found.query_px, anchor_px=found.anchor_px, score=found.score)
-        return Matches(**np.load(path))
+        return [super(KeptPairs, self).match(query, [anchor])[0] for anchor in anchors]
 
 
 def wrong_pose(image: KittiImage, following: KittiImage, cell: Cell, axis: np.ndarray, sign: float) -> Pose:
@@ -190,7 +173,8 @@ def run(folder: Path, store: Path, elsewhere: Path | None, depths: Sequence[str]
     store.parent.mkdir(parents=True, exist_ok=True)
     done = {tuple(row["key"]) for row in rows_of(store)}
     others = [cutting for _, cutting in cuttings(elsewhere)]
-    matcher = Kept(build_matcher(Settings().match, Settings().models), store.parent / "matches")
+    section = Settings().match
+    matcher = KeptPairs(section.matcher, build_matcher(section, Settings().models), store.parent / "matches")
     for draw in range(draws):
         for cell in CELLS:
             if cells not in cell.name or (cell.spoil == "elsewhere" and not others):
@@ -239,11 +223,6 @@ def measured(found: Any, truth: Pose | None) -> dict[str, Any]:
         "focal_ratio": found.evidence.focal_ratio,
         "gate": dict(found.evidence.gate),
     }
-
-
-def rows_of(store: Path) -> list[dict[str, Any]]:
-    """What was measured so far."""
-    return [json.loads(line) for line in store.read_text().splitlines()] if store.is_file() else []
 
 
 def table(rows: Sequence[dict[str, Any]], before: Sequence[dict[str, Any]] = ()) -> str:

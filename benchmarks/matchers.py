@@ -1,4 +1,4 @@
-"""G × H on a real street: every matcher with every kind of depth, on easy, hard and wrong photos, with its cost.
+"""G × H on a real street: every matcher with every kind of depth, on easy and hard photos, with its cost.
 
 KITTI raw drive 0002: frames 0, 4 and 8 of camera 02 are anchors, the other images queries with known truth. Hard photos
 are the queries made worse, and those of the last frames matched with frame 0 alone, 6 to 8 m behind them (wide
@@ -222,7 +222,7 @@ def rows_of(store: Path) -> list[dict[str, Any]]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown: G × H on the photos as they are, then the hard and the wrong ones."""
+    """Markdown: G × H on the photos as they are, then the hard ones."""
     cells: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for row in rows:
         cells.setdefault(tuple(row["key"][:3]), []).append(row)

@@ -39,7 +39,6 @@ MATCHERS = ("sift", "aliked_lightglue", "xfeat", "lightglue_disk")
 KINDS = ("elsewhere", "mirrored", "next door")
 HALF_PX = 560
 """Of 1242; between the halves lie 122 pixels, more than near surfaces shift between the anchors and the photo."""
-LIMIT_M = 1.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -61,3 +61,15 @@ def test_a_run_killed_while_it_writes_leaves_nothing_that_looks_like_an_answer(
             kept.KeptMatcher("counting", Counting(), tmp_path).match(PHOTO, [PHOTO])
     assert not list(tmp_path.glob("*.npz"))
     assert len(kept.KeptMatcher("counting", Counting(), tmp_path).match(PHOTO, [PHOTO])) == 1
+
+
+@pytest.mark.long
+def test_wrong_inputs_match_each_pair_once_whatever_the_set_of_anchors(
+    kept: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "corruptions", raising=False)
+    matcher, other = Counting(), np.ones_like(PHOTO)
+    pairs = __import__("corruptions").KeptPairs("counting", matcher, tmp_path)
+    assert len(pairs.match(PHOTO, [PHOTO, other])) == 2
+    assert len(pairs.match(PHOTO, [other])) == 1
+    assert matcher.asked == 2

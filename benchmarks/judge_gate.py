@@ -1,0 +1,63 @@
+"""What the gate that ships says of simulated solutions that no fit has seen, photo by photo and after its sequence.
+
+Run by `calibrate_gate.py judge`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from gate_solutions import CELLS, LIMIT_M, OPTIONS, localisable, share, with_pose
+
+from geocorrect.errors import Status
+from geocorrect.localize.gate import GateStatistics, decide
+from geocorrect.sequences.confirmation import AGREES_DISTANCE, SHARP_SHARE
+from geocorrect.sequences.options import SequenceOptions
+
+
+def judged(rows: Sequence[dict[str, Any]], seed: int = 0) -> str:
+    """Markdown: what the gate that ships says of solutions, by cell, with every false accept counted.
+
+    Photo by photo, with one anchor believed and without; and when a sequence has predicted every photo from results
+    that rest on other anchors. That prediction is drawn: its 68 % radius as `benchmarks/sequences.py` measures it up
+    to 50 m from the nearest right result.
+    """
+    rows = with_pose(rows)
+    wrong = np.array([r["error_m"] > LIMIT_M for r in rows])
+    found = ~wrong & np.array([localisable(r) for r in rows])
+    believing = replace(OPTIONS.gate, min_independent_anchors=1)
+    statistics = [GateStatistics(**r["gate"]) for r in rows]
+    believed, alone = (
+        np.array([decide(s, o).status is Status.ACCEPTED for s in statistics]) for o in (believing, OPTIONS.gate)
+    )
+    refuted, agreeing = _drawn_sequence(rows, np.random.default_rng(seed))
+    confirmed = (alone & ~refuted) | (believed & agreeing)
+    ways = {"one anchor believed": believed, "one anchor for review": alone, "after its sequence": confirmed}
+    lines = [
+        f"{name}: false accepts {share(int((a & wrong).sum()), int(a.sum()))} of {int(a.sum())}, of {int(found.sum())} "
+        f"localisable accepted {share(int((a & found).sum()), int(found.sum()))}"
+        for name, a in ways.items()
+    ]
+    lines += [f"| cell | n | wrong | {' | '.join(f'{name}: accepted, false' for name in ways)} |", "|---" * 6 + "|"]
+    for cell in CELLS:
+        here = np.array([r["cell"] == cell for r in rows])
+        counts = (f"{int((here & a).sum())}, {int((here & a & wrong).sum())}" for a in ways.values())
+        lines.append(f"| {cell} | {int(here.sum())} | {int((here & wrong).sum())} | {' | '.join(counts)} |")
+    return "\n".join(lines)
+
+
+def _drawn_sequence(rows: Sequence[dict[str, Any]], random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) whether a drawn prediction by its sequence refutes a solution, and whether it would confirm it."""
+    limits, refuted, agreeing = SequenceOptions(), [], []
+    for row in rows:
+        radius_m = float(np.clip(random.lognormal(np.log(0.2), 0.5), 0.1, 0.45))
+        sigma_m = radius_m / 1.515  # `horizontal_sigma_m` of an error that is alike in both axes
+        off_m = np.array(row["off"][:3]) + sigma_m * random.normal(size=3)
+        expected = np.array(row["covariance"])[:3, :3] + sigma_m**2 * np.eye(3)
+        distance = float(off_m @ np.linalg.solve(expected, off_m)) ** 0.5
+        refuted.append(distance > limits.outlier_distance and np.linalg.norm(off_m) > limits.outlier_m)
+        agreeing.append(distance <= AGREES_DISTANCE and radius_m <= SHARP_SHARE * limits.accept_error_m)
+    return np.array(refuted), np.array(agreeing)
