@@ -19,6 +19,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -285,17 +286,19 @@ def figure(rows: Sequence[dict[str, Any]], path: Path) -> None:
     by_count = {f"{k} anchor{'s' * (k > 1)}": here for k, here in counts.items()}
     by_kind = {name: [r for r in kept if word in r["key"][1]] for word, name in KINDS.items()}
     promised = np.linspace(0.0, 1.0, 101)
-    picture, axes = plt.subplots(2, 2, figsize=(9.0, 8.6), layout="constrained", sharex=True, sharey=True)
-    for across, groups in zip(axes, (by_count, by_kind), strict=True):
+    picture, axes = plt.subplots(2, 2, figsize=(10.4, 8.0), layout="constrained", sharex=True, sharey=True)
+    for across, groups, by in zip(axes, (by_count, by_kind), ("number of anchors", "what is wrong"), strict=True):
         for axis, key, what in zip(across, ("nees", "nees_rotation"), ("position", "rotation"), strict=True):
             axis.plot(promised, promised, color="0.6", lw=1)
-            for name, here in groups.items():
+            for (name, here), style in zip(groups.items(), cycle(("-", "--", "-.")), strict=False):
                 if here:
                     level = chi2.cdf([r[key] for r in here], 3)
                     held = [np.mean(level <= p) for p in promised]
-                    axis.plot(promised, held, lw=1.4, label=f"{name}, n = {len(here)}")
-            axis.set(title=what, xlabel="stated probability of the ellipsoid", ylabel="share of errors inside")
-            axis.legend(fontsize=7, loc="lower right")
+                    axis.plot(promised, held, style, lw=1.4, label=f"{name}, n = {len(here)}")
+            axis.set(title=f"{what}, by {by}", aspect="equal")
+        across[1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    picture.supxlabel("stated probability of the ellipsoid")
+    picture.supylabel("share of errors inside; above the grey line the statement is cautious")
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.savefig(path, dpi=90, metadata={"Software": ""})
     plt.close(picture)
