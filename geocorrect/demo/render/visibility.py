@@ -77,12 +77,14 @@ def visible_quads(scene: Scene, forms: Float, grid: RayGrid, world_from_cam: Pos
             if before.min() > closest[each]:
                 continue
             m = forms[quad].astype(np.float32)
-            u, v, inverse_depth = (along(m[k], x[window], y[window]) for k in range(3))
-            hit = inverse_depth > before  # and so in front
+            inverse_depth = along(m[2], x[window], y[window])
+            hit = inverse_depth > before
+            if not hit.any():
+                continue
+            u, v = (along(m[k], x[window], y[window]) for k in (0, 1))
             hit &= inside(u, v, inverse_depth, float(scene.cut[quad]))
-            if hit.any():
-                np.copyto(before, inverse_depth, where=hit)
-                np.copyto(index[window], np.int32(quad), where=hit)
+            np.copyto(before, inverse_depth, where=hit)
+            np.copyto(index[window], np.int32(quad), where=hit)
     return index
 
 
