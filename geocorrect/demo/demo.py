@@ -47,7 +47,7 @@ Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
 
 AREA_MARGIN_DEG = 0.0005
-PICTURE_CPU_S, PHOTO_CPU_S = 0.9, 1.1
+PICTURE_CPU_S, PHOTO_CPU_S = 0.6, 1.1
 """Processor time of a picture of the street and of correcting a photo, with a share of what is done once."""
 CONFIGURATION = """# Written by `geocorrect demo`. Try: geocorrect -c {file} status
 [catalog]

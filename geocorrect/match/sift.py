@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from geocorrect.io.bounded_cache import BoundedCache
 from geocorrect.io.file_cache import FileCache
-from geocorrect.match.descriptors.nearest import distinct_pairs
+from geocorrect.match.descriptors.nearest import Cells, distinct_pairs
 from geocorrect.networks.runtime import MIB, Runtime
 from geocorrect.records import Float32, ImageArray, Matches
 
@@ -57,6 +58,11 @@ class SiftFeatures:
     """(N, 2)."""
     descriptors: NDArray[np.float32]
     """(N, 128) unit RootSIFT vectors."""
+
+    @cached_property
+    def cells(self) -> Cells:
+        """Where a query's descriptors look for their counterparts, the same in all anchors."""
+        return Cells(self.descriptors)
 
 
 class SiftMatcher:
@@ -129,7 +135,7 @@ class SiftMatcher:
         return SiftFeatures(keypoints_px, np.sqrt(values / np.maximum(values.sum(axis=1, keepdims=True), 1e-9)))
 
     def _match_pair(self, query: SiftFeatures, anchor: SiftFeatures) -> Matches:
-        rows, columns, ratio = distinct_pairs(query.descriptors, anchor.descriptors, self.options.ratio)
+        rows, columns, ratio = distinct_pairs(query.cells, anchor.descriptors, self.options.ratio)
         found = Matches(query.keypoints_px[rows], anchor.keypoints_px[columns], 1.0 - ratio)
         # One corner, several orientations: of the matches that join the same two pixels the best is kept.
         return found.best_of_each(np.hstack([found.query_px, found.anchor_px]))

@@ -166,3 +166,30 @@ def test_a_camera_that_sees_backwards_is_refused() -> None:
     wide = Camera.from_opensfm_vector("fisheye", (0.25, 0.0, 0.0), 64, 64)
     with pytest.raises(ValueError, match="see forward"):
         RayGrid.of(wide)
+
+
+@pytest.mark.parametrize("name", CAMERAS)
+def test_rays_between_the_knots_are_those_of_the_camera(name: str) -> None:
+    """To a ten-thousandth of a pixel, corners included."""
+    camera = CAMERAS[name]
+    rows, columns = np.mgrid[0 : camera.height, 0 : camera.width].astype(float)
+    bearings = camera.unproject(np.stack([columns.ravel(), rows.ravel()], axis=1))
+    exact = (bearings[:, :2] / bearings[:, 2:]).T.reshape(2, camera.height, camera.width)
+    grid = RayGrid.of(camera)
+    assert (np.abs(grid.rays - exact) / grid.steps).max() < 1e-3
+    assert np.median(np.abs(grid.rays - exact) / grid.steps) < 1e-4
+
+
+def test_levels_of_a_texture_lie_apart_and_are_averages() -> None:
+    picture = np.random.default_rng(3).integers(0, 256, (24, 40, 3), np.uint8)
+    texture = Texture("noise", 40, 24, lambda: picture)
+    for across in range(6):
+        for down in range(5):
+            level = texture.level(across, down)
+            assert level.shape == (24 >> down, 40 >> across, 3)
+            assert level.mean() == pytest.approx(picture.mean(), abs=6)
+    assert np.array_equal(texture.level(0, 0), picture)
+    halved = picture.reshape(12, 2, 20, 2, 3).mean(axis=(1, 3))
+    assert texture.level(1, 1) == pytest.approx(halved, abs=1.01)
+    with pytest.raises(ValueError, match="sides up to 15000"):
+        Texture("wide", 20000, 8, lambda: picture)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from geocorrect.demo.render import render as scan_module
-from geocorrect.demo.render.render import LidarModel, scan
+from geocorrect.demo.render import lidar
+from geocorrect.demo.render.lidar import LidarModel, scan
 from geocorrect.demo.render.surfaces import Block, Scene, floor, panel
 from geocorrect.demo.render.textures import Texture
 from geocorrect.demo.street.street import StreetPlan, build_street
@@ -58,7 +58,7 @@ def test_noise_and_drop_outs_are_as_stated() -> None:
     assert ranges[kept].std() == pytest.approx(0.02, rel=0.1)
 
 
-def test_the_column_search_misses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_search_for_beams_misses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     quads = build_street(StreetPlan(3, 40.0, 10.0)).quads
     box = Block((0.6, -0.1), 1.0, 1.0, 0.0, 0.4).quads(GREY, GREY, GREY)  # under the sensor
     scene = Scene.of([*quads, *box])
@@ -66,8 +66,9 @@ def test_the_column_search_misses_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     for pose in (SENSOR, sensor):
         fast = scan(scene, EXACT, pose, (4,))
         with monkeypatch.context() as patch:
-            patch.setattr(scan_module, "_columns", lambda corners, n: [slice(0, n)])
-            patch.setattr(scan_module, "_within_beams", lambda corners, model: np.ones(len(corners), bool))
+            patch.setattr(lidar, "_columns", lambda corners, n: np.tile([[0], [n - 1]], len(corners)))
+            patch.setattr(lidar, "_rows", lambda corners, model: np.tile([[0], [model.beams]], len(corners)))
+            patch.setattr(lidar, "_least_range_m", lambda corners: np.zeros(len(corners)))
             assert np.array_equal(fast, scan(scene, EXACT, pose, (4,)))
 
 

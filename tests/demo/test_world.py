@@ -12,9 +12,19 @@ import pytest
 
 from geocorrect.anchors.alignment import read_alignment
 from geocorrect.anchors.readers.vbr.sequence import read_vbr
-from geocorrect.demo.render.surfaces import Scene
+from geocorrect.demo.render.surfaces import Quad, Scene
+from geocorrect.demo.render.textures import Texture
 from geocorrect.demo.render.visibility import SKY, RayGrid, visible_quads
-from geocorrect.demo.world.build import MANIFEST, DemoWorld, Studio, Task, build_world, open_world, take_all
+from geocorrect.demo.world.build import (
+    MANIFEST,
+    DemoWorld,
+    Studio,
+    Task,
+    _kept_textures,
+    build_world,
+    open_world,
+    take_all,
+)
 from geocorrect.demo.world.drives import ENU_FROM_STREET
 from geocorrect.demo.world.plan import SIZES
 from geocorrect.errors import InputError, OutputError
@@ -110,6 +120,23 @@ def test_a_finished_world_is_not_built_again(small_world: DemoWorld, monkeypatch
     monkeypatch.setattr("geocorrect.demo.world.build.take_all", lambda *_: pytest.fail("rendered again"))
     again = build_world(small_world.folder, seed=7, size="small")
     assert again.truth.as_json() == small_world.truth.as_json()
+
+
+def test_what_one_process_has_painted_the_others_read(tmp_path: Path) -> None:
+    painted: list[int] = []
+
+    def paint() -> np.ndarray:
+        painted.append(1)
+        return np.full((4, 8, 3), 7, np.uint8)
+
+    texture = Texture("grey", 8, 4, paint)
+    quads = [Quad(np.zeros(3), np.eye(3)[0], np.eye(3)[2], texture) for _ in range(2)]
+    for _ in range(2):  # as two processes do
+        first, second = _kept_textures(quads, tmp_path, "street")
+        assert first.texture is second.texture
+        assert (first.texture.level(0, 0) == 7).all()
+    assert len(painted) == 1
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 @pytest.mark.long

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 
 from geocorrect.anchors.alignment import Alignment
-from geocorrect.demo.render.render import photograph, render, scan
+from geocorrect.demo.render.lidar import scan
+from geocorrect.demo.render.render import photograph, render
 from geocorrect.demo.render.surfaces import Scene
 from geocorrect.demo.world.build import ANCHOR_EXPOSURE, Studio
 from geocorrect.demo.world.drives import ENU_FROM_STREET, FRAME, LIDAR_FROM_CAMERA, Drive

@@ -59,22 +59,73 @@ class Texture:
     paint: Callable[[], ImageArray]
     """Returns (height_px, width_px, 3) RGB, the same every time: it closes over its own seed."""
 
+    def __post_init__(self) -> None:
+        if 2 * max(self.width_px, self.height_px) > _LONGEST_ROW:
+            raise ValueError(f"texture {self.name}: {self.width_px}×{self.height_px}, sides up to {_LONGEST_ROW // 2}")
+
     @cached_property
-    def _levels(self) -> dict[tuple[int, int], ImageArray]:
-        picture = np.ascontiguousarray(self.paint())
+    def columns(self) -> Levels:
+        """Where the levels of each halved width lie in `levels`."""
+        return Levels.of(self.width_px)
+
+    @cached_property
+    def rows(self) -> Levels:
+        """Where the levels of each halved height lie in `levels`."""
+        return Levels.of(self.height_px)
+
+    @cached_property
+    def levels(self) -> ImageArray:
+        """All levels beside and below each other in one picture; those are filled in that `level` was asked for."""
+        picture = self.paint()
         if picture.shape != (self.height_px, self.width_px, 3):
             promised = f"{self.height_px}×{self.width_px}"
             raise ValueError(f"texture {self.name}: painted {picture.shape}, promised {promised}")
-        return {(0, 0): picture}
+        levels = np.zeros((2 * self.height_px, 2 * self.width_px, 3), np.uint8)
+        levels[: self.height_px, : self.width_px] = picture
+        return levels
+
+    @cached_property
+    def _filled(self) -> dict[tuple[int, int], ImageArray]:
+        return {(0, 0): self.levels[: self.height_px, : self.width_px]}
 
     def level(self, across: int, down: int) -> ImageArray:
-        """The picture averaged over 2**across columns and 2**down rows, as far as it has them."""
-        key = across, down = min(across, self.width_px.bit_length() - 1), min(down, self.height_px.bit_length() - 1)
-        if key not in self._levels:
+        """The picture averaged over 2**across columns and 2**down rows, as far as it has them; part of `levels`."""
+        key = across, down = min(across, self.columns.last), min(down, self.rows.last)
+        if key not in self._filled:
             finer = self.level(across - 1, down) if across > down else self.level(across, down - 1)
-            size = (max(self.width_px >> across, 1), max(self.height_px >> down, 1))
-            self._levels[key] = np.asarray(cv2.resize(finer, size, interpolation=cv2.INTER_AREA), np.uint8)
-        return self._levels[key]
+            place = self.levels[self.rows.part(down), self.columns.part(across)]
+            place[:] = cv2.resize(finer, (place.shape[1], place.shape[0]), interpolation=cv2.INTER_AREA)
+            self._filled[key] = place
+        return self._filled[key]
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """One side of a texture, halved again and again: where each length begins when all lie one after the other."""
+
+    start_px: Float32
+    """(L,) whole numbers."""
+    end_px: Float32
+    """(L,) the last pixel of each length, counted from its beginning."""
+    share: Float32
+    """(L,) of the whole side."""
+
+    @classmethod
+    def of(cls, side_px: int) -> Levels:
+        """Of a side in pixels."""
+        lengths = np.array([side_px >> level for level in range(side_px.bit_length())])
+        numbers = np.cumsum(lengths) - lengths, lengths - 1, lengths / side_px
+        return cls(*(values.astype(np.float32) for values in numbers))
+
+    @property
+    def last(self) -> int:
+        """The coarsest level: of one pixel."""
+        return len(self.start_px) - 1
+
+    def part(self, level: int) -> slice:
+        """The pixels of a level."""
+        start = int(self.start_px[level])
+        return slice(start, start + int(self.end_px[level]) + 1)
 
 
 def plain(name: str, rgb: tuple[int, int, int], grain: float, seed: int) -> Texture:

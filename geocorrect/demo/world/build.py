@@ -17,8 +17,8 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,9 +26,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from geocorrect.demo.render.render import Exposure, LidarModel, photograph, render, scan
+from geocorrect.demo.render.lidar import LidarModel, scan
+from geocorrect.demo.render.render import Exposure, photograph, render
 from geocorrect.demo.render.surfaces import Quad, Scene
-from geocorrect.demo.render.textures import Sky
+from geocorrect.demo.render.textures import Sky, Texture
 from geocorrect.demo.render.visibility import RayGrid
 from geocorrect.demo.street.canvas import Seed
 from geocorrect.demo.street.furniture import car
@@ -42,7 +43,7 @@ from geocorrect.io.checksum import sha256_of
 from geocorrect.io.pixels import COUNTER_CLOCKWISE_TURNS
 from geocorrect.records import Float32, ImageArray
 
-VERSION = "4"
+VERSION = "5"
 """Raise it whenever the same seed would give other files."""
 MANIFEST = "manifest.json"
 Progress = Callable[[int, int], None]
@@ -124,8 +125,10 @@ def _write(folder: Path, plan: WorldPlan, workers: int, progress: Progress | Non
     _write_json(folder / "mapillary.json", plan.metadata)
     _write_json(folder / "truth.json", plan.truth.as_json())
     frames = [Task(anchors / drive.name, drive.name, i) for drive in plan.drives for i in range(drive.n_images)]
-    shots = [Task(photos, "photo", i) for i in range(len(plan.shots))]
-    take_all(plan.seed, plan.size, frames + shots, workers, progress)
+    # Photos of the other street first: its surfaces are painted by one process while another paints this street's.
+    order = sorted(range(len(plan.shots)), key=lambda index: plan.shots[index].kind != "other street")
+    shots = [Task(photos, "photo", index) for index in order]
+    take_all(plan.seed, plan.size, [*shots[:1], *frames, *shots[1:]], workers, progress)
 
 
 def _write_json(path: Path, content: Any) -> None:
@@ -170,8 +173,11 @@ class Task:
 class Studio:
     """One process's world: its plan, skies and cameras, cached between pictures."""
 
-    def __init__(self, seed: int, size: WorldSize) -> None:
+    def __init__(self, seed: int, size: WorldSize, textures: Path | None = None) -> None:
+        """textures: a folder where processes leave each other what they have painted."""
         self.plan = WorldPlan(seed, size)
+        streets = {"street": self.plan.street, "other street": self.plan.other_street}
+        self._quads = {name: _kept_textures(street.quads, textures, name) for name, street in streets.items()}
         self._lidar = LidarModel(columns=size.lidar_columns)
         self.sky = lru_cache(maxsize=16)(Sky.painted)
         self.rays = lru_cache(maxsize=8)(RayGrid.of)
@@ -187,11 +193,11 @@ class Studio:
 
     def photo(self, shot: Shot) -> ImageArray:
         """The upright picture of a photo."""
-        street = self.plan.other_street if shot.kind == "other street" else self.plan.street
+        quads = self._quads.get(shot.kind, self._quads["street"])
         ahead = _car_ahead(shot.street_from_upright, shot.car_ahead_m, (int(shot.id) % 10**9,))
         device = shot.plan.device
         rays = self.rays(device.camera(self.plan.size.image_scale))
-        view = render(Scene.of([*street.quads, *ahead]), self.sky(shot.plan.sky_seed, 0.5), rays, street_from_raw(shot))
+        view = render(Scene.of([*quads, *ahead]), self.sky(shot.plan.sky_seed, 0.5), rays, street_from_raw(shot))
         pixels = photograph(view, shot.exposure, (self.plan.seed, int(shot.id)))
         return np.ascontiguousarray(np.rot90(pixels, -COUNTER_CLOCKWISE_TURNS[device.exif_orientation]))
 
@@ -200,9 +206,31 @@ class Studio:
         street_from_cam, street_from_lidar = self.plan.street_from_anchor(drive, index)
         seed = (self.plan.seed, drive.direction + 1, index)
         distance = 9.0 + 5.0 * (index % 4) if drive.direction < 0 and index % 3 == 1 else float("nan")
-        scene = Scene.of([*self.plan.street.quads, *_car_ahead(street_from_cam, distance, seed)])
+        scene = Scene.of([*self._quads["street"], *_car_ahead(street_from_cam, distance, seed)])
         view = render(scene, self.sky(drive.direction + 41, 0.45), self.rays(self.plan.anchor_camera), street_from_cam)
         return photograph(view, ANCHOR_EXPOSURE, seed), scan(scene, self._lidar, street_from_lidar, seed)
+
+
+def _kept_textures(quads: Sequence[Quad], folder: Path | None, name: str) -> Sequence[Quad]:
+    """The quads, with textures that are read from the folder where another process has painted them."""
+    if folder is None:
+        return quads
+    kept: dict[int, Texture] = {}
+    for texture in (quad.texture for quad in quads):
+        if id(texture) not in kept:
+            paint = partial(_painted_once, folder / f"{name} {len(kept)}.npy", texture.paint)
+            kept[id(texture)] = replace(texture, paint=paint)
+    return [replace(quad, texture=kept[id(quad.texture)]) for quad in quads]
+
+
+def _painted_once(file: Path, paint: Callable[[], ImageArray]) -> ImageArray:
+    """From the file, else painted and left there; two processes at once paint the same."""
+    if file.exists():
+        return np.asarray(np.load(file))
+    picture, unfinished = paint(), file.with_suffix(f".{os.getpid()}.npy")
+    np.save(unfinished, picture)
+    unfinished.replace(file)
+    return picture
 
 
 def _car_ahead(street_from_cam: Pose, distance_m: float, seed: Seed) -> list[Quad]:
@@ -217,7 +245,7 @@ def _car_ahead(street_from_cam: Pose, distance_m: float, seed: Seed) -> list[Qua
 def take_all(
     seed: int, size: WorldSize, tasks: Sequence[Task], workers: int, progress: Callable[[int, int], None] | None
 ) -> None:
-    """Take all pictures; each process paints the surfaces that it sees, so results do not depend on their number."""
+    """Take all pictures; the same for any number of processes, which paint each surface once between them."""
     report = progress or (lambda done, total: None)
     if workers <= 1:
         studio = Studio(seed, size)
@@ -226,8 +254,11 @@ def take_all(
             report(done, len(tasks))
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(tasks)), context) as pool:
-        futures = [pool.submit(_take, seed, size, task) for task in tasks]
+    with (
+        TemporaryDirectory(prefix=".textures.", dir=tasks[0].folder) as textures,
+        ProcessPoolExecutor(min(workers, len(tasks)), context) as pool,
+    ):
+        futures = [pool.submit(_take, seed, size, Path(textures), task) for task in tasks]
         try:
             for done, future in enumerate(as_completed(futures), 1):
                 future.result()
@@ -238,14 +269,14 @@ def take_all(
 
 
 @lru_cache(maxsize=1)
-def _studio(seed: int, size: WorldSize) -> Studio:
+def _studio(seed: int, size: WorldSize, textures: Path) -> Studio:
     """That of a worker process."""
     cv2.setNumThreads(1)
-    return Studio(seed, size)
+    return Studio(seed, size, textures)
 
 
-def _take(seed: int, size: WorldSize, task: Task) -> None:
-    _studio(seed, size).take(task)
+def _take(seed: int, size: WorldSize, textures: Path, task: Task) -> None:
+    _studio(seed, size, textures).take(task)
 
 
 def _write_jpeg(path: Path, pixels: ImageArray) -> None:

@@ -7,7 +7,9 @@ like it, so one of the cells whose centres are nearest to it holds the counterpa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +30,30 @@ ROUNDS = 2
 """Of k-means; more do not find more pairs."""
 
 
-def distinct_pairs(query: Float32, anchor: Float32, ratio: float) -> tuple[Rows, Rows, Float32]:
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """The cells of one image's descriptors, found once for all anchors that it is matched with."""
+
+    descriptors: Float32
+    """(N, D) unit vectors."""
+
+    @cached_property
+    def centres(self) -> Float32:
+        """(N_CELLS, D)."""
+        return _centres(self.descriptors)
+
+    @cached_property
+    def members(self) -> list[Rows]:
+        """Rows by the cell that they are in."""
+        return _members(self.descriptors, self.centres)
+
+    @cached_property
+    def searchers(self) -> list[Rows]:
+        """Rows by each of the cells in which their counterparts are looked for."""
+        return _searchers(self.descriptors, self.centres)
+
+
+def distinct_pairs(query: Cells, anchor: Float32, ratio: float) -> tuple[Rows, Rows, Float32]:
     """(rows of the query, rows of the anchor, distance ratio) of the mutual nearest neighbours, by rising query row.
 
     Args:
@@ -36,24 +61,32 @@ def distinct_pairs(query: Float32, anchor: Float32, ratio: float) -> tuple[Rows,
         anchor: (M, D) the same of the other image.
         ratio: of the distances to the nearest and to the second nearest, smaller than that in both directions.
     """
-    none = np.zeros(0, np.intp)
-    if len(query) < 2 or len(anchor) < 2:
+    none, these = np.zeros(0, np.intp), query.descriptors
+    if len(these) < 2 or len(anchor) < 2:
         return none, none, np.zeros(0, np.float32)
-    centres = None if len(query) * len(anchor) <= ALL_PAIRS else _centres(query)
-    column, forward = _nearest(query, anchor, centres)
+    by_cells = len(these) * len(anchor) > ALL_PAIRS
+    there = zip(query.searchers, _members(anchor, query.centres), strict=True) if by_cells else _all(these, anchor)
+    column, forward = _nearest(these, anchor, there)
     rows = np.flatnonzero(forward < ratio)
     columns = column[rows]
     # The anchor's descriptors need looking at only where the query's have chosen them.
-    row, backward = _nearest(anchor[columns], query, centres)
+    chosen = anchor[columns]
+    back = zip(_searchers(chosen, query.centres), query.members, strict=True) if by_cells else _all(chosen, these)
+    row, backward = _nearest(chosen, these, back)
     kept = (row == rows) & (backward < ratio)
     return rows[kept], columns[kept], np.maximum(forward[rows], backward)[kept]
 
 
-def _nearest(these: Float32, others: Float32, centres: Float32 | None) -> tuple[Rows, Float32]:
-    """(N,) row of the nearest of the others, and the ratio of its distance to that of the second nearest."""
+def _nearest(these: Float32, others: Float32, groups: Iterable[tuple[Rows, Rows]]) -> tuple[Rows, Float32]:
+    """(N,) row of the nearest of the others, and the ratio of its distance to that of the second nearest.
+
+    groups: rows of these, and the rows of the others that they are compared with.
+    """
     first, second = np.full((2, len(these)), -1, np.float32)
     nearest = np.zeros(len(these), np.intp)
-    for rows, group in _groups(these, others, centres):
+    for rows, group in groups:
+        if not len(rows) or not len(group):
+            continue
         similarity = these[rows] @ others[group].T
         best, at = similarity.argmax(axis=1), np.arange(len(rows))
         highest = similarity[at, best]
@@ -68,19 +101,20 @@ def _nearest(these: Float32, others: Float32, centres: Float32 | None) -> tuple[
     return nearest, np.where(second < 0, np.float32(1), _distance(first) / _distance(second))
 
 
-def _groups(these: Float32, others: Float32, centres: Float32 | None) -> Iterator[tuple[Rows, Rows]]:
-    """Rows of these, and rows of the others that they are compared with."""
-    if centres is None:
-        everything = np.arange(len(others))
-        for start in range(0, len(these), BLOCK):
-            yield np.arange(start, min(start + BLOCK, len(these))), everything
-        return
-    own = (others @ centres.T).argmax(axis=1)
-    searched = np.argpartition(these @ -centres.T, N_SEARCHED, axis=1)[:, :N_SEARCHED].ravel()
-    searchers, members = (_by_cell(cells, len(centres)) for cells in (searched, own))
-    for entries, group in zip(searchers, members, strict=True):
-        if len(entries) and len(group):
-            yield entries // N_SEARCHED, group
+def _all(these: Float32, others: Float32) -> Iterator[tuple[Rows, Rows]]:
+    """Every one with every other."""
+    everything = np.arange(len(others))
+    for start in range(0, len(these), BLOCK):
+        yield np.arange(start, min(start + BLOCK, len(these))), everything
+
+
+def _members(descriptors: Float32, centres: Float32) -> list[Rows]:
+    return _by_cell((descriptors @ centres.T).argmax(axis=1), len(centres))
+
+
+def _searchers(descriptors: Float32, centres: Float32) -> list[Rows]:
+    searched = np.argpartition(descriptors @ -centres.T, N_SEARCHED, axis=1)[:, :N_SEARCHED].ravel()
+    return [entries // N_SEARCHED for entries in _by_cell(searched, len(centres))]
 
 
 def _by_cell(cells: Rows, n_cells: int) -> list[Rows]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from geocorrect.match.descriptors import nearest
-from geocorrect.match.descriptors.nearest import distinct_pairs
+from geocorrect.match.descriptors.nearest import Cells, distinct_pairs
 
 
 def descriptors(n: int, seed: int) -> np.ndarray:
@@ -21,7 +21,7 @@ def seen_again(of: np.ndarray, seed: int, noise: float) -> np.ndarray:
 
 
 def pairs(query: np.ndarray, anchor: np.ndarray) -> set[tuple[int, int]]:
-    rows, columns, ratio = distinct_pairs(query, anchor, 0.8)
+    rows, columns, ratio = distinct_pairs(Cells(query), anchor, 0.8)
     assert (np.diff(rows) > 0).all()
     assert (ratio < 0.8).all()
     return set(zip(rows.tolist(), columns.tolist(), strict=True))
@@ -46,3 +46,16 @@ def test_images_of_one_descriptor_or_all_alike_match_nothing(many: int) -> None:
     same = np.tile(descriptors(1, 1), (many, 1))
     assert not pairs(same, same)
     assert not pairs(descriptors(1, 2), same)
+
+
+def test_the_cells_of_a_query_are_found_once_for_all_anchors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And give for each what they give for it alone."""
+    query, found = descriptors(3000, 1), []
+    anchors = [np.concatenate([seen_again(query[k::3], 2 + k, 0.5), descriptors(1500, 9 + k)]) for k in range(2)]
+    alone = [distinct_pairs(Cells(query), anchor, 0.8) for anchor in anchors]
+    monkeypatch.setattr(nearest, "_centres", lambda rows, centres=nearest._centres: found.append(1) or centres(rows))
+    cells = Cells(query)
+    together = [distinct_pairs(cells, anchor, 0.8) for anchor in anchors]
+    assert len(found) == 1
+    for one, other in zip(alone, together, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
