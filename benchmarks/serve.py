@@ -222,43 +222,38 @@ def tile_times(
     if catalog.engine.dialect.name == "postgresql":
         url = catalog.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
         alone = psycopg.connect(url, autocommit=True, options="-c search_path=geocorrect,public")
+    asked: dict[str, tuple[Callable[[mercantile.Tile], object], Callable[[], float]]] = {
+        "ours": (lambda t: server.get(f"/tiles/corrected/{t.z}/{t.x}/{t.y}.mvt"), server.processor_s)
+    }
+    if alone is not None:
+        asked["ST_AsMVT alone"] = (partial(alone_tile, alone), time.thread_time)
+    if other is not None:
+        asked["tipg"] = (other[0], partial(process_seconds, other[1]))
     everything: list[float] = []
     database_s = server_seconds(catalog)
     for zoom in zooms:
-        ours: list[float] = []
-        theirs: list[float] = []
-        tipgs: list[float] = []
-        own_s, alone_s, tipg_s, size = np.zeros(2), np.zeros(2), np.zeros(2), 0
-
-        def used(process_s: Callable[[], float]) -> np.ndarray:
-            """Processor seconds so far of the database, and of who asks it."""
-            return np.array([database_s(), process_s()])
-
+        compared = [name for name in asked if name == "ours" or zoom >= FIRST_COMPARED]
+        times: dict[str, list[float]] = {name: [] for name in compared}
+        spent_s = {name: np.zeros(2) for name in compared}  # of the database, and of who asks it
+        sizes = []
         for place in [places[k] for k in rng.integers(len(places), size=n_tiles)]:
             tile = mercantile.tile(place.lon_deg, place.lat_deg, zoom)
-            path = f"/tiles/corrected/{tile.z}/{tile.x}/{tile.y}.mvt"
-            size += len(server.get(path))  # the pages of the database, for both
-            if alone is not None and zoom >= FIRST_COMPARED:
-                before = used(time.thread_time)
-                theirs.append(timed(partial(alone_tile, alone, tile)))
-                alone_s += used(time.thread_time) - before
-            if other is not None and zoom >= FIRST_COMPARED:
-                other[0](tile)
-                before = used(lambda: process_seconds(other[1]))
-                tipgs.append(timed(partial(other[0], tile)))
-                tipg_s += used(lambda: process_seconds(other[1])) - before
-            before = used(server.processor_s)
-            ours.append(timed(partial(server.get, path)))
-            own_s += used(server.processor_s) - before
-        everything += ours
-        low, middle, high = (1000 * value for value in np.percentile(ours, (10, 50, 90)))
-        line = f"  zoom {zoom:2d}: {middle:6.1f} ms ({low:.1f}–{high:.1f}, n = {len(ours)}), processor "
-        line += f"{spent(own_s / n_tiles)}, {size / n_tiles / 1000:.0f} kB"
-        for name, times, spent_s in (("ST_AsMVT alone", theirs, alone_s), ("tipg", tipgs, tipg_s)):
-            if times:
-                their_ms = 1000 * statistics.median(times)
-                line += f"\n    {middle / their_ms:5.2f} × {name} ({their_ms:.0f} ms); of its processor time "
-                line += f"{own_s.sum() / spent_s.sum():.2f} × ({spent(spent_s / n_tiles)})"
+            sizes.append(len(server.get(f"/tiles/corrected/{tile.z}/{tile.x}/{tile.y}.mvt")))
+            for name in compared:
+                ask, process_s = asked[name]
+                ask(tile)  # the pages of the database, and a plan
+                before = np.array([database_s(), process_s()])
+                times[name].append(timed(partial(ask, tile)))
+                spent_s[name] += np.array([process_s(), database_s()])[::-1] - before  # what itself takes is outside
+        everything += times["ours"]
+        ours_ms = [1000 * value for value in np.percentile(times["ours"], (50, 10, 90))]
+        line = f"  zoom {zoom:2d}: {ours_ms[0]:6.1f} ms ({ours_ms[1]:.1f}–{ours_ms[2]:.1f}, n = {n_tiles}), processor "
+        line += f"{spent(spent_s['ours'] / n_tiles)}, {np.mean(sizes) / 1000:.0f} kB"
+        for name in compared[1:]:
+            their_ms = 1000 * statistics.median(times[name])
+            ratio = spent_s["ours"].sum() / spent_s[name].sum()
+            line += f"\n    {ours_ms[0] / their_ms:5.2f} × {name} ({their_ms:.0f} ms); of its processor time "
+            line += f"{ratio:.2f} × ({spent(spent_s[name] / n_tiles)})"
         print(line, flush=True)
     median = 1000 * statistics.median(everything)
     print(f"  a tile, median of all zooms: {median:.1f} ms  {verdict(median, TILE_MS, 'ms')}")
