@@ -1,14 +1,14 @@
 """How fast `geocorrect serve` shows a city: first map, tiles, memory; tiles beside ST_AsMVT alone in the same run.
 
-    python benchmarks/serve.py [--photos 100000] [--geopackage 100000] [--tiles 30] [--zooms 8 17]
+    python benchmarks/serve.py [--photos 100000] [--geopackage 100000] [--tiles 30] [--zooms 8 18]
                                [--catalog postgresql://…] [--tipg PATH/TO/uvicorn]
 
 A server in a process of its own is asked over HTTP, as a browser does. Photos stand 0.0001° apart, 600 to a street;
 `tests/support/large_catalog.sql` makes them in PostGIS. --catalog names one that is filled already. "Alone" is a
 connection that asks the view placed_photo for the same tile with ST_AsMVT, everything in it and nothing else; the two
-take turns, and its median is the floor. --tipg names the program uvicorn of an environment of its own
-(`python -m venv tipg && tipg/bin/pip install tipg uvicorn`): tipg then serves the same view. First map: what the page
-asks for before it is ready, six requests at a time.
+take turns, and its median is the floor; its processor time is that of the database and of our end of the connection.
+--tipg names the program uvicorn of an environment of its own (`python -m venv tipg && tipg/bin/pip install tipg
+uvicorn`): tipg then serves the same view. First map: what the page asks for before it is ready, six requests at a time.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import psycopg
-from catalog import postgis, server_seconds
+from catalog import postgis, process_seconds, server_seconds
 from sqlalchemy import make_url
 from support import catalog_world as world
 from support.large_catalog import fill_large
@@ -80,17 +80,12 @@ class Server:
 
     def processor_s(self) -> float:
         """Seconds that it has worked."""
-        return processor_s(self.process.pid)
+        return process_seconds(self.process.pid)
 
     def peak_mb(self) -> float:
         """The most memory that it has had."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.split("VmHWM:")[1].split()[0]) / 1000
-
-
-def processor_s(pid: int) -> float:
-    user, system = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 _connections = threading.local()
@@ -121,7 +116,10 @@ def tipg(program: str | None, catalog: Catalog) -> Iterator[tuple[Callable[[merc
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    address = catalog.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    url = catalog.engine.url.set(drivername="postgresql")
+    if str(url.query.get("host", "")).startswith("/"):  # a socket, which its settings cannot name
+        url = url.set(host="127.0.0.1", port=int(str(url.query["port"])), query={})
+    address = url.render_as_string(hide_password=False)
     # Without the last three it reads every view of the catalog before it answers.
     environment = {
         **os.environ,
@@ -148,7 +146,7 @@ def tipg(program: str | None, catalog: Catalog) -> Iterator[tuple[Callable[[merc
                 fetched(netloc, "/healthz", {})
                 break
             except OSError:
-                if time.monotonic() > end:
+                if time.monotonic() > end or process.poll() is not None:
                     raise
                 time.sleep(0.2)
         yield tile, process.pid
@@ -196,6 +194,15 @@ def first_map(server: Server, catalog: Catalog) -> None:
     print(f"  first map: zoom {zoom}, {len(paths)} tiles, {times}  {verdict(seconds, FIRST_S, 's')}")
 
 
+def alone_tile(connection: psycopg.Connection, tile: mercantile.Tile) -> object:
+    return connection.execute(ALONE, tile._asdict()).fetchone()
+
+
+def spent(seconds: np.ndarray) -> str:
+    database_ms, other_ms = 1000 * seconds
+    return f"{database_ms + other_ms:.1f} ms ({database_ms:.1f} of them the database)"
+
+
 def verdict(found: float, limit: float, unit: str = "") -> str:
     return f"target {limit:g} {unit}: {'met' if found <= limit else 'MISSED'}"
 
@@ -215,41 +222,38 @@ def tile_times(
     if catalog.engine.dialect.name == "postgresql":
         url = catalog.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
         alone = psycopg.connect(url, autocommit=True, options="-c search_path=geocorrect,public")
+    asked: dict[str, tuple[Callable[[mercantile.Tile], object], Callable[[], float]]] = {
+        "ours": (lambda t: server.get(f"/tiles/corrected/{t.z}/{t.x}/{t.y}.mvt"), server.processor_s)
+    }
+    if alone is not None:
+        asked["ST_AsMVT alone"] = (partial(alone_tile, alone), time.thread_time)
+    if other is not None:
+        asked["tipg"] = (other[0], partial(process_seconds, other[1]))
     everything: list[float] = []
     database_s = server_seconds(catalog)
     for zoom in zooms:
-        ours: list[float] = []
-        theirs: list[float] = []
-        tipgs: list[float] = []
-        own_s, alone_s, tipg_s, size = 0.0, 0.0, 0.0, 0
+        compared = [name for name in asked if name == "ours" or zoom >= FIRST_COMPARED]
+        times: dict[str, list[float]] = {name: [] for name in compared}
+        spent_s = {name: np.zeros(2) for name in compared}  # of the database, and of who asks it
+        sizes = []
         for place in [places[k] for k in rng.integers(len(places), size=n_tiles)]:
             tile = mercantile.tile(place.lon_deg, place.lat_deg, zoom)
-            path = f"/tiles/corrected/{tile.z}/{tile.x}/{tile.y}.mvt"
-            size += len(server.get(path))  # the pages of the database, for both
-            if alone is not None and zoom >= FIRST_COMPARED:
-                before = database_s()
-                theirs.append(timed(partial(alone.execute, ALONE, tile._asdict())))
-                alone_s += database_s() - before
-            if other is not None and zoom >= FIRST_COMPARED:
-                other[0](tile)
-                before = processor_s(other[1]) + database_s()
-                tipgs.append(timed(partial(other[0], tile)))
-                tipg_s += processor_s(other[1]) + database_s() - before
-            before = server.processor_s() + database_s()
-            ours.append(timed(partial(server.get, path)))
-            own_s += server.processor_s() + database_s() - before
-        everything += ours
-        low, middle, high = (1000 * value for value in np.percentile(ours, (10, 50, 90)))
-        line = f"  zoom {zoom:2d}: {middle:6.1f} ms ({low:.1f}–{high:.1f}, n = {len(ours)}), processor "
-        line += f"{1000 * own_s / n_tiles:5.1f} ms, {size / n_tiles / 1000:4.0f} kB"
-        if theirs:
-            floor_ms = 1000 * statistics.median(theirs)
-            line += f"  {middle / floor_ms:5.2f} × ST_AsMVT alone ({floor_ms:.0f} ms), of its processor time "
-            line += f"{own_s / max(alone_s, 1e-9):.2f} ×"
-        if tipgs:
-            tipg_ms = 1000 * statistics.median(tipgs)
-            line += f"  {middle / tipg_ms:5.2f} × tipg ({tipg_ms:.0f} ms), of its processor time "
-            line += f"{own_s / max(tipg_s, 1e-9):.2f} ×"
+            sizes.append(len(server.get(f"/tiles/corrected/{tile.z}/{tile.x}/{tile.y}.mvt")))
+            for name in compared:
+                ask, process_s = asked[name]
+                ask(tile)  # the pages of the database, and a plan
+                before = np.array([database_s(), process_s()])
+                times[name].append(timed(partial(ask, tile)))
+                spent_s[name] += np.array([process_s(), database_s()])[::-1] - before  # what itself takes is outside
+        everything += times["ours"]
+        ours_ms = [1000 * value for value in np.percentile(times["ours"], (50, 10, 90))]
+        line = f"  zoom {zoom:2d}: {ours_ms[0]:6.1f} ms ({ours_ms[1]:.1f}–{ours_ms[2]:.1f}, n = {n_tiles}), processor "
+        line += f"{spent(spent_s['ours'] / n_tiles)}, {np.mean(sizes) / 1000:.0f} kB"
+        for name in compared[1:]:
+            their_ms = 1000 * statistics.median(times[name])
+            ratio = spent_s["ours"].sum() / spent_s[name].sum()
+            line += f"\n    {ours_ms[0] / their_ms:5.2f} × {name} ({their_ms:.0f} ms); of its processor time "
+            line += f"{ratio:.2f} × ({spent(spent_s[name] / n_tiles)})"
         print(line, flush=True)
     median = 1000 * statistics.median(everything)
     print(f"  a tile, median of all zooms: {median:.1f} ms  {verdict(median, TILE_MS, 'ms')}")
@@ -306,7 +310,7 @@ def main() -> None:
     parser.add_argument("--tiles", type=int, default=30)
     parser.add_argument("--catalog")
     parser.add_argument("--tipg", metavar="UVICORN", help="program uvicorn of an environment that has tipg")
-    parser.add_argument("--zooms", type=int, nargs=2, default=(8, 17), metavar=("FIRST", "LAST"))
+    parser.add_argument("--zooms", type=int, nargs=2, default=(8, 18), metavar=("FIRST", "LAST"))
     parser.add_argument("--quick", action="store_true", help="small catalogs; figures mean little")
     options = parser.parse_args()
     if options.quick:

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import mercantile
 import pytest
 from sqlalchemy import text
 from support.catalog_world import fill
@@ -20,6 +21,9 @@ from geocorrect.__main__ import run as run_command
 from geocorrect.catalog import Catalog
 from geocorrect.catalog.check import faults_of
 from geocorrect.catalog.lock import holder_of, lock_scene
+from geocorrect.catalog.postgis.kept_connections import KeptConnections
+from geocorrect.catalog.served.filter import MapFilter
+from geocorrect.catalog.served.tiles import TileAddress, TileReader
 from geocorrect.errors import DatabaseError, SceneBusyError
 
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/sbin")
@@ -85,6 +89,17 @@ def test_behind_pgbouncer_a_catalog_works_and_is_locked(bounced_url: str) -> Non
         with lock_scene(other.engine):
             assert len(catalog.runs()) == 8
         assert faults_of(other.engine) == []
+        place = catalog.extent()
+        assert place is not None
+        address = TileAddress(17, *mercantile.tile(place[0], place[1], 17)[:2])
+        tiles = {TileReader(catalog).read("anchors", address, MapFilter(), _no_encoder) for _ in range(8)}
+        assert len(tiles) == 1
+        assert b"anchor_id" in tiles.pop()
+        assert KeptConnections(catalog.engine).row("select 1", {}) is None, "a kept session would be a client's own"
+
+
+def _no_encoder(*_: object) -> bytes:
+    raise AssertionError("the server makes the tile")
 
 
 @pytest.mark.long

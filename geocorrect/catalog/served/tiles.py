@@ -16,7 +16,8 @@ import mercantile
 import numpy as np
 from sqlalchemy import Connection
 
-from geocorrect.catalog.connect import is_pooled, with_retries
+from geocorrect.catalog.connect import with_retries
+from geocorrect.catalog.postgis.kept_connections import KeptConnections
 from geocorrect.catalog.served.filter import MapFilter, statement
 from geocorrect.catalog.served.thinning import SHARES, is_one_of
 from geocorrect.catalog.store import Catalog
@@ -114,25 +115,50 @@ LAYERS: Mapping[str, TileLayer] = {
 }
 
 
-def read_tile(catalog: Catalog, layer: str, tile: TileAddress, wanted: MapFilter, encode: Encoder) -> bytes:
-    """A tile of one of LAYERS, empty when nothing is there.
+class TileReader:
+    """Tiles of LAYERS of a catalog."""
 
-    Args:
-        catalog: open.
-        layer: its name.
-        tile: where.
-        wanted: which results; anchors have none.
-        encode: for the tiles of a GeoPackage.
-    """
-    return with_retries(catalog.engine, lambda connection: _read_tile(connection, layer, tile, wanted, encode))
+    def __init__(self, catalog: Catalog) -> None:
+        self._engine = catalog.engine
+        self._kept = KeptConnections(catalog.engine) if catalog.engine.dialect.name == "postgresql" else None
+
+    def read(self, layer: str, tile: TileAddress, wanted: MapFilter, encode: Encoder) -> bytes:
+        """A tile, empty when nothing is there.
+
+        Args:
+            layer: its name.
+            tile: where.
+            wanted: which results; anchors have none.
+            encode: for the tiles of a GeoPackage.
+        """
+        budget = FILTERED_PER_TILE if wanted.is_selective and layer != "anchors" else PHOTOS_PER_TILE
+        if self._kept is not None and tile.z >= WHOLE_FROM:
+            whole = self._whole(self._kept, layer, tile, wanted, budget)
+            if whole is not None:
+                return whole
+        return with_retries(self._engine, lambda connection: _sample(connection, layer, tile, wanted, budget, encode))
+
+    def _whole(
+        self, kept: KeptConnections, layer: str, tile: TileAddress, wanted: MapFilter, budget: int
+    ) -> bytes | None:
+        """All of a small tile by one statement that stays prepared, None where there is more than the budget.
+
+        Such a tile takes the server 3 ms, as much as a transaction and two more statements around it would.
+        """
+        parameters = wanted.parameters() | tile.box(LAYERS[layer].margin_deg) | vars(tile)
+        sql = _whole_sql(layer, MapFilter(**dict.fromkeys(wanted.parameters(), True)), budget)  # type: ignore[arg-type]
+        row = kept.row(sql, parameters)
+        if row is not None:
+            content = row[0]
+        else:
+            content = with_retries(self._engine, lambda c: c.exec_driver_sql(sql, parameters).scalar_one())
+        return None if content is None else bytes(content)
 
 
-def _read_tile(connection: Connection, layer: str, tile: TileAddress, wanted: MapFilter, encode: Encoder) -> bytes:
-    budget = FILTERED_PER_TILE if wanted.is_selective and layer != "anchors" else PHOTOS_PER_TILE
-    if connection.dialect.name == "postgresql" and tile.z >= WHOLE_FROM:
-        whole = _whole_tile(connection, layer, tile, wanted, budget)
-        if whole is not None:
-            return whole
+def _sample(
+    connection: Connection, layer: str, tile: TileAddress, wanted: MapFilter, budget: int, encode: Encoder
+) -> bytes:
+    """A tile of the share of rows that fits into it."""
     share = share_shown(connection, LAYERS[layer].table, tile, budget)
     sql, parameters = tile_query(connection.dialect.name, layer, tile, wanted, share, budget)
     found = connection.execute(statement(sql, parameters))
@@ -142,22 +168,9 @@ def _read_tile(connection: Connection, layer: str, tile: TileAddress, wanted: Ma
     return encode(layer, properties_of(layer), LAYERS[layer].is_line, _placed(rows, tile)) if rows else b""
 
 
-def _whole_tile(connection: Connection, layer: str, tile: TileAddress, wanted: MapFilter, budget: int) -> bytes | None:
-    """All of a small tile by one statement that the driver keeps prepared, None where it holds more than the budget.
-
-    Such a tile takes the server 3 ms, as much as a transaction and two more statements around it would.
-    """
-    if not is_pooled(connection):
-        connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-    parameters = wanted.parameters() | tile.box(LAYERS[layer].margin_deg) | vars(tile)
-    sql = _whole_sql(layer, MapFilter(**dict.fromkeys(wanted.parameters(), True)), budget)  # type: ignore[arg-type]
-    content = connection.exec_driver_sql(sql, parameters).scalar_one()
-    return None if content is None else bytes(content)
-
-
 @lru_cache(256)
 def _whole_sql(layer: str, given: MapFilter, budget: int) -> str:
-    """The statement of `_whole_tile`, with the driver's parameters; of the filter only counts what is given."""
+    """The statement of a whole tile, with the driver's parameters; of the filter only counts what is given."""
     sql, _ = tile_query("postgresql", layer, TileAddress(0, 0, 0), given, 1, budget, all_or_nothing=True)
     return re.sub(r":(\w+)", r"%(\1)s", sql.replace("%", "%%"))
 

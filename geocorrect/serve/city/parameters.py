@@ -16,6 +16,8 @@ from geocorrect.serve.requests import MAX_KEY, number, number_in, whole
 
 Handler = Callable[[Request], Response]
 _LONGEST = 1000
+_STATUS = tuple(status.value for status in Status)
+_REASON = tuple(reason.value for reason in Reason)
 FILTERS = ("status", "reason", "sequence_id", "device", "max_expected_error_m", "datetime", "run")
 
 
@@ -49,8 +51,8 @@ def map_filter(query: QueryParams) -> MapFilter:
     """The filter that an address asks for by FILTERS; UsageError when a value is none."""
     start, end = interval(query.get("datetime") or "../..")
     return MapFilter(
-        status=_one_of("status", query.get("status"), [status.value for status in Status]),
-        reason=_one_of("reason", query.get("reason"), [reason.value for reason in Reason]),
+        status=_one_of("status", query.get("status"), _STATUS),
+        reason=_one_of("reason", query.get("reason"), _REASON),
         sequence_id=query.get("sequence_id") or None,
         device=query.get("device") or None,
         max_expected_error_m=number_in(query, "max_expected_error_m"),

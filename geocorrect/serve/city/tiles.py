@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from geocorrect.catalog.served.coverage import read_coverage
 from geocorrect.catalog.served.overview import read_extent_quickly
-from geocorrect.catalog.served.tiles import LAYERS, Places, TileAddress, properties_of, read_tile
+from geocorrect.catalog.served.tiles import LAYERS, Places, TileAddress, TileReader, properties_of
 from geocorrect.export.features import ATTRIBUTION
 from geocorrect.export.tiles.vector_tile import Shape, encode_features
 from geocorrect.serve.city.parameters import FILTERS, checked, map_filter, problem, require_known
@@ -28,6 +28,7 @@ KEPT_S = 60
 
 def routes(state: ServeSettings) -> list[Route]:
     """Routes of the tiles."""
+    reader = TileReader(state.catalog)
 
     @checked
     def tile(request: Request) -> Response:
@@ -39,7 +40,7 @@ def routes(state: ServeSettings) -> list[Route]:
         if layer == "coverage":
             content = _coverage(state, address)
         else:
-            content = read_tile(state.catalog, layer, address, map_filter(request.query_params), _encode)
+            content = reader.read(layer, address, map_filter(request.query_params), _encode)
         headers = {"cache-control": f"max-age={KEPT_S}"}
         return Response(content, 200 if content else 204, headers, MEDIA_TYPE if content else None)
 

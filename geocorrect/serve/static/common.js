@@ -89,7 +89,7 @@ export function emptyMap(container, options = {}) {
   });
   map.touchZoomRotate.disableRotation();
   map.addControl(new maplibregl.NavigationControl({ showCompass: false }), "top-right");
-  map.addControl(new maplibregl.ScaleControl(), "bottom-left");
+  map.addControl(new maplibregl.ScaleControl(), "top-left");
   return map;
 }
 

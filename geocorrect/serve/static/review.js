@@ -172,7 +172,7 @@ function showFacts() {
 function showAnchors() {
   const counts = Object.fromEntries((found?.anchors ?? []).map((a) => [a.anchor_id, a]));
   $("anchors").replaceChildren(...current.anchors.map((anchor, k) => element("button", {
-    type: "button", title: anchor.anchor_id, "aria-pressed": String(anchor.anchor_id === chosenAnchor),
+    type: "button", title: `${anchor.anchor_id}: matches that support the pose, of all verified`, "aria-pressed": String(anchor.anchor_id === chosenAnchor),
     onclick: () => chooseAnchor(anchor.anchor_id),
   }, element("kbd", {}, String(k + 1)), ` ${(counts[anchor.anchor_id] ?? anchor).n_inliers}/${(counts[anchor.anchor_id] ?? anchor).n_verified}`)));
 }

@@ -9,14 +9,17 @@ from urllib.parse import urlencode
 
 import mapbox_vector_tile
 import mercantile
+import psycopg
 import pytest
 from support import catalog_world as world
-from support.served import Served
+from support.lent_databases import OTHERS, CatalogDatabases
+from support.served import TOKEN, Served, served
 
 from geocorrect.catalog import Catalog, ResultFilter
 from geocorrect.catalog.run import StoredResult
 from geocorrect.catalog.served import tiles as served_tiles
 from geocorrect.errors import Reason, Status
+from geocorrect.serve.state import ServeSettings
 
 UNIT_DEG = 360 / 2**17 / 4096
 ZOOM = 17
@@ -182,6 +185,19 @@ def test_more_than_a_tile_shows_is_thinned_and_says_so(
     assert ids(features(kept, "corrected", zoom, sequence_id="seq-0")) == {
         name for name in everything if int(name) < 1010
     }
+
+
+@pytest.mark.postgis
+def test_tiles_come_again_after_the_database_has_ended_its_sessions(postgis_catalogs: CatalogDatabases) -> None:
+    """As a restart of the server does; the connection that tiles are read by is not the engine's."""
+    with postgis_catalogs.lent() as url, Catalog.open(url) as catalog:
+        world.fill(catalog, 3)
+        with served(ServeSettings(catalog, TOKEN)) as server:
+            before = features(server, "corrected")
+            with psycopg.connect(url, autocommit=True) as other:
+                other.execute(OTHERS, [other.info.backend_pid])
+            assert features(server, "corrected") == before
+            assert len(before) == 3
 
 
 def test_coverage_says_where_no_anchor_is_near(server: Served, filled: Catalog) -> None:
