@@ -31,7 +31,9 @@ class CameraModel(_Strict):
     width: int
     height: int
     intrinsics: list[float] = Field(default=[], description="fx, fy, cx, cy")
-    distortion: list[float] = Field(default=[], description="k1, k2, p1, p2[, k3]; fisheye: k1, k2, k3, k4")
+    distortion: list[float] = Field(
+        default=[], description="k1, k2, p1, p2[, k3[, k4, k5, k6]]; fisheye: k1, k2, k3, k4"
+    )
 
     def camera(self) -> Camera:
         """Raises ValueError naming what is wrong."""
