@@ -166,12 +166,12 @@ class Camera:
         coefficients = tuple(float(value) for value in distortion)
         if len(coefficients) > 5 and len(coefficients) != 8:
             raise ValueError(f"OpenCV distortion is k1, k2, p1, p2[, k3[, k4, k5, k6]], got {coefficients}")
-        affine = tuple(intrinsics)
-        if any(coefficients[5:]):
-            return cls(Projection.FULL_OPENCV, width, height, *affine, coefficients)
+        projection = Projection.PERSPECTIVE
         if any(coefficients):
-            return cls(Projection.BROWN, width, height, *affine, coefficients[:5])
-        return cls(Projection.PERSPECTIVE, width, height, *affine)
+            projection = Projection.FULL_OPENCV if any(coefficients[5:]) else Projection.BROWN
+        focal_x, focal_y, principal_x, principal_y = intrinsics
+        used = () if projection is Projection.PERSPECTIVE else coefficients[: len(COEFFICIENTS[projection])]
+        return cls(projection, width, height, focal_x, focal_y, principal_x, principal_y, used)
 
     @classmethod
     def from_opensfm(cls, parameters: Mapping[str, Any], width: int, height: int) -> Camera:

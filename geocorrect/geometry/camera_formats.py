@@ -124,7 +124,7 @@ def opencv_distortion(projection: Projection, distortion: tuple[float, ...]) -> 
     if share not in (None, 0.0, 1.0):
         raise ValueError(f"OpenCV has no dual camera with transition {share}; use a virtual pinhole")
     is_fisheye = projection.value.startswith("fisheye") or share == 0.0
-    names = ("k1", "k2", "k3", "k4") if is_fisheye else ("k1", "k2", "p1", "p2", "k3")
+    names: tuple[str, ...] = ("k1", "k2", "k3", "k4") if is_fisheye else ("k1", "k2", "p1", "p2", "k3")
     if projection is Projection.FULL_OPENCV:
         names = COEFFICIENTS[projection]
     beyond = [name for name, value in named.items() if name not in names and value != 0.0]

@@ -66,8 +66,8 @@ class Distortion:
         s0, s1, s2, s3 = self.prism
         loss = Polynomial([0.0, 6 * np.hypot(*self.tangential) + 2 * np.hypot(s0, s2), 0.0, 4 * np.hypot(s1, s3)])
         limits = slope - loss * below**2, above - loss * below
-        pole = _first_positive_root(below.coef) * _BEFORE_POLE
-        return min(pole, *(_first_positive_root(limit.coef) for limit in limits))
+        pole = _first_positive_root(below) * _BEFORE_POLE
+        return min(pole, *(_first_positive_root(limit) for limit in limits))
 
     @cached_property
     def max_distorted_radius(self) -> float:
@@ -226,11 +226,12 @@ def _horner(coefficients: list[float] | tuple[float, ...], x: Float) -> Float:
     return value
 
 
-def _first_positive_root(coefficients: Float) -> float:
+def _first_positive_root(polynomial: Polynomial) -> float:
     """Smallest positive root of 1 + c1 ρ + c2 ρ² + …, inf when there is none.
 
     Solved for 1/ρ, so that vanishing high coefficients (k3 = 1e-300) need no special case.
     """
+    coefficients = np.asarray(polynomial.coef, np.float64)
     roots = np.roots(coefficients / coefficients[0])
     # A double root comes out as a nearly real pair; counting it as a root errs on the safe side.
     real = roots.real[np.abs(roots.imag) < 1e-7 * np.abs(roots)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
+import numpy as np
 from scipy.spatial.transform import Rotation
 
 from geocorrect.anchors.readers.driving.unpacked import write_once
@@ -18,9 +19,10 @@ QUALITY = 95
 
 
 def write_faces(panorama: Path, camera: Camera, folder: Path) -> list[tuple[Path, Camera, Rotation]]:
-    """(file, camera, cam_from_face) of four faces around the horizon, written where they are not there yet.
+    """(file, camera, cam_from_face) of up to four faces around the horizon, written where they are not there yet.
 
-    Their names hold the panorama's checksum: another picture of the same name gets faces of its own.
+    Their names hold the panorama's checksum: another picture of the same name gets faces of its own. Those of a part of
+    a panorama are cut to what it shows.
 
     Raises:
         InputError: the panorama is damaged.
@@ -28,13 +30,20 @@ def write_faces(panorama: Path, camera: Camera, folder: Path) -> list[tuple[Path
     """
     digest, pixels, found = sha256_of(panorama)[:12], None, []
     for number, (face_from_cam, face) in enumerate(panorama_faces(camera)):
-        path = folder / f"{panorama.stem}-{digest}-{number}.jpg"
+        seen = pixel_map(camera, face, face_from_cam)
+        rows, columns = (np.flatnonzero(seen.mask.any(axis=axis)) for axis in (1, 0))
+        if not len(rows):
+            continue
+        window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        shown = face.cropped(int(columns[0]), int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1)
+        part = "" if shown == face else f"-{shown.width}x{shown.height}+{columns[0]}+{rows[0]}"
+        path = folder / f"{panorama.stem}-{digest}-{number}{part}.jpg"
         if not path.is_file():
             pixels = read_image(panorama) if pixels is None else pixels
-            seen = pixel_map(camera, face, face_from_cam).apply(pixels)
-            done, data = cv2.imencode(".jpg", seen[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+            picture = seen.apply(pixels)[window]
+            done, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
             if not done:
                 raise OutputError(f"{path}: could not be encoded")
             write_once(path, data.tobytes())
-        found.append((path, face, face_from_cam.inv()))
+        found.append((path, shown, face_from_cam.inv()))
     return found
