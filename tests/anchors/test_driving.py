@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.driving_layouts import START_US, TINY, on_map, write_argoverse, write_nuscenes
-from support.recorded_drive import EGO_FROM_CAM, EGO_FROM_LIDAR, blank
+from support.driving_layouts import SCAN_DELAY_S, START_US, TINY, on_map, write_argoverse, write_nuscenes
+from support.recorded_drive import EGO_FROM_CAM, EGO_FROM_LIDAR, blank, noise
 
 from geocorrect.anchors.add import checked_anchors
 from geocorrect.anchors.choice import AnchorOptions
 from geocorrect.anchors.readers.driving.argoverse import read_argoverse
 from geocorrect.anchors.readers.driving.nuscenes import read_nuscenes
 from geocorrect.anchors.readers.registry import anchor_files
+from geocorrect.anchors.scan import read_scan
 from geocorrect.errors import InputError, UsageError
 from geocorrect.geometry.crs import crs_from_wgs84, grid_convergence_deg
 from geocorrect.geometry.pose import Pose
@@ -72,7 +73,7 @@ def test_argoverse(tmp_path: Path) -> None:
     assert len(anchors) == 4
     x0, y0 = (float(v) for v in crs_from_wgs84("EPSG:32617", -80.01294377242584, 40.44177902989321))
     turn = grid_convergence_deg("EPSG:32617", alignment.frame.lon_deg, alignment.frame.lat_deg)
-    for anchor, time_s in zip(anchors, TINY.times_s, strict=True):
+    for number, (anchor, time_s) in enumerate(zip(anchors, TINY.times_s, strict=True)):
         truth = on_map(float(time_s)) @ EGO_FROM_CAM
         lon, lat, height = alignment.frame.wgs84_from_enu(anchor.world_from_cam.translation_m)
         x, y = crs_from_wgs84("EPSG:32617", lon, lat)
@@ -84,6 +85,14 @@ def test_argoverse(tmp_path: Path) -> None:
         assert not any(anchor.camera.distortion), "pictures are undistorted"
         assert anchor.captured_at is not None
         assert anchor.captured_at.timestamp() == pytest.approx(1.6e9 + float(time_s), abs=2e-6)
+        assert anchor.lidar is not None
+        tie = truth.inverse() @ on_map(float(time_s) + SCAN_DELAY_S)
+        # poses come at 20 Hz: what is between them is interpolated
+        assert np.abs(anchor.lidar.cam_from_lidar.minus(tie)).max() < 5e-3, "the car moved between picture and sweep"
+        found = anchor.lidar.cam_from_lidar.apply(read_scan(anchor.lidar.path, anchor.lidar.format).points_lidar_m)
+        points = tie.apply(EGO_FROM_LIDAR.apply(noise(number, Pose.identity())[:, :3]))
+        assert np.abs(found - points).max() < 0.03, "half precision, as published"
+    assert checked.n_returns == 4 * 300
     step = anchors[0].world_from_cam.inverse() @ anchors[3].world_from_cam
     times = TINY.times_s
     true_step = (on_map(float(times[0])) @ EGO_FROM_CAM).inverse() @ (on_map(float(times[3])) @ EGO_FROM_CAM)
@@ -95,6 +104,20 @@ def test_argoverse_that_is_not_whole(tmp_path: Path) -> None:
     write_argoverse(log)
     with pytest.raises(UsageError, match="this log has ring_front_center"):
         read_argoverse(log, AnchorOptions(cameras=("ring_rear_left",)))
+    sweeps = sorted((log / "sensors" / "lidar").iterdir())
+    whole = sweeps[1].read_bytes()
+    sweeps[1].write_bytes(b"no table")
+    with pytest.raises(InputError, match=r"\d.feather: not a Feather table with x, y, z"):
+        read_argoverse(log)
+    for sweep in sweeps[1:3]:
+        sweep.unlink()
+    with pytest.raises(InputError, match=r"\d.jpg: no sweep within 0.06 s"):
+        read_argoverse(log)
+    anchors = read_argoverse(log, AnchorOptions(scans="if_present"))[1]
+    assert [anchor.lidar is None for anchor in anchors] == [False, True, True, False]
+    assert {anchor.lidar for anchor in read_argoverse(log, AnchorOptions(scans="none"))[1]} == {None}
+    for sweep in sweeps[1:3]:
+        sweep.write_bytes(whole)
     blank(log / "sensors" / "cameras" / "ring_front_center" / "5.jpg", 0, TINY.camera)
     with pytest.raises(InputError, match="no pose at"):
         read_argoverse(log)

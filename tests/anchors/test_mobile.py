@@ -268,7 +268,7 @@ def test_a_part_of_a_panorama_becomes_what_it_shows_of_its_faces(by_xmp: bool, t
     for anchor in anchors:
         pixels = read_image(anchor.path)
         assert pixels.shape[:2] == (anchor.camera.height, anchor.camera.width)
-        assert anchor.camera.height <= 2 * anchor.camera.focal_y_px * np.tan(np.radians(41))
+        assert anchor.camera.height < 178, "a whole face is so high"
         px = np.array([[0.3, 0.5], [0.5, 0.5], [0.6, 0.4]]) * [anchor.camera.width, anchor.camera.height] // 1
         seen = pixels[px[:, 1].astype(int), px[:, 0].astype(int)] / 127.5 - 1
         turned = frame_from_sphere.rotation.inv() * anchor.world_from_cam.rotation

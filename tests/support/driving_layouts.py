@@ -96,6 +96,12 @@ def write_argoverse(log: Path, city: str = "PIT", recording: Recording = TINY) -
     for number, time_s in enumerate(recording.times_s):
         stamp = START_NS + round(time_s * 1e9)
         recording.picture(log / "sensors" / "cameras" / "ring_front_center" / f"{stamp}.jpg", number, c)
+        scanned_s = time_s + SCAN_DELAY_S
+        points = recording.scan(number, recording.world_from_lidar(scanned_s))[:, :3]
+        xyz = dict(zip("xyz", EGO_FROM_LIDAR.apply(points).astype(np.float16).T, strict=True))
+        sweep = log / "sensors" / "lidar" / f"{START_NS + round(scanned_s * 1e9)}.feather"
+        sweep.parent.mkdir(exist_ok=True)
+        feather.write_feather(pa.table({**xyz, "offset_ns": np.zeros(len(points), np.int32)}), sweep)
 
 
 def _table(poses: list[Pose], **more: Any) -> pa.Table:
