@@ -258,7 +258,8 @@ def kitti(w: World, name: str) -> Form:
         return Form(folder, options, "lidar", lies_in(kitti_layouts.KARLSRUHE))
     kitti_layouts.write_odometry(folder, w.recording)
     first = w.recording.world_from_cam(w.recording.times_s[0])
-    options = AnchorOptions(alignment=alignment_file(w.folder / "odometry.json", scanned_layouts.ALIGNMENT))
+    placed = alignment_file(w.folder / "odometry.json", scanned_layouts.ALIGNMENT)
+    options = AnchorOptions(alignment=placed, cameras=("2",))
     return Form(folder / "sequences" / "07", options, "lidar",
                 lambda _: scanned_layouts.ALIGNMENT.apply(first.inverse()))  # fmt: skip
 
@@ -270,7 +271,7 @@ def driving(w: World, name: str) -> Form:
         return Form(folder, AnchorOptions(), "lidar")
     if name == "argoverse2":
         driving_layouts.write_argoverse(folder, recording=w.recording)
-        return Form(folder, AnchorOptions(), "triangulated")
+        return Form(folder, AnchorOptions(), "lidar")
     scanned = scanned_layouts
     options = AnchorOptions(
         alignment=alignment_file(w.folder / f"{name}.json", scanned.ALIGNMENT), images=w.folder / f"{name} unpacked"

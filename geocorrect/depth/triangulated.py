@@ -101,10 +101,11 @@ def neighbour_matches(
     known = {name: px for name, px in known.items() if len(px[0]) >= MIN_MATCHES}
     asked = [view for view in neighbours if view.anchor.id not in known]
     matches = matcher.match(image, [view.pixels for view in asked]) if asked else []
-    known |= {view.anchor.id: (m.query_px, m.anchor_px) for view, m in zip(asked, matches, strict=True)}
+    for view, found in zip(asked, matches, strict=True):
+        known[view.anchor.id] = np.asarray(found.query_px, float), np.asarray(found.anchor_px, float)
     pairs = []
     for view in neighbours:
-        anchor_px, neighbour_px = (np.asarray(px, float) for px in known[view.anchor.id])
+        anchor_px, neighbour_px = known[view.anchor.id]
         imaged = np.isfinite(anchor.camera.unproject(anchor_px)).all(axis=1) & unmasked(neighbour_px, view.mask)
         if imaged.sum() >= MIN_MATCHES:
             relative = view.anchor.world_from_cam.inverse() @ anchor.world_from_cam
