@@ -47,6 +47,7 @@ from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Float, Pose
 from geocorrect.geometry.projection import Projection
+from geocorrect.geometry.similarity import Similarity
 from geocorrect.jobs.anchors.photo_poses import PhotosAsAnchors
 from geocorrect.match.base import Matcher
 from geocorrect.records import Anchor, ImageArray, Matches
@@ -234,8 +235,10 @@ def reconstruction(w: World, name: str) -> Form:
         depth, alignment = "reconstruction", Alignment(RECONSTRUCTED, WORLD_FROM_LOCAL)
         options = AnchorOptions(alignment=alignment_file(w.folder / "colmap.json", alignment))
     elif name == "opensfm":
-        reconstruction_layouts.write_opensfm(folder, w.images, 0.02, w.sees, w.points)
-        depth = "reconstruction"
+        reconstruction_layouts.write_opensfm(folder, w.images, 0.0, w.sees, w.points)
+        # By the GPS of its shots (2 m) the scale of ten metres of street would be unknown, and every photo rejected.
+        depth, alignment = "reconstruction", Alignment(RECONSTRUCTED, Similarity.identity())
+        options = AnchorOptions(alignment=alignment_file(w.folder / "opensfm.json", alignment))
     elif name == "odm-shots":
         path = reconstruction_layouts.write_odm_shots(folder, w.images)
         options = AnchorOptions(height_reference="ellipsoid")

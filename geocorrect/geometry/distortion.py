@@ -81,7 +81,7 @@ class Distortion:
             return plane
         u, v = plane[:, 0], plane[:, 1]
         rho2 = u * u + v * v
-        factor, _ = self._factor(rho2)
+        factor = self._factor(rho2)
         out = np.empty_like(plane)
         out[:, 0], out[:, 1] = u * factor, v * factor
         if not self.is_radial:
@@ -95,8 +95,8 @@ class Distortion:
         """(N, 2, 2) derivative of `distort`."""
         u, v = plane[:, 0], plane[:, 1]
         rho2 = u * u + v * v
-        factor, by_rho2 = self._factor(rho2)
-        twice_slope = 2 * by_rho2
+        factor = self._factor(rho2)
+        twice_slope = 2 * self._factor_slope(rho2, factor)
         (p1, p2), (s0, s1, s2, s3) = self.tangential, self.prism
         prism_u, prism_v = 2 * (s0 + 2 * s1 * rho2), 2 * (s2 + 2 * s3 * rho2)
         cross = u * v * twice_slope + 2 * (p1 * u + p2 * v)
@@ -121,19 +121,26 @@ class Distortion:
             return plane, inside
         return self._newton(plane, np.where(finite[:, None], distorted, np.nan))
 
-    def _factor(self, rho2: Float) -> tuple[Float, Float]:
-        """(1 + k1ρ² + …) / (1 + q1ρ² + …) and its exact derivative by ρ²."""
-        value, slope = _with_slope(self.radial, rho2)
-        if not any(self.denominator):
-            return value, slope
-        below, its_slope = _with_slope(self.denominator, rho2)
-        value = value / below
-        return value, (slope - value * its_slope) / below
+    def _factor(self, rho2: Float) -> Float:
+        """(1 + k1ρ² + …) / (1 + q1ρ² + …)."""
+        above = _horner((1.0, *self.radial), rho2)
+        return above / _horner((1.0, *self.denominator), rho2) if self.denominator else above
+
+    def _factor_slope(self, rho2: Float, factor: Float) -> Float:
+        """Exact derivative of the factor, which is given, by ρ²."""
+        above, below = (
+            _horner([i * k for i, k in enumerate(terms, start=1)], rho2) for terms in (self.radial, self.denominator)
+        )
+        if not self.denominator:
+            return above
+        slope: Float = (above - factor * below) / _horner((1.0, *self.denominator), rho2)
+        return slope
 
     def _radial_map(self, rho: Float) -> tuple[Float, Float]:
         """ρ times the factor, and the exact derivative by ρ."""
-        factor, by_rho2 = self._factor(rho * rho)
-        return rho * factor, factor + 2 * rho * rho * by_rho2
+        rho2 = rho * rho
+        factor = self._factor(rho2)
+        return rho * factor, factor + 2 * rho2 * self._factor_slope(rho2, factor)
 
     def _undistorted_radius(self, target: Float) -> Float:
         """Solve the increasing radial map for ρ in [0, max_radius]: Newton, kept in a shrinking bracket.
@@ -211,11 +218,6 @@ class Distortion:
             if not pending.any():
                 break
         return best, ~pending
-
-
-def _with_slope(terms: tuple[float, ...], x: Float) -> tuple[Float, Float]:
-    """1 + t1 x + t2 x² + … and its derivative."""
-    return _horner((1.0, *terms), x), _horner([i * t for i, t in enumerate(terms, start=1)], x)
 
 
 def _horner(coefficients: list[float] | tuple[float, ...], x: Float) -> Float:

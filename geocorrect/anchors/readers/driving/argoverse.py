@@ -111,6 +111,7 @@ class _Sweeps:
 
     def __init__(self, folder: Path, out: Path, drive: Trajectory, wanted: str) -> None:
         self._out, self._drive, self._is_required = out, drive, wanted == "required" and folder.is_dir()
+        self._written: dict[int, Path] = {}
         self._files = {} if wanted == "none" else {int(p.stem): p for p in folder.glob("*.feather") if p.stem.isdigit()}
 
     def near(self, picture: Path, time_ns: int, city_from_cam: Pose) -> LidarScan | None:
@@ -120,12 +121,20 @@ class _Sweeps:
             if self._is_required:
                 raise InputError(f"{picture}: no sweep within {MAX_SCAN_S} s; use --scans if_present to go without")
             return None
-        table = _feather(path := self._files[nearest], ("x", "y", "z"))
+        path = self._files[nearest]
         try:
-            scan = write_scan(self._out / f"{nearest}.bin", np.stack([table[axis] for axis in "xyz"], axis=1))
-            return LidarScan(scan, KITTI_BIN, city_from_cam.inverse() @ self._drive.pose_at(nearest))
+            cam_from_car = city_from_cam.inverse() @ self._drive.pose_at(nearest)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
+        return LidarScan(self._unpacked(nearest), KITTI_BIN, cam_from_car)
+
+    def _unpacked(self, stamp: int) -> Path:
+        """Several pictures have the same sweep."""
+        if stamp not in self._written:
+            table = _feather(self._files[stamp], ("x", "y", "z"))
+            points = np.stack([table[axis] for axis in "xyz"], axis=1)
+            self._written[stamp] = write_scan(self._out / f"{stamp}.bin", points)
+        return self._written[stamp]
 
 
 def _alignment(log: Path, drive: Trajectory) -> Alignment:

@@ -29,18 +29,21 @@ def write_faces(panorama: Path, camera: Camera, folder: Path) -> list[tuple[Path
         OutputError: a face cannot be written.
     """
     digest, pixels, found = sha256_of(panorama)[:12], None, []
+    is_whole = camera.is_full_circle and camera.width <= 2 * camera.height
     for number, (face_from_cam, face) in enumerate(panorama_faces(camera)):
-        seen = pixel_map(camera, face, face_from_cam)
-        rows, columns = (np.flatnonzero(seen.mask.any(axis=axis)) for axis in (1, 0))
-        if not len(rows):
-            continue
-        window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        shown = face.cropped(int(columns[0]), int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1)
-        part = "" if shown == face else f"-{shown.width}x{shown.height}+{columns[0]}+{rows[0]}"
+        shown, part = face, ""
+        if not is_whole:
+            mask = pixel_map(camera, face, face_from_cam).mask
+            rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+            if not len(rows):
+                continue
+            left, top = int(columns[0]), int(rows[0])
+            shown = face.cropped(left, top, int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1)
+            part = f"-{shown.width}x{shown.height}+{left}+{top}"
         path = folder / f"{panorama.stem}-{digest}-{number}{part}.jpg"
         if not path.is_file():
             pixels = read_image(panorama) if pixels is None else pixels
-            picture = seen.apply(pixels)[window]
+            picture = pixel_map(camera, shown, face_from_cam).apply(pixels)
             done, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
             if not done:
                 raise OutputError(f"{path}: could not be encoded")
