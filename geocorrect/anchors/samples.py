@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geocorrect.errors import InputError
 from geocorrect.geometry.pose import Float
@@ -27,6 +28,17 @@ class DepthSamples(NamedTuple):
     """(N,) standard deviation of log depth, each point's own."""
     common_log_sigma: float
     """The part that all share: the scale of the georeference."""
+    point: NDArray[np.int64] = np.zeros(0, np.int64)
+    """(N,) number of the reconstruction's point: equal numbers of two anchors are one track; empty where unknown."""
+    reconstruction: str = ""
+    """Hash of all its points."""
+
+    def shared_px(self, other: DepthSamples) -> tuple[Float, Float] | None:
+        """(N, 2) pixels here and there of the points that both see; None where they are not of one reconstruction."""
+        if not self.reconstruction or self.reconstruction != other.reconstruction:
+            return None
+        _, here, there = np.intersect1d(self.point, other.point, return_indices=True)
+        return self.px[here], other.px[there]
 
 
 @dataclass(frozen=True)
@@ -41,16 +53,21 @@ def write_samples(folder: Path, anchor: ReconstructedAnchor) -> None:
     """Keep an anchor's samples in `<folder>/<anchor id>.npz`."""
     if anchor.samples is None:
         return
-    path = _path(folder, anchor)
+    path = samples_path(folder, anchor)
     path.parent.mkdir(parents=True, exist_ok=True)
     content = BytesIO()
-    np.savez(content, **anchor.samples._asdict(), alignment_id=np.frombuffer(anchor.alignment_id.encode(), np.uint8))
+    texts = {"alignment_id": anchor.alignment_id, "reconstruction": anchor.samples.reconstruction}
+    as_bytes = {name: np.frombuffer(text.encode(), np.uint8) for name, text in texts.items()}
+    np.savez(content, **{**anchor.samples._asdict(), **as_bytes})
     write_atomically(path, content.getvalue())
 
 
-def read_samples(folder: Path, anchor: Anchor) -> DepthSamples:
-    """What `write_samples` kept; InputError naming the file when it is missing, damaged or of another alignment."""
-    path = _path(folder, anchor)
+def read_samples(folder: Path, anchor: Anchor, *, placed: bool = True) -> DepthSamples:
+    """What `write_samples` kept; InputError naming the file when it is missing, damaged or of another alignment.
+
+    placed: depths are asked for; those of another alignment are wrong then, but not their pixels.
+    """
+    path = samples_path(folder, anchor)
     if not path.is_file():
         raise InputError(
             f"{path}: no points of anchor {anchor.id}; add it again with `geocorrect anchors add` from its "
@@ -59,15 +76,16 @@ def read_samples(folder: Path, anchor: Anchor) -> DepthSamples:
     try:
         arrays = read_arrays(path)
         alignment_id = bytes(arrays["alignment_id"]).decode()
-        samples = DepthSamples(
-            arrays["px"], arrays["z_m"], arrays["log_sigma"], float(arrays["common_log_sigma"])
-        )  # fmt: skip
+        samples = DepthSamples(arrays["px"], arrays["z_m"], arrays["log_sigma"], float(arrays["common_log_sigma"]))
         fits = samples.px.shape == (len(samples.z_m), 2) and samples.log_sigma.shape == samples.z_m.shape
+        if "reconstruction" in arrays:  # not in files of older versions
+            samples = samples._replace(point=arrays["point"], reconstruction=bytes(arrays["reconstruction"]).decode())
+            fits &= samples.point.shape == samples.z_m.shape
     except (KeyError, OSError, TypeError, ValueError) as error:
         raise InputError(f"{path}: damaged ({error}); add the anchors again") from None
     if not fits:
         raise InputError(f"{path}: damaged; add the anchors again")
-    if alignment_id != anchor.alignment_id:
+    if placed and alignment_id != anchor.alignment_id:
         raise InputError(
             f"{path}: its points are those of alignment {alignment_id}, the anchor has {anchor.alignment_id}; "
             "add the anchors again"
@@ -75,5 +93,6 @@ def read_samples(folder: Path, anchor: Anchor) -> DepthSamples:
     return samples
 
 
-def _path(folder: Path, anchor: Anchor) -> Path:
+def samples_path(folder: Path, anchor: Anchor) -> Path:
+    """Where the samples of an anchor are kept."""
     return folder / f"{anchor.id}.npz"

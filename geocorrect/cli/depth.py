@@ -57,6 +57,10 @@ def index_pointcloud(
     left_out: Annotated[
         list[int] | None, typer.Option("--leave-out", help="LAS class that moves (vehicles, people); may be repeated.")
     ] = None,
+    around_anchors_m: Annotated[
+        float | None,
+        typer.Option(help="Only points so near (metres, in plan) an anchor; of COPC, only such tiles are read."),
+    ] = None,
     catalog: CatalogOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -72,8 +76,9 @@ def index_pointcloud(
     files = cloud_files(clouds)
     undulation_m = float("nan") if geoid_undulation is None else geoid_undulation
     with open_catalog(settings) as store, progress_bar("index") as progress:
-        frame = AnchorSource.of_catalog(store).frame
-        places = CloudPlaces(frame, crs, height_reference, undulation_m, frozenset({*NOT_SURFACE, *(left_out or ())}))
+        anchors, classes = AnchorSource.of_catalog(store), frozenset({*NOT_SURFACE, *(left_out or ())})
+        near = () if around_anchors_m is None else (anchors.index.enu_m, around_anchors_m)
+        places = CloudPlaces(anchors.frame, crs, height_reference, undulation_m, classes, *near)
         summary = write_index(settings.depth.pointcloud.folder, files, places, progress)
     if as_json:
         write_json(summary.as_json())

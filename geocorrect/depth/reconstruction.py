@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from geocorrect.anchors.samples import ReconstructedAnchor, read_samples
+from geocorrect.anchors.samples import ReconstructedAnchor, read_samples, samples_path
 from geocorrect.depth.base import DepthDeclaration
-from geocorrect.records import Anchor, DepthMap, Float32, ImageArray
+from geocorrect.records import Anchor, DepthMap, Float, Float32, ImageArray
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,30 @@ class ReconstructionDepth:
             "reconstruction", is_oracle=False, samples_px=samples.px, samples_z_m=samples.z_m, log_sigma=log_sigma,
             common_log_sigma=samples.common_log_sigma,
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class GivenTracks:
+    """What a reconstruction matched already: neighbours need not be matched again."""
+
+    folder: Path
+    """As `ReconstructionDepthOptions.folder`."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Empty where no anchor came from a reconstruction."""
+        return "+tracks" if self.folder.is_dir() else ""
+
+    def __call__(self, anchor: Anchor, neighbour: Anchor) -> tuple[Float, Float] | None:
+        """(N, 2) pixels in both of the points that one reconstruction saw in both; None where there is none.
+
+        Raises:
+            InputError: what was kept of an anchor is damaged.
+        """
+        if not all(samples_path(self.folder, one).is_file() for one in (anchor, neighbour)):
+            return None
+        here, there = (read_samples(self.folder, one, placed=False) for one in (anchor, neighbour))
+        return here.shared_px(there)
 
 
 def declare_reconstruction(options: ReconstructionDepthOptions) -> DepthDeclaration:

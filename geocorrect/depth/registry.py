@@ -38,7 +38,7 @@ from geocorrect.depth.monocular import (
 )
 from geocorrect.depth.options import DepthName, DepthSection
 from geocorrect.depth.pointcloud.source import PointCloudDepth, declare_pointcloud
-from geocorrect.depth.reconstruction import ReconstructionDepth, declare_reconstruction
+from geocorrect.depth.reconstruction import GivenTracks, ReconstructionDepth, declare_reconstruction
 from geocorrect.depth.scale import (
     LidarScaleDepth,
     ScaledPairDepth,
@@ -154,7 +154,8 @@ def build_neighbour_depth(
         base = build_depth_beside_neighbours(
             section, runtime, matcher, neighbours, calibrations_folder=calibrations_folder, masks=masks
         )
-        return StoredCalibratedDepth(base, matcher, neighbours, store, section.calibration, masks)
+        given = GivenTracks(section.reconstruction.folder)
+        return StoredCalibratedDepth(base, matcher, neighbours, store, section.calibration, masks, given)
     raise ConfigError(
         f'[depth] source = "{section.source}" needs no calibration; configure source = "triangulated", or a '
         "network and calibrate = true"

@@ -17,10 +17,13 @@ from geocorrect.depth.calibration.tracks import NeighbourMatches, TrackOptions
 from geocorrect.io.bounded_cache import BoundedCache
 from geocorrect.io.masks import unmasked
 from geocorrect.match.base import Matcher
-from geocorrect.records import Anchor, AnchorView, DepthMap, ImageArray
+from geocorrect.records import Anchor, AnchorView, DepthMap, Float, ImageArray
 
 Neighbours = Callable[[Anchor], Sequence[AnchorView]]
 """Gives an anchor's neighbours of known pose, with pixels, nearest first; not the anchor itself."""
+
+Given = Callable[[Anchor, Anchor], tuple[Float, Float] | None]
+"""(N, 2) pixels in an anchor and a neighbour that are known to match; None where nothing is known."""
 
 NEIGHBOURS_NEEDED = "neighbours of each anchor"
 MIN_MATCHES = 8
@@ -83,14 +86,26 @@ def declare_triangulated(options: TriangulatedOptions) -> DepthDeclaration:
     )
 
 
+def nothing_given(_anchor: Anchor, _neighbour: Anchor) -> None:
+    """No match is known."""
+
+
 def neighbour_matches(
-    anchor: Anchor, image: ImageArray, neighbours: Sequence[AnchorView], matcher: Matcher
+    anchor: Anchor, image: ImageArray, neighbours: Sequence[AnchorView], matcher: Matcher, given: Given = nothing_given
 ) -> list[NeighbourMatches]:
-    """Matches of an anchor with its neighbours, with the relative poses on record; poor pairs are left out."""
-    matches = matcher.match(image, [view.pixels for view in neighbours]) if neighbours else []
+    """Matches of an anchor with its neighbours, with the relative poses on record; poor pairs are left out.
+
+    given: matches that are known already; where they are too few, the pair is matched.
+    """
+    known = {view.anchor.id: px for view in neighbours if (px := given(anchor, view.anchor)) is not None}
+    known = {name: px for name, px in known.items() if len(px[0]) >= MIN_MATCHES}
+    asked = [view for view in neighbours if view.anchor.id not in known]
+    matches = matcher.match(image, [view.pixels for view in asked]) if asked else []
+    for view, found in zip(asked, matches, strict=True):
+        known[view.anchor.id] = np.asarray(found.query_px, float), np.asarray(found.anchor_px, float)
     pairs = []
-    for view, found in zip(neighbours, matches, strict=True):
-        anchor_px, neighbour_px = np.asarray(found.query_px, float), np.asarray(found.anchor_px, float)
+    for view in neighbours:
+        anchor_px, neighbour_px = known[view.anchor.id]
         imaged = np.isfinite(anchor.camera.unproject(anchor_px)).all(axis=1) & unmasked(neighbour_px, view.mask)
         if imaged.sum() >= MIN_MATCHES:
             relative = view.anchor.world_from_cam.inverse() @ anchor.world_from_cam

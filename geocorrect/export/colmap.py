@@ -73,10 +73,10 @@ def colmap_camera(camera: Camera | None) -> str | None:
         model, values = "OPENCV_FISHEYE", affine + values
     elif not any(values):
         model, values = "PINHOLE", affine
-    elif values[4] == 0.0:
+    elif not any(values[4:]):
         model, values = "OPENCV", affine + values[:4]
     else:
-        model, values = "FULL_OPENCV", [*affine, *values, 0.0, 0.0, 0.0]
+        model, values = "FULL_OPENCV", [*affine, *values, *[0.0] * (8 - len(values))]
     return " ".join([model, str(camera.width), str(camera.height), *[repr(value) for value in values]])
 
 

@@ -160,15 +160,17 @@ class Camera:
 
     @classmethod
     def from_opencv(cls, width: int, height: int, intrinsics: Sequence[float], distortion: Sequence[float]) -> Camera:
-        """From (fx, fy, cx, cy) px and OpenCV's (k1, k2, p1, p2[, k3]); a pinhole when all of them are zero."""
+        """From (fx, fy, cx, cy) px and OpenCV's (k1, k2, p1, p2[, k3[, k4, k5, k6]]); a pinhole when all are zero."""
         if len(intrinsics) != 4:
             raise ValueError(f"intrinsics must be fx, fy, cx, cy, got {len(intrinsics)} numbers")
         coefficients = tuple(float(value) for value in distortion)
-        projection = Projection.BROWN if any(coefficients) else Projection.PERSPECTIVE
-        if len(coefficients) > 5:
-            raise ValueError(f"OpenCV distortion beyond k1, k2, p1, p2, k3 is not supported: {coefficients}")
+        if len(coefficients) > 5 and len(coefficients) != 8:
+            raise ValueError(f"OpenCV distortion is k1, k2, p1, p2[, k3[, k4, k5, k6]], got {coefficients}")
+        projection = Projection.PERSPECTIVE
+        if any(coefficients):
+            projection = Projection.FULL_OPENCV if any(coefficients[5:]) else Projection.BROWN
         focal_x, focal_y, principal_x, principal_y = intrinsics
-        used = coefficients if projection is Projection.BROWN else ()
+        used = () if projection is Projection.PERSPECTIVE else coefficients[: len(COEFFICIENTS[projection])]
         return cls(projection, width, height, focal_x, focal_y, principal_x, principal_y, used)
 
     @classmethod

@@ -32,11 +32,11 @@ class Intrinsics(NamedTuple):
 def projection_named(name: object) -> Projection:
     """The model of an OpenSfM or Mapillary name; ValueError lists the known ones."""
     text = str(name).strip().lower()
+    known = {projection.value: projection for projection in Projection if projection is not Projection.FULL_OPENCV}
     try:
-        return Projection(_SAME_AS.get(text, text))
-    except ValueError:
-        known = ", ".join(projection.value for projection in Projection)
-        raise ValueError(f"unknown projection_type {name!r}; known are {known}") from None
+        return known[_SAME_AS.get(text, text)]
+    except KeyError:
+        raise ValueError(f"unknown projection_type {name!r}; known are {', '.join(known)}") from None
 
 
 def intrinsics_from_opensfm(parameters: Mapping[str, Any], width: int, height: int) -> Intrinsics:
@@ -84,8 +84,11 @@ def opensfm_from_intrinsics(intrinsics: Intrinsics, width: int, height: int) -> 
     """OpenSfM's JSON. A model with one centred focal is widened to an equal one with two where needed.
 
     Raises:
-        ValueError: a dual camera with two focal lengths or an off-centre principal point has no JSON.
+        ValueError: a rational lens, or a dual camera with two focal lengths or an off-centre principal point, has no
+            JSON.
     """
+    if intrinsics.projection is Projection.FULL_OPENCV:
+        raise ValueError("OpenSfM has no camera with k4, k5, k6 of a rational lens")
     size = max(width, height)
     out: dict[str, Any] = {"projection_type": intrinsics.projection.value, "width": width, "height": height}
     if intrinsics.projection is Projection.SPHERICAL:
@@ -110,7 +113,7 @@ def opensfm_from_intrinsics(intrinsics: Intrinsics, width: int, height: int) -> 
 
 
 def opencv_distortion(projection: Projection, distortion: tuple[float, ...]) -> tuple[tuple[float, ...], str]:
-    """OpenCV's coefficients and model: (k1, k2, p1, p2, k3) and "pinhole", or (k1, k2, k3, k4) and "fisheye".
+    """OpenCV's coefficients and model: (k1, k2, p1, p2, k3[, k4, k5, k6]) and "pinhole", or (k1 … k4) and "fisheye".
 
     The fisheye is equal for θ < 90°. Raises ValueError where OpenCV has no equal model.
     """
@@ -121,7 +124,9 @@ def opencv_distortion(projection: Projection, distortion: tuple[float, ...]) -> 
     if share not in (None, 0.0, 1.0):
         raise ValueError(f"OpenCV has no dual camera with transition {share}; use a virtual pinhole")
     is_fisheye = projection.value.startswith("fisheye") or share == 0.0
-    names = ("k1", "k2", "k3", "k4") if is_fisheye else ("k1", "k2", "p1", "p2", "k3")
+    names: tuple[str, ...] = ("k1", "k2", "k3", "k4") if is_fisheye else ("k1", "k2", "p1", "p2", "k3")
+    if projection is Projection.FULL_OPENCV:
+        names = COEFFICIENTS[projection]
     beyond = [name for name, value in named.items() if name not in names and value != 0.0]
     if beyond:
         raise ValueError(f"OpenCV's fisheye has no {', '.join(beyond)}; use a virtual pinhole")

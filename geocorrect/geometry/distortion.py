@@ -1,13 +1,13 @@
-"""Lens distortion on the projection plane: radial polynomial, tangential and thin-prism terms, and the exact inverse.
+"""Lens distortion on the projection plane: radial, tangential and thin-prism terms, and the exact inverse.
 
 With ρ² = u² + v²,
 
-    D(u, v) = (u, v)·(1 + k1 ρ² + k2 ρ⁴ + …)
+    D(u, v) = (u, v)·(1 + k1 ρ² + k2 ρ⁴ + …) / (1 + q1 ρ² + q2 ρ⁴ + …)
             + (2 p1 uv + p2 (ρ² + 2u²),  2 p2 uv + p1 (ρ² + 2v²))
             + (s0 ρ² + s1 ρ⁴,  s2 ρ² + s3 ρ⁴)
 
-(OpenCV's and OpenSfM's convention). Such polynomials fold: beyond some radius they bring points back into the
-picture. `Distortion.max_radius` is the radius inside which that cannot happen.
+(OpenCV's and OpenSfM's convention; the denominator is OpenCV's k4, k5, k6). Such maps fold: beyond some radius they
+bring points back into the picture. `Distortion.max_radius` is the radius inside which that cannot happen.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.polynomial import Polynomial
 from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
@@ -23,6 +24,8 @@ Mask = NDArray[np.bool_]
 
 MAX_ITERATIONS = 200
 _EPS = float(np.finfo(np.float64).eps)
+_BEFORE_POLE = 1 - 1e-4
+"""Share of the radius of a pole that is used: the map is 10⁴ plane units long there, and no picture reaches so far."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,13 @@ class Distortion:
     """p1, p2."""
     prism: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     """s0, s1, s2, s3."""
+    denominator: tuple[float, ...] = ()
+    """q1, q2, …: divide the radial part."""
 
     @cached_property
     def is_identity(self) -> bool:
         """Every coefficient is zero."""
-        return self.is_radial and not any(self.radial)
+        return self.is_radial and not any(self.radial) and not any(self.denominator)
 
     @cached_property
     def is_radial(self) -> bool:
@@ -51,20 +56,18 @@ class Distortion:
         """Radius of the disc on which the map is one-to-one; inf when it never folds.
 
         The map is injective on a convex set where the symmetric part of its Jacobian is positive definite
-        (Gale and Nikaido 1965). The radial part has the eigenvalues 1 + 3k1ρ² + 5k2ρ⁴… and 1 + k1ρ² + k2ρ⁴…; the
+        (Gale and Nikaido 1965). The radial part N/D has the eigenvalues N/D and (ρN/D)' = ((ρN)'D − ρND')/D²; the
         tangential part lowers them by at most 6|p|ρ, the prism part by at most 2(|s0,s2| + 2|s1,s3|ρ²)ρ. Purely
-        radial: exactly the first extremum of ρ·(1 + k1ρ² + …).
+        radial: exactly the first extremum of ρN/D, or the pole before it.
         """
-        orders = np.arange(len(self.radial) + 1)
-        degree = max(2 * len(self.radial), 3)
-        stretch = np.zeros(degree + 1)
-        stretch[2 * orders] = (1.0, *self.radial)
-        slope = stretch * (np.arange(degree + 1) + 1)
+        rho = Polynomial([0.0, 1.0])
+        above, below = (Polynomial((1.0, *terms))(rho**2) for terms in (self.radial, self.denominator))
+        slope = (rho * above).deriv() * below - rho * above * below.deriv()
         s0, s1, s2, s3 = self.prism
-        loss = np.zeros(degree + 1)
-        loss[1] = 6 * np.hypot(*self.tangential) + 2 * np.hypot(s0, s2)
-        loss[3] = 4 * np.hypot(s1, s3)
-        return min(_first_positive_root(slope - loss), _first_positive_root(stretch - loss))
+        loss = Polynomial([0.0, 6 * np.hypot(*self.tangential) + 2 * np.hypot(s0, s2), 0.0, 4 * np.hypot(s1, s3)])
+        limits = slope - loss * below**2, above - loss * below
+        pole = _first_positive_root(below) * _BEFORE_POLE
+        return min(pole, *(_first_positive_root(limit) for limit in limits))
 
     @cached_property
     def max_distorted_radius(self) -> float:
@@ -78,7 +81,7 @@ class Distortion:
             return plane
         u, v = plane[:, 0], plane[:, 1]
         rho2 = u * u + v * v
-        factor = _horner((1.0, *self.radial), rho2)
+        factor = self._factor(rho2)
         out = np.empty_like(plane)
         out[:, 0], out[:, 1] = u * factor, v * factor
         if not self.is_radial:
@@ -92,8 +95,8 @@ class Distortion:
         """(N, 2, 2) derivative of `distort`."""
         u, v = plane[:, 0], plane[:, 1]
         rho2 = u * u + v * v
-        factor = _horner((1.0, *self.radial), rho2)
-        twice_slope = 2 * _horner([i * k for i, k in enumerate(self.radial, start=1)], rho2)
+        factor = self._factor(rho2)
+        twice_slope = 2 * self._factor_slope(rho2, factor)
         (p1, p2), (s0, s1, s2, s3) = self.tangential, self.prism
         prism_u, prism_v = 2 * (s0 + 2 * s1 * rho2), 2 * (s2 + 2 * s3 * rho2)
         cross = u * v * twice_slope + 2 * (p1 * u + p2 * v)
@@ -118,11 +121,26 @@ class Distortion:
             return plane, inside
         return self._newton(plane, np.where(finite[:, None], distorted, np.nan))
 
+    def _factor(self, rho2: Float) -> Float:
+        """(1 + k1ρ² + …) / (1 + q1ρ² + …)."""
+        above = _horner((1.0, *self.radial), rho2)
+        return above / _horner((1.0, *self.denominator), rho2) if self.denominator else above
+
+    def _factor_slope(self, rho2: Float, factor: Float) -> Float:
+        """Exact derivative of the factor, which is given, by ρ²."""
+        above, below = (
+            _horner([i * k for i, k in enumerate(terms, start=1)], rho2) for terms in (self.radial, self.denominator)
+        )
+        if not self.denominator:
+            return above
+        slope: Float = (above - factor * below) / _horner((1.0, *self.denominator), rho2)
+        return slope
+
     def _radial_map(self, rho: Float) -> tuple[Float, Float]:
-        """ρ·(1 + k1ρ² + …) and its exact derivative."""
+        """ρ times the factor, and the exact derivative by ρ."""
         rho2 = rho * rho
-        slope = _horner([(2 * i + 1) * k for i, k in enumerate((1.0, *self.radial))], rho2)
-        return rho * _horner((1.0, *self.radial), rho2), slope
+        factor = self._factor(rho2)
+        return rho * factor, factor + 2 * rho2 * self._factor_slope(rho2, factor)
 
     def _undistorted_radius(self, target: Float) -> Float:
         """Solve the increasing radial map for ρ in [0, max_radius]: Newton, kept in a shrinking bracket.
@@ -155,7 +173,9 @@ class Distortion:
         if np.isfinite(self.max_radius):
             return np.full_like(target, self.max_radius)
         high = np.maximum(target, 1.0)
-        if self.radial[-1:] > (0.0,):  # far out the last term rules: start near its own solution
+        if self.radial[-1:] > (0.0,) and not any(
+            self.denominator
+        ):  # far out the last term rules: start near its own solution
             high = np.minimum(high, np.maximum((target / self.radial[-1]) ** (1 / (2 * len(self.radial) + 1)), 1.0))
         while (short := self._radial_map(high)[0] < target).any():
             high[short] *= 2
@@ -208,11 +228,12 @@ def _horner(coefficients: list[float] | tuple[float, ...], x: Float) -> Float:
     return value
 
 
-def _first_positive_root(coefficients: Float) -> float:
+def _first_positive_root(polynomial: Polynomial) -> float:
     """Smallest positive root of 1 + c1 ρ + c2 ρ² + …, inf when there is none.
 
     Solved for 1/ρ, so that vanishing high coefficients (k3 = 1e-300) need no special case.
     """
+    coefficients = np.asarray(polynomial.coef, np.float64)
     roots = np.roots(coefficients / coefficients[0])
     # A double root comes out as a nearly real pair; counting it as a root errs on the safe side.
     real = roots.real[np.abs(roots.imag) < 1e-7 * np.abs(roots)]

@@ -1,7 +1,8 @@
 """Projection models: camera-frame points ↔ distorted plane coordinates, before focal length and principal point.
 
 Models, names and order of coefficients are OpenSfM's (camera_projections_functions.h, camera_distortions_functions.h);
-every model is project → distort → affine. With r = √(x² + y²) and θ = atan2(r, z), the plane is
+of `full_opencv` they are OpenCV's (its rational model; the name is COLMAP's). Every model is
+project → distort → affine. With r = √(x² + y²) and θ = atan2(r, z), the plane is
 
     perspective  P = (x/z, y/z)           equidistant fisheye  F = (x, y)·θ/r          dual  l·P + (1 − l)·F
 """
@@ -21,12 +22,13 @@ DEFAULT_TRANSITION = 0.5
 
 
 class Projection(StrEnum):
-    """Camera models; values are OpenSfM's names."""
+    """Camera models; values are OpenSfM's names, and one of COLMAP."""
 
     PERSPECTIVE = "perspective"
     SIMPLE_RADIAL = "simple_radial"
     RADIAL = "radial"
     BROWN = "brown"
+    FULL_OPENCV = "full_opencv"
     FISHEYE = "fisheye"
     FISHEYE_OPENCV = "fisheye_opencv"
     FISHEYE62 = "fisheye62"
@@ -42,6 +44,7 @@ COEFFICIENTS: dict[Projection, tuple[str, ...]] = {
     Projection.SIMPLE_RADIAL: ("k1",),
     Projection.RADIAL: ("k1", "k2"),
     Projection.BROWN: ("k1", "k2", "p1", "p2", "k3"),
+    Projection.FULL_OPENCV: ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6"),
     Projection.FISHEYE: ("k1", "k2"),
     Projection.FISHEYE_OPENCV: ("k1", "k2", "k3", "k4"),
     Projection.FISHEYE62: (*_K6, "p1", "p2"),
@@ -138,7 +141,9 @@ def lens_of(projection: Projection, coefficients: tuple[float, ...]) -> Lens:
     """The lens of a model; coefficients complete and in the order of `COEFFICIENTS`. Not for spherical cameras."""
     named = dict(zip(COEFFICIENTS[projection], coefficients, strict=True))
     p1, p2, s0, s1, s2, s3 = (named.get(name, 0.0) for name in ("p1", "p2", "s0", "s1", "s2", "s3"))
-    distortion = Distortion(tuple(named[name] for name in _K6 if name in named), (p1, p2), (s0, s1, s2, s3))
+    radial = tuple(named[name] for name in _K6 if name in named)
+    above = 3 if projection is Projection.FULL_OPENCV else len(radial)
+    distortion = Distortion(radial[:above], (p1, p2), (s0, s1, s2, s3), radial[above:])
     return Lens(named.get("transition", 0.0 if projection in _FISHEYES else 1.0), distortion)
 
 

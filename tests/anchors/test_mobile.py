@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 import yaml
 from numpy.typing import NDArray
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from support.photos import gpano
 from support.vbr_world import MemoryCatalog
 
 from geocorrect.anchors.add import add_anchors
@@ -238,6 +241,40 @@ def test_a_panorama_becomes_four_faces_that_show_what_it_shows(tmp_path: Path) -
         read_mobile(path)
 
 
+@pytest.mark.parametrize("by_xmp", [False, True])
+def test_a_part_of_a_panorama_becomes_what_it_shows_of_its_faces(by_xmp: bool, tmp_path: Path) -> None:
+    """210° of the circle without zenith and nadir; whether the YAML or the picture says which part."""
+    whole, (left, top, width, height) = (512, 256), (150, 70, 300, 100)
+    columns, rows = np.meshgrid(left + np.arange(width), top + np.arange(height))
+    turn, up = np.radians((columns + 0.5) / whole[0] * 360 - 180), np.radians(90 - (rows + 0.5) / whole[1] * 180)
+    rays = np.stack([np.cos(up) * np.sin(turn), -np.sin(up), np.cos(up) * np.cos(turn)], axis=-1)
+    xmp = gpano(ProjectionType="equirectangular", FullPanoWidthPixels=whole[0], FullPanoHeightPixels=whole[1],
+                CroppedAreaImageWidthPixels=width, CroppedAreaImageHeightPixels=height, CroppedAreaLeftPixels=left,
+                CroppedAreaTopPixels=top)  # fmt: skip
+    known = PngInfo()
+    if by_xmp:
+        known.add_itxt("XML:com.adobe.xmp", xmp.decode())
+    Image.fromarray(np.rint((rays + 1) * 127.5).astype(np.uint8)).save(tmp_path / "p.png", pnginfo=known)
+    row = {"file": "p.png", "time": 0, "lon_deg": 12.5, "lat_deg": 41.9, "height_m": 50, "heading": 90, "pitch": 0,
+           "roll": 0}  # fmt: skip
+    camera: dict[str, Any] = {"model": "EQUIRECTANGULAR", "width": width, "height": height}
+    camera |= {} if by_xmp else {"part_of": [*whole, left, top]}
+    path = write(
+        tmp_path, [row], [{"name": "ladybug", "images": "{file}", "camera": camera}], angles="heading_pitch_roll"
+    )
+    _, anchors = read_mobile(path)
+    frame_from_sphere = one_view(tmp_path, {"heading": 90, "pitch": 0, "roll": 0}, "heading_pitch_roll").world_from_cam
+    assert 2 <= len(anchors) <= 3
+    for anchor in anchors:
+        pixels = read_image(anchor.path)
+        assert pixels.shape[:2] == (anchor.camera.height, anchor.camera.width)
+        assert anchor.camera.height < 178, "a whole face is so high"
+        px = np.array([[0.3, 0.5], [0.5, 0.5], [0.6, 0.4]]) * [anchor.camera.width, anchor.camera.height] // 1
+        seen = pixels[px[:, 1].astype(int), px[:, 0].astype(int)] / 127.5 - 1
+        turned = frame_from_sphere.rotation.inv() * anchor.world_from_cam.rotation
+        assert np.abs(seen - turned.apply(anchor.camera.unproject(px))).max() < 0.04
+
+
 def test_bad_input_names_file_and_field(tmp_path: Path) -> None:
     row = {"file": "a.png", "time": 0, "lon_deg": 12.5, "lat_deg": 41.9, "height_m": 50, "heading": 1, "pitch": 2,
            "roll": 3}  # fmt: skip
@@ -262,6 +299,10 @@ def test_bad_input_names_file_and_field(tmp_path: Path) -> None:
     assert "appears twice" in message([row, row | {"time": 1}])
     assert "needs column 'frame'" in message(cameras=[rig[0] | {"images": "{frame}.png"}])
     assert "64×48 pixels, camera front is 65×48" in message(cameras=[rig[0] | {"camera": CAMERA | {"width": 65}}])
+    sphere = {"model": "EQUIRECTANGULAR", "width": 64, "height": 48}
+    for part, words in (([128, 64, 70, 0], "at 70, 0 are no part"), ([128, 64, 0], "got 3 numbers")):
+        assert words in message(cameras=[rig[0] | {"camera": sphere | {"part_of": part}}])
+    assert "part_of is for" in message(cameras=[rig[0] | {"camera": CAMERA | {"part_of": [128, 64, 0, 0]}}])
     assert "the same name" in message(cameras=[rig[0], rig[0]])
     assert "not a rotation" in message(cameras=[rig[0] | {"body_from_cam": [[2, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]}])
     assert "drop body_from_cam" in message(cameras=[rig[0] | {"body_from_cam": NED_FROM_CAM}], angles="omega_phi_kappa")

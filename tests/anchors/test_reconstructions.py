@@ -6,14 +6,13 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from scipy.spatial.transform import Rotation
 from support import catalog_world
-from support.colmap_world import CAMERA, FRAME, WORLD_FROM_LOCAL, TrueImage, facade, seen_by, street, write_pictures
+from support.colmap_world import CAMERA, FRAME, TrueImage, facade, street, write_pictures
+from support.reconstruction_layouts import write_metashape, write_odm_shots, write_opensfm, write_realitycapture
 
 from geocorrect.anchors.choice import AnchorOptions
 from geocorrect.anchors.readers.registry import anchor_files
@@ -23,11 +22,9 @@ from geocorrect.errors import InputError
 from geocorrect.export.export import export_catalog
 from geocorrect.export.formats import Format
 from geocorrect.geometry.camera import Camera
-from geocorrect.geometry.crs import crs_from_wgs84, grid_convergence_deg
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose, rotation_angle_deg
 from geocorrect.geometry.projection import Projection
-from geocorrect.geometry.similarity import Similarity
 from geocorrect.records import Anchor, Correction
 
 SQUARE = replace(CAMERA, focal_y_px=250.0)
@@ -44,27 +41,6 @@ def require_truth(anchors: list[Anchor], images: list[TrueImage], frame: Frame) 
         assert rotation_angle_deg(there.rotation, image.world_from_cam.rotation) < 1e-6
         px = np.random.default_rng(0).uniform([20, 20], [300, 220], (20, 2))
         assert anchor.camera.unproject(px) == pytest.approx(image.camera.unproject(px), abs=1e-8)
-
-
-def write_opensfm(folder: Path, images: list[TrueImage], gps_error_m: float = 0.0, **extra: Any) -> None:
-    random, camera = np.random.default_rng(1), {**images[0].camera.to_opensfm(), "width": 320, "height": 240}
-    shots, tracks = {}, ["OPENSFM_TRACKS_VERSION_v2"]
-    for number, image in enumerate(images):
-        inverse = image.world_from_cam.inverse()
-        shots[image.name] = {
-            "rotation": inverse.rotation.as_rotvec().tolist(), "translation": inverse.translation_m.tolist(),
-            "camera": "c", "capture_time": 1700000000.0 + 20 * number, "gps_dop": 2.0,
-            "gps_position": (image.world_from_cam.translation_m + random.normal(0, gps_error_m, 3)).tolist(),
-        }  # fmt: skip
-        px, rows = seen_by(image, facade())
-        for (u, v), row in zip(((px - [159.5, 119.5]) / 320).tolist(), rows.tolist(), strict=True):
-            tracks.append(f"{image.name}\t{row}\t{row}\t{u!r}\t{v!r}\t0.001\t1\t2\t3\t-1\t-1")
-    points = {str(row): {"color": [1, 2, 3], "coordinates": point.tolist()} for row, point in enumerate(facade())}
-    reference = {"longitude": FRAME.lon_deg, "latitude": FRAME.lat_deg, "altitude": FRAME.height_m}
-    content = {"cameras": {"c": camera}, "shots": shots, "points": points, "reference_lla": reference} | extra
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "reconstruction.json").write_text(json.dumps([content]))
-    (folder / "tracks.csv").write_text("\n".join(tracks) + "\n")
 
 
 @pytest.mark.parametrize("inside", ["", "opensfm"])
@@ -119,25 +95,6 @@ def test_a_real_model_of_opensfm(shared_data: Path, tmp_path: Path) -> None:
         assert np.median(nearest) < 2.0  # 3264 pixels wide; OpenSfM's own residual is about one
 
 
-def write_odm_shots(folder: Path, images: list[TrueImage]) -> Path:
-    """As opendm/shots.py does: rotation and translation in UTM, the point in WGS84."""
-    features = []
-    for image in images:
-        lon, lat, height_m = (float(v) for v in FRAME.wgs84_from_enu(image.world_from_cam.translation_m))
-        true = (Frame("here", lon, lat, height_m).this_from(FRAME) @ image.world_from_cam).rotation
-        grid = Rotation.from_euler("z", grid_convergence_deg("EPSG:32632", lon, lat), degrees=True) * true
-        x, y = map(float, crs_from_wgs84("EPSG:32632", lon, lat))
-        shot = {"filename": image.name, "camera": "c", "focal": 0.78, "width": 320, "height": 240,
-                "translation": [x, y, height_m], "rotation": grid.inv().as_rotvec().tolist()}  # fmt: skip
-        point = {"type": "Point", "coordinates": [lon, lat, height_m]}
-        features.append({"type": "Feature", "properties": shot, "geometry": point})
-    path = folder / "odm_report" / "shots.geojson"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
-    (folder / "cameras.json").write_text(json.dumps({"c": {**CAMERA.to_opensfm(), "width": 320, "height": 240}}))
-    return path
-
-
 def test_odm_shots(tmp_path: Path) -> None:
     images = flat(street())
     write_pictures(tmp_path / "images", images)
@@ -161,33 +118,6 @@ def test_odm_shots(tmp_path: Path) -> None:
     (tmp_path / "cameras.json").unlink()
     with pytest.raises(InputError, match="no cameras.json of the ODM project"):
         anchor_files(path, options=options).read()
-
-
-def write_metashape(path: Path, images: list[TrueImage], camera: str = "") -> None:
-    c, (k1, k2, p1, p2, k3) = CAMERA, CAMERA.distortion
-    values = {"f": c.focal_y_px, "cx": c.principal_x_px - 159.5, "cy": c.principal_y_px - 119.5,
-              "b1": c.focal_x_px - c.focal_y_px, "k1": k1, "k2": k2, "k3": k3, "p1": p2, "p2": p1}  # fmt: skip
-    calibration = "".join(f"<{name}>{float(value)!r}</{name}>" for name, value in values.items()) + camera
-    place = Similarity.from_pose(FRAME.ecef_from_enu) @ WORLD_FROM_LOCAL
-    numbers = {
-        "rotation": place.rotation.as_matrix().ravel(),
-        "translation": place.translation_m,
-        "scale": [place.scale],
-    }
-    transform = "".join(f"<{name}>{' '.join(map(repr, map(float, v)))}</{name}>" for name, v in numbers.items())
-    cameras = "".join(
-        f'<camera id="{k}" sensor_id="0" label="{Path(image.name).stem}"><transform>'
-        f"{' '.join(map(repr, image.local_from_cam.matrix.ravel().tolist()))}</transform></camera>"
-        for k, image in enumerate(images)
-    )
-    path.write_text(
-        '<?xml version="1.0" encoding="UTF-8"?><document version="2.0.0"><chunk label="Chunk 1" enabled="true">'
-        '<sensors next_id="1"><sensor id="0" label="x" type="frame"><resolution width="320" height="240"/>'
-        f'<calibration type="frame" class="adjusted"><resolution width="320" height="240"/>{calibration}</calibration>'
-        f'</sensor></sensors><cameras next_id="9">{cameras}<camera id="99" sensor_id="0" label="not aligned"/>'
-        f'</cameras><reference>GEOGCS["WGS 84",DATUM["World Geodetic System 1984"]]</reference>'
-        f"<transform>{transform}</transform></chunk></document>"
-    )
 
 
 def flat(images: list[TrueImage]) -> list[TrueImage]:
@@ -254,23 +184,6 @@ def test_covariance_of_metashape(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("9e-4<", "<"))
     with pytest.raises(InputError, match="camera 0000: covariance must be 9 finite numbers"):
         anchor_files(path).read()
-
-
-def write_realitycapture(path: Path, images: list[TrueImage], **changed: float) -> None:
-    lines = ["#name,x,y,alt,heading,pitch,roll,f,px,py,k1,k2,k3,k4,t1,t2"]
-    for image in images:
-        lon, lat, height_m = FRAME.wgs84_from_enu(image.world_from_cam.translation_m)
-        x, y = map(float, crs_from_wgs84("EPSG:32632", lon, lat))
-        here = Frame("here", float(lon), float(lat), float(height_m))
-        true = (here.this_from(FRAME) @ image.world_from_cam).rotation
-        grid = Rotation.from_euler("z", grid_convergence_deg("EPSG:32632", lon, lat), degrees=True) * true
-        heading, pitch, roll = (grid * Rotation.from_matrix(np.diag([1.0, -1.0, -1.0]))).as_euler("ZXY", degrees=True)
-        c = image.camera
-        principal = (c.principal_x_px - 159.5) / 320, (c.principal_y_px - 119.5) / 320
-        values = [x, y, float(height_m), -heading, pitch, roll, 36 / 320 * c.focal_x_px, *principal]
-        lines.append(",".join([image.name, *(repr(float(v)) for v in values), *["0"] * 6]))
-    text = "\n".join(lines) + "\n"
-    path.write_text(text)
 
 
 def test_realitycapture(tmp_path: Path) -> None:

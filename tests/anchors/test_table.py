@@ -216,9 +216,21 @@ def test_a_fisheye_and_its_coefficients(tmp_path: Path) -> None:
     (anchor,) = read_table(write(tmp_path, row, header=header), WGS84).anchors
     camera = Camera(Projection.FISHEYE_OPENCV, 32, 24, 30, 30, 15.5, 11.5, (-0.1, 0.02, -0.003, 0.0004))
     assert anchor.camera == camera
-    for model, message in (("OPENCV", "has no k4"), ("dual", "has no k3, k4"), ("SIMPLE_DIVISION", "known are persp")):
+    for model, message in (("PINHOLE", "has no k4"), ("dual", "has no k3, k4"), ("SIMPLE_DIVISION", "known are persp")):
         with pytest.raises(InputError, match=f"line 2: .*{message}"):
             read_table(write(tmp_path, row.replace("OPENCV_FISHEYE", model), header=header), WGS84)
+
+
+@pytest.mark.parametrize("model", ["", "OPENCV", "FULL_OPENCV"])
+def test_a_rational_lens(tmp_path: Path, model: str) -> None:
+    """Eight coefficients under their names, not in a column's order; without k4, k5, k6 it is the usual camera."""
+    header, row = HEADER + ",camera_model,k6,k4,p2,k5", ROW + f",{model},0.03,0.4,0.002,-0.05"
+    (anchor,) = read_table(write(tmp_path, row, header=header), WGS84).anchors
+    assert anchor.camera == Camera(
+        Projection.FULL_OPENCV, 32, 24, 30, 30, 15.5, 11.5, (-0.1, 0, 0, 0.002, 0, 0.4, -0.05, 0.03)
+    )
+    (anchor,) = read_table(write(tmp_path, ROW + f",{model},0,0,0.002,0", header=header), WGS84).anchors
+    assert anchor.camera == Camera(Projection.BROWN, 32, 24, 30, 30, 15.5, 11.5, (-0.1, 0, 0, 0.002, 0))
 
 
 def test_a_scan_of_the_row(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +12,14 @@ from sqlalchemy import text
 from support import catalog_world as world
 
 from geocorrect.catalog import Catalog, ResultFilter
+from geocorrect.catalog.rows.codec import camera_from, camera_row
 from geocorrect.catalog.rows.column_types import Json
 from geocorrect.catalog.schema import TABLES
 from geocorrect.errors import DatabaseError, Reason, Status
+from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
+from geocorrect.geometry.projection import COEFFICIENTS
 from geocorrect.records import Anchor, Attribution, Correction, LidarScan, MetadataQuality, Position, Rejection
 
 
@@ -39,6 +43,14 @@ def test_frame_is_kept_and_cannot_change_under_anchors(catalog: Catalog) -> None
     catalog.set_frame(world.ROME)
     with pytest.raises(DatabaseError, match="1 anchors"):
         catalog.set_frame(Frame("other", 1.0, 2.0))
+
+
+def test_every_lens_comes_back_as_it_was() -> None:
+    coefficients = tuple(0.01 * k for k in range(1, 13))
+    for projection, names in COEFFICIENTS.items():
+        lens = coefficients[: len(names)]
+        camera = Camera(projection, 640, 320, 500.0, 501.0, 319.5, 159.5, lens)
+        assert camera_from(json.loads(json.dumps(camera_row(camera)))) == camera
 
 
 def test_anchors_come_back_as_they_were(catalog: Catalog) -> None:

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geocorrect.depth.calibration.calibrate import calibrated_map
+from geocorrect.anchors.samples import DepthSamples, ReconstructedAnchor, write_samples
+from geocorrect.depth.calibration.calibrate import DepthCalibration, calibrated_map
 from geocorrect.depth.calibration.neighbours import NeighbourCache
 from geocorrect.depth.calibration.store import CalibrationStore
 from geocorrect.depth.calibration.stored import StoredCalibratedDepth, StoredTriangulatedDepth
 from geocorrect.depth.calibration.track_adjustment import adjust_tracks
 from geocorrect.depth.calibration.tracks import NeighbourMatches, TrackOptions
+from geocorrect.depth.reconstruction import GivenTracks
 from geocorrect.depth.triangulated import TriangulatedDepth
 from geocorrect.errors import ConfigError, InputError
 from geocorrect.geometry.pose import Pose
@@ -156,6 +158,41 @@ def test_calibration_is_stored_and_resumed(tmp_path: Path) -> None:
     first.store.path(key).write_bytes(b"not a calibration")
     with pytest.raises(InputError, match="damaged depth calibration"):
         first.depth(view.anchor, view.pixels)
+
+
+def test_tracks_of_a_reconstruction_serve_instead_of_matching_neighbours_again(tmp_path: Path) -> None:
+    view, pairs, neighbours_of = scene_with_neighbours()
+    anchor_px, _ = ANCHOR_CAMERA.project(street_points(2))
+    seen = [np.flatnonzero((anchor_px[:, None] == p.anchor_px).all(axis=2).any(axis=1)) for p in pairs]
+    of_anchor = (view.anchor, anchor_px, np.arange(len(anchor_px)))
+    others = zip(neighbours_of.records(view.anchor), (p.neighbour_px for p in pairs), seen, strict=True)
+
+    def keep(anchor: Anchor, px: np.ndarray, point: np.ndarray, name: str) -> None:
+        ones = np.ones(len(px))
+        samples = DepthSamples(px, ones, ones, 0.0, point, name)
+        placed_since = {**vars(anchor), "alignment_id": "before georeference"}
+        write_samples(tmp_path / "kept", ReconstructedAnchor(**placed_since, samples=samples))
+
+    def calibration(matcher: Scripted) -> DepthCalibration:
+        store, given = CalibrationStore(tmp_path / "calibrations"), GivenTracks(tmp_path / "kept")
+        source = StoredCalibratedDepth(FlatDepth(), matcher, neighbours_of, store, given=given)
+        assert source.fingerprint.endswith("+tracks")
+        found = source.calibrate(view.anchor, view.pixels)
+        assert found is not None
+        return found
+
+    matched = calibrated(pairs, neighbours_of, tmp_path / "calibrations").calibrate(view.anchor, view.pixels)
+    assert matched is not None
+    for anchor, px, point in (of_anchor, *others):
+        keep(anchor, px, point, "one")
+    by_tracks = calibration(Scripted([]))
+    assert by_tracks.n_tracks == matched.n_tracks > 50
+    # matchers say pixels in single precision
+    np.testing.assert_allclose(by_tracks.coefficients, matched.coefficients, atol=1e-5)
+    keep(
+        neighbours_of.records(view.anchor)[1], pairs[1].neighbour_px, seen[1][::-1], "another: its numbers mean nothing"
+    )
+    np.testing.assert_allclose(calibration(Scripted(pairs[1:])).coefficients, matched.coefficients, atol=1e-5)
 
 
 def test_a_moved_anchor_or_neighbour_is_not_calibrated(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 from support import catalog_world as world
 
+from geocorrect.anchors.readers.reconstruction.colmap_cameras import camera_of
+from geocorrect.anchors.readers.reconstruction.colmap_records import CameraRecord
 from geocorrect.catalog import Catalog
 from geocorrect.export.colmap import colmap_camera
 from geocorrect.export.export import export_catalog
@@ -90,12 +92,22 @@ def test_colmap_projects_a_point_where_our_camera_does(catalog: Catalog, tmp_pat
         (Camera.spherical(2000, 1000), None),
         (Camera.pinhole(640, 480, 500, 501, 320, 240), "PINHOLE 640 480 500.0 501.0 320.5 240.5"),
         (Camera.from_opencv(640, 480, [500, 500, 320, 240], [0.1, 0, 0, 0, 0.01]), "FULL_OPENCV"),
+        (
+            Camera.from_opencv(640, 480, [500, 501, 320, 240], [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]),
+            "FULL_OPENCV 640 480 500.0 501.0 320.5 240.5 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8",
+        ),
         (Camera(Projection.FISHEYE, 640, 480, 500, 500, 320, 240, (0.1,)), "OPENCV_FISHEYE"),
     ],
 )
 def test_colmap_models(camera: Camera | None, model: str | None) -> None:
     line = colmap_camera(camera)
     assert line == model or (line is not None and model is not None and line.startswith(model))
+    if line is not None:
+        name, width, height, *parameters = line.split()
+        record = CameraRecord(name, int(width), int(height), tuple(map(float, parameters)))
+        points = np.random.default_rng(1).uniform([-1, -1, 3], [1, 1, 9], (50, 3))
+        assert camera is not None
+        np.testing.assert_array_equal(camera_of("own", record).project(points)[0], camera.project(points)[0])
 
 
 def test_sidecar_is_what_mapillary_tools_accepts(catalog: Catalog, tmp_path: Path) -> None:

@@ -91,6 +91,7 @@ def test_json_defaults() -> None:
         ({"projection_type": "perspective"}, "'focal'"),
         ({"projection_type": "brown", "focal_x": 1.0}, "'focal_y'"),
         ({"projection_type": "pinhole9", "focal": 1.0}, "unknown projection_type 'pinhole9'"),
+        ({"projection_type": "full_opencv", "focal": 1.0}, "unknown projection_type 'full_opencv'"),
         ({"focal": "0.85"}, "focal must be a number"),
         ({"focal": True}, "focal must be a number"),
         ({"focal": 0.85, "k1": math.nan}, "k1"),
@@ -138,6 +139,8 @@ def test_a_camera_with_two_focal_lengths_is_widened_to_an_equal_one() -> None:
         assert written["projection_type"] == wider
         again = Camera.from_opensfm(written, 640, 480)
         np.testing.assert_allclose(again.project(points)[0], camera.project(points)[0], atol=1e-10)
+    with pytest.raises(ValueError, match="no camera with k4, k5, k6"):
+        Camera("full_opencv", 640, 480, 500, 510, 300, 250, (0.1, 0, 0, 0, 0, 0.1)).to_opensfm()
     with pytest.raises(ValueError, match="dual"):
         Camera("dual", 640, 480, 500, 510, 319.5, 239.5).to_opensfm()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,11 +66,16 @@ def seen_by(image: TrueImage, points_world: Float) -> tuple[Float, np.ndarray]:
     return px[rows], rows
 
 
-def write_colmap(folder: Path, images: Sequence[TrueImage], points_world: Float, *, binary: bool) -> None:
+Seen = Callable[[TrueImage, Float], tuple[Float, np.ndarray]]
+
+
+def write_colmap(
+    folder: Path, images: Sequence[TrueImage], points_world: Float, *, binary: bool, seen: Seen = seen_by
+) -> None:
     """The model of points that are seen without error; see `write_tracks`."""
     tracks: list[list[tuple[int, Float]]] = [[] for _ in points_world]
     for number, image in enumerate(images):
-        for px, row in zip(*seen_by(image, points_world), strict=True):
+        for px, row in zip(*seen(image, points_world), strict=True):
             tracks[row].append((number, px))
     write_tracks(folder, images, list(zip(points_world, tracks, strict=True)), binary=binary)
 

@@ -42,7 +42,8 @@ from geocorrect.io.unicode_names import on_disk
 from geocorrect.records import Anchor, LidarScan
 
 OPENCV_MODELS = {
-    "OPENCV": Projection.BROWN, "PINHOLE": Projection.BROWN, "OPENCV_FISHEYE": Projection.FISHEYE_OPENCV
+    "OPENCV": Projection.FULL_OPENCV, "FULL_OPENCV": Projection.FULL_OPENCV, "PINHOLE": Projection.BROWN,
+    "OPENCV_FISHEYE": Projection.FISHEYE_OPENCV,
 }  # fmt: skip
 """The usual names of models that OpenSfM names otherwise."""
 ALL_COEFFICIENTS = tuple(dict.fromkeys(name for names in COEFFICIENTS.values() for name in names))
@@ -190,7 +191,7 @@ def camera_of(row: Row) -> Camera:
             return Camera.spherical(*size)
         fx, fy, cx, cy = (row.number(name) for name in ("fx", "fy", "cx", "cy"))
         given = [(name, row.number(name)) for name in names if row.has(name)]
-        if projection is Projection.BROWN:
+        if projection in (Projection.BROWN, Projection.FULL_OPENCV):
             return Camera.from_opencv(*size, (fx, fy, cx, cy), [dict(given).get(name, 0.0) for name in names])
         defaults = {"transition": DEFAULT_TRANSITION}
         return Camera(

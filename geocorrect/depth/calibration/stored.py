@@ -12,7 +12,14 @@ from geocorrect.depth.calibration.calibrate import CalibrateOptions, DepthCalibr
 from geocorrect.depth.calibration.neighbours import NeighbourCache
 from geocorrect.depth.calibration.store import CalibrationStore, StoredCalibration, StoredKey
 from geocorrect.depth.calibration.tracks import track_pixels
-from geocorrect.depth.triangulated import NEIGHBOURS_NEEDED, TriangulatedDepth, TriangulatedOptions, neighbour_matches
+from geocorrect.depth.reconstruction import GivenTracks
+from geocorrect.depth.triangulated import (
+    NEIGHBOURS_NEEDED,
+    TriangulatedDepth,
+    TriangulatedOptions,
+    neighbour_matches,
+    nothing_given,
+)
 from geocorrect.depth.validity import nearest_depth
 from geocorrect.errors import ConfigError
 from geocorrect.match.base import Matcher
@@ -112,11 +119,13 @@ class StoredCalibratedDepth(_NeighbourDepth):
         store: CalibrationStore,
         options: CalibrateOptions | None = None,
         masks: str = "",
+        given: GivenTracks | None = None,
     ) -> None:
+        """given: tracks of reconstructions, which serve instead of matching neighbours again."""
         super().__init__(matcher, neighbours, store, masks)
-        self.base, self.options = base, options or CalibrateOptions()
-        digest = options_digest(self.options)
-        self.fingerprint = f"{base.fingerprint}+calibrated/{digest}/{matcher.fingerprint}{self._with_masks}"
+        self.base, self.options, self.given = base, options or CalibrateOptions(), given or nothing_given
+        digest, tracks = options_digest(self.options), "" if given is None else given.fingerprint
+        self.fingerprint = f"{base.fingerprint}+calibrated/{digest}/{matcher.fingerprint}{self._with_masks}{tracks}"
 
     @property
     def declaration(self) -> DepthDeclaration:
@@ -157,7 +166,7 @@ class StoredCalibratedDepth(_NeighbourDepth):
         raw = self.base.depth(anchor, image)
         if raw.z_m is None:
             return None
-        pairs = neighbour_matches(anchor, image, self.neighbours(anchor), self.matcher)
+        pairs = neighbour_matches(anchor, image, self.neighbours(anchor), self.matcher, self.given)
         if not pairs:
             return None
         predicted = nearest_depth(raw.z_m, track_pixels(pairs)[0])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -59,6 +60,10 @@ class CloudPlaces:
     undulation_m: float = float("nan")
     left_out: frozenset[int] = frozenset(NOT_SURFACE)
     """LAS classes whose points are no lasting surface."""
+    around_m: Float | None = None
+    """(N, 3) positions, in the frame, near which points are wanted; None: everywhere."""
+    radius_m: float = math.inf
+    """How near, in plan."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,10 @@ def write_index(
                 n_blocks, n_points = n_blocks + 1, n_points + len(block)
             on_progress(done + 1, len(files))
         if not n_points:
-            raise InputError(f"{files[0]}: no point is left after classes {sorted(places.left_out)} were left out")
+            near = "" if places.around_m is None else f" within {places.radius_m:g} m of an anchor"
+            raise InputError(
+                f"{files[0]}: no point is left{near} after classes {sorted(places.left_out)} were left out"
+            )
         table = np.concatenate(cells)
         np.savez(unfinished / "cells.npz", cells=table)
         f = places.frame
@@ -135,11 +143,27 @@ def _in_frame(path: Path, places: CloudPlaces, left_out: Counter[int]) -> Iterat
             f"{path}: what the heights are measured from is not declared; add --height-reference ellipsoid, "
             "orthometric (with --geoid-undulation) or a vertical CRS"
         )
-    for points in read_cloud(cloud):
+    near = None if places.around_m is None else cKDTree(places.around_m[:, :2])
+
+    def is_wanted(corners: Float) -> bool:
+        """Heights do not matter: the frame's are taken."""
+        assert near is not None
+        lon, lat = wgs84_from_crs(crs, corners[:, 0], corners[:, 1])
+        enu_m = places.frame.enu_from_wgs84(lon, lat, np.full(4, places.frame.height_m))[:, :2]
+        middle = enu_m.mean(axis=0)
+        half_m = float(np.linalg.norm(enu_m - middle, axis=1).max())
+        return bool(near.query(middle)[0] <= places.radius_m + 1.01 * half_m)
+
+    for points in read_cloud(cloud, None if near is None else is_wanted):
         kept = ~np.isin(points.classes, list(places.left_out))
         left_out.update(points.classes[~kept].tolist())
-        if kept.any():
-            yield _enu(path, points.xyz[kept], crs, reference, places)
+        if not kept.any():
+            continue
+        enu_m = _enu(path, points.xyz[kept], crs, reference, places)
+        if near is not None:
+            enu_m = enu_m[near.query(enu_m[:, :2], distance_upper_bound=places.radius_m)[0] < math.inf]
+        if len(enu_m):
+            yield enu_m
 
 
 def _enu(path: Path, xyz: Float, crs: str, reference: str, places: CloudPlaces) -> Float:

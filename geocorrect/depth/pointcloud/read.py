@@ -1,4 +1,4 @@
-"""Points of LAS, LAZ, COPC, PLY and E57 files, a million at a time, in the coordinates of the file."""
+"""Points of LAS, LAZ, COPC, PLY and E57 files, about a million at a time, in the coordinates of the file."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from geocorrect.depth.pointcloud.copc import Wanted, copc_chunks
 from geocorrect.errors import InputError, ModelError
 from geocorrect.geometry.pose import Float
 
@@ -44,7 +45,9 @@ class CloudFile:
     crs: str | None
     """What the file says that its coordinates are in; None where it does not say."""
     n_points: int
-    chunks: Callable[[], Iterator[Points]]
+    chunks: Callable[[Wanted | None], Iterator[Points]]
+    """All points; of a file in tiles those of the wanted ones."""
+    is_tiled: bool = False
 
 
 SUFFIXES = (".las", ".laz", ".ply", ".e57")
@@ -77,14 +80,14 @@ def open_cloud(path: Path) -> CloudFile:
     return reader(path)
 
 
-def read_cloud(cloud: CloudFile) -> Iterator[Points]:
-    """All points of a file, checked.
+def read_cloud(cloud: CloudFile, wanted: Wanted | None = None) -> Iterator[Points]:
+    """All points of a file, checked; of a file in tiles only those of the wanted ones.
 
     Raises:
         InputError: a coordinate is not finite, or there are fewer points than the header says.
     """
     seen = 0
-    chunks = cloud.chunks()
+    chunks = cloud.chunks(wanted)
     while True:
         try:
             points = next(chunks, None)
@@ -99,7 +102,7 @@ def read_cloud(cloud: CloudFile) -> Iterator[Points]:
             raise InputError(f"{cloud.path}: point {seen + int(np.flatnonzero(bad)[0])} is not finite; export it again")
         seen += len(points.xyz)
         yield points
-    if seen != cloud.n_points:
+    if seen != cloud.n_points and not (wanted and cloud.is_tiled):
         raise InputError(f"{cloud.path}: holds {seen} points, its header says {cloud.n_points}; it is truncated")
 
 
@@ -115,20 +118,27 @@ def _las(path: Path) -> CloudFile:
     try:
         with laspy.open(path) as reader:
             header, crs = reader.header, reader.header.parse_crs()
+            is_tiled = bool(header.vlrs) and isinstance(header.vlrs[0], laspy.copc.CopcInfoVlr)
     except Exception as error:  # a damaged header raises what its parser raises
         raise InputError(f"{path}: not a readable LAS or LAZ file ({error})") from None
     code = None if crs is None else crs.to_epsg(min_confidence=100)
 
-    def chunks() -> Iterator[Points]:
-        with laspy.open(path) as reader:
-            for points in reader.chunk_iterator(CHUNK):
-                xyz = np.stack([np.asarray(points[axis], float) for axis in "xyz"], axis=1)
-                classes = np.array(points.classification, np.uint8)
-                classes[np.asarray(points.withheld, bool)] = 7  # deleted, says the specification: as noise
-                yield Points(xyz, classes)
+    def chunks(wanted: Wanted | None) -> Iterator[Points]:
+        for points in copc_chunks(path, CHUNK, wanted) if is_tiled else _in_order(path):
+            xyz = np.stack([np.asarray(points[axis], float) for axis in "xyz"], axis=1)
+            classes = np.array(points.classification, np.uint8)
+            classes[np.asarray(points.withheld, bool)] = 7  # deleted, says the specification: as noise
+            yield Points(xyz, classes)
 
     text = None if crs is None else crs.to_wkt() if code is None else f"EPSG:{code}"
-    return CloudFile(path, text, int(header.point_count), chunks)
+    return CloudFile(path, text, int(header.point_count), chunks, is_tiled)
+
+
+def _in_order(path: Path) -> Iterator[Any]:
+    import laspy
+
+    with laspy.open(path) as reader:
+        yield from reader.chunk_iterator(CHUNK)
 
 
 def _e57(path: Path) -> CloudFile:
@@ -142,7 +152,7 @@ def _e57(path: Path) -> CloudFile:
     except Exception as error:
         raise InputError(f"{path}: not a readable E57 file ({error})") from None
 
-    def chunks() -> Iterator[Points]:
+    def chunks(_: Wanted | None) -> Iterator[Points]:
         for number in range(len(counts)):
             header = file.get_header(number)
             cartesian = ["cartesianX", "cartesianY", "cartesianZ"]
@@ -175,7 +185,7 @@ def _ply(path: Path) -> CloudFile:
     if layout != "ascii" and path.stat().st_size - start < n_points * record.itemsize:
         raise InputError(f"{path}: shorter than {n_points} vertices of {record.itemsize} bytes; it is truncated")
 
-    def chunks() -> Iterator[Points]:
+    def chunks(_: Wanted | None) -> Iterator[Points]:
         with path.open("rb") as file:
             file.seek(start)
             for first in range(0, n_points, CHUNK):

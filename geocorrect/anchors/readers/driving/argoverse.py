@@ -1,8 +1,9 @@
-"""Argoverse 2 sensor logs: pictures of the ring and stereo cameras as anchors (without LiDAR, which is in Feather).
+"""Argoverse 2 sensor logs: pictures of the ring and stereo cameras as anchors, with the LiDAR sweep nearest in time.
 
     LOG/city_SE3_egovehicle.feather                   pose of the car: timestamp_ns, qw…qz, tx_m…tz_m
     LOG/calibration/{intrinsics,egovehicle_SE3_sensor}.feather
     LOG/sensors/cameras/NAME/TIMESTAMP_NS.jpg         undistorted
+    LOG/sensors/lidar/TIMESTAMP_NS.feather            x, y, z in the car's frame at that time, its motion taken off
     LOG/map/log_map_archive_*____CITY_city_*.json     its name says the city
 
 City coordinates are UTM less the city's origin, which the av2 API publishes (geometry/utm.py); heights count from the
@@ -20,8 +21,10 @@ from scipy.spatial.transform import Rotation
 
 from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.choice import AnchorOptions
-from geocorrect.anchors.readers.format import AnchorFormat, require_size
+from geocorrect.anchors.readers.driving.unpacked import write_scan
+from geocorrect.anchors.readers.format import AnchorFormat, require_size, scans_wanted
 from geocorrect.anchors.readers.timestamps import utc_from_nanoseconds
+from geocorrect.anchors.scan import KITTI_BIN
 from geocorrect.anchors.trajectory import Trajectory
 from geocorrect.errors import InputError, UsageError
 from geocorrect.geometry.camera import Camera
@@ -29,7 +32,7 @@ from geocorrect.geometry.crs import crs_from_wgs84, true_from_grid, wgs84_from_c
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.similarity import Similarity
-from geocorrect.records import Anchor, Attribution
+from geocorrect.records import Anchor, Attribution, LidarScan
 
 ATTRIBUTION = Attribution("Argoverse 2", "https://www.argoverse.org/av2.html", "CC BY-NC-SA 4.0")
 CITIES: dict[str, tuple[int, float, float]] = {
@@ -43,13 +46,18 @@ CITIES: dict[str, tuple[int, float, float]] = {
 """EPSG code of the UTM zone, latitude and longitude of the origin."""
 QUATERNION, TRANSLATION = ("qx", "qy", "qz", "qw"), ("tx_m", "ty_m", "tz_m")
 CAR = "city_SE3_egovehicle.feather"
+MAX_SCAN_S = 0.06
+"""A sweep farther in time from a picture does not belong to it (sweeps come at 10 Hz)."""
 
 
 def read_argoverse(log: Path, options: AnchorOptions | None = None) -> tuple[Alignment, list[Anchor]]:
     """Pictures of one log, ids `<log>/<camera>/<time ns>`; all cameras or those of --cameras.
 
+    Sweeps are unpacked into `images`, by default LOG/unpacked; a log without sensors/lidar has none.
+
     Raises:
-        InputError: a file, column or picture is missing or damaged, or a picture is outside the poses' time.
+        InputError: a file, column, picture or sweep is missing or damaged, or a picture is outside the poses' time.
+        OutputError: a sweep cannot be unpacked.
         UsageError: a camera that is not there.
     """
     options = options or AnchorOptions()
@@ -60,8 +68,9 @@ def read_argoverse(log: Path, options: AnchorOptions | None = None) -> tuple[Ali
     if missing := set(cameras) - set(lenses) | set(cameras) - set(rigs):
         raise UsageError(f"--cameras {', '.join(sorted(missing))}: this log has {', '.join(sorted(lenses))}")
     alignment = _alignment(log, drive)
+    scans = _Sweeps(log / "sensors" / "lidar", options.images or log / "unpacked", drive, scans_wanted(options))
     anchors = [
-        _anchor(path, name, rigs[name], lenses[name], drive, alignment, options.dataset or "argoverse2")
+        _anchor(path, name, rigs[name], lenses[name], drive, alignment, scans, options.dataset or "argoverse2")
         for name in cameras
         for path in sorted((log / "sensors" / "cameras" / name).glob("*.jpg"))
     ]
@@ -72,7 +81,7 @@ def read_argoverse(log: Path, options: AnchorOptions | None = None) -> tuple[Ali
 
 def _anchor(
     path: Path, name: str, rig: dict[str, float], lens: dict[str, float], drive: Trajectory, alignment: Alignment,
-    dataset: str,
+    scans: _Sweeps, dataset: str,
 ) -> Anchor:  # fmt: skip
     size = int(lens["width_px"]), int(lens["height_px"])
     require_size(path, *size, "intrinsics.feather")
@@ -82,18 +91,50 @@ def _anchor(
         ego_from_cam = Pose.from_quaternion([rig[n] for n in QUATERNION], [rig[n] for n in TRANSLATION])
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
-    log = path.parents[3].name
+    log, city_from_cam = path.parents[3].name, drive.pose_at(time_ns) @ ego_from_cam
     return Anchor(
         id=f"{log}/{name}/{time_ns}",
         dataset=dataset,
         path=path.resolve(),
         camera=camera,
-        world_from_cam=alignment.apply(drive.pose_at(time_ns) @ ego_from_cam),
+        world_from_cam=alignment.apply(city_from_cam),
         alignment_id=alignment.id,
         captured_at=utc_from_nanoseconds(time_ns),
+        lidar=scans.near(path, time_ns, city_from_cam),
         drive_id=log,
         attribution=ATTRIBUTION,
     )
+
+
+class _Sweeps:
+    """The log's LiDAR, unpacked sweep by sweep as pictures ask for it."""
+
+    def __init__(self, folder: Path, out: Path, drive: Trajectory, wanted: str) -> None:
+        self._out, self._drive, self._is_required = out, drive, wanted == "required" and folder.is_dir()
+        self._written: dict[int, Path] = {}
+        self._files = {} if wanted == "none" else {int(p.stem): p for p in folder.glob("*.feather") if p.stem.isdigit()}
+
+    def near(self, picture: Path, time_ns: int, city_from_cam: Pose) -> LidarScan | None:
+        """The sweep of a picture, carried to its exposure."""
+        nearest = min(self._files, key=lambda stamp: abs(stamp - time_ns), default=None)
+        if nearest is None or abs(nearest - time_ns) > MAX_SCAN_S * 1e9:
+            if self._is_required:
+                raise InputError(f"{picture}: no sweep within {MAX_SCAN_S} s; use --scans if_present to go without")
+            return None
+        path = self._files[nearest]
+        try:
+            cam_from_car = city_from_cam.inverse() @ self._drive.pose_at(nearest)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+        return LidarScan(self._unpacked(nearest), KITTI_BIN, cam_from_car)
+
+    def _unpacked(self, stamp: int) -> Path:
+        """Several pictures have the same sweep."""
+        if stamp not in self._written:
+            table = _feather(self._files[stamp], ("x", "y", "z"))
+            points = np.stack([table[axis] for axis in "xyz"], axis=1)
+            self._written[stamp] = write_scan(self._out / f"{stamp}.bin", points)
+        return self._written[stamp]
 
 
 def _alignment(log: Path, drive: Trajectory) -> Alignment:
@@ -148,9 +189,10 @@ def _feather(path: Path, columns: tuple[str, ...]) -> dict[str, np.ndarray[Any, 
 
 FORMAT = AnchorFormat(
     name="argoverse2",
-    files="folder of an Argoverse 2 sensor log: city_SE3_egovehicle.feather, calibration/, sensors/cameras/, map/",
+    files="folder of an Argoverse 2 sensor log: city_SE3_egovehicle.feather, calibration/, map/, sensors/cameras/ and, "
+    "for scans, sensors/lidar/",
     needs="",
     detect=lambda path: path.is_dir() and (path / CAR).is_file(),
     read=read_argoverse,
-    takes=("cameras",),
+    takes=("cameras", "scans", "images"),
 )

@@ -25,16 +25,27 @@ class _Strict(BaseModel):
 
 
 class CameraModel(_Strict):
-    """Intrinsics in pixels; of a panorama only its size."""
+    """Intrinsics in pixels; of a panorama its size, and which part it is."""
 
     model: Literal["PINHOLE", "OPENCV", "OPENCV_FISHEYE", "EQUIRECTANGULAR"]
     width: int
     height: int
     intrinsics: list[float] = Field(default=[], description="fx, fy, cx, cy")
-    distortion: list[float] = Field(default=[], description="k1, k2, p1, p2[, k3]; fisheye: k1, k2, k3, k4")
+    distortion: list[float] = Field(
+        default=[], description="k1, k2, p1, p2[, k3[, k4, k5, k6]]; fisheye: k1, k2, k3, k4"
+    )
+
+    part_of: list[int] = Field(
+        default=[],
+        description="of a part of a panorama: width and height of the whole, and the part's left and top, in pixels",
+    )
 
     def camera(self) -> Camera:
         """Raises ValueError naming what is wrong."""
+        if self.model != "EQUIRECTANGULAR" and self.part_of:
+            raise ValueError("part_of is for EQUIRECTANGULAR")
+        if self.model == "EQUIRECTANGULAR" and self.part_of:
+            return self._part(self.part_of)
         if self.model == "EQUIRECTANGULAR":
             return Camera.spherical(self.width, self.height)
         if len(self.intrinsics) != 4:
@@ -43,6 +54,17 @@ class CameraModel(_Strict):
             lens = tuple(self.distortion)
             return Camera(Projection.FISHEYE_OPENCV, self.width, self.height, *self._four, lens)
         return Camera.from_opencv(self.width, self.height, self.intrinsics, self.distortion)
+
+    def _part(self, numbers: list[int]) -> Camera:
+        if len(numbers) != 4:
+            raise ValueError(f"part_of must be width, height, left, top, got {len(numbers)} numbers")
+        width, height, left, top = numbers
+        inside = 0 <= left <= width - self.width and 0 <= top <= height - self.height
+        if width != 2 * height or not inside:
+            raise ValueError(
+                f"{self.width}×{self.height} pixels at {left}, {top} are no part of a panorama of {width}×{height}"
+            )
+        return Camera.spherical(width, height).cropped(left, top, self.width, self.height)
 
     @property
     def _four(self) -> tuple[float, float, float, float]:

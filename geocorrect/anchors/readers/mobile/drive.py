@@ -30,13 +30,14 @@ from geocorrect.geometry.crs import WGS84, true_from_grid
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Float, Pose
 from geocorrect.geometry.similarity import Similarity
+from geocorrect.harvest.local.exif import read_photo
 from geocorrect.io.pixels import image_size
 from geocorrect.io.unicode_names import on_disk
 from geocorrect.records import Anchor
 
 
 def read_mobile(path: Path, options: AnchorOptions | None = None) -> tuple[Alignment, list[Anchor]]:
-    """Anchors of every camera at every row, ids `<drive>/<camera>/<picture>`, panoramas as four faces each.
+    """Anchors of every camera at every row, ids `<drive>/<camera>/<picture>`, panoramas as up to four faces each.
 
     Raises:
         InputError: names the file, row and column, or the field of the description.
@@ -127,7 +128,8 @@ def _anchors(
     at = utc_from_nanoseconds(int(track.stamps[number]) + round(camera.time_offset_s * 1e9))
     views: list[tuple[str, Path, Camera, Rotation]] = [("", image, model, Rotation.identity())]
     if model.projection is Projection.SPHERICAL:
-        faces = write_faces(image, model, (path.parent / drive.faces).resolve())
+        sphere = model if camera.camera.part_of else _declared_part(image, model)
+        faces = write_faces(image, sphere, (path.parent / drive.faces).resolve())
         views = [(f"/{k}", file, face, turn) for k, (file, face, turn) in enumerate(faces)]
     return [
         Anchor(
@@ -142,6 +144,14 @@ def _anchors(
         )
         for suffix, file, seen, turn in views
     ]
+
+
+def _declared_part(image: Path, whole: Camera) -> Camera:
+    """The camera of the part of the sphere that the picture's XMP declares; else that of a whole one."""
+    declared = read_photo(image, image.stem).camera
+    if declared is None:
+        raise InputError(f"{image}: its XMP declares a panorama that is neither whole nor placed; give part_of")
+    return declared if declared.projection is Projection.SPHERICAL else whole
 
 
 def _renamed(row: Row, columns: Mapping[str, str]) -> Row:

@@ -16,7 +16,7 @@ MODELS: tuple[tuple[str, tuple[str, ...], Projection | None], ...] = (
     ("RADIAL", ("f", "cx", "cy", "k1", "k2"), Projection.RADIAL),
     ("OPENCV", ("fx", "fy", "cx", "cy", "k1", "k2", "p1", "p2"), Projection.BROWN),
     ("OPENCV_FISHEYE", ("fx", "fy", "cx", "cy", "k1", "k2", "k3", "k4"), Projection.FISHEYE_OPENCV),
-    ("FULL_OPENCV", ("fx", "fy", "cx", "cy", "k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6"), Projection.BROWN),
+    ("FULL_OPENCV", ("fx", "fy", "cx", "cy", "k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6"), Projection.FULL_OPENCV),
     ("FOV", ("fx", "fy", "cx", "cy", "omega"), None),
     ("SIMPLE_RADIAL_FISHEYE", ("f", "cx", "cy", "k1"), Projection.FISHEYE_OPENCV),
     ("RADIAL_FISHEYE", ("f", "cx", "cy", "k1", "k2"), Projection.FISHEYE_OPENCV),
@@ -75,6 +75,6 @@ def _camera(projection: Projection, record: CameraRecord, named: dict[str, float
     fx, fy = named.get("fx", named.get("f", 0.0)), named.get("fy", named.get("f", 0.0))
     cx, cy = named["cx"] - 0.5, named["cy"] - 0.5
     coefficients = [named.get(name, 0.0) for name in ours]
-    if projection is Projection.BROWN:
+    if projection in (Projection.BROWN, Projection.FULL_OPENCV):
         return Camera.from_opencv(record.width, record.height, (fx, fy, cx, cy), coefficients)
     return Camera(projection, record.width, record.height, fx, fy, cx, cy, tuple(coefficients))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -90,7 +91,7 @@ def anchors_of(
     if len(damaged):
         raise InputError(f"{model.source}: {len(damaged)} points are not finite (the first is number {damaged[0]})")
     folder = folder_of(model, images)
-    covariances = _point_covariances(model)
+    covariances, name = _point_covariances(model), hashlib.sha256(model.points.tobytes()).hexdigest()[:16]
     anchors: dict[str, ReconstructedAnchor] = {}
     for image in model.images:
         path, camera = on_disk(folder / image.name), image.camera
@@ -104,7 +105,7 @@ def anchors_of(
             alignment_id=alignment.id,
             captured_at=image.captured_at,
             drive_id=Path(image.name).parent.as_posix() if "/" in image.name else None,
-            samples=_samples(model, image, alignment, covariances),
+            samples=_samples(model, image, alignment, covariances, name),
         )
         if anchor.id in anchors:
             raise InputError(f"{model.source}: two images are called {anchor.id} without their endings")
@@ -158,7 +159,7 @@ def _pixels_per_radian(camera: Camera) -> float:
 
 
 def _samples(
-    model: Reconstruction, image: ReconstructedImage, alignment: Alignment, covariances: Float
+    model: Reconstruction, image: ReconstructedImage, alignment: Alignment, covariances: Float, name: str
 ) -> DepthSamples | None:
     """Depth of the points that an image sees, metric by the alignment's scale."""
     if not len(image.points):
@@ -171,4 +172,4 @@ def _samples(
     covariance = alignment.covariance
     common = 0.0 if covariance is None or len(covariance) < 7 else float(np.sqrt(covariance[6, 6]))
     scale = alignment.world_from_local.scale
-    return DepthSamples(image.px[good], scale * z[good], log_sigma[good], common)
+    return DepthSamples(image.px[good], scale * z[good], log_sigma[good], common, image.points[good], name)
