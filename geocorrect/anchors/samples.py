@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geocorrect.errors import InputError
 from geocorrect.geometry.pose import Float
@@ -27,6 +28,8 @@ class DepthSamples(NamedTuple):
     """(N,) standard deviation of log depth, each point's own."""
     common_log_sigma: float
     """The part that all share: the scale of the georeference."""
+    from_anchors: tuple[str, ...]
+    """Ids of the other anchors that see the points: where they stand decides where the points are."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ def write_samples(folder: Path, anchor: ReconstructedAnchor) -> None:
     path = _path(folder, anchor)
     path.parent.mkdir(parents=True, exist_ok=True)
     content = BytesIO()
-    np.savez(content, **anchor.samples._asdict(), alignment_id=np.frombuffer(anchor.alignment_id.encode(), np.uint8))
+    arrays = anchor.samples._asdict() | {"from_anchors": _as_bytes("\n".join(anchor.samples.from_anchors))}
+    np.savez(content, **arrays, alignment_id=_as_bytes(anchor.alignment_id))
     write_atomically(path, content.getvalue())
 
 
@@ -60,7 +64,8 @@ def read_samples(folder: Path, anchor: Anchor) -> DepthSamples:
         arrays = read_arrays(path)
         alignment_id = bytes(arrays["alignment_id"]).decode()
         samples = DepthSamples(
-            arrays["px"], arrays["z_m"], arrays["log_sigma"], float(arrays["common_log_sigma"])
+            arrays["px"], arrays["z_m"], arrays["log_sigma"], float(arrays["common_log_sigma"]),
+            tuple(bytes(arrays["from_anchors"]).decode().splitlines()),
         )  # fmt: skip
         fits = samples.px.shape == (len(samples.z_m), 2) and samples.log_sigma.shape == samples.z_m.shape
     except (KeyError, OSError, TypeError, ValueError) as error:
@@ -73,6 +78,10 @@ def read_samples(folder: Path, anchor: Anchor) -> DepthSamples:
             "add the anchors again"
         )
     return samples
+
+
+def _as_bytes(text: str) -> NDArray[np.uint8]:
+    return np.frombuffer(text.encode(), np.uint8)
 
 
 def _path(folder: Path, anchor: Anchor) -> Path:
