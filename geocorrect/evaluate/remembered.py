@@ -4,11 +4,13 @@ several configurations.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+
+import numpy as np
 
 from geocorrect.match.base import Matcher
 from geocorrect.match.cascade import CascadeMatcher
-from geocorrect.networks.store import content_key
 from geocorrect.records import ImageArray, Matches
 
 
@@ -27,6 +29,13 @@ class RememberedMatcher:
         if new:
             self._known.update(zip(new, self.matcher.match(query, list(new.values())), strict=True))
         return [self._known[key] for key in keys]
+
+
+def content_key(pixels: ImageArray) -> str:
+    """Hex sha256 of an image: two configurations read one photo into two arrays."""
+    digest = hashlib.sha256(repr(pixels.shape).encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
 
 
 def remembered(matcher: Matcher) -> Matcher:
