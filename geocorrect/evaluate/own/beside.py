@@ -14,7 +14,7 @@ from geocorrect.evaluate.table import Row
 from geocorrect.report.statistics import median_of
 
 HEADINGS = ("configuration", "estimator", "depth", "anchors", "n", "accepted", "false accepts", "answered",
-            "median of the answered m [95 %]", "median, rest = ∞", "largest answered m", "rotation °")  # fmt: skip
+            "median m [95 %]", "rest = ∞", "largest m", "rotation °")  # fmt: skip
 
 
 def configurations(settings: Settings, file: Path | None, others: Sequence[Path]) -> dict[str, Settings]:
@@ -42,7 +42,9 @@ def table(rows: Mapping[str, Sequence[Row]]) -> TextTable:
     for name, own in rows.items():
         for count in sorted({row.n_anchors for row in own if row.n_anchors}):
             lines.append((name, *_line([row for row in own if row.n_anchors == count])))
-    caption = "Configurations on the same photos; answered: with a pose, accepted or for review; oracle: scans"
+    caption = (
+        "Configurations on the same photos. Answered: accepted or for review; errors are theirs; oracle: from scans"
+    )
     return TextTable("own_configurations", caption, HEADINGS, tuple(lines))
 
 
