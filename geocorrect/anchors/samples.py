@@ -28,6 +28,8 @@ class DepthSamples(NamedTuple):
     """(N,) standard deviation of log depth, each point's own."""
     common_log_sigma: float
     """The part that all share: the scale of the georeference."""
+    from_anchors: tuple[str, ...] = ()
+    """Ids of the other anchors that see the points: where they stand decides where the points are."""
     point: NDArray[np.int64] = np.zeros(0, np.int64)
     """(N,) number of the reconstruction's point: equal numbers of two anchors are one track; empty where unknown."""
     reconstruction: str = ""
@@ -56,9 +58,14 @@ def write_samples(folder: Path, anchor: ReconstructedAnchor) -> None:
     path = samples_path(folder, anchor)
     path.parent.mkdir(parents=True, exist_ok=True)
     content = BytesIO()
-    texts = {"alignment_id": anchor.alignment_id, "reconstruction": anchor.samples.reconstruction}
+    samples = anchor.samples
+    texts = {
+        "alignment_id": anchor.alignment_id,
+        "reconstruction": samples.reconstruction,
+        "from_anchors": "\n".join(samples.from_anchors),
+    }
     as_bytes = {name: np.frombuffer(text.encode(), np.uint8) for name, text in texts.items()}
-    np.savez(content, **{**anchor.samples._asdict(), **as_bytes})
+    np.savez(content, **{**samples._asdict(), **as_bytes})
     write_atomically(path, content.getvalue())
 
 
@@ -76,11 +83,13 @@ def read_samples(folder: Path, anchor: Anchor, *, placed: bool = True) -> DepthS
     try:
         arrays = read_arrays(path)
         alignment_id = bytes(arrays["alignment_id"]).decode()
-        samples = DepthSamples(arrays["px"], arrays["z_m"], arrays["log_sigma"], float(arrays["common_log_sigma"]))
+        from_anchors, reconstruction = (bytes(arrays[name]).decode() for name in ("from_anchors", "reconstruction"))
+        samples = DepthSamples(
+            arrays["px"], arrays["z_m"], arrays["log_sigma"], float(arrays["common_log_sigma"]),
+            tuple(from_anchors.splitlines()), arrays["point"], reconstruction,
+        )  # fmt: skip
         fits = samples.px.shape == (len(samples.z_m), 2) and samples.log_sigma.shape == samples.z_m.shape
-        if "reconstruction" in arrays:  # not in files of older versions
-            samples = samples._replace(point=arrays["point"], reconstruction=bytes(arrays["reconstruction"]).decode())
-            fits &= samples.point.shape == samples.z_m.shape
+        fits &= samples.point.shape == samples.z_m.shape
     except (KeyError, OSError, TypeError, ValueError) as error:
         raise InputError(f"{path}: damaged ({error}); add the anchors again") from None
     if not fits:

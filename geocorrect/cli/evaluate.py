@@ -132,6 +132,9 @@ def own(
     reported_error_m: Annotated[
         float, typer.Option(min=0.0, help="1 sigma of the reported positions, per axis.")
     ] = 5.0,
+    beside: Annotated[
+        list[Path] | None, typer.Option(help="Another geocorrect.toml on the same photos and catalog; repeatable.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the choice of photos and of the reported positions.")] = 0,
 ) -> None:
     """How good is it on your own drive: leave anchors out, localise them from the others, compare.
@@ -139,26 +142,35 @@ def own(
     Needs nothing but a catalog with anchors. Interrupted, the same command continues.
     """
     from geocorrect.api.scene import AnchorSource
+    from geocorrect.evaluate.own import beside as other
     from geocorrect.evaluate.own.leave_out import LeaveOutProtocol, evaluate_own
     from geocorrect.evaluate.own.tables import notes, pictures, sentences, tables
     from geocorrect.evaluate.render import write_report
     from geocorrect.evaluate.table import write_table
+    from geocorrect.match.base import Matcher
     from geocorrect.workers.stop import stop_on_signal
 
     protocol = LeaveOutProtocol(
         photos, _numbers("--gaps-m", gaps_m, float), _numbers("--anchors", anchors, int), reported_error_m, seed=seed
     )
     settings = invocation(context).settings(catalog)
+    named = other.configurations(settings, invocation(context).config_path, beside or ())
     with open_catalog(settings) as store, stop_on_signal() as request, progress_bar("photos") as progress:
         source = AnchorSource.of_catalog(store)
-        rows = evaluate_own(settings, source, protocol, out / "journal.jsonl", progress, lambda: request.requested)
+        journal, matchers = out / "journal.jsonl", dict[str, Matcher]()
+        by_name = {
+            name: evaluate_own(one, source, protocol, journal, progress, lambda: request.requested, matchers)
+            for name, one in named.items()
+        }
     leave_if_stopped(request)
-    write_table(rows, out / "table.parquet")
+    write_table([row for found in by_name.values() for row in found], out / "table.parquet")
+    rows = next(iter(by_name.values()))
     said = sentences(rows, len(source.index.ids))
+    shown = [*tables(rows), *([other.table(by_name)] if beside else [])]
     page = write_report(
-        out, f"{source.frame.name}: anchors left out and localised", [*said, *notes(rows)], tables(rows), pictures(rows)
+        out, f"{source.frame.name}: anchors left out and localised", [*said, *notes(rows)], shown, pictures(rows)
     )
-    _print_tables(said, tables(rows), page)
+    _print_tables(said, shown, page)
 
 
 @app.command()

@@ -137,14 +137,11 @@ class MapAnythingDepth:
     def _predict(self, anchor: Anchor, image: ImageArray) -> DepthMap:
         from geocorrect.networks.mapanything.masks import MaskRules
 
-        neighbours = self.neighbours(anchor)[: self.options.max_neighbours] if self.neighbours else ()
+        near = self.neighbours(anchor)[: self.options.max_neighbours] if self.neighbours else ()
+        neighbours = [view for view in near if np.isfinite(view.anchor.camera.focal_x_px)]
         measured = self.hints(anchor, image) if self.hints else None
         views = [_photo_view(anchor, image, measured)]
-        views += [
-            _photo_view(view.anchor, view.pixels, self._hints_of_neighbour(view))
-            for view in neighbours
-            if np.isfinite(view.anchor.camera.focal_x_px)
-        ]
+        views += [_photo_view(view.anchor, view.pixels, self._hints_of_neighbour(view)) for view in neighbours]
         rules = MaskRules(dropped_share=self.options.dropped_share)
         asks_others = self.options.min_agreement > 0.0 and len(views) > 1
         try:
@@ -154,7 +151,8 @@ class MapAnythingDepth:
         if others:
             share = agreement_of_first([dense, *others], poses)
             dense = replace(dense, believed=dense.believed & (share >= self.options.min_agreement))
-        return self._as_map(image, views, poses, dense, measured)
+        beside = frozenset(view.anchor.id for view in neighbours)
+        return self._as_map(image, views, poses, dense, measured, beside)
 
     def _hints_of_neighbour(self, view: AnchorView) -> DepthMap | None:
         """Scans only: depth from neighbours would need the neighbours of the neighbour."""
@@ -167,11 +165,18 @@ class MapAnythingDepth:
         poses: ScenePoses,
         dense: DensePrediction,
         measured: DepthMap | None,
+        beside: frozenset[str],
     ) -> DepthMap:
+        """beside: ids of the neighbours among the views."""
         camera = views[0].camera
         assert camera is not None
         z_m = z_depth(dense, views[0])
-        check = self._scale(z_m, views, poses, dense)
+        found = scale_from_hints(z_m, views[0].hints, dense)
+        given_by: frozenset[str] = frozenset() if found is None or measured is None else measured.from_anchors
+        if found is None:
+            found = scale_from_baselines(views, poses, self._prior_sigma)
+            given_by = frozenset() if found is None else beside
+        check = self._checked(found)
         if check is None:
             z_m = np.full_like(z_m, np.nan)
             check = ScaleCheck(1.0, self._prior_sigma)
@@ -183,15 +188,11 @@ class MapAnythingDepth:
             z_m=at_photo_size(z_m, dense.placement),
             log_sigma=at_photo_size(self._local_sigma(dense), dense.placement),
             common_log_sigma=check.common_log_sigma,
+            from_anchors=given_by,
         )
 
-    def _scale(
-        self, z_m: Float32, views: Sequence[PhotoView], poses: ScenePoses, dense: DensePrediction
-    ) -> ScaleCheck | None:
-        """How the prediction fits what was given; None where it contradicts it."""
-        found = scale_from_hints(z_m, views[0].hints, dense)
-        if found is None:
-            found = scale_from_baselines(views, poses, self._prior_sigma)
+    def _checked(self, found: ScaleCheck | None) -> ScaleCheck | None:
+        """How the prediction fits what was given, if anything was; None where it contradicts it."""
         if found is None:
             return ScaleCheck(1.0, self._prior_sigma)
         return found if abs(np.log(found.factor)) <= np.log(self.options.max_scale_error) else None

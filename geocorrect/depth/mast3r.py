@@ -158,7 +158,7 @@ class Mast3rPairDepth(PointHead):
     def __init__(self, engine: Mast3rEngine, options: Mast3rDepthOptions, tuned: TunedHead | None = None) -> None:
         """As `PointHead`."""
         super().__init__(engine, options, tuned)
-        self.fingerprint += "/pair"
+        self.fingerprint += "/pair-2"  # what the estimators make of points off the rays counts, too
 
     def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
         """Raises InputError: there is no depth without a photo."""

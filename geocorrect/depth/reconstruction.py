@@ -24,7 +24,7 @@ class ReconstructionDepthOptions:
 class ReconstructionDepth:
     """DepthSource that reads points of reconstructions."""
 
-    fingerprint = "reconstruction-1"
+    fingerprint = "reconstruction-2"
 
     def __init__(self, options: ReconstructionDepthOptions) -> None:
         self.folder, self.declaration = options.folder, declare_reconstruction(options)
@@ -36,7 +36,7 @@ class ReconstructionDepth:
         log_sigma: Float32 = samples.log_sigma.astype("float32")
         return DepthMap(
             "reconstruction", is_oracle=False, samples_px=samples.px, samples_z_m=samples.z_m, log_sigma=log_sigma,
-            common_log_sigma=samples.common_log_sigma,
+            common_log_sigma=samples.common_log_sigma, from_anchors=frozenset(samples.from_anchors),
         )  # fmt: skip
 
 

@@ -1,8 +1,13 @@
-"""Matches found once are not sought again: several anchors of one photo are tried in several combinations."""
+"""Matches found once are not sought again: several anchors of one photo are tried in several combinations, and by
+several configurations.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
 
 from geocorrect.match.base import Matcher
 from geocorrect.match.cascade import CascadeMatcher
@@ -10,34 +15,31 @@ from geocorrect.records import ImageArray, Matches
 
 
 class RememberedMatcher:
-    """Another matcher whose answers are kept, pair by pair, until they are cleared."""
+    """Another matcher whose answers are kept, pair of pictures by pair."""
 
     def __init__(self, matcher: Matcher) -> None:
         self.matcher, self.fingerprint = matcher, matcher.fingerprint
-        # By the identity of the pixels, which are kept with the answer, so that no other array gets their address.
-        self._known: dict[tuple[int, int], tuple[ImageArray, ImageArray, Matches]] = {}
+        self._known: dict[tuple[str, str], Matches] = {}
 
     def match(self, query: ImageArray, anchors: Sequence[ImageArray]) -> list[Matches]:
         """See `match.base.Matcher.match`."""
-        new = [anchor for anchor in anchors if (id(query), id(anchor)) not in self._known]
-        for anchor, matches in zip(new, self.matcher.match(query, new) if new else [], strict=True):
-            self._known[id(query), id(anchor)] = (query, anchor, matches)
-        return [self._known[id(query), id(anchor)][2] for anchor in anchors]
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._known.clear()
+        photo = content_key(query)
+        keys = [(photo, content_key(anchor)) for anchor in anchors]
+        new = {key: anchor for key, anchor in zip(keys, anchors, strict=True) if key not in self._known}
+        if new:
+            self._known.update(zip(new, self.matcher.match(query, list(new.values())), strict=True))
+        return [self._known[key] for key in keys]
 
 
-def remembered(matcher: Matcher) -> tuple[Matcher, Callable[[], None]]:
-    """The matcher, or each stage of a cascade, with its answers kept; and what forgets them."""
+def content_key(pixels: ImageArray) -> str:
+    """Hex sha256 of an image: two configurations read one photo into two arrays."""
+    digest = hashlib.sha256(repr(pixels.shape).encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
+
+
+def remembered(matcher: Matcher) -> Matcher:
+    """The matcher, or each stage of a cascade, with its answers kept."""
     if not isinstance(matcher, CascadeMatcher):
-        single = RememberedMatcher(matcher)
-        return single, single.clear
-    stages = {name: RememberedMatcher(stage) for name, stage in matcher.stages.items()}
-
-    def clear() -> None:
-        for stage in stages.values():
-            stage.clear()
-
-    return CascadeMatcher(stages), clear
+        return RememberedMatcher(matcher)
+    return CascadeMatcher({name: RememberedMatcher(stage) for name, stage in matcher.stages.items()})

@@ -62,6 +62,25 @@ class Observations:
         in_cam = on_ray if self.off_ray_m is None else self.off_ray_m
         return self.anchor.world_from_cam.apply(in_cam)
 
+    def on_rays(self) -> Observations:
+        """The same with points off the rays moved to the nearest place on them, for whoever trusts the rays.
+
+        The match's ray knows to a pixel where across itself the point lies; what a point off the ray adds is how far
+        along it: the foot of the perpendicular, not the ray at the point's z. The miss across the ray is a sample of
+        the point's error, which counts where the stated one is smaller.
+        """
+        if self.off_ray_m is None:
+            return self
+        along_m = np.einsum("ni,ni->n", self.off_ray_m, self.anchor_rays)
+        along_m = np.where(along_m > 0, along_m, np.nan)
+        miss_m = np.linalg.norm(self.off_ray_m - along_m[:, None] * self.anchor_rays, axis=1)
+        return replace(
+            self,
+            depth_m=along_m * self.anchor_rays[:, 2],
+            log_sigma=np.maximum(self.log_sigma, miss_m / (np.sqrt(2.0) * along_m)),
+            off_ray_m=None,
+        )
+
 
 def focal_px(camera: Camera) -> float:
     """Pixels per radian at the image centre, which turns pixel tolerances into angles for any projection."""

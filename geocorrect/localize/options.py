@@ -239,3 +239,8 @@ class LocalizeOptions:
     opencv: OpenCvOptions = field(default_factory=OpenCvOptions)
     mapanything: MapAnythingPoseOptions = field(default_factory=MapAnythingPoseOptions)
     mickey: MickeyPoseOptions = field(default_factory=MickeyPoseOptions)
+
+    @property
+    def estimator_variant(self) -> str:
+        """The estimator's name for tables: OpenCV's says which of its two settings."""
+        return self.opencv.variant if self.estimator == "opencv" else self.estimator

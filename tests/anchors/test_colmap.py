@@ -95,9 +95,10 @@ def test_the_sigma_of_a_point_is_that_of_its_rays(tmp_path: Path) -> None:
     pair = [replace(image, camera=camera) for image in pair]
     write_colmap(tmp_path / "sparse/0", pair, eye.apply([[0.0, 0.0, 20.0]]), binary=True)
     write_pictures(tmp_path / "images", pair)
-    _, (first, _) = anchor_files(tmp_path, options=AnchorOptions(alignment=sim3(tmp_path))).read()
+    _, (first, second) = anchor_files(tmp_path, options=AnchorOptions(alignment=sim3(tmp_path))).read()
     assert isinstance(first, ReconstructedAnchor)
     assert first.samples is not None
+    assert first.samples.from_anchors == (second.id,)
     assert first.samples.z_m == pytest.approx([20.0])
     ray_px = 0.5 * np.sqrt(2)  # two images of 0.5 px
     assert first.samples.log_sigma[0] == pytest.approx(20.0 * ray_px / (250.0 * 1.0), rel=0.02)
@@ -351,3 +352,5 @@ def test_what_the_command_adds_has_depth(tmp_path: Path, monkeypatch: pytest.Mon
         assert (depth.is_oracle, depth.common_log_sigma) == (False, pytest.approx(2e-3))
         assert np.array_equal(depth.samples_px, anchor.samples.px)
         assert np.array_equal(depth.samples_z_m, anchor.samples.z_m)
+        # Two of a reconstruction confirm each other's depth no more than two that measure it from each other.
+        assert depth.from_anchors == set(stored) - {anchor.id}

@@ -169,7 +169,7 @@ def test_tracks_of_a_reconstruction_serve_instead_of_matching_neighbours_again(t
 
     def keep(anchor: Anchor, px: np.ndarray, point: np.ndarray, name: str) -> None:
         ones = np.ones(len(px))
-        samples = DepthSamples(px, ones, ones, 0.0, point, name)
+        samples = DepthSamples(px, ones, ones, 0.0, (), point, name)
         placed_since = {**vars(anchor), "alignment_id": "before georeference"}
         write_samples(tmp_path / "kept", ReconstructedAnchor(**placed_since, samples=samples))
 

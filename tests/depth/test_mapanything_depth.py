@@ -126,8 +126,10 @@ def test_distances_between_anchors_correct_the_scale() -> None:
     found = source(WallNetwork(1.4), neighbours=2).depth(anchor(), random_photo())
     assert middle_m(found) == pytest.approx(TRUE_Z_M, rel=1e-4)
     assert found.common_log_sigma == pytest.approx(0.05, rel=1e-3)
+    assert found.from_anchors == {"a1", "a2"}
     alone = source(WallNetwork(1.4)).depth(anchor(), random_photo())
     assert middle_m(alone) == pytest.approx(1.4 * TRUE_Z_M, rel=1e-4)
+    assert alone.from_anchors == frozenset()
 
 
 def test_measured_depth_corrects_the_scale_and_makes_an_oracle() -> None:
@@ -137,14 +139,17 @@ def test_measured_depth_corrects_the_scale_and_makes_an_oracle() -> None:
     assert found.common_log_sigma == pytest.approx(0.02, rel=1e-2)
     assert found.is_oracle
     assert found.name == "mapanything+lidar"
+    assert found.from_anchors == frozenset()  # the scan gives the scale, not the neighbour
     own, neighbour = network.calls[0]
     assert own.hints is not None
     assert neighbour.hints is None
 
 
 def test_triangulated_hints_are_no_oracle() -> None:
-    hints = replace(wall_hints(40, is_oracle=False), name="triangulated")
-    assert not source(WallNetwork(), hints=hints).depth(anchor(), random_photo()).is_oracle
+    hints = replace(wall_hints(40, is_oracle=False), name="triangulated", from_anchors=frozenset({"a7"}))
+    found = source(WallNetwork(), neighbours=1, hints=hints).depth(anchor(), random_photo())
+    assert not found.is_oracle
+    assert found.from_anchors == {"a7"}
 
 
 def test_a_few_measured_depths_do_not_fix_the_scale() -> None:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from support.known_world import world
+from support.known_world import OffRayWorld, world
 from support.mast3r_world import TINY, random_photo, seeded_model
 
 from geocorrect.api.anchor_cache import AnchorCache
@@ -87,40 +87,13 @@ def test_points_off_the_ray_are_kept_as_they_are(slanted: Mast3rEngine) -> None:
     assert np.abs(points - on_ray)[:, 0].min() > 1.0
 
 
-class OffRayWorld:
-    """The known world, its depth given as dense points whose x and y are 1.3 times too large: off the rays."""
-
-    fingerprint, declaration = "off-ray", None
-
-    def __init__(self, known: object, factor: float) -> None:
-        self.known, self.factor = known, factor
-
-    def pair_depth(self, anchor: Anchor, image: np.ndarray, query: np.ndarray) -> DepthMap:
-        sparse = self.known.depths[int(anchor.id)]
-        z_m = np.full(image.shape[:2], np.nan, np.float32)
-        points = np.full((*image.shape[:2], 3), np.nan, np.float32)
-        rays = anchor.camera.unproject(sparse.samples_px)
-        true = rays / rays[:, 2:] * sparse.samples_z_m[:, None]
-        for (x, y), point in zip(np.rint(sparse.samples_px).astype(int), true, strict=True):
-            around = np.s_[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]
-            z_m[around] = point[2]
-            points[around] = point * [self.factor, self.factor, 1.0]
-        return DepthMap("off-ray", False, z_m=z_m, points_m=points)
-
-    def depth(self, anchor: Anchor, image: np.ndarray) -> DepthMap:
-        raise AssertionError("a pair source is asked with its query")
-
-    def check(self, anchor: Anchor, image: np.ndarray) -> None:
-        raise AssertionError("not asked here")
-
-
 def test_localize_asks_a_pair_source_with_the_query_and_takes_its_points() -> None:
     """True points give the true pose; points 1.3 times too far off the axis give another one: they were used."""
     known, query, views = world(0)
     options = LocalizeOptions()
     errors = []
     for factor in (1.0, 1.3):
-        source = OffRayWorld(known, factor)
+        source = OffRayWorld(known, np.diag([factor, factor, 1.0]))
         found = localize(query, views[:1], known, source, options, 0, PoseLibEstimator())
         assert found.solution is not None
         errors.append(np.linalg.norm(found.solution.world_from_cam.translation_m - known.truth.translation_m))
@@ -204,7 +177,7 @@ def test_a_worker_checks_anchors_without_a_photo_and_hands_the_source_itself_on(
     cv2.imwrite(str(path), random_photo(64, 48))
     cache = AnchorCache(Settings(), SiftMatcher())
     assert cache.depth_source is cache
-    cache.source = Checked([], 1.0)
+    cache.source = Checked([], np.eye(3))
     anchors = tuple(replace(ANCHOR, id=name, path=path) for name in ("good", "bad"))
     views, unusable = cache.usable(anchors, {})
     assert [view.anchor.id for view in views] == ["good"]

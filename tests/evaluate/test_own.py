@@ -18,6 +18,7 @@ from geocorrect.api.scene import AnchorSource, Scene
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import load_settings
 from geocorrect.errors import Status
+from geocorrect.evaluate.own import beside
 from geocorrect.evaluate.own import tables as own_tables
 from geocorrect.evaluate.own.leave_out import LeaveOutProtocol, drawn, with_errors, without
 from geocorrect.evaluate.own.tables import coverage, false_accepts, sentences, tables, with_all_anchors
@@ -26,6 +27,7 @@ from geocorrect.evaluate.table import Journal, Row, read_table, write_table
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
+from geocorrect.match.sift import SiftMatcher
 from geocorrect.records import Anchor, Correction, Evidence, Matches
 
 CONFIG = """
@@ -124,6 +126,53 @@ def test_depth_from_neighbours_never_sees_the_photo(corner: Path, monkeypatch: p
     for name, cache in seen:
         caches.setdefault(cache, set()).add(name)
     assert all(len(names) == 1 for names in caches.values())
+
+
+def test_other_configurations_stand_beside_it_in_one_table(
+    corner: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_tables, "pictures", lambda _: [])
+    calls: list[int] = []
+    match = SiftMatcher.match
+    monkeypatch.setattr(SiftMatcher, "match", lambda self, *of: (calls.append(len(of[1])), match(self, *of))[1])
+    pnp = CONFIG.format(source="files") + '[localize]\nestimator = "opencv"\n[localize.opencv]\nvariant = "{}"\n'
+    for variant in ("opencv-default", "opencv-sqpnp"):
+        (corner / f"{variant}.toml").write_text(pnp.format(variant))
+    command = ["-c", "geocorrect.toml", "evaluate", "own", "--photos", "1", "--gaps-m", "0", "--anchors", "3"]
+    both = ["--beside", "opencv-default.toml", "--beside", "opencv-sqpnp.toml"]
+    assert run([*command, "--out", "out", *both]) == 0
+    rows: list[Row] = read_table(corner / "out" / "table.parquet")
+    assert calls == [3]  # found once for all of them
+    assert [row.estimator for row in rows] == ["joint", "opencv-default", "opencv-sqpnp"]
+    assert len({row.query_id for row in rows}) == 1
+    assert len({row.config_hash for row in rows}) == 3
+    lines = (corner / "out" / "own_configurations.tex").read_text().splitlines()
+    assert [line.split(" & ")[0] for line in lines[7:10]] == ["geocorrect", "opencv-default", "opencv-sqpnp"]
+    assert "anchors | n | accepted" in capsys.readouterr().out
+    (corner / "sub").mkdir()
+    (corner / "sub" / "geocorrect.toml").write_text("")
+    assert run([*command, "--out", "no", "--beside", "sub/geocorrect.toml"]) == 2
+    assert "rename the file" in capsys.readouterr().err
+    assert run([*command, "--out", "no", "--beside", "none.toml"]) == 4
+    assert "none.toml" in capsys.readouterr().err
+    assert not (corner / "no").exists()
+
+
+def test_configurations_by_hand() -> None:
+    """Accepted 0.1 m, for review 0.5 m, rejected: the median of the answers is 0.3, of all three 0.5."""
+    rows = [
+        replace(ROW, query_id="p0", centre_m=0.1, horizontal_m=0.1, rotation_deg=1.0),
+        replace(ROW, query_id="p1", status="review", centre_m=0.5, horizontal_m=0.5, rotation_deg=3.0),
+        replace(ROW, query_id="p2", status="rejected", reason="too_few_matches"),
+        replace(ROW, query_id="p3", n_anchors=0, status="rejected", reason="no_anchor_nearby"),
+    ]
+    oracle = [replace(ROW, depth_is_oracle=True, centre_m=2.0, horizontal_m=1.5)]
+    (first, second) = beside.table({"a": rows, "b": oracle}).rows
+    assert (first[0], *first[3:8]) == ("a", "1", "3", "1", "0", "2")
+    assert first[8].startswith("0.300 [")
+    assert first[9:] == ("0.500", "0.500", "2.000")
+    assert second[2].endswith(" (oracle)")
+    assert second[4:8] == ("1", "1", "1", "1")
 
 
 def test_one_anchor_is_refused_and_nothing_is_written(corner: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -285,11 +334,10 @@ def test_matches_are_found_once_per_pair() -> None:
             return [Matches.empty() for _ in anchors]
 
     counting = Counting()
-    matcher, forget = remembered(counting)
-    photo, first, second = (np.zeros((2, 2, 3), np.uint8) for _ in range(3))
+    matcher = remembered(counting)
+    photo, first, second = (np.full((2, 2, 3), value, np.uint8) for value in range(3))
     matcher.match(photo, [first])
-    assert len(matcher.match(photo, [first, second])) == 2
+    assert len(matcher.match(photo.copy(), [first, second, first])) == 3
     assert counting.calls == 2
-    forget()
-    matcher.match(photo, [first])
+    matcher.match(first, [photo])  # the other order is another answer
     assert counting.calls == 3

@@ -158,6 +158,43 @@ def test_smooth_errors_remain(rows: list[Row]) -> None:
         assert all(row.abs_rel > 0.05 for row in _of(rows, f"smooth × {heuristic} (LiDAR)").values())
 
 
+def test_table_ii_is_what_the_closed_form_says(corner: Path, rows: list[Row]) -> None:
+    """Of all ten pairs, as printed: (MTE, AbsRel); None where geometry gives no closed form."""
+    pairs = list(_of(rows, ORACLE))
+    half_m = float(np.median([_baseline_m(pair) for pair in pairs])) / 2
+    scans = [scanned_m(_number(anchor)) for anchor, _ in pairs]
+    one_scale = [np.linalg.norm(p, axis=0).sum() / np.linalg.norm(p * AXES, axis=0).sum() for p in scans]
+    axes, isotropic = (
+        float(np.median([abs_rel(p * AXES * s, p) for p, s in zip(scans, scales, strict=True)]))
+        for scales in (np.ones(len(scans)), one_scale)
+    )
+    columns = np.arange(0, WIDTH, 4)
+    smooth = float(np.abs(0.25 * np.cos(np.pi * columns / WIDTH)).mean())
+    expected = {
+        ORACLE: (0.0, None),
+        "half": (half_m, 0.5),
+        "half × per_axis_l1 (LiDAR)": (0.0, 0.0),
+        "half × similarity (LiDAR)": (0.0, 0.0),
+        "axes": (None, axes),
+        "axes × per_axis_l1 (LiDAR)": (0.0, 0.0),
+        "axes × per_axis_l1 (train, random)": (0.0, 0.0),
+        "axes × mean_per_axis_l2 (LiDAR)": (None, isotropic),
+        "smooth": (None, smooth),
+    }
+    text = (corner / "out" / "tables.md").read_text().split("Table II: median errors, all valid pairs")[1]
+    lines = (line.strip("| ").split(" | ") for line in text.splitlines()[4:] if line.startswith("| "))
+    printed = {line[0]: (float(line[3].split(" [")[0]), line[7]) for line in lines if len(line) == 8}
+    for depth, (mte_m, relative) in expected.items():
+        assert mte_m is None or printed[depth][0] == pytest.approx(mte_m, abs=0.02), depth
+        assert (
+            printed[depth][1] == "–"
+            if relative is None
+            else float(printed[depth][1]) == pytest.approx(relative, abs=2e-3)
+        ), depth
+    assert isotropic > 0.1
+    assert float(printed["smooth × per_axis_l1 (LiDAR)"][1]) > 0.05
+
+
 def test_tables_are_queries_on_the_rows(corner: Path, rows: list[Row]) -> None:
     text = (corner / "out" / "tables.md").read_text()
     names = ("I:", "II", "III", "IV:", "V:", "VI:", "VII:", "VIII", "IX")

@@ -48,6 +48,33 @@ class KnownWorld:
         return self.depths[int(anchor.id)]
 
 
+class OffRayWorld:
+    """A known world's depth as dense points of the pair, each multiplied by a matrix: off the rays."""
+
+    fingerprint, declaration = "off-ray", None
+
+    def __init__(self, known: KnownWorld, matrix: np.ndarray, log_sigma: float = 0.01) -> None:
+        self.known, self.matrix, self.log_sigma = known, matrix, log_sigma
+
+    def pair_depth(self, anchor: Anchor, image: np.ndarray, query: np.ndarray) -> DepthMap:
+        sparse = self.known.depths[int(anchor.id)]
+        z_m = np.full(image.shape[:2], np.nan, np.float32)
+        points = np.full((*image.shape[:2], 3), np.nan, np.float32)
+        rays = anchor.camera.unproject(sparse.samples_px)
+        true = rays / rays[:, 2:] * sparse.samples_z_m[:, None]
+        for (x, y), point in zip(np.rint(sparse.samples_px).astype(int), true @ self.matrix.T, strict=True):
+            around = np.s_[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]
+            z_m[around] = point[2]
+            points[around] = point
+        return DepthMap("off-ray", False, z_m=z_m, points_m=points, log_sigma=self.log_sigma)
+
+    def depth(self, anchor: Anchor, image: np.ndarray) -> DepthMap:
+        raise AssertionError("a pair source is asked with its query")
+
+    def check(self, anchor: Anchor, image: np.ndarray) -> None:
+        raise AssertionError("not asked here")
+
+
 def world(seed: int, wrong_share: float = 0.2, offset_m: float = 0.0) -> tuple[KnownWorld, Query, list[AnchorView]]:
     rng = np.random.default_rng(seed)
     truth = Pose(rotation_from_heading(rng.normal(0, 8)), np.array([rng.uniform(-3, 3), 1.0, 1.6]))

@@ -24,6 +24,7 @@ from geocorrect.evaluate.table import Journal, Row
 from geocorrect.geometry.frame import Frame, angle_difference_deg
 from geocorrect.geometry.pose import rotation_angle_deg
 from geocorrect.jobs.run_identity import config_key
+from geocorrect.match.base import Matcher
 from geocorrect.records import NAN, Anchor, AnchorIndex, Correction, Float, ImageArray, Pair, Query, Rejection
 
 
@@ -58,6 +59,7 @@ def evaluate_own(
     journal_file: Path,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     stopped: Callable[[], bool] = lambda: False,
+    matchers: dict[str, Matcher] | None = None,
 ) -> list[Row]:
     """One row per photo, gap and number of anchors; what the journal holds is not computed again.
 
@@ -68,6 +70,8 @@ def evaluate_own(
         journal_file: Rows of finished photos.
         on_progress: Called with photos done and photos in all.
         stopped: Asked before every photo; the rows so far are returned.
+        matchers: By fingerprint, with the matches that they have found; what another configuration on the same photos
+            left here is used again.
 
     Raises:
         InputError: there are fewer than two anchors, or no anchor's picture and depth can be read.
@@ -75,7 +79,8 @@ def evaluate_own(
     if len(anchors.index.ids) < 2:
         raise InputError(f"{len(anchors.index.ids)} anchor: leaving one out takes at least two; add more anchors")
     photos = PhotoLocalizer(settings)
-    photos.matcher, forget = remembered(photos.matcher)
+    matchers = {} if matchers is None else matchers
+    photos.matcher = matchers.setdefault(photos.matcher.fingerprint, remembered(photos.matcher))
     scene = Scene(settings, anchors)
     scene.train_appearance(photos.appearance)
     version = scene.version
@@ -91,7 +96,6 @@ def evaluate_own(
                 break
             if unit not in journal.known:
                 found = _Photo(settings, anchors, protocol, photos, key, problems).rows(name)
-                forget()
                 # What a file is to blame for is tried again next time.
                 if not any(row.reason == UNUSABLE for row in found):
                     journal.add_rows(unit, found)
@@ -220,7 +224,7 @@ class _Photo:
             depth=self.settings.depth.source,
             depth_is_oracle=result.evidence.depth_is_oracle,
             matcher=self.photos.matcher.fingerprint,
-            estimator=self.settings.localize.estimator,
+            estimator=self.settings.localize.estimator_variant,
             config_hash=self.key,
             seed=self.protocol.seed,
             status="rejected" if isinstance(result, Rejection) else result.status.value,

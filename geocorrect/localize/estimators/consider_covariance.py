@@ -88,7 +88,7 @@ def _anchor_nuisances(
     options: CovarianceOptions,
     scale: float,
 ) -> Float:
-    """(2N, K) effects of one anchor's smooth pixel field, smooth depth field, common depth scale and pose error."""
+    """(2N, K) effects of one anchor's smooth pixel and depth fields, common depth scale, points off rays and pose."""
     basis = cosine_basis(o.anchor_px[use], o.anchor.camera)
     n, waves = basis.shape
     smooth = basis * wave_amplitudes(o.anchor.camera)
@@ -101,7 +101,10 @@ def _anchor_nuisances(
     by_turn = np.einsum("nij,nkj->nik", by_point, turn) * np.radians(options.anchor_rotation_deg)
     by_move = by_point * options.anchor_position_m
     pose = np.concatenate([by_move, by_turn], axis=2).reshape(2 * n, 6)
-    return np.concatenate([pixel, depth, common, pose], axis=1)
+    # What points miss their matches' rays by is seen, and mostly smooth: another focal length, a turn.
+    across = np.nan_to_num(o.points_m - o.on_rays().points_m)[use]
+    miss = np.einsum("nij,nj->ni", by_point, across).reshape(2 * n, 1)
+    return np.concatenate([pixel, depth, common, miss, pose], axis=1)
 
 
 def _block_columns(own: Sequence[Float]) -> list[Float]:

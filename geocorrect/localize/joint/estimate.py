@@ -59,6 +59,7 @@ def solve_joint(
         reported_m: (3,) reported position in the anchors' world; only the priors of `options.joint.prior` use it.
         guesses: further poses to start from, in the anchors' world.
     """
+    observations = [o.on_rays() for o in observations]
     origin_m = np.mean([o.anchor.world_from_cam.translation_m for o in observations], axis=0)
     rows = choose_rows(observations, options.joint.max_matches, seed)
     few = choose_rows(observations, min(options.joint.max_trial_matches, options.joint.max_matches), seed)

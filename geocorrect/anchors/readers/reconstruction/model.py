@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.readers.format import require_size
@@ -91,13 +92,15 @@ def anchors_of(
     if len(damaged):
         raise InputError(f"{model.source}: {len(damaged)} points are not finite (the first is number {damaged[0]})")
     folder = folder_of(model, images)
-    covariances, name = _point_covariances(model), hashlib.sha256(model.points.tobytes()).hexdigest()[:16]
+    covariances = _point_covariances(model)
+    found = hashlib.sha256(model.points.tobytes()).hexdigest()[:16]
+    ids = [f"{dataset}/{Path(image.name).with_suffix('').as_posix()}" for image in model.images]
     anchors: dict[str, ReconstructedAnchor] = {}
-    for image in model.images:
+    for image, name, others in zip(model.images, ids, _seen_with(model), strict=True):
         path, camera = on_disk(folder / image.name), image.camera
         require_size(path, camera.width, camera.height, model.source)
         anchor = ReconstructedAnchor(
-            id=f"{dataset}/{Path(image.name).with_suffix('').as_posix()}",
+            id=name,
             dataset=dataset,
             path=path.resolve(),
             camera=camera,
@@ -105,7 +108,7 @@ def anchors_of(
             alignment_id=alignment.id,
             captured_at=image.captured_at,
             drive_id=Path(image.name).parent.as_posix() if "/" in image.name else None,
-            samples=_samples(model, image, alignment, covariances, name),
+            samples=_samples(model, image, alignment, covariances, found, tuple(ids[k] for k in others)),
         )
         if anchor.id in anchors:
             raise InputError(f"{model.source}: two images are called {anchor.id} without their endings")
@@ -154,14 +157,34 @@ def _point_covariances(model: Reconstruction) -> Float:
     return covariances
 
 
+def _seen_with(model: Reconstruction) -> list[list[int]]:
+    """Of each image the others that see a point of its."""
+    counts = [len(image.points) for image in model.images]
+    sees = csr_matrix(
+        (
+            np.ones(sum(counts), np.float32),
+            (np.repeat(np.arange(len(counts)), counts), np.concatenate([image.points for image in model.images])),
+        ),
+        (len(counts), len(model.points)),
+    )
+    together = (sees @ sees.T).tocsr()
+    rows = zip(together.indptr[:-1], together.indptr[1:], strict=True)
+    return [[k for k in together.indices[a:b].tolist() if k != n] for n, (a, b) in enumerate(rows)]
+
+
 def _pixels_per_radian(camera: Camera) -> float:
     return camera.focal_x_px if np.isfinite(camera.focal_x_px) else camera.width / (2 * np.pi)
 
 
 def _samples(
-    model: Reconstruction, image: ReconstructedImage, alignment: Alignment, covariances: Float, name: str
+    model: Reconstruction,
+    image: ReconstructedImage,
+    alignment: Alignment,
+    covariances: Float,
+    reconstruction: str,
+    from_anchors: tuple[str, ...],
 ) -> DepthSamples | None:
-    """Depth of the points that an image sees, metric by the alignment's scale."""
+    """Depth of the points that an image sees, metric by the alignment's scale; from_anchors: who sees them, too."""
     if not len(image.points):
         return None
     z = image.local_from_cam.inverse().apply(model.points[image.points])[:, 2]
@@ -172,4 +195,5 @@ def _samples(
     covariance = alignment.covariance
     common = 0.0 if covariance is None or len(covariance) < 7 else float(np.sqrt(covariance[6, 6]))
     scale = alignment.world_from_local.scale
-    return DepthSamples(image.px[good], scale * z[good], log_sigma[good], common, image.points[good], name)
+    px, z_m = image.px[good], scale * z[good]
+    return DepthSamples(px, z_m, log_sigma[good], common, from_anchors, image.points[good], reconstruction)
