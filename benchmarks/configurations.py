@@ -1,6 +1,6 @@
 """The thesis' estimators and its preset beside the joint one on KITTI raw: `geocorrect evaluate own`, one table.
 
-    OMP_NUM_THREADS=1 python benchmarks/configurations.py KITTI_RAW OUT [--photos 6]
+    OMP_NUM_THREADS=1 python benchmarks/configurations.py [KITTI_RAW] [--out OUT] [--photos 6] [--quick]
 
 Five configurations by three sources of depth: the scans, triangulation by neighbours, and files (the scans made dense,
 so an oracle, too). "thesis" is `geocorrect init --preset thesis` with SIFT instead of MASt3R, whose weights may not be
@@ -80,10 +80,14 @@ def write_configurations(out: Path) -> list[Path]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kitti", type=Path)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("kitti", nargs="?", type=Path, help="KITTI raw drive 0002; without it nothing is measured")
+    parser.add_argument("--out", type=Path, default=Path("out/configurations"))
     parser.add_argument("--photos", type=int, default=6)
+    parser.add_argument("--quick", action="store_true", help="one photo")
     arguments = parser.parse_args()
+    if arguments.kitti is None:
+        print("no folder of KITTI raw is given: nothing measured")
+        return
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     first, *others = write_configurations(out)
@@ -91,9 +95,10 @@ def main() -> None:
     subprocess.run([*program, "anchors", "add", str(arguments.kitti), "--format", "kitti-raw", *catalog], check=True)
     for anchor in read_kitti_raw(arguments.kitti).anchors():
         write_dense_depth(anchor, out / "dense")
-    own = ["evaluate", "own", "--out", str(out / "own"), "--photos", str(arguments.photos), "--gaps-m", "1"]
+    photos = str(1 if arguments.quick else arguments.photos)
+    own = ["evaluate", "own", "--out", str(out / "own"), "--photos", photos, "--gaps-m", "1", "--anchors", "1,4"]
     beside = [word for other in others for word in ("--beside", str(other))]
-    subprocess.run([*program, "-c", str(first), *own, "--anchors", "1,4", *beside, *catalog], check=True)
+    subprocess.run([*program, "-c", str(first), *own, *beside, *catalog], check=True)
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(f"processor time: {spent.ru_utime + spent.ru_stime:.0f} s")
 
