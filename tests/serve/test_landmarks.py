@@ -223,7 +223,16 @@ def test_exports_are_read_as_the_same_clicks(
 
 
 def test_two_drives_are_solved_together(files: LandmarkFiles, clicks: list[Click], tmp_path: Path) -> None:
-    """The clicks of one drive, as if its halves were drives of their own that share a frame."""
+    """The clicks of one drive, as if its halves were drives of their own that share a frame, and one mark."""
+    late = next(k for k, click in enumerate(clicks) if int(click.image) >= 5000)
+    write_clicks(clicks, files.clicks[0])
+    apart = ClickSession(files)
+    place = np.array([[click.lon_deg, click.lat_deg] for click in clicks])
+    away = np.linalg.norm(place[:late, None] - place[None, late:], axis=2)
+    first, second = np.unravel_index(np.argmin(away), away.shape)
+    clicks = [
+        replace(click, landmark="crossing") if k in (first, late + second) else click for k, click in enumerate(clicks)
+    ]
     write_clicks(clicks, files.clicks[0])
     one = ClickSession(files)
     halves = (tmp_path / "a.geojson", tmp_path / "b.geojson")
@@ -233,11 +242,16 @@ def test_two_drives_are_solved_together(files: LandmarkFiles, clicks: list[Click
     both = ClickSession(replace(files, trajectories=files.trajectories * 2, photos=files.photos * 2, clicks=halves))
     for click in clicks[len(early) :]:
         both.add(both.now.number, 1, replace(click, where="click"))
-    found, expected = (
-        first_answer(session.clicked_drives(session.now.clicks), files.options).alignment for session in (both, one)
+    found, expected, unnamed = (
+        np.array(
+            first_answer(session.clicked_drives(session.now.clicks), files.options).alignment.as_json()[
+                "world_from_local"
+            ]
+        )
+        for session in (both, one, apart)
     )
-    placed = [alignment.as_json()["world_from_local"] for alignment in (found, expected)]
-    assert np.allclose(*placed, rtol=0, atol=SAME)
+    assert found == pytest.approx(expected, rel=0, abs=SAME)
+    assert np.abs(found - unnamed).max() > 100 * SAME, "a mark in both drives is one place"
     with pytest.raises(UsageError, match="1 --clicks for 2 --trajectory"):
         ClickSession(replace(files, trajectories=files.trajectories * 2))
 
