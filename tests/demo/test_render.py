@@ -14,6 +14,8 @@ from geocorrect.demo.render.render import render
 from geocorrect.demo.render.surfaces import Quad, Scene, panel
 from geocorrect.demo.render.textures import Sky, Texture
 from geocorrect.demo.render.visibility import RayGrid
+from geocorrect.demo.world.drives import anchor_camera
+from geocorrect.demo.world.shots import ACTION_CAM, PHONE_UPRIGHT
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import rotation_from_heading
 from geocorrect.geometry.pose import Pose
@@ -168,16 +170,17 @@ def test_a_camera_that_sees_backwards_is_refused() -> None:
         RayGrid.of(wide)
 
 
-@pytest.mark.parametrize("name", CAMERAS)
-def test_rays_between_the_knots_are_those_of_the_camera(name: str) -> None:
-    """To a ten-thousandth of a pixel, corners included."""
-    camera = CAMERAS[name]
-    rows, columns = np.mgrid[0 : camera.height, 0 : camera.width].astype(float)
-    bearings = camera.unproject(np.stack([columns.ravel(), rows.ravel()], axis=1))
-    exact = (bearings[:, :2] / bearings[:, 2:]).T.reshape(2, camera.height, camera.width)
-    grid = RayGrid.of(camera)
-    assert (np.abs(grid.rays - exact) / grid.steps).max() < 1e-3
-    assert np.median(np.abs(grid.rays - exact) / grid.steps) < 1e-4
+@pytest.mark.parametrize("camera", [anchor_camera(), PHONE_UPRIGHT.camera(), ACTION_CAM.camera()])
+def test_rays_between_the_knots_are_those_of_the_demos_cameras(camera: Camera) -> None:
+    """To some thousandths of a pixel in the corner of the fisheye, a hundred times better elsewhere."""
+    places = np.random.default_rng(1).integers(0, [camera.width, camera.height], (20_000, 2))
+    places[:2] = [3, 3], [camera.width - 4, 3]
+    bearings = camera.unproject(places)
+    grid, (columns, rows) = RayGrid.of(camera), places.T
+    exact = (bearings[:, :2] / bearings[:, 2:]).T
+    off_px = np.abs(grid.rays[:, rows, columns] - exact) / grid.steps[:, rows, columns]
+    assert off_px.max() < 0.003
+    assert np.median(off_px) < 2e-5
 
 
 def test_levels_of_a_texture_lie_apart_and_are_averages() -> None:

@@ -28,7 +28,8 @@ SEAM = 1e-4
 class RayGrid:
     """Rays (x, y, 1) in camera axes, one per pixel centre, as they come from `Camera.unproject`.
 
-    A bicubic spline through every KNOT_PX-th pixel gives the others, to a millionth of a pixel: a lens bends smoothly.
+    A bicubic spline through every KNOT_PX-th pixel gives the others, to hundred-thousandths of a pixel (thousandths in
+    the corners of a fisheye): a lens bends smoothly.
     """
 
     rays: Float32
