@@ -7,10 +7,13 @@ import cv2
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from support.kitti_layouts import START, TINY, write_kitti_raw
 
 from geocorrect.anchors.alignment import Alignment
 from geocorrect.anchors.choice import AnchorOptions
 from geocorrect.anchors.readers.registry import anchor_files
+from geocorrect.demo.world.drives import FRAME as DEMO
+from geocorrect.demo.world.drives import LIDAR_FROM_CAMERA
 from geocorrect.errors import InputError, UsageError
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
@@ -70,6 +73,22 @@ def test_truth_in_every_field_and_a_choice_of_cameras_and_frames(street: Path) -
         assert anchor.lidar.path == street / "velodyne" / f"{number:06d}.bin"
         expected = cam0_from_cam.inverse() @ CAM0_FROM_VELO
         assert anchor.lidar.cam_from_lidar.matrix == pytest.approx(expected.matrix, abs=1e-9)
+
+
+def test_a_raw_drive_gives_the_truth_in_every_field(tmp_path: Path) -> None:
+    write_kitti_raw(tmp_path)
+    alignment, anchors = anchor_files(tmp_path, options=AnchorOptions(cameras=("02",))).read()
+    for anchor, time_s in zip(anchors, TINY.times_s, strict=True):
+        truth = alignment.frame.this_from(DEMO) @ TINY.world_from_cam(time_s)
+        assert np.abs(anchor.world_from_cam.minus(truth)).max() < 1e-6
+        assert anchor.world_from_cam.covariance is not None
+        sigma = np.sqrt(np.diag(anchor.world_from_cam.covariance))
+        assert sigma == pytest.approx([0.02] * 3 + [np.radians(0.05)] * 3)
+        assert anchor.captured_at is not None
+        assert abs((anchor.captured_at - START).total_seconds() - time_s) < 2e-6
+        assert np.array_equal(anchor.camera.intrinsic_matrix, TINY.camera.intrinsic_matrix)
+        assert anchor.lidar is not None
+        assert np.abs(anchor.lidar.cam_from_lidar.minus(LIDAR_FROM_CAMERA.inverse())).max() < 1e-6
 
 
 def test_what_is_missing_is_named(street: Path) -> None:
