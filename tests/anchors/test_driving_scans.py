@@ -243,6 +243,7 @@ def write_zod(folder: Path, *, is_compensated: bool) -> None:
     (folder / "info.json").write_text(json.dumps(info))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_compensated", [False, True])
 def test_zod(is_compensated: bool, tmp_path: Path) -> None:
     folder = tmp_path / "000002"
@@ -255,6 +256,7 @@ def test_zod(is_compensated: bool, tmp_path: Path) -> None:
         assert np.abs(seen(anchor) - POINTS_M).max() < (2e-4 if is_compensated else 0.01)
 
 
+@pytest.mark.long
 def test_zod_that_is_not_whole(tmp_path: Path) -> None:
     folder = tmp_path / "000002"
     write_zod(folder, is_compensated=True)
