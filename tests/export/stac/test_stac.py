@@ -45,6 +45,7 @@ def items(folder: Path) -> dict[str, Any]:
     return {item["id"]: item for item in json.loads((folder / "items.json").read_text())["features"]}
 
 
+@pytest.mark.long
 def test_items_and_collection_are_valid(catalog: Catalog, tmp_path: Path) -> None:
     """Core schemas are bundled with pystac; those of extensions come from GEOCORRECT_SCHEMAS."""
     assert export_catalog(catalog, tmp_path / "stac", Format.STAC) == 5
@@ -135,6 +136,7 @@ def test_licences() -> None:
     assert spdx("Licence ouverte 2.0, Etalab") == spdx("") == "other"
 
 
+@pytest.mark.long
 def test_the_same_items_from_geoparquet(catalog: Catalog, tmp_path: Path) -> None:
     arrow = pytest.importorskip("stac_geoparquet.arrow")
     parquet = pytest.importorskip("pyarrow.parquet")
