@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: help demo docs test test-long test-slow test-qgis check bench chaos rooms constraints image-digests sbom clean
+.PHONY: help demo docs test test-long test-slow test-qgis lint check bench chaos rooms constraints image-digests sbom clean
 
 help:
 	@echo "make demo   install into .venv and run the whole pipeline on a synthetic street (no GPU, no weights)"
@@ -40,15 +40,21 @@ docs: $(VENV)/dev.stamp
 demo: $(VENV)/core.stamp
 	$(BIN)/geocorrect demo --out out/demo
 
-check: $(VENV)/dev.stamp
+lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+check: lint
 	$(BIN)/mypy
 
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Tests start many programs: without bytecode on disk each would compile the package again.
+PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test: check
-	$(PYTEST) -m "not long and not slow and not gpu and not qgis"
+# Types beside the tests, which leave processors idle here and there; what mypy says comes last.
+test: lint
+	@$(BIN)/mypy >$(VENV)/mypy.log 2>&1 & types=$$!; trap "kill $$types" INT; \
+	$(PYTEST) -m "not long and not slow and not gpu and not qgis"; tested=$$?; \
+	wait $$types; typed=$$?; cat $(VENV)/mypy.log; exit $$((tested | typed))
 
 # Whole jobs, killed ones, clusters, networks of full size, browsers: what takes a second and more each.
 test-long: $(VENV)/dev.stamp

@@ -65,6 +65,7 @@ def test_gnss_and_click_anchors_share_one_door(shared_data: Path, vbr: VbrWorld)
     assert (float(lon), float(lat)) == pytest.approx((8.4323, 49.0145), abs=2e-4)
 
 
+@pytest.mark.long
 @pytest.mark.data
 def test_a_real_catalog_gives_the_anchors_back(shared_data: Path, vbr: VbrWorld, tmp_path: Path) -> None:
     from geocorrect.catalog.store import Catalog

@@ -116,6 +116,7 @@ def test_waymo_that_is_not_whole(tmp_path: Path) -> None:
 # ZOD
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_compensated", [False, True])
 def test_zod(is_compensated: bool, tmp_path: Path) -> None:
     folder = tmp_path / "000002"
@@ -128,6 +129,7 @@ def test_zod(is_compensated: bool, tmp_path: Path) -> None:
         assert np.abs(seen(anchor) - POINTS_M).max() < (2e-4 if is_compensated else 0.01)
 
 
+@pytest.mark.long
 def test_zod_that_is_not_whole(tmp_path: Path) -> None:
     folder = tmp_path / "000002"
     write_zod(folder, is_compensated=True)

@@ -73,10 +73,12 @@ def test_one_photo(folder: Path) -> None:
     assert (answer["status"], answer["depth"]) == ("accepted", "triangulated")
 
 
+@pytest.mark.long
 def test_one_photo_against_files(folder: Path, here: Here) -> None:
     assert "accepted" in here(block(LOCALIZE, "files"), folder)
 
 
+@pytest.mark.long
 def test_depth_from_neighbours(folder: Path, here: Here) -> None:
     """The page's last command is run by test_triangulated.py."""
     *first, last = block(DEPTH, "triangulated").splitlines()

@@ -13,6 +13,8 @@ from support.world_cache import cached_demo
 from geocorrect.__main__ import run
 from geocorrect.demo.world.build import DemoWorld
 
+pytestmark = pytest.mark.long  # the first pays for the rendered street
+
 STREET, OTHER_STREET = "6242709432081940", "2483688768743474"
 
 

@@ -16,6 +16,8 @@ from geocorrect.match.sift import SiftOptions
 from geocorrect.records import Correction
 from geocorrect.retrieve.options import AppearanceOptions, RetrieveOptions
 
+pytestmark = pytest.mark.long  # the first pays for the rendered street
+
 STREET = "6242709432081940"
 
 

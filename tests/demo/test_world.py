@@ -50,6 +50,7 @@ def anchors(small_world: DemoWorld) -> list[Anchor]:
     ]
 
 
+@pytest.mark.long
 def test_the_vbr_reader_finds_every_anchor_where_it_was(small_world: DemoWorld, anchors: list[Anchor]) -> None:
     assert len(anchors) == len(small_world.truth.anchors_m) == 6
     for anchor, true_m in zip(anchors, small_world.truth.anchors_m, strict=True):
@@ -57,6 +58,7 @@ def test_the_vbr_reader_finds_every_anchor_where_it_was(small_world: DemoWorld, 
         assert anchor.lidar is not None
 
 
+@pytest.mark.long
 def test_lidar_and_pictures_show_the_same_world(anchors: list[Anchor]) -> None:
     """Project every return into the picture: the renderer sees the same depth there."""
     studio = Studio(7, SIZES["small"])
@@ -84,6 +86,7 @@ def test_lidar_and_pictures_show_the_same_world(anchors: list[Anchor]) -> None:
     assert error[~hidden & (error > -0.12)].std() == pytest.approx(0.02, rel=0.25)
 
 
+@pytest.mark.long
 def test_the_harvest_understands_the_metadata(small_world: DemoWorld) -> None:
     for record in small_world.metadata:
         image = read_image_record(record, NOW)
@@ -101,6 +104,7 @@ def test_the_harvest_understands_the_metadata(small_world: DemoWorld) -> None:
             assert np.degrees(turn.magnitude()) < 8
 
 
+@pytest.mark.long
 def test_delivered_photos_are_upright(small_world: DemoWorld) -> None:
     for image_id in (photo.id for photo in small_world.truth.photos.values() if photo.localisable):
         picture = cv2.imread(str(small_world.photos[image_id])).astype(float)
@@ -109,6 +113,7 @@ def test_delivered_photos_are_upright(small_world: DemoWorld) -> None:
         assert top.mean() > bottom.mean()
 
 
+@pytest.mark.long
 def test_calibrated_lenses_are_known_to_three_per_mille(small_world: DemoWorld) -> None:
     studio = Studio(7, SIZES["small"])
     for shot, record in zip(studio.plan.shots, small_world.metadata, strict=True):
@@ -116,6 +121,7 @@ def test_calibrated_lenses_are_known_to_three_per_mille(small_world: DemoWorld) 
         assert record["camera_parameters"][0] == pytest.approx(shot.plan.device.parameters[0], rel=0.00301)
 
 
+@pytest.mark.long
 def test_a_finished_world_is_not_built_again(small_world: DemoWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("geocorrect.demo.world.build.take_all", lambda *_: pytest.fail("rendered again"))
     again = build_world(small_world.folder, seed=7, size="small")
@@ -154,6 +160,7 @@ def test_processes_do_not_change_the_pixels(small_world: DemoWorld, tmp_path: Pa
     assert seen == [(1, 2), (2, 2)]
 
 
+@pytest.mark.long
 def test_a_damaged_world_is_built_again(
     small_world: DemoWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,5 +199,6 @@ def test_bad_input_is_named(tmp_path: Path) -> None:
         open_world(tmp_path / "nowhere")
 
 
+@pytest.mark.long
 def test_metadata_are_plain_json(small_world: DemoWorld) -> None:
     assert json.loads((small_world.folder / "mapillary.json").read_text()) == list(small_world.metadata)

@@ -60,6 +60,7 @@ def test_own_rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert rows("corrections.gpkg", "SELECT count(*) FROM anchor") == [(2,)]
 
 
+@pytest.mark.long
 def test_vbr(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(demo)
     assert run_all(block(page("vbr"), "commands"), monkeypatch) == 3
@@ -76,6 +77,7 @@ def test_kitti(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert block(page("kitti"), "evaluate") == "geocorrect evaluate kitti-raw kitti_raw"
 
 
+@pytest.mark.long
 def test_choose(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(demo)
     *lists, doctor = block(page("choose"), "commands").splitlines()
@@ -84,6 +86,7 @@ def test_choose(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (demo / "triangulated.png").stat().st_size > 50_000
 
 
+@pytest.mark.long
 def test_trust(demo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(demo)
     exec(compile(block(page("trust"), "python"), "trust.md", "exec"), {"__name__": "__main__"})

@@ -160,6 +160,7 @@ class TrueDepth:
         return DepthMap("true", True, z_m=depth_m(REFERENCE_PLACE).astype(np.float32), log_sigma=0.01)
 
 
+@pytest.mark.long
 def test_an_estimator_over_a_set(small_set: Path, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     estimator = LocalizedPairs(SiftMatcher(), TrueDepth())
@@ -190,6 +191,7 @@ class Diverging:
         return Reason.DIVERGED
 
 
+@pytest.mark.long
 def test_the_estimator_and_the_verification_that_are_asked_for_are_used(small_set: Path, tmp_path: Path) -> None:
     other = LocalizedPairs(SiftMatcher(), TrueDepth(), estimator=Diverging())
     report = evaluate_mapfree(small_set, other, tmp_path / "out.zip")

@@ -58,6 +58,7 @@ def test_one_epoch_writes_a_network_that_loads(training: MapfreeTraining) -> Non
     assert torch.equal(state[f"compute_matches.{dustbin}"], model.state_dict()[dustbin])
 
 
+@pytest.mark.long
 def test_fresh_heads_depend_on_the_seed_alone(training: MapfreeTraining) -> None:
     def weights(seed: int) -> torch.Tensor:
         changed = replace(training, folder=training.folder / str(seed), options=replace(training.options, seed=seed))

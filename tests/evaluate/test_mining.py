@@ -163,6 +163,7 @@ def test_the_score_does_not_depend_on_the_order(journal: Path) -> None:
     assert again.calls == 0
 
 
+@pytest.mark.long
 def test_an_interrupted_mining_continues(journal: Path, tmp_path: Path) -> None:
     photos = _streets()
     candidates = find_candidates(photos, CandidateOptions(radius_m=30.0))
@@ -322,6 +323,7 @@ def test_a_short_drive_is_not_split() -> None:
         random_split(pairs[:3], SplitOptions())
 
 
+@pytest.mark.long
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Four anchors in front of a corner, real SIFT: pairs are stored with both orders; a bar too high is said."""
     world = write_depth_world(tmp_path, n_anchors=4)

@@ -88,6 +88,7 @@ def test_real_clicks_alone_find_the_scale(drive: ClickedDrive, solve: Solve) -> 
     assert {(c.image, c.index) for c in free.clicks if c.outlier} == {("1631", 2), ("7717", 2)}
 
 
+@pytest.mark.long
 @pytest.mark.data
 def test_the_reference_method_shows_its_own_residuals(drive: ClickedDrive, joint: Georeference) -> None:
     reference = georeference([drive], GeoreferenceOptions(method="umeyama"))
@@ -96,6 +97,7 @@ def test_the_reference_method_shows_its_own_residuals(drive: ClickedDrive, joint
     assert [f.code for f in reference.findings if f.fatal] == ["weak"]
 
 
+@pytest.mark.long
 @pytest.mark.data
 def test_true_north_differs_from_grid_north_by_the_convergence(joint: Georeference) -> None:
     """The published grid turn of this drive is −89.54° (from one click set) to −89.35° (from the other)."""
@@ -310,6 +312,7 @@ def test_the_command_prints_json_and_stores_a_version(campus: Path, tmp_path: Pa
         assert stored.covariance.shape == (7, 7)
 
 
+@pytest.mark.long
 @pytest.mark.data
 def test_the_table_shows_both_methods(
     campus: Path, joint: Georeference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -23,6 +23,7 @@ from geocorrect.workers.worker import Outcome, Task
 SETTINGS = Settings()
 
 
+@pytest.mark.long
 def test_a_bad_photo_stops_no_night(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

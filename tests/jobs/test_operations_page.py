@@ -38,6 +38,7 @@ def test_links_lead_somewhere() -> None:
             assert (ROOT / "docs" / target).exists(), f"{name}: {target}"
 
 
+@pytest.mark.long
 def test_commands_run_as_they_stand(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -49,6 +49,7 @@ def _planted(network: Any, strength: float) -> tuple[Tensor, Tensor, Tensor, Ten
     return *windows, at_0 - 3.5, at_1 - 3.5 + fraction
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("strength", [20.0, 60.0])
 def test_planted_features_are_found_to_a_tenth_of_a_pixel(network: Any, strength: float) -> None:
     windows_0, windows_1, expected_0, expected_1 = _planted(network, strength)
@@ -59,6 +60,7 @@ def test_planted_features_are_found_to_a_tenth_of_a_pixel(network: Any, strength
         assert error_px.max() < 0.1
 
 
+@pytest.mark.long
 def test_confidence_is_the_dual_softmax_over_both_windows(network: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Similarity of 56 channels over all 64, softmax over the pixels of either window; then the inner ones."""
     seen: list[Tensor] = []

@@ -12,7 +12,7 @@ import pytest
 
 from geocorrect.catalog import Catalog
 from support.lent_databases import CatalogDatabases
-from support.postgis_fixture import execute, with_database
+from support.postgis_fixture import Cluster, execute, with_database
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123000, tzinfo=UTC)
 
@@ -26,7 +26,7 @@ def empty_geopackage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def empty_postgis(postgis_server_url: str) -> Iterator[str]:
+def empty_postgis(postgis_server_url: str, postgis_cluster: Cluster | None) -> Iterator[str]:
     """Name of a database with an empty catalog, to be used as a template."""
     server, template = postgis_server_url.split("#")
     name = f"geocorrect_test_empty_{uuid.uuid4().hex[:8]}"
@@ -35,14 +35,18 @@ def empty_postgis(postgis_server_url: str) -> Iterator[str]:
         Catalog.open(with_database(server, name), create=True).close()
         yield name
     finally:
-        execute(server, f"drop database if exists {name} with (force)")
+        if postgis_cluster is None:
+            execute(server, f"drop database if exists {name} with (force)")
 
 
 @pytest.fixture(scope="session")
-def postgis_catalogs(postgis_server_url: str, empty_postgis: str) -> Iterator[CatalogDatabases]:
+def postgis_catalogs(
+    postgis_server_url: str, empty_postgis: str, postgis_cluster: Cluster | None
+) -> Iterator[CatalogDatabases]:
     databases = CatalogDatabases(postgis_server_url.split("#")[0], empty_postgis)
     yield databases
-    databases.close()
+    if postgis_cluster is None:
+        databases.close()
 
 
 @pytest.fixture

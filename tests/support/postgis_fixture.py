@@ -164,7 +164,8 @@ def postgis_server_url(postgis_cluster: Cluster | None) -> Iterator[str]:
             execute(with_database(url, template), statement)
         yield f"{url}#{template}"
     finally:
-        execute(url, f"drop database if exists {template} with (force)")
+        if postgis_cluster is None:  # a cluster of our own goes as a whole, sooner than its databases one by one
+            execute(url, f"drop database if exists {template} with (force)")
 
 
 @pytest.fixture

@@ -90,6 +90,6 @@ def hash_of_files(what: str, places: Iterable[Path]) -> str:
     digest = hashlib.sha256(repr([what, sys.version, libraries, threads]).encode())
     for place in places:
         for path in [place] if place.is_file() else sorted(place.rglob("*")):
-            if path.is_file() and path.suffix != ".pyc":
+            if path.is_file() and "__pycache__" not in path.parts:  # bytecode comes and goes while others import
                 digest.update(path.read_bytes())
     return digest.hexdigest()[:20]

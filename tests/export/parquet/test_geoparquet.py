@@ -65,6 +65,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 BOX = (12.45, 41.85, 12.47, 41.87)
 
 
+@pytest.mark.long
 def test_geopandas_and_duckdb_answer_a_box(file: Path) -> None:
     duckdb = pytest.importorskip("duckdb")
     everything = geopandas.read_parquet(file)

@@ -22,7 +22,11 @@ from geocorrect.geometry.camera import Camera
 from geocorrect.records import Attribution
 
 pystac = pytest.importorskip("pystac")
-stac_validator = pytest.importorskip("pystac.validation.stac_validator")
+
+
+def core_validator() -> Any:
+    """pystac's own; its import builds grammars for seconds, in every process that collects these tests."""
+    return pytest.importorskip("pystac.validation.stac_validator").JsonSchemaSTACValidator()
 
 
 @pytest.fixture
@@ -41,11 +45,12 @@ def items(folder: Path) -> dict[str, Any]:
     return {item["id"]: item for item in json.loads((folder / "items.json").read_text())["features"]}
 
 
+@pytest.mark.long
 def test_items_and_collection_are_valid(catalog: Catalog, tmp_path: Path) -> None:
     """Core schemas are bundled with pystac; those of extensions come from GEOCORRECT_SCHEMAS."""
     assert export_catalog(catalog, tmp_path / "stac", Format.STAC) == 5
     assert "1001\tthe time of capture is unknown" in (tmp_path / "stac" / "left_out.txt").read_text()
-    core = stac_validator.JsonSchemaSTACValidator()
+    core = core_validator()
     for item in items(tmp_path / "stac").values():
         core.validate_core(item, pystac.STACObjectType.ITEM, "1.1.0")
     collection = json.loads((tmp_path / "stac" / "collection.json").read_text())
@@ -131,12 +136,13 @@ def test_licences() -> None:
     assert spdx("Licence ouverte 2.0, Etalab") == spdx("") == "other"
 
 
+@pytest.mark.long
 def test_the_same_items_from_geoparquet(catalog: Catalog, tmp_path: Path) -> None:
     arrow = pytest.importorskip("stac_geoparquet.arrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     assert export_catalog(catalog, tmp_path / "items.parquet", Format.STAC_GEOPARQUET) == 5
     export_catalog(catalog, tmp_path / "stac", Format.STAC)
-    core, expected = stac_validator.JsonSchemaSTACValidator(), items(tmp_path / "stac")
+    core, expected = core_validator(), items(tmp_path / "stac")
     read = {item["id"]: item for item in arrow.stac_table_to_items(parquet.read_table(tmp_path / "items.parquet"))}
     assert set(read) == set(expected)
     for key, item in read.items():
