@@ -77,7 +77,7 @@ def test_analytic_derivatives_equal_numeric_ones() -> None:
             mine = problem.anchor == anchor
             analytic[mine] = own[mine, :, part]
         np.testing.assert_allclose(analytic[visible], numeric[visible], rtol=2e-3, atol=2e-3)
-    moved = [residuals(problem, state.stepped(np.zeros(23), np.full(problem.n_tracks, s))) for s in (step, -step)]
+    moved = [residuals(problem, state.stepped(np.zeros(GLOBAL + PER_ANCHOR * 2), np.full(problem.n_tracks, s))) for s in (step, -step)]
     numeric = np.column_stack([*(moved[0].pixel - moved[1].pixel), moved[0].depth - moved[1].depth]) / (2 * step)
     np.testing.assert_allclose(by_track[visible], numeric[visible], rtol=2e-3, atol=2e-3)
 

@@ -19,10 +19,11 @@ from geocorrect.localize.covariance import georeference_covariance, mounting_cov
 from geocorrect.localize.gate_model import COVARIANCE_INFLATION
 from geocorrect.localize.joint.fields import Refined
 from geocorrect.localize.joint.initialise import anchor_support, choose_rows, hypotheses, start_state
+from geocorrect.localize.joint.lens import estimated_camera
 from geocorrect.localize.joint.normal import assemble, solve_step, whiten
 from geocorrect.localize.joint.problem import GLOBAL, Problem, build_problem
 from geocorrect.localize.joint.residuals import State
-from geocorrect.localize.joint.settle import Joint, Settled, estimated_camera
+from geocorrect.localize.joint.settle import Joint, Settled
 from geocorrect.localize.joint.solve import Solved, minimise, objective
 from geocorrect.localize.observations import Observations, focal_px
 from geocorrect.localize.options import JointOptions, LocalizeOptions, pixel_scale
@@ -104,7 +105,6 @@ def solve_joint(
     covariance = covariance + mounting_covariance(options.joint, record_noise)
     covariance = covariance + georeference_covariance(observations, fits, position_m)
     source, ratio, sigmas = _scale_source(observations, settled.as_stated, solved)
-    focal_ratio = float(np.exp(refined.state.focal))
     return Solution(
         world_from_cam=Pose(pose.rotation, position_m, covariance),
         fits=fits,
@@ -113,8 +113,8 @@ def solve_joint(
         scale_ratio=ratio,
         scale_sigmas=sigmas,
         leave_one_out_m=leave_one_out_m(trial, settled.found, settled.prior),
-        focal_ratio=focal_ratio,
-        query_camera=estimated_camera(camera, focal_ratio, refined.state.principal),
+        focal_ratio=float(np.exp(refined.state.focal)),
+        query_camera=estimated_camera(camera, refined.state),
         lens_sigmas=settled.lens_sigmas,
         contradiction_sigmas=consensus.sigmas,
         record_noise=record_noise,
@@ -131,7 +131,8 @@ def prior_information(observations: Sequence[Observations], camera: Camera, opti
     """(D,) inverse prior variances of the shared unknowns; 0 for the pose, which has none."""
     focal_sigma = camera.focal_sigma if np.isfinite(camera.focal_sigma) else options.focal_sigma
     principal = 1.0 / _principal_sigma_px(camera, focal_sigma, options) ** 2
-    shared = [0.0] * 6 + [1.0 / max(focal_sigma, 1e-5) ** 2, principal, principal]
+    focal, bend = (1.0 / max(sigma, 1e-5) ** 2 for sigma in (focal_sigma, min(focal_sigma, options.bend_sigma)))
+    shared = [0.0] * 6 + [focal, principal, principal, bend]
     move = 1.0 / options.anchor_position_m**2
     turn = 1.0 / np.radians(options.anchor_rotation_deg) ** 2
     for o in observations:
