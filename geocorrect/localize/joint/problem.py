@@ -12,9 +12,9 @@ Arrays put the component first and the row last, (3, M) and not (M, 3): an itera
 on contiguous vectors instead of as many on small blocks.
 
 Unknowns besides λ: [0:3] camera centre, m; [3:6] rotation, rad, world side; [6] log-focal φ; [7:9] principal point p,
-px; [9] bend κ: shift along the radius, growing with its cube, of a pixel half of the longer side away from the principal
-point, as a share of that; then per anchor [β, v (3) m, ω (3) rad]: log-depth offset and pose correction in the anchor's
-camera frame.
+px; [9] bend κ: shift along the radius of a pixel half of the longer side away from the principal point, as a share of
+that and growing with its cube; then per anchor [β, v (3) m, ω (3) rad]: log-depth offset and pose correction in the
+anchor's camera frame.
 """
 
 from __future__ import annotations
