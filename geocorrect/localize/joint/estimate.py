@@ -21,11 +21,12 @@ from geocorrect.localize.joint.fields import Refined
 from geocorrect.localize.joint.initialise import anchor_support, choose_rows, hypotheses, start_state
 from geocorrect.localize.joint.lens import estimated_camera
 from geocorrect.localize.joint.normal import assemble, solve_step, whiten
+from geocorrect.localize.joint.priors import prior_information
 from geocorrect.localize.joint.problem import GLOBAL, Problem, build_problem
 from geocorrect.localize.joint.residuals import State
 from geocorrect.localize.joint.settle import Joint, Settled
 from geocorrect.localize.joint.solve import Solved, minimise, objective
-from geocorrect.localize.observations import Observations, focal_px
+from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import JointOptions, LocalizeOptions, pixel_scale
 from geocorrect.localize.pose_prior import pose_prior
 from geocorrect.localize.solution import AnchorFit, Solution
@@ -125,27 +126,6 @@ def solve_joint(
 def _record_shift_sigmas(settled: Settled) -> float:
     squared = settled.as_stated.record_shift_sigmas2[settled.solved.active > 0]
     return float(np.sqrt(squared.mean() / COVARIANCE_INFLATION)) if len(squared) else NAN
-
-
-def prior_information(observations: Sequence[Observations], camera: Camera, options: JointOptions) -> Float:
-    """(D,) inverse prior variances of the shared unknowns; 0 for the pose, which has none."""
-    focal_sigma = camera.focal_sigma if np.isfinite(camera.focal_sigma) else options.focal_sigma
-    principal = 1.0 / _principal_sigma_px(camera, focal_sigma, options) ** 2
-    focal, bend = (1.0 / max(sigma, 1e-5) ** 2 for sigma in (focal_sigma, min(focal_sigma, options.bend_sigma)))
-    shared = [0.0] * 6 + [focal, principal, principal, bend]
-    move = 1.0 / options.anchor_position_m**2
-    turn = 1.0 / np.radians(options.anchor_rotation_deg) ** 2
-    for o in observations:
-        depth = 1.0 / max(o.common_log_sigma, options.min_depth_scale_sigma) ** 2
-        shared += [depth, move, move, move, turn, turn, turn]
-    return np.array(shared)
-
-
-def _principal_sigma_px(camera: Camera, focal_sigma: float, options: JointOptions) -> float:
-    guessed_px = options.principal_px * pixel_scale(camera)
-    if focal_sigma > options.calibrated_focal_sigma:
-        return guessed_px
-    return float(np.clip(focal_sigma * focal_px(camera), 0.1, guessed_px))
 
 
 def _compete(

@@ -27,15 +27,20 @@ Float = NDArray[np.float64]
 WIDE_FOCAL_SIGMA = 0.1
 WIDE_PRINCIPAL_PX = 15.0
 WIDE_BEND = 0.1
-"""Priors of a lens whose calibration was found wrong; pixels at 512 px."""
+"""Priors under which the matches are asked; pixels at 512 px."""
 NOTABLE_FOCAL = 0.004
-NOTABLE_PRINCIPAL_PX = 2.0
+NOTABLE_PRINCIPAL_PX = 1.5
 NOTABLE_BEND = 0.004
 """A smaller change of the lens is not looked into: it moves a pose by less than a few centimetres; pixels at 512 px."""
 NOTABLE_SIGMAS = 3.0
 """Nor one within this many stated standard deviations."""
-MAX_LENS_SIGMAS = 5.0
-"""Distance (of four unknowns together) between the stated lens and the matches' own at which the claim is refuted."""
+DOUBTED_LENS_SIGMAS = 2.0
+"""Distance (of four unknowns together) between the stated lens and the matches' own that the errors of both explain: 4 on
+average when squared. Farther, neither is believed alone."""
+REFUTED_LENS_SIGMAS = 5.0
+"""Farther than this, what is stated of the other unknowns is no calibration either."""
+PARTS = (slice(0, 1), slice(1, 3), slice(3, 4))
+"""Focal length, principal point, bend: they are not stated wrongly together without need."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,33 +62,53 @@ def check_lens(
     observations: Sequence[Observations],
     camera: Camera,
     options: LocalizeOptions,
+    guessed: Float,
 ) -> LensCheck:
-    """Solve again with a lens that is free, where a first step towards it is notable, and compare."""
+    """Where a first step towards a free lens is notable, free what it changes most, see what the rest says, compare.
+
+    guessed: (4,) inverse prior variances of a lens that nobody calibrated.
+    """
     as_stated = LensCheck(prior, found, 0.0)
-    scale = pixel_scale(camera)
-    px = NOTABLE_PRINCIPAL_PX * scale
-    notable = np.array([NOTABLE_FOCAL, px, px, NOTABLE_BEND])
-    notable = np.maximum(notable, NOTABLE_SIGMAS / np.sqrt(prior[LENS]))
-    wide = prior.copy()
-    px = WIDE_PRINCIPAL_PX * scale
-    variance = np.array([WIDE_FOCAL_SIGMA, px, px, WIDE_BEND]) ** 2
-    wide[LENS] = np.minimum(prior[LENS], 1.0 / variance)
+    scale, stated = pixel_scale(camera), prior[LENS]
+    wide = _with_lens(
+        prior, np.minimum(stated, 1.0 / _sizes(WIDE_FOCAL_SIGMA, WIDE_PRINCIPAL_PX * scale, WIDE_BEND) ** 2)
+    )
     if camera.projection is Projection.SPHERICAL or (wide == prior).all():
         return as_stated
     try:
         step, _ = solve_step(normal_equations(trial, found.state, found.at, found.weights, wide), 0.0)
     except np.linalg.LinAlgError:
         return as_stated
-    if (np.abs(found.state.deviations[LENS] + step[LENS]) < notable).all():
+    notable = _sizes(NOTABLE_FOCAL, NOTABLE_PRINCIPAL_PX * scale, NOTABLE_BEND)
+    wanted = np.abs(found.state.deviations[LENS] + step[LENS]) / np.maximum(notable, NOTABLE_SIGMAS / np.sqrt(stated))
+    if (wanted < 1.0).all():
         return as_stated
-    free = minimise(trial, found.state, wide, found.nominal_px, options.joint, found.active)
+    most = max(PARTS, key=lambda part: float(wanted[part].max()))
+    one = _with_lens(prior, np.minimum(stated, guessed))
+    one[LENS][most] = wide[LENS][most]
+    free = minimise(trial, found.state, one, found.nominal_px, options.joint, found.active)
     refined = refine(trial, free, observations, camera, wide, options)
     if refined is None:
         return as_stated
     change = refined.state.deviations[LENS]
-    expected = COVARIANCE_INFLATION * refined.lens_covariance + np.diag(1.0 / prior[LENS])
+    expected = COVARIANCE_INFLATION * refined.lens_covariance + np.diag(1.0 / stated)
     sigmas = float(np.sqrt(change @ np.linalg.solve(expected, change)))
-    return LensCheck(wide, free, sigmas) if sigmas > MAX_LENS_SIGMAS else LensCheck(prior, found, sigmas)
+    if sigmas < DOUBTED_LENS_SIGMAS:
+        return LensCheck(prior, found, sigmas)
+    believed = stated if sigmas < REFUTED_LENS_SIGMAS else np.minimum(stated, guessed)
+    # Twice the change: the claim pulls what the matches know well by next to nothing.
+    return LensCheck(_with_lens(prior, np.minimum(believed, 0.25 / np.maximum(change**2, 1e-12))), free, sigmas)
+
+
+def _sizes(focal: float, principal_px: float, bend: float) -> Float:
+    """(4,) in the order of the lens' unknowns."""
+    return np.array([focal, principal_px, principal_px, bend])
+
+
+def _with_lens(prior: Float, lens: Float) -> Float:
+    changed = prior.copy()
+    changed[LENS] = lens
+    return changed
 
 
 def estimated_camera(camera: Camera, state: State) -> Camera:

@@ -14,11 +14,13 @@ from geocorrect.localize.gate_model import COVARIANCE_INFLATION
 from geocorrect.localize.joint.consensus import Consensus, Lens, compare, own_poses, starts_of
 from geocorrect.localize.joint.fields import Refined, refine
 from geocorrect.localize.joint.initialise import start_state, with_distances
-from geocorrect.localize.joint.lens import check_lens, estimated_camera
-from geocorrect.localize.joint.problem import GLOBAL, PER_ANCHOR, Int, Problem
+from geocorrect.localize.joint.lens import LensCheck, check_lens, estimated_camera
+from geocorrect.localize.joint.priors import prior_information
+from geocorrect.localize.joint.problem import GLOBAL, LENS, PER_ANCHOR, Int, Problem
 from geocorrect.localize.joint.solve import Solved, minimise, resume
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import LocalizeOptions
+from geocorrect.records import NAN
 
 Float = NDArray[np.float64]
 
@@ -73,7 +75,7 @@ class Joint:
 
         None where the pose is not determined. singles: the anchors' own hypotheses.
         """
-        lens = check_lens(self.trial, found, self.prior, self.observations, self.camera, self.options)
+        lens = self._check_lens(found)
         solved, refined = self._with_all_matches(lens.found, lens.prior)
         if refined is None:
             return None
@@ -86,7 +88,7 @@ class Joint:
                 consensus = other
         if consensus.set_aside.any():
             found = self._without(consensus)
-            lens = check_lens(self.trial, found, self.prior, self.observations, self.camera, self.options)
+            lens = self._check_lens(found)
             solved, refined = self._with_all_matches(lens.found, lens.prior)
             if refined is None:
                 return None
@@ -102,6 +104,10 @@ class Joint:
                 break
             solved, refined = wider, widened
         return Settled(lens.found, solved, refined, as_stated, prior, lens.sigmas, consensus)
+
+    def _check_lens(self, found: Solved) -> LensCheck:
+        unknown = prior_information([], replace(self.camera, focal_sigma=NAN), self.options.joint)[LENS]
+        return check_lens(self.trial, found, self.prior, self.observations, self.camera, self.options, unknown)
 
     def _with_all_matches(self, found: Solved, prior: Float) -> tuple[Solved, Refined | None]:
         state = with_distances(self.problem, found.state, found.sigma_px, self.options.joint)
