@@ -41,6 +41,8 @@ class Refined:
     """(6, 6) of the pose."""
     lens_covariance: Float
     """(4, 4) of log focal length, principal point (px) and bend."""
+    turned_by_lens: Float
+    """(3, 3) the part of the rotation's covariance that knowing the lens would take away."""
     depth_scale: Float
     """(K,) log of predicted over true depth per anchor, own and shared part together."""
     depth_scale_sigma: Float
@@ -128,7 +130,9 @@ def refine(
         state, float(step[layout.shared_depth]), columns[asked[scales], scales], fields.offset_sigma, prior
     )
     records = _record_sigmas2(state, columns[asked[scales.stop :], scales.stop :], prior)
-    return Refined(state, covariance[:POSE, :POSE], covariance[LENS, LENS], scale, expected, narrowing, *records)
+    pose, lens = covariance[:POSE, :POSE], covariance[LENS, LENS]
+    turned = covariance[3:POSE, LENS] @ np.linalg.solve(lens, covariance[LENS, 3:POSE])
+    return Refined(state, pose, lens, turned, scale, expected, narrowing, *records)
 
 
 def _record_sigmas2(state: State, covariance: Float, prior: Float) -> tuple[Float, Float]:

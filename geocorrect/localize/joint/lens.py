@@ -35,8 +35,8 @@ NOTABLE_BEND = 0.004
 NOTABLE_SIGMAS = 3.0
 """Nor one within this many stated standard deviations."""
 DOUBTED_LENS_SIGMAS = 2.0
-"""Distance (of four unknowns together) between the stated lens and the matches' own that the errors of both explain: 4 on
-average when squared. Farther, neither is believed alone."""
+"""Distance (of four unknowns together) between the stated lens and the matches' own that the errors of both explain;
+its square is 4 on average. Farther, neither is believed alone."""
 REFUTED_LENS_SIGMAS = 5.0
 """Farther than this, what is stated of the other unknowns is no calibration either."""
 PARTS = (slice(0, 1), slice(1, 3), slice(3, 4))
@@ -95,9 +95,13 @@ def check_lens(
     sigmas = float(np.sqrt(change @ np.linalg.solve(expected, change)))
     if sigmas < DOUBTED_LENS_SIGMAS:
         return LensCheck(prior, found, sigmas)
-    believed = stated if sigmas < REFUTED_LENS_SIGMAS else np.minimum(stated, guessed)
-    # Twice the change: the claim pulls what the matches know well by next to nothing.
-    return LensCheck(_with_lens(prior, np.minimum(believed, 0.25 / np.maximum(change**2, 1e-12))), free, sigmas)
+    lens = stated.copy() if sigmas < REFUTED_LENS_SIGMAS else np.minimum(stated, guessed)
+    for part in PARTS:
+        alone = float(np.sqrt(change[part] @ np.linalg.solve(expected[part, part], change[part])))
+        if part is most or alone > DOUBTED_LENS_SIGMAS:
+            # Twice the change: the claim pulls what the matches know well by next to nothing.
+            lens[part] = np.minimum(lens[part], 0.25 / np.maximum(change[part] ** 2, 1e-12))
+    return LensCheck(_with_lens(prior, lens), free, sigmas)
 
 
 def _sizes(focal: float, principal_px: float, bend: float) -> Float:
