@@ -147,7 +147,7 @@ class JointOptions:
     """Prior of the relative focal error where the camera does not state its own (crowd metadata)."""
     principal_px: float = 1.5
     """Prior of the principal point of a camera not calibrated with a target: a guess (OpenSfM does not estimate it)."""
-    bend_sigma: float = 0.002
+    bend_sigma: float = 0.001
     """Prior of distortion that the stated lens does not have, as a share of the radius at half of the longer side; a
     focal length that is known better says that the distortion is, too."""
     calibrated_focal_sigma: float = 1e-3

@@ -84,7 +84,7 @@ def check_lens(
     if (wanted < 1.0).all():
         return as_stated
     most = max(PARTS, key=lambda part: float(wanted[part].max()))
-    one = _with_lens(prior, np.minimum(stated, guessed))
+    one = prior.copy()
     one[LENS][most] = wide[LENS][most]
     free = minimise(trial, found.state, one, found.nominal_px, options.joint, found.active)
     refined = refine(trial, free, observations, camera, wide, options)
@@ -98,7 +98,7 @@ def check_lens(
     lens = stated.copy() if sigmas < REFUTED_LENS_SIGMAS else np.minimum(stated, guessed)
     for part in PARTS:
         alone = float(np.sqrt(change[part] @ np.linalg.solve(expected[part, part], change[part])))
-        if part is most or alone > DOUBTED_LENS_SIGMAS:
+        if part is most or alone > NOTABLE_SIGMAS:
             # Twice the change: the claim pulls what the matches know well by next to nothing.
             lens[part] = np.minimum(lens[part], 0.25 / np.maximum(change[part] ** 2, 1e-12))
     return LensCheck(_with_lens(prior, lens), free, sigmas)
