@@ -40,8 +40,12 @@ NOWHERE = np.full(3, NAN)
 MAX_REFINEMENT_M = 30.0
 """A pose that ends further from its hypothesis has diverged."""
 LENS_MODEL_INFLATION = 1.0
-"""Variance of the rotation that is added, as a share of what the unknown lens has in it: four numbers are not a real
-lens. KITTI raw 0002: NEES/3 of the rotation 1.3 without it where the lens was set free (n = 24), 0.8 elsewhere."""
+FOUND_LENS_INFLATION = 2.0
+"""Variance that is added, as a share of what the unknown lens has in the rotation, and in the pose where the photo's
+own matches refute the lens: four numbers are not a real lens. KITTI raw 0002: NEES/3 of the rotation 1.3 without it
+where the lens was set free (n = 24), 0.8 elsewhere."""
+STEADY_SIGMAS = 3.0
+"""A found lens may hide a wrong anchor: one that, left out, moves the position by more of its standard deviations."""
 POOR_COST = 1.0
 """Cost in σ² per match, above that of the winner, of an end that is no answer."""
 
@@ -107,7 +111,8 @@ def solve_joint(
     covariance = COVARIANCE_INFLATION * refined.covariance + consensus.unexplained
     record_noise = float(np.sqrt(prior[GLOBAL + 1] / settled.prior[GLOBAL + 1]))
     covariance = covariance + mounting_covariance(options.joint, record_noise)
-    covariance[3:, 3:] += LENS_MODEL_INFLATION * COVARIANCE_INFLATION * refined.turned_by_lens
+    left_out_m = leave_one_out_m(trial, settled.found, settled.prior)
+    covariance = covariance + _lens_covariance(settled, covariance, left_out_m)
     covariance = covariance + georeference_covariance(observations, fits, position_m)
     source, ratio, sigmas = _scale_source(observations, settled.as_stated, solved)
     return Solution(
@@ -117,7 +122,7 @@ def solve_joint(
         scale_source=source,
         scale_ratio=ratio,
         scale_sigmas=sigmas,
-        leave_one_out_m=leave_one_out_m(trial, settled.found, settled.prior),
+        leave_one_out_m=left_out_m,
         focal_ratio=float(np.exp(refined.state.focal)),
         query_camera=estimated_camera(camera, refined.state),
         lens_sigmas=settled.lens_sigmas,
@@ -125,6 +130,16 @@ def solve_joint(
         record_noise=record_noise,
         record_shift_sigmas=_record_shift_sigmas(settled),
     )
+
+
+def _lens_covariance(settled: Settled, covariance: Float, left_out_m: float) -> Float:
+    """(6, 6) to be added for what the unknowns of the lens leave out; left_out_m: shift without one anchor."""
+    by_lens = COVARIANCE_INFLATION * settled.refined.by_lens
+    if not settled.is_lens_found:
+        return np.pad(LENS_MODEL_INFLATION * by_lens[3:, 3:], ((3, 0), (3, 0)))
+    steady2 = STEADY_SIGMAS**2 * float(np.linalg.eigvalsh(covariance[:2, :2])[-1])
+    unsteady2 = max(left_out_m**2 - steady2, 0.0) if np.isfinite(left_out_m) else 0.0
+    return FOUND_LENS_INFLATION * by_lens + np.diag([unsteady2] * 3 + [0.0] * 3)
 
 
 def _record_shift_sigmas(settled: Settled) -> float:

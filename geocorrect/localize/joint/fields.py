@@ -41,8 +41,8 @@ class Refined:
     """(6, 6) of the pose."""
     lens_covariance: Float
     """(4, 4) of log focal length, principal point (px) and bend."""
-    turned_by_lens: Float
-    """(3, 3) the part of the rotation's covariance that knowing the lens would take away."""
+    by_lens: Float
+    """(6, 6) the part of the pose's covariance that knowing the lens would take away."""
     depth_scale: Float
     """(K,) log of predicted over true depth per anchor, own and shared part together."""
     depth_scale_sigma: Float
@@ -131,8 +131,8 @@ def refine(
     )
     records = _record_sigmas2(state, columns[asked[scales.stop :], scales.stop :], prior)
     pose, lens = covariance[:POSE, :POSE], covariance[LENS, LENS]
-    turned = covariance[3:POSE, LENS] @ np.linalg.solve(lens, covariance[LENS, 3:POSE])
-    return Refined(state, pose, lens, turned, scale, expected, narrowing, *records)
+    by_lens = covariance[:POSE, LENS] @ np.linalg.solve(lens, covariance[LENS, :POSE])
+    return Refined(state, pose, lens, by_lens, scale, expected, narrowing, *records)
 
 
 def _record_sigmas2(state: State, covariance: Float, prior: Float) -> tuple[Float, Float]:

@@ -50,6 +50,8 @@ class Settled:
     """As in `Solution`."""
     consensus: Consensus
     """Of the anchors."""
+    is_lens_found: bool
+    """Whether the stated lens was doubted, and the photo solved with one of its own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +105,9 @@ class Joint:
             if widened is None:
                 break
             solved, refined = wider, widened
-        return Settled(lens.found, solved, refined, as_stated, prior, lens.sigmas, consensus)
+        return Settled(
+            lens.found, solved, refined, as_stated, prior, lens.sigmas, consensus, lens.prior is not self.prior
+        )
 
     def _check_lens(self, found: Solved) -> LensCheck:
         unknown = prior_information([], replace(self.camera, focal_sigma=NAN), self.options.joint)[LENS]
