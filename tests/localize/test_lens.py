@@ -74,12 +74,12 @@ def test_distortion_that_is_not_stated_is_found(k1: float, seed: int) -> None:
     assert rotation < 11.3
 
 
-@pytest.mark.parametrize("seed", [3, 5])
+@pytest.mark.parametrize("seed", [4, 5])
 def test_a_principal_point_that_is_stated_wrongly_does_not_turn_the_photo(seed: int) -> None:
     case, stated, observations = photo(seed)
     shifted = replace(stated, principal_x_px=stated.principal_x_px + 5.0, principal_y_px=stated.principal_y_px - 3.0)
     found, (_, position, rotation) = solved(case, stated, imaged_by(shifted, stated, observations))
-    assert found.lens_sigmas > 1.0
+    assert found.lens_sigmas > 2.0
     assert position < 11.3
     assert rotation < 11.3
 

@@ -34,9 +34,9 @@ NOTABLE_BEND = 0.004
 """A smaller change of the lens is not looked into: it moves a pose by less than a few centimetres; pixels at 512 px."""
 NOTABLE_SIGMAS = 3.0
 """Nor one within this many stated standard deviations."""
-DOUBTED_LENS_SIGMAS = 1.0
-"""Distance (of four unknowns together) between the stated lens and the matches' own at which a notable change is no
-accident: farther, neither is believed alone. A calibrated principal point 1 % off turns a photo by 0.8° at 1 to 3."""
+DOUBTED_LENS_SIGMAS = 2.0
+"""Distance (of four unknowns together) between the stated lens and the matches' own that the errors of both explain;
+its square is 4 on average. Farther, neither is believed alone. At 1 a right lens of one vague anchor was set free."""
 REFUTED_LENS_SIGMAS = 5.0
 """Farther than this, what is stated of the other unknowns is no calibration either."""
 PARTS = (slice(0, 1), slice(1, 3), slice(3, 4))

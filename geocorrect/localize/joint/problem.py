@@ -12,7 +12,7 @@ Arrays put the component first and the row last, (3, M) and not (M, 3): an itera
 on contiguous vectors instead of as many on small blocks.
 
 Unknowns besides λ: [0:3] camera centre, m; [3:6] rotation, rad, world side; [6] log-focal φ; [7:9] principal point p,
-px; [9] bend κ: shift along the radius of a pixel half of the longer side away from the principal point, as a share of
+px; [9] bend b: shift along the radius of a pixel half of the longer side away from the principal point, as a share of
 that and growing with its cube; then per anchor [β, v (3) m, ω (3) rad]: log-depth offset and pose correction in the
 anchor's camera frame.
 """
@@ -75,7 +75,7 @@ class Problem:
     """(2, 3, T) their derivative per px of u and v of the principal point."""
     d_bend: Float
     dd_bend: Float
-    """(3, T) their first and second derivative in κ."""
+    """(3, T) their first and second derivative in b."""
     seen_ray: Float
     """(3, M) unit ray of the match in the anchor."""
     to_px: Float
@@ -246,7 +246,7 @@ def _differences(at: Float, after: Float, before: Float, step: float) -> tuple[F
 
 
 def bent(camera: Camera, px: Float, bend: float) -> Float:
-    """Where the lens as given would have imaged what a lens with bend κ more images at the pixels (N, 2)."""
+    """Where the lens as given would have imaged what a lens with bend b more images at the pixels (N, 2)."""
     arm = px - np.array([camera.principal_x_px, camera.principal_y_px])
     half_px = max(camera.width, camera.height) / 2
     return np.asarray(px + bend * arm * (arm**2).sum(axis=1, keepdims=True) / half_px**2)

@@ -33,7 +33,7 @@ class State:
     principal: Float
     """(2,) shift p of the principal point, px."""
     bend: float
-    """κ, distortion that the given lens does not have."""
+    """b, distortion that the given lens does not have."""
     beta: Float
     """(K,) log-depth offset β of each anchor."""
     move: Float
