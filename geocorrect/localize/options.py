@@ -147,6 +147,9 @@ class JointOptions:
     """Prior of the relative focal error where the camera does not state its own (crowd metadata)."""
     principal_px: float = 1.5
     """Prior of the principal point of a camera not calibrated with a target: a guess (OpenSfM does not estimate it)."""
+    bend_sigma: float = 0.001
+    """Prior of distortion that the stated lens does not have, as a share of the radius at half of the longer side; a
+    focal length that is known better says that the distortion is, too."""
     calibrated_focal_sigma: float = 1e-3
     """Relative focal error up to which a camera counts as calibrated with a target (KITTI 0.03 %, VBR 0.1 %); its
     principal point is then known to as many pixels as its focal length."""

@@ -10,8 +10,9 @@ from scipy.spatial.transform import Rotation
 
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize.joint.consensus import compare
-from geocorrect.localize.joint.estimate import _is_poor, prior_information, solve_joint
+from geocorrect.localize.joint.estimate import _is_poor, solve_joint
 from geocorrect.localize.joint.initialise import start_state
+from geocorrect.localize.joint.priors import prior_information
 from geocorrect.localize.joint.problem import build_problem
 from geocorrect.localize.joint.residuals import residuals
 from geocorrect.localize.joint.solve import Noise, _graduated, minimise, objective

@@ -20,9 +20,10 @@ from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.io.pixels import read_image
 from geocorrect.localize.correct import observe
-from geocorrect.localize.joint.estimate import prior_information, solve_joint
+from geocorrect.localize.joint.estimate import solve_joint
 from geocorrect.localize.joint.initialise import choose_rows, start_state
 from geocorrect.localize.joint.normal import LAMBDA, OWN, RESIDUAL, Weights, placement, whiten
+from geocorrect.localize.joint.priors import prior_information
 from geocorrect.localize.joint.problem import GLOBAL, PER_ANCHOR, Problem, build_problem
 from geocorrect.localize.joint.residuals import State, residuals
 from geocorrect.localize.observations import Observations
@@ -77,7 +78,10 @@ def test_analytic_derivatives_equal_numeric_ones() -> None:
             mine = problem.anchor == anchor
             analytic[mine] = own[mine, :, part]
         np.testing.assert_allclose(analytic[visible], numeric[visible], rtol=2e-3, atol=2e-3)
-    moved = [residuals(problem, state.stepped(np.zeros(23), np.full(problem.n_tracks, s))) for s in (step, -step)]
+    moved = [
+        residuals(problem, state.stepped(np.zeros(GLOBAL + PER_ANCHOR * 2), np.full(problem.n_tracks, s)))
+        for s in (step, -step)
+    ]
     numeric = np.column_stack([*(moved[0].pixel - moved[1].pixel), moved[0].depth - moved[1].depth]) / (2 * step)
     np.testing.assert_allclose(by_track[visible], numeric[visible], rtol=2e-3, atol=2e-3)
 

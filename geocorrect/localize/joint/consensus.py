@@ -19,9 +19,9 @@ from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose, rotation_angle_deg
 from geocorrect.localize.gate import SUPPORTING_INLIERS, SUPPORTING_SHARE
 from geocorrect.localize.gate_model import COVARIANCE_INFLATION
-from geocorrect.localize.joint.fields import LENS, refine
+from geocorrect.localize.joint.fields import refine
 from geocorrect.localize.joint.initialise import start_state
-from geocorrect.localize.joint.problem import GLOBAL, PER_ANCHOR, Int, build_problem
+from geocorrect.localize.joint.problem import GLOBAL, LENS, PER_ANCHOR, Int, build_problem
 from geocorrect.localize.joint.solve import minimise, objective
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import LocalizeOptions
@@ -48,7 +48,7 @@ class Lens:
 
     camera: Camera
     information: Float
-    """(3,) inverse variances of what is left unknown of log focal length and principal point."""
+    """(4,) inverse variances of what is left unknown of log focal length, principal point and bend."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from scipy.linalg import cho_factor, cho_solve
 from geocorrect.geometry.camera import Camera
 from geocorrect.localize.covariance import cosine_basis, wave_amplitudes
 from geocorrect.localize.joint.normal import LAMBDA, OWN, RESIDUAL, Weights, placement, whiten
-from geocorrect.localize.joint.problem import GLOBAL, PER_ANCHOR, UNCALIBRATED_LOG_SIGMA, Problem
+from geocorrect.localize.joint.problem import GLOBAL, LENS, PER_ANCHOR, UNCALIBRATED_LOG_SIGMA, Problem
 from geocorrect.localize.joint.residuals import State
 from geocorrect.localize.joint.solve import Solved, robust_weights
 from geocorrect.localize.observations import Observations
@@ -29,8 +29,6 @@ Float = NDArray[np.float64]
 Int = NDArray[np.intp]
 
 POSE = 6
-LENS = slice(POSE, GLOBAL)
-"""Log focal length and principal point."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +40,9 @@ class Refined:
     covariance: Float
     """(6, 6) of the pose."""
     lens_covariance: Float
-    """(3, 3) of log focal length and principal point (px)."""
+    """(4, 4) of log focal length, principal point (px) and bend."""
+    by_lens: Float
+    """(6, 6) the part of the pose's covariance that knowing the lens would take away."""
     depth_scale: Float
     """(K,) log of predicted over true depth per anchor, own and shared part together."""
     depth_scale_sigma: Float
@@ -130,7 +130,9 @@ def refine(
         state, float(step[layout.shared_depth]), columns[asked[scales], scales], fields.offset_sigma, prior
     )
     records = _record_sigmas2(state, columns[asked[scales.stop :], scales.stop :], prior)
-    return Refined(state, covariance[:POSE, :POSE], covariance[LENS, LENS], scale, expected, narrowing, *records)
+    pose, lens = covariance[:POSE, :POSE], covariance[LENS, LENS]
+    by_lens = covariance[:POSE, LENS] @ np.linalg.solve(lens, covariance[LENS, :POSE])
+    return Refined(state, pose, lens, by_lens, scale, expected, narrowing, *records)
 
 
 def _record_sigmas2(state: State, covariance: Float, prior: Float) -> tuple[Float, Float]:
@@ -323,7 +325,7 @@ class _Block:
 def _anchor_block(whitened: Float, placed: Float, fields: _AnchorFields, layout: _Layout) -> _Block:
     """Component by component: a pixel field touches one of the three residuals, so most products are zero.
 
-    whitened: (12, 3, m) of the anchor; placed: (10, 16) its `placement`.
+    whitened: (13, 3, m) of the anchor; placed: (11, 17) its `placement`.
     """
     count, size = whitened.shape[2], layout.n_common + layout.n_own
     block = _Block(np.zeros((size, size)), np.zeros(size), np.zeros((size, count)), np.zeros(count), np.zeros(count))

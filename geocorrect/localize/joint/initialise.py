@@ -105,6 +105,7 @@ def start_state(problem: Problem, pose: Pose, sigma_px: float, options: JointOpt
         pose.translation_m,
         0.0,
         np.zeros(2),
+        0.0,
         np.zeros(k),
         np.zeros((k, 3)),
         np.tile(np.eye(3), (k, 1, 1)),

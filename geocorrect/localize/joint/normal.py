@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geocorrect.geometry.so3 import skew
-from geocorrect.localize.joint.problem import GLOBAL, PER_ANCHOR, Problem
+from geocorrect.localize.joint.problem import GLOBAL, LENS, PER_ANCHOR, Problem
 from geocorrect.localize.joint.residuals import Linearised, State, anchor_from_world
 
 Float = NDArray[np.float64]
 
-LENS = slice(6, 9)
-OFFSET, LAMBDA, RESIDUAL = 9, 10, 11
-"""Columns of `whiten`: shift t [0:3], rotation w [3:6], log focal and principal point, depth offset, λ, residual."""
+OFFSET, LAMBDA, RESIDUAL = GLOBAL, GLOBAL + 1, GLOBAL + 2
+"""Columns of `whiten`: shift t [0:3], rotation w [3:6], lens, depth offset, λ, residual."""
 OWN = slice(GLOBAL, GLOBAL + PER_ANCHOR)
 """An anchor's own unknowns in its `placement`."""
 
@@ -62,7 +61,7 @@ def normal_equations(
 
 
 def whiten(problem: Problem, state: State, at: Linearised, weights: Weights) -> Float:
-    """(12, 3, M): derivatives of the residuals (u, v, log depth) by shift, rotation, lens, depth offset and λ, and the
+    """(13, 3, M): derivatives of the residuals (u, v, log depth) by shift, rotation, lens, depth offset and λ, and the
     residuals themselves as last column; each row times the root of its weight.
     """
     root_px, root_depth = np.sqrt(weights.pixel), np.sqrt(weights.depth)
@@ -91,8 +90,9 @@ def whiten(problem: Problem, state: State, at: Linearised, weights: Weights) -> 
 
 
 def _moved_by_lens(problem: Problem, state: State) -> Float:
-    """(3, 3, M): how log focal, u and v of the principal point move the points, in their anchors' frames."""
-    by_lens = np.stack([problem.d_focal + state.focal * problem.dd_focal, *problem.d_principal])
+    """(4, 3, M): how the unknowns of the lens move the points, in their anchors' frames."""
+    by_focal, by_bend = problem.d_focal + state.focal * problem.dd_focal, problem.d_bend + state.bend * problem.dd_bend
+    by_lens = np.stack([by_focal, *problem.d_principal, by_bend])
     moved = np.take(by_lens * np.exp(state.log_distance), problem.track, axis=2)
     from_query = anchor_from_world(problem, state) @ state.rotation
     for n, rows in enumerate(problem.rows):
@@ -101,16 +101,16 @@ def _moved_by_lens(problem: Problem, state: State) -> Float:
 
 
 def placement(problem: Problem, state: State) -> Float:
-    """(K, 10, 16) per anchor: from the unknowns (the globals, then the anchor's own) to `whiten`'s columns before λ."""
+    """(K, 11, 17) per anchor: from the unknowns (the globals, then the anchor's own) to `whiten`'s columns before λ."""
     turned = anchor_from_world(problem, state)
     lever = np.einsum("nij,nj->ni", turned, state.centre - problem.centres)
     place = np.zeros((problem.n_anchors, LAMBDA, GLOBAL + PER_ANCHOR))
     place[:, 0:3, 0:3] = place[:, 3:6, 3:6] = turned
-    place[:, LENS, LENS] = np.eye(3)
+    place[:, LENS, LENS] = np.eye(GLOBAL - LENS.start)
     place[:, OFFSET, GLOBAL] = 1.0
-    place[:, 0:3, 10:13] = place[:, 3:6, 13:16] = np.eye(3)
+    place[:, 0:3, GLOBAL + 1 : GLOBAL + 4] = place[:, 3:6, GLOBAL + 4 :] = np.eye(3)
     # The anchor's own rotation is about its own centre: the lever to the query's centre adds a shift.
-    place[:, 0:3, 13:16] = -skew(lever)
+    place[:, 0:3, GLOBAL + 4 :] = -skew(lever)
     return place
 
 

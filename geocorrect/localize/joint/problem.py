@@ -12,7 +12,9 @@ Arrays put the component first and the row last, (3, M) and not (M, 3): an itera
 on contiguous vectors instead of as many on small blocks.
 
 Unknowns besides λ: [0:3] camera centre, m; [3:6] rotation, rad, world side; [6] log-focal φ; [7:9] principal point p,
-px; then per anchor [β, v (3) m, ω (3) rad]: log-depth offset and pose correction in the anchor's camera frame.
+px; [9] bend b: shift along the radius of a pixel half of the longer side away from the principal point, as a share of
+that and growing with its cube; then per anchor [β, v (3) m, ω (3) rad]: log-depth offset and pose correction in the
+anchor's camera frame.
 """
 
 from __future__ import annotations
@@ -34,12 +36,15 @@ from geocorrect.localize.pose_prior import NO_PRIOR, PosePrior
 Float = NDArray[np.float64]
 Int = NDArray[np.intp]
 
-GLOBAL = 9
+GLOBAL = 10
 """Unknowns that all anchors share."""
+LENS = slice(6, GLOBAL)
+"""Those of the query's lens: log focal, principal point, bend."""
 PER_ANCHOR = 7
 """Unknowns of one anchor."""
 FOCAL_STEP = 0.1
-"""Of the numeric derivatives in log-focal."""
+BEND_STEP = 0.05
+"""Of the numeric derivatives in log-focal and bend."""
 EFFECTIVE_DEPTH_SAMPLES = 30.0
 """A predicted depth errs smoothly, a calibrated one between the tracks that calibrated it: this many patches."""
 MEASURED_LOG_SIGMA = 0.003
@@ -68,6 +73,9 @@ class Problem:
     """(3, T) value, first and second derivative of the query rays in φ."""
     d_principal: Float
     """(2, 3, T) their derivative per px of u and v of the principal point."""
+    d_bend: Float
+    dd_bend: Float
+    """(3, T) their first and second derivative in b."""
     seen_ray: Float
     """(3, M) unit ray of the match in the anchor."""
     to_px: Float
@@ -136,6 +144,8 @@ class Problem:
             d_focal=self.d_focal[:, kept],
             dd_focal=self.dd_focal[:, kept],
             d_principal=self.d_principal[:, :, kept],
+            d_bend=self.d_bend[:, kept],
+            dd_bend=self.dd_bend[:, kept],
             seen_ray=self.seen_ray[:, rows],
             to_px=self.to_px[:, :, rows],
             log_depth=self.log_depth[rows],
@@ -166,7 +176,7 @@ def build_problem(
     query_px = np.concatenate([o.query_px for o in chosen])
     first, track = track_index(query_px)
     counts = [len(o) for o in chosen]
-    rays0, d_focal, dd_focal, d_principal = _ray_model(camera, query_px[first])
+    rays = [_rows_last(values) for values in _ray_model(camera, query_px[first])]
     poses = [o.anchor.world_from_cam for o in chosen]
     return Problem(
         track=track,
@@ -174,10 +184,12 @@ def build_problem(
         anchor=np.repeat(np.arange(len(rows)), counts),
         source=np.concatenate(rows),
         starts=np.concatenate([[0], np.cumsum(counts)]),
-        rays0=_rows_last(rays0),
-        d_focal=_rows_last(d_focal),
-        dd_focal=_rows_last(dd_focal),
-        d_principal=_rows_last(d_principal),
+        rays0=rays[0],
+        d_focal=rays[1],
+        dd_focal=rays[2],
+        d_principal=rays[3],
+        d_bend=rays[4],
+        dd_bend=rays[5],
         seen_ray=_rows_last(np.concatenate([o.anchor_rays for o in chosen])),
         to_px=_rows_last(np.concatenate([tangent_to_px(o.anchor.camera, o.anchor_px, o.anchor_rays) for o in chosen])),
         rotations=np.stack([p.rotation.as_matrix().T for p in poses]),
@@ -210,18 +222,31 @@ def _smooth_inflation(n_depths: Int) -> Float:
     return np.asarray(np.sqrt(np.maximum(1.0, n_depths / EFFECTIVE_DEPTH_SAMPLES)))
 
 
-def _ray_model(camera: Camera, px: Float) -> tuple[Float, Float, Float, Float]:
-    """Query rays, their first and second derivative (T, 3) in log-focal, and (T, 2, 3) that by the principal point."""
+def _ray_model(camera: Camera, px: Float) -> tuple[Float, Float, Float, Float, Float, Float]:
+    """Query rays and their derivatives by the lens in the order of `Problem`, tracks first: (T, 3) or (T, 2, 3)."""
     u, v = np.array([0.5, 0.0]), np.array([0.0, 0.5])
     rays, before_u, after_u, before_v, after_v = unit_rays(
         camera, np.concatenate([px, px - u, px + u, px - v, px + v])
     ).reshape(5, -1, 3)
     d_principal = np.nan_to_num(np.stack([before_u - after_u, before_v - after_v], axis=1))
-    if camera.projection is Projection.SPHERICAL:
-        return rays, np.zeros_like(rays), np.zeros_like(rays), d_principal
-    longer = unit_rays(camera.with_focal_scaled(float(np.exp(FOCAL_STEP))), px)
-    shorter = unit_rays(camera.with_focal_scaled(float(np.exp(-FOCAL_STEP))), px)
-    usable = np.isfinite(longer + shorter).all(axis=1, keepdims=True)
-    first = np.where(usable, (longer - shorter) / (2 * FOCAL_STEP), 0.0)
-    second = np.where(usable, (longer + shorter - 2 * rays) / FOCAL_STEP**2, 0.0)
-    return rays, first, second, d_principal
+    d_focal = dd_focal = d_bend = dd_bend = np.zeros_like(rays)
+    if camera.projection is not Projection.SPHERICAL:
+        longer, shorter = (camera.with_focal_scaled(float(np.exp(step))) for step in (FOCAL_STEP, -FOCAL_STEP))
+        d_focal, dd_focal = _differences(rays, unit_rays(longer, px), unit_rays(shorter, px), FOCAL_STEP)
+        more, less = (unit_rays(camera, bent(camera, px, step)) for step in (BEND_STEP, -BEND_STEP))
+        d_bend, dd_bend = _differences(rays, more, less, BEND_STEP)
+    return rays, d_focal, dd_focal, d_principal, d_bend, dd_bend
+
+
+def _differences(at: Float, after: Float, before: Float, step: float) -> tuple[Float, Float]:
+    """First and second derivative from values at 0 and ± step; zero where the lens has no ray."""
+    usable = np.isfinite(after + before).all(axis=1, keepdims=True)
+    first = np.where(usable, (after - before) / (2 * step), 0.0)
+    return first, np.where(usable, (after + before - 2 * at) / step**2, 0.0)
+
+
+def bent(camera: Camera, px: Float, bend: float) -> Float:
+    """Where the lens as given would have imaged what a lens with bend b more images at the pixels (N, 2)."""
+    arm = px - np.array([camera.principal_x_px, camera.principal_y_px])
+    half_px = max(camera.width, camera.height) / 2
+    return np.asarray(px + bend * arm * (arm**2).sum(axis=1, keepdims=True) / half_px**2)

@@ -32,6 +32,8 @@ class State:
     """φ, log of estimated over given focal length."""
     principal: Float
     """(2,) shift p of the principal point, px."""
+    bend: float
+    """b, distortion that the given lens does not have."""
     beta: Float
     """(K,) log-depth offset β of each anchor."""
     move: Float
@@ -49,6 +51,7 @@ class State:
             self.centre + shared[:3],
             float(np.clip(self.focal + shared[6], -0.5, 0.5)),
             self.principal + shared[7:9],
+            float(np.clip(self.bend + shared[9], -0.3, 0.3)),
             self.beta + per_anchor[:, 0],
             self.move + per_anchor[:, 1:4],
             so3.exp(per_anchor[:, 4:7]) @ self.turn,
@@ -64,7 +67,7 @@ class State:
     def deviations(self) -> Float:
         """(GLOBAL + PER_ANCHOR·K,) current values of the unknowns that carry a zero-mean prior; zero for the pose."""
         per_anchor = np.concatenate([self.beta[:, None], self.move, so3.log(self.turn)], axis=1)
-        return np.concatenate([np.zeros(6), [self.focal], self.principal, per_anchor.ravel()])
+        return np.concatenate([np.zeros(6), [self.focal], self.principal, [self.bend], per_anchor.ravel()])
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,10 +89,11 @@ class Linearised:
 
 
 def query_rays(problem: Problem, state: State) -> Float:
-    """(3, T) query rays at the state's focal length and principal point (unit to second order)."""
+    """(3, T) query rays at the state's lens (unit to second order)."""
     by_focal = problem.rays0 + state.focal * problem.d_focal + (0.5 * state.focal**2) * problem.dd_focal
     by_u = by_focal + state.principal[0] * problem.d_principal[0]
-    return np.asarray(by_u + state.principal[1] * problem.d_principal[1])
+    by_bend = state.bend * problem.d_bend + (0.5 * state.bend**2) * problem.dd_bend
+    return np.asarray(by_u + state.principal[1] * problem.d_principal[1] + by_bend)
 
 
 def anchor_from_world(problem: Problem, state: State) -> Float:

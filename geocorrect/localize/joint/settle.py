@@ -8,17 +8,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from geocorrect.geometry.camera import Camera, Projection
+from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize.gate_model import COVARIANCE_INFLATION
 from geocorrect.localize.joint.consensus import Consensus, Lens, compare, own_poses, starts_of
 from geocorrect.localize.joint.fields import Refined, refine
 from geocorrect.localize.joint.initialise import start_state, with_distances
-from geocorrect.localize.joint.lens import check_lens
-from geocorrect.localize.joint.problem import GLOBAL, PER_ANCHOR, Int, Problem
+from geocorrect.localize.joint.lens import LensCheck, check_lens, estimated_camera
+from geocorrect.localize.joint.priors import prior_information
+from geocorrect.localize.joint.problem import GLOBAL, LENS, PER_ANCHOR, Int, Problem
 from geocorrect.localize.joint.solve import Solved, minimise, resume
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import LocalizeOptions
+from geocorrect.records import NAN
 
 Float = NDArray[np.float64]
 
@@ -48,6 +50,8 @@ class Settled:
     """As in `Solution`."""
     consensus: Consensus
     """Of the anchors."""
+    is_lens_found: bool
+    """Whether the stated lens was doubted, and the photo solved with one of its own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +77,7 @@ class Joint:
 
         None where the pose is not determined. singles: the anchors' own hypotheses.
         """
-        lens = check_lens(self.trial, found, self.prior, self.observations, self.camera, self.options)
+        lens = self._check_lens(found)
         solved, refined = self._with_all_matches(lens.found, lens.prior)
         if refined is None:
             return None
@@ -86,7 +90,7 @@ class Joint:
                 consensus = other
         if consensus.set_aside.any():
             found = self._without(consensus)
-            lens = check_lens(self.trial, found, self.prior, self.observations, self.camera, self.options)
+            lens = self._check_lens(found)
             solved, refined = self._with_all_matches(lens.found, lens.prior)
             if refined is None:
                 return None
@@ -101,7 +105,13 @@ class Joint:
             if widened is None:
                 break
             solved, refined = wider, widened
-        return Settled(lens.found, solved, refined, as_stated, prior, lens.sigmas, consensus)
+        return Settled(
+            lens.found, solved, refined, as_stated, prior, lens.sigmas, consensus, lens.prior is not self.prior
+        )
+
+    def _check_lens(self, found: Solved) -> LensCheck:
+        unknown = prior_information([], replace(self.camera, focal_sigma=NAN), self.options.joint)[LENS]
+        return check_lens(self.trial, found, self.prior, self.observations, self.camera, self.options, unknown)
 
     def _with_all_matches(self, found: Solved, prior: Float) -> tuple[Solved, Refined | None]:
         state = with_distances(self.problem, found.state, found.sigma_px, self.options.joint)
@@ -111,7 +121,7 @@ class Joint:
     def _consensus(self, refined: Refined, prior: Float, singles: Sequence[Pose | None]) -> Consensus:
         """The anchors' own poses, with the lens that all of them together found, and whether they agree."""
         pose = refined.state.world_from_query
-        camera = estimated_camera(self.camera, float(np.exp(refined.state.focal)), refined.state.principal)
+        camera = estimated_camera(self.camera, refined.state)
         lens = Lens(camera, 1.0 / np.diag(refined.lens_covariance))
         starts = [starts_of(pose, single) for single in singles]
         own = own_poses(self.observations, self.few, starts, lens, prior, self.origin_m, self.sigma_px, self.options)
@@ -128,11 +138,3 @@ class Joint:
         state = start_state(self.trial, start, self.sigma_px, self.options.joint)
         active = (~consensus.set_aside).astype(float)
         return minimise(self.trial, state, self.prior, self.sigma_px, self.options.joint, active)
-
-
-def estimated_camera(camera: Camera, focal_ratio: float, principal_px: Float) -> Camera:
-    """The query's camera with the estimated focal length and shift (2,) of its principal point."""
-    if camera.projection is Projection.SPHERICAL:
-        return camera
-    x_px, y_px = camera.principal_x_px + float(principal_px[0]), camera.principal_y_px + float(principal_px[1])
-    return replace(camera.with_focal_scaled(focal_ratio), principal_x_px=x_px, principal_y_px=y_px)
