@@ -194,4 +194,5 @@ def observe(
         common_log_sigma=depth.common_log_sigma,
         n_matches=len(matches),
         depth_from=depth.from_anchors,
+        dropped=matches.subset(imaged[~inliers]),
     )

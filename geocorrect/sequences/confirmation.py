@@ -94,8 +94,8 @@ def confirm(
 ) -> Confirmation:
     """Ask for every result with records what the graph predicts without all results that hang on any of the same.
 
-    For one whose records are tested, also without all results that hang on any: those on other anchors may be on the
-    same copy of a façade.
+    First without all that hang on any: those on other anchors may be on the same copy of a façade. What that refutes
+    counts for no other, and a result whose records are tested is confirmed by that alone.
 
     Args:
         graph: adjusted; it is the same afterwards.
@@ -106,16 +106,15 @@ def confirm(
         tested: images whose records other results have tested.
         placed: images whose results another source of positions confirms.
     """
-    found: dict[int, Innovation | None] = {}
-    for shared in sorted({r for r in records if r}, key=sorted):
-        out = [i for i, r in enumerate(records) if r & shared]
-        asked = [i for i in out if records[i] == shared]
-        found.update(graph.innovations_without(out, asked))
+    hanging = [i for i, r in enumerate(records) if r]
+    apart = graph.innovations_without(hanging, hanging)
+    refuted = {i for i, one in apart.items() if one is not None and contradicts(one)}
+    found: dict[int, Innovation | None] = {i: apart[i] for i in refuted}
+    for shared in sorted({records[i] for i in hanging}, key=sorted):
+        out = [i for i in hanging if records[i] & shared or i in refuted]
+        found.update(graph.innovations_without(out, [i for i in hanging if records[i] == shared and i not in refuted]))
     confirmed = {i for i, one in found.items() if one and _agrees(one) and is_good(one, sharp_m)} | set(placed)
-    if tested:
-        apart = graph.innovations_without([i for i, r in enumerate(records) if r], sorted(tested))
-        found.update({i: one for i, one in apart.items() if one is not None and contradicts(one)})
-        confirmed |= {i for i, one in apart.items() if one and _agrees(one) and is_good(one, TELLS_COPIES_M)}
+    confirmed |= {i for i in tested if (one := apart[i]) and _agrees(one) and is_good(one, TELLS_COPIES_M)}
     contradicted = frozenset(i for i, one in found.items() if one is not None and contradicts(one))
     return Confirmation(found, contradicted, frozenset(confirmed) - contradicted)
 

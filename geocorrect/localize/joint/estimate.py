@@ -16,12 +16,15 @@ from geocorrect.errors import Reason
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize.covariance import georeference_covariance, mounting_covariance
+from geocorrect.localize.gate import SUPPORTING_INLIERS
 from geocorrect.localize.gate_model import COVARIANCE_INFLATION
+from geocorrect.localize.independence import independent_anchors
 from geocorrect.localize.joint.fields import Refined
 from geocorrect.localize.joint.initialise import anchor_support, choose_rows, hypotheses, start_state
 from geocorrect.localize.joint.normal import assemble, solve_step, whiten
 from geocorrect.localize.joint.problem import GLOBAL, Problem, build_problem
 from geocorrect.localize.joint.residuals import State
+from geocorrect.localize.joint.second_place import second_place
 from geocorrect.localize.joint.settle import Joint, Settled, estimated_camera
 from geocorrect.localize.joint.solve import Solved, minimise, objective
 from geocorrect.localize.observations import Observations, focal_px
@@ -103,18 +106,26 @@ def solve_joint(
     record_noise = float(np.sqrt(prior[GLOBAL + 1] / settled.prior[GLOBAL + 1]))
     covariance = covariance + mounting_covariance(options.joint, record_noise)
     covariance = covariance + georeference_covariance(observations, fits, position_m)
-    source, ratio, sigmas = _scale_source(observations, settled.as_stated, solved)
     focal_ratio = float(np.exp(refined.state.focal))
+    found_camera = estimated_camera(camera, focal_ratio, refined.state.principal)
+    share = max(distant, default=0.0) / max(best_score, 1e-9)
+    supporting = np.array([fit.weight > 0.0 and fit.inliers.sum() >= SUPPORTING_INLIERS for fit in fits])
+    if independent_anchors(observations, supporting) < 2:
+        heard = [o for o, supports in zip(observations, supporting, strict=True) if supports]
+        another = second_place(heard, pose, origin_m, found_camera, options, seed) if heard else None
+        if another is not None:
+            share, covariance = max(share, another.share), covariance + another.spread
+    source, ratio, sigmas = _scale_source(observations, settled.as_stated, solved)
     return Solution(
         world_from_cam=Pose(pose.rotation, position_m, covariance),
         fits=fits,
-        alternative_share=max(distant, default=0.0) / max(best_score, 1e-9),
+        alternative_share=share,
         scale_source=source,
         scale_ratio=ratio,
         scale_sigmas=sigmas,
         leave_one_out_m=leave_one_out_m(trial, settled.found, settled.prior),
         focal_ratio=focal_ratio,
-        query_camera=estimated_camera(camera, focal_ratio, refined.state.principal),
+        query_camera=found_camera,
         lens_sigmas=settled.lens_sigmas,
         contradiction_sigmas=consensus.sigmas,
         record_noise=record_noise,
