@@ -21,6 +21,7 @@ from geocorrect.localize.evidence import evidence_of
 from geocorrect.localize.gate import decide, gate_statistics
 from geocorrect.localize.joint.estimate import JointEstimator
 from geocorrect.localize.lift import lift, lift_points
+from geocorrect.localize.line import bearing_line
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.localize.solution import Solution
@@ -142,6 +143,9 @@ def _localize_with(
             found += (
                 "; none has depth, so there is no scale: a second anchor of the same drive, LiDAR or calibrated depth"
             )
+            found += " would give it"
+            line = bearing_line(used[0], query, options, seed) if len(used) == 1 else None
+            found += "" if line is None else f"; {line}"
         return rejected(solution, found)
 
     # Judge it.

@@ -14,7 +14,7 @@ from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.tangent import unit_rays
 from geocorrect.localize.gate import decide, gate_statistics
 from geocorrect.localize.joint.estimate import solve_joint
-from geocorrect.localize.joint.second_place import SecondPlace, _least_angle, second_place
+from geocorrect.localize.joint.second_place import SecondPlace, _by_depth, _least_angle, second_place
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.localize.solution import Solution
@@ -23,6 +23,7 @@ from geocorrect.records import Anchor, Matches, Query
 Float = NDArray[np.float64]
 
 OPTIONS = LocalizeOptions()
+SIGMA = np.diag([0.03**2] * 3 + [np.radians(0.1) ** 2] * 3)
 CAMERA = replace(Camera.pinhole(640, 480, 500.0, 500.0, 319.5, 239.5), focal_sigma=3e-4)
 ANCHOR = Anchor("a", "d", Path("none"), CAMERA, Pose.identity(), "s")
 PHOTO = Pose(Rotation.from_rotvec([0.0, 0.03, 0.0]), np.array([0.3, 0.0, 2.5]))
@@ -50,7 +51,7 @@ def observations(query_px: Float, anchor_px: Float, depth_m: Float) -> Observati
 
 
 def look(o: Observations, pose: Pose) -> SecondPlace | None:
-    return second_place([o], pose, np.zeros(3), CAMERA, OPTIONS, 0)
+    return second_place([o], pose.with_covariance(SIGMA), np.zeros(3), CAMERA, OPTIONS, 0)
 
 
 def along() -> Pose:
@@ -75,6 +76,13 @@ def test_a_street_that_all_matches_are_on_is_one_place() -> None:
     assert look(o, PHOTO) is None
     few = seen(moving=25, standing=300)
     assert look(few, PHOTO) is None, "a vehicle that hardly shows"
+
+
+def test_two_places_within_their_errors_are_one() -> None:
+    o, vague = seen(moving=120, standing=250), np.diag([0.5**2] * 3 + [np.radians(1.0) ** 2] * 3)
+    sharp, wide = (_by_depth([o], PHOTO.with_covariance(c), np.zeros(3), CAMERA, OPTIONS, 0) for c in (SIGMA, vague))
+    assert sharp is not None
+    assert wide is None
 
 
 def test_mismatches_agree_on_nothing() -> None:

@@ -112,7 +112,8 @@ def solve_joint(
     supporting = np.array([fit.weight > 0.0 and fit.inliers.sum() >= SUPPORTING_INLIERS for fit in fits])
     if independent_anchors(observations, supporting) < 2:
         heard = [o for o, supports in zip(observations, supporting, strict=True) if supports]
-        another = second_place(heard, pose, origin_m, found_camera, options, seed) if heard else None
+        stated = pose.with_covariance(covariance)
+        another = second_place(heard, stated, origin_m, found_camera, options, seed) if heard else None
         if another is not None:
             share, covariance = max(share, another.share), covariance + another.spread
     source, ratio, sigmas = _scale_source(observations, settled.as_stated, solved)

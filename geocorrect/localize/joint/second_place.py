@@ -24,8 +24,9 @@ from geocorrect.localize.verify import coverage
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
-FAR_M = 0.3
-"""Places that are closer are one: what makes them two is the noise of the depth."""
+FAR_M, FAR_SIGMAS2 = 0.3, 16.3
+"""Places that are closer are one: in metres, and as a squared distance under both errors (99.9 % of χ²₃), that of the
+second as much larger as its matches are fewer. Noise of the depth makes such pairs."""
 MIN_SHARE = 0.15
 """Matches that only the second place explains, over those that only the first does: fewer mean nothing."""
 REST_SHARE = 0.4
@@ -61,7 +62,7 @@ def second_place(
 
     Args:
         observations: of anchors that cannot contradict each other.
-        pose: in the world shifted by origin_m.
+        pose: in the world shifted by origin_m, with covariance.
         origin_m: (3,).
         camera: of the photo, as the matches have it.
         options: of the method.
@@ -101,7 +102,9 @@ def _by_depth(
     second = explained(other.world_from_cam)
     count, first_count = int((second & ~first).sum()), int((first & ~second).sum())
     share, shift = count / max(first_count, 1), other.world_from_cam.minus(pose)
-    is_far = np.linalg.norm(shift[:3]) > FAR_M
+    assert pose.covariance is not None
+    both = pose.covariance[:3, :3] * (1.0 + 1.0 / max(share, MIN_SHARE))
+    is_far = np.linalg.norm(shift[:3]) > FAR_M and shift[:3] @ np.linalg.solve(both, shift[:3]) > FAR_SIGMAS2
     if not is_far or count < max(SUPPORTING_INLIERS, REST_SHARE * (~first).sum()) or share < MIN_SHARE:
         return None
     return SecondPlace(min(share, 1.0), np.outer(shift, shift) / 2.0)
