@@ -21,6 +21,8 @@ from geocorrect.sequences.motion import MotionHints
 
 Float = NDArray[np.float64]
 
+SOURCES = ("computed", "reported")
+"""Names of the sources: the provider and the device."""
 AGREES_SIGMAS = 3.0
 """Distance (2 degrees of freedom: 98.9 %) up to which a position confirms a result."""
 MIN_KNOWN = 3
@@ -67,8 +69,8 @@ def positions_of(hints: Sequence[MotionHints]) -> tuple[Positions, Positions]:
     part = tuple("" if h.computed is None else h.computed[0] for h in hints)
     reported = [h.reported_enu_m[:2] for h in hints]
     return (
-        Positions("computed", np.array(computed).reshape(-1, 2), part, noise_m=0.15, walk_m=1.0),
-        Positions("reported", np.array(reported).reshape(-1, 2), ("",) * len(hints), noise_m=0.7, walk_m=2.0),
+        Positions(SOURCES[0], np.array(computed).reshape(-1, 2), part, noise_m=0.15, walk_m=1.0),
+        Positions(SOURCES[1], np.array(reported).reshape(-1, 2), ("",) * len(hints), noise_m=0.7, walk_m=2.0),
     )
 
 
