@@ -20,8 +20,8 @@ from geocorrect.localize.estimators.base import Estimator
 from geocorrect.localize.evidence import evidence_of
 from geocorrect.localize.gate import decide, gate_statistics
 from geocorrect.localize.joint.estimate import JointEstimator
+from geocorrect.localize.joint.line import bearing_line
 from geocorrect.localize.lift import lift, lift_points
-from geocorrect.localize.line import bearing_line
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.localize.solution import Solution

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from geocorrect.geometry.frame import angle_difference_deg
-from geocorrect.localize.line import bearing_line
+from geocorrect.localize.joint.line import bearing_line
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.records import Query
 from simulation.estimator import SimulatorOptions, simulate
