@@ -69,6 +69,9 @@ class Cell:
     """The photo's camera as stated, from the true one and a sign."""
     spoil: str = ""
     """A condition of `matchers.worse`, "patch" or "elsewhere": the photo itself is wrong."""
+    traffic: float = 0.0
+    """Share of the photo that shows what moved along with the cameras, as the only anchor has it. Several anchors would
+    see a static scene there, taken from another place: not traffic."""
 
 
 def _focal(share: float, sigma: float = 3e-4) -> Callable[[Camera, float], Camera]:
@@ -106,6 +109,7 @@ CELLS = (
     *(Cell(f"principal point {px} px off", 3, camera=_principal(px)) for px in (5, 20)),
     *(Cell(f"distortion k1 = {k1:g} missing", 3, camera=_distorted(k1)) for k1 in (0.02, 0.1)),
     *(Cell(f"photo: {name}", 3, spoil=name) for name in ("rolled 30°", "dusk", "patch", "elsewhere")),
+    *(Cell(f"{s:.0%} traffic, 1 anchor", 1, traffic=s) for s in (0.3, 0.5, 0.7)),
 )
 
 
@@ -150,8 +154,28 @@ def anchors_of(drive: KittiDrive, cell: Cell, draw: int) -> tuple[Anchor, ...]:
     return tuple(anchors)
 
 
-def photo_of(image: KittiImage, cell: Cell, draw: int, others: Sequence[ImageArray]) -> tuple[ImageArray, Camera]:
-    """The photo's pixels and its camera as stated."""
+TRAFFIC_ROWS = 90, 360
+"""Of a picture of KITTI, where vehicles are: not in the sky."""
+
+
+def with_traffic(pixels: ImageArray, ahead: ImageArray, share: float) -> ImageArray:
+    """The photo with the middle of another one over it: what moved along is where it was, rigid, with its depth.
+
+    share: of the picture. The matches there agree on the place of the other picture.
+    """
+    top, bottom = TRAFFIC_ROWS
+    height, width = pixels.shape[:2]
+    half = min(round(share * height * width / (bottom - top) / 2), width // 2)
+    columns = slice(width // 2 - half, width // 2 + half)
+    pixels = pixels.copy()
+    pixels[top:bottom, columns] = ahead[top:bottom, columns]
+    return pixels
+
+
+def photo_of(
+    image: KittiImage, cell: Cell, draw: int, others: Sequence[ImageArray], ahead: ImageArray
+) -> tuple[ImageArray, Camera]:
+    """The photo's pixels and its camera as stated; ahead: of the anchor that the same traffic is in."""
     pixels, camera = read_image(image.path), image.camera
     sign = 1.0 if draw % 2 else -1.0
     if cell.spoil == "elsewhere":
@@ -164,6 +188,8 @@ def photo_of(image: KittiImage, cell: Cell, draw: int, others: Sequence[ImageArr
     elif cell.spoil:
         pixels, change = worse(pixels, draw)[cell.spoil]()
         camera = change(camera)
+    if cell.traffic:
+        pixels = with_traffic(pixels, ahead, cell.traffic)
     return pixels, camera if cell.camera is None else cell.camera(camera, sign)
 
 
@@ -191,7 +217,7 @@ def run(folder: Path, store: Path, elsewhere: Path | None, depths: Sequence[str]
                 views = cache.usable(anchors, neighbours)[0]
                 for key, (camera_name, frame) in zip(keys, PHOTOS, strict=True):
                     image = images[camera_name, frame]
-                    pixels, camera = photo_of(image, cell, draw, others)
+                    pixels, camera = photo_of(image, cell, draw, others, views[0].pixels)
                     near_m = image.world_from_cam.translation_m + np.array([2.0, -2.0, 0.0])
                     matcher.match(pixels, [view.pixels for view in views])
                     started_s = time.process_time()
@@ -223,6 +249,7 @@ def measured(found: Any, truth: Pose | None) -> dict[str, Any]:
         "sigma_deg": float(np.degrees(np.sqrt(np.trace(covariance[3:, 3:]) / 3))),
         "focal_ratio": found.evidence.focal_ratio,
         "gate": dict(found.evidence.gate),
+        "off": off.tolist(),
     }
 
 
@@ -269,6 +296,7 @@ def _line(here: Sequence[dict[str, Any]]) -> str:
 KINDS = {
     "clean": "clean", "displaced": "displaced", "turned": "turned", "late": "late", "focal": "wrong focal length",
     "principal": "wrong principal point", "distortion": "distortion missing", "photo": "photo spoiled",
+    "traffic": "moving traffic",
 }  # fmt: skip
 """What the cells of a kind have in their names, and what the figure calls them."""
 

@@ -20,6 +20,7 @@ from geocorrect.localize.estimators.base import Estimator
 from geocorrect.localize.evidence import evidence_of
 from geocorrect.localize.gate import decide, gate_statistics
 from geocorrect.localize.joint.estimate import JointEstimator
+from geocorrect.localize.joint.line import bearing_line
 from geocorrect.localize.lift import lift, lift_points
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import LocalizeOptions
@@ -142,6 +143,9 @@ def _localize_with(
             found += (
                 "; none has depth, so there is no scale: a second anchor of the same drive, LiDAR or calibrated depth"
             )
+            found += " would give it"
+            line = bearing_line(used[0], query, options, seed) if len(used) == 1 else None
+            found += "" if line is None else f"; {line}"
         return rejected(solution, found)
 
     # Judge it.
@@ -194,4 +198,5 @@ def observe(
         common_log_sigma=depth.common_log_sigma,
         n_matches=len(matches),
         depth_from=depth.from_anchors,
+        dropped=matches.subset(imaged[~inliers]),
     )

@@ -207,7 +207,7 @@ def decide(statistics: GateStatistics, options: GateOptions) -> Decision:
         (
             s.alternative_share > options.max_alternative_share,
             Reason.AMBIGUOUS_POSE,
-            f"a distant second pose has {s.alternative_share:.0%} of the support",
+            f"the matches agree on another, distant pose, too, which has {s.alternative_share:.0%} of the support",
         ),
         (
             s.anchor_spread_m > options.max_anchor_spread_m,

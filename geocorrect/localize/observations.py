@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.tangent import unit_rays
-from geocorrect.records import Anchor
+from geocorrect.records import Anchor, Matches
 
 Float = NDArray[np.float64]
 
@@ -40,6 +40,8 @@ class Observations:
     """(N, 3) points in the anchor's camera frame, nan where unknown, of a source that does not put them on the rays."""
     depth_from: frozenset[str] = frozenset()
     """Anchors whose poses on record gave the depth its scale, as in `DepthMap`."""
+    dropped: Matches = field(default_factory=Matches.empty)
+    """What no two-view geometry in common with these explains: mismatches, and what moved."""
 
     def __len__(self) -> int:
         return len(self.query_px)

@@ -25,6 +25,7 @@ from geocorrect.sequences.confirmation import SHARP_SHARE, Records, confirm
 from geocorrect.sequences.graph import Innovation, SequenceGraph
 from geocorrect.sequences.motion import Motion
 from geocorrect.sequences.options import SequenceOptions
+from geocorrect.sequences.positions import PositionCheck, Positions, agrees, check_position
 
 Float = NDArray[np.float64]
 
@@ -60,6 +61,26 @@ class SequencePose:
     """To the nearest trusted result."""
     metres_to_result: float
     """Along the way to the nearest trusted result."""
+    is_confirmed: bool = False
+    """It hung on one anchor's record, and what does not rest on that agrees with it."""
+    checks: tuple[PositionCheck, ...] = ()
+    """Its result against other sources of positions, where those were asked."""
+
+
+@dataclass(frozen=True, eq=False)
+class Confirmable:
+    """What is known of the results that need to be confirmed."""
+
+    records: Sequence[Records] = ()
+    """Of each result, the anchors that it hangs on; one with any counts only once something else confirms it. Nothing
+    given: none hangs on any."""
+    tested: Collection[int] = ()
+    """Members whose records other results have tested: only another copy of a façade is left to exclude."""
+    positions: Sequence[Positions] = ()
+    """Of the members, by other sources."""
+
+
+NOTHING_HANGS = Confirmable()
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +101,7 @@ def adjust_sequence(
     motion: Motion,
     results: Sequence[Pose | None],
     options: SequenceOptions,
-    records: Sequence[Records] = (),
+    confirmable: Confirmable = NOTHING_HANGS,
 ) -> SequenceSolution | None:
     """Adjusted poses of all members, or None when too few results agree to place the sequence.
 
@@ -88,8 +109,7 @@ def adjust_sequence(
         motion: along the sequence.
         results: world_from_cam with covariance of each member from single images, None where rejected.
         options: noise figures and limits.
-        records: of each result, the anchors that it hangs on; one with any counts only once results that rest on other
-            anchors confirm it. Nothing given: none hangs on any.
+        confirmable: which results count only once something else confirms them, and what may.
     """
     if len(motion) != len(results):
         raise ValueError(f"{len(motion)} members but {len(results)} results")
@@ -107,7 +127,7 @@ def adjust_sequence(
         graph.weigh_by_innovation()
         graph.step()
         graph.step()
-    return _solution(graph, n_results, options, records or [frozenset()] * len(motion))
+    return _solution(graph, n_results, options, confirmable)
 
 
 def _judge(
@@ -162,14 +182,25 @@ def _worst_around(i: int, inside: Sequence[int], found: Mapping[int, Innovation]
 
 
 def _solution(
-    graph: SequenceGraph, n_results: int, options: SequenceOptions, records: Sequence[Records]
+    graph: SequenceGraph, n_results: int, options: SequenceOptions, confirmable: Confirmable
 ) -> SequenceSolution | None:
+    records = confirmable.records or [frozenset()] * len(graph)
     graph.estimate_noise()
     graph.step()
     innovations = _judge(graph, options, records)
     outliers = {i for i in innovations if graph.weight[i] == 0.0}
+    checked, checks = None, {}
     if any(records):
-        checked = confirm(graph, records, lambda one: _contradicts(one, options), lambda one: _is_sharp(one, options))
+        checks = _position_checks(graph, records, outliers, confirmable)
+        checked = confirm(
+            graph,
+            records,
+            lambda one: _contradicts(one, options),
+            lambda one, limit_m: _is_good(one, options, limit_m),
+            SHARP_SHARE * options.accept_error_m,
+            confirmable.tested,
+            [i for i, found in checks.items() if agrees(found)],
+        )
         out = checked.contradicted | checked.unconfirmed
         graph.set_weights(out, 0.0)
         graph.step()
@@ -181,7 +212,7 @@ def _solution(
     if len(trusted) < options.min_results or len(outliers) > options.max_outlier_share * n_results:
         return None
     covariances = graph.covariances()
-    way = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(graph.centre_m, axis=0), axis=1))])
+    way_m = _way_m(graph)
     poses = [
         SequencePose(
             graph.pose(i).with_covariance(covariances[i]),
@@ -189,11 +220,31 @@ def _solution(
             i in outliers,
             innovations.get(i),
             int(np.abs(trusted - i).min()),
-            float(np.abs(way[trusted] - way[i]).min()),
+            float(np.abs(way_m[trusted] - way_m[i]).min()),
+            checked is not None and i in checked.confirmed,
+            checks.get(i, ()),
         )
         for i in range(len(graph))
     ]
     return SequenceSolution(tuple(poses), len(trusted), len(outliers), graph.noise_factors)
+
+
+def _position_checks(
+    graph: SequenceGraph, records: Sequence[Records], outliers: Collection[int], confirmable: Confirmable
+) -> dict[int, tuple[PositionCheck, ...]]:
+    """By image whose record is tested: what other sources of positions say about its result."""
+    right = np.flatnonzero(graph.has_result & (np.nan_to_num(graph.weight) >= TRUSTED_WEIGHT)).tolist()
+    known, way_m = [i for i in right if not records[i] and i not in outliers], _way_m(graph)
+    checks = {
+        i: [check_position(source, graph.result, known, i, way_m) for source in confirmable.positions]
+        for i in confirmable.tested
+    }
+    return {i: tuple(one for one in found if one is not None) for i, found in checks.items()}
+
+
+def _way_m(graph: SequenceGraph) -> Float:
+    """(N,) along the recording."""
+    return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(graph.centre_m, axis=0), axis=1))])
 
 
 def _contradicts(found: Innovation, options: SequenceOptions) -> bool:
@@ -202,11 +253,10 @@ def _contradicts(found: Innovation, options: SequenceOptions) -> bool:
     return found.distance > options.outlier_distance and matters
 
 
-def _is_sharp(found: Innovation, options: SequenceOptions) -> bool:
-    """Whether the others alone would accept a pose there, with a margin."""
+def _is_good(found: Innovation, options: SequenceOptions, limit_m: float) -> bool:
+    """Whether a prediction knows the position to so many metres (68 %), and the rotation as the decision wants it."""
     rotation_deg = float(np.degrees(np.sqrt(np.linalg.eigvalsh(found.predicted_covariance[3:, 3:])[-1])))
-    error_m = horizontal_sigma_m(found.predicted_covariance)
-    return error_m <= SHARP_SHARE * options.accept_error_m and rotation_deg <= options.accept_rotation_deg
+    return horizontal_sigma_m(found.predicted_covariance) <= limit_m and rotation_deg <= options.accept_rotation_deg
 
 
 TOLERANCE_M = 2.0

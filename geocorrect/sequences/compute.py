@@ -14,12 +14,13 @@ from geocorrect.errors import Status
 from geocorrect.geometry.frame import Frame, angle_difference_deg
 from geocorrect.localize.options import GateOptions
 from geocorrect.records import NAN, Correction, Result
-from geocorrect.sequences.adjust import SequenceSolution, adjust_sequence
-from geocorrect.sequences.confirmation import records_of
+from geocorrect.sequences.adjust import Confirmable, SequenceSolution, adjust_sequence
+from geocorrect.sequences.confirmation import records_of, records_tested_by, waits_only_for_confirmation
 from geocorrect.sequences.decide import Change, Member, SequenceResult, sequence_results
 from geocorrect.sequences.input import SequencePhotos
 from geocorrect.sequences.motion import Motion, motion_of
 from geocorrect.sequences.options import SequenceOptions
+from geocorrect.sequences.positions import positions_of
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def compute_sequence(
         return ComputedSequence("nothing is known of the way between its photos")
     ids = [photos.ids[i] for i in motion.members]
     poses = [r.world_from_cam if isinstance(r := own.get(image_id), Correction) else None for image_id in ids]
-    solution = adjust_sequence(motion, poses, options, [records_of(own.get(image_id), gate) for image_id in ids])
+    solution = adjust_sequence(motion, poses, options, _confirmable(photos, motion, own, gate))
     if solution is None:
         return ComputedSequence("too few results agree", motion.source_name)
     members = [
@@ -75,6 +76,17 @@ def compute_sequence(
     results = tuple(sequence_results(members, solution, motion.source_name, options))
     findings = _device_findings(photos, motion, solution, results, frame)
     return ComputedSequence("", motion.source_name, solution, results, findings)
+
+
+def _confirmable(photos: SequencePhotos, motion: Motion, own: Mapping[str, Result], gate: GateOptions) -> Confirmable:
+    results = [own.get(photos.ids[i]) for i in motion.members]
+    records, tested = [records_of(result, gate) for result in results], records_tested_by(own.values())
+    may_be_copies = {
+        k
+        for k, result in enumerate(results)
+        if records[k] and records[k] <= tested and waits_only_for_confirmation(result, gate)
+    }
+    return Confirmable(records, may_be_copies, positions_of([photos.hints[i] for i in motion.members]))
 
 
 def _device_findings(

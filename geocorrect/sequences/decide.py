@@ -32,7 +32,8 @@ class Change(StrEnum):
     SHARPENED = "sharpened"
     """Its predicted error is smaller."""
     CONFIRMED = "confirmed"
-    """It was left for review, and the others alone would accept a pose there."""
+    """It was left for review, and the others alone would accept a pose there; or it hung on records that others have
+    tested, and these or another source of positions exclude another copy of a façade."""
     DOUBTED = "doubted"
     """It contradicts the others, which are not sure of its place themselves: for review."""
     FLAGGED = "flagged"
@@ -119,7 +120,7 @@ class _Judge:
         pose = adjusted.world_from_cam
         shrinks = horizontal_sigma_m(_covariance(pose)) < (1.0 - self.options.min_gain) * own.expected_error_m
         alone = adjusted.innovation and self.status(adjusted.innovation.predicted_covariance)
-        confirmed = own.status is Status.REVIEW and alone is Status.ACCEPTED
+        confirmed = own.status is Status.REVIEW and (alone is Status.ACCEPTED or adjusted.is_confirmed)
         if not (shrinks or confirmed):
             return None
         status = Status.ACCEPTED if confirmed else own.status
@@ -161,6 +162,11 @@ def _statistics(adjusted: SequencePose) -> dict[str, float]:
         "sequence_images_to_result": float(adjusted.images_to_result),
         "sequence_metres_to_result": adjusted.metres_to_result,
         **dict(zip(("sequence_distance", "sequence_apart_m", "sequence_apart_deg"), own, strict=True)),
+        **{
+            f"{check.source}_position_{name}": float(getattr(check, name))
+            for check in adjusted.checks
+            for name in ("distance", "apart_m", "error_m")
+        },
     }
 
 

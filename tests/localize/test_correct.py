@@ -68,6 +68,7 @@ def test_one_anchor_without_depth_is_rejected_with_what_would_help() -> None:
     assert result.reason is Reason.TOO_FEW_POINTS
     assert "none has depth" in result.detail
     assert "a second anchor" in result.detail
+    assert f"on the line from anchor {views[0].anchor.id} towards" in result.detail
 
 
 def test_a_recorded_position_that_contradicts_the_others_shows() -> None:

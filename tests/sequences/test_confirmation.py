@@ -9,11 +9,12 @@ import numpy as np
 from support.catalog_world import ROME
 
 from geocorrect.errors import Status
+from geocorrect.localize.gate import GateStatistics, as_mapping
 from geocorrect.localize.options import GateOptions
 from geocorrect.records import AnchorEvidence, Correction, Evidence, Rejection
 from geocorrect.sequences.adjust import SequenceSolution
 from geocorrect.sequences.compute import compute_sequence
-from geocorrect.sequences.confirmation import records_of
+from geocorrect.sequences.confirmation import records_of, records_tested_by
 from geocorrect.sequences.decide import Change
 from geocorrect.sequences.input import SequencePhotos
 from geocorrect.sequences.options import SequenceOptions
@@ -112,3 +113,46 @@ def pair_for_review(i: int, anchors: str, independent: float) -> Correction:
     own = result(i, list(anchors))
     gate = {"independent_anchors": independent, "supporting_anchors": 2.0}
     return replace(own, status=Status.REVIEW, evidence=replace(own.evidence, gate=gate))
+
+
+GATED = as_mapping(
+    GateStatistics(
+        n_inliers=300.0, inlier_share=0.9, coverage=0.6, displacement_m=3.0, height_difference_m=0.1,
+        anchor_spread_m=np.nan, alternative_share=0.1, supporting_anchors=1.0, support_share=1.0, expected_error_m=0.1,
+        expected_heading_error_deg=0.1, reported_sigmas=0.4, scale_sigmas=np.nan, leave_one_out_m=np.nan,
+        independent_anchors=1.0,
+    )
+)  # fmt: skip
+FEW = {i: result(i, ["a", "b"]) for i in (0, 2, 4)}
+"""So far from photo 23 that the motion tells a metre there, not 0.3 m."""
+
+
+def lone(off_m: float = 0.0, **gate: float) -> Correction:
+    own = result(23, ["c"], off_m)
+    return replace(own, evidence=replace(own.evidence, gate=GATED | gate))
+
+
+def with_another_anchor(own: Correction, anchor: str, weight: float = 1.0, **gate: float) -> Correction:
+    seen = (*own.evidence.anchors, AnchorEvidence(anchor, 200, 150, 100, 120, weight=weight))
+    return replace(own, evidence=replace(own.evidence, anchors=seen, gate=dict(own.evidence.gate) | gate))
+
+
+def test_where_the_record_is_tested_a_prediction_good_to_a_metre_confirms_and_refutes_copies() -> None:
+    tested = FEW | {0: with_another_anchor(FEW[0], "c")}
+    assert 23 not in changed({**FEW, 23: lone()})[0], "nobody has tested the record"
+    assert changed({**tested, 23: lone()})[0][23] is Change.CONFIRMED
+    assert changed({**tested, 23: lone(off_m=8.0)})[0][23] is Change.FLAGGED
+
+
+def test_what_the_gate_leaves_for_a_review_for_another_reason_stays_there() -> None:
+    tested = FEW | {0: with_another_anchor(FEW[0], "c")}
+    assert 23 not in changed({**tested, 23: lone(coverage=0.2)})[0]
+
+
+def test_a_result_tests_the_records_of_the_anchors_that_agree_in_it() -> None:
+    own = FEW[0]
+    assert records_tested_by([own, lone(), None]) == frozenset(), "weights unknown; for review; no result"
+    assert records_tested_by([with_another_anchor(own, "c")]) == {"c"}
+    assert records_tested_by([with_another_anchor(own, "c", weight=0.0)]) == frozenset(), "set aside"
+    for sign in ({"contradiction_sigmas": 2.0}, {"record_shift_sigmas": 1.6}, {"independent_anchors": 1.0}):
+        assert records_tested_by([with_another_anchor(own, "c", **sign)]) == frozenset(), sign

@@ -101,6 +101,12 @@ AGREES = {"sequence_weight": 1.0, "sequence_apart_m": 0.12, "sequence_apart_deg"
             False,
             "confirmed by other photos of its sequence, 0.12 m and 0.3° from where they put",
         ),
+        (
+            Status.ACCEPTED,
+            {**AGREES, "sequence_apart_m": np.nan, "reported_position_apart_m": 0.4, "reported_position_error_m": 0.9},
+            False,
+            "confirmed by other photos of its sequence, 0.40 m from its reported position less their offset",
+        ),
         (Status.ACCEPTED, AGREES, True, "accepted, though the gate says: one anchor alone"),
         (Status.ACCEPTED, {}, True, "accepted, though the gate says: one anchor alone"),
         (
@@ -110,7 +116,14 @@ AGREES = {"sequence_weight": 1.0, "sequence_apart_m": 0.12, "sequence_apart_deg"
             "contradicted by other photos of its sequence, 0.12 m and 0.3° from where they put it",
         ),
     ],
-    ids=["alone", "confirmed", "accepted by a person after its sequence", "accepted by a person", "doubted"],
+    ids=[
+        "alone",
+        "confirmed",
+        "confirmed by its position",
+        "accepted by a person after its sequence",
+        "accepted by a person",
+        "doubted",
+    ],
 )
 def test_the_words_say_who_decided(status: Status, changes: dict[str, float], by_person: bool, words: str) -> None:
     unknown = {field.name: np.nan for field in fields(GateStatistics)}

@@ -16,7 +16,9 @@ from geocorrect.errors import Reason
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize.covariance import georeference_covariance, mounting_covariance
+from geocorrect.localize.gate import SUPPORTING_INLIERS
 from geocorrect.localize.gate_model import COVARIANCE_INFLATION
+from geocorrect.localize.independence import independent_anchors
 from geocorrect.localize.joint.fields import Refined
 from geocorrect.localize.joint.initialise import anchor_support, choose_rows, hypotheses, start_state
 from geocorrect.localize.joint.lens import estimated_camera
@@ -24,6 +26,7 @@ from geocorrect.localize.joint.normal import assemble, solve_step, whiten
 from geocorrect.localize.joint.priors import prior_information
 from geocorrect.localize.joint.problem import GLOBAL, Problem, build_problem
 from geocorrect.localize.joint.residuals import State
+from geocorrect.localize.joint.second_place import second_place
 from geocorrect.localize.joint.settle import Joint, Settled
 from geocorrect.localize.joint.solve import Solved, minimise, objective
 from geocorrect.localize.observations import Observations
@@ -115,17 +118,26 @@ def solve_joint(
     left_out_m = leave_one_out_m(trial, settled.found, settled.prior)
     covariance = covariance + _lens_covariance(settled, covariance, left_out_m)
     covariance = covariance + georeference_covariance(observations, fits, position_m)
+    found_camera = estimated_camera(camera, refined.state)
+    share = max(distant, default=0.0) / max(best_score, 1e-9)
+    supporting = np.array([fit.weight > 0.0 and fit.inliers.sum() >= SUPPORTING_INLIERS for fit in fits])
+    if independent_anchors(observations, supporting) < 2:
+        heard = [o for o, supports in zip(observations, supporting, strict=True) if supports]
+        stated = pose.with_covariance(covariance)
+        another = second_place(heard, stated, origin_m, found_camera, options, seed) if heard else None
+        if another is not None:
+            share, covariance = max(share, another.share), covariance + another.spread
     source, ratio, sigmas = _scale_source(observations, settled.as_stated, solved)
     return Solution(
         world_from_cam=Pose(pose.rotation, position_m, covariance),
         fits=fits,
-        alternative_share=max(distant, default=0.0) / max(best_score, 1e-9),
+        alternative_share=share,
         scale_source=source,
         scale_ratio=ratio,
         scale_sigmas=sigmas,
         leave_one_out_m=left_out_m,
         focal_ratio=float(np.exp(refined.state.focal)),
-        query_camera=estimated_camera(camera, refined.state),
+        query_camera=found_camera,
         lens_sigmas=settled.lens_sigmas,
         contradiction_sigmas=consensus.sigmas,
         record_noise=record_noise,

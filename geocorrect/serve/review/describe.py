@@ -15,6 +15,7 @@ from geocorrect.catalog.views.shapes import ellipse_outlines
 from geocorrect.errors import InputError, Status
 from geocorrect.localize.gate import GateStatistics, decide
 from geocorrect.localize.options import GateOptions
+from geocorrect.sequences.positions import SOURCES
 from geocorrect.serve.state import ServeSettings
 
 NUMBERS = (
@@ -93,7 +94,16 @@ def gate_words(stored: StoredResult, options: GateOptions, by_person: bool = Fal
 
 
 def _apart(gate: Mapping[str, float]) -> str:
-    return f"{gate['sequence_apart_m']:.2f} m and {gate['sequence_apart_deg']:.1f}° from where they put it"
+    said = []
+    if math.isfinite(gate["sequence_apart_m"]):
+        said = [f"{gate['sequence_apart_m']:.2f} m and {gate['sequence_apart_deg']:.1f}° from where they put it"]
+    said += [
+        f"{gate[f'{source}_position_apart_m']:.2f} m from its {source} position less their offset, which is good to "
+        f"{gate[f'{source}_position_error_m']:.2f} m"
+        for source in SOURCES
+        if f"{source}_position_apart_m" in gate
+    ]
+    return ", ".join(said)
 
 
 def _decisions(state: ServeSettings, image_id: str) -> list[dict[str, Any]]:
