@@ -84,7 +84,7 @@ def _of_photo(matches: Matches, photo_from_view: NDArray[np.float64], photo: Ima
     """Matches of a rolled view as those of the photo; what lies beside it or on its edge is none of it."""
     px = matches.query_px @ photo_from_view[:, :2].T + photo_from_view[:, 2]
     last = np.array([photo.shape[1], photo.shape[0]]) - 0.5
-    inside = ((px >= margin_px - 0.5) & (px <= last - margin_px)).all(axis=1)
+    inside = np.all((px >= margin_px - 0.5) & (px <= last - margin_px), axis=1)
     return Matches(px.astype(np.float32), matches.anchor_px, matches.score).subset(inside)
 
 
