@@ -1,9 +1,10 @@
 """How often the most alike anchor stands where the photo was taken: VLAD of local features beside a grey thumbnail.
 
-Anchors are the frames of camera 02 of KITTI raw drive 0002 (0.9 m apart), the photos of opensfm_berlin (one place), and
-cuttings of photos of other places (--elsewhere). Queries are the frames of camera 03, as they are and spoiled, of which
-an anchor of the drive within 2.5 m is right, and each photo of Berlin, of which another one is right. An easy set of
-few places: it tells whether the descriptors work, not how a city is searched.
+Anchors are the frames of camera 02 of KITTI raw drive 0002 (0.9 m apart), the photos of opensfm_berlin (one place),
+cuttings of photos of other places (--elsewhere), and all of them mirrored, which is another place. Queries are the
+frames of camera 03, of which an anchor of the drive within 2.5 m is right, and each photo of Berlin, of which another
+one is right: as they are, at dusk, tiny, and parts of them, which is what a grey thumbnail cannot know. Few places: it
+tells where descriptors break, not how a city is searched.
 
     python benchmarks/appearance.py data/kitti_raw --elsewhere data [--features sift,xfeat,aliked_lightglue]
 """
@@ -14,7 +15,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -33,7 +34,7 @@ from geocorrect.retrieve.vlad import LocalFeatures, VladDescriber
 
 REACH_M = 2.5
 BERLIN = "opensfm_berlin"
-SPOILED = ("dusk", "JPEG 10", "quarter size")
+SPOILED = ("dusk", "quarter size")
 THUMBNAIL_PX = (32, 16)
 
 
@@ -61,17 +62,27 @@ def shots(folder: Path, elsewhere: Path) -> tuple[list[Shot], list[Shot]]:
         pixels, place = read_image(image.path), image.world_from_cam.translation_m
         if image.camera_name == "02":
             anchors.append(Shot(image.id, "KITTI", pixels, place))
-            continue
-        queries.append(Shot(image.id, "KITTI as it is", pixels, place))
-        spoiled = worse(pixels, number)
-        queries += [Shot(f"{image.id} {name}", f"KITTI, {name}", spoiled[name]()[0], place) for name in SPOILED]
-    for path in sorted((elsewhere / BERLIN / "images").glob("*.jpg")):
-        picture = read_image(path)
-        half = cv2.resize(picture, None, fx=0.4, fy=0.4, interpolation=cv2.INTER_AREA)
+        else:
+            queries += spoiled(Shot(image.id, "KITTI", pixels, place), number)
+    for number, path in enumerate(sorted((elsewhere / BERLIN / "images").glob("*.jpg"))):
+        half = cv2.resize(read_image(path), None, fx=0.4, fy=0.4, interpolation=cv2.INTER_AREA)
         anchors.append(Shot(f"{BERLIN}/{path.stem}", "Berlin", half, nowhere))
+        queries += spoiled(anchors[-1], number)
     others = (cut for cut in cuttings(elsewhere) if not cut[0].startswith(("01/", "02/", "03/")))
     anchors += [Shot(name, "elsewhere", pixels, nowhere) for name, pixels in others]
-    return anchors, queries + [shot for shot in anchors if shot.kind == "Berlin"]
+    mirrored = [Shot(f"mirrored {n}", a.kind, a.pixels[:, ::-1].copy(), nowhere) for n, a in enumerate(anchors)]
+    return anchors + mirrored, queries
+
+
+def spoiled(shot: Shot, seed: int) -> list[Shot]:
+    """The photo as it is, made worse, and parts of it; all under its id."""
+    made, (height, width) = worse(shot.pixels, seed), shot.pixels.shape[:2]
+    views = {"as it is": shot.pixels} | {name: made[name]()[0] for name in SPOILED}
+    views |= {
+        "left half": shot.pixels[:, : width // 2].copy(),
+        "middle": shot.pixels[height // 4 : -height // 4, width // 4 : -width // 4].copy(),
+    }
+    return [replace(shot, kind=f"{shot.kind}, {name}", pixels=pixels) for name, pixels in views.items()]
 
 
 def thumbnail(photo: ImageArray) -> Float32:

@@ -242,16 +242,20 @@ def table(rows: list[dict[str, Any]]) -> str:
         found = [cells.get((name, DEPTHS[0], condition), []) for name in matchers]
         hard.append(f"| {condition} | {' | '.join(map(_hard_cell, found))} |")
     if of_hard:
-        # What no matcher places cannot be localised from these pixels.
-        localisable = {tuple(row["key"][2:]) for row in of_hard if _is_right(row)}
+        # What no matcher places, be it for a review, cannot be localised from these pixels.
+        localisable = {tuple(row["key"][2:]) for row in of_hard if _is_placed(row)}
         every = [[row for row in of_hard if row["key"][0] == name] for name in matchers]
         hard.append(f"| all that some matcher places | {' | '.join(_total(part, localisable) for part in every)} |")
         hard.append(f"| CPU, over SIFT | {' | '.join(cost(part, every[0], 2) for part in every)} |")
     return "\n".join([*easy, "", *hard])
 
 
+def _is_placed(row: dict[str, Any]) -> bool:
+    return row.get("error_m", np.inf) <= FALSE_M
+
+
 def _is_right(row: dict[str, Any]) -> bool:
-    return row["status"] == "accepted" and row["error_m"] <= FALSE_M
+    return row["status"] == "accepted" and _is_placed(row)
 
 
 def _hard_cell(found: list[dict[str, Any]]) -> str:
@@ -260,7 +264,10 @@ def _hard_cell(found: list[dict[str, Any]]) -> str:
         return ""
     wrong = sum(not _is_right(row) for row in accepted)
     worst = max((100 * row["error_m"] for row in accepted), default=np.nan)
-    return f"{len(accepted)} of {len(found)}, {wrong} false; max {worst:.1f} cm"
+    waiting = sum(row["status"] == "review" and _is_placed(row) for row in found)
+    held = f"{waiting} right for review" if waiting else ""
+    most = f"max {worst:.1f} cm" if accepted else ""
+    return "; ".join(filter(None, [f"{len(accepted)} of {len(found)}, {wrong} false", most, held]))
 
 
 def _total(found: list[dict[str, Any]], localisable: set[tuple[str, ...]]) -> str:

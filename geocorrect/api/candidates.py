@@ -61,7 +61,8 @@ def _best_matching(settings: Settings, scene: Scene, photos: PhotoLocalizer, que
         n_matches = 0  # of an anchor without a readable picture; if it is among the best, it is named as unusable
         with suppress(InputError):
             view = photos.anchors.view(anchor)
-            (matches,) = match_photo(photos.matcher, query.pixels, query.camera, [view.pixels])
+            cameras = [anchor.camera]
+            (matches,) = match_photo(photos.matcher, query.pixels, query.camera, [view.pixels], (), cameras)
             n_matches = len(matches)
         counts.append((-n_matches, name))
     return tuple(records[name] for _, name in sorted(counts)[: settings.retrieve.max_candidates])

@@ -119,7 +119,8 @@ def _localize_with(
     # Match the photo with every anchor, keep what two views of a static scene can explain, and give it depth.
     pair = verification_of(matcher, pair)
     turns = () if query.upright_turns is None else _turns_to(query.upright_turns, anchors)
-    matches = match_photo(matcher, query.pixels, query.camera, [view.pixels for view in anchors], turns)
+    cameras = [view.anchor.camera for view in anchors]
+    matches = match_photo(matcher, query.pixels, query.camera, [view.pixels for view in anchors], turns, cameras)
     observations = [
         observe(query, view, m, z, options, seed, pair) for view, m, z in zip(anchors, matches, maps, strict=True)
     ]

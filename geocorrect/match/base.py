@@ -41,10 +41,13 @@ def layers(matcher: Matcher) -> Iterator[Matcher]:
 class DeclaredMatcher:
     """Another matcher, with what `registry.MatcherEntry` declares of it."""
 
-    def __init__(self, matcher: Matcher, enough_verified: int = 0, any_roll: bool = False) -> None:
+    def __init__(
+        self, matcher: Matcher, enough_verified: int = 0, any_roll: bool = False, any_size: bool = True
+    ) -> None:
         """See there."""
-        self.matcher, self.enough_verified, self.any_roll = matcher, enough_verified, any_roll
-        self.fingerprint = f"{matcher.fingerprint}/enough-{enough_verified}" if enough_verified else matcher.fingerprint
+        self.matcher, self.enough_verified, self.any_roll, self.any_size = matcher, enough_verified, any_roll, any_size
+        enough = f"/enough-{enough_verified}" if enough_verified else ""
+        self.fingerprint = matcher.fingerprint + enough + ("" if any_size else "/one-size")
 
     def match(self, query: ImageArray, anchors: Sequence[ImageArray]) -> list[Matches]:
         """See `match.base.Matcher`."""
@@ -59,3 +62,8 @@ def enough_verified(matcher: Matcher) -> int:
 def any_roll(matcher: Matcher) -> bool:
     """Whether it matches photos whichever way up they are; so does one of which nothing is declared."""
     return next((layer.any_roll for layer in layers(matcher) if isinstance(layer, DeclaredMatcher)), True)
+
+
+def any_size(matcher: Matcher) -> bool:
+    """Whether it matches photos however their pixels per radian differ; so does one of which nothing is declared."""
+    return next((layer.any_size for layer in layers(matcher) if isinstance(layer, DeclaredMatcher)), True)

@@ -44,20 +44,24 @@ class MatcherEntry:
     any_roll: bool = False
     """Whether it matches photos whichever way up they are; one that does not is shown them the anchor's way up, where
     their orientation tag or their provider tells it."""
+    any_size: bool = True
+    """Whether it is shown two photos as they are; else the finer one is halved until it has at most twice the pixels
+    per radian of the other (docs/accuracy.md). True where that was not measured."""
     enough_verified: int = 0
     """A pair with fewer verified matches is not used: so many are found between photos of different places, too.
 
-    A quarter above the most that `benchmarks/wrong_photos.py` found on KITTI raw drive 0002 between other places and
-    façades next door (docs/accuracy.md). 0: the gate's own limits suffice (SIFT: none verified there), or unmeasured.
+    Above the most that `benchmarks/wrong_photos.py` found on real photos between other places and façades next door, so
+    that at most 1.4 % (ALIKED, 216 pairs) and 0.7 % (XFeat, 398) of wrong pairs reach it (docs/accuracy.md). 0: the
+    gate's own limits suffice (SIFT: 8 at most in 443 pairs), or unmeasured.
     """
 
 
 MATCHERS: Mapping[StageName, MatcherEntry] = {
     "sift": MatcherEntry(SiftMatcher, describes=True, any_roll=True),
     "aliked_lightglue": MatcherEntry(
-        build_aliked_lightglue, card="aliked_lightglue", describes=True, enough_verified=50
+        build_aliked_lightglue, card="aliked_lightglue", describes=True, any_size=False, enough_verified=50
     ),
-    "xfeat": MatcherEntry(build_xfeat, card="xfeat", describes=True, enough_verified=75),
+    "xfeat": MatcherEntry(build_xfeat, card="xfeat", describes=True, any_size=False, enough_verified=75),
     "mast3r": MatcherEntry(build_mast3r, card="mast3r", describes=True),
     "eloftr": MatcherEntry(build_eloftr, card="eloftr"),
     "lightglue_disk": MatcherEntry(build_lightglue_disk, card="lightglue_disk", describes=True),
@@ -81,8 +85,8 @@ def build_matcher(section: MatchSection, runtime: Runtime) -> Matcher:
 def _build_stage(name: StageName, section: MatchSection, runtime: Runtime) -> Matcher:
     entry = MATCHERS[name]
     matcher = entry.build(with_runtime(getattr(section, name), runtime))
-    if entry.enough_verified or not entry.any_roll:
-        matcher = DeclaredMatcher(matcher, entry.enough_verified, entry.any_roll)
+    if entry.enough_verified or not (entry.any_roll and entry.any_size):
+        matcher = DeclaredMatcher(matcher, entry.enough_verified, entry.any_roll, entry.any_size)
     return SymmetricMatcher(matcher, section.agree_px) if section.agree_px > 0 else matcher
 
 

@@ -1,26 +1,34 @@
-"""Panoramas are matched as a rig: pinhole faces around the horizon, each matched on its own, put together again.
+"""A photo as a matcher needs to see it: the anchor's way up, not much finer or coarser, a panorama as a rig.
 
-Matchers know perspective pictures; straight lines and corners of an equirectangular picture are bent away from what the
-anchors show. The faces share one centre, so their matches are matches of the panorama.
+A rig is pinhole faces around the horizon, each matched on its own, put together again: matchers know perspective
+pictures; straight lines and corners of an equirectangular picture are bent away from what the anchors show. The faces
+share one centre, so their matches are matches of the panorama.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 from geocorrect.geometry.camera import Camera, Projection
 from geocorrect.geometry.remap import panorama_faces, pixel_map
-from geocorrect.match.base import Matcher, any_roll
+from geocorrect.match.base import Matcher, any_roll, any_size
 from geocorrect.networks.local_features.turned import turned_back
-from geocorrect.records import ImageArray, Matches
+from geocorrect.records import Float32, ImageArray, Matches
 
 
 def match_photo(
-    matcher: Matcher, pixels: ImageArray, camera: Camera, anchors: Sequence[ImageArray], turns: Sequence[int] = ()
+    matcher: Matcher,
+    pixels: ImageArray,
+    camera: Camera,
+    anchors: Sequence[ImageArray],
+    turns: Sequence[int] = (),
+    anchor_cameras: Sequence[Camera] = (),
 ) -> list[Matches]:
-    """Matches of a photo with each anchor, in pixels of the full photo, whatever its camera.
+    """Matches of a photo with each anchor, in pixels of the full photos, whatever its camera.
 
     Args:
         matcher: Matches perspective pictures.
@@ -29,7 +37,12 @@ def match_photo(
         anchors: (H, W, 3) RGB uint8 each.
         turns: Counter-clockwise quarter turns per anchor after which the photo is that anchor's way up, as far as
             known; a matcher that does not care is shown the photo as it is.
+        anchor_cameras: Of the anchors; a matcher that needs it is shown the finer of two reduced.
     """
+    if anchor_cameras and not any_size(matcher):
+        finer = [_halvings(camera, other) for other in anchor_cameras]
+        if any(finer):
+            return _match_reduced(matcher, pixels, camera, anchors, turns, finer)
     if camera.projection is not Projection.SPHERICAL:
         if any(turn % 4 for turn in turns) and not any_roll(matcher):
             return _match_turned(matcher, pixels, anchors, [turn % 4 for turn in turns])
@@ -48,6 +61,57 @@ def match_photo(
     # Faces overlap and are matched apart: of the matches that claim one anchor pixel the best is kept.
     joined = [Matches.joined(parts) for parts in found]
     return [matches.best_of_each(matches.anchor_px) for matches in joined]
+
+
+def _halvings(photo: Camera, anchor: Camera) -> int:
+    """How often the photo is to be halved so that it has at most twice the anchor's pixels per radian; below 0: how
+    often the anchor.
+    """
+    octaves = math.log2(_pixels_per_radian(photo) / _pixels_per_radian(anchor))
+    return int(math.copysign(max(0, math.ceil(abs(octaves)) - 1), octaves))
+
+
+def _pixels_per_radian(camera: Camera) -> float:
+    """At the middle of the picture."""
+    return camera.circle_px / (2 * math.pi) if camera.projection is Projection.SPHERICAL else camera.focal_x_px
+
+
+def _match_reduced(
+    matcher: Matcher,
+    pixels: ImageArray,
+    camera: Camera,
+    anchors: Sequence[ImageArray],
+    turns: Sequence[int],
+    finer: Sequence[int],
+) -> list[Matches]:
+    """The photo in each of the sizes with the anchors that want it; both as often halved as `finer` says."""
+    found: dict[int, Matches] = {}
+    for times in sorted({max(0, f) for f in finer}):
+        chosen = [number for number, f in enumerate(finer) if max(0, f) == times]
+        small = _halved(pixels, times)
+        small_camera = camera.resized(small.shape[1], small.shape[0])
+        seen = [_halved(anchors[number], -finer[number]) for number in chosen]
+        matches = match_photo(matcher, small, small_camera, seen, [turns[n] for n in chosen] if turns else ())
+        for number, view, m in zip(chosen, seen, matches, strict=True):
+            found[number] = Matches(
+                _enlarged(m.query_px, small, pixels), _enlarged(m.anchor_px, view, anchors[number]), m.score
+            )
+    return [found[number] for number in range(len(anchors))]
+
+
+def _halved(pixels: ImageArray, times: int) -> ImageArray:
+    """The picture at half its size, as many times; as it is where that is none."""
+    if times <= 0:
+        return pixels
+    size = [max(1, round(side / 2**times)) for side in (pixels.shape[1], pixels.shape[0])]
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
+
+
+def _enlarged(px: Float32, small: ImageArray, full: ImageArray) -> Float32:
+    """(N, 2) pixels of a reduced picture as those of the full one."""
+    scale = np.array([full.shape[1] / small.shape[1], full.shape[0] / small.shape[0]])
+    enlarged: Float32 = ((px + 0.5) * scale - 0.5).astype(np.float32)
+    return enlarged
 
 
 def _match_turned(

@@ -174,7 +174,7 @@ class DriveEvaluation:
         anchor, photo = self.anchors[pair.anchor_id], self.anchors[pair.query_id]
         view, pixels = self._view(anchor), self._view(photo).pixels
         query = Query(photo.id, pixels, photo.camera, np.full(3, NAN))
-        (matches,) = match_photo(self.matcher, pixels, photo.camera, [view.pixels])
+        (matches,) = match_photo(self.matcher, pixels, photo.camera, [view.pixels], (), [anchor.camera])
         seed = int(digest([self.settings.batch.seed, anchor.id, photo.id])[:7], 16)
         scan, options = self._scan(anchor), self.settings.localize
         base = observe(query, view, matches, scan, options, seed, self._pair)
@@ -241,7 +241,7 @@ class DriveEvaluation:
         """The pair as figures show it."""
         anchor, photo = self.anchors[pair.anchor_id], self.anchors[pair.query_id]
         view, query = self._view(anchor), self._view(photo).pixels
-        (matches,) = match_photo(self.matcher, query, photo.camera, [view.pixels])
+        (matches,) = match_photo(self.matcher, query, photo.camera, [view.pixels], (), [anchor.camera])
         verified = observe(
             Query(photo.id, query, photo.camera, np.full(3, NAN)), view, matches, self._scan(anchor),
             self.settings.localize, self.settings.batch.seed, self._pair,

@@ -164,7 +164,7 @@ def match_pair(
 ) -> MatchedPair | None:
     """The rays of two anchors that meet, whatever their declared poses; None where too few matches agree."""
     a, b = anchors[first], anchors[second]
-    (matches,) = match_photo(matcher, view(a).pixels, a.camera, [view(b).pixels])
+    (matches,) = match_photo(matcher, view(a).pixels, a.camera, [view(b).pixels], (), [b.camera])
     if len(matches) < MIN_MATCHES:
         return None
     first_rays, second_rays = unit_rays(a.camera, matches.query_px), unit_rays(b.camera, matches.anchor_px)
