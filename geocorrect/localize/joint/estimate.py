@@ -115,7 +115,9 @@ def solve_joint(
     covariance = COVARIANCE_INFLATION * refined.covariance + consensus.unexplained
     record_noise = float(np.sqrt(prior[GLOBAL + 1] / settled.prior[GLOBAL + 1]))
     covariance = covariance + mounting_covariance(options.joint, record_noise)
-    left_out_m = leave_one_out_m(trial, settled.found, settled.prior)
+    # The trial was not solved again with the priors of a lens that was found: from there a step is no shift.
+    ends = (problem, solved) if settled.is_lens_found else (trial, settled.found)
+    left_out_m = leave_one_out_m(*ends, settled.prior)
     covariance = covariance + _lens_covariance(settled, covariance, left_out_m)
     covariance = covariance + georeference_covariance(observations, fits, position_m)
     found_camera = estimated_camera(camera, refined.state)
