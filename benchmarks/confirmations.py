@@ -1,6 +1,6 @@
 """How many lone-anchor results a recording confirms, and how often by chance one on another copy of a façade.
 
-    python benchmarks/confirmations.py [recordings per cell]
+    python benchmarks/confirmations.py [recordings per cell] [--quick]
 
 Simulated recordings (`simulation/sequences.py`) whose results with several anchors come in runs. Ten other photos have
 one anchor each: half are right, half displaced along the street, all of a recording by the same period. They are judged
@@ -107,7 +107,9 @@ def judge(cell: Cell, seed: int, period_m: tuple[float, float], tested: bool) ->
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recordings", nargs="?", type=int, default=20)
-    count = parser.parse_args().recordings
+    parser.add_argument("--quick", action="store_true", help="one recording per cell; figures mean little")
+    asked = parser.parse_args()
+    count = 1 if asked.quick else asked.recordings
     print("| motion and positions | period | right ones confirmed: records not tested | tested | refuted "
           "| other copies confirmed: not tested | tested | refuted |")  # fmt: skip
     print("|---" * 8 + "|")

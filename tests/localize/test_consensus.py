@@ -161,7 +161,8 @@ def test_a_calibrated_focal_length_that_the_matches_refute_is_not_believed() -> 
     for camera, is_right in ((right, True), (wrong, False)):
         found, error_m, nees = solved(replace(case, query_camera=camera), observations)
         assert (found.lens_sigmas < 5.0) is is_right
-        assert found.focal_ratio == pytest.approx(1.0 if is_right else 1 / 1.05, abs=0.006)
+        # 1 % where it is refuted: the lens' distortion, unknown then, too, bends the same rays.
+        assert found.focal_ratio == pytest.approx(1.0 if is_right else 1 / 1.05, abs=0.001 if is_right else 0.01)
         assert error_m < 0.15
         assert nees < 12.0
 
