@@ -142,7 +142,7 @@ FULL = (
 FULL_NEGATIVES = ("sky", "sky", "ground", "ground", "wall", "wall", "covered lens", *("other street",) * 5)
 SMALL = (
     SequencePlan("dash cam, morning", DASH_CAM, +1, 0.1, 0.5, 2, (-3, 3), BRIGHT, 31),
-    SequencePlan("walker, phone upright", PHONE_UPRIGHT, -1, 0.2, 0.2, 1, (-15, 0), WARM, 33),
+    SequencePlan("walker, phone upright", PHONE_UPRIGHT, -1, 0.17, 0.17, 1, (-15, 0), WARM, 33),
 )
 SMALL_NEGATIVES = ("other street",)
 
