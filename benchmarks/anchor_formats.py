@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -35,7 +35,8 @@ from geocorrect.anchors.readers.registry import anchor_files
 from geocorrect.api import localizer, photo
 from geocorrect.api.scene import AnchorSource
 from geocorrect.config import Settings
-from geocorrect.demo.render.render import Exposure, LidarModel, photograph, render, scan
+from geocorrect.demo.render.lidar import LidarModel, scan
+from geocorrect.demo.render.render import Exposure, photograph, render
 from geocorrect.demo.render.surfaces import Scene
 from geocorrect.demo.world.build import ANCHOR_EXPOSURE, Studio
 from geocorrect.demo.world.drives import ENU_FROM_STREET, Drive, write_alignment, write_drive, write_frame
@@ -43,6 +44,7 @@ from geocorrect.demo.world.drives import FRAME as DEMO
 from geocorrect.demo.world.drives import SCAN_DELAY_S as VBR_DELAY_S
 from geocorrect.demo.world.plan import SIZES
 from geocorrect.depth.lidar import LidarDepth
+from geocorrect.evaluate.remembered import RememberedMatcher
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Float, Pose
@@ -50,7 +52,7 @@ from geocorrect.geometry.projection import Projection
 from geocorrect.geometry.similarity import Similarity
 from geocorrect.jobs.anchors.photo_poses import PhotosAsAnchors
 from geocorrect.match.base import Matcher
-from geocorrect.records import Anchor, ImageArray, Matches
+from geocorrect.records import Anchor, ImageArray
 
 CAMERA = Camera(Projection.BROWN, 768, 400, 620.0, 620.0, 380.3, 201.7)
 PHOTO = Camera.pinhole(704, 396, 560.0, 560.0, 351.5, 197.5)
@@ -315,25 +317,6 @@ FORMS: dict[str, Callable[[World], Form]] = {
 }  # fmt: skip
 
 
-class Remembering:
-    """A matcher that matches each pair of pictures once for all formats."""
-
-    known: dict[tuple[bytes, bytes], Matches] = {}  # noqa: RUF012
-
-    def __init__(self, matcher: Matcher) -> None:
-        self.matcher, self.fingerprint = matcher, matcher.fingerprint
-
-    def match(self, query: ImageArray, anchors: Sequence[ImageArray]) -> list[Matches]:
-        """See `match.base.Matcher.match`."""
-        found = []
-        for anchor in anchors:
-            key = query.tobytes(), anchor.tobytes()
-            if key not in self.known:
-                self.known[key] = self.matcher.match(query, [anchor])[0]
-            found.append(self.known[key])
-        return found
-
-
 def errors_m(world: World, form: Form, matcher: Matcher) -> Float:
     """Position errors of the photos, nan where none was found."""
     source, errors = form.source(matcher), []
@@ -362,7 +345,7 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.quick:
         chosen.anchors, chosen.photos, chosen.formats = 4, 2, ["vbr", "table"]
-    matcher = Remembering(photo.build_matcher(Settings()))
+    matcher = RememberedMatcher(photo.build_matcher(Settings()))  # pairs are matched once for all formats
     photo.build_matcher = lambda settings: matcher
     medians: dict[str, float] = {}
     print("| format | depth | localised | median m | largest m | beside VBR's |\n|---|---|---|---|---|---|")

@@ -230,7 +230,7 @@ class Camera:
             else:
                 coordinates, visible, jacobian = self._lens.project_with_jacobian(points)
             px, visible = self._pixels(coordinates, visible & finite_rows(points))
-            jacobian = jacobian * self._scale_px[None, :, None]
+            jacobian = jacobian * self.scale_px[None, :, None]
         jacobian[~visible] = np.nan
         focal = np.zeros_like(px) if self.projection is Projection.SPHERICAL else px - self._principal_px
         return px, visible, jacobian, focal
@@ -239,7 +239,7 @@ class Camera:
         """Unit bearings (N, 3) in the camera frame of pixels (N, 2); nan where no ray reaches the pixel."""
         pixels = rows_of("px", px, 2)
         with np.errstate(all="ignore"):
-            coordinates = (pixels - self._principal_px) / self._scale_px
+            coordinates = (pixels - self._principal_px) / self.scale_px
             if self.projection is Projection.SPHERICAL:
                 bearings = spherical_bearings(coordinates)
                 valid = (np.abs(coordinates[:, 0]) <= math.pi) & (np.abs(coordinates[:, 1]) <= math.pi / 2)
@@ -334,8 +334,8 @@ class Camera:
         return lens_of(self.projection, self.distortion)
 
     @property
-    def _scale_px(self) -> Float:
-        """(2,) pixels per plane unit; per radian for spherical cameras."""
+    def scale_px(self) -> Float:
+        """(2,) pixels per plane unit, which is a radian at the principal point; per radian for spherical cameras."""
         if self.projection is Projection.SPHERICAL:
             return np.full(2, self.circle_px / (2 * math.pi))
         return np.array([self.focal_x_px, self.focal_y_px])
@@ -345,7 +345,7 @@ class Camera:
         return np.array([self.principal_x_px, self.principal_y_px])
 
     def _pixels(self, coordinates: Float, visible: Mask) -> tuple[Float, Mask]:
-        px = coordinates * self._scale_px + self._principal_px
+        px = coordinates * self.scale_px + self._principal_px
         if self.projection is Projection.SPHERICAL:
             # Straight behind: the right edge of the whole circle is its left edge.
             px[px[:, 0] >= self.principal_x_px + self.circle_px / 2, 0] -= self.circle_px

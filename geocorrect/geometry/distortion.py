@@ -173,9 +173,8 @@ class Distortion:
         if np.isfinite(self.max_radius):
             return np.full_like(target, self.max_radius)
         high = np.maximum(target, 1.0)
-        if self.radial[-1:] > (0.0,) and not any(
-            self.denominator
-        ):  # far out the last term rules: start near its own solution
+        # Far out the last term of a polynomial rules: start near its own solution.
+        if self.radial[-1:] > (0.0,) and not any(self.denominator):
             high = np.minimum(high, np.maximum((target / self.radial[-1]) ** (1 / (2 * len(self.radial) + 1)), 1.0))
         while (short := self._radial_map(high)[0] < target).any():
             high[short] *= 2

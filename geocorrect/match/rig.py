@@ -67,13 +67,8 @@ def _halvings(photo: Camera, anchor: Camera) -> int:
     """How often the photo is to be halved so that it has at most twice the anchor's pixels per radian; below 0: how
     often the anchor.
     """
-    octaves = math.log2(_pixels_per_radian(photo) / _pixels_per_radian(anchor))
+    octaves = math.log2(photo.scale_px[0] / anchor.scale_px[0])
     return int(math.copysign(max(0, math.ceil(abs(octaves)) - 1), octaves))
-
-
-def _pixels_per_radian(camera: Camera) -> float:
-    """At the middle of the picture."""
-    return camera.circle_px / (2 * math.pi) if camera.projection is Projection.SPHERICAL else camera.focal_x_px
 
 
 def _match_reduced(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,14 +22,14 @@ from geocorrect.demo.world.drives import FRAME
 from geocorrect.depth.lidar import LidarDepth
 from geocorrect.depth.pointcloud.options import PointCloudOptions
 from geocorrect.errors import ExitCode
+from geocorrect.evaluate.remembered import RememberedMatcher
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import rotation_from_heading
 from geocorrect.geometry.pose import Pose
 from geocorrect.jobs.anchors.inspect import inspect as module
 from geocorrect.jobs.anchors.inspect.inspect import Inspection, Severity, inspect_anchors
 from geocorrect.jobs.anchors.inspect.page import write_page
-from geocorrect.match.base import Matcher
-from geocorrect.records import Anchor, ImageArray, Matches
+from geocorrect.records import Anchor
 
 pytestmark = pytest.mark.long
 
@@ -41,28 +41,15 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
     return render_pictures(tmp_path_factory.mktemp("dense"))
 
 
-class Remembering:
-    """A matcher that matches each pair of pictures once for all tests."""
-
-    known: dict[tuple[bytes, bytes], Matches] = {}  # noqa: RUF012
-
-    def __init__(self, matcher: Matcher) -> None:
-        self.matcher, self.fingerprint = matcher, matcher.fingerprint
-
-    def match(self, query: ImageArray, anchors: Sequence[ImageArray]) -> list[Matches]:
-        found = []
-        for anchor in anchors:
-            key = query[::40].tobytes(), anchor[::40].tobytes()
-            if key not in self.known:
-                self.known[key] = self.matcher.match(query, [anchor])[0]
-            found.append(self.known[key])
-        return found
+@pytest.fixture(scope="module")
+def matcher() -> RememberedMatcher:
+    """Each pair of pictures is matched once for all tests."""
+    return RememberedMatcher(module.build_matcher(Settings()))
 
 
 @pytest.fixture
-def look(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Anchor]], Inspection]:
-    build = module.build_matcher
-    monkeypatch.setattr(module, "build_matcher", lambda settings: Remembering(build(settings)))
+def look(monkeypatch: pytest.MonkeyPatch, matcher: RememberedMatcher) -> Callable[[list[Anchor]], Inspection]:
+    monkeypatch.setattr(module, "build_matcher", lambda settings: matcher)
     return lambda anchors: inspect_anchors(Settings(), AnchorSource.of_files(Listed(anchors)), 16)
 
 
@@ -201,10 +188,13 @@ def test_the_page_is_complete_and_asks_no_network(
 
 @pytest.mark.slow
 def test_the_command(
-    pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    pictures: Pictures,
+    matcher: RememberedMatcher,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    build = module.build_matcher
-    monkeypatch.setattr(module, "build_matcher", lambda settings: Remembering(build(settings)))
+    monkeypatch.setattr(module, "build_matcher", lambda settings: matcher)
     monkeypatch.chdir(tmp_path)
     for mistake, code in ((Taken.pose, ExitCode.OK), (swapped_axes, ExitCode.INPUT)):
         Path("a.gpkg").unlink(missing_ok=True)

@@ -148,7 +148,7 @@ def _point_covariances(model: Reconstruction) -> Float:
         distance = np.maximum(np.linalg.norm(away, axis=1), 1e-9)
         direction = away / distance[:, None]
         across = np.eye(3) - direction[:, :, None] * direction[:, None, :]
-        sigma = distance * error_px[image.points] / _pixels_per_radian(image.camera)
+        sigma = distance * error_px[image.points] / image.camera.scale_px[0]
         np.add.at(information, image.points, across / sigma[:, None, None] ** 2)
         np.add.at(rays, image.points, 1)
     covariances = np.full_like(information, np.inf)
@@ -170,10 +170,6 @@ def _seen_with(model: Reconstruction) -> list[list[int]]:
     together = (sees @ sees.T).tocsr()
     rows = zip(together.indptr[:-1], together.indptr[1:], strict=True)
     return [[k for k in together.indices[a:b].tolist() if k != n] for n, (a, b) in enumerate(rows)]
-
-
-def _pixels_per_radian(camera: Camera) -> float:
-    return camera.focal_x_px if np.isfinite(camera.focal_x_px) else camera.width / (2 * np.pi)
 
 
 def _samples(
