@@ -22,7 +22,7 @@ from geocorrect.evaluate.own import beside
 from geocorrect.evaluate.own import tables as own_tables
 from geocorrect.evaluate.own.leave_out import LeaveOutProtocol, drawn, with_errors, without
 from geocorrect.evaluate.own.tables import coverage, false_accepts, sentences, tables, with_all_anchors
-from geocorrect.evaluate.remembered import remembered
+from geocorrect.evaluate.remembered import RememberedMatcher, remembered
 from geocorrect.evaluate.table import Journal, Row, read_table, write_table
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import Frame
@@ -341,3 +341,25 @@ def test_matches_are_found_once_per_pair() -> None:
     assert counting.calls == 2
     matcher.match(first, [photo])  # the other order is another answer
     assert counting.calls == 3
+
+
+def test_matches_of_a_whole_drive_do_not_fill_the_memory() -> None:
+    class Each:
+        fingerprint = "each"
+        calls = 0
+
+        def match(self, query, anchors):  # type: ignore[no-untyped-def]
+            self.calls += len(anchors)
+            px = np.full((10, 2), query[0, 0, 0], np.float32)  # 200 bytes with the scores
+            return [Matches(px, px, np.ones(10, np.float32)) for _ in anchors]
+
+    each = Each()
+    matcher = RememberedMatcher(each, max_bytes=500)
+    photos = [np.full((2, 2, 3), value, np.uint8) for value in range(4)]
+    for number, photo in enumerate(photos):
+        assert [m.query_px[0, 0] for m in matcher.match(photo, photos[:3])] == [number] * 3, "more than fit, all right"
+    assert each.calls == 12
+    matcher.match(photos[3], [photos[2]])
+    assert each.calls == 12, "the last ones are kept"
+    matcher.match(photos[0], [photos[2]])
+    assert each.calls == 13, "the first ones are not"
