@@ -26,7 +26,7 @@ from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.localize.solution import Solution
 from geocorrect.localize.verify import verify
-from geocorrect.match.base import Matcher
+from geocorrect.match.base import Matcher, smooth_noise
 from geocorrect.match.cascade import stages_of
 from geocorrect.match.rig import match_photo
 from geocorrect.match.verify import ESSENTIAL, PairVerifyOptions, verification_of
@@ -118,6 +118,7 @@ def _localize_with(
 ) -> TracedResult:
     # Match the photo with every anchor, keep what two views of a static scene can explain, and give it depth.
     pair = verification_of(matcher, pair)
+    options = replace(options, covariance=options.covariance.with_smooth_noise(smooth_noise(matcher)))
     turns = () if query.upright_turns is None else _turns_to(query.upright_turns, anchors)
     cameras = [view.anchor.camera for view in anchors]
     matches = match_photo(matcher, query.pixels, query.camera, [view.pixels for view in anchors], turns, cameras)

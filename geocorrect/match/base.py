@@ -42,10 +42,16 @@ class DeclaredMatcher:
     """Another matcher, with what `registry.MatcherEntry` declares of it."""
 
     def __init__(
-        self, matcher: Matcher, enough_verified: int = 0, any_roll: bool = False, any_size: bool = True
+        self,
+        matcher: Matcher,
+        enough_verified: int = 0,
+        any_roll: bool = False,
+        any_size: bool = True,
+        smooth_noise: float = 1.0,
     ) -> None:
         """See there."""
         self.matcher, self.enough_verified, self.any_roll, self.any_size = matcher, enough_verified, any_roll, any_size
+        self.smooth_noise = smooth_noise
         enough = f"/enough-{enough_verified}" if enough_verified else ""
         self.fingerprint = matcher.fingerprint + enough + ("" if any_size else "/one-size")
 
@@ -67,3 +73,8 @@ def any_roll(matcher: Matcher) -> bool:
 def any_size(matcher: Matcher) -> bool:
     """Whether it matches photos however their pixels per radian differ; so does one of which nothing is declared."""
     return next((layer.any_size for layer in layers(matcher) if isinstance(layer, DeclaredMatcher)), True)
+
+
+def smooth_noise(matcher: Matcher) -> float:
+    """Its smooth errors as a share of those that the estimator assumes; 1 where nothing is declared."""
+    return next((layer.smooth_noise for layer in layers(matcher) if isinstance(layer, DeclaredMatcher)), 1.0)

@@ -54,14 +54,24 @@ class MatcherEntry:
     that at most 1.4 % (ALIKED, 216 pairs) and 0.7 % (XFeat, 398) of wrong pairs reach it (docs/accuracy.md). 0: the
     gate's own limits suffice (SIFT: 8 at most in 443 pairs), or unmeasured.
     """
+    smooth_noise: float = 1.0
+    """Errors that are smooth over a photo, as a share of those that `CovarianceOptions` assumes beside the same white
+    noise. 1: unmeasured. The others are the upper end of what `benchmarks/fit_noise.py` found (docs/accuracy.md)."""
 
 
 MATCHERS: Mapping[StageName, MatcherEntry] = {
-    "sift": MatcherEntry(SiftMatcher, describes=True, any_roll=True),
+    "sift": MatcherEntry(SiftMatcher, describes=True, any_roll=True, smooth_noise=0.25),
     "aliked_lightglue": MatcherEntry(
-        build_aliked_lightglue, card="aliked_lightglue", describes=True, any_size=False, enough_verified=50
+        build_aliked_lightglue,
+        card="aliked_lightglue",
+        describes=True,
+        any_size=False,
+        enough_verified=50,
+        smooth_noise=0.3,
     ),
-    "xfeat": MatcherEntry(build_xfeat, card="xfeat", describes=True, any_size=False, enough_verified=75),
+    "xfeat": MatcherEntry(
+        build_xfeat, card="xfeat", describes=True, any_size=False, enough_verified=75, smooth_noise=0.25
+    ),
     "mast3r": MatcherEntry(build_mast3r, card="mast3r", describes=True),
     "eloftr": MatcherEntry(build_eloftr, card="eloftr"),
     "lightglue_disk": MatcherEntry(build_lightglue_disk, card="lightglue_disk", describes=True),
@@ -85,8 +95,9 @@ def build_matcher(section: MatchSection, runtime: Runtime) -> Matcher:
 def _build_stage(name: StageName, section: MatchSection, runtime: Runtime) -> Matcher:
     entry = MATCHERS[name]
     matcher = entry.build(with_runtime(getattr(section, name), runtime))
-    if entry.enough_verified or not (entry.any_roll and entry.any_size):
-        matcher = DeclaredMatcher(matcher, entry.enough_verified, entry.any_roll, entry.any_size)
+    if entry.enough_verified or not (entry.any_roll and entry.any_size) or entry.smooth_noise != 1.0:
+        declared = entry.enough_verified, entry.any_roll, entry.any_size, entry.smooth_noise
+        matcher = DeclaredMatcher(matcher, *declared)
     return SymmetricMatcher(matcher, section.agree_px) if section.agree_px > 0 else matcher
 
 

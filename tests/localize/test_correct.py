@@ -14,6 +14,7 @@ from geocorrect.geometry.pose import Pose
 from geocorrect.localize.correct import localize
 from geocorrect.localize.independence import MAX_SHIFT_SIGMAS
 from geocorrect.localize.options import JointOptions, LocalizeOptions
+from geocorrect.match.base import DeclaredMatcher
 from geocorrect.records import Anchor, AnchorView, Correction, DepthMap, Query, Rejection
 
 
@@ -80,6 +81,19 @@ def test_a_recorded_position_that_contradicts_the_others_shows() -> None:
         sigmas.append(result.evidence.gate["record_shift_sigmas"])
     assert sigmas[0] < 1.0
     assert sigmas[1] > MAX_SHIFT_SIGMAS
+
+
+def test_a_matcher_whose_smooth_errors_are_small_is_believed_more() -> None:
+    known, query, views = world(3)
+    options = LocalizeOptions(joint=JointOptions(anchor_position_m=1e-3, anchor_rotation_deg=1e-3))
+    variances_m2 = []
+    for matcher in (known, DeclaredMatcher(known, smooth_noise=0.25)):
+        result = localize(query, views, matcher, known, options, seed=0).result
+        assert isinstance(result, Correction)
+        assert np.linalg.norm(result.world_from_cam.translation_m - known.truth.translation_m) < 0.05
+        assert result.world_from_cam.covariance is not None
+        variances_m2.append(result.world_from_cam.covariance.trace())
+    assert variances_m2[1] < 0.8 * variances_m2[0]
 
 
 def test_no_number_of_anchors_averages_away_how_the_camera_is_mounted() -> None:

@@ -37,9 +37,9 @@ def observed(seed: int, kind: str = "lidar", anchors: int = 2) -> list[Observati
 
 
 @pytest.mark.long
-def test_an_anchor_on_record_in_another_place_pulls_when_it_is_there() -> None:
+def test_an_anchor_on_record_in_another_place_pulls_or_is_set_aside() -> None:
     """Moved by 0.6 m along the street, less than any other rule sees."""
-    unmoved, moved = [], []
+    unmoved, moved, aside = [], [], []
     for seed in range(5):
         right = observed(seed, anchors=3)
         unmoved.append(solved(right, seed, 3)[0].leave_one_out_m)
@@ -47,9 +47,12 @@ def test_an_anchor_on_record_in_another_place_pulls_when_it_is_there() -> None:
         wrong = replace(
             right[-1].anchor, world_from_cam=Pose(pose.rotation, pose.translation_m + np.array([0.0, 0.6, 0.0]))
         )
-        moved.append(solved([*right[:-1], replace(right[-1], anchor=wrong)], seed, 3)[0].leave_one_out_m)
+        solution, _ = solved([*right[:-1], replace(right[-1], anchor=wrong)], seed, 3)
+        moved.append(solution.leave_one_out_m)
+        aside.append(solution.fits[-1].weight == 0.0)
+    pulled = np.array(moved) > 1.5 * np.array(unmoved)
     assert np.median(unmoved) < 0.1
-    assert np.median(moved) > 2 * np.median(unmoved)
+    assert (pulled | aside).all()
 
 
 @pytest.mark.long

@@ -86,7 +86,7 @@ def test_the_joint_estimator_takes_points_and_not_z_on_the_ray() -> None:
         on_ray = solved(known, query, replace(seen, off_ray_m=None), JointEstimator())
         assert right[0] < 0.03
         assert right[2] < CHI2_999
-        assert on_ray[0] > 2.5 * right[0]
+        assert on_ray[0] > 2.0 * right[0]
 
 
 def test_a_pose_by_pnp_from_points_off_the_rays_says_how_wrong_it_is() -> None:

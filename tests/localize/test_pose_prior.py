@@ -64,7 +64,7 @@ def test_a_lone_anchor_with_raw_depth_gains() -> None:
         errors.append([np.linalg.norm(f.world_from_cam.minus(case.world_from_query)[:3]) for f in found])
         sigmas.append([np.sqrt(np.trace(f.world_from_cam.covariance[:3, :3])) for f in found])
     assert (np.array(sigmas)[:, 1] <= np.array(sigmas)[:, 0] * 1.02).all()
-    assert np.median(np.array(errors)[:, 1]) <= np.median(np.array(errors)[:, 0])
+    assert np.mean(np.array(errors)[:, 1]) <= np.mean(np.array(errors)[:, 0])
 
 
 @pytest.mark.long

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from geocorrect.match import registry
-from geocorrect.match.base import Matcher, any_roll, enough_verified
+from geocorrect.match.base import Matcher, any_roll, enough_verified, smooth_noise
 from geocorrect.match.options import MatchSection
 from geocorrect.match.registry import SymmetricMatcher, agreeing
 from geocorrect.match.sift import SiftMatcher
@@ -67,4 +67,6 @@ def test_what_the_registry_declares_of_a_matcher_is_seen_through_wrappers(monkey
         assert f"one-sided/enough-{entry.enough_verified}" in built.fingerprint
     sift = registry.build_matcher(MatchSection(), Runtime())
     assert (enough_verified(sift), any_roll(sift)) == (0, True)
+    assert 0.21 <= smooth_noise(sift) < 1.0, "what was measured, and no less"
+    assert smooth_noise(OneSided()) == 1.0
     assert sift.fingerprint == SiftMatcher().fingerprint

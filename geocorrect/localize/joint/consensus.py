@@ -21,7 +21,7 @@ from geocorrect.localize.gate import SUPPORTING_INLIERS, SUPPORTING_SHARE
 from geocorrect.localize.gate_model import COVARIANCE_INFLATION
 from geocorrect.localize.joint.fields import refine
 from geocorrect.localize.joint.initialise import start_state
-from geocorrect.localize.joint.problem import GLOBAL, LENS, PER_ANCHOR, Int, build_problem
+from geocorrect.localize.joint.problem import GLOBAL, LENS, PER_ANCHOR, Int, Problem, build_problem
 from geocorrect.localize.joint.solve import minimise, objective
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import LocalizeOptions
@@ -96,36 +96,37 @@ def own_poses(
     measured = [
         np.isfinite(o.depth_m[mine]).sum() >= options.pnp.min_points for o, mine in zip(observations, rows, strict=True)
     ]
+    if sum(measured) < 2:
+        return tuple(None for _ in observations)
+    together = build_problem(observations, rows, lens.camera, origin_m)
     found: list[Pose | None] = []
-    for n, (o, mine) in enumerate(zip(observations, rows, strict=True)):
-        if not measured[n] or sum(measured) < 2:
+    for n, o in enumerate(observations):
+        if not measured[n]:
             found.append(None)
             continue
         own_prior = np.concatenate([prior[:GLOBAL], prior[GLOBAL + PER_ANCHOR * n : GLOBAL + PER_ANCHOR * (n + 1)]])
         own_prior[LENS] = lens.information
-        found.append(_own_pose(o, mine, starts[n], lens.camera, own_prior, origin_m, sigma_px, options))
+        found.append(_own_pose(together.of_anchor(n), o, starts[n], lens.camera, own_prior, sigma_px, options))
     return tuple(found)
 
 
 def _own_pose(
+    problem: Problem,
     o: Observations,
-    rows: Int,
     starts: Sequence[Pose],
     camera: Camera,
     prior: Float,
-    origin_m: Float,
     sigma_px: float,
     options: LocalizeOptions,
 ) -> Pose | None:
-    problem = build_problem([o], [rows], camera, origin_m)
     ends = []
     for start in starts:
         solved = minimise(problem, start_state(problem, start, sigma_px, options.joint), prior, sigma_px, options.joint)
         ends.append((objective(problem, solved.state, solved.at, prior, sigma_px, options.joint), solved))
-        if solved.inliers.sum() > GOOD_SHARE * len(rows):
+        if solved.inliers.sum() > GOOD_SHARE * len(problem.track):
             break
     _, best = min(ends, key=lambda end: end[0])
-    if best.inliers.sum() < max(SUPPORTING_INLIERS, SUPPORTING_SHARE * len(rows)):
+    if best.inliers.sum() < max(SUPPORTING_INLIERS, SUPPORTING_SHARE * len(problem.track)):
         return None  # what supports nothing in the gate has no pose of its own here
     refined = refine(problem, best, [o], camera, prior, options)
     if refined is None:

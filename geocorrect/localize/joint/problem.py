@@ -155,6 +155,19 @@ class Problem:
             anchor_px=self.anchor_px[rows],
         )
 
+    def of_anchor(self, n: int) -> Problem:
+        """The problem of anchor n alone."""
+        rows, own = self.rows[n], slice(n, n + 1)
+        part = self.subset(np.arange(rows.start, rows.stop))
+        size = rows.stop - rows.start
+        return replace(
+            part,
+            anchor=np.zeros(size, np.intp),
+            starts=np.array([0, size]),
+            rotations=self.rotations[own],
+            centres=self.centres[own],
+        )
+
 
 def build_problem(
     observations: Sequence[Observations],
