@@ -27,6 +27,7 @@ import cv2
 import numpy as np
 from kept_matches import KeptMatcher
 from matchers import cuttings, rows_of, settings_for, worse
+from measured import measured
 from scipy.spatial.transform import Rotation
 from scipy.stats import chi2
 
@@ -38,7 +39,7 @@ from geocorrect.geometry.pose import Pose
 from geocorrect.io.pixels import read_image
 from geocorrect.localize.correct import localize
 from geocorrect.match.registry import build_matcher
-from geocorrect.records import Anchor, Correction, ImageArray, Matches, Query
+from geocorrect.records import Anchor, ImageArray, Matches, Query
 
 DEPTHS = ("lidar", "triangulated")
 FRAMES = {1: (4,), 2: (2, 6), 3: (0, 4, 8), 5: (0, 2, 4, 6, 8)}
@@ -222,7 +223,7 @@ def run(folder: Path, store: Path, elsewhere: Path | None, depths: Sequence[str]
                     matcher.match(pixels, [view.pixels for view in views])
                     started_s = time.process_time()
                     query = Query(key[3], pixels, camera, near_m)
-                    found = localize(query, views, matcher, cache, settings.localize, seed=0).result
+                    found = localize(query, views, matcher, cache, settings.localize, seed=0)
                     row = {"key": key, "cpu_s": time.process_time() - started_s}
                     truth = None if cell.spoil == "elsewhere" else image.world_from_cam
                     if truth is not None and cell.spoil.startswith("rolled"):
@@ -230,27 +231,6 @@ def run(folder: Path, store: Path, elsewhere: Path | None, depths: Sequence[str]
                         truth = Pose(truth.rotation * turn, truth.translation_m)
                     with store.open("a", encoding="utf-8") as stream:
                         stream.write(json.dumps(row | measured(found, truth)) + "\n")
-
-
-def measured(found: Any, truth: Pose | None) -> dict[str, Any]:
-    """What a result says and how wrong it is; without a truth every pose is infinitely wrong."""
-    if not isinstance(found, Correction):
-        return {"status": "rejected", "reason": found.reason.value, "detail": found.detail}
-    row: dict[str, Any] = {"status": found.status.value, "expected_m": found.expected_error_m}
-    if truth is None:
-        return row | {"error_m": float("inf"), "rotation_deg": 180.0, "nees": 1e9, "nees_rotation": 1e9}
-    off, covariance = found.world_from_cam.minus(truth), found.world_from_cam.covariance
-    assert covariance is not None
-    return row | {
-        "error_m": float(np.linalg.norm(off[:3])),
-        "rotation_deg": float(np.degrees(np.linalg.norm(off[3:]))),
-        "nees": float(off[:3] @ np.linalg.solve(covariance[:3, :3], off[:3])),
-        "nees_rotation": float(off[3:] @ np.linalg.solve(covariance[3:, 3:], off[3:])),
-        "sigma_deg": float(np.degrees(np.sqrt(np.trace(covariance[3:, 3:]) / 3))),
-        "focal_ratio": found.evidence.focal_ratio,
-        "gate": dict(found.evidence.gate),
-        "off": off.tolist(),
-    }
 
 
 def table(rows: Sequence[dict[str, Any]], before: Sequence[dict[str, Any]] = ()) -> str:
