@@ -282,7 +282,10 @@ KINDS = {
 
 
 def figure(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """How many accepted photos the ellipsoids hold that promise a share, by number of anchors and by corruption."""
+    """How many accepted photos the regions hold that promise a share: of position (ellipsoid) and heading (interval).
+
+    By number of anchors, by what is wrong and by kind of depth. Photos of one anchor wait for others to confirm them.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -290,26 +293,43 @@ def figure(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
     kept = [r for r in rows if r["status"] == "accepted"]
     anchors = {cell.name: cell.anchors for cell in CELLS}
-    counts = {k: [r for r in kept if anchors[r["key"][1]] == k] for k in FRAMES}
-    by_count = {f"{k} anchor{'s' * (k > 1)}": here for k, here in counts.items()}
-    by_kind = {name: [r for r in kept if word in r["key"][1]] for word, name in KINDS.items()}
+    groups = {
+        "number of anchors": {
+            "1 anchor, clean, waiting": [r for r in rows if r["key"][1] == "clean, 1 anchors" and "off" in r],
+            **{f"{k} anchors": [r for r in kept if anchors[r["key"][1]] == k] for k in FRAMES if k > 1},
+        },
+        "what is wrong": {name: [r for r in kept if word in r["key"][1]] for word, name in KINDS.items()},
+        "depth": {name: [r for r in kept if r["key"][0] == name] for name in DEPTHS},
+    }
     promised = np.linspace(0.0, 1.0, 101)
-    picture, axes = plt.subplots(2, 2, figsize=(10.4, 8.0), layout="constrained", sharex=True, sharey=True)
-    for across, groups, by in zip(axes, (by_count, by_kind), ("number of anchors", "what is wrong"), strict=True):
-        for axis, key, what in zip(across, ("nees", "nees_rotation"), ("position", "rotation"), strict=True):
+    picture, axes = plt.subplots(3, 2, figsize=(10.4, 12.0), layout="constrained", sharex=True, sharey=True)
+    for across, (by, named) in zip(axes, groups.items(), strict=True):
+        for axis, level_of, what in zip(
+            across, (_position_level, _heading_level), ("position", "heading"), strict=True
+        ):
             axis.plot(promised, promised, color="0.6", lw=1)
-            for (name, here), style in zip(groups.items(), cycle(("-", "--", "-.")), strict=False):
+            for (name, here), style in zip(named.items(), cycle(("-", "--", "-.")), strict=False):
                 if here:
-                    level = chi2.cdf([r[key] for r in here], 3)
+                    level = np.array([level_of(r) for r in here])
                     held = [np.mean(level <= p) for p in promised]
                     axis.plot(promised, held, style, lw=1.4, label=f"{name}, n = {len(here)}")
             axis.set(title=f"{what}, by {by}", aspect="equal")
         across[1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    picture.supxlabel("stated probability of the ellipsoid")
+    picture.supxlabel("stated probability of the region")
     picture.supylabel("share of errors inside; above the grey line the statement is cautious")
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.savefig(path, dpi=90, metadata={"Software": ""})
+    picture.savefig(path, dpi=80, metadata={"Software": ""})
     plt.close(picture)
+
+
+def _position_level(row: dict[str, Any]) -> float:
+    return float(chi2.cdf(row["nees"], 3))
+
+
+def _heading_level(row: dict[str, Any]) -> float:
+    """Probability of the interval about the stated heading that just holds the true one."""
+    sigmas = np.degrees(row["off"][5]) / row["gate"]["expected_heading_error_deg"]
+    return float(chi2.cdf(sigmas**2, 1))
 
 
 def main() -> None:
