@@ -47,8 +47,9 @@ def fit(simulated: Sequence[dict[str, Any]], real: Sequence[dict[str, Any]], pic
         f"accepted up to {model.threshold:.1%}; covariance inflation {model.inflation:.2f}",
         *_coverage([r for r, c in zip(rows, clean, strict=True) if c], _part(verdict, clean)),
     ]
-    print("\n".join([*report, *table, "", *_by_source(real, _part(verdict, is_real), model)]))
+    print("\n".join([*report, *table]))
     if real:
+        print("\n".join(["", *_by_source(real, _part(verdict, is_real), model)]))
         # All real rows may be of one drive: what the simulator alone gives is judged on a place that no fit has seen.
         apart = fit_model(simulated)
         print("\n".join(["", "fitted to the simulator alone:", *_by_source(real, judge(apart, real), apart)]))

@@ -130,10 +130,10 @@ def cross_validated(rows: Sequence[dict[str, Any]]) -> Verdict:
     """Every solution judged by the model of the other folds, its threshold included."""
     fold = folds(rows)
     parts = []
-    for k in range(FOLDS):
+    for k in np.unique(fold):
         model = fit_model([r for r, f in zip(rows, fold, strict=True) if f != k])
         parts.append(judge(model, [r for r, f in zip(rows, fold, strict=True) if f == k]))
-    order = np.argsort(np.concatenate([np.flatnonzero(fold == k) for k in range(FOLDS)]))
+    order = np.argsort(np.argsort(fold, kind="stable"), kind="stable")
     return Verdict(*(np.concatenate([getattr(p, f.name) for p in parts])[order] for f in fields(Verdict)))
 
 
