@@ -34,9 +34,12 @@ SHARED = GateStatistics(
     n_inliers=900.0, inlier_share=0.9, coverage=0.6, displacement_m=3.0, height_difference_m=0.1, anchor_spread_m=0.05,
     alternative_share=0.1, supporting_anchors=3.0, support_share=1.0, expected_error_m=0.1,
     expected_heading_error_deg=0.1, reported_sigmas=0.4, scale_sigmas=1.0, leave_one_out_m=0.02,
-    contradiction_sigmas=1.0, independent_anchors=3.0, record_shift_sigmas=1.0,
+    contradiction_sigmas=1.0, independent_anchors=3.0, record_shift_sigmas=1.0, inlier_patches=300.0,
 )  # fmt: skip
-LONE = replace(SHARED, n_inliers=300.0, supporting_anchors=1.0, independent_anchors=1.0, anchor_spread_m=float("nan"))
+LONE = replace(
+    SHARED, n_inliers=300.0, inlier_patches=115.0, supporting_anchors=1.0, independent_anchors=1.0,
+    anchor_spread_m=float("nan"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

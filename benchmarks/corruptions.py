@@ -27,6 +27,7 @@ import cv2
 import numpy as np
 from kept_matches import KeptMatcher
 from matchers import cuttings, rows_of, settings_for, worse
+from measured import measured
 from scipy.spatial.transform import Rotation
 from scipy.stats import chi2
 
@@ -38,7 +39,7 @@ from geocorrect.geometry.pose import Pose
 from geocorrect.io.pixels import read_image
 from geocorrect.localize.correct import localize
 from geocorrect.match.registry import build_matcher
-from geocorrect.records import Anchor, Correction, ImageArray, Matches, Query
+from geocorrect.records import Anchor, ImageArray, Matches, Query
 
 DEPTHS = ("lidar", "triangulated")
 FRAMES = {1: (4,), 2: (2, 6), 3: (0, 4, 8), 5: (0, 2, 4, 6, 8)}
@@ -222,7 +223,7 @@ def run(folder: Path, store: Path, elsewhere: Path | None, depths: Sequence[str]
                     matcher.match(pixels, [view.pixels for view in views])
                     started_s = time.process_time()
                     query = Query(key[3], pixels, camera, near_m)
-                    found = localize(query, views, matcher, cache, settings.localize, seed=0).result
+                    found = localize(query, views, matcher, cache, settings.localize, seed=0)
                     row = {"key": key, "cpu_s": time.process_time() - started_s}
                     truth = None if cell.spoil == "elsewhere" else image.world_from_cam
                     if truth is not None and cell.spoil.startswith("rolled"):
@@ -230,27 +231,6 @@ def run(folder: Path, store: Path, elsewhere: Path | None, depths: Sequence[str]
                         truth = Pose(truth.rotation * turn, truth.translation_m)
                     with store.open("a", encoding="utf-8") as stream:
                         stream.write(json.dumps(row | measured(found, truth)) + "\n")
-
-
-def measured(found: Any, truth: Pose | None) -> dict[str, Any]:
-    """What a result says and how wrong it is; without a truth every pose is infinitely wrong."""
-    if not isinstance(found, Correction):
-        return {"status": "rejected", "reason": found.reason.value, "detail": found.detail}
-    row: dict[str, Any] = {"status": found.status.value, "expected_m": found.expected_error_m}
-    if truth is None:
-        return row | {"error_m": float("inf"), "rotation_deg": 180.0, "nees": 1e9, "nees_rotation": 1e9}
-    off, covariance = found.world_from_cam.minus(truth), found.world_from_cam.covariance
-    assert covariance is not None
-    return row | {
-        "error_m": float(np.linalg.norm(off[:3])),
-        "rotation_deg": float(np.degrees(np.linalg.norm(off[3:]))),
-        "nees": float(off[:3] @ np.linalg.solve(covariance[:3, :3], off[:3])),
-        "nees_rotation": float(off[3:] @ np.linalg.solve(covariance[3:, 3:], off[3:])),
-        "sigma_deg": float(np.degrees(np.sqrt(np.trace(covariance[3:, 3:]) / 3))),
-        "focal_ratio": found.evidence.focal_ratio,
-        "gate": dict(found.evidence.gate),
-        "off": off.tolist(),
-    }
 
 
 def table(rows: Sequence[dict[str, Any]], before: Sequence[dict[str, Any]] = ()) -> str:
@@ -302,7 +282,10 @@ KINDS = {
 
 
 def figure(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """How many accepted photos the ellipsoids hold that promise a share, by number of anchors and by corruption."""
+    """How many accepted photos the regions hold that promise a share: of position (ellipsoid) and heading (interval).
+
+    By number of anchors, by what is wrong and by kind of depth. Photos of one anchor wait for others to confirm them.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -310,26 +293,43 @@ def figure(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
     kept = [r for r in rows if r["status"] == "accepted"]
     anchors = {cell.name: cell.anchors for cell in CELLS}
-    counts = {k: [r for r in kept if anchors[r["key"][1]] == k] for k in FRAMES}
-    by_count = {f"{k} anchor{'s' * (k > 1)}": here for k, here in counts.items()}
-    by_kind = {name: [r for r in kept if word in r["key"][1]] for word, name in KINDS.items()}
+    groups = {
+        "number of anchors": {
+            "1 anchor, clean, waiting": [r for r in rows if r["key"][1] == "clean, 1 anchors" and "off" in r],
+            **{f"{k} anchors": [r for r in kept if anchors[r["key"][1]] == k] for k in FRAMES if k > 1},
+        },
+        "what is wrong": {name: [r for r in kept if word in r["key"][1]] for word, name in KINDS.items()},
+        "depth": {name: [r for r in kept if r["key"][0] == name] for name in DEPTHS},
+    }
     promised = np.linspace(0.0, 1.0, 101)
-    picture, axes = plt.subplots(2, 2, figsize=(10.4, 8.0), layout="constrained", sharex=True, sharey=True)
-    for across, groups, by in zip(axes, (by_count, by_kind), ("number of anchors", "what is wrong"), strict=True):
-        for axis, key, what in zip(across, ("nees", "nees_rotation"), ("position", "rotation"), strict=True):
+    picture, axes = plt.subplots(3, 2, figsize=(10.4, 12.0), layout="constrained", sharex=True, sharey=True)
+    for across, (by, named) in zip(axes, groups.items(), strict=True):
+        for axis, level_of, what in zip(
+            across, (_position_level, _heading_level), ("position", "heading"), strict=True
+        ):
             axis.plot(promised, promised, color="0.6", lw=1)
-            for (name, here), style in zip(groups.items(), cycle(("-", "--", "-.")), strict=False):
+            for (name, here), style in zip(named.items(), cycle(("-", "--", "-.")), strict=False):
                 if here:
-                    level = chi2.cdf([r[key] for r in here], 3)
+                    level = np.array([level_of(r) for r in here])
                     held = [np.mean(level <= p) for p in promised]
                     axis.plot(promised, held, style, lw=1.4, label=f"{name}, n = {len(here)}")
             axis.set(title=f"{what}, by {by}", aspect="equal")
         across[1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    picture.supxlabel("stated probability of the ellipsoid")
+    picture.supxlabel("stated probability of the region")
     picture.supylabel("share of errors inside; above the grey line the statement is cautious")
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.savefig(path, dpi=90, metadata={"Software": ""})
+    picture.savefig(path, dpi=80, metadata={"Software": ""})
     plt.close(picture)
+
+
+def _position_level(row: dict[str, Any]) -> float:
+    return float(chi2.cdf(row["nees"], 3))
+
+
+def _heading_level(row: dict[str, Any]) -> float:
+    """Probability of the interval about the stated heading that just holds the true one."""
+    sigmas = np.degrees(row["off"][5]) / row["gate"]["expected_heading_error_deg"]
+    return float(chi2.cdf(sigmas**2, 1))
 
 
 def main() -> None:

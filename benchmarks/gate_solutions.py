@@ -29,8 +29,6 @@ OPTIONS = LocalizeOptions()
 BLANK = np.zeros((1, 1, 3), np.uint8)
 LIMIT_M = 1.0
 """What a false accept is: a position wrong by more than this."""
-ALIASED_INLIERS = 150
-"""A wrong anchor with more inliers than this is a copy of the right place, not another street."""
 
 CELLS: dict[str, SimulatorOptions] = {
     "1 anchor": SimulatorOptions(anchors=1),
@@ -43,6 +41,8 @@ CELLS: dict[str, SimulatorOptions] = {
     "elsewhere": SimulatorOptions(anchors=3, wrong_anchor_share=1.0),
     "repeated façades": SimulatorOptions(anchors=4, repeated_share=0.4),
     "vehicles": SimulatorOptions(anchors=2, mover_share=0.5),
+    "3 anchors, few matches": SimulatorOptions(anchors=3, match_share=0.15),
+    "3 anchors, few matches, 40 % wrong": SimulatorOptions(anchors=3, match_share=0.15, wrong_anchor_share=0.4),
 }
 
 
@@ -93,19 +93,9 @@ def solve_case(cell: str, options: SimulatorOptions, seed: int) -> list[dict[str
 
 
 def with_pose(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows with a pose, each world once: with every anchor wrong one cell has the world of "elsewhere" of that seed."""
-    return [r for r in rows if r["error_m"] is not None and (r["cell"] != "3 anchors, 40 % wrong" or r["n_right"] > 0)]
-
-
-def undetectable(row: dict[str, Any]) -> bool:
-    """Nothing but the reported position could object: a single anchor on record in the wrong place, with perfect
-    matches and nobody able to contradict; or most anchors on the same wrong copy of a façade.
-    """
-    if row["cell"] == "repeated façades":
-        return bool(2 * row["n_right"] < CELLS[row["cell"]].anchors)
-    gate = row["gate"]
-    alone = gate["supporting_anchors"] == 1 and gate["support_share"] == 1.0
-    return bool(row["n_right"] == 0 and alone and gate["n_inliers"] > ALIASED_INLIERS)
+    """Rows with a pose, each world once: with all anchors alike a cell has the world of another one of that seed."""
+    same = {"3 anchors, 40 % wrong": (0,), "3 anchors, few matches, 40 % wrong": (3,)}
+    return [r for r in rows if r["error_m"] is not None and r["n_right"] not in same.get(r["cell"], ())]
 
 
 def localisable(row: dict[str, Any]) -> bool:

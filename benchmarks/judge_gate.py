@@ -22,44 +22,58 @@ NEAR_M, FAR_M = (0.2, 0.1, 0.45), (0.6, 0.3, 1.2)
 SHARP_M = SHARP_SHARE * SequenceOptions().accept_error_m
 
 
-def judged(rows: Sequence[dict[str, Any]], seed: int = 0) -> str:
-    """Markdown: what the gate that ships says of solutions, by cell, with every false accept counted.
-
-    Photo by photo, with one anchor believed and without; and when a sequence has predicted every photo from results
-    that rest on other anchors. That prediction is drawn: its 68 % radius as `benchmarks/sequences.py` measures it up
-    to 50 m from the nearest right result, or as far as it tells the copies of a façade apart. Judged as if no other
-    result had tested the records, and as if others had: wrong anchors of the simulator see another place.
-    """
+def judged(rows: Sequence[dict[str, Any]]) -> str:
+    """Markdown: what the gate that ships says of solutions, by cell, with every false accept counted."""
     rows = with_pose(rows)
-    wrong = np.array([r["error_m"] > LIMIT_M for r in rows])
-    found = ~wrong & np.array([localisable(r) for r in rows])
     believing = replace(OPTIONS.gate, min_independent_anchors=1)
     statistics = [GateStatistics(**r["gate"]) for r in rows]
     believed, alone = (
         np.array([decide(s, o).status is Status.ACCEPTED for s in statistics]) for o in (believing, OPTIONS.gate)
     )
-    ways = {"one anchor believed": believed, "one anchor for review": alone}
+    counts, table = ways(rows, believed, alone)
+    return "\n".join([*counts, *table])
+
+
+def ways(
+    rows: Sequence[dict[str, Any]], believed: np.ndarray, alone: np.ndarray, seed: int = 0
+) -> tuple[list[str], list[str]]:
+    """Lines for the ways to use a gate, and a table of them by cell.
+
+    Photo by photo, with one anchor believed and without; and when a sequence has predicted every photo from results
+    that rest on other anchors. That prediction is drawn: its 68 % radius as `benchmarks/sequences.py` measures it up
+    to 50 m from the nearest right result, or as far as it tells the copies of a façade apart. Judged as if no other
+    result had tested the records, and as if others had: wrong anchors of the simulator see another place.
+
+    Args:
+        rows: simulated, with a pose.
+        believed: (N,) what is accepted where one anchor is believed.
+        alone: (N,) what is accepted without anybody's confirmation.
+        seed: of the drawn predictions.
+    """
+    wrong = np.array([r["error_m"] > LIMIT_M for r in rows])
+    found = ~wrong & np.array([localisable(r) for r in rows])
+    named = {"one anchor believed": believed, "photo by photo": alone}
     for name, radius_m, limit_m in (
         ("after its sequence", NEAR_M, SHARP_M),
         ("the same, records tested", NEAR_M, TELLS_COPIES_M),
         ("far from results, records tested", FAR_M, TELLS_COPIES_M),
     ):
         refuted, agreeing = _drawn_sequence(rows, radius_m, limit_m, np.random.default_rng(seed))
-        ways[name] = (alone & ~refuted) | (believed & agreeing)
-    lines = [
+        named[name] = (alone & ~refuted) | (believed & agreeing)
+    counts = [
         f"{name}: false accepts {share(int((a & wrong).sum()), int(a.sum()))} of {int(a.sum())}, of {int(found.sum())} "
         f"localisable accepted {share(int((a & found).sum()), int(found.sum()))}"
-        for name, a in ways.items()
+        for name, a in named.items()
     ]
-    lines += [
-        f"| cell | n | wrong | {' | '.join(f'{name}: accepted, false' for name in ways)} |",
-        "|---" * (3 + len(ways)) + "|",
+    table = [
+        f"| cell | n | wrong | {' | '.join(f'{name}: accepted, false' for name in named)} |",
+        "|---" * (3 + len(named)) + "|",
     ]
     for cell in CELLS:
         here = np.array([r["cell"] == cell for r in rows])
-        counts = (f"{int((here & a).sum())}, {int((here & a & wrong).sum())}" for a in ways.values())
-        lines.append(f"| {cell} | {int(here.sum())} | {int((here & wrong).sum())} | {' | '.join(counts)} |")
-    return "\n".join(lines)
+        each = (f"{int((here & a).sum())}, {int((here & a & wrong).sum())}" for a in named.values())
+        table.append(f"| {cell} | {int(here.sum())} | {int((here & wrong).sum())} | {' | '.join(each)} |")
+    return counts, table
 
 
 def _drawn_sequence(

@@ -23,6 +23,7 @@ from typing import Any
 import cv2
 import numpy as np
 from kept_matches import KeptMatcher
+from measured import judged
 
 from geocorrect.anchors.readers.kitti.raw import KittiDrive, KittiImage, read_kitti_raw
 from geocorrect.api.anchor_cache import AnchorCache
@@ -209,9 +210,11 @@ def _measure(
         "stage": result.evidence.matcher.partition("/")[0].partition("-")[0],
         "verified": max((a.n_verified for a in result.evidence.anchors), default=0),
         "cpu_s": cpu_s,
+        **judged(found),
     }
+    if found.solution is not None:
+        row["error_m"] = float(np.linalg.norm(found.solution.world_from_cam.translation_m - photo.place_enu_m))
     if isinstance(result, Correction):
-        row["error_m"] = float(np.linalg.norm(result.world_from_cam.translation_m - photo.place_enu_m))
         row["expected_m"] = result.expected_error_m
     return row
 
@@ -251,7 +254,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def _is_placed(row: dict[str, Any]) -> bool:
-    return row.get("error_m", np.inf) <= FALSE_M
+    return row["status"] != "rejected" and row["error_m"] <= FALSE_M
 
 
 def _is_right(row: dict[str, Any]) -> bool:

@@ -26,6 +26,7 @@ import cv2
 import numpy as np
 from kept_matches import KeptMatcher
 from matchers import cuttings, rows_of, settings_for
+from measured import measured
 from scipy.spatial.transform import Rotation
 from scipy.stats import binomtest
 
@@ -44,7 +45,7 @@ from geocorrect.match.options import MatchSection
 from geocorrect.match.registry import MATCHERS as ENTRIES
 from geocorrect.match.registry import build_matcher
 from geocorrect.match.rig import match_photo
-from geocorrect.records import Anchor, AnchorView, Correction, ImageArray, Query
+from geocorrect.records import Anchor, AnchorView, ImageArray, Query
 
 MATCHERS = ("sift", "aliked_lightglue", "xfeat", "lightglue_disk")
 KINDS = ("elsewhere", "mirrored", "next door", "anchors elsewhere")
@@ -68,6 +69,8 @@ class Trial:
     camera: Camera
     place_enu_m: np.ndarray
     anchors_part: str = "whole"
+    truth: Pose | None = None
+    """Of a right photo; a wrong one has none, and every pose of it is infinitely wrong."""
 
 
 def part_of(pixels: ImageArray, camera: Camera, part: str) -> tuple[ImageArray, Camera]:
@@ -126,7 +129,7 @@ def trials(drive: KittiDrive, elsewhere: Path | None) -> Iterator[Trial]:
     queries = [i for i in drive.images if (i.camera_name, i.frame_number % 4) != ("02", 0)]
     every = Trials([queries[(7 * n) % len(queries)] for n in range(len(queries))], elsewhere)
     kinds = every.other_places(), every.mirrored(), every.next_door(), every.into_the_room()
-    right = (every.photo(query, "right") for query in every.queries)
+    right = (replace(every.photo(q, "right"), truth=q.world_from_cam.with_covariance(None)) for q in every.queries)
     wrong = (trial for trial in chain.from_iterable(zip_longest(*kinds)) if trial is not None)
     for number, trial in enumerate(wrong):
         yield trial
@@ -183,16 +186,8 @@ def run(arguments: argparse.Namespace) -> None:
             near = trial.place_enu_m + np.array([2.0, -1.0, 0.0])
             query = Query(trial.id, trial.pixels, trial.camera, near, float("nan"))
             seen, depth = views[trial.anchors_part], depths[trial.anchors_part]
-            result = localize(query, seen, matcher, depth, settings.localize, seed=0).result
-            row: dict[str, Any] = {
-                "key": key,
-                "status": result.status.value if isinstance(result, Correction) else "rejected",
-                "reason": "" if isinstance(result, Correction) else result.reason.value,
-                "pairs": _verified(query, seen, matcher, settings),
-            }
-            if isinstance(result, Correction):
-                off = result.world_from_cam.translation_m - trial.place_enu_m
-                row |= {"error_m": float(np.linalg.norm(off)), "expected_m": result.expected_error_m}
+            found = localize(query, seen, matcher, depth, settings.localize, seed=0)
+            row = {"key": key, "pairs": _verified(query, seen, matcher, settings), **measured(found, trial.truth)}
             with arguments.store.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(row) + "\n")
 

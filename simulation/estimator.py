@@ -46,6 +46,8 @@ class SimulatorOptions:
     """Probability that it sees the next copy of a repeated façade, the same copy for all such anchors."""
     mover_share: float = 0.0
     """Part of the matches that lie on one moving vehicle."""
+    match_share: float = 1.0
+    """Part of its matches that a poor photo (dusk, compression) keeps."""
     anchor_position_m: float = 0.02
     anchor_rotation_deg: float = 0.05
     """Noise of the recorded anchor poses."""
@@ -209,7 +211,7 @@ class World:
         baseline = float(np.linalg.norm(view.pose.translation_m - self.query.pose.translation_m))
         seen = np.flatnonzero(_visible(self.scene, view, self.features))
         rank = self.strength[seen] + self.rng.normal(0, 0.7, len(seen))
-        wanted = int(np.clip(2000 * np.exp(-baseline / 6.0), 200, 2000))
+        wanted = int(self.options.match_share * np.clip(2000 * np.exp(-baseline / 6.0), 200, 2000))
         chosen = seen[np.argsort(-rank)[:wanted]]
         points = self.features[chosen]
         query_px, _ = self.query.camera.project(self.query.pose.inverse().apply(points))

@@ -88,6 +88,10 @@ class Row:
     heading_error_deg: float = NAN
     chi2: float = NAN
     """Squared position error in units of the stated covariance, three degrees of freedom."""
+    gate: str = ""
+    """What the gate looked at, as JSON (`localize.gate.GateStatistics`), and the factor on the covariance at the time:
+    what `benchmarks/calibrate_gate.py` fits to."""
+    inflation: float = NAN
 
 
 NAMES = tuple(field.name for field in fields(Row))

@@ -187,5 +187,5 @@ class _Step:
 def _config_key(options: SequenceOptions, gate: GateOptions) -> str:
     """Hash of what changes the results of a sequence whatever its photos are."""
     relevant = {name: value for name, value in asdict(options).items() if name != "enabled"}
-    relevant["min_independent_anchors"] = gate.min_independent_anchors
+    relevant |= {"min_independent_anchors": gate.min_independent_anchors, "distant_m": gate.distant_m}
     return hashlib.sha256(json.dumps([SEQUENCE_MATCHER, relevant, METHOD_VERSION], sort_keys=True).encode()).hexdigest()

@@ -20,7 +20,7 @@ from geocorrect.localize.independence import independent_anchors, needs_confirma
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import GateOptions, pixel_scale
 from geocorrect.localize.solution import Solution
-from geocorrect.localize.verify import coverage
+from geocorrect.localize.verify import coverage, coverage_cells
 from geocorrect.records import NAN, Query
 
 Float = NDArray[np.float64]
@@ -32,10 +32,6 @@ SUPPORTING_INLIERS = 15
 SUPPORTING_SHARE = 0.5
 """Nor does one with a smaller share of inliers among its matches. Simulator: anchors that agree have over 0.65, even
 with half of their matches on a vehicle; wrong ones up to 0.44, as their far points fit any pose along the street."""
-
-CONFIRMED_COVERAGE = 0.45
-"""Several anchors that agree confirm each other: a photo whose features lie on a smaller part (SIFT on a bare street:
-0.2) is judged as this, below which the fit has seen next to nothing."""
 
 ABLE_MATCHES = 40
 """An anchor with this many verified matches and no support contradicts the pose."""
@@ -77,6 +73,12 @@ class GateStatistics:
     """Supporting anchors that can contradict each other (`localize.independence`)."""
     record_shift_sigmas: float = NAN
     """As in `Solution`."""
+    contested_m: float = NAN
+    """Distance to the farthest pose of an anchor with ABLE_MATCHES that does not support this one; infinite where it
+    has no pose of its own, nan where there is no such anchor."""
+    inlier_patches: float = NAN
+    """Cells of the photo that hold an inlier, summed over the supporting anchors: matches of one patch err together,
+    and one matcher finds ten where another finds one."""
     principal_shift_px: float = NAN
     """How far the matches moved the principal point, at 512 px; nan when the camera was taken as given."""
 
@@ -125,8 +127,21 @@ def gate_statistics(
         contradiction_sigmas=solution.contradiction_sigmas,
         independent_anchors=float(independent_anchors(observations, supporting, solution.record_shift_sigmas)),
         record_shift_sigmas=solution.record_shift_sigmas,
+        contested_m=_contested_m(solution, able & ~supporting),
+        inlier_patches=float(
+            sum(
+                coverage_cells(o.query_px[f.inliers], query.camera)
+                for o, f, supports in zip(observations, solution.fits, supporting, strict=True)
+                if supports
+            )
+        ),
         principal_shift_px=_principal_shift_px(solution, query),
     )
+
+
+def _contested_m(solution: Solution, contesting: NDArray[np.bool_]) -> float:
+    shifts = np.array([fit.single_shift_m for fit in solution.fits])[contesting]
+    return float(np.where(np.isfinite(shifts), shifts, np.inf).max()) if len(shifts) else NAN
 
 
 def _principal_shift_px(solution: Solution, query: Query) -> float:
@@ -160,32 +175,39 @@ def probability_wrong(statistics: GateStatistics) -> float:
 
 
 def gate_features(statistics: Mapping[str, float]) -> tuple[float, ...]:
-    """The error model's features from the fields of GateStatistics by name; all finite, comparable in size."""
+    """The error model's features from the fields of GateStatistics by name: grounds for doubt, larger is worse.
+
+    None counts matches: what one matcher finds ten of in a patch of the photo, another finds once. Nor is the reported
+    position among them: in a street canyon it is as far off as another street is.
+    """
     s = {name: float(value) for name, value in statistics.items()}
-    spread = s["anchor_spread_m"]
+    spread_m = s["anchor_spread_m"]
     return (
-        float(np.log(max(s["n_inliers"], 1.0))),
-        s["inlier_share"],
-        float(np.sqrt(max(s["coverage"], 0.0 if s["supporting_anchors"] < 2 else CONFIRMED_COVERAGE))),
+        -float(np.log(max(s["inlier_patches"], 1.0))),
+        -s["inlier_share"],
         float(np.log(np.clip(s["expected_error_m"], 1e-3, 1e3))),
         s["alternative_share"],
-        float(min(s["supporting_anchors"], 4.0)),
-        s["support_share"],
-        float(np.log1p(min(spread, 50.0))) if np.isfinite(spread) else 0.0,
-        _capped(s["leave_one_out_m"], 50.0, 0.0),
-        _capped(s["scale_sigmas"], 20.0, 1.0),
-        _capped(s["reported_sigmas"], 8.0, 1.0),
-        1.0 if s["supporting_anchors"] >= 2 else 0.0,
+        float(np.log1p(min(spread_m, 50.0))) if np.isfinite(spread_m) else 0.0,
     )
 
 
-def _capped(value: float, limit: float, unknown: float) -> float:
-    """log(1 + value) of an unbounded statistic; `unknown` stands for one that does not apply."""
-    return float(np.log1p(min(value, limit) if np.isfinite(value) else limit if value > 0 else unknown))
-
-
 def decide(statistics: GateStatistics, options: GateOptions) -> Decision:
-    """The first broken rule names the reason; the rules run from hard facts to predicted error."""
+    """The first broken rule names the reason; then the error model, then whether something else must confirm it."""
+    decision = by_rules(statistics, options)
+    if decision is not None:
+        return decision
+    probability = probability_wrong(statistics)
+    if probability > options.reject_probability:
+        return Decision(Status.REJECTED, Reason.UNCERTAIN, f"{probability:.0%} likely to be wrong by more than 1 m")
+    if probability > gate_model.ACCEPT_PROBABILITY:
+        return Decision(Status.REVIEW, None, f"{probability:.0%} likely to be wrong by more than 1 m")
+    if needs_confirmation(as_mapping(statistics), options):
+        return Decision(Status.REVIEW, None, _unconfirmed(statistics, options))
+    return Decision(Status.ACCEPTED)
+
+
+def by_rules(statistics: GateStatistics, options: GateOptions) -> Decision | None:
+    """What the first broken rule decides, from hard facts to predicted error; None where none is broken."""
     s = statistics
     rules: list[tuple[bool, Reason, str]] = [
         (
@@ -242,17 +264,13 @@ def decide(statistics: GateStatistics, options: GateOptions) -> Decision:
         )
     if s.expected_error_m > options.accept_error_m:
         return Decision(Status.REVIEW, None, f"predicted error {s.expected_error_m:.2f} m")
-    probability = probability_wrong(statistics)
-    if probability > options.reject_probability:
-        return Decision(Status.REJECTED, Reason.UNCERTAIN, f"{probability:.0%} likely to be wrong by more than 1 m")
-    if probability > gate_model.ACCEPT_PROBABILITY:
-        return Decision(Status.REVIEW, None, f"{probability:.0%} likely to be wrong by more than 1 m")
-    if needs_confirmation(as_mapping(s), options):
-        return Decision(Status.REVIEW, None, _unconfirmed(s))
-    return Decision(Status.ACCEPTED)
+    return None
 
 
-def _unconfirmed(s: GateStatistics) -> str:
+def _unconfirmed(s: GateStatistics, options: GateOptions) -> str:
+    if s.contested_m > options.distant_m:
+        away = f"{s.contested_m:.1f} m away" if np.isfinite(s.contested_m) else "somewhere else"
+        return f"{1 - s.support_share:.0%} of the anchors with enough matches put the photo {away}"
     if s.supporting_anchors <= 1:
         return "one anchor alone: no other would notice a wrong record or a repeated façade"
     return f"{s.supporting_anchors:.0f} anchors of one record, or whose own distances are all that gives the scale"

@@ -47,8 +47,12 @@ def independent_anchors(
 
 
 def needs_confirmation(statistics: Mapping[str, float], options: GateOptions) -> bool:
-    """Whether too few anchors can contradict each other: something else has to confirm the pose."""
-    return bool(statistics.get("independent_anchors", NAN) < options.min_independent_anchors)
+    """Whether something else has to confirm the pose: too few anchors can contradict each other, or one does.
+
+    A minority that puts the photo elsewhere may be the one that is right: the others may see the same copy of a façade.
+    """
+    is_contested = options.min_independent_anchors > 1 and statistics.get("contested_m", NAN) > options.distant_m
+    return bool(is_contested or statistics.get("independent_anchors", NAN) < options.min_independent_anchors)
 
 
 def _is_same_record(first: Anchor, second: Anchor) -> bool:

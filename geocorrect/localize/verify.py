@@ -84,8 +84,11 @@ def sampson_rad(query_rays: Float, anchor_rays: Float, query_from_anchor_rotatio
 
 def coverage(pixels: NDArray[np.floating], camera: Camera) -> float:
     """Share of the cells of a 16×12 grid over the image that hold at least one of the pixels (N, 2)."""
-    if len(pixels) == 0:
-        return 0.0
+    return coverage_cells(pixels, camera) / (16 * 12)
+
+
+def coverage_cells(pixels: NDArray[np.floating], camera: Camera) -> int:
+    """The number of those cells."""
     columns = np.clip((pixels[:, 0] + 0.5) / camera.width * 16, 0, 15).astype(int)
     rows = np.clip((pixels[:, 1] + 0.5) / camera.height * 12, 0, 11).astype(int)
-    return len(np.unique(rows * 16 + columns)) / (16 * 12)
+    return len(np.unique(rows * 16 + columns))

@@ -27,6 +27,7 @@ from geocorrect.evaluate.table import Journal, Row, read_table, write_table
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
+from geocorrect.localize.gate_model import COVARIANCE_INFLATION
 from geocorrect.match.sift import SiftMatcher
 from geocorrect.records import Anchor, Correction, Evidence, Matches
 
@@ -264,12 +265,13 @@ def test_errors_of_one_pose_by_hand() -> None:
     def record(name: str, pose: Pose) -> Anchor:
         return Anchor(name, "set", Path("x.png"), camera, pose, "alignment")
 
-    correction = Correction("q", found, Status.ACCEPTED, 0.6, 1.0, Evidence())
+    correction = Correction("q", found, Status.ACCEPTED, 0.6, 1.0, Evidence(gate={"inlier_patches": 93.0}))
     row = with_errors(ROW, correction, record("q", true), [record("a", anchor)], frame)
     assert (row.centre_m, row.horizontal_m) == pytest.approx((1.3, 0.5))
     assert row.chi2 == pytest.approx(3.0)
     assert (row.rotation_deg, row.heading_error_deg) == pytest.approx((2.0, 2.0), abs=1e-4)
     assert (row.expected_m, row.expected_heading_deg) == (0.6, 1.0)
+    assert (row.gate, row.inflation) == ('{"inlier_patches": 93.0}', COVARIANCE_INFLATION)
     # Anchor in the query's frame, truth (0, 0, −4); found: the offset (−0.3, −4.4) east and north seen 2° turned.
     cos, sin = np.cos(np.radians(2)), np.sin(np.radians(2))
     x_m, z_m = -0.3 * cos + 4.4 * sin, -0.3 * sin - 4.4 * cos

@@ -22,7 +22,7 @@ from geocorrect.jobs.run_identity import weights_used
 from geocorrect.localize import correct
 from geocorrect.localize.correct import localize
 from geocorrect.localize.gate import Decision
-from geocorrect.localize.options import LocalizeOptions
+from geocorrect.localize.options import GateOptions, LocalizeOptions
 from geocorrect.match.base import DeclaredMatcher, Matcher
 from geocorrect.match.cascade import CascadeMatcher
 from geocorrect.match.options import MatchSection
@@ -49,11 +49,12 @@ class Stage:
 NOTHING, EVERYTHING = 100_000, 1
 
 
-def ask(*every: int) -> tuple[Correction | Rejection, list[int], Mapping[str, float]]:
+def ask(*every: int, accept_error_m: float = 0.5) -> tuple[Correction | Rejection, list[int], Mapping[str, float]]:
     """The result of a cascade whose stages give each so many-th match, how often each was asked, and what it cost."""
     known, query, views = world(0)
     stages = {f"stage {number}": Stage(f"g{number}", known, share) for number, share in enumerate(every)}
-    found = localize(query, views, CascadeMatcher(stages), known, LocalizeOptions(), seed=1)
+    options = LocalizeOptions(gate=GateOptions(accept_error_m=accept_error_m))
+    found = localize(query, views, CascadeMatcher(stages), known, options, seed=1)
     return found.result, [stage.asked for stage in stages.values()], found.cpu_s
 
 
@@ -79,8 +80,8 @@ def test_of_equal_failures_the_first_is_told() -> None:
 
 
 def test_a_worse_later_answer_does_not_replace_a_better_one() -> None:
-    """60 matches per anchor are fewer than the gate accepts: a review, which later stages without matches leave."""
-    result, asked, _ = ask(25, NOTHING)
+    """60 matches per anchor say a position to 3 cm: where 2 cm are asked for a review, which later stages leave."""
+    result, asked, _ = ask(25, NOTHING, accept_error_m=0.02)
     assert isinstance(result, Correction)
     assert (result.status, result.evidence.matcher, asked) == (Status.REVIEW, "g0", [1, 1])
 

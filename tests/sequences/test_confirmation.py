@@ -120,7 +120,7 @@ GATED = as_mapping(
         n_inliers=300.0, inlier_share=0.9, coverage=0.6, displacement_m=3.0, height_difference_m=0.1,
         anchor_spread_m=np.nan, alternative_share=0.1, supporting_anchors=1.0, support_share=1.0, expected_error_m=0.1,
         expected_heading_error_deg=0.1, reported_sigmas=0.4, scale_sigmas=np.nan, leave_one_out_m=np.nan,
-        independent_anchors=1.0,
+        independent_anchors=1.0, inlier_patches=115.0,
     )
 )  # fmt: skip
 FEW = {i: result(i, ["a", "b"]) for i in (0, 2, 4)}

@@ -86,6 +86,7 @@ LONE = {
     "n_inliers": 480.0, "inlier_share": 0.9, "coverage": 0.7, "displacement_m": 5.0, "height_difference_m": 0.1,
     "anchor_spread_m": np.nan, "alternative_share": 0.05, "supporting_anchors": 1.0, "support_share": 1.0,
     "expected_error_m": 0.05, "expected_heading_error_deg": 0.1, "reported_sigmas": 1.0, "independent_anchors": 1.0,
+    "inlier_patches": 134.0,
 }  # fmt: skip
 """A good photo that one anchor supports."""
 AGREES = {"sequence_weight": 1.0, "sequence_apart_m": 0.12, "sequence_apart_deg": 0.31}

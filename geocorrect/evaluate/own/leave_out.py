@@ -7,6 +7,7 @@ under the georeference that all share, so the georeference's error is in neither
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from geocorrect.evaluate.table import Journal, Row
 from geocorrect.geometry.frame import Frame, angle_difference_deg
 from geocorrect.geometry.pose import rotation_angle_deg
 from geocorrect.jobs.run_identity import config_key
+from geocorrect.localize.gate_model import COVARIANCE_INFLATION
 from geocorrect.match.base import Matcher
 from geocorrect.records import NAN, Anchor, AnchorIndex, Correction, Float, ImageArray, Pair, Query, Rejection
 
@@ -251,6 +253,8 @@ def with_errors(row: Row, found: Correction, truth: Anchor, used: Sequence[Ancho
         expected_heading_deg=found.expected_heading_error_deg,
         heading_error_deg=abs(float(angle_difference_deg(frame.heading_deg(pose), frame.heading_deg(true)))),
         chi2=_chi2(off_m, pose.covariance),
+        gate=json.dumps(dict(found.evidence.gate)),
+        inflation=COVARIANCE_INFLATION,
     )
     if len(used) != 1:
         return row
