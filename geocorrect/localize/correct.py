@@ -18,17 +18,17 @@ from geocorrect.geometry.tangent import unit_rays
 from geocorrect.io.masks import unmasked
 from geocorrect.localize.estimators.base import Estimator
 from geocorrect.localize.evidence import evidence_of
-from geocorrect.localize.gate import decide, gate_statistics
+from geocorrect.localize.gate import decide, gate_statistics, waits_only_for_confirmation
 from geocorrect.localize.joint.estimate import JointEstimator
 from geocorrect.localize.joint.line import bearing_line
 from geocorrect.localize.lift import lift, lift_points
 from geocorrect.localize.observations import Observations
-from geocorrect.localize.options import LocalizeOptions
+from geocorrect.localize.options import GateOptions, LocalizeOptions
 from geocorrect.localize.solution import Solution
 from geocorrect.localize.verify import verify
 from geocorrect.match.base import Matcher, smooth_noise
 from geocorrect.match.cascade import stages_of
-from geocorrect.match.rig import match_photo
+from geocorrect.match.rig import distance_ratio, match_photo
 from geocorrect.match.verify import ESSENTIAL, PairVerifyOptions, verification_of
 from geocorrect.records import AnchorView, Correction, DepthMap, Matches, Query, Rejection
 
@@ -90,7 +90,7 @@ def localize(
             cpu_s[name] = time.process_time() - started_s
         if best is None or _rank(found.result) > _rank(best.result):
             best = found
-        if not _curable(found.result):
+        if not _curable(found.result, len(anchors), options.gate):
             break
     assert best is not None
     return replace(best, cpu_s=cpu_s)
@@ -102,8 +102,12 @@ def _rank(result: Correction | Rejection) -> int:
     )
 
 
-def _curable(result: Correction | Rejection) -> bool:
-    return result.reason in CURABLE if isinstance(result, Rejection) else result.status is Status.REVIEW
+def _curable(result: Correction | Rejection, n_anchors: int, options: GateOptions) -> bool:
+    if isinstance(result, Rejection):
+        return result.reason in CURABLE
+    # Where every anchor supports the pose, another anchor or the photo's sequence has to confirm it, no matches can.
+    all_support = result.evidence.gate["supporting_anchors"] >= n_anchors
+    return result.status is Status.REVIEW and not (all_support and waits_only_for_confirmation(result, options))
 
 
 def _localize_with(
@@ -121,7 +125,9 @@ def _localize_with(
     options = replace(options, covariance=options.covariance.with_smooth_noise(smooth_noise(matcher)))
     turns = () if query.upright_turns is None else _turns_to(query.upright_turns, anchors)
     cameras = [view.anchor.camera for view in anchors]
-    matches = match_photo(matcher, query.pixels, query.camera, [view.pixels for view in anchors], turns, cameras)
+    ratios = [distance_ratio(query, view.anchor, z) for view, z in zip(anchors, maps, strict=True)]
+    pictures = [view.pixels for view in anchors]
+    matches = match_photo(matcher, query.pixels, query.camera, pictures, turns, cameras, ratios)
     observations = [
         observe(query, view, m, z, options, seed, pair) for view, m, z in zip(anchors, matches, maps, strict=True)
     ]

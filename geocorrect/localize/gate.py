@@ -7,7 +7,7 @@ it. A rejected query has no pose.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import GateOptions, pixel_scale
 from geocorrect.localize.solution import Solution
 from geocorrect.localize.verify import coverage, coverage_cells
-from geocorrect.records import NAN, Query
+from geocorrect.records import NAN, Correction, Query, Result
 
 Float = NDArray[np.float64]
 
@@ -279,3 +279,14 @@ def _unconfirmed(s: GateStatistics, options: GateOptions) -> str:
 def as_mapping(statistics: GateStatistics) -> dict[str, float]:
     """Plain numbers for the evidence record."""
     return {name: float(value) for name, value in vars(statistics).items()}
+
+
+def waits_only_for_confirmation(result: Result | None, options: GateOptions) -> bool:
+    """Whether a result for review would be accepted if one anchor were believed."""
+    if not isinstance(result, Correction) or result.status is not Status.REVIEW:
+        return False
+    names = {field.name for field in fields(GateStatistics)}
+    if not names <= result.evidence.gate.keys():
+        return False
+    statistics = GateStatistics(**{name: result.evidence.gate[name] for name in names})
+    return decide(statistics, replace(options, min_independent_anchors=1)).status is Status.ACCEPTED

@@ -53,7 +53,7 @@ class DeclaredMatcher:
         self.matcher, self.enough_verified, self.any_roll, self.any_size = matcher, enough_verified, any_roll, any_size
         self.smooth_noise = smooth_noise
         enough = f"/enough-{enough_verified}" if enough_verified else ""
-        self.fingerprint = matcher.fingerprint + enough + ("" if any_size else "/one-size")
+        self.fingerprint = matcher.fingerprint + enough + ("" if any_size else "/like-sizes")
 
     def match(self, query: ImageArray, anchors: Sequence[ImageArray]) -> list[Matches]:
         """See `match.base.Matcher`."""
@@ -71,7 +71,7 @@ def any_roll(matcher: Matcher) -> bool:
 
 
 def any_size(matcher: Matcher) -> bool:
-    """Whether it matches photos however their pixels per radian differ; so does one of which nothing is declared."""
+    """Whether it matches photos however large things are in them; so does one of which nothing is declared."""
     return next((layer.any_size for layer in layers(matcher) if isinstance(layer, DeclaredMatcher)), True)
 
 

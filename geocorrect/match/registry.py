@@ -46,7 +46,8 @@ class MatcherEntry:
     their orientation tag or their provider tells it."""
     any_size: bool = True
     """Whether it is shown two photos as they are; else the finer one is halved until it has at most twice the pixels
-    per radian of the other (docs/accuracy.md). True where that was not measured."""
+    per metre of the other, by focal lengths and expected distances (docs/accuracy.md). True where that was not
+    measured."""
     enough_verified: int = 0
     """A pair with fewer verified matches is not used: so many are found between photos of different places, too.
 

@@ -1,4 +1,4 @@
-"""A photo as a matcher needs to see it: the anchor's way up, not much finer or coarser, a panorama as a rig.
+"""A photo as a matcher needs to see it: the anchor's way up, things not much larger or smaller, a panorama as a rig.
 
 A rig is pinhole faces around the horizon, each matched on its own, put together again: matchers know perspective
 pictures; straight lines and corners of an equirectangular picture are bent away from what the anchors show. The faces
@@ -17,7 +17,15 @@ from geocorrect.geometry.camera import Camera, Projection
 from geocorrect.geometry.remap import panorama_faces, pixel_map
 from geocorrect.match.base import Matcher, any_roll, any_size
 from geocorrect.networks.local_features.turned import turned_back
-from geocorrect.records import Float32, ImageArray, Matches
+from geocorrect.records import Anchor, DepthMap, Float32, ImageArray, Matches, Query
+
+REPORTED_M = 5.0
+"""A reported position may be so far off: a ratio that such an error explains is none."""
+POINTS = 500
+"""Of the anchor's depth, evenly drawn."""
+STRIDE = 16
+LEAST_SEEN = 0.1
+"""Share of the points that must lie before the photo, else its heading or position is wrong and says nothing."""
 
 
 def match_photo(
@@ -27,6 +35,7 @@ def match_photo(
     anchors: Sequence[ImageArray],
     turns: Sequence[int] = (),
     anchor_cameras: Sequence[Camera] = (),
+    distance_ratios: Sequence[float] = (),
 ) -> list[Matches]:
     """Matches of a photo with each anchor, in pixels of the full photos, whatever its camera.
 
@@ -38,9 +47,11 @@ def match_photo(
         turns: Counter-clockwise quarter turns per anchor after which the photo is that anchor's way up, as far as
             known; a matcher that does not care is shown the photo as it is.
         anchor_cameras: Of the anchors; a matcher that needs it is shown the finer of two reduced.
+        distance_ratios: Per anchor, the photo's distance from what it shows over the anchor's own; none: all 1.
     """
     if anchor_cameras and not any_size(matcher):
-        finer = [_halvings(camera, other) for other in anchor_cameras]
+        ratios = distance_ratios or [1.0] * len(anchor_cameras)
+        finer = [_halvings(camera, other, ratio) for other, ratio in zip(anchor_cameras, ratios, strict=True)]
         if any(finer):
             return _match_reduced(matcher, pixels, camera, anchors, turns, finer)
     if camera.projection is not Projection.SPHERICAL:
@@ -63,11 +74,37 @@ def match_photo(
     return [matches.best_of_each(matches.anchor_px) for matches in joined]
 
 
-def _halvings(photo: Camera, anchor: Camera) -> int:
-    """How often the photo is to be halved so that it has at most twice the anchor's pixels per radian; below 0: how
-    often the anchor.
+def distance_ratio(query: Query, anchor: Anchor, depth: DepthMap) -> float:
+    """How far a photo stands from what an anchor shows, over the anchor's own distance; what is far is small.
+
+    The median over the anchor's points; 1 where nothing is known, and nearer to 1 by what reported positions err. The
+    photo is taken to stand as high as the anchor, and to see what lies in front of its reported heading.
     """
-    octaves = math.log2(photo.scale_px[0] / anchor.scale_px[0])
+    px, z_m = depth.known(STRIDE)
+    known = np.isfinite(query.reported_enu_m[:2]).all() and anchor.camera.projection is not Projection.SPHERICAL
+    if not known or not len(z_m):
+        return 1.0
+    drawn = np.linspace(0, len(z_m) - 1, min(POINTS, len(z_m))).round().astype(int)
+    rays = anchor.camera.unproject(px[drawn])
+    from_anchor = anchor.world_from_cam.rotation.apply(rays / rays[:, 2:] * z_m[drawn, None])
+    from_photo = from_anchor - np.append((query.reported_enu_m - anchor.world_from_cam.translation_m)[:2], 0.0)
+    seen = np.isfinite(from_anchor).all(axis=1)
+    if np.isfinite(query.heading_deg) and query.camera.projection is not Projection.SPHERICAL:
+        heading = np.radians(query.heading_deg)
+        seen &= from_photo[:, :2] @ np.array([np.sin(heading), np.cos(heading)]) > 0
+    if np.mean(seen) < LEAST_SEEN:
+        return 1.0
+    anchor_m, photo_m = (np.linalg.norm(way[seen], axis=1) for way in (from_anchor, from_photo))
+    # Of all places that the photo may have been taken at, the one that says least.
+    nearest, farthest = (np.maximum(photo_m + off_m, 0.1) / anchor_m for off_m in (-REPORTED_M, REPORTED_M))
+    return float(np.exp(np.median(np.log(np.clip(1.0, nearest, farthest)))))
+
+
+def _halvings(photo: Camera, anchor: Camera, distance_ratio: float) -> int:
+    """How often the photo is to be halved so that it has at most twice the anchor's pixels per metre of what both
+    show; below 0: how often the anchor.
+    """
+    octaves = math.log2(photo.scale_px[0] / anchor.scale_px[0] / distance_ratio)
     return int(math.copysign(max(0, math.ceil(abs(octaves)) - 1), octaves))
 
 

@@ -43,11 +43,11 @@ def build(options: XFeatOptions) -> FeatureMatcher:
         return found["keypoints"], found["descriptors"]
 
     detector = Detector(find, f"{weights.identity}/{options.max_keypoints}", options.long_side_px)
-    pairing = Pairing(partial(_mutual_nearest, min_similarity=options.min_similarity), f"{options.min_similarity:g}")
+    pairing = Pairing(partial(mutual_nearest, min_similarity=options.min_similarity), f"{options.min_similarity:g}")
     return FeatureMatcher(detector, pairing, runtime)
 
 
-def _mutual_nearest(query: Features, anchor: Features, min_similarity: float) -> tuple[Tensor, Tensor]:
+def mutual_nearest(query: Features, anchor: Features, min_similarity: float) -> tuple[Tensor, Tensor]:
     """Pairs of which each is the other's nearest and alike enough; the score is their cosine."""
     import torch
 

@@ -130,9 +130,10 @@ class AppearanceRetriever:
     def _index(self, anchors: Sequence[Anchor]) -> tuple[AppearanceIndex, tuple[str, ...]]:
         """The anchors that can be described, and a message for each of the others."""
         found, unusable, missing = dict[str, Float32](), list[str](), list[tuple[Anchor, str]]()
+        described_by = self._describer.identity  # what is wrong with that is no anchor's fault
         for anchor in anchors:
             try:
-                key = self._key(anchor)
+                key = _key(anchor, described_by)
             except InputError as error:
                 unusable.append(f"anchor {anchor.id}: {error}")
                 continue
@@ -172,9 +173,10 @@ class AppearanceRetriever:
             raise InputError(refusal)
         return pixels
 
-    def _key(self, anchor: Anchor) -> str:
-        content = anchor.sha256 or whole_image_sha256(anchor.path)
-        return hashlib.sha256(f"{DESCRIPTOR_VERSION}/{self._describer.identity}/{content}".encode()).hexdigest()
+
+def _key(anchor: Anchor, described_by: str) -> str:
+    content = anchor.sha256 or whole_image_sha256(anchor.path)
+    return hashlib.sha256(f"{DESCRIPTOR_VERSION}/{described_by}/{content}".encode()).hexdigest()
 
 
 def _alike(first: Anchor, second: Anchor, min_separation_m: float) -> bool:

@@ -55,8 +55,8 @@ class VladDescriber:
 
     @property
     def is_trained(self) -> bool:
-        """Whether the words are there."""
-        return self.file.is_file()
+        """Whether the words are there; InputError if they are damaged, before a photo is described by them."""
+        return self.file.is_file() and len(self._words) == WORDS
 
     def train(self, photos: Iterable[ImageArray]) -> None:
         """Find the words in photos, the same ones for the same photos, and store them; InputError if nothing is seen.
@@ -94,6 +94,8 @@ class VladDescriber:
     def _words(self) -> Float32:
         try:
             words: Float32 = np.load(self.file)
+            if words.dtype != np.float32 or words.ndim != 2 or len(words) != WORDS or not np.isfinite(words).all():
+                raise ValueError(f"{words.dtype} {words.shape}, not {WORDS} words of numbers")
         except (OSError, ValueError, EOFError) as error:
             raise InputError(
                 f"{self.file}: the visual words of [retrieve.appearance] cannot be read ({error}); remove the file, "

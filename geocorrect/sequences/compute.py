@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from geocorrect.catalog.sequences import SequenceFinding
 from geocorrect.errors import Status
 from geocorrect.geometry.frame import Frame, angle_difference_deg
+from geocorrect.localize.gate import waits_only_for_confirmation
 from geocorrect.localize.options import GateOptions
 from geocorrect.records import NAN, Correction, Result
 from geocorrect.sequences.adjust import Confirmable, SequenceSolution, adjust_sequence
-from geocorrect.sequences.confirmation import records_of, records_tested_by, waits_only_for_confirmation
+from geocorrect.sequences.confirmation import records_of, records_tested_by
 from geocorrect.sequences.decide import Change, Member, SequenceResult, sequence_results
 from geocorrect.sequences.input import SequencePhotos
 from geocorrect.sequences.motion import Motion, motion_of

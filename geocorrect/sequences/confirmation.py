@@ -9,10 +9,10 @@ copy alone, and confirms a result whose records other results have tested.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 from geocorrect.errors import Status
-from geocorrect.localize.gate import SUPPORTING_INLIERS, GateStatistics, decide
+from geocorrect.localize.gate import SUPPORTING_INLIERS
 from geocorrect.localize.independence import MAX_SHIFT_SIGMAS, needs_confirmation
 from geocorrect.localize.options import GateOptions
 from geocorrect.records import Correction, Result
@@ -53,17 +53,6 @@ def records_tested_by(results: Iterable[Result | None]) -> frozenset[str]:
         for anchor in result.evidence.anchors
         if anchor.n_inliers >= SUPPORTING_INLIERS and anchor.weight > 0.0
     )
-
-
-def waits_only_for_confirmation(result: Result | None, gate: GateOptions) -> bool:
-    """Whether the gate would accept a result for review if one anchor were believed."""
-    if not isinstance(result, Correction) or result.status is not Status.REVIEW:
-        return False
-    names = {field.name for field in fields(GateStatistics)}
-    if not names <= result.evidence.gate.keys():
-        return False
-    statistics = GateStatistics(**{name: result.evidence.gate[name] for name in names})
-    return decide(statistics, replace(gate, min_independent_anchors=1)).status is Status.ACCEPTED
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ from geocorrect.jobs.report import CorrectReport
 from geocorrect.jobs.run_identity import weights_used
 from geocorrect.localize import correct
 from geocorrect.localize.correct import localize
-from geocorrect.localize.gate import Decision
+from geocorrect.localize.gate import Decision, waits_only_for_confirmation
 from geocorrect.localize.options import GateOptions, LocalizeOptions
 from geocorrect.match.base import DeclaredMatcher, Matcher
 from geocorrect.match.cascade import CascadeMatcher
@@ -40,10 +40,14 @@ class Stage:
 
     def __init__(self, name: str, known: KnownWorld, every: int) -> None:
         self.fingerprint, self.known, self.every, self.asked = name, known, every, 0
+        self.blind: set[int] = set()  # anchors that it does not match
 
     def match(self, query: np.ndarray, anchors: list[np.ndarray]) -> list[Matches]:
         self.asked += 1
-        return [m.subset(np.arange(0, len(m), self.every)) for m in self.known.matches]
+        return [
+            m.subset(np.arange(0, 0 if number in self.blind else len(m), self.every))
+            for number, m in enumerate(self.known.matches[: len(anchors)])
+        ]
 
 
 NOTHING, EVERYTHING = 100_000, 1
@@ -71,6 +75,21 @@ def test_a_photo_without_matches_goes_on_and_the_evidence_names_who_answered() -
     assert (result.status, result.evidence.matcher, asked) == (Status.ACCEPTED, "g1", [1, 1, 0])
     assert list(cpu_s) == ["stage 0", "stage 1"]
     assert cpu_s["stage 1"] > 0
+
+
+def test_a_lone_anchor_that_waits_for_a_witness_costs_no_further_stage() -> None:
+    """No matches confirm its record; with an anchor beside it that the first stage did not match, they could."""
+    known, query, views = world(0)
+    first, second = Stage("g0", known, EVERYTHING), Stage("g1", known, EVERYTHING)
+    cascade, options = CascadeMatcher({"first": first, "second": second}), LocalizeOptions()
+    options = replace(options, gate=replace(options.gate, min_lone_coverage=0.2))
+    found = localize(query, views[:1], cascade, known, options, seed=1).result
+    assert waits_only_for_confirmation(found, options.gate)
+    assert (first.asked, second.asked) == (1, 0)
+    first.blind = {1, 2}
+    found = localize(query, views, cascade, known, options, seed=1).result
+    assert isinstance(found, Correction)
+    assert (found.status, second.asked) == (Status.ACCEPTED, 1)
 
 
 def test_of_equal_failures_the_first_is_told() -> None:

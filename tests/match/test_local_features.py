@@ -184,6 +184,14 @@ def test_lightglue_pairs_what_the_authors_code_pairs(name: str, file: str, real_
     assert found["matches"][0].tolist() == expected
 
 
+def test_xfeat_pairs_what_the_authors_code_pairs() -> None:
+    """The same list, from equal descriptors; all 120 that the two photos share, which is fewer than each has."""
+    expected = json.loads((Path(__file__).parent / "reference_matches.json").read_text())["xfeat"]
+    pairs, _ = xfeat.mutual_nearest(*seeded_features(), min_similarity=XFeatOptions().min_similarity)
+    assert pairs.tolist() == expected
+    assert len(expected) == 120
+
+
 def test_precision_is_that_of_lightglue_and_keypoints_stay_float32(real_weights: Runtime) -> None:
     half = replace(real_weights, precision=Precision.BFLOAT16)
     first, second = plane_pair(160, 120)

