@@ -47,7 +47,7 @@ Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
 
 AREA_MARGIN_DEG = 0.0005
-PICTURE_CPU_S, PHOTO_CPU_S = 0.6, 1.1
+PICTURE_CPU_S, PHOTO_CPU_S = 0.5, 1.1
 """Processor time of a picture of the street and of correcting a photo, with a share of what is done once."""
 CONFIGURATION = """# Written by `geocorrect demo`. Try: geocorrect -c {file} status
 [catalog]
@@ -61,7 +61,7 @@ image_size = "original"
 requests_per_s = 50.0     # the fake server runs on this machine; be politer to the real service
 
 [match.sift]
-max_features = 4000       # half the default, for the sake of time
+max_features = 3000       # the default is 8000; for the sake of time
 
 [models]
 cache_folder = "cache"    # features of the anchors, found once for all workers

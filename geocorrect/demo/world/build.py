@@ -43,7 +43,7 @@ from geocorrect.io.checksum import sha256_of
 from geocorrect.io.pixels import COUNTER_CLOCKWISE_TURNS
 from geocorrect.records import Float32, ImageArray
 
-VERSION = "5"
+VERSION = "6"
 """Raise it whenever the same seed would give other files."""
 MANIFEST = "manifest.json"
 Progress = Callable[[int, int], None]
