@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
@@ -27,6 +27,7 @@ import cv2
 import numpy as np
 from kept_matches import KeptMatcher
 from matchers import cuttings, rows_of, settings_for, worse
+from moving_vehicles import LAYOUTS, Traffic, traffic_of
 from scipy.spatial.transform import Rotation
 from scipy.stats import chi2
 
@@ -38,7 +39,7 @@ from geocorrect.geometry.pose import Pose
 from geocorrect.io.pixels import read_image
 from geocorrect.localize.correct import localize
 from geocorrect.match.registry import build_matcher
-from geocorrect.records import Anchor, Correction, ImageArray, Matches, Query
+from geocorrect.records import Correction, ImageArray, Matches, Query
 
 DEPTHS = ("lidar", "triangulated")
 FRAMES = {1: (4,), 2: (2, 6), 3: (0, 4, 8), 5: (0, 2, 4, 6, 8)}
@@ -72,6 +73,10 @@ class Cell:
     traffic: float = 0.0
     """Share of the photo that shows what moved along with the cameras, as the only anchor has it. Several anchors would
     see a static scene there, taken from another place: not traffic."""
+    vehicles: str = ""
+    """A layout of `moving_vehicles`: traffic that every anchor and the photo see where it is at their time."""
+    speed: float = 0.0
+    """Of these, over that of the cameras."""
 
 
 def _focal(share: float, sigma: float = 3e-4) -> Callable[[Camera, float], Camera]:
@@ -110,6 +115,12 @@ CELLS = (
     *(Cell(f"distortion k1 = {k1:g} missing", 3, camera=_distorted(k1)) for k1 in (0.02, 0.1)),
     *(Cell(f"photo: {name}", 3, spoil=name) for name in ("rolled 30°", "dusk", "patch", "elsewhere")),
     *(Cell(f"{s:.0%} traffic, 1 anchor", 1, traffic=s) for s in (0.3, 0.5, 0.7)),
+    *(
+        Cell(f"{layout} at {speed:g} of the speed, {k} anchors", k, vehicles=layout, speed=speed)
+        for layout in LAYOUTS
+        for k in (2, 3, 5)
+        for speed in (0.1, 0.25, 0.5, 0.9, 1.0)
+    ),
 )
 
 
@@ -134,7 +145,15 @@ def wrong_pose(image: KittiImage, following: KittiImage, cell: Cell, axis: np.nd
     return Pose(pose.rotation * turn, pose.translation_m + shift)
 
 
-def anchors_of(drive: KittiDrive, cell: Cell, draw: int) -> tuple[Anchor, ...]:
+def vehicles_of(images: Mapping[tuple[str, int], KittiImage], cell: Cell) -> Traffic | None:
+    """The cell's traffic that all cameras see; its sides are parts of the drive's own pictures, mirrored."""
+    if not cell.vehicles:
+        return None
+    sides = [read_image(images["03", frame].path) for frame in (9, 0, 5)]
+    return traffic_of(cell.vehicles, cell.speed, images["02", 4], images["02", 5], sides)
+
+
+def anchors_of(drive: KittiDrive, cell: Cell, draw: int) -> tuple[KittiImage, ...]:
     """The cell's anchors as recorded; which are wrong, and to which side, changes from draw to draw."""
     images = {i.frame_number: i for i in drive.images if i.camera_name == "02"}
     random = np.random.default_rng([draw, 22])
@@ -211,6 +230,11 @@ def run(folder: Path, store: Path, elsewhere: Path | None, depths: Sequence[str]
                 if all(key in done for key in keys):
                     continue
                 anchors = anchors_of(drive, cell, draw)
+                vehicles = vehicles_of(images, cell)
+                if vehicles is not None:
+                    folder_of_cell = store.parent / "vehicles" / f"{cell.vehicles} {cell.speed:g}"
+                    folder_of_cell.mkdir(parents=True, exist_ok=True)
+                    anchors = tuple(vehicles.recorded(anchor, folder_of_cell) for anchor in anchors)
                 settings = settings_for(depth)
                 cache = AnchorCache(settings, matcher)
                 neighbours = {a.id: tuple(b for b in anchors if b.id != a.id) for a in anchors}
@@ -218,6 +242,8 @@ def run(folder: Path, store: Path, elsewhere: Path | None, depths: Sequence[str]
                 for key, (camera_name, frame) in zip(keys, PHOTOS, strict=True):
                     image = images[camera_name, frame]
                     pixels, camera = photo_of(image, cell, draw, others, views[0].pixels)
+                    if vehicles is not None:
+                        pixels, _ = vehicles.draw(image, pixels)
                     near_m = image.world_from_cam.translation_m + np.array([2.0, -2.0, 0.0])
                     matcher.match(pixels, [view.pixels for view in views])
                     started_s = time.process_time()
