@@ -125,7 +125,7 @@ def solve_joint(
     supporting = np.array([fit.weight > 0.0 and fit.inliers.sum() >= SUPPORTING_INLIERS for fit in fits])
     heard = [o for o, supports in zip(observations, supporting, strict=True) if supports]
     if heard:
-        several = independent_anchors(observations, supporting) >= 2
+        several = independent_anchors(observations, supporting, _record_shift_sigmas(settled)) >= 2
         stated = pose.with_covariance(covariance)
         another = second_place(heard, stated, origin_m, found_camera, options, seed, several)
         if another is not None:
