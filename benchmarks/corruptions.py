@@ -27,7 +27,7 @@ import cv2
 import numpy as np
 from kept_matches import KeptMatcher
 from matchers import cuttings, rows_of, settings_for, worse
-from moving_vehicles import LAYOUTS, Traffic, traffic_of
+from moving_vehicles import Traffic, traffic_of
 from scipy.spatial.transform import Rotation
 from scipy.stats import chi2
 
@@ -94,6 +94,8 @@ def _distorted(k1: float) -> Callable[[Camera, float], Camera]:
     return lambda c, sign: replace(c, projection=Projection.PERSPECTIVE, distortion=(sign * k1, 0.0))
 
 
+EQUAL_BAYS = ("equal bays", "equal bays on one side")
+"""Layouts of `moving_vehicles` that stand."""
 CELLS = (
     *(Cell(f"clean, {k} anchors", anchors=k) for k in FRAMES),
     *(
@@ -117,10 +119,11 @@ CELLS = (
     *(Cell(f"{s:.0%} traffic, 1 anchor", 1, traffic=s) for s in (0.3, 0.5, 0.7)),
     *(
         Cell(f"{layout} at {speed:g} of the speed, {k} anchors", k, vehicles=layout, speed=speed)
-        for layout in LAYOUTS
+        for layout in ("a lorry ahead", "a queue")
         for k in (2, 3, 5)
         for speed in (0.1, 0.25, 0.5, 0.9, 1.0)
     ),
+    *(Cell(f"{facade}, {k} anchors", k, vehicles=facade) for facade in EQUAL_BAYS for k in (1, 2, 3, 5)),
 )
 
 

@@ -36,6 +36,8 @@ class Face:
     corner_m: tuple[float, float, float]
     across_m: tuple[float, float, float]
     down_m: tuple[float, float, float]
+    copies: int = 1
+    """How often the same picture is repeated across it: a façade of equal bays."""
 
 
 LAYOUTS: dict[str, tuple[Face, ...]] = {
@@ -45,8 +47,13 @@ LAYOUTS: dict[str, tuple[Face, ...]] = {
         Face((3.4, -1.8, 6.0), (0.0, 0.0, 20.0), (0.0, 3.3, 0.0)),
         Face((-1.6, -2.2, 9.0), (3.4, 0.0, 0.0), (0.0, 3.6, 0.0)),
     ),
+    "equal bays": (
+        Face((-5.0, -6.0, 60.0), (0.0, 0.0, -80.0), (0.0, 7.5, 0.0), 20),
+        Face((5.5, -6.0, -20.0), (0.0, 0.0, 80.0), (0.0, 7.5, 0.0), 20),
+    ),
+    "equal bays on one side": (Face((-5.0, -6.0, 60.0), (0.0, 0.0, -80.0), (0.0, 7.5, 0.0), 20),),
 }
-"""Far faces first: a lorry's rear, and with it a lane of buses on either side."""
+"""Far faces first: a lorry's rear; with it a lane of buses on either side; façades that repeat themselves every 4 m."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,9 +138,11 @@ def traffic_of(
     faces = LAYOUTS[layout]
     textures: list[ImageArray] = []
     for number, face in enumerate(faces):
-        size = [round(TEXTURE_PX_PER_M * float(np.linalg.norm(side))) for side in (face.across_m, face.down_m)]
+        across_m, down_m = float(np.linalg.norm(face.across_m)) / face.copies, float(np.linalg.norm(face.down_m))
+        size = [round(TEXTURE_PX_PER_M * side) for side in (across_m, down_m)]
         part = pictures[number % len(pictures)][TEXTURE_ROWS, ::-1]
         width = min(round(part.shape[0] * size[0] / size[1]), part.shape[1])
         side = np.ascontiguousarray(part[:, :width])
-        textures.append(cv2.resize(side, size, interpolation=cv2.INTER_CUBIC).astype(np.uint8))
+        bay = cv2.resize(side, size, interpolation=cv2.INTER_CUBIC).astype(np.uint8)
+        textures.append(np.tile(bay, (1, face.copies, 1)))
     return Traffic(faces, tuple(textures), leading, speed * step_m / step_s)
