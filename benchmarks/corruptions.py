@@ -77,6 +77,8 @@ class Cell:
     """A layout of `moving_vehicles`: traffic that every anchor and the photo see where it is at their time."""
     speed: float = 0.0
     """Of these, over that of the cameras."""
+    masked: bool = False
+    """Whether the photo comes with a mask of them."""
 
 
 def _focal(share: float, sigma: float = 3e-4) -> Callable[[Camera, float], Camera]:
@@ -94,8 +96,7 @@ def _distorted(k1: float) -> Callable[[Camera, float], Camera]:
     return lambda c, sign: replace(c, projection=Projection.PERSPECTIVE, distortion=(sign * k1, 0.0))
 
 
-EQUAL_BAYS = ("equal bays", "equal bays on one side")
-"""Layouts of `moving_vehicles` that stand."""
+EQUAL_BAYS = "equal bays", "equal bays on one side"  # stand
 CELLS = (
     *(Cell(f"clean, {k} anchors", anchors=k) for k in FRAMES),
     *(
@@ -122,6 +123,11 @@ CELLS = (
         for layout in ("a lorry ahead", "a queue")
         for k in (2, 3, 5)
         for speed in (0.1, 0.25, 0.5, 0.9, 1.0)
+    ),
+    *(
+        Cell(f"{layout} at {speed:g} of the speed, masked", 3, vehicles=layout, speed=speed, masked=True)
+        for layout in ("a lorry ahead", "a queue")
+        for speed in (0.1, 0.25, 0.5)
     ),
     *(Cell(f"{facade}, {k} anchors", k, vehicles=facade) for facade in EQUAL_BAYS for k in (1, 2, 3, 5)),
 )
@@ -245,12 +251,14 @@ def run(folder: Path, store: Path, elsewhere: Path | None, depths: Sequence[str]
                 for key, (camera_name, frame) in zip(keys, PHOTOS, strict=True):
                     image = images[camera_name, frame]
                     pixels, camera = photo_of(image, cell, draw, others, views[0].pixels)
+                    mask = None
                     if vehicles is not None:
-                        pixels, _ = vehicles.draw(image, pixels)
+                        pixels, depth_m = vehicles.draw(image, pixels)
+                        mask = np.isnan(depth_m) if cell.masked else None
                     near_m = image.world_from_cam.translation_m + np.array([2.0, -2.0, 0.0])
                     matcher.match(pixels, [view.pixels for view in views])
                     started_s = time.process_time()
-                    query = Query(key[3], pixels, camera, near_m)
+                    query = Query(key[3], pixels, camera, near_m, mask=mask)
                     found = localize(query, views, matcher, cache, settings.localize, seed=0).result
                     row = {"key": key, "cpu_s": time.process_time() - started_s}
                     truth = None if cell.spoil == "elsewhere" else image.world_from_cam
@@ -325,7 +333,7 @@ def _line(here: Sequence[dict[str, Any]]) -> str:
 KINDS = {
     "clean": "clean", "displaced": "displaced", "turned": "turned", "late": "late", "focal": "wrong focal length",
     "principal": "wrong principal point", "distortion": "distortion missing", "photo": "photo spoiled",
-    "traffic": "moving traffic",
+    "traffic": "moving traffic", "speed": "traffic that all see", "bays": "repeated façades",
 }  # fmt: skip
 """What the cells of a kind have in their names, and what the figure calls them."""
 
