@@ -215,7 +215,7 @@ def _passes_rules(statistics: dict[str, float], model: Model) -> bool:
     """The gate's fixed rules, without its error model."""
     o = OPTIONS.gate
     return (
-        statistics["alternative_share"] <= o.max_alternative_share
+        statistics["alternative_share"] <= o.review_alternative_share
         and statistics["support_share"] >= o.min_support_share
         and not statistics["anchor_spread_m"] > o.max_anchor_spread_m
         and statistics["n_inliers"] >= o.min_inliers

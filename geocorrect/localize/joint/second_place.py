@@ -79,9 +79,11 @@ def second_place(
         seed: of the RANSAC.
         several: they can contradict each other, so two of their records have to agree on the place.
     """
-    if several:
+    if several or count_records([o.anchor for o in observations]) > 1:
         finer = (_by_depth(observations, pose, origin_m, camera, options, seed, finer) for finer in SEVERAL_FINER)
-        return next((found for found in finer if found is not None), None)
+        agreed = next((found for found in finer if found is not None), None)
+        if several or agreed is not None:
+            return agreed
     found = _by_depth(observations, pose, origin_m, camera, options, seed)
     if found is None and any(_by_bearings(o, pose, origin_m, camera, options, seed) for o in observations):
         return SecondPlace(1.0, np.zeros((6, 6)))
