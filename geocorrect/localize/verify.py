@@ -84,8 +84,11 @@ def sampson_rad(query_rays: Float, anchor_rays: Float, query_from_anchor_rotatio
 
 def coverage(pixels: NDArray[np.floating], camera: Camera) -> float:
     """Share of the cells of a 16×12 grid over the image that hold at least one of the pixels (N, 2)."""
-    if len(pixels) == 0:
-        return 0.0
+    return int((per_cell(pixels, camera) > 0).sum()) / (16 * 12)
+
+
+def per_cell(pixels: NDArray[np.floating], camera: Camera) -> NDArray[np.intp]:
+    """(192,) how many of the pixels (N, 2) lie in each cell of that grid."""
     columns = np.clip((pixels[:, 0] + 0.5) / camera.width * 16, 0, 15).astype(int)
     rows = np.clip((pixels[:, 1] + 0.5) / camera.height * 12, 0, 11).astype(int)
-    return len(np.unique(rows * 16 + columns)) / (16 * 12)
+    return np.bincount(rows * 16 + columns, minlength=16 * 12)

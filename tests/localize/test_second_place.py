@@ -130,8 +130,8 @@ def seen_along(moving: int, standing: int, drop_standing: bool = False) -> list[
     rng = np.random.default_rng(8)
     n = moving + standing
     moves = np.arange(n) < moving
-    points = np.column_stack([rng.uniform(-6, 6, n), rng.uniform(-3, 2, n), rng.uniform(14, 30, n)])
-    points[:, 2] = np.where(moves, rng.uniform(9, 15, n), points[:, 2])
+    points = np.column_stack([rng.uniform(2, 9, n), rng.uniform(-3, 2, n), rng.uniform(14, 30, n)])
+    points[moves, 0], points[moves, 2] = rng.uniform(-6, 1, moving), rng.uniform(9, 15, moving)
     found = []
     for number, along_m in enumerate((-4.0, 0.0, 4.0)):
         there, then = np.array([0.0, 0.0, along_m]), points + moves[:, None] * [0.0, 0.0, PACE * along_m]
@@ -188,6 +188,37 @@ def test_one_record_alone_makes_no_second_place_beside_others() -> None:
     assert look_at([first, *others]) is not None
     standing = [o.subset(np.arange(120, len(o))) for o in others]
     assert look_at([first, *standing]) is None
+
+
+def seen_with_copies(own: int, copied: int, apart: bool = False) -> list[Observations]:
+    """Three anchors' matches with a street, some of them with its next bay, 4 m on; apart: those lie to the right."""
+    rng = np.random.default_rng(9)
+    n = own + copied
+    is_copy = np.arange(n) < copied
+    points = np.column_stack([rng.uniform(-5, 5, n), rng.uniform(-3, 2, n), rng.uniform(9, 20, n)])
+    if apart:
+        points[:, 0] = np.where(is_copy, rng.uniform(2.5, 5, n), rng.uniform(-5, 2, n))
+    found = []
+    for number, along_m in enumerate((-4.0, 0.0, 4.0)):
+        there = np.array([0.0, 0.0, along_m])
+        anchor = replace(ANCHOR, id=str(number), world_from_cam=Pose(Rotation.identity(), there))
+        matched = points + is_copy[:, None] * [0.0, 0.0, 4.0] - there
+        query_px = CAMERA.project(BESIDE.inverse().apply(points))[0] + 0.3 * rng.normal(size=(n, 2))
+        anchor_px = CAMERA.project(matched)[0] + 0.3 * rng.normal(size=(n, 2))
+        found.append(replace(observations(query_px, anchor_px, matched[:, 2]), anchor=anchor))
+    return found
+
+
+def test_a_copy_among_more_matches_of_the_same_wall_is_no_second_place() -> None:
+    """Its own matches outnumber it there; what is apart, or nearly as much, may be the street."""
+
+    def share_of(seen: list[Observations]) -> float | None:
+        found = second_place(seen, BESIDE.with_covariance(SIGMA), np.zeros(3), CAMERA, OPTIONS, 0, several=True)
+        return None if found is None else found.share
+
+    assert share_of(seen_with_copies(300, 60)) is None
+    assert share_of(seen_with_copies(300, 60, apart=True)) == pytest.approx(0.2, abs=0.03)
+    assert share_of(seen_with_copies(300, 105)) == pytest.approx(0.35, abs=0.03)
 
 
 def test_the_least_angle_is_over_all_distances() -> None:
