@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
@@ -28,6 +28,7 @@ import numpy as np
 from kept_matches import KeptMatcher
 from matchers import cuttings, rows_of, settings_for, worse
 from measured import measured
+from moving_vehicles import Traffic, traffic_of
 from scipy.spatial.transform import Rotation
 from scipy.stats import chi2
 
@@ -39,7 +40,7 @@ from geocorrect.geometry.pose import Pose
 from geocorrect.io.pixels import read_image
 from geocorrect.localize.correct import localize
 from geocorrect.match.registry import build_matcher
-from geocorrect.records import Anchor, ImageArray, Matches, Query
+from geocorrect.records import ImageArray, Matches, Query
 
 DEPTHS = ("lidar", "triangulated")
 FRAMES = {1: (4,), 2: (2, 6), 3: (0, 4, 8), 5: (0, 2, 4, 6, 8)}
@@ -73,6 +74,12 @@ class Cell:
     traffic: float = 0.0
     """Share of the photo that shows what moved along with the cameras, as the only anchor has it. Several anchors would
     see a static scene there, taken from another place: not traffic."""
+    vehicles: str = ""
+    """A layout of `moving_vehicles`: traffic that every anchor and the photo see where it is at their time."""
+    speed: float = 0.0
+    """Of these, over that of the cameras."""
+    masked: bool = False
+    """Whether the photo comes with a mask of them."""
 
 
 def _focal(share: float, sigma: float = 3e-4) -> Callable[[Camera, float], Camera]:
@@ -90,6 +97,7 @@ def _distorted(k1: float) -> Callable[[Camera, float], Camera]:
     return lambda c, sign: replace(c, projection=Projection.PERSPECTIVE, distortion=(sign * k1, 0.0))
 
 
+EQUAL_BAYS = "equal bays", "equal bays on one side"  # stand
 CELLS = (
     *(Cell(f"clean, {k} anchors", anchors=k) for k in FRAMES),
     *(
@@ -111,6 +119,18 @@ CELLS = (
     *(Cell(f"distortion k1 = {k1:g} missing", 3, camera=_distorted(k1)) for k1 in (0.02, 0.1)),
     *(Cell(f"photo: {name}", 3, spoil=name) for name in ("rolled 30°", "dusk", "patch", "elsewhere")),
     *(Cell(f"{s:.0%} traffic, 1 anchor", 1, traffic=s) for s in (0.3, 0.5, 0.7)),
+    *(
+        Cell(f"{layout} at {speed:g} of the speed, {k} anchors", k, vehicles=layout, speed=speed)
+        for layout in ("a lorry ahead", "a queue")
+        for k in (2, 3, 5)
+        for speed in (0.1, 0.25, 0.5, 0.9, 1.0)
+    ),
+    *(
+        Cell(f"{layout} at {speed:g} of the speed, masked", 3, vehicles=layout, speed=speed, masked=True)
+        for layout in ("a lorry ahead", "a queue")
+        for speed in (0.1, 0.25, 0.5)
+    ),
+    *(Cell(f"{facade}, {k} anchors", k, vehicles=facade) for facade in EQUAL_BAYS for k in (1, 2, 3, 5)),
 )
 
 
@@ -135,7 +155,15 @@ def wrong_pose(image: KittiImage, following: KittiImage, cell: Cell, axis: np.nd
     return Pose(pose.rotation * turn, pose.translation_m + shift)
 
 
-def anchors_of(drive: KittiDrive, cell: Cell, draw: int) -> tuple[Anchor, ...]:
+def vehicles_of(images: Mapping[tuple[str, int], KittiImage], cell: Cell) -> Traffic | None:
+    """The cell's traffic that all cameras see; its sides are parts of the drive's own pictures, mirrored."""
+    if not cell.vehicles:
+        return None
+    sides = [read_image(images["03", frame].path) for frame in (9, 0, 5)]
+    return traffic_of(cell.vehicles, cell.speed, images["02", 4], images["02", 5], sides)
+
+
+def anchors_of(drive: KittiDrive, cell: Cell, draw: int) -> tuple[KittiImage, ...]:
     """The cell's anchors as recorded; which are wrong, and to which side, changes from draw to draw."""
     images = {i.frame_number: i for i in drive.images if i.camera_name == "02"}
     random = np.random.default_rng([draw, 22])
@@ -212,6 +240,11 @@ def run(folder: Path, store: Path, elsewhere: Path | None, depths: Sequence[str]
                 if all(key in done for key in keys):
                     continue
                 anchors = anchors_of(drive, cell, draw)
+                vehicles = vehicles_of(images, cell)
+                if vehicles is not None:
+                    folder_of_cell = store.parent / "vehicles" / f"{cell.vehicles} {cell.speed:g}"
+                    folder_of_cell.mkdir(parents=True, exist_ok=True)
+                    anchors = tuple(vehicles.recorded(anchor, folder_of_cell) for anchor in anchors)
                 settings = settings_for(depth)
                 cache = AnchorCache(settings, matcher)
                 neighbours = {a.id: tuple(b for b in anchors if b.id != a.id) for a in anchors}
@@ -219,10 +252,14 @@ def run(folder: Path, store: Path, elsewhere: Path | None, depths: Sequence[str]
                 for key, (camera_name, frame) in zip(keys, PHOTOS, strict=True):
                     image = images[camera_name, frame]
                     pixels, camera = photo_of(image, cell, draw, others, views[0].pixels)
+                    mask = None
+                    if vehicles is not None:
+                        pixels, depth_m = vehicles.draw(image, pixels)
+                        mask = np.isnan(depth_m) if cell.masked else None
                     near_m = image.world_from_cam.translation_m + np.array([2.0, -2.0, 0.0])
                     matcher.match(pixels, [view.pixels for view in views])
                     started_s = time.process_time()
-                    query = Query(key[3], pixels, camera, near_m)
+                    query = Query(key[3], pixels, camera, near_m, mask=mask)
                     found = localize(query, views, matcher, cache, settings.localize, seed=0)
                     row = {"key": key, "cpu_s": time.process_time() - started_s}
                     truth = None if cell.spoil == "elsewhere" else image.world_from_cam
@@ -276,7 +313,7 @@ def _line(here: Sequence[dict[str, Any]]) -> str:
 KINDS = {
     "clean": "clean", "displaced": "displaced", "turned": "turned", "late": "late", "focal": "wrong focal length",
     "principal": "wrong principal point", "distortion": "distortion missing", "photo": "photo spoiled",
-    "traffic": "moving traffic",
+    "traffic": "moving traffic", "speed": "traffic that all see", "bays": "repeated façades",
 }  # fmt: skip
 """What the cells of a kind have in their names, and what the figure calls them."""
 

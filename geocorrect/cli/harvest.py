@@ -52,6 +52,9 @@ def harvest(
     clusters: Annotated[
         bool, typer.Option("--clusters", help="Also fetch the provider's relative poses (slow: one call per cluster).")
     ] = False,
+    detections: Annotated[
+        bool, typer.Option("--detections", help="Also fetch masks of vehicles and people (slow: one call per image).")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Count images and expected volume, store nothing.")
     ] = False,
@@ -69,8 +72,9 @@ def harvest(
     from geocorrect.workers.stop import stop_on_signal
 
     settings = invocation(context).settings(catalog)
-    if clusters and settings.harvest.source != "mapillary":
-        raise UsageError('--clusters: only Mapillary has them ([harvest] source = "mapillary")')
+    for name, wanted in (("--clusters", clusters), ("--detections", detections)):
+        if wanted and settings.harvest.source != "mapillary":
+            raise UsageError(f'{name}: only Mapillary has them ([harvest] source = "mapillary")')
     where = chosen_area(bbox, area, settings)
     plan = HarvestPlan(where, settings.images.folder, moment(since), limit, dry_run)
     with stop_on_signal() as stop, progress_line() as progress:
@@ -83,6 +87,8 @@ def harvest(
                 report = harvest_area(settings.harvest, plan, store, progress, lambda: stop.requested)
                 if clusters and not stop.requested:
                     _fetch_clusters(settings, store, lambda: stop.requested)
+                if detections and not stop.requested:
+                    _fetch_detections(settings, store, lambda: stop.requested)
     if as_json:
         write_json(report.as_dict())
     else:
@@ -185,6 +191,21 @@ def _fetch_clusters(settings: Settings, store: Catalog, should_stop: ShouldStop)
     stderr().print(f"{found.n_clusters} new clusters with {found.n_images} images")
     for failure in found.failures:
         stderr().print(f"no cluster: {failure}", markup=False)
+
+
+def _fetch_detections(settings: Settings, store: Catalog, should_stop: ShouldStop) -> None:
+    """Masks of what moves, beside the pictures; what the service does not give is reported and left."""
+    from geocorrect.harvest.harvest import watch_for_stop
+    from geocorrect.harvest.mapillary.client import MapillaryClient
+    from geocorrect.harvest.mapillary.detections import MASKS, harvest_detections
+
+    with MapillaryClient(settings.harvest) as client, watch_for_stop(client, should_stop):
+        found = harvest_detections(client, store.images().values())
+    stderr().print(found.sentence(), markup=False)
+    for failure in found.failures[:_EXAMPLES]:
+        stderr().print(f"no mask: {failure}", markup=False)
+    if settings.localize.verify.masks != MASKS:
+        stderr().print(f'masks are not used until [localize.verify] masks = "{MASKS}" is set', markup=False)
 
 
 def chosen_area(bbox: str | None, file: Path | None, settings: Settings) -> Area:

@@ -1,8 +1,8 @@
 """Masks beside photos: which pixels matching must not trust (sky, vehicles, pedestrians, the car of the camera).
 
-`photo.NAME.png`, where black is left out, or `photo.NAME.json` with polygons, is beside `photo.jpg`. NAME is the name
-of a set of masks, `[localize.verify] masks`: it is part of a run's configuration, so another set makes photos due
-again.
+`photo.NAME.png`, where black is left out, or `photo.NAME.json` with polygons, is beside `photo.jpg`; or, as OpenSfM has
+them, `NAME/photo.jpg.png` beside the folder of the photo. NAME is the name of a set of masks, `[localize.verify]
+masks`: it is part of a run's configuration, so another set makes photos due again.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ def mask_beside(photo: Path, name: str, exif_orientation: int = 1) -> Mask | Non
 
     A mask is drawn on the picture as the file shows it. InputError naming a mask that is damaged or of another size.
     """
-    drawn, polygons = photo.with_name(f"{photo.stem}.{name}.png"), photo.with_name(f"{photo.stem}.{name}.json")
-    if drawn.is_file():
+    polygons = photo.with_name(f"{photo.stem}.{name}.json")
+    beside = photo.with_name(f"{photo.stem}.{name}.png"), photo.parent.parent / name / f"{photo.name}.png"
+    drawn = next((path for path in beside if path.is_file()), None)
+    if drawn is not None:
         usable = (read_image(drawn) > 0).any(axis=2)
         width, height = image_size(photo)
         if usable.shape != (height, width):

@@ -193,7 +193,8 @@ def observe(
     inliers = verify(matches.subset(imaged), query.camera, anchor.camera, options.verify, seed, pair)
     kept_rows = imaged[inliers]
     kept = matches.subset(kept_rows)
-    depth_m, log_sigma = lift(kept.anchor_px, depth, anchor.camera, options.lift)
+    all_depth_m, all_log_sigma = lift(matches.anchor_px[imaged], depth, anchor.camera, options.lift)
+    depth_m, log_sigma = all_depth_m[inliers], all_log_sigma[inliers]
     return Observations(
         anchor=anchor,
         query_px=np.asarray(kept.query_px, float),
@@ -207,4 +208,5 @@ def observe(
         n_matches=len(matches),
         depth_from=depth.from_anchors,
         dropped=matches.subset(imaged[~inliers]),
+        dropped_depth_m=all_depth_m[~inliers],
     )

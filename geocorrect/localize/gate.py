@@ -255,6 +255,8 @@ def by_rules(statistics: GateStatistics, options: GateOptions) -> Decision | Non
     for broken, reason, detail in rules:
         if broken:
             return Decision(Status.REJECTED, reason, detail)
+    if s.alternative_share > options.review_alternative_share:
+        return Decision(Status.REVIEW, None, f"another, distant pose has {s.alternative_share:.0%} of the support")
     if s.supporting_anchors <= 1 and s.coverage < options.min_lone_coverage:
         return Decision(Status.REVIEW, None, f"one anchor alone, inliers cover {s.coverage:.1%} of the photo")
     if s.principal_shift_px > options.max_principal_shift_px:

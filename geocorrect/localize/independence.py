@@ -32,18 +32,24 @@ def independent_anchors(
     measured, or comes from an anchor that the photo was not matched with, gives the scale apart from them.
     """
     asked = {o.anchor.id for o in observations}
+    heard = [o for o, supports in zip(observations, supporting, strict=True) if supports]
+    records = count_records([o.anchor for o in heard])
+    scale_is_known = any(
+        o.has_depth.any() and o.common_log_sigma <= MAX_SCALE_ERROR and (not o.depth_from or o.depth_from - asked)
+        for o in heard
+    )
+    if scale_is_known or records < 2:
+        return records
+    return max(records - 1 - (record_shift_sigmas > MAX_SHIFT_SIGMAS), 1)
+
+
+def count_records(anchors: Sequence[Anchor]) -> int:
+    """How many records gave the anchors' poses: cameras of one vehicle at one instant share theirs."""
     records: list[Anchor] = []
-    scale_is_known = False
-    for o, supports in zip(observations, supporting, strict=True):
-        if not supports:
-            continue
-        if not any(_is_same_record(o.anchor, other) for other in records):
-            records.append(o.anchor)
-        outside = not o.depth_from or bool(o.depth_from - asked)
-        scale_is_known |= bool(o.has_depth.any()) and o.common_log_sigma <= MAX_SCALE_ERROR and outside
-    if scale_is_known or len(records) < 2:
-        return len(records)
-    return max(len(records) - 1 - (record_shift_sigmas > MAX_SHIFT_SIGMAS), 1)
+    for anchor in anchors:
+        if not any(_is_same_record(anchor, other) for other in records):
+            records.append(anchor)
+    return len(records)
 
 
 def needs_confirmation(statistics: Mapping[str, float], options: GateOptions) -> bool:

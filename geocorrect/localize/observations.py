@@ -42,6 +42,8 @@ class Observations:
     """Anchors whose poses on record gave the depth its scale, as in `DepthMap`."""
     dropped: Matches = field(default_factory=Matches.empty)
     """What no two-view geometry in common with these explains: mismatches, and what moved."""
+    dropped_depth_m: Float | None = None
+    """(D,) z-depth of these in the anchor, nan where unknown; None: of all."""
 
     def __len__(self) -> int:
         return len(self.query_px)
@@ -63,6 +65,14 @@ class Observations:
         on_ray = self.anchor_rays / self.anchor_rays[:, 2:] * self.depth_m[:, None]
         in_cam = on_ray if self.off_ray_m is None else self.off_ray_m
         return self.anchor.world_from_cam.apply(in_cam)
+
+    @property
+    def dropped_points_m(self) -> Float:
+        """(D, 3) world points of what was dropped; nan where unknown."""
+        if self.dropped_depth_m is None:
+            return np.full((len(self.dropped), 3), np.nan)
+        rays = unit_rays(self.anchor.camera, self.dropped.anchor_px)
+        return self.anchor.world_from_cam.apply(rays / rays[:, 2:] * self.dropped_depth_m[:, None])
 
     def on_rays(self) -> Observations:
         """The same with points off the rays moved to the nearest place on them, for whoever trusts the rays.

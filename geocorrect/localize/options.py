@@ -214,6 +214,8 @@ class GateOptions:
     """Camera above or below the anchors' cameras nearby; street photos are taken within a few metres."""
     max_alternative_share: float = 0.6
     """Support of the best distant other pose, relative to the winner's."""
+    review_alternative_share: float = 0.5
+    """The same, above which a pose is left for a review: a copy of a façade explains nearly as much."""
     distant_m: float = 1.0
     """Two poses further apart than this are different answers."""
     max_anchor_spread_m: float = 1.0

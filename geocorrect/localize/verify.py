@@ -89,6 +89,11 @@ def coverage(pixels: NDArray[np.floating], camera: Camera) -> float:
 
 def coverage_cells(pixels: NDArray[np.floating], camera: Camera) -> int:
     """The number of those cells."""
+    return int((per_cell(pixels, camera) > 0).sum())
+
+
+def per_cell(pixels: NDArray[np.floating], camera: Camera) -> NDArray[np.intp]:
+    """(192,) how many of the pixels (N, 2) lie in each cell of that grid."""
     columns = np.clip((pixels[:, 0] + 0.5) / camera.width * 16, 0, 15).astype(int)
     rows = np.clip((pixels[:, 1] + 0.5) / camera.height * 12, 0, 11).astype(int)
-    return len(np.unique(rows * 16 + columns))
+    return np.bincount(rows * 16 + columns, minlength=16 * 12)

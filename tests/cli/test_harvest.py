@@ -175,3 +175,16 @@ def test_clusters_are_fetched_on_request(scene, tmp_path: Path, capfdbinary) -> 
     err = capfdbinary.readouterr().err
     assert b"0 new clusters" in err
     assert b"no cluster: " in err
+
+
+@pytest.mark.long
+def test_detections_are_fetched_on_request_and_their_use_is_named(scene, tmp_path: Path, capfdbinary) -> None:  # type: ignore[no-untyped-def]
+    command = ["harvest", *BOX, "--limit", "2", "--detections"]
+    assert run(command) == 0
+    err = capfdbinary.readouterr().err
+    assert b"0 new masks with 0 outlines of what moves; 2 photos without any detection yet" in err
+    assert b'masks are not used until [localize.verify] masks = "detections" is set' in err
+    with (tmp_path / "geocorrect.toml").open("a") as settings:
+        settings.write('[localize.verify]\nmasks = "detections"\n')
+    assert run(command) == 0
+    assert b"masks are not used" not in capfdbinary.readouterr().err

@@ -77,6 +77,13 @@ def test_a_good_solution_is_accepted_and_a_street_from_elsewhere_is_not() -> Non
     assert decide(elsewhere, GateOptions()).status is Status.REJECTED
 
 
+def test_another_place_that_explains_nearly_as_much_is_no_acceptance() -> None:
+    """Five anchors of a street of equal bays: 0.9 m off with 9 mm stated, the next bay had 55 % of the support."""
+    shares = {share: decide(replace(GOOD, alternative_share=share), GateOptions()) for share in (0.4, 0.55, 0.65)}
+    assert [d.status for d in shares.values()] == [Status.ACCEPTED, Status.REVIEW, Status.REJECTED]
+    assert shares[0.55].detail == "another, distant pose has 55% of the support"
+
+
 def test_weaker_evidence_is_never_more_trusted() -> None:
     weak = replace(GOOD, inlier_share=0.5, inlier_patches=60.0, expected_error_m=0.4, supporting_anchors=1.0)
     assert probability_wrong(weak) > probability_wrong(GOOD)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
@@ -113,6 +114,111 @@ def test_what_verification_dropped_is_heard_too() -> None:
     rest = o.subset(np.flatnonzero(~street))
     assert look(rest, along()) is None
     assert look(replace(rest, dropped=dropped), along()) is not None
+
+
+PACE = 0.5
+"""Of the anchors', at which vehicles move along that they all see."""
+BESIDE = Pose(Rotation.identity(), np.array([1.2, 0.0, 1.0]))
+"""A photo taken a second after the middle anchor, in the next lane, at a metre a second."""
+
+
+def seen_along(moving: int, standing: int, drop_standing: bool = False) -> list[Observations]:
+    """Three anchors a drive of 1 m/s takes 4 s apart, their depth triangulated from each other.
+
+    What keeps PACE looks standing to them, and 1 / (1 − PACE) times as far.
+    """
+    rng = np.random.default_rng(8)
+    n = moving + standing
+    moves = np.arange(n) < moving
+    points = np.column_stack([rng.uniform(2, 9, n), rng.uniform(-3, 2, n), rng.uniform(14, 30, n)])
+    points[moves, 0], points[moves, 2] = rng.uniform(-6, 1, moving), rng.uniform(9, 15, moving)
+    found = []
+    for number, along_m in enumerate((-4.0, 0.0, 4.0)):
+        there, then = np.array([0.0, 0.0, along_m]), points + moves[:, None] * [0.0, 0.0, PACE * along_m]
+        anchor = replace(ANCHOR, id=str(number), world_from_cam=Pose(Rotation.identity(), there))
+        now = points + moves[:, None] * [0.0, 0.0, PACE * BESIDE.translation_m[2]]
+        anchor_px = CAMERA.project(then - there)[0] + 0.3 * rng.normal(size=(n, 2))
+        query_px = CAMERA.project(BESIDE.inverse().apply(now))[0] + 0.3 * rng.normal(size=(n, 2))
+        depth_m = (then - there)[:, 2] / np.where(moves, 1.0 - PACE, 1.0)
+        o = replace(observations(query_px, anchor_px, depth_m), anchor=anchor, depth_from=frozenset("012"))
+        if drop_standing:
+            gone, kept = np.flatnonzero(~moves), np.flatnonzero(moves)
+            dropped = Matches(query_px[gone], anchor_px[gone], np.ones(len(gone)))
+            o = replace(o.subset(kept), dropped=dropped, dropped_depth_m=depth_m[gone])
+        found.append(o)
+    return found
+
+
+def off_sigmas(seen: list[Observations]) -> tuple[float, float, float]:
+    """How far off a photo is, in metres and in stated sigmas, and the stated 68 % error."""
+    solution = solve_joint(seen, CAMERA, OPTIONS, 0)
+    assert isinstance(solution, Solution)
+    query = Query("q", np.zeros((1, 1, 3), np.uint8), CAMERA, BESIDE.translation_m)
+    statistics = gate_statistics(solution, seen, query, OPTIONS.gate)
+    assert statistics.independent_anchors >= 2
+    off, covariance = solution.world_from_cam.minus(BESIDE)[:3], solution.world_from_cam.covariance
+    assert covariance is not None
+    sigmas = float(np.sqrt(off @ np.linalg.solve(covariance[:3, :3], off)))
+    return float(np.linalg.norm(off)), sigmas, statistics.expected_error_m
+
+
+@pytest.mark.parametrize("drop_standing", [False, True])
+def test_traffic_that_all_anchors_see_at_half_their_pace_is_in_the_stated_error(drop_standing: bool) -> None:
+    """It looks standing and twice as far, so a photo beside the anchors' way is put off by the distance to it."""
+    off_m, sigmas, _ = off_sigmas(seen_along(250, 60, drop_standing))
+    assert off_m > 0.8
+    assert sigmas < 3.0
+
+
+def test_a_standing_street_of_three_anchors_is_as_sure_as_before() -> None:
+    off_m, sigmas, stated_m = off_sigmas(seen_along(0, 310))
+    assert off_m < 0.03
+    assert sigmas < 3.0
+    assert stated_m < 0.03
+
+
+def test_one_record_alone_makes_no_second_place_beside_others() -> None:
+    """A wrong anchor is told by the anchors' own poses; here two records have to agree."""
+    first, *others = seen_along(120, 250)
+    pose = BESIDE.with_covariance(SIGMA)
+
+    def look_at(seen: list[Observations]) -> SecondPlace | None:
+        return second_place(seen, pose, np.zeros(3), CAMERA, OPTIONS, 0, several=True)
+
+    assert look_at([first, *others]) is not None
+    standing = [o.subset(np.arange(120, len(o))) for o in others]
+    assert look_at([first, *standing]) is None
+
+
+def seen_with_copies(own: int, copied: int, apart: bool = False) -> list[Observations]:
+    """Three anchors' matches with a street, some of them with its next bay, 4 m on; apart: those lie to the right."""
+    rng = np.random.default_rng(9)
+    n = own + copied
+    is_copy = np.arange(n) < copied
+    points = np.column_stack([rng.uniform(-5, 5, n), rng.uniform(-3, 2, n), rng.uniform(9, 20, n)])
+    if apart:
+        points[:, 0] = np.where(is_copy, rng.uniform(2.5, 5, n), rng.uniform(-5, 2, n))
+    found = []
+    for number, along_m in enumerate((-4.0, 0.0, 4.0)):
+        there = np.array([0.0, 0.0, along_m])
+        anchor = replace(ANCHOR, id=str(number), world_from_cam=Pose(Rotation.identity(), there))
+        matched = points + is_copy[:, None] * [0.0, 0.0, 4.0] - there
+        query_px = CAMERA.project(BESIDE.inverse().apply(points))[0] + 0.3 * rng.normal(size=(n, 2))
+        anchor_px = CAMERA.project(matched)[0] + 0.3 * rng.normal(size=(n, 2))
+        found.append(replace(observations(query_px, anchor_px, matched[:, 2]), anchor=anchor))
+    return found
+
+
+def test_a_copy_among_more_matches_of_the_same_wall_is_no_second_place() -> None:
+    """Its own matches outnumber it there; what is apart, or nearly as much, may be the street."""
+
+    def share_of(seen: list[Observations]) -> float | None:
+        found = second_place(seen, BESIDE.with_covariance(SIGMA), np.zeros(3), CAMERA, OPTIONS, 0, several=True)
+        return None if found is None else found.share
+
+    assert share_of(seen_with_copies(300, 60)) is None
+    assert share_of(seen_with_copies(300, 60, apart=True)) == pytest.approx(0.2, abs=0.03)
+    assert share_of(seen_with_copies(300, 105)) == pytest.approx(0.35, abs=0.03)
 
 
 def test_the_least_angle_is_over_all_distances() -> None:

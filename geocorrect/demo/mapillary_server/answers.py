@@ -5,6 +5,7 @@ Pure functions of the data; `server` puts them on the wire. Shapes, limits and e
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -49,6 +50,7 @@ class FakeMapillaryData:
     Attributes:
         other_types: node type by id, for ids that are listed as images but are something else.
         failing: ids that the service fails on (HTTP 500), alone and in company.
+        detections: what its networks found, by image id; see `detection`.
     """
 
     def __init__(self, images: Sequence[Mapping[str, Any]], bbox_share: float = 1.0) -> None:
@@ -56,6 +58,7 @@ class FakeMapillaryData:
         self.bbox_share = bbox_share
         self.other_types: dict[str, str] = {}
         self.failing: set[str] = set()
+        self.detections: dict[str, list[Json]] = {}
         self.sequences: dict[str, list[str]] = defaultdict(list)
         for image in sorted(self.images.values(), key=lambda entry: entry.get("captured_at", 0)):
             if "sequence" in image:
@@ -156,6 +159,16 @@ class FakeMapillaryData:
             properties = {"id": key, "image_id": int(ids[0]), "captured_at": 0, "is_pano": False}
             features.append({"geometry": f"LINESTRING ({line})", "properties": properties})
         return features
+
+
+def detection(value: str, outline: Sequence[tuple[float, float]]) -> Json:
+    """A detected object; outline: in shares of the upright picture's width and height, from its upper left corner."""
+    import mapbox_vector_tile
+
+    ring = ", ".join(f"{round(x * TILE_EXTENT)} {round(y * TILE_EXTENT)}" for x, y in [*outline, outline[0]])
+    layer = {"name": "mpy-or", "features": [{"geometry": f"POLYGON (({ring}))", "properties": {}}]}
+    content = mapbox_vector_tile.encode([layer], default_options={"y_coord_down": True})
+    return {"id": "1", "value": value, "geometry": base64.b64encode(content).decode()}
 
 
 def _pixel_in_tile(coordinates: Sequence[float], x: int, y: int) -> tuple[int, int]:

@@ -170,6 +170,10 @@ class FakeMapillaryServer:
         fields = [name for name in query.get("fields", "id").split(",") if name]
         if path == "image_ids":
             return json_reply({"data": self.data.sequence(query.get("sequence_id", ""))})
+        image_id, _, edge = path.partition("/")
+        if edge == "detections":
+            self.data.entity(image_id, ("id",))
+            return json_reply({"data": self.data.detections.get(image_id, [])})
         if path != "images":
             return json_reply(self._with_urls(self.data.entity(path, fields), fields))
         if "image_ids" in query:

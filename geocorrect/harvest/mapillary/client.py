@@ -167,6 +167,10 @@ class MapillaryClient:
         entries = _entries(self._graph("image_ids", {"sequence_id": sequence_id}, "sequence"))
         return [str(entry["id"]) for entry in entries if "id" in entry]
 
+    def detections(self, image_id: str) -> list[Json]:
+        """What the service's networks have found in one image: class and outline of each object."""
+        return _entries(self._graph(f"{image_id}/detections", {}, "detections", ("geometry", "value")))
+
     def tile(self, layer: str, zoom: int, x: int, y: int) -> bytes:
         """A vector tile's bytes; empty where there is no coverage."""
         url = f"{self.options.tiles_url}/maps/vtp/{layer}/2/{zoom}/{x}/{y}"

@@ -70,7 +70,7 @@ def read_tile(data: bytes, tile: mercantile.Tile, area: Area) -> Coverage:
     try:
         # Some hosts send gzip without saying so in the headers.
         content = inflated(data, _MAX_INFLATED_BYTES) if data.startswith(_GZIP) else data
-        _refuse_too_much(memoryview(content))
+        refuse_too_much(memoryview(content))
         with _ONE_AT_A_TIME:
             return _decoded(content, tile, area)
     except Exception as error:
@@ -95,7 +95,7 @@ def _decoded(content: bytes, tile: mercantile.Tile, area: Area) -> Coverage:
     return coverage
 
 
-def _refuse_too_much(content: memoryview) -> None:
+def refuse_too_much(content: memoryview) -> None:
     """ValueError for more features than a place on earth has; decoded, each takes a hundred times its bytes."""
     n_features = n_bytes = 0
     for layer in _parts_of(content, _LAYER):

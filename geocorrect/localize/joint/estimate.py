@@ -123,10 +123,11 @@ def solve_joint(
     found_camera = estimated_camera(camera, refined.state)
     share = max(distant, default=0.0) / max(best_score, 1e-9)
     supporting = np.array([fit.weight > 0.0 and fit.inliers.sum() >= SUPPORTING_INLIERS for fit in fits])
-    if independent_anchors(observations, supporting) < 2:
-        heard = [o for o, supports in zip(observations, supporting, strict=True) if supports]
+    heard = [o for o, supports in zip(observations, supporting, strict=True) if supports]
+    if heard:
+        several = independent_anchors(observations, supporting, _record_shift_sigmas(settled)) >= 2
         stated = pose.with_covariance(covariance)
-        another = second_place(heard, stated, origin_m, found_camera, options, seed) if heard else None
+        another = second_place(heard, stated, origin_m, found_camera, options, seed, several)
         if another is not None:
             share, covariance = max(share, another.share), covariance + another.spread
     source, ratio, sigmas = _scale_source(observations, settled.as_stated, solved)
