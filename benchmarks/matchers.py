@@ -2,7 +2,8 @@
 
 KITTI raw drive 0002: frames 0, 4 and 8 of camera 02 are anchors, the other images queries with known truth. Hard photos
 are the queries made worse, and those of the last frames matched with frame 0 alone, 6 to 8 m behind them (wide
-baseline); photos without a right answer are those of `wrong_photos.py`.
+baseline); what their sequences make of them tells `hard_sequences.py`, photos without a right answer
+`wrong_photos.py`.
 
     python benchmarks/matchers.py run data/kitti_raw --store out/matchers.jsonl    # resumable
     python benchmarks/matchers.py table --store out/matchers.jsonl                 # docs/accuracy.md
@@ -13,7 +14,9 @@ Processor time is that of one process, for one photo with three anchors whose fe
 from __future__ import annotations
 
 import argparse
+import base64
 import json
+import pickle
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -41,8 +44,6 @@ from geocorrect.records import Correction, ImageArray, Query
 MATCHERS = ("sift", "aliked_lightglue", "xfeat")
 CASCADE = ("sift", "aliked_lightglue")
 DEPTHS = ("lidar", "triangulated")
-HARD_PHOTOS = 5
-"""Of the queries, every third."""
 EASY = "as it is"
 WIDE = "wide baseline"
 WIDE_FRAMES = (7, 9)
@@ -106,24 +107,35 @@ def jpeg(pixels: np.ndarray, quality: int) -> ImageArray:
     return cv2.imdecode(written, cv2.IMREAD_COLOR)
 
 
-def photos_of(drive: KittiDrive, easy: bool) -> Iterator[Photo]:
-    """Easy photos, unless they are left out, then hard ones."""
-    random = np.random.default_rng(0)
+def photos_of(drive: KittiDrive, easy: bool, hard: bool) -> Iterator[Photo]:
+    """Easy photos, then hard ones, each in order of capture."""
     queries = [i for i in drive.images if (i.camera_name, i.frame_number % 4) != ("02", 0)]
-    near = {q.id: q.world_from_cam.translation_m + np.append(random.normal(0, 2.0, 2), 0.0) for q in queries}
+    near = reported(queries)
 
     def photo(query: KittiImage, condition: str, pixels: ImageArray, camera: Camera) -> Photo:
         return Photo(query.id, condition, pixels, camera, query.world_from_cam.translation_m, near[query.id])
 
     for query in queries if easy else ():
         yield photo(query, EASY, read_image(query.path), query.camera)
-    for number, query in enumerate(queries[::3][:HARD_PHOTOS]):
+    if not hard:
+        return
+    for number, query in enumerate(queries):
         for name, spoil in worse(read_image(query.path), number).items():
             pixels, camera = spoil()
             yield photo(query, name, pixels, camera(query.camera))
     for query in queries:
         if query.frame_number in WIDE_FRAMES:
             yield photo(query, WIDE, read_image(query.path), query.camera)
+
+
+def reported(queries: Sequence[KittiImage]) -> dict[str, np.ndarray]:
+    """Positions as a phone reports them: 2 m off per axis in a recording, walking by 0.3 m from photo to photo."""
+    random, off_m, near = np.random.default_rng(0), {}, {}
+    for query in queries:
+        before = off_m.get(query.camera_name, random.normal(0, 2.0, 2))
+        off_m[query.camera_name] = before + random.normal(0, 0.3 / np.sqrt(2), 2)
+        near[query.id] = query.world_from_cam.translation_m + np.append(off_m[query.camera_name], 0.0)
+    return near
 
 
 def cuttings(folder: Path | None) -> Iterator[tuple[str, ImageArray]]:
@@ -151,7 +163,7 @@ def settings_for(depth: str) -> Settings:
     )
 
 
-def run(folder: Path, store: Path, matchers: Sequence[str], matches: Path | None, hard_photos: int, easy: bool) -> None:
+def run(folder: Path, store: Path, matchers: Sequence[str], matches: Path | None, hard: bool, easy: bool) -> None:
     """Measure what is not in the store yet; matches: where they are kept."""
     drive = read_kitti_raw(folder)
     anchors = tuple(drive.anchors({"02"}, {0, 4, 8}))
@@ -165,11 +177,7 @@ def run(folder: Path, store: Path, matchers: Sequence[str], matches: Path | None
         ready[name].match(read_image(anchors[0].path), [read_image(a.path) for a in anchors])  # features, and loading
     cascade = [CascadeMatcher({n: ready[n] for n in CASCADE})] if set(CASCADE) <= set(ready) else []
     caches: dict[tuple[str, str], AnchorCache] = {}
-    n_seen: dict[str, int] = {}
-    for photo in photos_of(drive, easy):
-        n_seen[photo.condition] = n_seen.get(photo.condition, 0) + 1
-        if photo.condition != EASY and n_seen[photo.condition] > hard_photos:
-            continue
+    for photo in photos_of(drive, easy, hard):
         for depth in DEPTHS if photo.condition == EASY else DEPTHS[:1]:
             for matcher in [*ready.values(), *cascade]:
                 name = matcher.name if isinstance(matcher, KeptMatcher) else "cascade"
@@ -212,6 +220,7 @@ def _measure(
         "cpu_s": cpu_s,
         **judged(found),
     }
+    row["result"] = base64.b64encode(pickle.dumps(result)).decode()  # for its sequence, see `hard_sequences.py`
     if found.solution is not None:
         row["error_m"] = float(np.linalg.norm(found.solution.world_from_cam.translation_m - photo.place_enu_m))
     if isinstance(result, Correction):
@@ -225,11 +234,8 @@ def rows_of(store: Path) -> list[dict[str, Any]]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown: G × H on the photos as they are, then the hard ones."""
-    cells: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for row in rows:
-        cells.setdefault(tuple(row["key"][:3]), []).append(row)
-    matchers = list(dict.fromkeys(name for name, _, _ in cells))
+    """Markdown: G × H on the photos as they are, then the hard ones, photo by photo."""
+    cells = _cells(rows)
     easy = ["| G | H | accepted | median cm [95 %] | max cm | CPU, over SIFT [95 %] |", "|---|---|---|---|---|---|"]
     for (name, depth, condition), found in cells.items():
         if condition == EASY:
@@ -239,6 +245,20 @@ def table(rows: list[dict[str, Any]]) -> str:
                 f"| {name} | {depth} | {len(errors)} of {len(found)} | {_median(errors):.2f} [{low:.2f}–{high:.2f}] | "
                 f"{max(errors, default=np.nan):.2f} | {cost(found, cells.get(('sift', depth, condition), []))} |"
             )
+    return "\n".join([*easy, "", hard_table(rows)])
+
+
+def _cells(rows: Sequence[dict[str, Any]]) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
+    cells: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        cells.setdefault(tuple(row["key"][:3]), []).append(row)
+    return cells
+
+
+def hard_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Markdown: what became of hard photos, by condition and matcher."""
+    cells = _cells(rows)
+    matchers = list(dict.fromkeys(name for name, _, _ in cells))
     hard = [f"| photos | {' | '.join(matchers)} |", "|---|" + "---|" * len(matchers)]
     of_hard = [row for row in rows if row["key"][2] != EASY]
     for condition in dict.fromkeys(row["key"][2] for row in of_hard):
@@ -250,7 +270,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         every = [[row for row in of_hard if row["key"][0] == name] for name in matchers]
         hard.append(f"| all that some matcher places | {' | '.join(_total(part, localisable) for part in every)} |")
         hard.append(f"| CPU, over SIFT | {' | '.join(cost(part, every[0], 2) for part in every)} |")
-    return "\n".join([*easy, "", *hard])
+    return "\n".join(hard)
 
 
 def _is_placed(row: dict[str, Any]) -> bool:
@@ -312,7 +332,6 @@ def main() -> None:
     parser.add_argument("--store", type=Path, default=Path("out/matchers.jsonl"))
     parser.add_argument("--matches", type=Path, help="folder where matches are kept for later runs")
     parser.add_argument("--matchers", default=",".join(MATCHERS), help="SIFT first")
-    parser.add_argument("--hard-photos", type=int, default=HARD_PHOTOS, help="of every condition")
     parser.add_argument("--hard", action="store_true", help="hard photos alone")
     parser.add_argument("--quick", action="store_true", help="SIFT alone, easy photos")
     arguments = parser.parse_args()
@@ -322,8 +341,7 @@ def main() -> None:
             return
         cv2.setNumThreads(1)
         matchers = ["sift"] if arguments.quick else arguments.matchers.split(",")
-        hard_photos = 0 if arguments.quick else arguments.hard_photos
-        run(arguments.folder, arguments.store, matchers, arguments.matches, hard_photos, not arguments.hard)
+        run(arguments.folder, arguments.store, matchers, arguments.matches, not arguments.quick, not arguments.hard)
     print(table(rows_of(arguments.store)))
 
 

@@ -18,7 +18,7 @@ from geocorrect.errors import Reason, Status
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize.covariance import heading_sigma_deg, horizontal_sigma_m
 from geocorrect.records import NAN, SEQUENCE_MATCHER, Correction, Evidence, Rejection, Result, ScaleSource
-from geocorrect.sequences.adjust import SequencePose, SequenceSolution
+from geocorrect.sequences.adjust import TRUSTED_WEIGHT, SequencePose, SequenceSolution
 from geocorrect.sequences.options import SequenceOptions
 
 Float = NDArray[np.float64]
@@ -115,8 +115,8 @@ class _Judge:
         return SequenceResult(_correction(member.image_id, pose, status, evidence), Change.PLACED)
 
     def _agreeing(self, own: Correction, adjusted: SequencePose) -> SequenceResult | None:
-        if adjusted.weight == 0.0:
-            return None  # only other results could confirm it, and they do not
+        if adjusted.weight < TRUSTED_WEIGHT:
+            return None  # the adjusted pose is the others', and nothing says that it is the better one
         pose = adjusted.world_from_cam
         shrinks = horizontal_sigma_m(_covariance(pose)) < (1.0 - self.options.min_gain) * own.expected_error_m
         alone = adjusted.innovation and self.status(adjusted.innovation.predicted_covariance)

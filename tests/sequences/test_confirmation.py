@@ -12,10 +12,11 @@ from geocorrect.errors import Status
 from geocorrect.localize.gate import GateStatistics, as_mapping
 from geocorrect.localize.options import GateOptions
 from geocorrect.records import AnchorEvidence, Correction, Evidence, Rejection
-from geocorrect.sequences.adjust import SequenceSolution
+from geocorrect.sequences.adjust import SequencePose, SequenceSolution
 from geocorrect.sequences.compute import compute_sequence
 from geocorrect.sequences.confirmation import records_of, records_tested_by
-from geocorrect.sequences.decide import Change
+from geocorrect.sequences.decide import Change, Member, sequence_results
+from geocorrect.sequences.graph import Innovation
 from geocorrect.sequences.input import SequencePhotos
 from geocorrect.sequences.options import SequenceOptions
 from simulation.sequences import SequenceWorld, simulate_sequence
@@ -156,3 +157,16 @@ def test_a_result_tests_the_records_of_the_anchors_that_agree_in_it() -> None:
     assert records_tested_by([with_another_anchor(own, "c", weight=0.0)]) == frozenset(), "set aside"
     for sign in ({"contradiction_sigmas": 2.0}, {"record_shift_sigmas": 1.6}, {"independent_anchors": 1.0}):
         assert records_tested_by([with_another_anchor(own, "c", **sign)]) == frozenset(), sign
+
+
+def test_a_result_that_its_sequence_gives_no_weight_is_not_replaced() -> None:
+    """Else a right one for review, which a poor reconstruction contradicts, would go out where that puts it."""
+    own = replace(result(3, ["a", "b"]), status=Status.REVIEW, expected_error_m=1.0)
+    elsewhere = result(3, ["a", "b"], off_m=0.8).world_from_cam
+    changes = []
+    for weight in (0.001, 0.5):
+        adjusted = SequencePose(elsewhere, weight, False, Innovation(4.0, 0.8, 0.1, 9 * SIGMA), 0, 0.0)
+        solution = SequenceSolution((adjusted,), 3, 0, (20.0, 20.0))
+        found = sequence_results([Member("3", own, np.zeros(3))], solution, "sfm_cluster", SequenceOptions())
+        changes.append([one.change for one in found])
+    assert changes == [[], [Change.CONFIRMED]]
