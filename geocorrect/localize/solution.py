@@ -57,6 +57,11 @@ class Solution:
     """Noise of the anchors' poses on record as the photo's matches show it, over the stated one; 1 where they agree."""
     record_shift_sigmas: float = NAN
     """Root mean square correction of the anchors' positions, over what it should be if their stated noise is right."""
+    by_records: Float | None = None
+    """(6, K, 2, 3) by how much the pose errs per unit error of each anchor's recorded position and rotation, world
+    side; None where the estimator does not say."""
+    measured: Float | None = None
+    """(6, 6) what the covariance would be if all records were exact; None where the estimator does not say."""
     query_camera: Camera | None = None
     """The photo's camera as estimated; None when it was taken as given."""
 

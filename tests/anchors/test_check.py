@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from support.known_world import world
 
-from geocorrect.anchors.check import NeighbourView, check_anchors, drive_noise
+from geocorrect.anchors.check import check_anchors, drive_noise
+from geocorrect.anchors.neighbour_view import NeighbourView
 from geocorrect.config import Settings
 from geocorrect.jobs.anchors import check as job
 from geocorrect.match.base import DeclaredMatcher
