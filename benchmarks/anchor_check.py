@@ -122,8 +122,10 @@ def main() -> None:
     if arguments.quick:
         arguments.drives, options = 1, replace(options, anchors=12)
     if arguments.rig:
-        print("| depth | clock (40 ms) | mounting (0.05, 0.30, 0°) | position noise (2 cm) | rotation noise (0.1°) | named "
-              "| heading, position inside 95 %: assumed | found |")  # fmt: skip
+        print(
+            "| depth | clock (40 ms) | mounting (0.05, 0.30, 0°) | position noise (2 cm) | rotation noise (0.1°) "
+            "| named | heading, position inside 95 %: assumed | found |"
+        )
         print("|---|---|---|---|---|---|---|---|")
         for seed in range(arguments.drives):
             for with_lidar in (False, True):

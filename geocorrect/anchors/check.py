@@ -31,7 +31,7 @@ T_IN_SIGMAS = 1.148
 """A normal sample's standard deviation over the scale that Student's t of four degrees of freedom gives it, in three
 components."""
 ROUNDS = 2
-"""In which the noise of a drive and what its anchors err by alike are told apart."""
+"""In which the noise of a drive and what its anchors err by alike are separated."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -117,8 +117,9 @@ def _model(by_camera: Mapping[str, Sequence[Anchor]], record_sigma: Float) -> Dr
 
 
 def _rates(anchors: Sequence[Anchor]) -> Float:
-    """(N, 6) velocity m/s and rotation rate rad/s of the anchors of one camera, world side; 0 where unknown, and for all
-    where several are of one moment: faces of a panorama, or times that are rounded.
+    """(N, 6) velocity m/s and rotation rate rad/s of the anchors of one camera, world side; 0 where unknown.
+
+    Unknown to all where several are of one moment: faces of a panorama, or times that are rounded.
     """
     rates = np.zeros((len(anchors), 6))
     timed = [(anchor.captured_at.timestamp(), row) for row, anchor in enumerate(anchors) if anchor.captured_at]
