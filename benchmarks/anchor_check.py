@@ -80,7 +80,8 @@ def measure_rig(seed: int, with_lidar: bool) -> str:
     check = check_drive(drive, localize)
     (errors,) = check.drives.values()
     position_m, rotation_deg = np.multiply(localize.joint.anchor_noise, errors.noise)
-    noise = {name: AnchorNoise(position_m, rotation_deg, errors.common(e)) for name, e in model.effects.items()}
+    used = np.multiply(localize.joint.anchor_noise, errors.upper).tolist()
+    noise = {name: AnchorNoise(*used, errors.common(effect)) for name, effect in model.effects.items()}
     sigma = np.sqrt(np.diag(errors.covariance))
     inside = []
     for found in ({}, noise):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import chi2
 
 from geocorrect.anchors.drive_errors import DriveErrors, DriveModel, estimate
@@ -30,6 +30,9 @@ NOISE_RANGE = 0.05, 20.0
 T_IN_SIGMAS = 1.148
 """A normal sample's standard deviation over the scale that Student's t of four degrees of freedom gives it, in three
 components."""
+LESS_LIKELY = 1.0
+"""Log likelihood that the noise in use has less than the most likely one: matches that are better than modelled hide a
+part of it."""
 ROUNDS = 2
 """In which the noise of a drive and what its anchors err by alike are separated."""
 
@@ -107,8 +110,9 @@ def drive_errors(views: Mapping[str, NeighbourView], model: DriveModel) -> Drive
     noise = drive_noise(list(own.values()))
     for _ in range(ROUNDS):
         values, covariance = estimate(own, model, judged_noise(noise))
-        noise = drive_noise([without_common(view, model, name, values) for name, view in own.items()])
-    return DriveErrors(noise, values, covariance)
+        left = [without_common(view, model, name, values) for name, view in own.items()]
+        noise = drive_noise(left)
+    return DriveErrors(noise, drive_noise(left, LESS_LIKELY), values, covariance)
 
 
 def judged_noise(noise: tuple[float, float]) -> tuple[float, float]:
@@ -129,14 +133,17 @@ def _around(name: str, neighbours: Mapping[str, Sequence[str]]) -> set[str]:
     return {*neighbours[name], *(other for other, names in neighbours.items() if name in names)}
 
 
-def drive_noise(views: Sequence[NeighbourView]) -> tuple[float, float]:
-    """Factors on the stated noise of position and rotation; nan with fewer than ten views."""
+def drive_noise(views: Sequence[NeighbourView], less_likely: float = 0.0) -> tuple[float, float]:
+    """Factors on the stated noise of position and rotation; nan with fewer than ten views.
+
+    less_likely: 0 for the most likely ones, else the largest whose logarithm of the likelihood is less by that much.
+    """
     if len(views) < 10:
         return float("nan"), float("nan")
-    return _factor(views, POSITION), _factor(views, ROTATION)
+    return _factor(views, POSITION, less_likely), _factor(views, ROTATION, less_likely)
 
 
-def _factor(views: Sequence[NeighbourView], part: slice) -> float:
+def _factor(views: Sequence[NeighbourView], part: slice, less_likely: float) -> float:
     """Maximum likelihood with Student's t of four degrees of freedom: what is not yet named must not count in full."""
     shift = np.array([v.shift[part] for v in views])
     measured, recorded = (np.array([getattr(v, name)[part, part] for v in views]) for name in ("measured", "recorded"))
@@ -150,4 +157,7 @@ def _factor(views: Sequence[NeighbourView], part: slice) -> float:
 
     low, high = np.log(NOISE_RANGE)
     found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-3})
-    return float(np.exp(found.x))
+    limit = found.fun + less_likely
+    if not less_likely or loss(high) <= limit:
+        return float(np.exp(high if less_likely else found.x))
+    return float(np.exp(brentq(lambda at: loss(at) - limit, found.x, high)))

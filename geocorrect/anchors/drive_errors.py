@@ -60,6 +60,8 @@ class DriveErrors:
 
     noise: tuple[float, float]
     """Factors on the stated noise of position and rotation; nan where fewer than ten anchors tell."""
+    upper: tuple[float, float]
+    """What they may well be at most, which is what photos are localised with."""
     values: Float
     """(P,) the unknowns of its `DriveModel`, 0 where they are not distinct from nothing."""
     covariance: Float

@@ -214,7 +214,8 @@ CHECK_COLUMNS = {
 
 
 DRIVE_COLUMNS = {
-    "drive": "drive", "position_m": "position m", "rotation_deg": "rotation °", "clock": "clock", "cameras": "cameras",
+    "drive": "drive", "position_m": "position m", "rotation_deg": "rotation °", "used_position_m": "used m",
+    "used_rotation_deg": "used °", "clock": "clock", "cameras": "cameras",
 }  # fmt: skip
 
 

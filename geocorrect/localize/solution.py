@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +63,8 @@ class Solution:
     side; None where the estimator does not say."""
     measured: Float | None = None
     """(6, 6) what the covariance would be if all records were exact; None where the estimator does not say."""
+    lens: Mapping[str, float] = field(default_factory=dict)
+    """As in `Evidence`."""
     query_camera: Camera | None = None
     """The photo's camera as estimated; None when it was taken as given."""
 

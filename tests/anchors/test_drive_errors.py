@@ -88,6 +88,7 @@ def test_clock_mounting_and_noise_of_a_drive_are_found(seed: int) -> None:
     assert (np.abs(turn - np.radians(MOUNTING_DEG)) < 3 * sigma).all()
     assert 0.02 * errors.noise[0] == pytest.approx(POSITION_M, rel=0.3)
     assert 0.05 * errors.noise[1] == pytest.approx(ROTATION_DEG, rel=0.3)
+    assert errors.noise[0] < errors.upper[0] < 1.2 * errors.noise[0]
     assert len(check.named) <= 1
     common = errors.common(model.effects["010"])
     late = way(10 * SPACING_M / SPEED_M_S + CLOCK_S).minus(way(10 * SPACING_M / SPEED_M_S))
@@ -149,7 +150,7 @@ def test_the_stated_heading_holds_on_a_drive_with_such_errors() -> None:
     assert abs(clock_s - CLOCK_S) < 3 * sigma_s < 0.02
     assert 0.05 * errors.noise[1] == pytest.approx(ROTATION_DEG, rel=0.3)
     noise = {
-        name: AnchorNoise(0.02 * errors.noise[0], 0.05 * errors.noise[1], errors.common(effect))
+        name: AnchorNoise(0.02 * errors.upper[0], 0.05 * errors.upper[1], errors.common(effect))
         for name, effect in model.effects.items()
     }
     inside = []

@@ -63,7 +63,7 @@ class CheckOutcome:
         found: dict[str, AnchorNoise] = {}
         for name, model in self.drives.items():
             errors = self.check.drives[name]
-            position_m, rotation_deg = np.multiply(self.stated, errors.noise).tolist()
+            position_m, rotation_deg = np.multiply(self.stated, errors.upper).tolist()
             if np.isfinite(position_m):
                 found |= {
                     anchor: AnchorNoise(position_m, rotation_deg, errors.common(effect))
@@ -86,6 +86,8 @@ class CheckOutcome:
                     "drive": name,
                     "position_m": position_m,
                     "rotation_deg": rotation_deg,
+                    "used_position_m": self.stated[0] * errors.upper[0],
+                    "used_rotation_deg": self.stated[1] * errors.upper[1],
                     "clock_ms": 1e3 * clock_s,
                     "clock_sigma_ms": 1e3 * sigma_s,
                     "cameras": [

@@ -21,10 +21,10 @@ from geocorrect.localize.gate_model import COVARIANCE_INFLATION
 from geocorrect.localize.independence import independent_anchors
 from geocorrect.localize.joint.fields import Refined
 from geocorrect.localize.joint.initialise import anchor_support, choose_rows, hypotheses, start_state
-from geocorrect.localize.joint.lens import estimated_camera
+from geocorrect.localize.joint.lens import estimated_camera, lens_by_matches
 from geocorrect.localize.joint.normal import assemble, solve_step, whiten
 from geocorrect.localize.joint.priors import prior_information
-from geocorrect.localize.joint.problem import GLOBAL, PER_ANCHOR, Problem, build_problem
+from geocorrect.localize.joint.problem import GLOBAL, LENS, PER_ANCHOR, Problem, build_problem
 from geocorrect.localize.joint.residuals import State
 from geocorrect.localize.joint.second_place import second_place
 from geocorrect.localize.joint.settle import Joint, Settled
@@ -146,6 +146,7 @@ def solve_joint(
         contradiction_sigmas=consensus.sigmas,
         record_noise=record_noise,
         record_shift_sigmas=_record_shift_sigmas(settled),
+        lens=lens_by_matches(refined.state, refined.lens_covariance, settled.prior[LENS], camera),
         measured=COVARIANCE_INFLATION * (refined.covariance - by_noise @ by_noise.T),
         by_records=np.einsum("ankj,nji->anki", refined.by_records, problem.rotations),
     )
