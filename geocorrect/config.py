@@ -23,8 +23,8 @@ from geocorrect.depth.options import DepthSection
 from geocorrect.errors import ConfigError, ModelError, UsageError
 from geocorrect.harvest.options import HarvestOptions
 from geocorrect.io.checksum import sha256_of
-from geocorrect.localize.device_lens import DeviceLens
 from geocorrect.localize.focal_prior import FocalPriorOptions
+from geocorrect.localize.joint.device_lens import DeviceLens
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.log import LogOptions
 from geocorrect.match.options import MatcherName, MatchSection

@@ -22,8 +22,8 @@ from geocorrect.geometry.frame import upright_turns
 from geocorrect.io.masks import mask_beside
 from geocorrect.io.pixels import COUNTER_CLOCKWISE_TURNS, read_image
 from geocorrect.localize.correct import TracedResult, localize
-from geocorrect.localize.device_lens import stated_camera
 from geocorrect.localize.focal_prior import focal_prior
+from geocorrect.localize.joint.device_lens import stated_camera
 from geocorrect.records import Anchor, AnchorView, Image, MetadataQuality, Pair, Query, Rejection
 from geocorrect.retrieve.by_appearance import Choice
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from geocorrect.catalog.run import ResultFilter
 from geocorrect.catalog.store import Catalog
 from geocorrect.errors import Status
-from geocorrect.localize.device_lens import LEAST_FOCAL_SIGMA, Agreed, DeviceLens, agreed
+from geocorrect.localize.joint.device_lens import LEAST_FOCAL_SIGMA, Agreed, DeviceLens, agreed
 from geocorrect.localize.joint.lens import LENS_SIGMAS
 from geocorrect.localize.options import JointOptions
 from geocorrect.records import Image

@@ -18,7 +18,7 @@ from geocorrect.config import Settings, load_settings
 from geocorrect.geometry.camera import Camera
 from geocorrect.jobs.devices import DeviceFinding, device_findings, device_lines, lens_toml
 from geocorrect.localize.correct import localize
-from geocorrect.localize.device_lens import Agreed, DeviceLens, agreed, stated_camera
+from geocorrect.localize.joint.device_lens import Agreed, DeviceLens, agreed, stated_camera
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.records import Correction, Image
 
