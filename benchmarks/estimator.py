@@ -128,7 +128,7 @@ def solve_case(cell: str, seed: int) -> list[dict[str, Any]]:
         if (name == "joint, none" and options.anchors == 1) or (name in CLEAN_ONLY and cell not in CLEAN):
             continue
         rows.append(_row(cell, seed, name, observed[kind], case, solver))
-    if options.anchor_position_m != OPTIONS.joint.anchor_position_m:
+    if options.anchor_position_m != OPTIONS.joint.anchor_noise[0]:
         stated = stated_options(options)
         again = observe_kinds(case, ["calibrated"], sigma, stated, 0)["calibrated"]
         rows.append(_row(cell, seed, STATED, again, case, lambda o, c: solve_joint(o, c.query_camera, stated, 0)))

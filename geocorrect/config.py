@@ -24,6 +24,7 @@ from geocorrect.errors import ConfigError, ModelError, UsageError
 from geocorrect.harvest.options import HarvestOptions
 from geocorrect.io.checksum import sha256_of
 from geocorrect.localize.focal_prior import FocalPriorOptions
+from geocorrect.localize.joint.device_lens import DeviceLens
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.log import LogOptions
 from geocorrect.match.options import MatcherName, MatchSection
@@ -156,6 +157,8 @@ class CameraSection:
     focal: Literal["given", "mapanything"] = "given"
     """mapanything: photos that state no focal length get a prior on it from the network's rays."""
     prior: FocalPriorOptions = field(default_factory=FocalPriorOptions)
+    lenses: tuple[DeviceLens, ...] = ()
+    """Of kinds of devices, in place of what their photos state; `geocorrect devices` finds them."""
 
 
 class Settings(BaseModel):

@@ -119,9 +119,7 @@ def calibrate_anchor(
     stacked_px = np.concatenate([m.first_px for _, m in simulated.neighbours])
     stacked_z = np.concatenate([m.predicted_m for _, m in simulated.neighbours])
     _, first = np.unique(np.round(stacked_px * 100), axis=0, return_index=True)
-    joint = (options or LocalizeOptions()).joint
+    position_m, rotation_deg = (options or LocalizeOptions()).joint.anchor_noise
     two = np.sqrt(2.0)
-    tracks = TrackOptions(
-        neighbour_position_m=two * joint.anchor_position_m, neighbour_rotation_deg=two * joint.anchor_rotation_deg
-    )
+    tracks = TrackOptions(neighbour_position_m=two * position_m, neighbour_rotation_deg=two * rotation_deg)
     return calibrate(ANCHOR_CAMERA, pairs, stacked_z[first], scale_sigma, CalibrateOptions(tracks=tracks))

@@ -2,18 +2,22 @@
 
 An anchor that contradicts its neighbours makes them look wrong, too. So the worst ones are named first, one of a
 neighbourhood at a time, and those around them are seen again without them (data snooping, Baarda 1968). The noise of
-the drive is the factor on the stated noise that makes the contradictions of the anchors that are left most likely.
+a drive is the factor on the stated noise that makes the contradictions of the anchors that are left most likely, less
+what its anchors err by alike (`drive_errors`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import chi2
+
+from geocorrect.anchors.drive_errors import DriveErrors, DriveModel, estimate
+from geocorrect.anchors.neighbour_view import POSITION, ROTATION, NeighbourView
 
 Float = NDArray[np.float64]
 
@@ -26,33 +30,11 @@ NOISE_RANGE = 0.05, 20.0
 T_IN_SIGMAS = 1.148
 """A normal sample's standard deviation over the scale that Student's t of four degrees of freedom gives it, in three
 components."""
-POSITION, ROTATION = slice(0, 3), slice(3, 6)
-
-
-@dataclass(frozen=True, eq=False)
-class NeighbourView:
-    """Where the neighbours see an anchor."""
-
-    shift: Float
-    """(6,) record minus view: translation m, rotation rad, world side."""
-    measured: Float
-    """(6, 6) covariance of the view if all records were exact."""
-    recorded: Float
-    """(6, 6) what the stated noise of all records adds, the anchor's own included."""
-
-    def covariance(self, noise: tuple[float, float]) -> Float:
-        """(6, 6) of the shift, at factors on the stated noise of position and rotation."""
-        factor = np.repeat(noise, 3)
-        total: Float = self.measured + factor[:, None] * self.recorded * factor
-        return total
-
-    def distance2(self, noise: tuple[float, float]) -> float:
-        """Squared Mahalanobis length of the shift of position or rotation, the larger of them: three components."""
-        covariance = self.covariance(noise)
-        return max(
-            float(self.shift[part] @ np.linalg.solve(covariance[part, part], self.shift[part]))
-            for part in (POSITION, ROTATION)
-        )
+LESS_LIKELY = 1.0
+"""Log likelihood that the noise in use has less than the most likely one: matches that are better than modelled hide a
+part of it."""
+ROUNDS = 2
+"""In which the noise of a drive and what its anchors err by alike are separated."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +46,16 @@ class AnchorCheck:
     named: Mapping[str, float]
     """Anchors that contradict their neighbours, and by how many sigmas per degree of freedom, worst first."""
     noise: tuple[float, float]
-    """Factors on the stated noise of position and rotation; nan where fewer than ten anchors tell."""
+    """Of all drives together, as in `DriveErrors`."""
+    drives: Mapping[str, DriveErrors]
+    """What was found of each drive."""
 
 
 def check_anchors(
     neighbours: Mapping[str, Sequence[str]],
     view: Callable[[str, Collection[str]], NeighbourView | None],
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    drives: Mapping[str, DriveModel] | None = None,
 ) -> AnchorCheck:
     """Name the anchors that contradict their neighbours.
 
@@ -78,13 +63,16 @@ def check_anchors(
         neighbours: of each anchor.
         view: of an anchor by some of its neighbours; None where they do not fix its pose.
         on_progress: called with anchors done and in all.
+        drives: by name, each with its anchors; None: all are of one drive, of which no motion is known.
     """
+    drives = drives or {"": DriveModel({name: np.zeros((6, 1)) for name in neighbours})}
+    drive_of = {anchor: name for name, model in drives.items() for anchor in model.effects}
     views: dict[str, NeighbourView] = {}
     named: dict[str, float] = {}
 
     def look(name: str) -> None:
-        left = [other for other in neighbours[name] if other not in named]
-        seen = view(name, left) if len(left) >= MIN_NEIGHBOURS else None
+        others = [other for other in neighbours[name] if other not in named]
+        seen = view(name, others) if len(others) >= MIN_NEIGHBOURS else None
         views.pop(name, None)
         if seen is not None:
             views[name] = seen
@@ -94,9 +82,13 @@ def check_anchors(
         on_progress(done, len(neighbours))
     limit = float(chi2.ppf(1 - FALSE_ALARM / 2, 3))
     while True:
-        noise = drive_noise([v for name, v in views.items() if name not in named])
-        judged = tuple(1.0 if np.isnan(factor) else factor for factor in noise)
-        size = {name: v.distance2((judged[0], judged[1])) for name, v in views.items() if name not in named}
+        good = {name: seen for name, seen in views.items() if name not in named}
+        found = {name: drive_errors(good, model) for name, model in drives.items()}
+        left = {
+            name: without_common(seen, drives[drive_of[name]], name, found[drive_of[name]].values)
+            for name, seen in views.items()
+        }
+        size = {name: left[name].distance2(judged_noise(found[drive_of[name]].noise)) for name in good}
         worst = [
             name
             for name, value in size.items()
@@ -108,7 +100,32 @@ def check_anchors(
         for name in neighbours:
             if name not in named and any(other in worst for other in neighbours[name]):
                 look(name)
-    return AnchorCheck(views, dict(sorted(named.items(), key=lambda item: -item[1])), noise)
+    noise = drive_noise([left[name] for name in good])
+    return AnchorCheck(left, dict(sorted(named.items(), key=lambda item: -item[1])), noise, found)
+
+
+def drive_errors(views: Mapping[str, NeighbourView], model: DriveModel) -> DriveErrors:
+    """Noise of a drive, and what its anchors err by alike: each without the other, until they agree."""
+    own = {name: view for name, view in views.items() if name in model.effects}
+    noise = drive_noise(list(own.values()))
+    for _ in range(ROUNDS):
+        values, covariance = estimate(own, model, judged_noise(noise))
+        left = [without_common(view, model, name, values) for name, view in own.items()]
+        noise = drive_noise(left)
+    return DriveErrors(noise, drive_noise(left, LESS_LIKELY), values, covariance)
+
+
+def judged_noise(noise: tuple[float, float]) -> tuple[float, float]:
+    """Factors to judge by: what is stated where nothing was found."""
+    position, rotation = (1.0 if np.isnan(factor) else factor for factor in noise)
+    return position, rotation
+
+
+def without_common(view: NeighbourView, model: DriveModel, name: str, values: Float) -> NeighbourView:
+    """A view less what the anchors of the drive err by alike."""
+    none = np.zeros((6, len(values)))
+    around = sum((s @ model.effects.get(n, none) for n, s in view.by_neighbour.items()), none)
+    return replace(view, shift=view.shift - (model.effects[name] - around) @ values)
 
 
 def _around(name: str, neighbours: Mapping[str, Sequence[str]]) -> set[str]:
@@ -116,14 +133,17 @@ def _around(name: str, neighbours: Mapping[str, Sequence[str]]) -> set[str]:
     return {*neighbours[name], *(other for other, names in neighbours.items() if name in names)}
 
 
-def drive_noise(views: Sequence[NeighbourView]) -> tuple[float, float]:
-    """Factors on the stated noise of position and rotation; nan with fewer than ten views."""
+def drive_noise(views: Sequence[NeighbourView], less_likely: float = 0.0) -> tuple[float, float]:
+    """Factors on the stated noise of position and rotation; nan with fewer than ten views.
+
+    less_likely: 0 for the most likely ones, else the largest whose logarithm of the likelihood is less by that much.
+    """
     if len(views) < 10:
         return float("nan"), float("nan")
-    return _factor(views, POSITION), _factor(views, ROTATION)
+    return _factor(views, POSITION, less_likely), _factor(views, ROTATION, less_likely)
 
 
-def _factor(views: Sequence[NeighbourView], part: slice) -> float:
+def _factor(views: Sequence[NeighbourView], part: slice, less_likely: float) -> float:
     """Maximum likelihood with Student's t of four degrees of freedom: what is not yet named must not count in full."""
     shift = np.array([v.shift[part] for v in views])
     measured, recorded = (np.array([getattr(v, name)[part, part] for v in views]) for name in ("measured", "recorded"))
@@ -137,4 +157,7 @@ def _factor(views: Sequence[NeighbourView], part: slice) -> float:
 
     low, high = np.log(NOISE_RANGE)
     found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-3})
-    return float(np.exp(found.x))
+    limit = found.fun + less_likely
+    if not less_likely or loss(high) <= limit:
+        return float(np.exp(high if less_likely else found.x))
+    return float(np.exp(brentq(lambda at: loss(at) - limit, found.x, high)))

@@ -23,6 +23,7 @@ from geocorrect.io.masks import mask_beside
 from geocorrect.io.pixels import COUNTER_CLOCKWISE_TURNS, read_image
 from geocorrect.localize.correct import TracedResult, localize
 from geocorrect.localize.focal_prior import focal_prior
+from geocorrect.localize.joint.device_lens import stated_camera
 from geocorrect.records import Anchor, AnchorView, Image, MetadataQuality, Pair, Query, Rejection
 from geocorrect.retrieve.by_appearance import Choice
 
@@ -77,7 +78,9 @@ class PhotoLocalizer:
         if pixels.shape[:2] != (image.camera.height, image.camera.width):
             detail = f"file is {pixels.shape[1]}×{pixels.shape[0]}, camera {image.camera.width}×{image.camera.height}"
             return Rejection(image.id, Reason.CAMERA_UNSUPPORTED, detail)
-        return Query(image.id, pixels, image.camera, reported_enu_m, heading_deg, mask, _upright_turns(image))
+        camera = stated_camera(image, self._settings.camera.lenses)
+        assert camera is not None
+        return Query(image.id, pixels, camera, reported_enu_m, heading_deg, mask, _upright_turns(image))
 
     def localize(
         self, query: Query, pairs: tuple[Pair, ...], anchors: tuple[Anchor, ...], neighbours: Neighbours

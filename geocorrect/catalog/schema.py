@@ -28,7 +28,7 @@ from sqlalchemy import (
 from geocorrect.catalog.rows.column_types import Instant, Json, Numbers
 from geocorrect.catalog.rows.geometry_type import Geometry, Outlines
 
-REVISION = "0007"
+REVISION = "0008"
 VERSION_TABLE = "geocorrect_version"
 POSTGRES_SCHEMA = "geocorrect"
 
@@ -155,6 +155,7 @@ anchor = _table(
     *_attribution_columns(),
     _point_z("geom", "camera centre, EPSG:4326 with ellipsoidal height", nullable=False),
     _text("content_hash", "hash of everything that a result takes from the anchor, its georeference included"),
+    _json("noise", "how wrong the pose is by what the anchors of its drive say about each other (anchors check), JSON"),
 )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ from geocorrect.catalog.run import Box, ResultFilter, RunManifest, StoredResult,
 from geocorrect.catalog.views.views import views_of
 from geocorrect.errors import DatabaseError
 from geocorrect.geometry.frame import Frame
-from geocorrect.records import AlignmentRecord, Anchor, AnchorIndex, Image, Pair, Result
+from geocorrect.records import AlignmentRecord, Anchor, AnchorIndex, AnchorNoise, Image, Pair, Result
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
@@ -123,6 +123,10 @@ class Catalog:
     def upsert_anchors(self, anchors: Iterable[Anchor]) -> int:
         """Insert or replace anchors; returns how many are new or different."""
         return self._write(lambda c: references.write_anchors(c, anchors))
+
+    def set_anchor_noise(self, noise: Mapping[str, AnchorNoise]) -> int:
+        """Store what was found of anchors, by id, and nothing of all others; returns how many changed."""
+        return self._write(lambda c: references.write_anchor_noise(c, noise))
 
     def anchors(self, ids: Sequence[str] | None = None) -> dict[str, Anchor]:
         """Anchors by id; all when ids is None; unknown ids are left out."""

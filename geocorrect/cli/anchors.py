@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -213,46 +213,76 @@ CHECK_COLUMNS = {
 """Key of a row and heading."""
 
 
+DRIVE_COLUMNS = {
+    "drive": "drive", "position_m": "position m", "rotation_deg": "rotation °", "used_position_m": "used m",
+    "used_rotation_deg": "used °", "clock": "clock", "cameras": "cameras",
+}  # fmt: skip
+
+
 @app.command("check")
-def check(context: typer.Context, catalog: CatalogOption = None, as_json: JsonOption = False) -> None:
+def check(
+    context: typer.Context,
+    catalog: CatalogOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Store nothing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Compare every anchor's recorded pose with the one that its neighbours see, and estimate the drives' noise.
 
-    An anchor is localised from its neighbours as if it were a photo; nothing is changed. Anchors that contradict their
-    neighbours are listed with the difference; the last lines say which noise to state in [localize.joint].
-    Exit code 3: a picture or scan could not be read.
+    An anchor is localised from its neighbours as if it were a photo. Anchors that contradict their neighbours are
+    listed with the difference, the drives with their noise, the offset of their clock and the mounting of their
+    cameras. What is found is stored with the anchors and used from then on, unless [localize.joint] states
+    anchor_position_m or anchor_rotation_deg; poses are not changed. Exit code 3: a picture or scan could not be read.
     """
     from geocorrect.api.scene import AnchorSource
     from geocorrect.jobs.anchors.check import CatalogCheck
 
     settings = invocation(context).settings(catalog)
-    with open_catalog(settings) as store, progress_bar("check") as progress:
-        outcome = CatalogCheck(settings, AnchorSource.of_catalog(store)).run(progress)
+    with (open_catalog if dry_run else locked_catalog)(settings) as store:
+        with progress_bar("check") as progress:
+            outcome = CatalogCheck(settings, AnchorSource.of_catalog(store)).run(progress)
+        if not dry_run:
+            store.set_anchor_noise(outcome.found_noise())
     if as_json:
         write_json(outcome.as_json())
     else:
         rows = [row for row in outcome.rows() if row["anchor_id"] in outcome.check.named]
         if rows:
             print_table([{**row, **_rounded(row)} for row in rows], CHECK_COLUMNS, {"anchor_id": None})
-        stderr().print("\n".join(_check_lines(outcome)), markup=False, soft_wrap=True)
+        drives = [{**row, **_rounded(row), **_drive_texts(row)} for row in outcome.drive_rows()]
+        if drives:
+            print_table(drives, DRIVE_COLUMNS, {"drive": None, "cameras": None})
+        stderr().print("\n".join(_check_lines(outcome, dry_run)), markup=False, soft_wrap=True)
     raise typer.Exit(outcome.exit_code)
+
+
+def _drive_texts(row: dict[str, Any]) -> dict[str, str]:
+    """Clock and cameras of a drive in words; what is not distinct from nothing with what would have been."""
+    sigma_ms = row["clock_sigma_ms"]
+    clock = f"{row['clock_ms']:+.0f} ± {sigma_ms:.0f} ms" if row["clock_ms"] else f"± {sigma_ms:.0f} ms"
+    cameras = []
+    for camera in row["cameras"]:
+        turn, off = camera["rotation_deg"], camera["lever_m"]
+        size, least = math.hypot(*turn), max(camera["rotation_sigma_deg"])
+        text = f"{size:.3f} ± {least:.3f}°" if size else f"± {least:.3f}°"
+        text += f", {100 * math.hypot(*off):.1f} cm" if any(off) else ""
+        cameras.append(f"{'/'.join(Path(camera['camera']).parts[-2:])}: {text}")
+    return {"clock": clock, "cameras": "\n".join(cameras) or "one"}
 
 
 def _rounded(row: dict[str, object]) -> dict[str, str]:
     return {key: f"{value:.3f}" for key, value in row.items() if isinstance(value, float)}
 
 
-def _check_lines(outcome: CheckOutcome) -> list[str]:
-    judged, named = len(outcome.check.views), len(outcome.check.named)
+def _check_lines(outcome: CheckOutcome, dry_run: bool) -> list[str]:
+    judged, named, noise = len(outcome.check.views), len(outcome.check.named), outcome.found_noise()
     lines = [f"{judged} of {outcome.n_anchors} anchors judged, {named} contradict their neighbours"]
-    position_m, rotation_deg = outcome.noise
-    if math.isfinite(position_m):
-        lines.append(
-            f"noise of the others: {position_m:.3f} m and {rotation_deg:.3f}° (stated: {outcome.stated[0]:g} m and "
-            f"{outcome.stated[1]:g}°); to state it: [localize.joint] anchor_position_m = {position_m:.3f}, "
-            f"anchor_rotation_deg = {rotation_deg:.3f}"
-        )
-    else:
-        lines.append("fewer than ten anchors tell: the drive's noise is not estimated")
+    if noise:
+        used = "would be stored" if dry_run else "is stored and used unless [localize.joint] states another"
+        stated = f"(assumed so far: {outcome.stated[0]:g} m and {outcome.stated[1]:g}°)"
+        lines.append(f"the noise of {len(noise)} anchors {used} {stated}")
+    if len(noise) < outcome.n_anchors:
+        left = outcome.n_anchors - len(noise)
+        lines.append(f"of the drives of {left} anchors fewer than ten tell: their noise is not estimated")
     if judged < outcome.n_anchors:
         lines.append(f"{outcome.n_anchors - judged} anchors have fewer than two neighbours that they match")
     return [*lines, *(f"unusable {message}" for message in outcome.unusable)]

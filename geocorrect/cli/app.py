@@ -148,8 +148,8 @@ def _mount() -> None:
     from geocorrect.cli import serve as pages
 
     for command in (
-        jobs.correct, jobs.run, jobs.status, georeference.georeference, harvest.harvest, jobs.sequences, export.export,
-        export.report, localize.localize, localize.match, pages.serve, demo.demo,
+        jobs.correct, jobs.run, jobs.status, georeference.georeference, harvest.harvest, jobs.sequences, jobs.devices,
+        export.export, export.report, localize.localize, localize.match, pages.serve, demo.demo,
     ):  # fmt: skip
         app.command(command.__name__)(command)
     app.command("import")(harvest.import_photos)

@@ -1,4 +1,4 @@
-"""`geocorrect correct`, `run`, `sequences` and `status`: the jobs, and how far they are."""
+"""`geocorrect correct`, `run`, `sequences`, `devices` and `status`: the jobs, how far they are, what they say."""
 
 from __future__ import annotations
 
@@ -127,6 +127,23 @@ def sequences(
     with open_catalog(settings) as store, progress_bar("sequences") as progress:
         report = adjust_due_sequences(settings, store, dry_run=dry_run, on_progress=progress)
     print_report(report, as_json, finding_lines(report.findings))
+
+
+def devices(context: typer.Context, catalog: CatalogOption = None, as_json: JsonOption = False) -> None:
+    """Show what the accepted photos of every kind of device say together about its lens.
+
+    The lines on stdout state it: put into geocorrect.toml, all photos of the device are localised with it.
+    """
+    from geocorrect.jobs.devices import device_findings, device_lines, lens_toml
+
+    settings = invocation(context).settings(catalog)
+    with open_catalog(settings) as store:
+        found = device_findings(store)
+    if as_json:
+        write_json([finding.as_row() for finding in found])
+    else:
+        stderr().print("\n".join(device_lines(found)), markup=False, soft_wrap=True)
+        typer.echo("\n".join(lens_toml(finding.lens(settings.camera.lenses)) for finding in found), nl=bool(found))
 
 
 def status(context: typer.Context, catalog: CatalogOption = None, as_json: JsonOption = False) -> None:

@@ -17,6 +17,7 @@ from geocorrect.geometry.so3 import skew
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import JointOptions
 from geocorrect.localize.solution import AnchorFit
+from geocorrect.records import Anchor
 
 Float = NDArray[np.float64]
 
@@ -88,28 +89,44 @@ def heading_sigma_deg(covariance: Float) -> float:
     return float(np.degrees(np.sqrt(max(covariance[5, 5], 0.0))))
 
 
-def mounting_covariance(options: JointOptions, record_noise: float) -> Float:
-    """(6, 6) of the rotation that all anchors of a drive have in common; record_noise: as in `Solution`."""
-    sigma_rad = np.radians(options.shared_rotation * options.anchor_rotation_deg) * record_noise
+def record_noise_of(anchor: Anchor, options: JointOptions) -> tuple[float, float]:
+    """Noise of an anchor's recorded pose relative to others, metres and degrees: stated, else found, else usual."""
+    if anchor.noise is None or options.is_noise_stated:
+        return options.anchor_noise
+    return anchor.noise.position_m, anchor.noise.rotation_deg
+
+
+def mounting_covariance(observations: Sequence[Observations], options: JointOptions, record_noise: float) -> Float:
+    """(6, 6) of the rotation that all anchors of a drive have in common; record_noise: as in `Solution`.
+
+    Anchors that agree with each other to less than usual say nothing about it.
+    """
+    rotations_deg = [record_noise_of(o.anchor, options)[1] for o in observations]
+    usual_deg = 0.0 if options.is_noise_stated else options.anchor_noise[1]
+    sigma_rad = np.radians(options.shared_rotation * max(usual_deg, *rotations_deg)) * record_noise
     return np.diag([0.0] * 3 + [sigma_rad**2] * 3)
 
 
 def georeference_covariance(
-    observations: Sequence[Observations], fits: Sequence[AnchorFit], position_m: Float
+    observations: Sequence[Observations], fits: Sequence[AnchorFit], position_m: Float, options: JointOptions
 ) -> Float:
     """(6, 6) the anchors' own pose covariance for a camera held rigidly to them at position_m (3,).
 
-    Common to neighbouring anchors, so averaged by their inliers, not divided. Zero where no anchor carries a covariance
-    (the catalog then says so by the alignment's missing covariance).
+    Common to neighbouring anchors, so averaged by their inliers, not divided; with it what was found that the anchors
+    of a drive err by alike, unless the options state the noise. Zero where no anchor carries a covariance (the catalog
+    then says so by the alignment's missing covariance).
     """
     total, weight = np.zeros((6, 6)), 0.0
     for o, fit in zip(observations, fits, strict=True):
-        anchor_pose = o.anchor.world_from_cam
-        if anchor_pose.covariance is None:
+        anchor_pose, noise = o.anchor.world_from_cam, None if options.is_noise_stated else o.anchor.noise
+        if anchor_pose.covariance is None and noise is None:
             continue
+        covariance = np.zeros((6, 6)) if anchor_pose.covariance is None else anchor_pose.covariance
+        if noise is not None:
+            covariance = covariance + noise.common
         lever = np.eye(6)
         lever[:3, 3:] = -skew(position_m - anchor_pose.translation_m)
         share = float(fit.inliers.sum())
-        total += share * (lever @ anchor_pose.covariance @ lever.T)
+        total += share * (lever @ covariance @ lever.T)
         weight += share
     return total / weight if weight > 0 else total

@@ -54,6 +54,7 @@ def evidence_of(
         anchor_spread_m=statistics.anchor_spread_m,
         focal_ratio=solution.focal_ratio,
         gate=as_mapping(statistics),
+        lens=solution.lens,
     )
 
 

@@ -105,6 +105,10 @@ class PosePriorOptions:
             )
 
 
+ANCHOR_POSITION_M, ANCHOR_ROTATION_DEG = 0.02, 0.05
+"""Noise of the anchors of a drive relative to each other that nobody stated or checked."""
+
+
 @dataclass(frozen=True)
 class JointOptions:
     """Initialisation and ray bundle adjustment (`docs/method.md`)."""
@@ -153,15 +157,30 @@ class JointOptions:
     calibrated_focal_sigma: float = 1e-3
     """Relative focal error up to which a camera counts as calibrated with a target (KITTI 0.03 %, VBR 0.1 %); its
     principal point is then known to as many pixels as its focal length."""
-    anchor_position_m: float = 0.02
-    anchor_rotation_deg: float = 0.05
-    """Noise of the anchors' poses relative to each other (local trajectory)."""
+    anchor_position_m: float | None = None
+    anchor_rotation_deg: float | None = None
+    """Noise of the anchors' poses relative to each other (local trajectory). None of the two stated: what `geocorrect
+    anchors check` found of a drive, 0.02 and 0.05 before."""
     shared_rotation: float = 0.7
     """Part of that rotation which all anchors of a drive have in common (mounting, clock), so that no number of them
     averages it away. KITTI raw 0002: the photos of one camera share 0.04° against the anchors of the other."""
     min_depth_scale_sigma: float = 0.002
     """Prior of the depth offset of a source that has no common error (LiDAR: range bias and calibration)."""
     prior: PosePriorOptions = field(default_factory=PosePriorOptions)
+
+    @property
+    def is_noise_stated(self) -> bool:
+        """Whether the configuration says how noisy the anchors are, so that nothing that was found counts."""
+        return self.anchor_position_m is not None or self.anchor_rotation_deg is not None
+
+    @property
+    def anchor_noise(self) -> tuple[float, float]:
+        """Metres and degrees, as stated or as usual."""
+        position_m, rotation_deg = self.anchor_position_m, self.anchor_rotation_deg
+        return (
+            ANCHOR_POSITION_M if position_m is None else position_m,
+            ANCHOR_ROTATION_DEG if rotation_deg is None else rotation_deg,
+        )
 
 
 @dataclass(frozen=True)
@@ -180,8 +199,8 @@ class CovarianceOptions:
     """Part of a point's depth sigma that is smooth over the image."""
     depth_shared: float = 0.7
     """Part of the smooth depth error's variance that neighbouring anchors have in common."""
-    anchor_position_m: float = 0.02
-    anchor_rotation_deg: float = 0.05
+    anchor_position_m: float = ANCHOR_POSITION_M
+    anchor_rotation_deg: float = ANCHOR_ROTATION_DEG
     """Local trajectory noise between anchors; the joint estimator has its own in `JointOptions`."""
 
     def with_smooth_noise(self, share: float) -> CovarianceOptions:

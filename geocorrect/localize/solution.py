@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,13 @@ class Solution:
     """Noise of the anchors' poses on record as the photo's matches show it, over the stated one; 1 where they agree."""
     record_shift_sigmas: float = NAN
     """Root mean square correction of the anchors' positions, over what it should be if their stated noise is right."""
+    by_records: Float | None = None
+    """(6, K, 2, 3) by how much the pose errs per unit error of each anchor's recorded position and rotation, world
+    side; None where the estimator does not say."""
+    measured: Float | None = None
+    """(6, 6) what the covariance would be if all records were exact; None where the estimator does not say."""
+    lens: Mapping[str, float] = field(default_factory=dict)
+    """As in `Evidence`."""
     query_camera: Camera | None = None
     """The photo's camera as estimated; None when it was taken as given."""
 

@@ -5,7 +5,7 @@ Unknown numbers are nan, unknown objects None; never 0 or −1. Ids are non-empt
 
 from __future__ import annotations
 
-from geocorrect.records.anchor import AlignmentRecord, Anchor, AnchorIndex, AnchorView, LidarScan
+from geocorrect.records.anchor import AlignmentRecord, Anchor, AnchorIndex, AnchorNoise, AnchorView, LidarScan
 from geocorrect.records.basic import NAN, Float, Float32, ImageArray
 from geocorrect.records.matching import DepthMap, Matches, Pair, Query
 from geocorrect.records.photo import Attribution, Image, MetadataQuality, Position
@@ -22,6 +22,7 @@ __all__ = [
     "Anchor",
     "AnchorEvidence",
     "AnchorIndex",
+    "AnchorNoise",
     "AnchorView",
     "Attribution",
     "Correction",

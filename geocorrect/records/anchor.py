@@ -31,6 +31,19 @@ class LidarScan:
     """Farther returns are noise."""
 
 
+@dataclass(frozen=True, eq=False)
+class AnchorNoise:
+    """How wrong an anchor's recorded pose is by what the anchors of its drive say about each other."""
+
+    position_m: float
+    """Standard deviation per axis, relative to the anchors around it."""
+    rotation_deg: float
+    """The same of the rotation."""
+    common: Float
+    """(6, 6) of what neighbours err by alike: clock and mounting of the cameras; translation m, rotation rad, world
+    side."""
+
+
 @dataclass(frozen=True)
 class Anchor:
     """A reference image with a metric pose in the scene's local ENU frame."""
@@ -51,6 +64,8 @@ class Anchor:
     drive_id: str | None = None
     """The drive or session within the dataset."""
     attribution: Attribution = field(default_factory=Attribution)
+    noise: AnchorNoise | None = None
+    """As `geocorrect anchors check` found it; None before."""
 
     def __post_init__(self) -> None:
         check("anchor", self.id, "captured_at", self.captured_at)

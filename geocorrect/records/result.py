@@ -67,6 +67,10 @@ class Evidence:
     """Estimated over given focal length."""
     gate: Mapping[str, float] = field(default_factory=dict)
     """The statistics that the gate judged, by name."""
+    lens: Mapping[str, float] = field(default_factory=dict)
+    """What the matches alone say of the photo's lens, the stated calibration left out: focal_px, principal_x_px,
+    principal_y_px, bend (distortion beyond the stated one), and focal_sigma (relative), principal_x_sigma_px,
+    principal_y_sigma_px, bend_sigma; empty where they were not asked."""
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,11 @@ class NeighbourFinder:
         self._row = {anchor_id: row for row, anchor_id in enumerate(anchors.ids)}
         self._tree = cKDTree(anchors.enu_m[:, :2]) if len(anchors.ids) else None
 
-    def of(self, anchor_id: str) -> tuple[str, ...]:
-        """Ids of the neighbours, best first; empty when there are none. KeyError for an unknown anchor."""
+    def of(self, anchor_id: str, among: NDArray[np.bool_] | None = None) -> tuple[str, ...]:
+        """Ids of the neighbours, best first; empty when there are none. KeyError for an unknown anchor.
+
+        among: (N,) anchors that may be chosen; None: all.
+        """
         row = self._row[anchor_id]
         assert self._tree is not None
         o, here = self.options, self._anchors.enu_m[row]
@@ -59,6 +62,8 @@ class NeighbourFinder:
         turn = np.abs(angle_difference_deg(self._anchors.heading_deg[near], self._anchors.heading_deg[row]))
         usable = (near != row) & (self._alignments[near] == self._alignments[row]) & ~(turn > o.max_turn_deg)
         usable &= (distance >= o.min_baseline_m) & (distance <= o.max_baseline_m)
+        if among is not None:
+            usable &= among[near]
         return self._chosen(near[usable], offset[usable], float(self._anchors.heading_deg[row]))
 
     def _chosen(self, near: NDArray[np.intp], offset: Float, heading_deg: float) -> tuple[str, ...]:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from support.known_world import world
 
-from geocorrect.anchors.check import NeighbourView, check_anchors, drive_noise
+from geocorrect.anchors.check import check_anchors, drive_noise
+from geocorrect.anchors.neighbour_view import NeighbourView
 from geocorrect.config import Settings
 from geocorrect.jobs.anchors import check as job
 from geocorrect.match.base import DeclaredMatcher
@@ -86,6 +87,16 @@ def test_noise_is_found_among_outliers() -> None:
     position, rotation = drive_noise([NeighbourView(s, 1e-6 * STATED, STATED) for s in shifts])
     assert position == pytest.approx(2.0, rel=0.15)
     assert rotation == pytest.approx(2.0, rel=0.15)
+
+
+def test_noise_that_the_matches_hide_is_not_taken_for_none() -> None:
+    """A tenth of what the matches err by themselves: the most likely factor is near 0, the one to use is not."""
+    random = np.random.default_rng(2)
+    measured, stated = 1.6 * MEASURED, 0.01 * MEASURED
+    shifts = np.sqrt(np.diag(MEASURED + stated)) * random.normal(size=(40, 6))
+    views = [NeighbourView(shift, measured, stated) for shift in shifts]
+    assert drive_noise(views)[0] < 0.1
+    assert drive_noise(views, 1.0)[0] > 1.0
 
 
 @pytest.mark.parametrize(("least", "declared", "counts"), [(0, 0, True), (10_000, 0, False), (0, 10_000, False)])

@@ -45,7 +45,7 @@ def test_a_geopackage_opens_by_path_and_by_url(tmp_path: Path, form: str) -> Non
         (lambda p: _foreign_geopackage(p), "is not a geocorrect catalog"),
         (
             lambda p: _with_version(p, "0000"),
-            "has schema 0000, this geocorrect needs 0007; run `geocorrect db upgrade`",
+            "has schema 0000, this geocorrect needs 0008; run `geocorrect db upgrade`",
         ),
         (lambda p: _with_version(p, "9999"), "newer than this geocorrect"),
         (lambda p: _damaged(p), "malformed|not a database"),

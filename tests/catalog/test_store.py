@@ -20,7 +20,16 @@ from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.projection import COEFFICIENTS
-from geocorrect.records import Anchor, Attribution, Correction, LidarScan, MetadataQuality, Position, Rejection
+from geocorrect.records import (
+    Anchor,
+    AnchorNoise,
+    Attribution,
+    Correction,
+    LidarScan,
+    MetadataQuality,
+    Position,
+    Rejection,
+)
 
 
 def all_rows(catalog: Catalog, table: str) -> list[dict[str, object]]:
@@ -72,6 +81,28 @@ def test_anchors_come_back_as_they_were(catalog: Catalog) -> None:
     (alignment,) = catalog.alignments()
     np.testing.assert_allclose(alignment.world_from_local.translation_m, [1, 2, 3])
     assert alignment.details == {"clicks": [{"residual_m": 0.02}]}
+
+
+def test_what_a_check_found_stays_with_the_same_anchors(catalog: Catalog) -> None:
+    """Its hash is part of what a result takes from an anchor; without it the hash is that of before."""
+    catalog.set_frame(world.ROME)
+    catalog.add_alignment(world.alignment())
+    given = [world.anchor(i) for i in range(3)]
+    catalog.upsert_anchors(given)
+    before = catalog.anchor_index().content_hashes
+    noise = AnchorNoise(0.013, 0.07, np.diag([-0.0, 1e-9, 0.2, 3e-7, 0.0, 1 / 3]))
+    assert catalog.set_anchor_noise({"anchor-01": noise}) == 1
+    assert catalog.set_anchor_noise({"anchor-01": noise}) == 0
+    back = catalog.anchors()["anchor-01"].noise
+    assert back is not None
+    assert (back.position_m, back.rotation_deg) == (0.013, 0.07)
+    np.testing.assert_array_equal(back.common, noise.common)
+    after = catalog.anchor_index().content_hashes
+    assert [old == new for old, new in zip(before, after, strict=True)] == [True, False, True]
+    assert catalog.upsert_anchors(given) == 0
+    assert catalog.upsert_anchors([replace(given[1], drive_id="another")]) == 1
+    assert catalog.anchors()["anchor-01"].noise is None
+    assert catalog.set_anchor_noise({}) == 0
 
 
 def test_anchor_of_unknown_alignment_is_refused(catalog: Catalog) -> None:

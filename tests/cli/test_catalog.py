@@ -67,7 +67,7 @@ def test_runs_rollback_restore_and_retract(path: str) -> None:
 
 
 def test_current_upgrade_and_check(path: str, tmp_path: Path) -> None:
-    assert json.loads(call("db", "current", "--catalog", path, "--json").stdout) == {"found": "0007", "needed": "0007"}
+    assert json.loads(call("db", "current", "--catalog", path, "--json").stdout) == {"found": "0008", "needed": "0008"}
     assert "none" in call("db", "current", "--catalog", "new.gpkg").stdout
     call("db", "upgrade", "--catalog", "new.gpkg", "--dry-run")
     assert not (tmp_path / "new.gpkg").exists()

@@ -32,6 +32,7 @@ PARTS = ("Pl4nted", "w@rd", "w%40rd", "T0ken", "kitten")
 COMMANDS = {
     "init": "scene", "doctor": "--json --online", "correct": "--json", "run": "--json", "status": "--json",
     "georeference": "--trajectory nothing.txt", "harvest": "--bbox {box} --clusters", "sequences": "--json",
+    "devices": "--json",
     "export": "out.geojson; out.gpkg; out.qgz; out.csv", "report": "--out page.html", "localize": "photo.jpg --json",
     "match": "photo.jpg photo.jpg", "demo": "--size wrong", "import": "photos", "config show": "",
     "anchors calibrate": "", "anchors scale": "", "anchors add": "nothing --format table", "depth list": "",

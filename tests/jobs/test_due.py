@@ -23,7 +23,7 @@ from geocorrect.jobs.plan import plan_run
 from geocorrect.jobs.run import correct_due, run_batch
 from geocorrect.jobs.tiles import read_pieces
 from geocorrect.match.sift import ALGORITHM_VERSION
-from geocorrect.records import Position
+from geocorrect.records import AnchorNoise, Position
 from geocorrect.retrieve.options import RetrieveOptions
 from geocorrect.workers.stop import StopRequest
 
@@ -71,6 +71,13 @@ def candidates(catalog: Catalog, settings: Settings = SETTINGS) -> dict[str, tup
         image_id: tuple(pair.anchor_id for pair in scene.retriever.candidates(image_id, *scene.place_of(image)))
         for image_id, image in catalog.images().items()
     }
+
+
+def test_what_a_check_found_makes_the_photos_of_its_anchors_due(catalog: Catalog) -> None:
+    used = candidates(catalog)
+    found = next(iter(next(iter(used.values()))))
+    catalog.set_anchor_noise({found: AnchorNoise(0.01, 0.1, np.zeros((6, 6)))})
+    assert due(catalog, SETTINGS) == {photo_id for photo_id, names in used.items() if found in names}
 
 
 def test_unchanged_input_is_never_due_again(catalog: Catalog) -> None:

@@ -14,8 +14,9 @@ from geocorrect.geometry.pose import Pose
 from geocorrect.localize.correct import localize
 from geocorrect.localize.independence import MAX_SHIFT_SIGMAS
 from geocorrect.localize.options import JointOptions, LocalizeOptions
+from geocorrect.localize.solution import Solution
 from geocorrect.match.base import DeclaredMatcher
-from geocorrect.records import Anchor, AnchorView, Correction, DepthMap, Query, Rejection
+from geocorrect.records import Anchor, AnchorNoise, AnchorView, Correction, DepthMap, Query, Rejection
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -105,6 +106,51 @@ def test_no_number_of_anchors_averages_away_how_the_camera_is_mounted() -> None:
         assert isinstance(result, Correction)
         found.append(result.world_from_cam.covariance)
     np.testing.assert_allclose(found[0] - found[1], np.diag([0.0] * 3 + [sigma_rad**2] * 3), atol=1e-9)
+
+
+def test_what_a_check_found_counts_where_the_configuration_states_nothing() -> None:
+    """An error common to the drive widens the answer in full, and noise between anchors is that of their records."""
+    known, query, views = world(2)
+    common = np.diag([0.0] * 5 + [np.radians(1.0) ** 2])
+    noise = AnchorNoise(0.02, 0.05, common)
+    found = [replace(view, anchor=replace(view.anchor, noise=noise)) for view in views]
+    loose = [replace(view, anchor=replace(view.anchor, noise=replace(noise, rotation_deg=0.5))) for view in views]
+    stated = LocalizeOptions(joint=JointOptions(anchor_position_m=0.02, anchor_rotation_deg=0.05))
+    loosely_stated = LocalizeOptions(joint=JointOptions(anchor_position_m=0.02, anchor_rotation_deg=0.5))
+
+    def covariance(views: list[AnchorView], options: LocalizeOptions) -> np.ndarray:
+        result = localize(query, views, known, known, options, seed=0).result
+        assert isinstance(result, Correction)
+        assert result.world_from_cam.covariance is not None
+        return result.world_from_cam.covariance
+
+    plain = covariance(views, stated)
+    np.testing.assert_allclose(covariance(views, LocalizeOptions()), plain)
+    np.testing.assert_allclose(covariance(found, stated), plain)
+    added = covariance(found, LocalizeOptions()) - plain
+    assert added[5, 5] == pytest.approx(np.radians(1.0) ** 2, rel=1e-6)
+    widened = covariance(loose, LocalizeOptions()) - added
+    np.testing.assert_allclose(widened, covariance(views, loosely_stated), rtol=0.02, atol=1e-6)
+
+
+def test_an_error_of_a_record_moves_the_pose_by_what_the_solution_says() -> None:
+    """Moved anchors move the pose alike; one anchor's turn moves it by its own part."""
+    known, query, views = world(2)
+
+    def solution(views: list[AnchorView]) -> Solution:
+        found = localize(query, views, known, known, LocalizeOptions(), seed=0).solution
+        assert found is not None
+        return found
+
+    before = solution(views)
+    assert before.by_records is not None
+    np.testing.assert_allclose(before.by_records[:, :, 0].sum(axis=1), np.eye(6, 3), atol=0.02)
+    error = np.array([0.003, -0.002, 0.001, 2e-4, -1e-4, 3e-4])
+    moved = replace(views[1].anchor, world_from_cam=views[1].anchor.world_from_cam.perturbed(error))
+    after = solution([views[0], replace(views[1], anchor=moved), views[2]])
+    expected = before.by_records[:, 1].reshape(6, 6) @ error
+    change = after.world_from_cam.minus(before.world_from_cam)
+    np.testing.assert_allclose(change, expected, atol=0.2 * np.abs(expected).max())
 
 
 def test_no_anchor_is_a_reason() -> None:

@@ -73,7 +73,21 @@ def evidence(index: int) -> Evidence:
         AnchorEvidence(f"anchor-{k:02d}", 200 + k, 150, 120, 100, 0.8, 0.03, 1.0) for k in (index, index + 1)
     )
     return Evidence(
-        anchors, "sift", "lidar", True, ScaleSource.BOTH, 1.01, 400, 200, 0.6, 0.8, 5.0, 0.04, 1.0, {"mahalanobis": 1.5}
+        anchors,
+        "sift",
+        "lidar",
+        True,
+        ScaleSource.BOTH,
+        1.01,
+        400,
+        200,
+        0.6,
+        0.8,
+        5.0,
+        0.04,
+        1.0,
+        {"mahalanobis": 1.5},
+        {"focal_px": 801.0, "focal_sigma": 0.004},
     )
 
 

@@ -21,7 +21,17 @@ from geocorrect.geometry.camera import Camera, Projection
 from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.similarity import Similarity
-from geocorrect.records import NAN, AlignmentRecord, Anchor, Attribution, Image, LidarScan, MetadataQuality, Position
+from geocorrect.records import (
+    NAN,
+    AlignmentRecord,
+    Anchor,
+    AnchorNoise,
+    Attribution,
+    Image,
+    LidarScan,
+    MetadataQuality,
+    Position,
+)
 
 Row = dict[str, Any]
 _ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -206,6 +216,8 @@ def anchor_content_hash(row: Mapping[str, Any]) -> str:
         content["captured_at"] = instant_text(row["captured_at"])
     content["photo"] = row["sha256"] or Path(row["path"]).name
     content["lidar"] = None if row["lidar"] is None else row["lidar"] | {"path": Path(row["lidar"]["path"]).name}
+    if row.get("noise") is not None:  # before it was found the hash was the same without it
+        content["noise"] = row["noise"]
     return hashlib.sha256(json_text(content).encode()).hexdigest()[:32]
 
 
@@ -220,6 +232,7 @@ def _anchor_row(anchor: Anchor) -> Row:
         "lidar": _lidar_json(anchor.lidar),
         "path": str(anchor.path),
         "sha256": anchor.sha256,
+        "noise": noise_json(anchor.noise),
         **_attribution_columns(anchor.attribution),
     }
 
@@ -233,6 +246,7 @@ def anchor_from(row: Mapping[str, Any]) -> Anchor:
         id=row["anchor_id"], dataset=row["dataset"], path=Path(row["path"]), camera=camera,
         world_from_cam=pose_from_columns(row), alignment_id=row["alignment_id"], captured_at=row["captured_at"],
         lidar=_lidar(row["lidar"]), sha256=row["sha256"], drive_id=row["drive_id"], attribution=_attribution(row),
+        noise=_noise(row["noise"]),
     )  # fmt: skip
 
 
@@ -265,6 +279,23 @@ def alignment_from(row: Mapping[str, Any]) -> AlignmentRecord:
     return AlignmentRecord(
         row["alignment_id"], row["dataset"], row["method"], row["created_at"], similarity, covariance, row["details"]
     )
+
+
+def noise_json(noise: AnchorNoise | None) -> Row | None:
+    """The column `noise` of `anchor`."""
+    if noise is None:
+        return None
+    return {
+        "position_m": noise.position_m,
+        "rotation_deg": noise.rotation_deg,
+        "common": (np.asarray(noise.common, float).ravel() + 0.0).tolist(),  # no server stores −0
+    }
+
+
+def _noise(row: Mapping[str, Any] | None) -> AnchorNoise | None:
+    if row is None:
+        return None
+    return AnchorNoise(row["position_m"], row["rotation_deg"], np.array(row["common"]).reshape(6, 6))
 
 
 def _lidar_json(scan: LidarScan | None) -> Row | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 from shapely import Point
-from sqlalchemy import Column, Connection, Table, case, delete, func, insert, select, union_all, update
+from sqlalchemy import Column, Connection, Table, bindparam, case, delete, func, insert, select, union_all, update
 
 from geocorrect.catalog import schema
 from geocorrect.catalog.bulk import among, insert_rows, reserve_fids
@@ -17,17 +17,19 @@ from geocorrect.catalog.rows.codec import (
     Row,
     alignment_from,
     alignment_row,
+    anchor_content_hash,
     anchor_from,
     anchor_rows,
     image_from,
     image_row,
+    noise_json,
     number,
 )
 from geocorrect.catalog.rows.column_types import instant_text, json_text
 from geocorrect.catalog.rows.result_columns import ImageFacts
 from geocorrect.errors import DatabaseError
 from geocorrect.geometry.frame import Frame
-from geocorrect.records import AlignmentRecord, Anchor, AnchorIndex, Image
+from geocorrect.records import AlignmentRecord, Anchor, AnchorIndex, AnchorNoise, Image
 
 
 def read_frame(connection: Connection) -> Frame | None:
@@ -79,8 +81,34 @@ def write_anchors(connection: Connection, anchors: Iterable[Anchor]) -> int:
     """Insert or replace anchors; returns how many are new or different."""
     frame = require_frame(connection)
     rows = anchor_rows(list({anchor.id: anchor for anchor in anchors}.values()), frame)
+    known = {
+        row["anchor_id"]: row for row in _rows(connection, schema.anchor, "anchor_id", [r["anchor_id"] for r in rows])
+    }
+    rows = [_with_known_noise(row, known.get(row["anchor_id"])) for row in rows]
     _require_known(connection, schema.alignment.c.alignment_id, {row["alignment_id"] for row in rows}, "alignment")
     return len(_upsert(connection, schema.anchor, "anchor_id", rows))
+
+
+def _with_known_noise(row: Row, known: Mapping[str, Any] | None) -> Row:
+    """The row with what was found of the same anchor, if it is the same in all else that a result takes from it."""
+    if known is None or row["noise"] is not None or known["noise"] is None:
+        return row
+    checked = row | {"noise": known["noise"]}
+    checked["content_hash"] = anchor_content_hash(checked)
+    return checked if checked["content_hash"] == known["content_hash"] else row
+
+
+def write_anchor_noise(connection: Connection, noise: Mapping[str, AnchorNoise]) -> int:
+    """Store what was found of anchors, and nothing of all others; returns how many changed."""
+    changed = []
+    for known in _rows(connection, schema.anchor, "anchor_id", None):
+        row = dict(known) | {"noise": noise_json(noise.get(known["anchor_id"]))}
+        if row["noise"] != known["noise"]:
+            changed.append({"key": row["fid"], "found": row["noise"], "content": anchor_content_hash(row)})
+    if changed:
+        of_key = update(schema.anchor).where(schema.anchor.c.fid == bindparam("key"))
+        connection.execute(of_key.values(noise=bindparam("found"), content_hash=bindparam("content")), changed)
+    return len(changed)
 
 
 def read_anchors(connection: Connection, ids: Sequence[str] | None) -> dict[str, Anchor]:

@@ -48,7 +48,8 @@ def _evidence_from(values: Mapping[str, Any]) -> Evidence:
         AnchorEvidence(**(anchor | {name: number(anchor[name]) for name in _ANCHOR_NUMBERS}))
         for anchor in fields["anchors"]
     )
-    fields["gate"] = {name: number(value) for name, value in fields["gate"].items()}
+    for name in ("gate", "lens"):
+        fields[name] = {key: number(value) for key, value in fields.get(name, {}).items()}
     source = fields["scale_source"]
     fields["scale_source"] = None if source is None else ScaleSource(source)
     return Evidence(**{name: value for name, value in fields.items() if name in Evidence.__dataclass_fields__})

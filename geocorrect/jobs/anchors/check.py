@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geocorrect.anchors.check import AnchorCheck, NeighbourView, check_anchors
+from geocorrect.anchors.check import AnchorCheck, check_anchors
+from geocorrect.anchors.drive_errors import DriveModel, camera_of, drive_models
+from geocorrect.anchors.neighbour_view import NeighbourView
 from geocorrect.api.anchor_cache import AnchorCache
 from geocorrect.api.backends import build_matcher
 from geocorrect.api.scene import AnchorSource
@@ -20,12 +22,11 @@ from geocorrect.errors import ExitCode, InputError, Reason
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize.correct import observe
-from geocorrect.localize.gate_model import COVARIANCE_INFLATION
 from geocorrect.localize.joint.estimate import solve_joint
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.match.verify import verification_of
-from geocorrect.records import Anchor, DepthMap, Query
+from geocorrect.records import Anchor, AnchorNoise, DepthMap, Query
 from geocorrect.retrieve.neighbours import NeighbourFinder
 from geocorrect.retrieve.spatial import AnchorPositions
 
@@ -33,6 +34,8 @@ Float = NDArray[np.float64]
 SEED = 0
 MAX_MATCHES = 250
 """Matches per neighbour: beyond it nothing is gained."""
+ACROSS_M = 1.5, -1.5
+"""Wished distances of the neighbours that other cameras of the rig took."""
 NO_DEPTH = DepthMap("none", False, samples_px=np.zeros((0, 2)), samples_z_m=np.zeros(0))
 
 
@@ -44,6 +47,8 @@ class CheckOutcome:
     n_anchors: int
     stated: tuple[float, float]
     """Noise as configured, metres and degrees."""
+    drives: Mapping[str, DriveModel] = field(default_factory=dict)
+    """What could be found of each drive."""
     unusable: list[str] = field(default_factory=list)
     """A message per picture or scan that could not be read."""
 
@@ -52,6 +57,52 @@ class CheckOutcome:
         """Estimated noise of the anchors' poses relative to each other, metres and degrees; nan where too few tell."""
         (position_m, rotation_deg), (by_position, by_rotation) = self.stated, self.check.noise
         return position_m * by_position, rotation_deg * by_rotation
+
+    def found_noise(self) -> dict[str, AnchorNoise]:
+        """Noise by anchor, of the drives of which enough anchors tell."""
+        found: dict[str, AnchorNoise] = {}
+        for name, model in self.drives.items():
+            errors = self.check.drives[name]
+            position_m, rotation_deg = np.multiply(self.stated, errors.upper).tolist()
+            if np.isfinite(position_m):
+                found |= {
+                    anchor: AnchorNoise(position_m, rotation_deg, errors.common(effect))
+                    for anchor, effect in model.effects.items()
+                }
+        return found
+
+    def drive_rows(self) -> list[dict[str, Any]]:
+        """A row per drive of which enough anchors tell."""
+        rows = []
+        for name, model in sorted(self.drives.items()):
+            errors = self.check.drives[name]
+            position_m, rotation_deg = np.multiply(self.stated, errors.noise).tolist()
+            if not np.isfinite(position_m):
+                continue
+            clock_s, sigma_s = errors.clock_s
+            sigma = np.sqrt(np.diag(errors.covariance))
+            rows.append(
+                {
+                    "drive": name,
+                    "position_m": position_m,
+                    "rotation_deg": rotation_deg,
+                    "used_position_m": self.stated[0] * errors.upper[0],
+                    "used_rotation_deg": self.stated[1] * errors.upper[1],
+                    "clock_ms": 1e3 * clock_s,
+                    "clock_sigma_ms": 1e3 * sigma_s,
+                    "cameras": [
+                        {
+                            "camera": camera.split(" ")[0],
+                            "lever_m": errors.values[at : at + 3].tolist(),
+                            "lever_sigma_m": sigma[at : at + 3].tolist(),
+                            "rotation_deg": np.degrees(errors.values[at + 3 : at + 6]).tolist(),
+                            "rotation_sigma_deg": np.degrees(sigma[at + 3 : at + 6]).tolist(),
+                        }
+                        for at, camera in zip(range(1, len(sigma), 6), model.cameras[1:], strict=True)
+                    ],
+                }
+            )
+        return rows
 
     @property
     def exit_code(self) -> ExitCode:
@@ -85,6 +136,7 @@ class CheckOutcome:
             "n_judged": len(self.check.views),
             "named": dict(self.check.named),
             **dict(zip(("anchor_position_m", "anchor_rotation_deg"), noise, strict=True)),
+            "drives": self.drive_rows(),
             "anchors": self.rows(),
             "unusable": self.unusable,
             "exit_code": int(self.exit_code),
@@ -96,38 +148,42 @@ def neighbour_view(
 ) -> NeighbourView | None:
     """How the neighbours see an anchor: its matches with them, localised like a photo; None where there is no pose.
 
-    Solving again with half of the stated noise tells it apart from the rest of the covariance.
-
     Args:
         observations: of the anchor (as the query) with each neighbour, empty ones left out.
         camera: of the anchor.
         recorded: its pose on record.
         options: of the method, with the noise that the drive states.
     """
-    joint = replace(options.joint, max_matches=MAX_MATCHES)
-    half = replace(
-        joint, anchor_position_m=joint.anchor_position_m / 2, anchor_rotation_deg=joint.anchor_rotation_deg / 2
-    )
-    # The common georeference moves all anchors alike: it is no part of the comparison.
+    position_m, rotation_deg = options.joint.anchor_noise
+    # What all anchors of a drive have in common is no part of the comparison: georeference, mounting.
+    joint = replace(
+        options.joint, max_matches=MAX_MATCHES, shared_rotation=0.0, anchor_position_m=position_m,
+        anchor_rotation_deg=rotation_deg,
+    )  # fmt: skip
     local = [replace(o, anchor=replace(o.anchor, world_from_cam=_bare(o.anchor.world_from_cam))) for o in observations]
-    covariances: list[Float] = []
-    for noise in (joint, half):
-        found = solve_joint(local, camera, replace(options, joint=noise), SEED, guesses=(_bare(recorded),))
-        if isinstance(found, Reason):
-            return None
-        if noise is joint:
-            shift = recorded.minus(found.world_from_cam)
-        assert found.world_from_cam.covariance is not None
-        covariances.append(found.world_from_cam.covariance)
-    whole, halved = covariances
-    measured = (4 * halved - whole) / 3
-    # Two solutions differ a little beyond their noise: the measured part stays a covariance.
-    values, vectors = np.linalg.eigh((measured + measured.T) / 2)
-    floor = 0.05 * np.diag(vectors.T @ whole @ vectors)
-    measured = (vectors * np.maximum(values, floor)) @ vectors.T
-    own = np.repeat([joint.anchor_position_m, np.radians(joint.anchor_rotation_deg)], 3) ** 2
-    of_neighbours = np.diag(np.maximum(np.diag(whole - measured), 0.0)) / COVARIANCE_INFLATION
-    return NeighbourView(shift, measured, of_neighbours + np.diag(own))
+    found = solve_joint(local, camera, replace(options, joint=joint), SEED, guesses=(_bare(recorded),))
+    if isinstance(found, Reason):
+        return None
+    assert found.measured is not None
+    assert found.by_records is not None
+    own = np.repeat([position_m, np.radians(rotation_deg)], 3)
+    by_neighbour = np.moveaxis(found.by_records.reshape(6, len(local), 6), 1, 0)
+    by_noise = by_neighbour * own
+    of_neighbours = np.einsum("nij,nkj->ik", by_noise, by_noise)
+    names = [o.anchor.id for o in observations]
+    return NeighbourView(
+        recorded.minus(found.world_from_cam), found.measured, of_neighbours + np.diag(own**2),
+        dict(zip(names, by_neighbour, strict=True)),
+    )  # fmt: skip
+
+
+def _other_cameras(anchors: Sequence[Anchor]) -> Callable[[int], NDArray[np.bool_]] | None:
+    """What tells the anchors (N,) of the other cameras of an anchor's drive; None where every drive has one camera."""
+    drive = np.array([f"{anchor.dataset}/{anchor.drive_id}" for anchor in anchors], object)
+    camera = np.array([camera_of(anchor) for anchor in anchors], object)
+    if len({*zip(drive, camera, strict=True)}) == len({*drive}):
+        return None
+    return lambda row: (drive == drive[row]) & (camera != camera[row])
 
 
 def _bare(pose: Pose) -> Pose:
@@ -154,11 +210,17 @@ class CatalogCheck:
         index = self._source.index
         positions = AnchorPositions(index.ids, index.enu_m, index.heading_deg)
         finder = NeighbourFinder(positions, index.alignment_ids, self._neighbours)
-        neighbours: Mapping[str, Sequence[str]] = {name: finder.of(name) for name in index.ids}
-        check = check_anchors(neighbours, self._view, on_progress)
-        joint = self._options.joint
-        stated = joint.anchor_position_m, joint.anchor_rotation_deg
-        return CheckOutcome(check, len(index.ids), stated, sorted(self._unusable.values()))
+        stated = self._options.joint.anchor_noise
+        anchors = [anchor for chunk in self._source.chunks() for anchor in chunk]
+        drives = drive_models(anchors, *stated)
+        across = NeighbourFinder(positions, index.alignment_ids, replace(self._neighbours, baselines_m=ACROSS_M))
+        of_rig = _other_cameras(anchors)
+        neighbours: Mapping[str, Sequence[str]] = {
+            name: tuple(dict.fromkeys([*finder.of(name), *(across.of(name, of_rig(row)) if of_rig else ())]))
+            for row, name in enumerate(index.ids)
+        }
+        check = check_anchors(neighbours, self._view, on_progress, drives)
+        return CheckOutcome(check, len(index.ids), stated, drives, sorted(self._unusable.values()))
 
     def _view(self, name: str, neighbours: Collection[str]) -> NeighbourView | None:
         anchors = self._source.read([name, *neighbours])

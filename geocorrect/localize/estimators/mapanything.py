@@ -146,7 +146,7 @@ def as_solution(
     is_scale_known = np.isfinite(found.scale_ratio)
     pose = found.world_from_cam
     assert pose.covariance is not None
-    covariance = pose.covariance + georeference_covariance(observations, fits, pose.translation_m)
+    covariance = pose.covariance + georeference_covariance(observations, fits, pose.translation_m, options.joint)
     return Solution(
         pose.with_covariance(covariance),
         tuple(fits),

@@ -142,7 +142,7 @@ class MickeyEstimator:
         ]
         fits = tuple(self._fit(o, best, pose, query.camera) for o, pose in zip(observations, poses, strict=True))
         assert best.covariance is not None
-        covariance = best.covariance + georeference_covariance(observations, fits, best.translation_m)
+        covariance = best.covariance + georeference_covariance(observations, fits, best.translation_m, options.joint)
         share = max(distant, default=0.0) / max(confidences[winner], 1e-9)
         return Solution(best.with_covariance(covariance), fits, share, ScaleSource.DEPTH)
 

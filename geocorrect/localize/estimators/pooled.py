@@ -132,6 +132,6 @@ def solve_pooled(
     position_m = best.translation_m + origin_m
     if any(o.common_log_sigma > MEASURED_LOG_SIGMA for o in observations):
         inflation = PREDICTED_INFLATION
-    covariance = inflation * covariance + georeference_covariance(observations, fits, position_m)
+    covariance = inflation * covariance + georeference_covariance(observations, fits, position_m, options.joint)
     pose = Pose(best.rotation, position_m, covariance)
     return Solution(pose, tuple(fits), max(distant, default=0) / max(support), ScaleSource.DEPTH)

@@ -21,10 +21,10 @@ from geocorrect.localize.gate_model import COVARIANCE_INFLATION
 from geocorrect.localize.independence import independent_anchors
 from geocorrect.localize.joint.fields import Refined
 from geocorrect.localize.joint.initialise import anchor_support, choose_rows, hypotheses, start_state
-from geocorrect.localize.joint.lens import estimated_camera
+from geocorrect.localize.joint.lens import estimated_camera, lens_by_matches
 from geocorrect.localize.joint.normal import assemble, solve_step, whiten
 from geocorrect.localize.joint.priors import prior_information
-from geocorrect.localize.joint.problem import GLOBAL, Problem, build_problem
+from geocorrect.localize.joint.problem import GLOBAL, LENS, PER_ANCHOR, Problem, build_problem
 from geocorrect.localize.joint.residuals import State
 from geocorrect.localize.joint.second_place import second_place
 from geocorrect.localize.joint.settle import Joint, Settled
@@ -114,12 +114,12 @@ def solve_joint(
     position_m = pose.translation_m + origin_m
     covariance = COVARIANCE_INFLATION * refined.covariance + consensus.unexplained
     record_noise = float(np.sqrt(prior[GLOBAL + 1] / settled.prior[GLOBAL + 1]))
-    covariance = covariance + mounting_covariance(options.joint, record_noise)
+    covariance = covariance + mounting_covariance(observations, options.joint, record_noise)
     # The trial was not solved again with the priors of a lens that was found: from there a step is no shift.
     ends = (problem, solved) if settled.is_lens_found else (trial, settled.found)
     left_out_m = leave_one_out_m(*ends, settled.prior)
     covariance = covariance + _lens_covariance(settled, covariance, left_out_m)
-    covariance = covariance + georeference_covariance(observations, fits, position_m)
+    covariance = covariance + georeference_covariance(observations, fits, position_m, options.joint)
     found_camera = estimated_camera(camera, refined.state)
     share = max(distant, default=0.0) / max(best_score, 1e-9)
     supporting = np.array([fit.weight > 0.0 and fit.inliers.sum() >= SUPPORTING_INLIERS for fit in fits])
@@ -130,6 +130,8 @@ def solve_joint(
         another = second_place(heard, stated, origin_m, found_camera, options, seed, several)
         if another is not None:
             share, covariance = max(share, another.share), covariance + another.spread
+    by_records = refined.by_records.reshape(6, -1)
+    by_noise = by_records / np.sqrt(settled.prior[GLOBAL:].reshape(-1, PER_ANCHOR)[:, 1:].ravel())
     source, ratio, sigmas = _scale_source(observations, settled.as_stated, solved)
     return Solution(
         world_from_cam=Pose(pose.rotation, position_m, covariance),
@@ -145,6 +147,9 @@ def solve_joint(
         contradiction_sigmas=consensus.sigmas,
         record_noise=record_noise,
         record_shift_sigmas=_record_shift_sigmas(settled),
+        lens=lens_by_matches(refined.state, refined.lens_covariance, settled.prior[LENS], camera),
+        measured=COVARIANCE_INFLATION * (refined.covariance - by_noise @ by_noise.T),
+        by_records=np.einsum("ankj,nji->anki", refined.by_records, problem.rotations),
     )
 
 

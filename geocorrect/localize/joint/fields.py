@@ -54,6 +54,9 @@ class Refined:
     matches should move it by if its stated noise is right (Baarda 1968): 1 on average."""
     record_shift_sigmas2: Float
     """(K,) the same of its position alone."""
+    by_records: Float
+    """(6, K, 2, 3) change of the pose per unit of an error (m, rad) in each anchor's recorded translation and rotation,
+    anchor's frame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +135,10 @@ def refine(
     records = _record_sigmas2(state, columns[asked[scales.stop :], scales.stop :], prior)
     pose, lens = covariance[:POSE, :POSE], covariance[LENS, LENS]
     by_lens = covariance[:POSE, LENS] @ np.linalg.solve(lens, covariance[LENS, :POSE])
-    return Refined(state, pose, lens, by_lens, scale, expected, narrowing, *records)
+    # The prior holds a correction at zero: where the true one is another, the pose is off by what the prior has to say.
+    kept = prior[GLOBAL:].reshape(-1, PER_ANCHOR)[:, 1:].ravel()
+    by_records = (columns[:POSE, scales.stop :] * -kept).reshape(POSE, -1, 2, 3)
+    return Refined(state, pose, lens, by_lens, scale, expected, narrowing, *records, by_records)
 
 
 def _record_sigmas2(state: State, covariance: Float, prior: Float) -> tuple[Float, Float]:

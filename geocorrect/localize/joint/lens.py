@@ -41,6 +41,8 @@ REFUTED_LENS_SIGMAS = 5.0
 """Farther than this, what is stated of the other unknowns is no calibration either."""
 PARTS = (slice(0, 1), slice(1, 3), slice(3, 4))
 """Focal length, principal point, bend: they are not stated wrongly together without need."""
+LENS_SIGMAS = ("focal_sigma", "principal_x_sigma_px", "principal_y_sigma_px", "bend_sigma")
+"""Names of the standard deviations in `Evidence.lens`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,16 +117,37 @@ def _with_lens(prior: Float, lens: Float) -> Float:
     return changed
 
 
+def lens_by_matches(state: State, covariance: Float, prior: Float, camera: Camera) -> dict[str, float]:
+    """What the matches alone say of the lens, as in `Evidence`.
+
+    The stated calibration is taken out again, as many photos of one device state the same; what the matches do not know
+    keeps the priors of a free lens. covariance: (4, 4) with the (4,) inverse variances that were assumed.
+    """
+    if camera.projection is Projection.SPHERICAL:
+        return {}
+    wide = _sizes(WIDE_FOCAL_SIGMA, WIDE_PRINCIPAL_PX * pixel_scale(camera), WIDE_BEND)
+    information = np.linalg.inv(covariance)
+    alone = np.linalg.inv(information - np.diag(prior) + np.diag(wide**-2))
+    change, sigma = alone @ information @ state.deviations[LENS], np.sqrt(COVARIANCE_INFLATION * np.diag(alone))
+    return {
+        "focal_px": camera.focal_x_px * float(np.exp(change[0])),
+        "principal_x_px": camera.principal_x_px + float(change[1]),
+        "principal_y_px": camera.principal_y_px + float(change[2]),
+        "bend": float(change[3]),
+        **dict(zip(LENS_SIGMAS, sigma.tolist(), strict=True)),
+    }
+
+
 def estimated_camera(camera: Camera, state: State) -> Camera:
     """The query's camera with the estimated focal length, principal point and distortion."""
     if camera.projection is Projection.SPHERICAL:
         return camera
     x_px, y_px = camera.principal_x_px + float(state.principal[0]), camera.principal_y_px + float(state.principal[1])
-    focal = _with_bend(camera, state.bend).with_focal_scaled(float(np.exp(state.focal)))
+    focal = with_bend(camera, state.bend).with_focal_scaled(float(np.exp(state.focal)))
     return replace(focal, principal_x_px=x_px, principal_y_px=y_px)
 
 
-def _with_bend(camera: Camera, bend: float) -> Camera:
+def with_bend(camera: Camera, bend: float) -> Camera:
     """The camera whose first two radial coefficients say what the bend does to the lens, by least squares."""
     u, v = np.meshgrid(np.linspace(0, camera.width - 1, 9), np.linspace(0, camera.height - 1, 9))
     px = np.column_stack([u.ravel(), v.ravel()])

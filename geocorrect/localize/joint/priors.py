@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geocorrect.geometry.camera import Camera
+from geocorrect.localize.covariance import record_noise_of
 from geocorrect.localize.observations import Observations, focal_px
 from geocorrect.localize.options import REFERENCE_LONG_SIDE_PX, JointOptions
 
@@ -20,9 +21,9 @@ def prior_information(observations: Sequence[Observations], camera: Camera, opti
     principal = 1.0 / _principal_sigma_px(camera, focal_sigma, options) ** 2
     focal, bend = (1.0 / max(sigma, 1e-5) ** 2 for sigma in (focal_sigma, min(focal_sigma, options.bend_sigma)))
     shared = [0.0] * 6 + [focal, principal, principal, bend]
-    move = 1.0 / options.anchor_position_m**2
-    turn = 1.0 / np.radians(options.anchor_rotation_deg) ** 2
     for o in observations:
+        position_m, rotation_deg = record_noise_of(o.anchor, options)
+        move, turn = 1.0 / position_m**2, 1.0 / np.radians(rotation_deg) ** 2
         depth = 1.0 / max(o.common_log_sigma, options.min_depth_scale_sigma) ** 2
         shared += [depth, move, move, move, turn, turn, turn]
     return np.array(shared)

@@ -1,0 +1,41 @@
+"""Where its neighbours see an anchor, beside where its record puts it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float64]
+
+POSITION, ROTATION = slice(0, 3), slice(3, 6)
+
+
+@dataclass(frozen=True, eq=False)
+class NeighbourView:
+    """Where the neighbours see an anchor."""
+
+    shift: Float
+    """(6,) record minus view: translation m, rotation rad, world side."""
+    measured: Float
+    """(6, 6) covariance of the view if all records were exact."""
+    recorded: Float
+    """(6, 6) what the stated noise of all records adds, the anchor's own included."""
+    by_neighbour: Mapping[str, Float] = field(default_factory=dict)
+    """(6, 6) by how much the view errs per unit error of each neighbour's record."""
+
+    def covariance(self, noise: tuple[float, float]) -> Float:
+        """(6, 6) of the shift, at factors on the stated noise of position and rotation."""
+        factor = np.repeat(noise, 3)
+        total: Float = self.measured + factor[:, None] * self.recorded * factor
+        return total
+
+    def distance2(self, noise: tuple[float, float]) -> float:
+        """Squared Mahalanobis length of the shift of position or rotation, the larger of them: three components."""
+        covariance = self.covariance(noise)
+        return max(
+            float(self.shift[part] @ np.linalg.solve(covariance[part, part], self.shift[part]))
+            for part in (POSITION, ROTATION)
+        )

@@ -1,0 +1,118 @@
+"""Photos of one device agree on its lens; stated in the configuration, it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from support import catalog_world
+from support.known_world import CAMERA, world
+
+from geocorrect.catalog import Catalog
+from geocorrect.config import Settings, load_settings
+from geocorrect.geometry.camera import Camera
+from geocorrect.jobs.devices import DeviceFinding, device_findings, device_lines, lens_toml
+from geocorrect.localize.correct import localize
+from geocorrect.localize.joint.device_lens import Agreed, DeviceLens, agreed, stated_camera
+from geocorrect.localize.options import LocalizeOptions
+from geocorrect.records import Correction, Image
+
+WRONG = 1.03
+"""Stated over true focal length."""
+
+
+def photo(name: str, camera: Camera) -> Image:
+    return Image(name, None, camera, None, device_make="Acme", device_model="Cam 1")
+
+
+def localized(seed: int, camera: Camera) -> Correction:
+    known, query, views = world(seed)
+    query = replace(query, image_id=f"photo-{seed}", camera=camera)
+    found = localize(query, views, known, known, LocalizeOptions(), seed=0).result
+    assert isinstance(found, Correction)
+    return found
+
+
+class Results:
+    """What a catalog would say of some photos."""
+
+    def __init__(self, found: Sequence[Correction], cameras: Sequence[Camera]) -> None:
+        self.found = found
+        self.photos = {c.image_id: photo(c.image_id, camera) for c, camera in zip(found, cameras, strict=True)}
+
+    def results(self, wanted: Any) -> Any:
+        return iter([SimpleNamespace(image_id=c.image_id, result=c) for c in self.found])
+
+    def images(self, ids: Sequence[str]) -> dict[str, Image]:
+        return {name: self.photos[name] for name in ids}
+
+
+def findings(found: Sequence[Correction], cameras: Sequence[Camera]) -> list[DeviceFinding]:
+    catalog: Any = Results(found, cameras)
+    return device_findings(catalog)
+
+
+def test_photos_of_a_device_find_its_focal_length_together() -> None:
+    """Stated 3 % too long as if calibrated. Found, stated in the configuration and used, the pose is better."""
+    wrong = replace(CAMERA.with_focal_scaled(WRONG), focal_sigma=3e-4)
+    found = [localized(seed, wrong) for seed in range(5)]
+    (device,) = findings(found, [wrong] * 5)
+    assert abs(device.log_focal.value - np.log(CAMERA.focal_x_px)) < 3 * device.log_focal.sigma < 0.012
+    assert device.stated_sigmas > 5
+    assert "contradicts" in device_lines([device])[0]
+    assert findings(found[:4], [wrong] * 4) == []
+    lens = device.lens()
+    camera = stated_camera(photo("new", wrong), [lens])
+    assert camera is not None
+    assert camera.focal_x_px == pytest.approx(CAMERA.focal_x_px, rel=0.004)
+    after, known = localized(0, camera), world(0)[0]
+    assert abs(after.evidence.focal_ratio - 1) < 0.3 * abs(found[0].evidence.focal_ratio - 1)
+    assert after.evidence.lens["focal_px"] == pytest.approx(found[0].evidence.lens["focal_px"], rel=0.005)
+    assert np.linalg.norm(after.world_from_cam.translation_m - known.truth.translation_m) < 0.05
+
+
+def test_a_stated_lens_is_for_its_own_device_alone() -> None:
+    lens = DeviceLens("Acme", "Cam 1", 1024, 768, 0.8, 0.01, (510.0, 380.0), 0.01)
+    image = photo("a", CAMERA)
+    camera = stated_camera(image, [lens])
+    assert camera is not None
+    assert (camera.focal_x_px, camera.focal_sigma) == (pytest.approx(819.2), 0.01)
+    assert (camera.principal_x_px, camera.principal_y_px) == (510.0, 380.0)
+    assert camera.distortion[0] != CAMERA.distortion[0]
+    for other in (replace(image, device_model="Cam 2"), replace(image, camera=CAMERA.resized(512, 384))):
+        assert stated_camera(other, [lens]) is other.camera
+
+
+def test_few_wrong_estimates_move_the_agreed_one_little() -> None:
+    random = np.random.default_rng(0)
+    sigmas = random.uniform(0.5, 2.0, 200)
+    values = 7.0 + sigmas * random.normal(size=200)
+    values[::20] += 30.0
+    found = agreed(values, sigmas)
+    assert abs(found.value - 7.0) < 3 * found.sigma < 0.5
+    assert found.spread == pytest.approx(1.0, abs=0.25)
+    assert agreed(7.0 + 5 * (values - 7.0), sigmas).sigma > 4 * found.sigma
+
+
+def test_the_lines_state_the_lens_in_the_configuration(tmp_path: Path) -> None:
+    nothing = Agreed(0.1, 1.0, 1.0)
+    device = DeviceFinding(
+        'Ac"me', "Cam 1", 1024, 768, 7, Agreed(np.log(800.0), 0.004, 1.1), nothing, Agreed(-9.0, 1.0, 1.0), nothing,
+        (511.5, 383.5), 824.0, 7.0,
+    )  # fmt: skip
+    before = DeviceLens('Ac"me', "Cam 1", 1024, 768, 0.8, bend=0.02)
+    (tmp_path / "geocorrect.toml").write_text(lens_toml(device.lens([before])), encoding="utf-8")
+    settings = load_settings(tmp_path / "geocorrect.toml").settings
+    assert settings.camera.lenses == (DeviceLens('Ac"me', "Cam 1", 1024, 768, 0.78125, 0.004, (511.5, 374.5), 0.02),)
+    assert settings.fingerprint() != Settings().fingerprint()
+
+
+def test_what_the_matches_say_of_a_lens_is_stored(catalog: Catalog) -> None:
+    catalog_world.fill(catalog)
+    stored = next(s for s in catalog.results() if isinstance(s.result, Correction))
+    assert stored.result.evidence.lens == {"focal_px": 801.0, "focal_sigma": 0.004}
