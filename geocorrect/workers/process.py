@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from geocorrect.workers.freed_memory import keep_freed_memory
+
 MakeWorker = Callable[[], Callable[[Any], Any]]
 """Makes a worker: called once per process, so that models are loaded once. Must be picklable."""
 _STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
@@ -110,6 +112,7 @@ def _start(make_worker: MakeWorker) -> None:
     for number in _STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     cv2.setNumThreads(1)
+    keep_freed_memory()
     try:
         _worker = make_worker()
     except Exception as error:

@@ -21,6 +21,7 @@ from typing import Any
 from geocorrect.config import BatchOptions
 from geocorrect.errors import ConfigError, GeocorrectError, RemoteError
 from geocorrect.log import collected_lines, relay
+from geocorrect.workers.freed_memory import keep_freed_memory
 from geocorrect.workers.process import MakeWorker, resident_mb
 
 POLL_INTERVAL_S = 0.25
@@ -192,6 +193,7 @@ class _Actor:
         import cv2
 
         cv2.setNumThreads(1)
+        keep_freed_memory()
         if math.isfinite(memory_limit_mb):
             threading.Thread(target=_leave_when_too_large, args=(memory_limit_mb,), daemon=True).start()
         self._worker: Callable[[Any], Any] | Exception

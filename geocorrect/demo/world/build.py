@@ -42,6 +42,7 @@ from geocorrect.geometry.pose import Pose
 from geocorrect.io.checksum import sha256_of
 from geocorrect.io.pixels import COUNTER_CLOCKWISE_TURNS
 from geocorrect.records import Float32, ImageArray
+from geocorrect.workers.freed_memory import keep_freed_memory
 
 VERSION = "6"
 """Raise it whenever the same seed would give other files."""
@@ -272,6 +273,7 @@ def take_all(
 def _studio(seed: int, size: WorldSize, textures: Path) -> Studio:
     """That of a worker process."""
     cv2.setNumThreads(1)
+    keep_freed_memory()
     return Studio(seed, size, textures)
 
 
