@@ -49,7 +49,7 @@ def _evidence_from(values: Mapping[str, Any]) -> Evidence:
         for anchor in fields["anchors"]
     )
     for name in ("gate", "lens"):
-        fields[name] = {key: number(value) for key, value in fields.get(name, {}).items()}
+        fields[name] = {key: number(value) for key, value in sorted(fields.get(name, {}).items())}  # jsonb has an order
     source = fields["scale_source"]
     fields["scale_source"] = None if source is None else ScaleSource(source)
     return Evidence(**{name: value for name, value in fields.items() if name in Evidence.__dataclass_fields__})
