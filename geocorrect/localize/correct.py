@@ -26,7 +26,7 @@ from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import GateOptions, LocalizeOptions
 from geocorrect.localize.solution import Solution
 from geocorrect.localize.verify import verify
-from geocorrect.match.base import Matcher, smooth_noise
+from geocorrect.match.base import Matcher, any_size, smooth_noise
 from geocorrect.match.cascade import stages_of
 from geocorrect.match.rig import distance_ratio, match_photo
 from geocorrect.match.verify import ESSENTIAL, PairVerifyOptions, verification_of
@@ -125,7 +125,12 @@ def _localize_with(
     options = replace(options, covariance=options.covariance.with_smooth_noise(smooth_noise(matcher)))
     turns = () if query.upright_turns is None else _turns_to(query.upright_turns, anchors)
     cameras = [view.anchor.camera for view in anchors]
-    ratios = [distance_ratio(query, view.anchor, z) for view, z in zip(anchors, maps, strict=True)]
+    # Only a matcher that needs things to be of one size asks how far they are.
+    ratios = (
+        []
+        if any_size(matcher)
+        else [distance_ratio(query, view.anchor, z) for view, z in zip(anchors, maps, strict=True)]
+    )
     pictures = [view.pixels for view in anchors]
     matches = match_photo(matcher, query.pixels, query.camera, pictures, turns, cameras, ratios)
     observations = [

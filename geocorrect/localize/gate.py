@@ -37,8 +37,8 @@ ABLE_MATCHES = 40
 """An anchor with this many verified matches and no support contradicts the pose."""
 
 CONTEST_SHARE = 0.5
-"""Nor does one contest it that has fewer matches than this share of any that support it: on the demo's small street one
-with 72, on what repeats itself, against 322 and 220. Copies of a façade have as many as the right wall."""
+"""One with fewer matches than this share of the supporting anchor that has fewest contests nothing: on the demo's small
+street 72 stood against 322 and 220."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def gate_statistics(
 
 
 def _many(observations: Sequence[Observations], supporting: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(K,) anchors with at least CONTEST_SHARE of the matches of each that supports the pose."""
+    """(K,) anchors with at least CONTEST_SHARE of the matches of the supporting anchor that has fewest."""
     count = np.array([len(o) for o in observations])
     return np.asarray(count >= CONTEST_SHARE * count[supporting].min(initial=count.max(initial=0)))
 

@@ -57,7 +57,7 @@ class MatcherEntry:
     """
     smooth_noise: float = 1.0
     """Errors that are smooth over a photo, as a share of those that `CovarianceOptions` assumes beside the same white
-    noise. 1: unmeasured. The others are the upper end of what `benchmarks/fit_noise.py` found (docs/accuracy.md)."""
+    noise. 1: unmeasured. The others: the upper end of what `benchmarks/fit_noise.py` found, rounded up."""
 
 
 MATCHERS: Mapping[StageName, MatcherEntry] = {

@@ -40,16 +40,17 @@ GOOD = GateStatistics(
 )
 
 
-def judged(shares: list[float], copies: int = 1, shift_m: float = float("nan")) -> GateStatistics:
+def judged(shares: list[float], copies: int = 1, shift_m: float = float("nan"), last: int = 100) -> GateStatistics:
     """Statistics of a solution whose anchors hold these shares of 100 matches as inliers.
 
-    copies: how often a matcher finds each; shift_m: how far the poses lie that the anchors give alone.
+    copies: how often a matcher finds each; shift_m: how far the poses lie that the anchors give alone; last: matches of
+    the last anchor.
     """
     rng = np.random.default_rng(0)
     observations, fits = [], []
     for index, share in enumerate(shares):
         anchor = Anchor(str(index), "a", Path("none"), CAMERA, Pose.identity(), "a")
-        px = np.repeat(rng.uniform(0, 400, (100, 2)), copies, axis=0)
+        px = np.repeat(rng.uniform(0, 400, (100 if index < len(shares) - 1 else last, 2)), copies, axis=0)
         n = len(px)
         rays = np.tile([0.0, 0.0, 1.0], (n, 1))
         observations.append(Observations(anchor, px, px, rays, rays, np.ones(n), np.ones(n)))
@@ -136,6 +137,12 @@ def test_a_minority_that_puts_the_photo_elsewhere_has_to_be_refuted_by_other_pho
     assert decide(replace(GOOD, support_share=0.75, contested_m=0.6), GateOptions()).status is Status.ACCEPTED
     believing = GateOptions(min_independent_anchors=1)
     assert decide(replace(GOOD, support_share=0.75, contested_m=5.0), believing).status is Status.ACCEPTED
+
+
+def test_an_anchor_with_far_fewer_matches_than_the_others_contests_nothing() -> None:
+    """45 matches on what repeats itself against three times 100; a copy of a façade has more."""
+    assert np.isnan(judged([0.98, 0.97, 0.96, 0.1], shift_m=5.0, last=45).contested_m)
+    assert judged([0.98, 0.97, 0.96, 0.1], shift_m=5.0, last=55).contested_m == 5.0
 
 
 def test_one_anchor_alone_on_a_small_part_of_the_photo_is_left_for_a_review() -> None:

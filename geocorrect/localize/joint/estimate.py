@@ -124,8 +124,9 @@ def solve_joint(
     share = max(distant, default=0.0) / max(best_score, 1e-9)
     supporting = np.array([fit.weight > 0.0 and fit.inliers.sum() >= SUPPORTING_INLIERS for fit in fits])
     heard = [o for o, supports in zip(observations, supporting, strict=True) if supports]
+    record_shift_sigmas = _record_shift_sigmas(settled)
     if heard:
-        several = independent_anchors(observations, supporting, _record_shift_sigmas(settled)) >= 2
+        several = independent_anchors(observations, supporting, record_shift_sigmas) >= 2
         stated = pose.with_covariance(covariance)
         another = second_place(heard, stated, origin_m, found_camera, options, seed, several)
         if another is not None:
@@ -146,7 +147,7 @@ def solve_joint(
         lens_sigmas=settled.lens_sigmas,
         contradiction_sigmas=consensus.sigmas,
         record_noise=record_noise,
-        record_shift_sigmas=_record_shift_sigmas(settled),
+        record_shift_sigmas=record_shift_sigmas,
         lens=lens_by_matches(refined.state, refined.lens_covariance, settled.prior[LENS], camera),
         measured=COVARIANCE_INFLATION * (refined.covariance - by_noise @ by_noise.T),
         by_records=np.einsum("ankj,nji->anki", refined.by_records, problem.rotations),
