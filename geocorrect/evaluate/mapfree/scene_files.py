@@ -7,7 +7,7 @@ Layout: https://github.com/nianticlabs/map-free-reloc#organization
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,8 @@ from geocorrect.geometry.pose import Pose
 
 REFERENCE = "seq0/frame_00000.jpg"
 INTRINSICS_FILE, POSES_FILE = "intrinsics.txt", "poses.txt"
+FOCAL_SIGMA = 1e-3
+"""The protocol gives every frame its intrinsics and projects by them: they are calibrated, not to be guessed anew."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +96,8 @@ def world_from_cam(where: str, numbers: np.ndarray) -> Pose | None:
 def _camera(where: str, numbers: np.ndarray) -> Camera:
     focal_x, focal_y, principal_x, principal_y, width, height = (float(value) for value in numbers)
     try:
-        return Camera.pinhole(int(width), int(height), focal_x, focal_y, principal_x, principal_y)
+        camera = Camera.pinhole(int(width), int(height), focal_x, focal_y, principal_x, principal_y)
+        return replace(camera, focal_sigma=FOCAL_SIGMA)
     except ValueError as error:
         raise InputError(f"{where}: {error}") from None
 

@@ -18,7 +18,7 @@ MAX_CAMERAS = 4
 MAX_SPACING_S = 1.0
 """Poses further apart in time say nothing of the motion between them."""
 OFFSETS_S = (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3)
-OFFSETS_DEG = tuple(0.25 * step for step in range(1, 25))
+OFFSETS_DEG = tuple(0.1 * step for step in range(1, 61))
 
 
 class Reading(NamedTuple):
@@ -126,7 +126,7 @@ def _heading_offsets(declared: Placed) -> Iterator[Reading]:
         turn = Rotation.from_euler("z", -sign * offset, degrees=True)
         yield Reading(
             "headings",
-            f"headings are {-sign * offset:+.2f}° off (grid north, or magnetic north, instead of true north?)",
+            f"headings are {-sign * offset:+.1f}° off (grid north, or magnetic north, instead of true north?)",
             Placed(turn * declared.turns, declared.places_m),
         )
 
