@@ -121,21 +121,8 @@ def _localize_with(
     pair: PairVerifyOptions,
 ) -> TracedResult:
     # Match the photo with every anchor, keep what two views of a static scene can explain, and give it depth.
-    pair = verification_of(matcher, pair)
     options = replace(options, covariance=options.covariance.with_smooth_noise(smooth_noise(matcher)))
-    turns = () if query.upright_turns is None else _turns_to(query.upright_turns, anchors)
-    cameras = [view.anchor.camera for view in anchors]
-    # Only a matcher that needs things to be of one size asks how far they are.
-    ratios = (
-        []
-        if any_size(matcher)
-        else [distance_ratio(query, view.anchor, z) for view, z in zip(anchors, maps, strict=True)]
-    )
-    pictures = [view.pixels for view in anchors]
-    matches = match_photo(matcher, query.pixels, query.camera, pictures, turns, cameras, ratios)
-    observations = [
-        observe(query, view, m, z, options, seed, pair) for view, m, z in zip(anchors, matches, maps, strict=True)
-    ]
+    observations = observe_all(matcher, query, anchors, maps, options, seed, pair)
     used = tuple(o for o in observations if len(o) > 0)
 
     def rejected(reason: Reason, detail: str) -> TracedResult:
@@ -178,6 +165,25 @@ def _localize_with(
         evidence=evidence,
     )
     return TracedResult(correction, used, solution)
+
+
+def observe_all(
+    matcher: Matcher, query: Query, anchors: Sequence[AnchorView], maps: Sequence[DepthMap], options: LocalizeOptions,
+    seed: int, pair: PairVerifyOptions = ESSENTIAL,
+) -> list[Observations]:  # fmt: skip
+    """Verified and lifted matches with every anchor, in order; empty ones included."""
+    pair = verification_of(matcher, pair)
+    turns = () if query.upright_turns is None else _turns_to(query.upright_turns, anchors)
+    cameras = [view.anchor.camera for view in anchors]
+    # Only a matcher that needs things to be of one size asks how far they are.
+    ratios = (
+        []
+        if any_size(matcher)
+        else [distance_ratio(query, view.anchor, z) for view, z in zip(anchors, maps, strict=True)]
+    )
+    pictures = [view.pixels for view in anchors]
+    matches = match_photo(matcher, query.pixels, query.camera, pictures, turns, cameras, ratios)
+    return [observe(query, view, m, z, options, seed, pair) for view, m, z in zip(anchors, matches, maps, strict=True)]
 
 
 def _turns_to(upright_turns: int, anchors: Sequence[AnchorView]) -> list[int]:
