@@ -64,7 +64,8 @@ def beside_other_places(
         return found
     rival = max(others, key=lambda anchor: likeness[anchor.id])
     statistics = replace(statistics, other_place_likeness=likeness[rival.id] / own)
-    if statistics.other_place_likeness >= ALIKE:
+    believing = replace(options.gate, min_independent_anchors=1)
+    if statistics.other_place_likeness >= ALIKE and decide(statistics, believing).status is Status.ACCEPTED:
         matched = {o.anchor.id: o for o in found.observations}
         seen = matched[rival.id] if rival.id in matched else observe(rival)
         most = max(anchor.n_points for anchor in supporting.values())

@@ -90,7 +90,7 @@ class GateStatistics:
     where photos are not compared (`retrieve.appearance`) or no such anchor was considered."""
     other_place_share: float = NAN
     """Verified matches with that anchor that the pose does not explain, over those of the supporting anchor with most
-    (both with depth); nan where it was not asked."""
+    (both with depth); nan where it was not asked: it looks otherwise, or the pose is not believed anyway."""
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,12 @@ def test_a_place_that_looks_otherwise_is_not_matched() -> None:
     assert judged.status is Status.ACCEPTED
 
 
+def test_nobody_is_asked_about_a_pose_that_is_not_believed_anyway() -> None:
+    judged = judge(found(expected_error_m=1.0), {"here": 0.3, "there": 0.4}).result
+    assert isinstance(judged, Correction)
+    assert np.isnan(judged.evidence.gate["other_place_share"])
+
+
 def test_what_was_matched_already_is_not_matched_again() -> None:
     traced = replace(found(), observations=(matched(THERE, 300, copy_m=24.0),))
     judged = judge(traced, {"here": 0.3, "there": 0.4}).result
