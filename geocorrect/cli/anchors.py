@@ -234,12 +234,12 @@ def check(
     anchor_position_m or anchor_rotation_deg; poses are not changed. Exit code 3: a picture or scan could not be read.
     """
     from geocorrect.api.scene import AnchorSource
-    from geocorrect.jobs.anchors.check import CatalogCheck
+    from geocorrect.jobs.anchors.check import check_catalog
 
     settings = invocation(context).settings(catalog)
     with (open_catalog if dry_run else locked_catalog)(settings) as store:
         with progress_bar("check") as progress:
-            outcome = CatalogCheck(settings, AnchorSource.of_catalog(store)).run(progress)
+            outcome = check_catalog(settings, AnchorSource.of_catalog(store), progress)
         if not dry_run:
             store.set_anchor_noise(outcome.found_noise())
     if as_json:

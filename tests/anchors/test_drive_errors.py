@@ -16,7 +16,7 @@ from geocorrect.anchors.neighbour_view import NeighbourView
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.frame import rotation_from_heading
 from geocorrect.geometry.pose import Pose
-from geocorrect.jobs.anchors.check import neighbour_view
+from geocorrect.jobs.anchors.neighbour_views import neighbour_view
 from geocorrect.localize.joint.estimate import solve_joint
 from geocorrect.localize.options import LocalizeOptions
 from geocorrect.localize.solution import Solution
