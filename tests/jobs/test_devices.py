@@ -131,7 +131,7 @@ def lens_photos(count: int, model: str, first: int, width: int = 1024) -> tuple[
         focal_px = 0.76 * width * np.exp(sigmas[0] * random.normal()) * (1.3 if n == first else 1.0)
         shifts = sigmas[1:] * random.normal(size=3)
         x_px, y_px = stated.principal_x_px + 4.0, stated.principal_y_px
-        values = np.array([focal_px, x_px, y_px, 0.01]) + [0.0, *shifts]
+        values = [focal_px, *np.add(shifts, [x_px, y_px, 0.01])]
         lens = dict(zip([*VALUES, *LENS_SIGMAS], [*values, *sigmas], strict=True))
         photos.append(replace(catalog_world.image(n), camera=camera, device_make="Acme", device_model=model))
         correction = catalog_world.correction(n)
@@ -142,7 +142,8 @@ def lens_photos(count: int, model: str, first: int, width: int = 1024) -> tuple[
 def test_the_view_says_of_a_lens_what_the_command_says(catalog: Catalog) -> None:
     """Of each size; beside what the sequences say of a device, of its commonest one."""
     parts = [lens_photos(8, "Cam 1", 0), lens_photos(5, "Cam 1", 8, 800), lens_photos(4, "Cam 2", 13)]
-    photos, found = ([one for part in parts for one in part[k]] for k in (0, 1))
+    photos = [photo for some, _ in parts for photo in some]
+    found = [correction for _, some in parts for correction in some]
     catalog_world.fill(catalog, 0)
     catalog.upsert_anchors(catalog_world.anchor(n) for n in range(18))
     catalog.upsert_images(photos)

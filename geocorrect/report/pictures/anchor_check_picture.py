@@ -74,7 +74,7 @@ def _plan(
         arrows = axes.quiver(*at_m.T, *(enlarged * correction_m).T, color=colour, **scale)
         bar_m = _round_below(longest_m)
         axes.quiverkey(
-            arrows, 0.99, 1.07 if marker == "o" else 1.02, enlarged * bar_m, labelpos="W", coordinates="axes",
+            arrows, 0.88, 1.07 if marker == "o" else 1.02, enlarged * bar_m, labelpos="W", coordinates="axes",
             label=f"correction ×{enlarged:g}: {_length(bar_m)}", labelcolor=INK,
         )  # fmt: skip
         axes.update_datalim(at_m + enlarged * correction_m)
