@@ -195,10 +195,11 @@ def observe(
     """
     anchor = view.anchor
     pair = verification_of(matcher, pair)
-    rays = np.hstack([unit_rays(query.camera, matches.query_px), unit_rays(anchor.camera, matches.anchor_px)])
+    query_rays, anchor_rays = unit_rays(query.camera, matches.query_px), unit_rays(anchor.camera, matches.anchor_px)
     trusted = unmasked(matches.query_px, query.mask) & unmasked(matches.anchor_px, view.mask)
-    imaged = np.flatnonzero(trusted & np.isfinite(rays).all(axis=1))
-    inliers = verify(matches.subset(imaged), query.camera, anchor.camera, options.verify, seed, pair)
+    imaged = np.flatnonzero(trusted & np.isfinite(query_rays + anchor_rays).all(axis=1))
+    rays = query_rays[imaged], anchor_rays[imaged]
+    inliers = verify(matches.subset(imaged), query.camera, anchor.camera, options.verify, seed, pair, rays)
     kept_rows = imaged[inliers]
     kept = matches.subset(kept_rows)
     all_depth_m, all_log_sigma = lift(matches.anchor_px[imaged], depth, anchor.camera, options.lift)
@@ -207,8 +208,8 @@ def observe(
         anchor=anchor,
         query_px=np.asarray(kept.query_px, float),
         anchor_px=np.asarray(kept.anchor_px, float),
-        query_rays=rays[kept_rows, :3],
-        anchor_rays=rays[kept_rows, 3:],
+        query_rays=query_rays[kept_rows],
+        anchor_rays=anchor_rays[kept_rows],
         depth_m=depth_m,
         log_sigma=log_sigma,
         off_ray_m=lift_points(kept.anchor_px, depth, depth_m),
