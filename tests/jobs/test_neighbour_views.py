@@ -24,6 +24,7 @@ from geocorrect.localize.options import LocalizeOptions
 from geocorrect.match.base import DeclaredMatcher, Matcher, smooth_noise
 from geocorrect.match.cascade import CascadeMatcher
 from geocorrect.match.options import MatchSection
+from geocorrect.match.sift import SiftOptions
 from geocorrect.match.verify import PairVerifyOptions
 from geocorrect.records import Anchor, AnchorView, DepthMap, Matches, Query
 
@@ -131,6 +132,28 @@ def test_smooth_errors_are_those_that_the_matcher_declares(row: Row, monkeypatch
     assumed, declared = view(row, plain), view(DeclaredMatcher(row, smooth_noise=0.25), plain)
     np.testing.assert_allclose(declared.measured, view(row, replace(plain, covariance=fields)).measured)
     assert declared.measured.trace() < 0.6 * assumed.measured.trace()
+
+
+def test_where_the_strongest_features_give_little_all_are_matched(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Strongest(Row):
+        fingerprint = "strongest"
+
+        def match(self, query: np.ndarray, anchors: Sequence[np.ndarray]) -> list[Matches]:
+            return [found.subset(np.arange(0, len(found), 10)) for found in super().match(query, anchors)]
+
+    few = Strongest()
+    views_of(row, monkeypatch)
+    monkeypatch.setattr(job, "build_matcher", lambda settings: few if settings.match.sift.strongest else row)
+    views = job.NeighbourViews(Settings(), row.anchors, NEIGHBOURS)
+    seen = views._observed("0", "1")
+    assert seen is not None
+    assert len(seen) > job.ENOUGH
+    assert (few.pairs, row.pairs) == ([(0, 1)], [(0, 1)])
+    stated = Settings(match=MatchSection(sift=SiftOptions(strongest=300)))
+    monkeypatch.setattr(job, "build_matcher", lambda settings: few if settings.match.sift.strongest == 300 else row)
+    seen = job.NeighbourViews(stated, row.anchors, NEIGHBOURS)._observed("0", "1")
+    assert seen is not None
+    assert len(seen) < 20, "as many as the configuration states"
 
 
 def test_a_cascade_declares_what_its_first_stage_does(row: Row) -> None:
