@@ -55,8 +55,8 @@ def motion_between(
     rates = last.minus(first) / span_s
     # Off by what it accelerates until halfway, and by what the acceleration itself changes.
     change_s = abs(start_s + end_s) / 2 + span_s / 12
+    is_turn_known = np.isfinite(sigma_rad)
     turn_sigma = float(np.hypot(sigma_rad / span_s, TURN_ACCELERATION_RAD_S2 * change_s))
-    is_turn_known = turn_sigma < UNKNOWN_TURN_RAD_S
     return CameraMotion(
         rates[:3],
         rates[3:] if is_turn_known else np.zeros(3),

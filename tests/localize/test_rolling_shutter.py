@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
-from support import rolling_world
-from support.rolling_world import CAMERA, RollingWorld, motion
 
 from geocorrect.api.photo import Localization
 from geocorrect.api.result import LocalizationResult
@@ -19,29 +17,26 @@ from geocorrect.localize.correct import TracedResult
 from geocorrect.localize.rolling.mid_exposure import _median_by
 from geocorrect.localize.rolling.motion_error import pose_by_motion
 from geocorrect.records import CameraMotion, Correction, Evidence, Query, Rejection
+from simulation.rolling_shutter import BLANK, CAMERA, GLOBAL, RollingStreet, StreetOptions, motion_of
 
 READOUT_S, UNKNOWN = 0.03, float("nan")
-ALONG, ACROSS, TURNING = motion((0, 10, 0)), motion((10, 0, 0)), motion((0, 10, 0), turn_deg_s=20.0)
+EXACT = StreetOptions(noise_px=0.0, mismatches=0.0)
+ALONG, ACROSS, TURNING = motion_of((0, 10, 0)), motion_of((10, 0, 0)), motion_of((0, 10, 0), turn_deg_s=20.0)
 
 
-def errors(world: RollingWorld, found: TracedResult) -> tuple[float, float]:
+def errors(world: RollingStreet, found: TracedResult) -> tuple[float, float]:
     """Of position, m, and rotation, degrees."""
     assert isinstance(found.result, Correction)
     error = found.result.world_from_cam.minus(world.truth)
     return float(np.linalg.norm(error[:3])), float(np.degrees(np.linalg.norm(error[3:])))
 
 
-def exact(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rolling_world, "NOISE_PX", 0.0)
-    monkeypatch.setattr(rolling_world, "MISMATCHES", 0.0)
-
-
-@pytest.mark.parametrize("moving", [ACROSS, TURNING], ids=["across", "turning"])
-def test_a_tenth_of_the_error_remains(moving: CameraMotion) -> None:
-    world = RollingWorld(0, moving, READOUT_S)
+@pytest.mark.parametrize(("moving", "seed"), [(ACROSS, 2), (TURNING, 0)], ids=["across", "turning"])
+def test_a_tenth_of_the_error_remains(moving: CameraMotion, seed: int) -> None:
+    world = RollingStreet(seed, (READOUT_S, moving))
     plain_m, plain_deg = errors(world, world.localize(CAMERA, None))
-    assert plain_m > 0.08
-    assert plain_deg > 0.7
+    assert plain_m > 0.06
+    assert plain_deg > 0.4
     found = world.localize(world.camera, moving)
     error_m, error_deg = errors(world, found)
     assert error_m < 0.1 * plain_m
@@ -51,20 +46,18 @@ def test_a_tenth_of_the_error_remains(moving: CameraMotion) -> None:
     assert shutter["moved_m"] == pytest.approx(plain_m, abs=0.015)
 
 
-def test_without_noise_it_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_noise_it_is_exact() -> None:
     """Also where the last row is exposed first."""
-    exact(monkeypatch)
-    world = RollingWorld(0, TURNING, -READOUT_S)
+    world = RollingStreet(0, (-READOUT_S, TURNING), options=EXACT)
     error_m, error_deg = errors(world, world.localize(world.camera, TURNING))
     assert error_m < 0.001
     assert error_deg < 0.005
 
 
 @pytest.mark.parametrize("depth", ["lidar", "tracks"])
-def test_rolling_anchors(depth: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rolling_anchors(depth: str) -> None:
     """A scan is laid into the picture by its pose, depth of the picture itself is that of its rows."""
-    exact(monkeypatch)
-    world = RollingWorld(3, None, UNKNOWN, ACROSS, READOUT_S, depth)
+    world = RollingStreet(3, (GLOBAL, None), (READOUT_S, ACROSS), depth, EXACT)
     plain = world.localize(CAMERA, None)
     assert errors(world, plain)[0] > 0.04
     assert plain.result.evidence.rolling_shutter["n_unknown"] == 3
@@ -73,14 +66,13 @@ def test_rolling_anchors(depth: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.result.evidence.rolling_shutter["n_anchors"] == 3
 
 
-def test_photo_and_anchors_roll(monkeypatch: pytest.MonkeyPatch) -> None:
-    exact(monkeypatch)
-    world = RollingWorld(3, ACROSS, READOUT_S, TURNING, 0.02, "tracks")
+def test_photo_and_anchors_roll() -> None:
+    world = RollingStreet(3, (READOUT_S, ACROSS), (0.02, TURNING), "tracks", EXACT)
     assert errors(world, world.localize(world.camera, ACROSS, TURNING))[0] < 0.002
 
 
 def test_what_is_not_known_changes_nothing() -> None:
-    world = RollingWorld(1, ACROSS, READOUT_S)
+    world = RollingStreet(1, (READOUT_S, ACROSS))
     plain = world.localize(CAMERA, None).result
     unknown = world.localize(world.camera, None).result
     for other in (unknown, *(world.localize(replace(CAMERA, readout_s=s), ACROSS).result for s in (0.0, UNKNOWN))):
@@ -97,22 +89,21 @@ def test_what_is_not_known_changes_nothing() -> None:
 
 def test_a_wrong_speed_is_in_the_stated_error() -> None:
     """By 20 %, with a standard deviation of 2 m/s."""
-    world = RollingWorld(1, ALONG, READOUT_S)
-    result = world.localize(world.camera, motion((0, 12, 0), sigma_m_s=2.0)).result
+    world = RollingStreet(1, (READOUT_S, ALONG))
+    result = world.localize(world.camera, motion_of((0, 12, 0), sigma_m_s=2.0)).result
     assert isinstance(result, Correction)
     error = result.world_from_cam.minus(world.truth)
     assert error @ np.linalg.solve(result.world_from_cam.covariance, error) < 12.6  # 95 % of six degrees of freedom
     assert result.expected_error_m > 0.04  # 2.7 cm with the right speed, known exactly
 
 
-def test_the_pose_errs_by_the_motion_as_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pose_errs_by_the_motion_as_it_is_said() -> None:
     """Rays moved by a wrong motion, and the pose that fits them best."""
-    exact(monkeypatch)
-    world = RollingWorld(0, ALONG, READOUT_S)
+    world = RollingStreet(0, (READOUT_S, ALONG), options=EXACT)
     found = world.localize(world.camera, ALONG)
     assert found.solution is not None
     pose = found.solution.world_from_cam
-    query = Query("q", rolling_world.BLANK, world.camera, world.truth.translation_m, motion=ALONG)
+    query = Query("q", BLANK, world.camera, world.truth.translation_m, motion=ALONG)
     by_motion = pose_by_motion(found.solution, found.observations, query)
     pairs = list(zip(found.observations, found.solution.fits, strict=True))
     arms = np.concatenate([o.points_m[fit.inliers] for o, fit in pairs]) - pose.translation_m

@@ -2,7 +2,7 @@
 
 A row that is exposed τ after the middle (`exposed_s`) is seen from C + vτ with the rotation exp(ωτ)R. A point at
 the distance s on its ray r lies at exp(ωτ)Rr·s + vτ from C: that way the camera sees it at the middle. Distances are
-those of the solution before, and so is the rotation: of the uncorrected matches at first, which turn the pose by degrees.
+those of the solution before, and so is the rotation: at first of the uncorrected matches, which turn it by degrees.
 """
 
 from __future__ import annotations
