@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 from support import catalog_world as world
 from support.batch_scene import in_process
 
+from geocorrect.api.describe_photo import stated_camera
 from geocorrect.api.motion import UNKNOWN_TURN_RAD_S, anchor_motion, photo_motion, photo_motions, with_motion
 from geocorrect.catalog import Catalog
 from geocorrect.config import CameraSection, Settings
+from geocorrect.errors import InputError
 from geocorrect.geometry.frame import rotation_from_heading
 from geocorrect.geometry.pose import Pose
 from geocorrect.jobs.plan import plan_run
@@ -167,6 +171,16 @@ def test_a_batch_gives_photos_and_anchors_their_motion(catalog: Catalog) -> None
             assert (motion is not None) == (name in {a.id for a in anchors})
             if motion is not None:
                 np.testing.assert_allclose(motion.velocity_m_s, [5.0, 0.0, 0.0], atol=0.01)
+
+
+def test_a_camera_file_may_state_the_readout(tmp_path: Path) -> None:
+    file = tmp_path / "camera.json"
+    content = {"projection_type": "perspective", "focal": 0.8, "k1": 0.0, "k2": 0.0}
+    file.write_text(json.dumps(content | {"readout_s": 0.03}), encoding="utf-8")
+    assert stated_camera(file, 640, 480).readout_s == 0.03
+    file.write_text(json.dumps(content | {"readout_s": 30}), encoding="utf-8")
+    with pytest.raises(InputError, match="camera.json.*readout_s must be at most 0.2 seconds"):
+        stated_camera(file, 640, 480)
 
 
 def test_photos_that_are_not_in_the_catalog_have_no_motion(catalog: Catalog) -> None:
