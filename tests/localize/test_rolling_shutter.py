@@ -20,7 +20,7 @@ from geocorrect.records import CameraMotion, Correction, Evidence, Query, Reject
 from simulation.rolling_shutter import BLANK, CAMERA, GLOBAL, RollingStreet, StreetOptions, motion_of
 
 READOUT_S, UNKNOWN = 0.03, float("nan")
-EXACT = StreetOptions(noise_px=0.0, mismatches=0.0)
+EXACT = StreetOptions(points=700, noise_px=0.0, mismatches=0.0)
 ALONG, ACROSS, TURNING = motion_of((0, 10, 0)), motion_of((10, 0, 0)), motion_of((0, 10, 0), turn_deg_s=20.0)
 
 
