@@ -24,7 +24,7 @@ from geocorrect.io.pixels import COUNTER_CLOCKWISE_TURNS, read_image
 from geocorrect.localize.correct import TracedResult, localize
 from geocorrect.localize.focal_prior import focal_prior
 from geocorrect.localize.joint.device_lens import stated_camera
-from geocorrect.records import Anchor, AnchorView, Image, MetadataQuality, Pair, Query, Rejection
+from geocorrect.records import Anchor, AnchorView, CameraMotion, Image, MetadataQuality, Pair, Query, Rejection
 from geocorrect.retrieve.by_appearance import Choice
 
 
@@ -57,13 +57,20 @@ class PhotoLocalizer:
         further = further_fingerprints(self.estimator, self.focal_network)
         return self.matcher.fingerprint, self.anchors.fingerprint, *further
 
-    def read(self, image: Image, reported_enu_m: NDArray[np.float64], heading_deg: float) -> Query | Rejection:
+    def read(
+        self,
+        image: Image,
+        reported_enu_m: NDArray[np.float64],
+        heading_deg: float,
+        motion: CameraMotion | None = None,
+    ) -> Query | Rejection:
         """Pixels, mask and camera of the photo, checked against each other, or the reason why it cannot be used.
 
         Args:
             image: Its record.
             reported_enu_m: (3,) reported position in the scene's frame, all nan when unknown.
             heading_deg: Best reported heading.
+            motion: While it was taken; None: unknown.
         """
         masks = self._settings.localize.verify.masks
         if image.path is None or not image.path.is_file():
@@ -80,7 +87,7 @@ class PhotoLocalizer:
             return Rejection(image.id, Reason.CAMERA_UNSUPPORTED, detail)
         camera = stated_camera(image, self._settings.camera.lenses)
         assert camera is not None
-        return Query(image.id, pixels, camera, reported_enu_m, heading_deg, mask, _upright_turns(image))
+        return Query(image.id, pixels, camera, reported_enu_m, heading_deg, mask, _upright_turns(image), motion)
 
     def localize(
         self, query: Query, pairs: tuple[Pair, ...], anchors: tuple[Anchor, ...], neighbours: Neighbours

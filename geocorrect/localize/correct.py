@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geocorrect.depth.base import DepthSource, depth_for
 from geocorrect.errors import Reason, Status
@@ -24,6 +25,14 @@ from geocorrect.localize.joint.line import bearing_line
 from geocorrect.localize.lift import lift, lift_points
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import GateOptions, LocalizeOptions
+from geocorrect.localize.rolling.mid_exposure import (
+    ROUNDS,
+    is_correctable,
+    rolling_motion,
+    shutter_evidence,
+    to_mid_exposure,
+)
+from geocorrect.localize.rolling.motion_error import with_motion_error
 from geocorrect.localize.solution import Solution
 from geocorrect.localize.verify import verify
 from geocorrect.match.base import Matcher, any_size, smooth_noise
@@ -136,9 +145,10 @@ def _localize_with(
         for view, m, z in zip(anchors, matches, maps, strict=True)
     ]
     used = tuple(o for o in observations if len(o) > 0)
+    shutter = shutter_evidence(query, anchors)
 
     def rejected(reason: Reason, detail: str) -> TracedResult:
-        evidence = evidence_of(observations, maps, matcher, None, None)
+        evidence = replace(evidence_of(observations, maps, matcher, None, None), rolling_shutter=shutter)
         return TracedResult(Rejection(query.image_id, reason, detail, evidence), used)
 
     if not used:
@@ -146,8 +156,24 @@ def _localize_with(
         found = f"at most {most} {'match' if most == 1 else 'matches'} with one anchor, none consistent"
         return rejected(Reason.TOO_FEW_MATCHES, found)
 
-    # One pose from all anchors together, with its covariance.
+    # One pose from all anchors together, with its covariance; again, as of the middle of the exposure.
     solution = estimator.solve(used, query, options, seed)
+    uncorrected = solution
+    for _ in range(ROUNDS if is_correctable(query, anchors) else 0):
+        if isinstance(solution, Reason):
+            break
+        moved = to_mid_exposure(query, anchors, matches, maps, solution.world_from_cam, options.lift)
+        observations = [
+            observe(query, view, m.matches, z, options, seed, matcher, pair, (m.depth_m, m.log_sigma))
+            for view, m, z in zip(anchors, moved, maps, strict=True)
+        ]
+        used = tuple(o for o in observations if len(o) > 0)
+        solution = estimator.solve(used, query, options, seed) if used else Reason.TOO_FEW_MATCHES
+    if isinstance(solution, Solution) and isinstance(uncorrected, Solution) and solution is not uncorrected:
+        moved_m = solution.world_from_cam.translation_m - uncorrected.world_from_cam.translation_m
+        shutter["moved_m"] = float(np.linalg.norm(moved_m))
+        if motion := rolling_motion(query.camera, query.motion):
+            solution = with_motion_error(solution, used, query, motion)
     if isinstance(solution, Reason):
         n_verified = sum(len(o) for o in used)
         found = f"no pose from {n_verified} verified matches with {len(used)} anchors"
@@ -163,7 +189,7 @@ def _localize_with(
     # Judge it.
     statistics = gate_statistics(solution, used, query, options.gate)
     decision = decide(statistics, options.gate)
-    evidence = evidence_of(observations, maps, matcher, solution, statistics)
+    evidence = replace(evidence_of(observations, maps, matcher, solution, statistics), rolling_shutter=shutter)
     if decision.status is Status.REJECTED:
         assert decision.reason is not None
         rejection = Rejection(query.image_id, decision.reason, decision.detail, evidence)
@@ -188,10 +214,12 @@ def _turns_to(upright_turns: int, anchors: Sequence[AnchorView]) -> list[int]:
 def observe(
     query: Query, view: AnchorView, matches: Matches, depth: DepthMap, options: LocalizeOptions, seed: int,
     matcher: Matcher | None, pair: PairVerifyOptions = ESSENTIAL,
+    lifted: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
 ) -> Observations:  # fmt: skip
     """Verified and lifted matches with one anchor; empty where no relative pose explains them.
 
     matcher: found the matches, which are verified and believed as it declares of itself; None: nothing is declared.
+    lifted: (N,) depth of each match and the standard deviation of its logarithm; None: as the anchor's depth says.
     """
     anchor = view.anchor
     pair = verification_of(matcher, pair)
@@ -202,7 +230,10 @@ def observe(
     inliers = verify(matches.subset(imaged), query.camera, anchor.camera, options.verify, seed, pair, rays)
     kept_rows = imaged[inliers]
     kept = matches.subset(kept_rows)
-    all_depth_m, all_log_sigma = lift(matches.anchor_px[imaged], depth, anchor.camera, options.lift)
+    if lifted is None:
+        all_depth_m, all_log_sigma = lift(matches.anchor_px[imaged], depth, anchor.camera, options.lift)
+    else:
+        all_depth_m, all_log_sigma = lifted[0][imaged], lifted[1][imaged]
     depth_m, log_sigma = all_depth_m[inliers], all_log_sigma[inliers]
     return Observations(
         anchor=anchor,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from support.known_world import CAMERA, world
 from geocorrect.catalog import Catalog
 from geocorrect.catalog.sequences import SequenceStore
 from geocorrect.config import Settings, load_settings
+from geocorrect.errors import ConfigError
 from geocorrect.geometry.camera import Camera
 from geocorrect.jobs.devices import VALUES, DeviceFinding, device_findings, device_lines, lens_toml
 from geocorrect.localize.correct import localize
@@ -90,6 +92,24 @@ def test_a_stated_lens_is_for_its_own_device_alone() -> None:
         assert stated_camera(other, [lens]) is other.camera
 
 
+def test_a_readout_is_stated_with_or_without_a_focal_length(tmp_path: Path) -> None:
+    readout = DeviceLens("Acme", "Cam 1", 1024, 768, readout_s=0.03)
+    assert stated_camera(photo("a", CAMERA), [readout]) == replace(CAMERA, readout_s=0.03)
+    both = stated_camera(photo("a", CAMERA), [replace(readout, focal=0.8)])
+    assert both is not None
+    assert (both.focal_x_px, both.readout_s) == (pytest.approx(819.2), 0.03)
+    toml, device = tmp_path / "geocorrect.toml", {"make": "Acme", "model": "Cam 1", "width": 1024, "height": 768}
+    lines = "\n".join(["[[camera.lenses]]", *(f"{name} = {json.dumps(value)}" for name, value in device.items())])
+    toml.write_text(f"{lines}\nreadout_s = 0.03\n", encoding="utf-8")
+    settings = load_settings(toml).settings
+    assert settings.camera.lenses == (readout,)
+    assert settings.fingerprint() != Settings().fingerprint()
+    for line, message in (("readout_s = 30", "readout_s must be at most 0.2 seconds"), ("", "state focal, readout_s")):
+        toml.write_text(f"{lines}\n{line}\n", encoding="utf-8")
+        with pytest.raises(ConfigError, match=f"camera.lenses.*{message}"):
+            load_settings(toml)
+
+
 def test_few_wrong_estimates_move_the_agreed_one_little() -> None:
     random = np.random.default_rng(0)
     sigmas = random.uniform(0.5, 2.0, 200)
@@ -107,10 +127,11 @@ def test_the_lines_state_the_lens_in_the_configuration(tmp_path: Path) -> None:
         'Ac"me', "Cam 1", 1024, 768, 7, Agreed(np.log(800.0), 0.004, 1.1), nothing, Agreed(-9.0, 1.0, 1.0), nothing,
         (511.5, 383.5), 824.0, 7.0,
     )  # fmt: skip
-    before = DeviceLens('Ac"me', "Cam 1", 1024, 768, 0.8, bend=0.02)
+    before = DeviceLens('Ac"me', "Cam 1", 1024, 768, 0.8, bend=0.02, readout_s=0.025)
     (tmp_path / "geocorrect.toml").write_text(lens_toml(device.lens([before])), encoding="utf-8")
     settings = load_settings(tmp_path / "geocorrect.toml").settings
-    assert settings.camera.lenses == (DeviceLens('Ac"me', "Cam 1", 1024, 768, 0.78125, 0.004, (511.5, 374.5), 0.02),)
+    expected = DeviceLens('Ac"me', "Cam 1", 1024, 768, 0.78125, 0.004, (511.5, 374.5), 0.02, 0.025)
+    assert settings.camera.lenses == (expected,)
     assert settings.fingerprint() != Settings().fingerprint()
 
 
