@@ -130,8 +130,6 @@ def _localize_with(
     pair: PairVerifyOptions,
 ) -> TracedResult:
     # Match the photo with every anchor, keep what two views of a static scene can explain, and give it depth.
-    pair = verification_of(matcher, pair)
-    options = replace(options, covariance=options.covariance.with_smooth_noise(smooth_noise(matcher)))
     turns = () if query.upright_turns is None else _turns_to(query.upright_turns, anchors)
     cameras = [view.anchor.camera for view in anchors]
     # Only a matcher that needs things to be of one size asks how far they are.
@@ -143,7 +141,8 @@ def _localize_with(
     pictures = [view.pixels for view in anchors]
     matches = match_photo(matcher, query.pixels, query.camera, pictures, turns, cameras, ratios)
     observations = [
-        observe(query, view, m, z, options, seed, pair) for view, m, z in zip(anchors, matches, maps, strict=True)
+        observe(query, view, m, z, options, seed, matcher, pair)
+        for view, m, z in zip(anchors, matches, maps, strict=True)
     ]
     used = tuple(o for o in observations if len(o) > 0)
     shutter = shutter_evidence(query, anchors)
@@ -165,7 +164,7 @@ def _localize_with(
             break
         moved = to_mid_exposure(query, anchors, matches, maps, solution.world_from_cam, options.lift)
         observations = [
-            observe(query, view, m.matches, z, options, seed, pair, (m.depth_m, m.log_sigma))
+            observe(query, view, m.matches, z, options, seed, matcher, pair, (m.depth_m, m.log_sigma))
             for view, m, z in zip(anchors, moved, maps, strict=True)
         ]
         used = tuple(o for o in observations if len(o) > 0)
@@ -214,13 +213,16 @@ def _turns_to(upright_turns: int, anchors: Sequence[AnchorView]) -> list[int]:
 
 def observe(
     query: Query, view: AnchorView, matches: Matches, depth: DepthMap, options: LocalizeOptions, seed: int,
-    pair: PairVerifyOptions = ESSENTIAL, lifted: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+    matcher: Matcher | None, pair: PairVerifyOptions = ESSENTIAL,
+    lifted: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
 ) -> Observations:  # fmt: skip
     """Verified and lifted matches with one anchor; empty where no relative pose explains them.
 
+    matcher: found the matches, which are verified and believed as it declares of itself; None: nothing is declared.
     lifted: (N,) depth of each match and the standard deviation of its logarithm; None: as the anchor's depth says.
     """
     anchor = view.anchor
+    pair = verification_of(matcher, pair)
     query_rays, anchor_rays = unit_rays(query.camera, matches.query_px), unit_rays(anchor.camera, matches.anchor_px)
     trusted = unmasked(matches.query_px, query.mask) & unmasked(matches.anchor_px, view.mask)
     imaged = np.flatnonzero(trusted & np.isfinite(query_rays + anchor_rays).all(axis=1))
@@ -244,6 +246,7 @@ def observe(
         off_ray_m=lift_points(kept.anchor_px, depth, depth_m),
         common_log_sigma=depth.common_log_sigma,
         n_matches=len(matches),
+        smooth_noise=smooth_noise(matcher),
         depth_from=depth.from_anchors,
         dropped=matches.subset(imaged[~inliers]),
         dropped_depth_m=all_depth_m[~inliers],

@@ -37,6 +37,8 @@ class Observations:
     """The part of the depth error that the whole anchor shares (unknown scale of a network)."""
     n_matches: int = 0
     """What the matcher delivered, before verification."""
+    smooth_noise: float = 1.0
+    """Smooth errors of its pixels as a share of those that `CovarianceOptions` assumes, as `MatcherEntry` declares."""
     off_ray_m: Float | None = None
     """(N, 3) points in the anchor's camera frame, nan where unknown, of a source that does not put them on the rays."""
     depth_from: frozenset[str] = frozenset()
