@@ -15,6 +15,7 @@ from geocorrect.geometry.frame import rotation_from_heading
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import LocalizeOptions
+from geocorrect.match.registry import MATCHERS
 from geocorrect.records import Anchor
 from simulation.estimator import ANCHOR_CAMERA, SimulatedCase, SimulatorOptions, View, World, anchor_view
 from simulation.estimator_noise import MatchNoise, draw_depth_errors
@@ -48,6 +49,8 @@ class DriveOptions:
     neighbours: tuple[int, ...] = (1, -1, 2, -2)
     """Steps along the drive."""
     match_noise: MatchNoise = field(default_factory=lambda: SIFT_NOISE)
+    smooth_noise: float = MATCHERS["sift"].smooth_noise
+    """What the matcher declares of itself."""
     weave_m: float = 0.0
     """Amplitude of the way about the lane, 24 m long; 0: straight on, every camera a little turned by chance."""
     speed_m_s: float = 8.0
@@ -107,7 +110,7 @@ def simulate_drive(options: DriveOptions, seed: int, with_lidar: bool) -> Simula
         kind: DepthKind = "lidar" if with_lidar else "none"
         for o in observe_kinds(case, [kind], 0.2, LocalizeOptions(), 0)[kind]:
             name = names[others[int(o.anchor.id)]]
-            found[names[n], name] = replace(o, anchor=replace(o.anchor, id=name))
+            found[names[n], name] = replace(o, anchor=replace(o.anchor, id=name), smooth_noise=options.smooth_noise)
         around[names[n]] = tuple(names[m] for m in others)
     return SimulatedDrive(
         dict(zip(names, recorded, strict=True)),

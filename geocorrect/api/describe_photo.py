@@ -108,6 +108,7 @@ def stated_camera(stated: Camera | str | Path | float, width: int, height: int) 
         if not isinstance(content, dict):
             raise ValueError("expected one camera object")
         camera = Camera.from_opensfm(content, width, height)
-        return replace(camera, focal_sigma=float(content.get("focal_sigma", NAN)))
+        focal_sigma, readout_s = (float(content.get(name, NAN)) for name in ("focal_sigma", "readout_s"))
+        return replace(camera, focal_sigma=focal_sigma, readout_s=readout_s)
     except (ValueError, TypeError, KeyError, UnicodeDecodeError) as error:
         raise InputError(f"{stated}: not an OpenSfM camera as JSON ({error})") from None

@@ -13,6 +13,7 @@ from geocorrect.anchors.choice import AUTO, AnchorOptions
 from geocorrect.anchors.readers.registry import anchor_files
 from geocorrect.api.candidates import find_candidates, nothing_near
 from geocorrect.api.describe_photo import PhotoError, PhotoOptions, describe_photo, stated_camera, with_stated
+from geocorrect.api.motion import photo_motions
 from geocorrect.api.photo import Localization, PhotoLocalizer
 from geocorrect.api.result import LocalizationResult
 from geocorrect.api.scene import AnchorSource, Scene
@@ -214,12 +215,15 @@ class Localizer:
     def _localize(self, image: Image, pixels: ImageArray | None = None) -> LocalizationResult:
         """The result for a described photo, whose pixels are read from its file or given."""
         enu_m, heading_deg = self._scene.place_of(image)
+        motion = None
+        if self._catalog is not None:
+            motion = photo_motions([image], self._catalog, self.frame, self.settings.camera.lenses).get(image.id)
 
         def read() -> Query:
             """The photo; PhotoError naming it."""
             if pixels is not None and image.camera is not None:
                 return Query(image.id, pixels, image.camera, enu_m, heading_deg)
-            found = self._photos.read(image, enu_m, heading_deg)
+            found = self._photos.read(image, enu_m, heading_deg, motion)
             if isinstance(found, Query):
                 return found
             names_it = found.detail.startswith(str(image.path))

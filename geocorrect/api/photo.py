@@ -24,12 +24,12 @@ from geocorrect.errors import InputError, Reason
 from geocorrect.geometry.frame import upright_turns
 from geocorrect.io.masks import mask_beside
 from geocorrect.io.pixels import COUNTER_CLOCKWISE_TURNS, read_image
-from geocorrect.localize.correct import TracedResult, localize, observe_all
+from geocorrect.localize.correct import TracedResult, localize, match_all, observe
 from geocorrect.localize.focal_prior import focal_prior
 from geocorrect.localize.joint.device_lens import stated_camera
 from geocorrect.localize.observations import Observations
 from geocorrect.match.cascade import stages_of
-from geocorrect.records import Anchor, AnchorView, Image, MetadataQuality, Pair, Query, Rejection
+from geocorrect.records import Anchor, AnchorView, CameraMotion, Image, MetadataQuality, Pair, Query, Rejection
 from geocorrect.retrieve.by_appearance import Choice
 
 
@@ -62,13 +62,20 @@ class PhotoLocalizer:
         further = further_fingerprints(self.estimator, self.focal_network)
         return self.matcher.fingerprint, self.anchors.fingerprint, *further
 
-    def read(self, image: Image, reported_enu_m: NDArray[np.float64], heading_deg: float) -> Query | Rejection:
+    def read(
+        self,
+        image: Image,
+        reported_enu_m: NDArray[np.float64],
+        heading_deg: float,
+        motion: CameraMotion | None = None,
+    ) -> Query | Rejection:
         """Pixels, mask and camera of the photo, checked against each other, or the reason why it cannot be used.
 
         Args:
             image: Its record.
             reported_enu_m: (3,) reported position in the scene's frame, all nan when unknown.
             heading_deg: Best reported heading.
+            motion: While it was taken; None: unknown.
         """
         masks = self._settings.localize.verify.masks
         if image.path is None or not image.path.is_file():
@@ -85,7 +92,7 @@ class PhotoLocalizer:
             return Rejection(image.id, Reason.CAMERA_UNSUPPORTED, detail)
         camera = stated_camera(image, self._settings.camera.lenses)
         assert camera is not None
-        return Query(image.id, pixels, camera, reported_enu_m, heading_deg, mask, _upright_turns(image))
+        return Query(image.id, pixels, camera, reported_enu_m, heading_deg, mask, _upright_turns(image), motion)
 
     def localize(
         self, query: Query, pairs: tuple[Pair, ...], anchors: tuple[Anchor, ...], neighbours: Neighbours
@@ -114,8 +121,8 @@ class PhotoLocalizer:
         options, pair = self._settings.localize, self._settings.match.verify
         found = localize(query, views, self.matcher, self.anchors.depth_source, options, seed, self.estimator, pair)
         if chosen.likeness:
-            observe = partial(self._observe, query, found, neighbours, seed)
-            found = beside_other_places(found, query, anchors, chosen.likeness, observe, options)
+            asked = partial(self._observe, query, found, neighbours, seed)
+            found = beside_other_places(found, query, anchors, chosen.likeness, asked, options)
         return Localization(found, chosen.pairs, tuple(views), unusable)
 
     def _observe(
@@ -129,7 +136,8 @@ class PhotoLocalizer:
         stages = {stage.fingerprint: stage for stage in stages_of(self.matcher).values()}
         options, pair = self._settings.localize, self._settings.match.verify
         matcher = stages[found.result.evidence.matcher]
-        return observe_all(matcher, query, views, [depth], options, seed, pair)[0]
+        (matches,) = match_all(matcher, query, views, [depth])
+        return observe(query, views[0], matches, depth, options, seed, matcher, pair)
 
     def _choose(self, query: Query, pairs: tuple[Pair, ...], anchors: tuple[Anchor, ...]) -> Choice:
         """The candidates to match: those given, or the most alike of them."""

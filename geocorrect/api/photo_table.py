@@ -2,7 +2,7 @@
 
 Columns: file (relative to the table), and optionally id, lon_deg and lat_deg (WGS84), height_m, heading_deg (from true
 north), captured_at, sequence_id, and the camera as in a table of anchors (camera_model, width, height, fx, fy, cx, cy,
-coefficients). What a row does not say comes from the photo's EXIF.
+coefficients, readout_s). What a row does not say comes from the photo's EXIF.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from geocorrect.harvest.local.folder import Imported
 from geocorrect.io.unicode_names import on_disk
 from geocorrect.records import Image, Position
 
-CAMERA_COLUMNS = ("camera_model", "width", "height", "fx", "fy", "cx", "cy", *ALL_COEFFICIENTS)
+CAMERA_COLUMNS = ("camera_model", "width", "height", "fx", "fy", "cx", "cy", *ALL_COEFFICIENTS, "readout_s")
 KNOWN_COLUMNS = (
     "file", "id", "lon_deg", "lat_deg", "height_m", "heading_deg", "captured_at", "sequence_id", "note", "fid",
     *CAMERA_COLUMNS,

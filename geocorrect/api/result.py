@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -221,6 +221,7 @@ class LocalizationResult:
                 f"{evidence.n_inliers} inliers of {evidence.n_matches} matches with {len(used)} of "
                 f"{len(evidence.anchors)} anchors; depth: {evidence.depth}{oracle}"
             )
+        text += _shutter_lines(evidence.rolling_shutter)
         return text + [f"unusable {message}" for message in self.unusable_anchors]
 
     def __str__(self) -> str:
@@ -237,7 +238,23 @@ def _evidence(evidence: Evidence) -> dict[str, Any]:
     counts = ("anchor_id", "n_matches", "n_verified", "n_inliers")
     names = ("matcher", "depth", "depth_is_oracle", "scale_source", "displacement_m", "n_matches", "n_inliers")
     anchors = [{name: getattr(anchor, name) for name in counts} for anchor in evidence.anchors]
-    return {name: getattr(evidence, name) for name in names} | {"anchors": anchors}
+    shutter = {"rolling_shutter": dict(evidence.rolling_shutter)} if evidence.rolling_shutter else {}
+    return {name: getattr(evidence, name) for name in names} | {"anchors": anchors} | shutter
+
+
+def _shutter_lines(shutter: Mapping[str, float]) -> list[str]:
+    """What was done about rolling shutters; nothing where none is known."""
+    if not shutter:
+        return []
+    parts = []
+    if shutter["readout_s"]:  # 0: global
+        speed = f"{shutter['speed_m_s']:.1f} ± {shutter['speed_sigma_m_s']:.1f} m/s"
+        known = f"at {speed}" if math.isfinite(shutter["speed_m_s"]) else "at an unknown speed, not corrected"
+        parts += [f"{1e3 * shutter['readout_s']:.0f} ms {known}"] if math.isfinite(shutter["readout_s"]) else []
+    parts += [f"{shutter['n_anchors']:.0f} anchors corrected"] if shutter["n_anchors"] else []
+    parts += [f"{shutter['n_unknown']:.0f} anchors at an unknown speed, not corrected"] if shutter["n_unknown"] else []
+    parts += [f"the pose moved by {_metres(shutter['moved_m'])}"] if math.isfinite(shutter["moved_m"]) else []
+    return [f"rolling shutter: {'; '.join(parts)}"]
 
 
 def _metres(value_m: float) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from geocorrect.anchors.add import AnchorFiles
 from geocorrect.api.anchor_cache import Neighbours, read_anchor
 from geocorrect.api.backends import build_appearance
+from geocorrect.api.motion import with_motion
 from geocorrect.catalog.image_positions import best_heading_deg
 from geocorrect.catalog.store import Catalog
 from geocorrect.config import Settings
@@ -92,7 +93,7 @@ class Scene:
 
     def __init__(self, settings: Settings, source: AnchorSource) -> None:
         self._settings = settings
-        self.frame, self.index, self.read = source.frame, source.index, source.read
+        self.frame, self.index, self.read = source.frame, source.index, with_motion(source.read, source.index)
         if settings.depth.source == "pointcloud":
             CloudStore(settings.depth.pointcloud.folder, 1).require_frame(source.frame)
         positions = AnchorPositions(self.index.ids, self.index.enu_m, self.index.heading_deg)

@@ -21,6 +21,7 @@ from geocorrect.cli.console import (
     write_json,
 )
 from geocorrect.cli.depth import calibrate, scale
+from geocorrect.errors import UsageError
 
 if TYPE_CHECKING:
     from geocorrect.anchors.add import AddedAnchors, AnchorFiles, CheckedAnchors
@@ -223,6 +224,9 @@ DRIVE_COLUMNS = {
 def check(
     context: typer.Context,
     catalog: CatalogOption = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Write a PNG here: a plan with the corrections enlarged, and the headings.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Store nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -234,16 +238,22 @@ def check(
     anchor_position_m or anchor_rotation_deg; poses are not changed. Exit code 3: a picture or scan could not be read.
     """
     from geocorrect.api.scene import AnchorSource
-    from geocorrect.jobs.anchors.check import CatalogCheck
+    from geocorrect.jobs.anchors.check import check_catalog
+    from geocorrect.report.pictures.anchor_check_picture import draw_anchor_check
 
+    if picture is not None and picture.suffix.lower() != ".png":
+        raise UsageError(f"--picture {picture}: name a .png file")
     settings = invocation(context).settings(catalog)
     with (open_catalog if dry_run else locked_catalog)(settings) as store:
+        source = AnchorSource.of_catalog(store)
         with progress_bar("check") as progress:
-            outcome = CatalogCheck(settings, AnchorSource.of_catalog(store)).run(progress)
+            outcome = check_catalog(settings, source, progress)
+        if picture is not None:
+            draw_anchor_check(outcome.check, source.index, source.frame, picture)
         if not dry_run:
             store.set_anchor_noise(outcome.found_noise())
     if as_json:
-        write_json(outcome.as_json())
+        write_json(outcome.as_json() | {"picture": None if picture is None else str(picture)})
     else:
         rows = [row for row in outcome.rows() if row["anchor_id"] in outcome.check.named]
         if rows:

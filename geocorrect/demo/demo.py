@@ -61,7 +61,7 @@ image_size = "original"
 requests_per_s = 50.0     # the fake server runs on this machine; be politer to the real service
 
 [match.sift]
-max_features = 3000       # the default is 8000; for the sake of time
+max_features = 2500       # the default is 8000; for the sake of time
 
 [models]
 cache_folder = "cache"    # features of the anchors, found once for all workers

@@ -38,6 +38,7 @@ __all__ = ["Camera", "Projection", "turned_from_cam"]
 
 Float = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+LONGEST_READOUT_S = 0.2
 
 
 def rows_of(name: str, values: ArrayLike, columns: int) -> Float:
@@ -86,6 +87,16 @@ def checked_number(name: str, value: float, positive: bool) -> float:
     return number
 
 
+def checked_readout(readout_s: float, projection: Projection) -> float:
+    """A readout time of at most LONGEST_READOUT_S or nan, or ValueError naming the field."""
+    readout = float(readout_s)
+    if abs(readout) > LONGEST_READOUT_S:
+        raise ValueError(f"camera readout_s must be at most {LONGEST_READOUT_S:g} seconds, got {readout:g} (ms?)")
+    if projection is Projection.SPHERICAL and not math.isnan(readout):
+        raise ValueError("camera readout_s: a panorama is stitched of several pictures, leave it out")
+    return readout
+
+
 @dataclass(frozen=True, eq=False)
 class Camera:
     """Intrinsics of one raster.
@@ -114,6 +125,9 @@ class Camera:
     """Relative standard deviation of the focal length; nan when unknown."""
     full_circle_px: float = math.nan
     """Columns that 360° would have, of a part of a panorama; nan for whole ones and all other cameras."""
+    readout_s: float = math.nan
+    """Rolling shutter: how much later the last row is exposed than the first; negative where the last is first, 0 of a
+    global shutter, nan when unknown."""
 
     def __post_init__(self) -> None:
         sigma = float(self.focal_sigma)
@@ -121,6 +135,7 @@ class Camera:
             raise ValueError(f"camera focal_sigma must be ≥ 0 or nan, got {sigma}")
         projection = Projection(self.projection)
         values: dict[str, Any] = {"projection": projection, "focal_sigma": sigma}
+        values["readout_s"] = checked_readout(self.readout_s, projection)
         values |= {name: checked_size(name, getattr(self, name)) for name in ("width", "height")}
         values["distortion"] = checked_distortion(projection, self.distortion)
         if projection is Projection.SPHERICAL:
@@ -254,6 +269,11 @@ class Camera:
         u, v = pixels[:, 0], pixels[:, 1]
         return np.asarray((u >= -0.5) & (u < self.width - 0.5) & (v >= -0.5) & (v < self.height - 0.5))
 
+    @property
+    def is_rolling(self) -> bool:
+        """Whether its rows are known to be exposed one after the other."""
+        return math.isfinite(self.readout_s) and self.readout_s != 0.0
+
     def resized(self, width: int, height: int) -> Camera:
         """The camera of the picture resized to width × height: u' = (u + 0.5)·s − 0.5."""
         width, height = checked_size("width", width), checked_size("height", height)
@@ -280,6 +300,7 @@ class Camera:
             principal_x_px=self.principal_x_px - left,
             principal_y_px=self.principal_y_px - top,
             full_circle_px=self.circle_px if self.projection is Projection.SPHERICAL else math.nan,
+            readout_s=math.nan,  # its rows are not exposed about the moment of the pose
         )
 
     def turned(self, counter_clockwise_quarter_turns: int) -> Camera:
@@ -303,7 +324,8 @@ class Camera:
                 principal_y_px=camera.width - 1 - camera.principal_x_px,
                 distortion=turned_coefficients(camera.projection, camera.distortion),
             )
-        return camera
+        # Upside down the last row is the first; turned by a quarter, columns are exposed one after the other.
+        return replace(camera, readout_s=(self.readout_s, math.nan, -self.readout_s, math.nan)[turns])
 
     def with_focal_scaled(self, factor: float) -> Camera:
         """The same camera with both focal lengths multiplied by `factor`."""

@@ -55,7 +55,7 @@ class DeviceFinding:
 
     def lens(self, configured: Sequence[DeviceLens] = ()) -> DeviceLens:
         """To be stated in the configuration; configured: what was when the photos were localised."""
-        before = [one.bend for one in configured if one.key == (self.make, self.model, self.width, self.height)]
+        before = [one for one in configured if one.key == (self.make, self.model, self.width, self.height)]
         x, y = (
             found.value if abs(found.value) > NOTABLE_SIGMAS * found.sigma else 0.0
             for found in (self.principal_x_px, self.principal_y_px)
@@ -69,7 +69,8 @@ class DeviceFinding:
             round(float(np.exp(self.log_focal.value)) / max(self.width, self.height), 5),
             round(max(self.log_focal.sigma, LEAST_FOCAL_SIGMA), 4),
             (round(self.principal_px[0] + x, 2), round(self.principal_px[1] + y, 2)) if x or y else None,
-            round(sum(before) + bend, 5),
+            round(sum(one.bend for one in before) + bend, 5),
+            before[0].readout_s if before else None,
         )
 
     def as_row(self) -> dict[str, Any]:

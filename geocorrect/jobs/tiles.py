@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from geocorrect.api.motion import photo_motions
 from geocorrect.catalog.image_positions import StoredImage
 from geocorrect.catalog.store import Catalog
 from geocorrect.errors import Reason
@@ -36,6 +37,8 @@ def _read(plan: RunPlan, due: DuePhotos, catalog: Catalog) -> list[Task]:
     rows = np.unique(due.candidates[due.candidates >= 0]).tolist()
     anchors = scene.read(sorted({scene.index.ids[row] for row in rows}))
     neighbours = scene.neighbours_of(anchors.values())
+    lenses = plan.settings.camera.lenses
+    motions = photo_motions([photo.image for photo in stored.values()], catalog, scene.frame, lenses)
 
     def task(photo: StoredImage, candidates: np.ndarray) -> Task:
         enu_m, heading_deg = scene.place_of(photo.image)
@@ -43,7 +46,10 @@ def _read(plan: RunPlan, due: DuePhotos, catalog: Catalog) -> list[Task]:
         pairs = tuple(scene.retriever.pairs(photo.image.id, enu_m, heading_deg, candidates))
         ids = [pair.anchor_id for pair in pairs]
         known = {name: neighbours[name] for name in ids if name in neighbours}
-        made = Task(photo.image, enu_m, heading_deg, pairs, tuple(anchors[name] for name in ids), known, content)
+        motion = motions.get(photo.image.id)
+        made = Task(
+            photo.image, enu_m, heading_deg, pairs, tuple(anchors[name] for name in ids), known, content, motion
+        )
         return made if pairs else _searching(plan, made)
 
     photos = zip(due.fid.tolist(), due.candidates, strict=True)

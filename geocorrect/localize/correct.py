@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geocorrect.depth.base import DepthSource, depth_for
 from geocorrect.errors import Reason, Status
@@ -24,6 +25,14 @@ from geocorrect.localize.joint.line import bearing_line
 from geocorrect.localize.lift import lift, lift_points
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import GateOptions, LocalizeOptions
+from geocorrect.localize.rolling.mid_exposure import (
+    ROUNDS,
+    is_correctable,
+    rolling_motion,
+    shutter_evidence,
+    to_mid_exposure,
+)
+from geocorrect.localize.rolling.motion_error import with_motion_error
 from geocorrect.localize.solution import Solution
 from geocorrect.localize.verify import verify
 from geocorrect.match.base import Matcher, any_size, smooth_noise
@@ -121,12 +130,16 @@ def _localize_with(
     pair: PairVerifyOptions,
 ) -> TracedResult:
     # Match the photo with every anchor, keep what two views of a static scene can explain, and give it depth.
-    options = replace(options, covariance=options.covariance.with_smooth_noise(smooth_noise(matcher)))
-    observations = observe_all(matcher, query, anchors, maps, options, seed, pair)
+    matches = match_all(matcher, query, anchors, maps)
+    observations = [
+        observe(query, view, m, z, options, seed, matcher, pair)
+        for view, m, z in zip(anchors, matches, maps, strict=True)
+    ]
     used = tuple(o for o in observations if len(o) > 0)
+    shutter = shutter_evidence(query, anchors)
 
     def rejected(reason: Reason, detail: str) -> TracedResult:
-        evidence = evidence_of(observations, maps, matcher, None, None)
+        evidence = replace(evidence_of(observations, maps, matcher, None, None), rolling_shutter=shutter)
         return TracedResult(Rejection(query.image_id, reason, detail, evidence), used)
 
     if not used:
@@ -134,8 +147,24 @@ def _localize_with(
         found = f"at most {most} {'match' if most == 1 else 'matches'} with one anchor, none consistent"
         return rejected(Reason.TOO_FEW_MATCHES, found)
 
-    # One pose from all anchors together, with its covariance.
+    # One pose from all anchors together, with its covariance; again, as of the middle of the exposure.
     solution = estimator.solve(used, query, options, seed)
+    uncorrected = solution
+    for _ in range(ROUNDS if is_correctable(query, anchors) else 0):
+        if isinstance(solution, Reason):
+            break
+        moved = to_mid_exposure(query, anchors, matches, maps, solution.world_from_cam, options.lift)
+        observations = [
+            observe(query, view, m.matches, z, options, seed, matcher, pair, (m.depth_m, m.log_sigma))
+            for view, m, z in zip(anchors, moved, maps, strict=True)
+        ]
+        used = tuple(o for o in observations if len(o) > 0)
+        solution = estimator.solve(used, query, options, seed) if used else Reason.TOO_FEW_MATCHES
+    if isinstance(solution, Solution) and isinstance(uncorrected, Solution) and solution is not uncorrected:
+        moved_m = solution.world_from_cam.translation_m - uncorrected.world_from_cam.translation_m
+        shutter["moved_m"] = float(np.linalg.norm(moved_m))
+        if motion := rolling_motion(query.camera, query.motion):
+            solution = with_motion_error(solution, used, query, motion)
     if isinstance(solution, Reason):
         n_verified = sum(len(o) for o in used)
         found = f"no pose from {n_verified} verified matches with {len(used)} anchors"
@@ -151,7 +180,7 @@ def _localize_with(
     # Judge it.
     statistics = gate_statistics(solution, used, query, options.gate)
     decision = decide(statistics, options.gate)
-    evidence = evidence_of(observations, maps, matcher, solution, statistics)
+    evidence = replace(evidence_of(observations, maps, matcher, solution, statistics), rolling_shutter=shutter)
     if decision.status is Status.REJECTED:
         assert decision.reason is not None
         rejection = Rejection(query.image_id, decision.reason, decision.detail, evidence)
@@ -167,12 +196,8 @@ def _localize_with(
     return TracedResult(correction, used, solution)
 
 
-def observe_all(
-    matcher: Matcher, query: Query, anchors: Sequence[AnchorView], maps: Sequence[DepthMap], options: LocalizeOptions,
-    seed: int, pair: PairVerifyOptions = ESSENTIAL,
-) -> list[Observations]:  # fmt: skip
-    """Verified and lifted matches with every anchor, in order; empty ones included."""
-    pair = verification_of(matcher, pair)
+def match_all(matcher: Matcher, query: Query, anchors: Sequence[AnchorView], maps: Sequence[DepthMap]) -> list[Matches]:
+    """The photo's matches with every anchor, in order; each is shown as its matcher needs it."""
     turns = () if query.upright_turns is None else _turns_to(query.upright_turns, anchors)
     cameras = [view.anchor.camera for view in anchors]
     # Only a matcher that needs things to be of one size asks how far they are.
@@ -182,8 +207,7 @@ def observe_all(
         else [distance_ratio(query, view.anchor, z) for view, z in zip(anchors, maps, strict=True)]
     )
     pictures = [view.pixels for view in anchors]
-    matches = match_photo(matcher, query.pixels, query.camera, pictures, turns, cameras, ratios)
-    return [observe(query, view, m, z, options, seed, pair) for view, m, z in zip(anchors, matches, maps, strict=True)]
+    return match_photo(matcher, query.pixels, query.camera, pictures, turns, cameras, ratios)
 
 
 def _turns_to(upright_turns: int, anchors: Sequence[AnchorView]) -> list[int]:
@@ -194,29 +218,40 @@ def _turns_to(upright_turns: int, anchors: Sequence[AnchorView]) -> list[int]:
 
 def observe(
     query: Query, view: AnchorView, matches: Matches, depth: DepthMap, options: LocalizeOptions, seed: int,
-    pair: PairVerifyOptions = ESSENTIAL,
+    matcher: Matcher | None, pair: PairVerifyOptions = ESSENTIAL,
+    lifted: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
 ) -> Observations:  # fmt: skip
-    """Verified and lifted matches with one anchor; empty where no relative pose explains them."""
+    """Verified and lifted matches with one anchor; empty where no relative pose explains them.
+
+    matcher: found the matches, which are verified and believed as it declares of itself; None: nothing is declared.
+    lifted: (N,) depth of each match and the standard deviation of its logarithm; None: as the anchor's depth says.
+    """
     anchor = view.anchor
-    rays = np.hstack([unit_rays(query.camera, matches.query_px), unit_rays(anchor.camera, matches.anchor_px)])
+    pair = verification_of(matcher, pair)
+    query_rays, anchor_rays = unit_rays(query.camera, matches.query_px), unit_rays(anchor.camera, matches.anchor_px)
     trusted = unmasked(matches.query_px, query.mask) & unmasked(matches.anchor_px, view.mask)
-    imaged = np.flatnonzero(trusted & np.isfinite(rays).all(axis=1))
-    inliers = verify(matches.subset(imaged), query.camera, anchor.camera, options.verify, seed, pair)
+    imaged = np.flatnonzero(trusted & np.isfinite(query_rays + anchor_rays).all(axis=1))
+    rays = query_rays[imaged], anchor_rays[imaged]
+    inliers = verify(matches.subset(imaged), query.camera, anchor.camera, options.verify, seed, pair, rays)
     kept_rows = imaged[inliers]
     kept = matches.subset(kept_rows)
-    all_depth_m, all_log_sigma = lift(matches.anchor_px[imaged], depth, anchor.camera, options.lift)
+    if lifted is None:
+        all_depth_m, all_log_sigma = lift(matches.anchor_px[imaged], depth, anchor.camera, options.lift)
+    else:
+        all_depth_m, all_log_sigma = lifted[0][imaged], lifted[1][imaged]
     depth_m, log_sigma = all_depth_m[inliers], all_log_sigma[inliers]
     return Observations(
         anchor=anchor,
         query_px=np.asarray(kept.query_px, float),
         anchor_px=np.asarray(kept.anchor_px, float),
-        query_rays=rays[kept_rows, :3],
-        anchor_rays=rays[kept_rows, 3:],
+        query_rays=query_rays[kept_rows],
+        anchor_rays=anchor_rays[kept_rows],
         depth_m=depth_m,
         log_sigma=log_sigma,
         off_ray_m=lift_points(kept.anchor_px, depth, depth_m),
         common_log_sigma=depth.common_log_sigma,
         n_matches=len(matches),
+        smooth_noise=smooth_noise(matcher),
         depth_from=depth.from_anchors,
         dropped=matches.subset(imaged[~inliers]),
         dropped_depth_m=all_depth_m[~inliers],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,8 @@ class Observations:
     """The part of the depth error that the whole anchor shares (unknown scale of a network)."""
     n_matches: int = 0
     """What the matcher delivered, before verification."""
+    smooth_noise: float = 1.0
+    """Smooth errors of its pixels as a share of those that `CovarianceOptions` assumes, as `MatcherEntry` declares."""
     off_ray_m: Float | None = None
     """(N, 3) points in the anchor's camera frame, nan where unknown, of a source that does not put them on the rays."""
     depth_from: frozenset[str] = frozenset()
@@ -66,7 +69,7 @@ class Observations:
         in_cam = on_ray if self.off_ray_m is None else self.off_ray_m
         return self.anchor.world_from_cam.apply(in_cam)
 
-    @property
+    @cached_property
     def dropped_points_m(self) -> Float:
         """(D, 3) world points of what was dropped; nan where unknown."""
         if self.dropped_depth_m is None:
@@ -94,6 +97,7 @@ class Observations:
         )
 
 
+@lru_cache(maxsize=256)
 def focal_px(camera: Camera) -> float:
     """Pixels per radian at the image centre, which turns pixel tolerances into angles for any projection."""
     centre = np.array([(camera.width - 1) / 2.0, (camera.height - 1) / 2.0])

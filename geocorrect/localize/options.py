@@ -7,7 +7,7 @@ compression), but not in proportion. This suits KITTI (1242 px, SIFT) and the si
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from geocorrect.geometry.camera import Camera
 from geocorrect.localize.estimators.options import (
@@ -190,7 +190,8 @@ class CovarianceOptions:
     white_px: float = 0.8
     """White part of a match's error; the joint estimator finds it from the residuals."""
     query_field_px: float = 0.6
-    """Smooth shift of the query's pixels, the same for all anchors."""
+    """Smooth shift of the query's pixels, the same for all anchors; of this and of the anchor's a matcher may have a
+    share only (`Observations.smooth_noise`)."""
     principal_point_px: float = 1.5
     """Its constant part; the joint estimator has `JointOptions.principal_px`."""
     anchor_field_px: float = 0.9
@@ -202,11 +203,6 @@ class CovarianceOptions:
     anchor_position_m: float = ANCHOR_POSITION_M
     anchor_rotation_deg: float = ANCHOR_ROTATION_DEG
     """Local trajectory noise between anchors; the joint estimator has its own in `JointOptions`."""
-
-    def with_smooth_noise(self, share: float) -> CovarianceOptions:
-        """For a matcher whose pixels err smoothly by that share of what is assumed here."""
-        fields_px = {"query_field_px": share * self.query_field_px, "anchor_field_px": share * self.anchor_field_px}
-        return self if share == 1.0 else replace(self, **fields_px)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ Bool = NDArray[np.bool_]
 
 def verify(
     matches: Matches, query: Camera, anchor: Camera, options: VerifyOptions, seed: int,
-    pair: PairVerifyOptions = ESSENTIAL,
+    pair: PairVerifyOptions = ESSENTIAL, rays: tuple[Float, Float] | None = None,
 ) -> Bool:  # fmt: skip
     """(N,) mask of the matches consistent with one two-view geometry; all False where too few.
 
@@ -34,6 +34,7 @@ def verify(
         options: tolerances, for an image 512 px long.
         seed: of the RANSAC.
         pair: which geometry: a relative pose (5-point RANSAC on rays) or a fundamental matrix (on pixels).
+        rays: ((N, 3), (N, 3)) unit rays of the query's and the anchor's pixels, where the caller has them.
     """
     none = np.zeros(len(matches), bool)
     if len(matches) < options.min_matches:
@@ -46,18 +47,19 @@ def verify(
             px=pair.px or FUNDAMENTAL_PX, seed=seed,
         )  # fmt: skip
     else:
-        inliers = _essential_inliers(matches, query, anchor, pair.px or options.max_epipolar_px, options, seed)
+        rays = rays or (unit_rays(query, matches.query_px), unit_rays(anchor, matches.anchor_px))
+        inliers = _essential_inliers(*rays, query, anchor, pair.px or options.max_epipolar_px, options, seed)
     return inliers if inliers.sum() >= pair.min_inliers else none
 
 
 def _essential_inliers(
-    matches: Matches, query: Camera, anchor: Camera, tolerance_px: float, options: VerifyOptions, seed: int
-) -> Bool:
-    query_rays, anchor_rays = unit_rays(query, matches.query_px), unit_rays(anchor, matches.anchor_px)
+    query_rays: Float, anchor_rays: Float, query: Camera, anchor: Camera, tolerance_px: float, options: VerifyOptions,
+    seed: int,
+) -> Bool:  # fmt: skip
     # One common focal keeps the two images' pixels comparable; the coarser camera sets the tolerance.
     focal = min(focal_px(query) / pixel_scale(query), focal_px(anchor) / pixel_scale(anchor))
     found = pnp.relative_pose(query_rays, anchor_rays, focal, tolerance_px, options.max_iterations, seed)
-    return np.zeros(len(matches), bool) if found is None else found[1]
+    return np.zeros(len(query_rays), bool) if found is None else found[1]
 
 
 def sampson_rad(query_rays: Float, anchor_rays: Float, query_from_anchor_rotation: Float, direction: Float) -> Float:

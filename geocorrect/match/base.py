@@ -30,7 +30,7 @@ class Matcher(Protocol):
         ...
 
 
-def layers(matcher: Matcher) -> Iterator[Matcher]:
+def layers(matcher: Matcher | None) -> Iterator[Matcher]:
     """The matcher and, from the outside in, those that it wraps as its `matcher`."""
     inner: Any = matcher
     while isinstance(inner, Matcher):
@@ -60,7 +60,7 @@ class DeclaredMatcher:
         return self.matcher.match(query, anchors)
 
 
-def enough_verified(matcher: Matcher) -> int:
+def enough_verified(matcher: Matcher | None) -> int:
     """How many verified matches make a pair of this matcher count; 0 where nothing is declared."""
     return next((layer.enough_verified for layer in layers(matcher) if isinstance(layer, DeclaredMatcher)), 0)
 
@@ -75,6 +75,6 @@ def any_size(matcher: Matcher) -> bool:
     return next((layer.any_size for layer in layers(matcher) if isinstance(layer, DeclaredMatcher)), True)
 
 
-def smooth_noise(matcher: Matcher) -> float:
+def smooth_noise(matcher: Matcher | None) -> float:
     """Its smooth errors as a share of those that the estimator assumes; 1 where nothing is declared."""
     return next((layer.smooth_noise for layer in layers(matcher) if isinstance(layer, DeclaredMatcher)), 1.0)

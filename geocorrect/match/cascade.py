@@ -18,6 +18,11 @@ class CascadeMatcher:
         self.stages = dict(stages)
         self.fingerprint = "cascade:" + "+".join(stage.fingerprint for stage in self.stages.values())
 
+    @property
+    def matcher(self) -> Matcher:
+        """The first stage: what is declared of it holds of what `match` finds (`match.base.layers`)."""
+        return first_stage(self)
+
     def match(self, query: ImageArray, anchors: Sequence[ImageArray]) -> list[Matches]:
         """See `match.base.Matcher`."""
         return first_stage(self).match(query, anchors)

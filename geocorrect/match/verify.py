@@ -46,7 +46,7 @@ ESSENTIAL = PairVerifyOptions()
 """The default."""
 
 
-def verification_of(matcher: Matcher, options: PairVerifyOptions) -> PairVerifyOptions:
+def verification_of(matcher: Matcher | None, options: PairVerifyOptions) -> PairVerifyOptions:
     """The options for pairs of this matcher: at least as many matches must agree as it declares of itself."""
     return replace(options, min_inliers=max(options.min_inliers, enough_verified(matcher)))
 

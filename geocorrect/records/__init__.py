@@ -8,6 +8,7 @@ from __future__ import annotations
 from geocorrect.records.anchor import AlignmentRecord, Anchor, AnchorIndex, AnchorNoise, AnchorView, LidarScan
 from geocorrect.records.basic import NAN, Float, Float32, ImageArray
 from geocorrect.records.matching import DepthMap, Matches, Pair, Query
+from geocorrect.records.motion import CameraMotion
 from geocorrect.records.photo import Attribution, Image, MetadataQuality, Position
 from geocorrect.records.result import AnchorEvidence, Correction, Evidence, Rejection, Result, ScaleSource
 
@@ -25,6 +26,7 @@ __all__ = [
     "AnchorNoise",
     "AnchorView",
     "Attribution",
+    "CameraMotion",
     "Correction",
     "DepthMap",
     "Evidence",

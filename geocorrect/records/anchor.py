@@ -15,6 +15,7 @@ from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.geometry.similarity import Similarity
 from geocorrect.records.basic import Float, ImageArray, check
+from geocorrect.records.motion import CameraMotion
 from geocorrect.records.photo import Attribution
 
 
@@ -66,6 +67,8 @@ class Anchor:
     attribution: Attribution = field(default_factory=Attribution)
     noise: AnchorNoise | None = None
     """As `geocorrect anchors check` found it; None before."""
+    motion: CameraMotion | None = None
+    """From the drive, where the camera has a rolling shutter; None when unknown. Not stored."""
 
     def __post_init__(self) -> None:
         check("anchor", self.id, "captured_at", self.captured_at)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from geocorrect.geometry.camera import Camera
 from geocorrect.records.basic import NAN, Float, Float32, ImageArray
+from geocorrect.records.motion import CameraMotion
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,8 @@ class Query:
     """(H, W) True where the pixels may be trusted; None: everywhere."""
     upright_turns: int | None = None
     """Counter-clockwise quarter turns that bring the picture upright; None: unknown."""
+    motion: CameraMotion | None = None
+    """While the photo was taken, where its camera has a rolling shutter; None when unknown."""
 
 
 @dataclass(frozen=True)

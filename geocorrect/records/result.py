@@ -71,6 +71,10 @@ class Evidence:
     """What the matches alone say of the photo's lens, the stated calibration left out: focal_px, principal_x_px,
     principal_y_px, bend (distortion beyond the stated one), and focal_sigma (relative), principal_x_sigma_px,
     principal_y_sigma_px, bend_sigma; empty where they were not asked."""
+    rolling_shutter: Mapping[str, float] = field(default_factory=dict)
+    """readout_s, speed_m_s, speed_sigma_m_s of the photo; n_anchors with a rolling shutter and a known motion, and
+    n_unknown without one; moved_m, by how much the correction moved the pose, nan where nothing was corrected. Empty
+    where no camera is known to have a rolling shutter."""
 
 
 @dataclass(frozen=True)

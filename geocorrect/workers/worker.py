@@ -12,7 +12,7 @@ from geocorrect.api.anchor_cache import Neighbours
 from geocorrect.api.photo import PhotoLocalizer
 from geocorrect.config import Settings
 from geocorrect.errors import Reason
-from geocorrect.records import Anchor, Image, Pair, Rejection, Result
+from geocorrect.records import Anchor, CameraMotion, Image, Pair, Rejection, Result
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +31,8 @@ class Task:
     """By anchor id, where the depth source uses them."""
     input_hash: str = ""
     """Of what the result depends on (`Scene.input_hash`)."""
+    motion: CameraMotion | None = None
+    """As in `Query`."""
 
     @property
     def key(self) -> str:
@@ -72,7 +74,7 @@ class Worker:
         image = task.image
         if image.problem is not None and not (image.problem is Reason.POSITION_MISSING and task.anchors):
             return task.failed(image.problem, "set aside when it was harvested")
-        query = self.photos.read(image, task.reported_enu_m, task.heading_deg)
+        query = self.photos.read(image, task.reported_enu_m, task.heading_deg, task.motion)
         if isinstance(query, Rejection):
             return Outcome(query, task.pairs, (), task.input_hash)
         if not task.anchors:

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
-from support.known_world import world
 
 from geocorrect.anchors.check import check_anchors, drive_noise
 from geocorrect.anchors.neighbour_view import NeighbourView
-from geocorrect.config import Settings
-from geocorrect.jobs.anchors import check as job
-from geocorrect.match.base import DeclaredMatcher
-from geocorrect.match.options import MatchSection
-from geocorrect.match.verify import PairVerifyOptions
 
 STATED = np.diag([0.02**2] * 3 + [np.radians(0.05) ** 2] * 3)
 MEASURED = np.diag([0.008**2] * 3 + [np.radians(0.02) ** 2] * 3)
@@ -97,17 +89,3 @@ def test_noise_that_the_matches_hide_is_not_taken_for_none() -> None:
     views = [NeighbourView(shift, measured, stated) for shift in shifts]
     assert drive_noise(views)[0] < 0.1
     assert drive_noise(views, 1.0)[0] > 1.0
-
-
-@pytest.mark.parametrize(("least", "declared", "counts"), [(0, 0, True), (10_000, 0, False), (0, 10_000, False)])
-def test_neighbours_are_verified_as_photos_are(
-    least: int, declared: int, counts: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By [match.verify] and by what the matcher declares of itself."""
-    known, _, views = world(0)
-    monkeypatch.setattr(job, "build_matcher", lambda settings: DeclaredMatcher(known, declared))
-    monkeypatch.setattr(job, "AnchorCache", lambda *of: SimpleNamespace(view=lambda anchor: views[int(anchor.id)]))
-    settings = Settings(match=MatchSection(verify=PairVerifyOptions(min_inliers=least)))
-    source: Any = None  # the anchors are handed over
-    found = job.CatalogCheck(settings, source)._observed(views[0].anchor, views[1].anchor)
-    assert (found is not None) == counts

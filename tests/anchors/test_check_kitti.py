@@ -12,7 +12,7 @@ from geocorrect.anchors.readers.kitti.raw import read_kitti_raw
 from geocorrect.api.scene import AnchorSource
 from geocorrect.config import Settings
 from geocorrect.geometry.pose import Pose
-from geocorrect.jobs.anchors.check import CatalogCheck
+from geocorrect.jobs.anchors.check import check_catalog
 from geocorrect.localize.options import JointOptions
 from geocorrect.records import AnchorIndex
 
@@ -42,7 +42,7 @@ def test_the_displaced_anchor_of_a_real_drive_is_named(shared_data: Path) -> Non
     settings = Settings()
     joint = replace(JointOptions(), anchor_position_m=0.005)
     settings = settings.model_copy(update={"localize": replace(settings.localize, joint=joint)})
-    outcome = CatalogCheck(settings, source).run(lambda done, total: None)
+    outcome = check_catalog(settings, source, lambda done, total: None)
     assert list(outcome.check.named) == [moved]
     row = next(row for row in outcome.rows() if row["anchor_id"] == moved)
     np.testing.assert_allclose([row["east_m"], row["north_m"], row["up_m"]], MOVED_M, atol=0.02)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -209,6 +210,20 @@ def test_a_column_that_nobody_reads_is_an_error_with_the_nearest_name(tmp_path: 
     with pytest.raises(InputError, match=rf"line 2: column '{column}' is not known; did you mean '({near})'"):
         read_table(path, WGS84)
     assert len(read_table(write(tmp_path, ROW + ",5", header=f"{HEADER},_{column}"), WGS84).anchors) == 1
+
+
+def test_the_readout_of_a_rolling_shutter(tmp_path: Path) -> None:
+    header = HEADER + ",readout_s"
+    anchors = read_table(write(tmp_path, ROW + ",0.025", ROW.replace("a.png", "b.png"), header=header), WGS84).anchors
+    assert anchors[0].camera.readout_s == 0.025
+    assert np.isnan(anchors[1].camera.readout_s)
+    assert replace(anchors[0].camera, readout_s=np.nan) == anchors[1].camera
+    for value, message in (
+        ("25", "line 2: .*readout_s must be at most 0.2 seconds, got 25"),
+        ("x", "line 2: readout_s"),
+    ):
+        with pytest.raises(InputError, match=message):
+            read_table(write(tmp_path, f"{ROW},{value}", header=header), WGS84)
 
 
 def test_a_fisheye_and_its_coefficients(tmp_path: Path) -> None:

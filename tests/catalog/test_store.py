@@ -60,6 +60,9 @@ def test_every_lens_comes_back_as_it_was() -> None:
         lens = coefficients[: len(names)]
         camera = Camera(projection, 640, 320, 500.0, 501.0, 319.5, 159.5, lens)
         assert camera_from(json.loads(json.dumps(camera_row(camera)))) == camera
+        assert "readout_s" not in camera_row(camera)  # the content of all other photos stays as it was
+    rolling = replace(world.CAMERA, readout_s=-0.03)
+    assert camera_from(json.loads(json.dumps(camera_row(rolling)))) == rolling
 
 
 def test_anchors_come_back_as_they_were(catalog: Catalog) -> None:
@@ -169,6 +172,18 @@ def test_results_are_stored_once_and_come_back(catalog: Catalog) -> None:
     refused = stored["1004"].result
     assert isinstance(refused, Rejection)
     assert (refused.reason, refused.detail) == (Reason.TOO_FEW_MATCHES, "4 matches, 20 needed")
+
+
+def test_what_was_done_about_a_rolling_shutter_is_stored(catalog: Catalog) -> None:
+    world.fill(catalog)
+    given = world.correction(3)
+    shutter = {"readout_s": 0.03, "speed_m_s": float("nan")}
+    catalog.begin_run(world.manifest("run-b"))
+    catalog.record("run-b", [replace(given, evidence=replace(given.evidence, rolling_shutter=shutter))], [])
+    (stored,) = catalog.results(ResultFilter(run_key="run-b"))
+    found = stored.result.evidence.rolling_shutter
+    assert list(found) == ["readout_s", "speed_m_s"]
+    np.testing.assert_array_equal(list(found.values()), [0.03, np.nan])
 
 
 def test_derived_columns_tell_the_truth(catalog: Catalog) -> None:

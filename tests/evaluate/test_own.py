@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from support import catalog_world
 from support.depth_world import NETWORK_SCALE, WIDTH, write_depth_world
 from support.docs_page import block, commands
 
@@ -16,11 +19,11 @@ from geocorrect.__main__ import run
 from geocorrect.api.photo import PhotoLocalizer
 from geocorrect.api.scene import AnchorSource, Scene
 from geocorrect.catalog.store import Catalog
-from geocorrect.config import load_settings
+from geocorrect.config import Settings, load_settings
 from geocorrect.errors import Status
 from geocorrect.evaluate.own import beside
 from geocorrect.evaluate.own import tables as own_tables
-from geocorrect.evaluate.own.leave_out import LeaveOutProtocol, drawn, with_errors, without
+from geocorrect.evaluate.own.leave_out import LeaveOutProtocol, _Photo, drawn, with_errors, without
 from geocorrect.evaluate.own.tables import coverage, false_accepts, sentences, tables, with_all_anchors
 from geocorrect.evaluate.remembered import RememberedMatcher, remembered
 from geocorrect.evaluate.table import Journal, Row, read_table, write_table
@@ -29,7 +32,7 @@ from geocorrect.geometry.frame import Frame
 from geocorrect.geometry.pose import Pose
 from geocorrect.localize.gate_model import COVARIANCE_INFLATION
 from geocorrect.match.sift import SiftMatcher
-from geocorrect.records import Anchor, Correction, Evidence, Matches
+from geocorrect.records import Anchor, AnchorIndex, AnchorView, Correction, Evidence, Matches, Query
 
 CONFIG = """
 [catalog]
@@ -365,3 +368,17 @@ def test_matches_of_a_whole_drive_do_not_fill_the_memory() -> None:
     assert each.calls == 12, "the last ones are kept"
     matcher.match(photos[0], [photos[2]])
     assert each.calls == 13, "the first ones are not"
+
+
+def test_a_left_out_anchor_with_a_rolling_shutter_moves_as_its_drive_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    camera = replace(catalog_world.CAMERA, readout_s=0.03)
+    anchors = {a.id: a for a in (replace(catalog_world.anchor(k), camera=camera) for k in range(3))}
+    enu_m = np.array([a.world_from_cam.translation_m for a in anchors.values()])
+    index = AnchorIndex(tuple(anchors), enu_m, np.full(3, 90.0), ("",) * 3, ("",) * 3)
+    source = AnchorSource(catalog_world.ROME, index, lambda ids: {name: anchors[name] for name in ids})
+    views: Any = SimpleNamespace(anchors=SimpleNamespace(view=lambda a: AnchorView(a, np.zeros((2, 2, 3), np.uint8))))
+    asked: list[Query] = []
+    monkeypatch.setattr(_Photo, "_at_gap", lambda self, truth, query, *rest: asked.append(query) or [])
+    _Photo(Settings(), source, LeaveOutProtocol(gaps_m=(0.0,)), views, "", []).rows("anchor-01")
+    assert asked[0].motion is not None
+    np.testing.assert_allclose(asked[0].motion.velocity_m_s, [5.0, 0.0, 0.0], atol=1e-9)

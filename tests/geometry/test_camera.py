@@ -6,6 +6,7 @@ import math
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -42,6 +43,8 @@ CAMERAS = [BROWN, PRISM, Camera("dual", 640, 480, 400, 400, 319.5, 239.5, (-0.02
         ("principal_y_px", -math.inf),
         ("focal_sigma", -0.1),
         ("focal_sigma", math.inf),
+        ("readout_s", 30.0),
+        ("readout_s", -math.inf),
     ],
 )
 def test_bad_values_are_refused_by_name(field: str, value: float) -> None:
@@ -49,6 +52,19 @@ def test_bad_values_are_refused_by_name(field: str, value: float) -> None:
     values |= {"principal_x_px": 319.5, "principal_y_px": 239.5}
     with pytest.raises(ValueError, match=field):
         Camera(Projection.PERSPECTIVE, **{**values, field: value})
+
+
+def test_the_readout_follows_the_rows() -> None:
+    camera = Camera("perspective", 640, 480, 500, 500, 319.5, 239.5, readout_s=0.03)
+    assert camera.resized(320, 240).readout_s == 0.03
+    assert camera.turned(2).readout_s == -0.03
+    assert camera.turned(2).turned(2) == camera.turned(0) == camera
+    for other in (camera.turned(1), camera.turned(3), camera.cropped(0, 0, 640, 240)):
+        assert math.isnan(other.readout_s)
+    states = [replace(camera, readout_s=value).is_rolling for value in (0.03, -0.03, 0.0, math.nan)]
+    assert states == [True, True, False, False]
+    with pytest.raises(ValueError, match="readout_s: a panorama"):
+        replace(Camera.spherical(1000, 500), readout_s=0.03)
 
 
 def test_bad_distortion_is_refused_by_name() -> None:

@@ -82,7 +82,7 @@ def seen(query: Query, pairs: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray
     query_px, anchor_px = (np.array(side, np.float32) for side in zip(*pairs, strict=True))
     depth = DepthMap("none", False, samples_px=np.zeros((0, 2), np.float32), samples_z_m=np.zeros(0, np.float32))
     matches = Matches(query_px, anchor_px, np.ones(len(pairs), np.float32))
-    return observe(query, AnchorView(anchor, query.pixels), matches, depth, LocalizeOptions(), 0).query_px
+    return observe(query, AnchorView(anchor, query.pixels), matches, depth, LocalizeOptions(), 0, None).query_px
 
 
 def test_a_turned_picture_is_masked_where_the_service_shows_it(site: SiteFactory) -> None:

@@ -221,7 +221,7 @@ def test_real_predicted_depth(shared_data: Path, query: int, anchor: int) -> Non
         Anchor("a", "eth3d", Path("none"), cameras[anchor], Pose.identity(), "x"), np.zeros((1, 1, 3), np.uint8)
     )
     photo = Query("q", np.zeros((1, 1, 3), np.uint8), cameras[query], np.full(3, np.nan))
-    observations = observe(photo, view, matches, predicted, OPTIONS, 0)
+    observations = observe(photo, view, matches, predicted, OPTIONS, 0, None)
     solution = solve_joint([observations], cameras[query], OPTIONS, 0)
     assert isinstance(solution, Solution)
     one_from_zero = Pose.from_matrix(np.array(info["T_0to1"]))
@@ -249,7 +249,7 @@ def test_real_street_with_and_without_lidar(shared_data: Path) -> None:
         matches = matcher.match(pixels, [v.pixels for v in views])
         for name, source in (("lidar", lidar), ("triangulated", triangulated)):
             observations: list[Observations] = [
-                observe(query, v, m, source.depth(v.anchor, v.pixels), OPTIONS, 0)
+                observe(query, v, m, source.depth(v.anchor, v.pixels), OPTIONS, 0, matcher)
                 for v, m in zip(views, matches, strict=True)
             ]
             solution = solve_joint(observations, image.camera, OPTIONS, 0)

@@ -75,7 +75,7 @@ def solved(known: KnownWorld, query: Query, seen: Observations, estimator: Estim
 
 def seen_by(known: KnownWorld, query: Query, views: list[AnchorView], matrix: np.ndarray) -> Observations:
     depth = OffRayWorld(known, matrix).pair_depth(views[0].anchor, views[0].pixels, query.pixels)
-    return observe(query, views[0], known.match(query.pixels, [views[0].pixels])[0], depth, OPTIONS, 0)
+    return observe(query, views[0], known.match(query.pixels, [views[0].pixels])[0], depth, OPTIONS, 0, known)
 
 
 def test_the_joint_estimator_takes_points_and_not_z_on_the_ray() -> None:

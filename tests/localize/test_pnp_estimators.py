@@ -87,7 +87,7 @@ def test_rays_that_look_back_have_no_image_plane() -> None:
     """Their covariance would be that of x/z and y/z, far too small near the horizon of the plane."""
     known, query, views = world(0)
     (matches, *_), options = known.match(BLANK, [BLANK]), LocalizeOptions()
-    seen = observe(query, views[0], matches, known.depth(views[0].anchor, BLANK), options, 0)
+    seen = observe(query, views[0], matches, known.depth(views[0].anchor, BLANK), options, 0, known)
     turned = seen.query_rays * np.where(np.arange(len(seen)) % 2, 1.0, -1.0)[:, None]
     found = PoseLibEstimator().solve([replace(seen, query_rays=turned)], query, options, 0)
     assert found is Reason.CAMERA_UNSUPPORTED

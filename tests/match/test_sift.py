@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from geocorrect.io.file_cache import FileCache
 from geocorrect.match import sift
 from geocorrect.match.base import Matcher
 from geocorrect.match.sift import SiftFeatures, SiftMatcher, SiftOptions
@@ -170,3 +172,42 @@ class SpyingDetector:
     def detectAndCompute(self, grey: np.ndarray, mask: None) -> object:  # noqa: N802
         self._detected.append(grey.size)
         return self._detector.detectAndCompute(grey, mask)
+
+
+def test_the_strongest_features_are_matched_and_all_are_kept(tmp_path: Path) -> None:
+    """The same ones with and without a folder; in the folder lie all, as for whoever asks for all."""
+    picture = textured_image(1)
+    keep = Runtime(cache_folder=tmp_path)
+    plain = SiftMatcher(SiftOptions(runtime=keep)).features(picture, keep=True)
+    everything = SiftMatcher()._detect(picture)
+    least = np.sort(everything[2])[-100]
+    strong = everything[0][everything[2] >= least]
+    for runtime in (Runtime(), keep):
+        found = SiftMatcher(SiftOptions(strongest=100, runtime=runtime)).features(picture)
+        np.testing.assert_array_equal(found.keypoints_px, strong)
+        assert len(found.descriptors) == len(strong)
+    again = SiftMatcher(SiftOptions(runtime=keep)).features(picture)
+    np.testing.assert_array_equal(again.keypoints_px, plain.keypoints_px)
+    assert len(plain.keypoints_px) > 200
+    assert SiftMatcher(SiftOptions(strongest=100)).fingerprint.endswith("/strongest-100")
+
+
+def test_features_kept_without_their_responses_are_found_anew(tmp_path: Path) -> None:
+    """An earlier release did not keep them; whoever matches all features needs none."""
+    picture, runtime = textured_image(1), Runtime(cache_folder=tmp_path)
+    wanted = SiftMatcher(SiftOptions(runtime=runtime)).features(picture, keep=True).keypoints_px
+    (file,) = tmp_path.rglob("*.sift")
+    kept = FileCache(tmp_path, 1 << 30, ".sift")
+
+    def stored() -> dict[str, np.ndarray]:
+        content = kept.get(file.stem)
+        assert content is not None
+        return dict(np.load(io.BytesIO(content)))
+
+    without = io.BytesIO()
+    np.savez(without, keypoints_px=stored()["keypoints_px"], descriptors=stored()["descriptors"])
+    kept.put(file.stem, without.getvalue())
+    np.testing.assert_array_equal(SiftMatcher(SiftOptions(runtime=runtime)).features(picture).keypoints_px, wanted)
+    chosen = SiftMatcher(SiftOptions(runtime=runtime, strongest=100)).features(picture, keep=True)
+    assert len(chosen.keypoints_px) == 100
+    assert len(stored()["response"]) == len(wanted)

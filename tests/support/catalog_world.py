@@ -87,7 +87,16 @@ def evidence(index: int) -> Evidence:
         0.04,
         1.0,
         {"mahalanobis": 1.5},
-        {"focal_px": 801.0, "focal_sigma": 0.004},
+        {
+            "focal_px": 801.0,
+            "focal_sigma": 0.004,
+            "principal_x_px": 511.0,
+            "principal_x_sigma_px": 1.0,
+            "principal_y_px": 383.0,
+            "principal_y_sigma_px": 1.0,
+            "bend": 0.001,
+            "bend_sigma": 0.002,
+        },
     )
 
 

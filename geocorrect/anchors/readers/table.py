@@ -4,15 +4,16 @@ Columns: file (relative to the table), lon_deg and lat_deg or x and y (in the de
 heading_deg [, pitch_deg, roll_deg] or the quaternion qx, qy, qz, qw (camera in the local east-north-up frame of its
 own position, OpenCV axes), width, height, fx, fy, cx, cy [, k1, k2, p1, p2, k3]. Optional: camera_model (OPENCV, that
 of the coefficients above, OPENCV_FISHEYE, or a model of OpenSfM with its coefficients), id, drive_id, captured_at (ISO
-8601 with zone), sigma_position_m, sigma_rotation_deg; and of a laser scan: scan (relative to the table), scan_format,
-cam_from_lidar (3×4 or 4×4, row by row), scan_max_range_m. Columns note, fid and those that begin with _ are ignored.
+8601 with zone), sigma_position_m, sigma_rotation_deg, readout_s (of a rolling shutter, as in `Camera`); and of a laser
+scan: scan (relative to the table), scan_format, cam_from_lidar (3×4 or 4×4, row by row), scan_max_range_m. Columns
+note, fid and those that begin with _ are ignored.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
@@ -49,9 +50,9 @@ OPENCV_MODELS = {
 ALL_COEFFICIENTS = tuple(dict.fromkeys(name for names in COEFFICIENTS.values() for name in names))
 KNOWN_COLUMNS = (
     "file", "lon_deg", "lat_deg", "x", "y", "height_m", "heading_deg", "pitch_deg", "roll_deg", "qx", "qy", "qz", "qw",
-    "camera_model", "width", "height", "fx", "fy", "cx", "cy", *ALL_COEFFICIENTS, "id", "drive_id", "captured_at",
-    "sigma_position_m", "sigma_rotation_deg", "scan", "scan_format", "cam_from_lidar", "scan_max_range_m", "note",
-    "fid",
+    "camera_model", "width", "height", "fx", "fy", "cx", "cy", *ALL_COEFFICIENTS, "readout_s", "id", "drive_id",
+    "captured_at", "sigma_position_m", "sigma_rotation_deg", "scan", "scan_format", "cam_from_lidar",
+    "scan_max_range_m", "note", "fid",
 )  # fmt: skip
 SYNONYMS = {
     **dict.fromkeys(("yaw", "azimuth", "bearing", "compass"), "heading_deg"),
@@ -178,7 +179,7 @@ def captured_at_of(row: Row) -> datetime | None:
 
 
 def camera_of(row: Row) -> Camera:
-    """Intrinsics and coefficients of the model that the row names; a coefficient of another model is refused."""
+    """The camera of the model that the row names; a coefficient of another model is refused."""
     named = row.text_or("camera_model", "OPENCV")
     try:
         projection = OPENCV_MODELS.get(named.upper()) or projection_named(named)
@@ -187,16 +188,17 @@ def camera_of(row: Row) -> Camera:
         if beyond:
             raise ValueError(f"camera_model {named} has no {', '.join(beyond)}; it has {', '.join(names) or 'none'}")
         size = int(row.number("width")), int(row.number("height"))
+        readout_s = row.number_or("readout_s", float("nan"))
         if projection is Projection.SPHERICAL:
-            return Camera.spherical(*size)
+            return replace(Camera.spherical(*size), readout_s=readout_s)
         fx, fy, cx, cy = (row.number(name) for name in ("fx", "fy", "cx", "cy"))
         given = [(name, row.number(name)) for name in names if row.has(name)]
         if projection in (Projection.BROWN, Projection.FULL_OPENCV):
-            return Camera.from_opencv(*size, (fx, fy, cx, cy), [dict(given).get(name, 0.0) for name in names])
+            camera = Camera.from_opencv(*size, (fx, fy, cx, cy), [dict(given).get(name, 0.0) for name in names])
+            return replace(camera, readout_s=readout_s)
         defaults = {"transition": DEFAULT_TRANSITION}
-        return Camera(
-            projection, *size, fx, fy, cx, cy, tuple((defaults | dict(given)).get(name, 0.0) for name in names)
-        )
+        coefficients = tuple((defaults | dict(given)).get(name, 0.0) for name in names)
+        return Camera(projection, *size, fx, fy, cx, cy, coefficients, readout_s=readout_s)
     except ValueError as error:
         raise InputError(f"{row.where}: {error}") from None
 

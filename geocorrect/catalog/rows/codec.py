@@ -86,6 +86,7 @@ def camera_row(camera: Camera | None) -> Row | None:
         "focal_sigma": known(camera.focal_sigma),
         # Named only where there is one: the content of all other photos stays as it was.
         **({} if math.isnan(camera.full_circle_px) else {"full_circle_px": camera.full_circle_px}),
+        **({} if math.isnan(camera.readout_s) else {"readout_s": camera.readout_s}),
     }
 
 
@@ -97,6 +98,7 @@ def camera_from(row: Mapping[str, Any] | None) -> Camera | None:
         Projection(row["projection"]), row["width"], row["height"],
         number(row["focal_x_px"]), number(row["focal_y_px"]), row["principal_x_px"], row["principal_y_px"],
         tuple(row["distortion"]), number(row["focal_sigma"]), number(row.get("full_circle_px")),
+        number(row.get("readout_s")),
     )  # fmt: skip
 
 

@@ -48,7 +48,7 @@ def _evidence_from(values: Mapping[str, Any]) -> Evidence:
         AnchorEvidence(**(anchor | {name: number(anchor[name]) for name in _ANCHOR_NUMBERS}))
         for anchor in fields["anchors"]
     )
-    for name in ("gate", "lens"):
+    for name in ("gate", "lens", "rolling_shutter"):
         fields[name] = {key: number(value) for key, value in sorted(fields.get(name, {}).items())}  # jsonb has an order
     source = fields["scale_source"]
     fields["scale_source"] = None if source is None else ScaleSource(source)

@@ -17,8 +17,9 @@ from geocorrect.catalog.geopackage.database import SpatialColumn, register_layer
 from geocorrect.catalog.literal_sql import run_sql
 from geocorrect.errors import DatabaseError
 
-# What `epoch_seconds(` of the files becomes: the only words in them on which the two SQL dialects differ.
+# What `epoch_seconds(` and `json_number(column, 'path')` of the files become: all in which the two SQL dialects differ.
 _EPOCH_SECONDS = {"postgresql": "extract(epoch from ", "sqlite": "86400.0 * julianday("}
+_JSON_NUMBER = re.compile(r"json_number\(([\w.]+), '([\w.]+)'\)")
 FUNCTIONS = ("run_diff(text, text)",)
 """Of `functions_postgresql.sql`."""
 _FOLDER = Path(__file__).resolve().parent
@@ -50,7 +51,20 @@ def views_of(dialect_name: str) -> tuple[View, ...]:
     """The views of a back-end ("postgresql" or "sqlite") in the order in which they can be made."""
     views = [view for name in ("views.sql", "views_shapes.sql") for view in _parse(_sql(name))]
     seconds = _EPOCH_SECONDS[dialect_name]
-    return tuple(replace(view, select=re.sub(r"epoch_seconds\(", seconds, view.select)) for view in views)
+
+    def in_dialect(select: str) -> str:
+        return _JSON_NUMBER.sub(lambda found: _json_number(dialect_name, *found.groups()), select).replace(
+            "epoch_seconds(", seconds
+        )
+
+    return tuple(replace(view, select=in_dialect(view.select)) for view in views)
+
+
+def _json_number(dialect_name: str, column: str, path: str) -> str:
+    """A number in a JSON column by its path, null where there is none."""
+    if dialect_name == "sqlite":
+        return f"json_extract({column}, '$.{path}')"
+    return f"cast({column} #>> '{{{path.replace('.', ',')}}}' as double precision)"
 
 
 def views_text(dialect_name: str) -> str:
@@ -168,7 +182,8 @@ def _guessed_type(column: str) -> str:
         return "POINT"
     if column == "fid" or column.startswith("n_"):
         return "INTEGER"
-    return "DOUBLE" if column.endswith(("_m", "_deg", "_s", "_px")) else "TEXT"
+    measures = ("_m", "_deg", "_s", "_px", "_sigma", "_sigmas", "_spread", "_ratio", "bend")
+    return "DOUBLE" if column.endswith(measures) else "TEXT"
 
 
 def _sql(file_name: str) -> str:

@@ -115,14 +115,123 @@ where not exists (
   where newer.sequence_id = f.sequence_id and newer.fid > f.fid
 );
 
--- view: device_finding | What the sequences of every kind of device say about it, on average; corrected minus reported.
-select min(f.fid) as fid, f.device_make, f.device_model, count(*) as n_sequences, sum(f.n_trusted + f.n_placed) as n_photos,
-  avg(f.median_east_m) as mean_east_m, avg(f.median_north_m) as mean_north_m, avg(f.spread_m) as mean_spread_m,
-  degrees(atan2(avg(sin(radians(f.heading_bias_deg))), avg(cos(radians(f.heading_bias_deg))))) as heading_bias_deg,
-  avg(f.lag_s) as lag_s
-from current_sequence_finding f
-where f.note = ''
-group by f.device_make, f.device_model;
+-- view: device_lens | What the accepted photos of every kind of device and size say together about its lens, as `geocorrect devices`.
+with seen as (
+  select c.fid, coalesce(i.device_make, '') as device_make, coalesce(i.device_model, '') as device_model,
+    json_number(i.camera, 'width') as width_px, json_number(i.camera, 'height') as height_px,
+    json_number(i.camera, 'focal_x_px') as stated_focal_px, json_number(i.camera, 'principal_x_px') as stated_x_px,
+    json_number(i.camera, 'principal_y_px') as stated_y_px, coalesce(json_number(i.camera, 'focal_sigma'), 0.03) as stated_sigma,
+    json_number(c.evidence, 'lens.focal_px') as focal_px, json_number(c.evidence, 'lens.focal_sigma') as focal_sigma,
+    json_number(c.evidence, 'lens.principal_x_px') as x_px, json_number(c.evidence, 'lens.principal_x_sigma_px') as x_sigma_px,
+    json_number(c.evidence, 'lens.principal_y_px') as y_px, json_number(c.evidence, 'lens.principal_y_sigma_px') as y_sigma_px,
+    json_number(c.evidence, 'lens.bend') as bend, json_number(c.evidence, 'lens.bend_sigma') as bend_sigma
+  from current_result c
+  join image i on i.image_id = c.image_id
+  where c.status = 'accepted' and json_number(c.evidence, 'lens.bend') is not null and json_number(i.camera, 'width') is not null
+),
+device as (
+  select min(fid) as fid, device_make, device_model, width_px, height_px, count(*) as n_photos
+  from seen
+  group by device_make, device_model, width_px, height_px
+  having count(*) >= 5
+),
+estimate as (
+  select d.fid as device, s.fid, 'focal' as quantity, ln(s.focal_px) as value, s.focal_sigma as sigma,
+    ln(s.stated_focal_px) as stated, s.stated_sigma
+  from device d join seen s using (device_make, device_model, width_px, height_px)
+  union all
+  select d.fid, s.fid, 'x', s.x_px - s.stated_x_px, s.x_sigma_px, s.stated_x_px, null
+  from device d join seen s using (device_make, device_model, width_px, height_px)
+  union all
+  select d.fid, s.fid, 'y', s.y_px - s.stated_y_px, s.y_sigma_px, s.stated_y_px, null
+  from device d join seen s using (device_make, device_model, width_px, height_px)
+  union all
+  select d.fid, s.fid, 'bend', s.bend, s.bend_sigma, null, null
+  from device d join seen s using (device_make, device_model, width_px, height_px)
+),
+-- The median weighted by precision: the first value below which half of all weights lie.
+weighed as (
+  select e.*, sum(1 / (sigma * sigma)) over (partition by device, quantity order by value, fid) as below,
+    sum(1 / (sigma * sigma)) over (partition by device, quantity) as total
+  from estimate e
+),
+middle as (
+  select device, quantity, min(value) as value, min(total) as total
+  from weighed
+  where below >= total / 2
+  group by device, quantity
+),
+-- Plain medians of how far the estimates are from it, and of what the photos state.
+number as (
+  select e.device, e.quantity, 'off' as kind, abs(e.value - m.value) / e.sigma as value
+  from estimate e join middle m using (device, quantity)
+  union all
+  select device, quantity, 'stated', stated from estimate where stated is not null
+),
+ranked as (
+  select n.*, row_number() over (partition by device, quantity, kind order by value) as place,
+    count(*) over (partition by device, quantity, kind) as n
+  from number n
+),
+median as (
+  select device, quantity, kind, avg(value) as value
+  from ranked
+  where place in ((n + 1) / 2, (n + 2) / 2)
+  group by device, quantity, kind
+),
+found as (
+  select m.device, m.quantity, m.value, 1.4826 * o.value as spread,
+    1.25 * case when 1.4826 * o.value > 1 then 1.4826 * o.value else 1 end / sqrt(m.total) as sigma, s.value as stated
+  from middle m
+  join median o on o.device = m.device and o.quantity = m.quantity and o.kind = 'off'
+  left join median s on s.device = m.device and s.quantity = m.quantity and s.kind = 'stated'
+),
+apart as (
+  select e.device, abs(e.stated - f.value) / sqrt(e.stated_sigma * e.stated_sigma + f.sigma * f.sigma) as sigmas
+  from estimate e
+  join found f on f.device = e.device and f.quantity = 'focal'
+  where e.quantity = 'focal'
+),
+apart_ranked as (
+  select a.*, row_number() over (partition by device order by sigmas) as place, count(*) over (partition by device) as n
+  from apart a
+),
+apart_median as (
+  select device, avg(sigmas) as stated_sigmas from apart_ranked where place in ((n + 1) / 2, (n + 2) / 2) group by device
+)
+select d.fid, d.device_make, d.device_model, d.width_px, d.height_px, d.n_photos, exp(f.value) as focal_px, f.sigma as focal_sigma,
+  f.spread as focal_spread, exp(f.stated) as stated_focal_px, exp(f.value - f.stated) as focal_ratio, a.stated_sigmas,
+  x.stated + x.value as principal_x_px, x.sigma as principal_x_sigma_px, x.value as principal_x_shift_px,
+  y.stated + y.value as principal_y_px, y.sigma as principal_y_sigma_px, y.value as principal_y_shift_px,
+  b.value as bend, b.sigma as bend_sigma
+from device d
+join found f on f.device = d.fid and f.quantity = 'focal'
+join found x on x.device = d.fid and x.quantity = 'x'
+join found y on y.device = d.fid and y.quantity = 'y'
+join found b on b.device = d.fid and b.quantity = 'bend'
+join apart_median a on a.device = d.fid;
+
+-- view: device_finding | What the sequences of every kind of device say about it, on average (corrected minus reported), and of its lens the photos of the commonest size.
+with bias as (
+  select min(f.fid) as fid, f.device_make, f.device_model, count(*) as n_sequences, sum(f.n_trusted + f.n_placed) as n_photos,
+    avg(f.median_east_m) as mean_east_m, avg(f.median_north_m) as mean_north_m, avg(f.spread_m) as mean_spread_m,
+    degrees(atan2(avg(sin(radians(f.heading_bias_deg))), avg(cos(radians(f.heading_bias_deg))))) as heading_bias_deg,
+    avg(f.lag_s) as lag_s
+  from current_sequence_finding f
+  where f.note = ''
+  group by f.device_make, f.device_model
+),
+lens as (
+  select l.*, row_number() over (partition by device_make, device_model order by n_photos desc, fid) as size_rank
+  from device_lens l
+)
+select b.fid, b.device_make, b.device_model, b.n_sequences, b.n_photos, b.mean_east_m, b.mean_north_m, b.mean_spread_m,
+  b.heading_bias_deg, b.lag_s, l.n_photos as n_lens_photos, l.width_px, l.height_px, l.focal_px, l.focal_sigma, l.focal_spread,
+  l.stated_focal_px, l.focal_ratio, l.stated_sigmas, l.principal_x_px, l.principal_x_sigma_px, l.principal_y_px,
+  l.principal_y_sigma_px, l.bend, l.bend_sigma
+from bias b
+left join lens l on l.device_make = coalesce(b.device_make, '') and l.device_model = coalesce(b.device_model, '')
+  and l.size_rank = 1;
 
 -- view: device_bias | Mean error of the reported positions and headings of every kind of device.
 select min(c.fid) as fid, i.device_make, i.device_model, count(*) as n_photos, count(distinct i.sequence_id) as n_sequences,

@@ -44,7 +44,7 @@ from geocorrect.io.pixels import COUNTER_CLOCKWISE_TURNS
 from geocorrect.records import Float32, ImageArray
 from geocorrect.workers.freed_memory import keep_freed_memory
 
-VERSION = "6"
+VERSION = "7"
 """Raise it whenever the same seed would give other files."""
 MANIFEST = "manifest.json"
 Progress = Callable[[int, int], None]

@@ -196,7 +196,7 @@ class WorldSize:
 
 
 SIZES = {
-    "full": WorldSize(160.0, 80.0, 30, FULL, FULL_NEGATIVES, 0.85),
+    "full": WorldSize(160.0, 64.0, 30, FULL, FULL_NEGATIVES, 0.75),
     "small": WorldSize(44.0, 50.0, 3, SMALL, SMALL_NEGATIVES, 0.5, 1024),
 }
 

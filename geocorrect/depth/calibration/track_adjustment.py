@@ -108,9 +108,7 @@ class _Solver:
         self.by_track_of = [self.by_track[:, a:b] for a, b in itertools.pairwise(self.starts)]
         seen = [unit_rays(p.camera, p.neighbour_px) for p in pairs]
         self.seen = np.nan_to_num(np.concatenate(seen))
-        self.to_px = np.concatenate(
-            [tangent_to_px(p.camera, p.neighbour_px, ray) for p, ray in zip(pairs, seen, strict=True)]
-        )
+        self.to_px = np.concatenate([tangent_to_px(p.camera, rays) for p, rays in zip(pairs, seen, strict=True)])
         self.n_basis = 0 if prediction is None else prediction.basis.shape[1]
         self.recorded = [p.neighbour_from_anchor for p in pairs]
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from geocorrect.api.anchor_cache import AnchorCache
+from geocorrect.api.motion import with_motion
 from geocorrect.api.photo import PhotoLocalizer
 from geocorrect.api.scene import AnchorSource, Scene
 from geocorrect.config import Settings
@@ -166,7 +167,7 @@ class _Photo:
     """Messages about files are added here."""
 
     def rows(self, query_id: str) -> list[Row]:
-        truth = self.anchors.read([query_id])[query_id]
+        truth = with_motion(self.anchors.read, self.anchors.index)([query_id])[query_id]
         try:
             view = self.photos.anchors.view(truth)
         except InputError as error:
@@ -185,7 +186,8 @@ class _Photo:
         turn_deg = random.normal(0.0, self.protocol.heading_sigma_deg)
         reported_m = truth.world_from_cam.translation_m + np.array([*off_m, NAN])
         heading_deg = (self.anchors.frame.heading_deg(truth.world_from_cam) + turn_deg) % 360.0
-        return Query(truth.id, pixels, truth.camera, reported_m, heading_deg), float(np.hypot(*off_m))
+        query = Query(truth.id, pixels, truth.camera, reported_m, heading_deg, motion=truth.motion)
+        return query, float(np.hypot(*off_m))
 
     def _at_gap(self, truth: Anchor, query: Query, reported_m: float, gap_m: float) -> list[Row]:
         remaining = without(self.anchors, self.anchors.index.ids.index(truth.id), gap_m)

@@ -37,7 +37,6 @@ from geocorrect.localize.correct import observe
 from geocorrect.localize.lift import lift, lift_points
 from geocorrect.localize.observations import Observations
 from geocorrect.match.rig import match_photo
-from geocorrect.match.verify import verification_of
 from geocorrect.records import NAN, Anchor, AnchorView, DepthMap, Float, Float32, ImageArray, Query
 
 ORACLE = "Oracle (LiDAR)"
@@ -84,7 +83,6 @@ class DriveEvaluation:
         self.settings, self.scene, self.mined, self.files = settings, scene, mined, files
         self.anchors = {anchor.id: anchor for anchor in photos.anchors}
         self.matcher = build_matcher(settings)
-        self._pair = verification_of(self.matcher, settings.match.verify)
         self.sources: dict[str, DepthSource] = dict(files)
         if settings.depth.source != "lidar":
             self.sources[settings.depth.source] = _unscaled(settings)
@@ -177,7 +175,7 @@ class DriveEvaluation:
         (matches,) = match_photo(self.matcher, pixels, photo.camera, [view.pixels], (), [anchor.camera])
         seed = int(digest([self.settings.batch.seed, anchor.id, photo.id])[:7], 16)
         scan, options = self._scan(anchor), self.settings.localize
-        base = observe(query, view, matches, scan, options, seed, self._pair)
+        base = observe(query, view, matches, scan, options, seed, self.matcher, self.settings.match.verify)
         common = Row(
             protocol="vbr", scene=self.scene, query_id=photo.id, anchor_ids=anchor.id, n_anchors=1, depth="",
             depth_is_oracle=True, matcher=self.matcher.fingerprint, estimator=self.estimator.fingerprint,
@@ -244,7 +242,7 @@ class DriveEvaluation:
         (matches,) = match_photo(self.matcher, query, photo.camera, [view.pixels], (), [anchor.camera])
         verified = observe(
             Query(photo.id, query, photo.camera, np.full(3, NAN)), view, matches, self._scan(anchor),
-            self.settings.localize, self.settings.batch.seed, self._pair,
+            self.settings.localize, self.settings.batch.seed, self.matcher, self.settings.match.verify,
         )  # fmt: skip
         return ShownPair(
             anchor.id, view.pixels, query, verified.anchor_px, verified.query_px, self._scan(anchor),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,32 +11,16 @@ from numpy.typing import NDArray
 
 from geocorrect.anchors.check import AnchorCheck, check_anchors
 from geocorrect.anchors.drive_errors import DriveModel, camera_of, drive_models
-from geocorrect.anchors.neighbour_view import NeighbourView
-from geocorrect.api.anchor_cache import AnchorCache
-from geocorrect.api.backends import build_matcher
 from geocorrect.api.scene import AnchorSource
 from geocorrect.config import Settings
-from geocorrect.depth.lidar import LidarDepth
-from geocorrect.depth.options import DepthSection
-from geocorrect.errors import ExitCode, InputError, Reason
-from geocorrect.geometry.camera import Camera
-from geocorrect.geometry.pose import Pose
-from geocorrect.localize.correct import observe
-from geocorrect.localize.joint.estimate import solve_joint
-from geocorrect.localize.observations import Observations
-from geocorrect.localize.options import LocalizeOptions
-from geocorrect.match.verify import verification_of
-from geocorrect.records import Anchor, AnchorNoise, DepthMap, Query
+from geocorrect.errors import ExitCode
+from geocorrect.jobs.anchors.neighbour_views import NeighbourViews
+from geocorrect.records import Anchor, AnchorNoise
 from geocorrect.retrieve.neighbours import NeighbourFinder
 from geocorrect.retrieve.spatial import AnchorPositions
 
-Float = NDArray[np.float64]
-SEED = 0
-MAX_MATCHES = 250
-"""Matches per neighbour: beyond it nothing is gained."""
 ACROSS_M = 1.5, -1.5
 """Wished distances of the neighbours that other cameras of the rig took."""
-NO_DEPTH = DepthMap("none", False, samples_px=np.zeros((0, 2)), samples_z_m=np.zeros(0))
 
 
 @dataclass
@@ -143,40 +127,6 @@ class CheckOutcome:
         }
 
 
-def neighbour_view(
-    observations: Sequence[Observations], camera: Camera, recorded: Pose, options: LocalizeOptions
-) -> NeighbourView | None:
-    """How the neighbours see an anchor: its matches with them, localised like a photo; None where there is no pose.
-
-    Args:
-        observations: of the anchor (as the query) with each neighbour, empty ones left out.
-        camera: of the anchor.
-        recorded: its pose on record.
-        options: of the method, with the noise that the drive states.
-    """
-    position_m, rotation_deg = options.joint.anchor_noise
-    # What all anchors of a drive have in common is no part of the comparison: georeference, mounting.
-    joint = replace(
-        options.joint, max_matches=MAX_MATCHES, shared_rotation=0.0, anchor_position_m=position_m,
-        anchor_rotation_deg=rotation_deg,
-    )  # fmt: skip
-    local = [replace(o, anchor=replace(o.anchor, world_from_cam=_bare(o.anchor.world_from_cam))) for o in observations]
-    found = solve_joint(local, camera, replace(options, joint=joint), SEED, guesses=(_bare(recorded),))
-    if isinstance(found, Reason):
-        return None
-    assert found.measured is not None
-    assert found.by_records is not None
-    own = np.repeat([position_m, np.radians(rotation_deg)], 3)
-    by_neighbour = np.moveaxis(found.by_records.reshape(6, len(local), 6), 1, 0)
-    by_noise = by_neighbour * own
-    of_neighbours = np.einsum("nij,nkj->ik", by_noise, by_noise)
-    names = [o.anchor.id for o in observations]
-    return NeighbourView(
-        recorded.minus(found.world_from_cam), found.measured, of_neighbours + np.diag(own**2),
-        dict(zip(names, by_neighbour, strict=True)),
-    )  # fmt: skip
-
-
 def _other_cameras(anchors: Sequence[Anchor]) -> Callable[[int], NDArray[np.bool_]] | None:
     """What tells the anchors (N,) of the other cameras of an anchor's drive; None where every drive has one camera."""
     drive = np.array([f"{anchor.dataset}/{anchor.drive_id}" for anchor in anchors], object)
@@ -186,64 +136,36 @@ def _other_cameras(anchors: Sequence[Anchor]) -> Callable[[int], NDArray[np.bool
     return lambda row: (drive == drive[row]) & (camera != camera[row])
 
 
-def _bare(pose: Pose) -> Pose:
-    return pose.with_covariance(None)
+def _along_drives(anchors: Sequence[Anchor]) -> list[str]:
+    """Ids by drive and time, so that an anchor's neighbours of all cameras are near it in the order of the work."""
+
+    def place(anchor: Anchor) -> tuple[str, str, float, str]:
+        taken_s = anchor.captured_at.timestamp() if anchor.captured_at else 0.0
+        return anchor.dataset, anchor.drive_id or "", taken_s, anchor.id
+
+    return [anchor.id for anchor in sorted(anchors, key=place)]
 
 
-class CatalogCheck:
-    """Matches the anchors of a source with their neighbours and compares views and records."""
+def check_catalog(settings: Settings, source: AnchorSource, on_progress: Callable[[int, int], None]) -> CheckOutcome:
+    """Match all anchors of a source with their neighbours and compare views and records.
 
-    def __init__(self, settings: Settings, source: AnchorSource) -> None:
-        """Settings: matcher and verification, which neighbours are asked, and the noise that the drives state."""
-        self._options = settings.localize
-        self._neighbours = settings.depth.neighbours
-        self._source = source
-        self._matcher = build_matcher(settings)
-        self._pair = verification_of(self._matcher, settings.match.verify)
-        self._cache = AnchorCache(settings.model_copy(update={"depth": DepthSection()}), self._matcher)
-        self._lidar = LidarDepth()
-        self._pairs: dict[tuple[str, str], Observations] = {}
-        self._unusable: dict[str, str] = {}
-
-    def run(self, on_progress: Callable[[int, int], None]) -> CheckOutcome:
-        """Check all anchors."""
-        index = self._source.index
-        positions = AnchorPositions(index.ids, index.enu_m, index.heading_deg)
-        finder = NeighbourFinder(positions, index.alignment_ids, self._neighbours)
-        stated = self._options.joint.anchor_noise
-        anchors = [anchor for chunk in self._source.chunks() for anchor in chunk]
-        drives = drive_models(anchors, *stated)
-        across = NeighbourFinder(positions, index.alignment_ids, replace(self._neighbours, baselines_m=ACROSS_M))
-        of_rig = _other_cameras(anchors)
-        neighbours: Mapping[str, Sequence[str]] = {
-            name: tuple(dict.fromkeys([*finder.of(name), *(across.of(name, of_rig(row)) if of_rig else ())]))
-            for row, name in enumerate(index.ids)
-        }
-        check = check_anchors(neighbours, self._view, on_progress, drives)
-        return CheckOutcome(check, len(index.ids), stated, drives, sorted(self._unusable.values()))
-
-    def _view(self, name: str, neighbours: Collection[str]) -> NeighbourView | None:
-        anchors = self._source.read([name, *neighbours])
-        seen = [o for other in neighbours if (o := self._observed(anchors[name], anchors[other])) is not None]
-        if len(seen) < 2:
-            return None
-        return neighbour_view(seen, anchors[name].camera, anchors[name].world_from_cam, self._options)
-
-    def _observed(self, anchor: Anchor, neighbour: Anchor) -> Observations | None:
-        key = anchor.id, neighbour.id
-        if not {*key}.isdisjoint(self._unusable):
-            return None
-        if key not in self._pairs:
-            views = []
-            for one in (anchor, neighbour):
-                try:
-                    views.append(self._cache.view(one))
-                    depth = NO_DEPTH if one.lidar is None else self._lidar.depth(one, views[-1].pixels)
-                except InputError as error:
-                    self._unusable[one.id] = f"anchor {one.id}: {error}"
-                    return None
-            query = Query(anchor.id, views[0].pixels, anchor.camera, anchor.world_from_cam.translation_m)
-            matches = self._matcher.match(query.pixels, [views[1].pixels])[0]
-            self._pairs[key] = observe(query, views[1], matches, depth, self._options, SEED, self._pair)
-        found = self._pairs[key]
-        return found if len(found) else None
+    Args:
+        settings: matcher and verification, which neighbours are asked, and the noise that the drives state.
+        source: of the anchors.
+        on_progress: called with anchors done and in all.
+    """
+    index = source.index
+    positions = AnchorPositions(index.ids, index.enu_m, index.heading_deg)
+    finder = NeighbourFinder(positions, index.alignment_ids, settings.depth.neighbours)
+    across = NeighbourFinder(positions, index.alignment_ids, replace(settings.depth.neighbours, baselines_m=ACROSS_M))
+    anchors = [anchor for chunk in source.chunks() for anchor in chunk]
+    of_rig, row_of = _other_cameras(anchors), {name: row for row, name in enumerate(index.ids)}
+    neighbours: Mapping[str, Sequence[str]] = {
+        name: tuple(dict.fromkeys([*finder.of(name), *(across.of(name, of_rig(row_of[name])) if of_rig else ())]))
+        for name in _along_drives(anchors)
+    }
+    stated = settings.localize.joint.anchor_noise
+    drives = drive_models(anchors, *stated)
+    views = NeighbourViews(settings, {anchor.id: anchor for anchor in anchors}, neighbours)
+    check = check_anchors(neighbours, views.of, on_progress, drives)
+    return CheckOutcome(check, len(index.ids), stated, drives, sorted(views.unusable.values()))

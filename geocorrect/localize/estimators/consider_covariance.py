@@ -55,7 +55,7 @@ def pose_covariance(
         weighted = np.linalg.solve(noise, by_pose)
         information += np.einsum("nij,nik->jk", by_pose, weighted)
         blocks.append(weighted.reshape(-1, 6))
-        query_fields.append(_pixel_fields(o.query_px[use], camera, scale, options))
+        query_fields.append(_pixel_fields(o.query_px[use], camera, o.smooth_noise * scale, scale, options))
         own.append(_anchor_nuisances(o, use, by_point, by_log_depth, options, scale))
     if not blocks:
         return None
@@ -63,12 +63,12 @@ def pose_covariance(
     return consider_covariance(information, np.concatenate(blocks), nuisances)
 
 
-def _pixel_fields(px: Float, camera: Camera, scale: float, options: CovarianceOptions) -> Float:
+def _pixel_fields(px: Float, camera: Camera, smooth_scale: float, scale: float, options: CovarianceOptions) -> Float:
     """(2N, 40) shifts of the query's pixels: smooth field, its constant part widened by the principal point."""
     basis = cosine_basis(px, camera)
-    sigma = options.query_field_px * wave_amplitudes(camera)
-    sigma[0] = options.principal_point_px
-    return _both_axes(basis * sigma * scale)
+    sigma = options.query_field_px * smooth_scale * wave_amplitudes(camera)
+    sigma[0] = options.principal_point_px * scale
+    return _both_axes(basis * sigma)
 
 
 def _both_axes(field: Float) -> Float:
@@ -92,7 +92,7 @@ def _anchor_nuisances(
     basis = cosine_basis(o.anchor_px[use], o.anchor.camera)
     n, waves = basis.shape
     smooth = basis * wave_amplitudes(o.anchor.camera)
-    pixel = _both_axes(smooth * options.anchor_field_px * scale)
+    pixel = _both_axes(smooth * options.anchor_field_px * o.smooth_noise * scale)
     depth_sigma = options.depth_field_share * o.log_sigma[use]
     depth = (by_log_depth[:, :, None] * (smooth * depth_sigma[:, None])[:, None, :]).reshape(2 * n, waves)
     common = (by_log_depth * o.common_log_sigma).reshape(2 * n, 1)

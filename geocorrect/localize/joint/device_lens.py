@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from geocorrect.geometry.camera import Camera, Projection
+from geocorrect.geometry.camera import Camera, Projection, checked_readout
 from geocorrect.records import Image
 
 Float = NDArray[np.float64]
@@ -26,20 +26,25 @@ class DeviceLens:
     width: int
     height: int
     """As the photos' records have them; pixels of the raster."""
-    focal: float
-    """Focal length over the longer side."""
+    focal: float | None = None
+    """Focal length over the longer side; None: as the photos state it."""
     focal_sigma: float = 0.01
     """Its relative standard deviation."""
     principal_px: tuple[float, float] | None = None
     """Principal point in pixels of the raster; None: as the photos state it."""
     bend: float = 0.0
     """Distortion beyond the stated one: share of the radius at half of the longer side."""
+    readout_s: float | None = None
+    """Rolling shutter, as in `Camera`; None: unknown."""
 
     def __post_init__(self) -> None:
-        if not (self.focal > 0 and self.focal_sigma >= LEAST_FOCAL_SIGMA):
-            raise ValueError(
-                f"lens of {self.make} {self.model}: focal must be positive and focal_sigma at least {LEAST_FOCAL_SIGMA}"
-            )
+        name = f"lens of {self.make} {self.model}"
+        if self.focal is None and self.readout_s is None:
+            raise ValueError(f"{name}: state focal, readout_s or both")
+        if not ((self.focal is None or self.focal > 0) and self.focal_sigma >= LEAST_FOCAL_SIGMA):
+            raise ValueError(f"{name}: focal must be positive and focal_sigma at least {LEAST_FOCAL_SIGMA}")
+        if self.readout_s is not None:
+            checked_readout(self.readout_s, Projection.PERSPECTIVE)
 
     @property
     def key(self) -> tuple[str, str, int, int]:
@@ -57,10 +62,13 @@ class DeviceLens:
         """The camera with this lens."""
         from geocorrect.localize.joint.lens import with_bend  # the configuration is read without the solver
 
-        ratio = self.focal * max(camera.width, camera.height) / camera.focal_x_px
-        found = with_bend(camera, self.bend).with_focal_scaled(ratio)
+        found = camera if self.focal is None and not self.bend else with_bend(camera, self.bend)
+        if self.focal is not None:
+            ratio = self.focal * max(camera.width, camera.height) / camera.focal_x_px
+            found = replace(found.with_focal_scaled(ratio), focal_sigma=self.focal_sigma)
         x_px, y_px = self.principal_px or (camera.principal_x_px, camera.principal_y_px)
-        return replace(found, principal_x_px=x_px, principal_y_px=y_px, focal_sigma=self.focal_sigma)
+        readout_s = camera.readout_s if self.readout_s is None else self.readout_s
+        return replace(found, principal_x_px=x_px, principal_y_px=y_px, readout_s=readout_s)
 
 
 def stated_camera(image: Image, lenses: Sequence[DeviceLens]) -> Camera | None:

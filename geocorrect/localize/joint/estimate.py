@@ -60,6 +60,7 @@ def solve_joint(
     seed: int,
     reported_m: Float = NOWHERE,
     guesses: Sequence[Pose] = (),
+    compare_anchors: bool = True,
 ) -> Solution | Reason:
     """Best pose of a photo from its anchors, or the Reason why there is none.
 
@@ -70,6 +71,7 @@ def solve_joint(
         seed: of the RANSAC and of the choice among too many matches.
         reported_m: (3,) reported position in the anchors' world; only the priors of `options.joint.prior` use it.
         guesses: further poses to start from, in the anchors' world.
+        compare_anchors: whether anchors that a majority refutes are set aside, and a second place is searched for.
     """
     observations = [o.on_rays() for o in observations]
     origin_m = np.mean([o.anchor.world_from_cam.translation_m for o in observations], axis=0)
@@ -89,7 +91,7 @@ def solve_joint(
     trial = problem.subset(problem.rows_of(few))
     ranked = _compete(trial, starts, prior, sigma_px, options.joint)
     (best, found), best_score = ranked[0]
-    joint = Joint(observations, few, problem, trial, camera, prior, origin_m, sigma_px, options)
+    joint = Joint(observations, few, problem, trial, camera, prior, origin_m, sigma_px, options, compare_anchors)
     settled = joint.settle(found, singles)
     if settled is None:
         return Reason.DEGENERATE_GEOMETRY
@@ -125,7 +127,7 @@ def solve_joint(
     supporting = np.array([fit.weight > 0.0 and fit.inliers.sum() >= SUPPORTING_INLIERS for fit in fits])
     heard = [o for o, supports in zip(observations, supporting, strict=True) if supports]
     record_shift_sigmas = _record_shift_sigmas(settled)
-    if heard:
+    if heard and compare_anchors:
         several = independent_anchors(observations, supporting, record_shift_sigmas) >= 2
         stated = pose.with_covariance(covariance)
         another = second_place(heard, stated, origin_m, found_camera, options, seed, several)

@@ -222,10 +222,14 @@ class _Fields:
             smooth[:, rows] = (
                 cosine_basis(problem.anchor_px[rows], o.anchor.camera) * wave_amplitudes(o.anchor.camera)
             ).T
-            field_px[rows] = quality * noise.anchor_field_px * pixel_scale(o.anchor.camera)
+            field_px[rows] = quality * o.smooth_noise * noise.anchor_field_px * pixel_scale(o.anchor.camera)
         return cls(
             basis[1:],
-            quality * noise.query_field_px * pixel_scale(camera) * waves[1:],
+            quality
+            * max(o.smooth_noise for o in observations)
+            * noise.query_field_px
+            * pixel_scale(camera)
+            * waves[1:],
             np.take(basis, problem.track, axis=1) * amplitude,
             smooth * field_px,
             smooth * (np.sqrt(1 - noise.depth_shared) * sigma),

@@ -204,7 +204,7 @@ def build_problem(
         d_bend=rays[4],
         dd_bend=rays[5],
         seen_ray=_rows_last(np.concatenate([o.anchor_rays for o in chosen])),
-        to_px=_rows_last(np.concatenate([tangent_to_px(o.anchor.camera, o.anchor_px, o.anchor_rays) for o in chosen])),
+        to_px=_rows_last(np.concatenate([tangent_to_px(o.anchor.camera, o.anchor_rays) for o in chosen])),
         rotations=np.stack([p.rotation.as_matrix().T for p in poses]),
         centres=np.stack([p.translation_m - origin_m for p in poses]),
         log_depth=np.log(np.concatenate([o.depth_m for o in chosen])),

@@ -71,6 +71,8 @@ class Joint:
     origin_m: Float
     sigma_px: float
     options: LocalizeOptions
+    compare_anchors: bool = True
+    """Whether anchors that a majority refutes are set aside."""
 
     def settle(self, found: Solved, singles: Sequence[Pose | None]) -> Settled | None:
         """Test lens and anchors at the trial's solution; again without the anchors that a majority refutes.
@@ -121,6 +123,8 @@ class Joint:
     def _consensus(self, refined: Refined, prior: Float, singles: Sequence[Pose | None]) -> Consensus:
         """The anchors' own poses, with the lens that all of them together found, and whether they agree."""
         pose = refined.state.world_from_query
+        if not self.compare_anchors:
+            return compare([None] * len(singles), pose, [])
         camera = estimated_camera(self.camera, refined.state)
         lens = Lens(camera, 1.0 / np.diag(refined.lens_covariance))
         starts = [starts_of(pose, single) for single in singles]

@@ -159,7 +159,7 @@ def _poses(anchors: Sequence[Anchor], pairs: Sequence[MatchedPair], errors_px: F
 
 
 def _typical_px(errors_px: Sequence[float] | Float) -> float:
-    """Mean of the middle half: a quarter of bad pairs moves it no more than a median, and offsets are told apart finer."""
+    """Mean of the middle half: robust against a quarter of bad pairs, and telling offsets apart finer than a median."""
     return float(trim_mean(np.asarray(errors_px), 0.25))
 
 

@@ -1,0 +1,1 @@
+"""Cameras that expose their rows one after the other while they move."""
