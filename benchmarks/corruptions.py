@@ -28,7 +28,7 @@ import numpy as np
 from kept_matches import KeptMatcher
 from matchers import cuttings, rows_of, settings_for, worse
 from measured import measured
-from moving_vehicles import Traffic, traffic_of
+from moving_vehicles import LAYOUTS, Traffic, traffic_of
 from scipy.spatial.transform import Rotation
 from scipy.stats import chi2
 
@@ -131,6 +131,7 @@ CELLS = (
         for speed in (0.1, 0.25, 0.5)
     ),
     *(Cell(f"{facade}, {k} anchors", k, vehicles=facade) for facade in EQUAL_BAYS for k in (1, 2, 3, 5)),
+    *(Cell(f"{layout}, 1 anchor", 1, vehicles=layout) for layout in LAYOUTS if "bays of" in layout),
 )
 
 

@@ -40,6 +40,15 @@ class Face:
     """How often the same picture is repeated across it: a façade of equal bays."""
 
 
+def _bays(period_m: int) -> tuple[Face, Face]:
+    """Walls along the street, on the left and on the right."""
+    copies = 80 // period_m
+    return (
+        Face((-5.0, -6.0, 60.0), (0.0, 0.0, -80.0), (0.0, 7.5, 0.0), copies),
+        Face((5.5, -6.0, -20.0), (0.0, 0.0, 80.0), (0.0, 7.5, 0.0), copies),
+    )
+
+
 LAYOUTS: dict[str, tuple[Face, ...]] = {
     "a lorry ahead": (Face((-1.6, -2.2, 9.0), (3.4, 0.0, 0.0), (0.0, 3.6, 0.0)),),
     "a queue": (
@@ -47,13 +56,13 @@ LAYOUTS: dict[str, tuple[Face, ...]] = {
         Face((3.4, -1.8, 6.0), (0.0, 0.0, 20.0), (0.0, 3.3, 0.0)),
         Face((-1.6, -2.2, 9.0), (3.4, 0.0, 0.0), (0.0, 3.6, 0.0)),
     ),
-    "equal bays": (
-        Face((-5.0, -6.0, 60.0), (0.0, 0.0, -80.0), (0.0, 7.5, 0.0), 20),
-        Face((5.5, -6.0, -20.0), (0.0, 0.0, 80.0), (0.0, 7.5, 0.0), 20),
-    ),
-    "equal bays on one side": (Face((-5.0, -6.0, 60.0), (0.0, 0.0, -80.0), (0.0, 7.5, 0.0), 20),),
+    "equal bays": _bays(4),
+    "equal bays on one side": _bays(4)[:1],
+    **{f"equal bays of {period_m} m": _bays(period_m) for period_m in (2, 5, 8)},
+    **{f"equal bays of {period_m} m on one side": _bays(period_m)[:1] for period_m in (2, 5, 8)},
 }
-"""Far faces first: a lorry's rear; with it a lane of buses on either side; façades that repeat themselves every 4 m."""
+"""Far faces first: a lorry's rear; with it a lane of buses on either side; façades that repeat themselves, every 4 m
+where nothing is said."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +17,18 @@ from geocorrect.api.backends import (
     build_matcher,
     further_fingerprints,
 )  # fmt: skip
+from geocorrect.api.other_place import beside_other_places
 from geocorrect.config import Settings
+from geocorrect.depth.base import depth_for
 from geocorrect.errors import InputError, Reason
 from geocorrect.geometry.frame import upright_turns
 from geocorrect.io.masks import mask_beside
 from geocorrect.io.pixels import COUNTER_CLOCKWISE_TURNS, read_image
-from geocorrect.localize.correct import TracedResult, localize
+from geocorrect.localize.correct import TracedResult, localize, match_all, observe
 from geocorrect.localize.focal_prior import focal_prior
 from geocorrect.localize.joint.device_lens import stated_camera
+from geocorrect.localize.observations import Observations
+from geocorrect.match.cascade import stages_of
 from geocorrect.records import Anchor, AnchorView, CameraMotion, Image, MetadataQuality, Pair, Query, Rejection
 from geocorrect.retrieve.by_appearance import Choice
 
@@ -115,7 +120,24 @@ class PhotoLocalizer:
         seed = _image_seed(self._settings.batch.seed, query.image_id)
         options, pair = self._settings.localize, self._settings.match.verify
         found = localize(query, views, self.matcher, self.anchors.depth_source, options, seed, self.estimator, pair)
+        if chosen.likeness:
+            asked = partial(self._observe, query, found, neighbours, seed)
+            found = beside_other_places(found, query, anchors, chosen.likeness, asked, options)
         return Localization(found, chosen.pairs, tuple(views), unusable)
+
+    def _observe(
+        self, query: Query, found: TracedResult, neighbours: Neighbours, seed: int, anchor: Anchor
+    ) -> Observations | None:
+        """The photo's matches with one more anchor, by the matcher that gave the result; None if that is unusable."""
+        views, _ = self.anchors.usable((anchor,), neighbours)
+        if not views:
+            return None
+        depth = depth_for(self.anchors.depth_source, anchor, views[0].pixels, query.pixels)
+        stages = {stage.fingerprint: stage for stage in stages_of(self.matcher).values()}
+        options, pair = self._settings.localize, self._settings.match.verify
+        matcher = stages[found.result.evidence.matcher]
+        (matches,) = match_all(matcher, query, views, [depth])
+        return observe(query, views[0], matches, depth, options, seed, matcher, pair)
 
     def _choose(self, query: Query, pairs: tuple[Pair, ...], anchors: tuple[Anchor, ...]) -> Choice:
         """The candidates to match: those given, or the most alike of them."""

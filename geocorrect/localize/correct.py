@@ -130,16 +130,7 @@ def _localize_with(
     pair: PairVerifyOptions,
 ) -> TracedResult:
     # Match the photo with every anchor, keep what two views of a static scene can explain, and give it depth.
-    turns = () if query.upright_turns is None else _turns_to(query.upright_turns, anchors)
-    cameras = [view.anchor.camera for view in anchors]
-    # Only a matcher that needs things to be of one size asks how far they are.
-    ratios = (
-        []
-        if any_size(matcher)
-        else [distance_ratio(query, view.anchor, z) for view, z in zip(anchors, maps, strict=True)]
-    )
-    pictures = [view.pixels for view in anchors]
-    matches = match_photo(matcher, query.pixels, query.camera, pictures, turns, cameras, ratios)
+    matches = match_all(matcher, query, anchors, maps)
     observations = [
         observe(query, view, m, z, options, seed, matcher, pair)
         for view, m, z in zip(anchors, matches, maps, strict=True)
@@ -203,6 +194,20 @@ def _localize_with(
         evidence=evidence,
     )
     return TracedResult(correction, used, solution)
+
+
+def match_all(matcher: Matcher, query: Query, anchors: Sequence[AnchorView], maps: Sequence[DepthMap]) -> list[Matches]:
+    """The photo's matches with every anchor, in order; each is shown as its matcher needs it."""
+    turns = () if query.upright_turns is None else _turns_to(query.upright_turns, anchors)
+    cameras = [view.anchor.camera for view in anchors]
+    # Only a matcher that needs things to be of one size asks how far they are.
+    ratios = (
+        []
+        if any_size(matcher)
+        else [distance_ratio(query, view.anchor, z) for view, z in zip(anchors, maps, strict=True)]
+    )
+    pictures = [view.pixels for view in anchors]
+    return match_photo(matcher, query.pixels, query.camera, pictures, turns, cameras, ratios)
 
 
 def _turns_to(upright_turns: int, anchors: Sequence[AnchorView]) -> list[int]:

@@ -7,7 +7,7 @@ it. A rejected query has no pose.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +85,12 @@ class GateStatistics:
     and one matcher finds ten where another finds one."""
     principal_shift_px: float = NAN
     """How far the matches moved the principal point, at 512 px; nan when the camera was taken as given."""
+    other_place_likeness: float = NAN
+    """How alike the photo is to the most alike anchor of another place, over the same of the supporting anchors; nan
+    where photos are not compared (`retrieve.appearance`) or no such anchor was considered."""
+    other_place_share: float = NAN
+    """Verified matches with that anchor that the pose does not explain, over those of the supporting anchor with most
+    (both with depth); nan where it was not asked: it looks otherwise, or the pose is not believed anyway."""
 
 
 @dataclass(frozen=True)
@@ -267,6 +273,9 @@ def by_rules(statistics: GateStatistics, options: GateOptions) -> Decision | Non
             return Decision(Status.REJECTED, reason, detail)
     if s.alternative_share > options.review_alternative_share:
         return Decision(Status.REVIEW, None, f"another, distant pose has {s.alternative_share:.0%} of the support")
+    if s.other_place_share > options.max_other_place_share:
+        found = f"an anchor there has {s.other_place_share:.0%} of the matches of the best one here"
+        return Decision(Status.REVIEW, None, f"another place shows the same, perhaps a repeated façade: {found}")
     if s.supporting_anchors <= 1 and s.coverage < options.min_lone_coverage:
         return Decision(Status.REVIEW, None, f"one anchor alone, inliers cover {s.coverage:.1%} of the photo")
     if s.principal_shift_px > options.max_principal_shift_px:
@@ -297,8 +306,15 @@ def waits_only_for_confirmation(result: Result | None, options: GateOptions) -> 
     """Whether a result for review would be accepted if one anchor were believed."""
     if not isinstance(result, Correction) or result.status is not Status.REVIEW:
         return False
-    names = {field.name for field in fields(GateStatistics)}
-    if not names <= result.evidence.gate.keys():
+    statistics = stored_statistics(result.evidence.gate)
+    if statistics is None:
         return False
-    statistics = GateStatistics(**{name: result.evidence.gate[name] for name in names})
     return decide(statistics, replace(options, min_independent_anchors=1)).status is Status.ACCEPTED
+
+
+def stored_statistics(gate: Mapping[str, float]) -> GateStatistics | None:
+    """The statistics in an evidence record; None for a record without those that every decision needs."""
+    named = fields(GateStatistics)
+    if not {field.name for field in named if field.default is MISSING} <= gate.keys():
+        return None
+    return GateStatistics(**{field.name: float(gate[field.name]) for field in named if field.name in gate})

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -45,6 +45,8 @@ class Choice:
     """The record of each pair's anchor."""
     unusable: tuple[str, ...] = ()
     """A message per anchor whose picture cannot be used."""
+    likeness: Mapping[str, float] = field(default_factory=dict)
+    """How alike the photo and every anchor that was considered are, matched or not: cosine by anchor id."""
 
 
 class AppearanceRetriever:
@@ -75,12 +77,17 @@ class AppearanceRetriever:
         self._describer.train(pictures())
 
     def rerank(self, query: Query, pairs: Sequence[Pair], anchors: Sequence[Anchor]) -> Choice:
-        """The most similar of the candidates, at most `max_candidates`; anchors: records of the pairs' anchors."""
+        """The most similar of the candidates, or the first in mode `check`, at most `max_candidates`.
+
+        anchors: records of the pairs' anchors.
+        """
         index, unusable = self._index(anchors)
         by_id = {anchor.id: anchor for anchor in anchors}
         described = self._described(query)
-        ordered = index.reranked(described, pairs) if len(described) else pairs
-        return self._choice([(pair, by_id[pair.anchor_id]) for pair in ordered], unusable)
+        by_place = self.options.appearance.mode == "check" or not len(described)
+        ordered = pairs if by_place else index.reranked(described, pairs)
+        choice = self._choice([(pair, by_id[pair.anchor_id]) for pair in ordered], unusable)
+        return replace(choice, likeness=dict(index.similar(described, len(anchors)))) if len(described) else choice
 
     def search(self, query: Query, scene: Sequence[Anchor]) -> Choice:
         """The most similar of all anchors of a scene, for a photo whose place is unknown."""
@@ -89,7 +96,7 @@ class AppearanceRetriever:
         described = self._described(query)
         found = index.similar(described, self.options.appearance.candidates) if len(described) else []
         ranked = [(Pair(query.image_id, name, 0), by_id[name]) for name, _ in found]
-        return self._choice(ranked, unusable)
+        return replace(self._choice(ranked, unusable), likeness=dict(found))
 
     def prepare(self, scene: Sequence[Anchor]) -> None:
         """Describe the anchors that are not described yet; unreadable pictures are reported when they are needed."""

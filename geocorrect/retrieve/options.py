@@ -14,10 +14,10 @@ from geocorrect.retrieve.spatial import SpatialOptions
 class AppearanceOptions:
     """Comparing photos by what the matcher computes of them anyway: its local features, or its encoder's tokens."""
 
-    mode: Literal["off", "rerank", "search"] = "off"
-    """`rerank` looks at `candidates` anchors found by place and matches the `retrieve.max_candidates` most alike;
-    `search` also finds anchors, among all of the scene, for photos that have none near their reported position, or no
-    position.
+    mode: Literal["off", "check", "rerank", "search"] = "off"
+    """`check` matches the anchors found by place, as `off` does, and asks among `candidates` of them whether another
+    place is as similar; `rerank` matches the `retrieve.max_candidates` most alike of these, and asks, too; `search`
+    also finds anchors, among all of the scene, for photos that have none near their reported position, or no position.
     """
     candidates: int = 32
     max_scene_anchors: int = 20_000

@@ -86,6 +86,16 @@ def test_reranking_brings_what_looks_alike_to_the_front(street: Street, number: 
     assert choice.unusable == ()
 
 
+def test_checking_keeps_the_order_by_place_and_says_how_alike_all_candidates_are(street: Street) -> None:
+    pairs = pairs_of(street.anchors)
+    choice = street.retriever(mode="check").rerank(photo_of(4), pairs, street.anchors)
+    assert choice.pairs == tuple(pairs[:3])
+    assert set(choice.likeness) == {anchor.id for anchor in street.anchors}
+    assert max(choice.likeness, key=lambda name: choice.likeness[name]) == "a4"
+    assert street.retriever().rerank(photo_of(4), pairs, street.anchors).likeness == choice.likeness
+    assert "a4" in street.retriever().search(photo_of(4), street.anchors).likeness
+
+
 def test_a_photo_without_a_place_is_found_among_all_anchors(street: Street) -> None:
     choice = street.retriever().search(photo_of(4), street.anchors)
     assert choice.anchors[0].id == "a4"

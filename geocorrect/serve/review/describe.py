@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from geocorrect.catalog.curation.review import Reviews
 from geocorrect.catalog.run import ResultFilter, StoredResult
 from geocorrect.catalog.views.shapes import ellipse_outlines
 from geocorrect.errors import InputError, Status
-from geocorrect.localize.gate import GateStatistics, decide
+from geocorrect.localize.gate import decide, stored_statistics
 from geocorrect.localize.options import GateOptions
 from geocorrect.sequences.positions import SOURCES
 from geocorrect.serve.state import ServeSettings
@@ -77,10 +76,10 @@ def gate_words(stored: StoredResult, options: GateOptions, by_person: bool = Fal
     if stored.reason is not None:
         return f"{stored.reason.text} {stored.detail}".strip()
     gate: Mapping[str, float] = stored.result.evidence.gate
-    names = [field.name for field in fields(GateStatistics)]
-    if not set(names) <= set(gate):
+    statistics = stored_statistics(gate)
+    if statistics is None:
         return f"predicted error {stored.expected_error_m:.2f} m"
-    decision = decide(GateStatistics(**{name: float(gate[name]) for name in names}), options)
+    decision = decide(statistics, options)
     if decision.status is stored.status and decision.detail:
         return decision.detail
     of_sequence = math.nan if by_person else float(gate.get("sequence_weight", math.nan))
