@@ -128,7 +128,7 @@ def solve_joint(
     record_shift_sigmas = _record_shift_sigmas(settled)
     another = None
     if heard:
-        several = independent_anchors(observations, supporting, record_shift_sigmas) >= 2
+        several = independent_anchors(observations, supporting, record_shift_sigmas, settled.lens_sigmas) >= 2
         stated = pose.with_covariance(covariance)
         another = second_place(heard, stated, origin_m, found_camera, options, seed, several)
         if another is not None:
