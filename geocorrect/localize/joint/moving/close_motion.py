@@ -70,12 +70,17 @@ def _explained(other: Solved, noise_px: float) -> NDArray[np.bool_]:
 
 
 def _noise_px(joint: Joint, solved: Solved) -> float:
-    """Noise of the matches without the lower limit that the solver keeps to, from tracks in two anchors or more."""
+    """Noise of the matches without the lower limit that the solver keeps to, from tracks in two anchors or more.
+
+    Infinite where there are few of them: one anchor's distances follow its matches.
+    """
     problem = joint.problem
     several = np.bincount(problem.track, minlength=problem.n_tracks)[problem.track] > 1
     inner_px = np.linalg.norm(solved.at.pixel[:, solved.inliers & several], axis=0)
+    if len(inner_px) < MIN_EXPLAINED:
+        return np.inf
     # The median length of a residual is 1.18 σ, and a distance took one of the four parts of two.
-    return max(float(np.median(inner_px)) if len(inner_px) else 0.0, MIN_NOISE * joint.sigma_px)
+    return max(float(np.median(inner_px)), MIN_NOISE * joint.sigma_px)
 
 
 def _left_over(joint: Joint, solved: Solved, least_px: float, most_px: float) -> list[Int]:
