@@ -135,7 +135,9 @@ def gate_statistics(
         leave_one_out_m=solution.leave_one_out_m,
         lens_sigmas=solution.lens_sigmas,
         contradiction_sigmas=solution.contradiction_sigmas,
-        independent_anchors=float(independent_anchors(observations, supporting, solution.record_shift_sigmas)),
+        independent_anchors=float(
+            independent_anchors(observations, supporting, solution.record_shift_sigmas, solution.lens_sigmas)
+        ),
         record_shift_sigmas=solution.record_shift_sigmas,
         contested_m=_contested_m(solution, able & ~supporting & _many(observations, supporting)),
         inlier_patches=float(

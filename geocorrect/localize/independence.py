@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from geocorrect.localize.joint.lens import DOUBTED_LENS_SIGMAS
 from geocorrect.localize.observations import Observations
 from geocorrect.localize.options import GateOptions
 from geocorrect.records import NAN, Anchor
@@ -21,12 +22,17 @@ MAX_SCALE_ERROR = 0.05
 
 
 def independent_anchors(
-    observations: Sequence[Observations], supporting: NDArray[np.bool_], record_shift_sigmas: float = NAN
+    observations: Sequence[Observations],
+    supporting: NDArray[np.bool_],
+    record_shift_sigmas: float = NAN,
+    lens_sigmas: float = NAN,
 ) -> int:
     """Records among the supporting (K,) anchors, less one where nothing but these records gives the scale.
 
     Less another where their positions also contradict each other by more than their stated noise: of three in a row
-    one is wrong then, and which one, and by how much, looks the same as another scale.
+    one is wrong then, and which one, and by how much, looks the same as another scale. Where the photo also wants
+    another lens than the stated one, all claims are contradicted at once, as by traffic that keeps most of the anchors'
+    pace: whatever the number of records, they cannot tell which is right.
 
     Two anchors that measure depth from each other take any distance between them for the right one. Depth that is
     measured, or comes from an anchor that the photo was not matched with, gives the scale apart from them.
@@ -40,7 +46,10 @@ def independent_anchors(
     )
     if scale_is_known or records < 2:
         return records
-    return max(records - 1 - (record_shift_sigmas > MAX_SHIFT_SIGMAS), 1)
+    contradict = record_shift_sigmas > MAX_SHIFT_SIGMAS
+    if contradict and lens_sigmas >= DOUBTED_LENS_SIGMAS:
+        return 1
+    return max(records - 1 - contradict, 1)
 
 
 def count_records(anchors: Sequence[Anchor]) -> int:

@@ -165,6 +165,7 @@ def independent(
     common: float = 0.0,
     instants: Sequence[int] = (),
     shift_sigmas: float = 1.0,
+    lens_sigmas: float = 0.0,
 ) -> int:
     """Of anchors "0", "1", … of which the first `matched` support the pose."""
     noon = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -178,7 +179,7 @@ def independent(
             Observations(anchor, px, px, rays, rays, depth, depth, common, depth_from=frozenset(sources))
         )
     supporting = np.arange(len(observations)) < (matched or len(observations))
-    return independent_anchors(observations, supporting, shift_sigmas)
+    return independent_anchors(observations, supporting, shift_sigmas, lens_sigmas)
 
 
 def test_anchors_that_measure_depth_from_each_other_count_as_one_fewer() -> None:
@@ -193,6 +194,15 @@ def test_anchors_that_measure_depth_from_each_other_count_as_one_fewer() -> None
     assert independent([{"1", "2"}, {"0", "2"}, {"0", "1"}], shift_sigmas=2.0) == 1
     assert independent([set(), set(), set()], shift_sigmas=2.0) == 3
     assert independent([set()]) == 1
+
+
+def test_where_lens_and_records_are_contradicted_at_once_no_number_of_records_knows_the_scale() -> None:
+    """Traffic at most of the anchors' pace: KITTI raw with a drawn queue, five anchors, two photos 4.5 m off."""
+    others = [{str(other) for other in range(5) if other != own} for own in range(5)]
+    assert independent(others, shift_sigmas=6.5) == 3
+    assert independent(others, lens_sigmas=2.2) == 4
+    assert independent(others, shift_sigmas=6.5, lens_sigmas=2.2) == 1
+    assert independent([set()] * 5, shift_sigmas=6.5, lens_sigmas=2.2) == 5  # measured depth
 
 
 def test_two_cameras_of_one_instant_are_one_record() -> None:

@@ -22,6 +22,7 @@ from geocorrect.localize.independence import independent_anchors
 from geocorrect.localize.joint.fields import Refined
 from geocorrect.localize.joint.initialise import anchor_support, choose_rows, hypotheses, start_state
 from geocorrect.localize.joint.lens import estimated_camera, lens_by_matches
+from geocorrect.localize.joint.moving.close_motion import close_motion
 from geocorrect.localize.joint.normal import assemble, solve_step, whiten
 from geocorrect.localize.joint.priors import prior_information
 from geocorrect.localize.joint.problem import GLOBAL, LENS, PER_ANCHOR, Problem, build_problem
@@ -127,12 +128,15 @@ def solve_joint(
     supporting = np.array([fit.weight > 0.0 and fit.inliers.sum() >= SUPPORTING_INLIERS for fit in fits])
     heard = [o for o, supports in zip(observations, supporting, strict=True) if supports]
     record_shift_sigmas = _record_shift_sigmas(settled)
+    another = None
     if heard and compare_anchors:
-        several = independent_anchors(observations, supporting, record_shift_sigmas) >= 2
+        several = independent_anchors(observations, supporting, record_shift_sigmas, settled.lens_sigmas) >= 2
         stated = pose.with_covariance(covariance)
         another = second_place(heard, stated, origin_m, found_camera, options, seed, several)
         if another is not None:
             share, covariance = max(share, another.share), covariance + another.spread
+    if another is None and compare_anchors:
+        covariance = covariance + close_motion(joint, settled)
     by_records = refined.by_records.reshape(6, -1)
     by_noise = by_records / np.sqrt(settled.prior[GLOBAL:].reshape(-1, PER_ANCHOR)[:, 1:].ravel())
     source, ratio, sigmas = _scale_source(observations, settled.as_stated, solved)

@@ -1,0 +1,1 @@
+"""What moved, in the matches that a pose leaves over."""
