@@ -21,13 +21,20 @@ MakeWorker = Callable[[], Callable[[Any], Any]]
 _STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 
 
+def one_thread_per_child() -> None:
+    """Child processes that start from now on compute with one thread, unless the user's environment says otherwise.
+
+    numpy's BLAS reads it when the child imports it: N processes times N threads is slower than N processes.
+    """
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+
+
 class ProcessWorker:
     """See `pool.WorkerHandle`. A pool of one process: which task killed it is then never in doubt."""
 
     def __init__(self, make_worker: MakeWorker) -> None:
-        # Read by numpy's BLAS when the child imports it: N processes times N threads is slower than N processes.
-        for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-            os.environ.setdefault(variable, "1")
+        one_thread_per_child()
         context = multiprocessing.get_context("spawn")
         self._pool = ProcessPoolExecutor(1, context, initializer=_start, initargs=(make_worker,))
         with _stop_signals_blocked():

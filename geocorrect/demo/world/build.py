@@ -43,6 +43,7 @@ from geocorrect.io.checksum import sha256_of
 from geocorrect.io.pixels import COUNTER_CLOCKWISE_TURNS
 from geocorrect.records import Float32, ImageArray
 from geocorrect.workers.freed_memory import keep_freed_memory
+from geocorrect.workers.process import one_thread_per_child
 
 VERSION = "7"
 """Raise it whenever the same seed would give other files."""
@@ -254,6 +255,7 @@ def take_all(
             studio.take(task)
             report(done, len(tasks))
         return
+    one_thread_per_child()
     context = multiprocessing.get_context("spawn")
     with (
         TemporaryDirectory(prefix=".textures.", dir=tasks[0].folder) as textures,
