@@ -17,25 +17,26 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from corruption_cells import CELLS, FRAMES, Cell
 from kept_matches import KeptMatcher
 from matchers import cuttings, rows_of, settings_for, worse
 from measured import measured
-from moving_vehicles import LAYOUTS, Traffic, traffic_of
+from moving_vehicles import Traffic, traffic_of
 from scipy.spatial.transform import Rotation
 from scipy.stats import chi2
 
 from geocorrect.anchors.readers.kitti.raw import KittiDrive, KittiImage, read_kitti_raw
 from geocorrect.api.anchor_cache import AnchorCache
 from geocorrect.config import Settings
-from geocorrect.geometry.camera import Camera, Projection
+from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.io.pixels import read_image
 from geocorrect.localize.correct import localize
@@ -43,8 +44,6 @@ from geocorrect.match.registry import build_matcher
 from geocorrect.records import ImageArray, Matches, Query
 
 DEPTHS = ("lidar", "triangulated")
-FRAMES = {1: (4,), 2: (2, 6), 3: (0, 4, 8), 5: (0, 2, 4, 6, 8)}
-"""Anchor frames by number of anchors."""
 PHOTOS = (("02", 1), ("03", 3), ("02", 5), ("03", 7))
 """Camera and frame of the photos of a draw."""
 DIRECTIONS = np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
@@ -53,86 +52,6 @@ ROLL_DEG = 30.0
 """OpenCV turns a picture counter-clockwise: its camera is rolled clockwise, from x to y."""
 FALSE_M = 1.0
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "img" / "reliability.png"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One way to be wrong."""
-
-    name: str
-    anchors: int = 3
-    wrong: int = 0
-    """How many of the anchors are wrong, each in a way of its own, and by how much."""
-    shift_m: float = 0.0
-    turn_deg: float = 0.0
-    late_s: float = 0.0
-    """The wrong anchors' clock against the trajectory's."""
-    camera: Callable[[Camera, float], Camera] | None = None
-    """The photo's camera as stated, from the true one and a sign."""
-    spoil: str = ""
-    """A condition of `matchers.worse`, "patch" or "elsewhere": the photo itself is wrong."""
-    traffic: float = 0.0
-    """Share of the photo that shows what moved along with the cameras, as the only anchor has it. Several anchors would
-    see a static scene there, taken from another place: not traffic."""
-    vehicles: str = ""
-    """A layout of `moving_vehicles`: traffic that every anchor and the photo see where it is at their time."""
-    speed: float = 0.0
-    """Of these, over that of the cameras."""
-    masked: bool = False
-    """Whether the photo comes with a mask of them."""
-
-
-def _focal(share: float, sigma: float = 3e-4) -> Callable[[Camera, float], Camera]:
-    return lambda c, sign: replace(c.with_focal_scaled(1 + sign * share), focal_sigma=sigma)
-
-
-def _principal(px: float) -> Callable[[Camera, float], Camera]:
-    return lambda c, sign: replace(
-        c, principal_x_px=c.principal_x_px + sign * px, principal_y_px=c.principal_y_px + sign * px / 2
-    )
-
-
-def _distorted(k1: float) -> Callable[[Camera, float], Camera]:
-    """The true lens bends nothing: stated as if it did, which is the same error the other way round."""
-    return lambda c, sign: replace(c, projection=Projection.PERSPECTIVE, distortion=(sign * k1, 0.0))
-
-
-EQUAL_BAYS = "equal bays", "equal bays on one side"  # stand
-CELLS = (
-    *(Cell(f"clean, {k} anchors", anchors=k) for k in FRAMES),
-    *(
-        Cell(f"{wrong} of {k} displaced by {m:g} m", k, wrong, shift_m=m)
-        for k, wrong in ((2, 1), (3, 1), (5, 2))
-        for m in (0.2, 0.5, 1.0, 2.0)
-    ),
-    *(
-        Cell(f"{wrong} of {k} turned by {deg:g}°", k, wrong, turn_deg=deg)
-        for k, wrong in ((2, 1), (3, 1), (5, 2))
-        for deg in (0.2, 0.5, 2.0)
-    ),
-    Cell("the only anchor displaced by 1 m", 1, 1, shift_m=1.0),
-    *(Cell(f"1 of 3 late by {1000 * s:g} ms", 3, 1, late_s=s) for s in (0.02, 0.05, 0.1)),
-    *(Cell(f"focal {share:.0%} wrong", 3, camera=_focal(share)) for share in (0.01, 0.02, 0.05, 0.1)),
-    Cell("focal 5% wrong, 1 anchor", 1, camera=_focal(0.05)),
-    Cell("focal 3% wrong, not stated", 3, camera=_focal(0.03, float("nan"))),
-    *(Cell(f"principal point {px} px off", 3, camera=_principal(px)) for px in (5, 20)),
-    *(Cell(f"distortion k1 = {k1:g} missing", 3, camera=_distorted(k1)) for k1 in (0.02, 0.1)),
-    *(Cell(f"photo: {name}", 3, spoil=name) for name in ("rolled 30°", "dusk", "patch", "elsewhere")),
-    *(Cell(f"{s:.0%} traffic, 1 anchor", 1, traffic=s) for s in (0.3, 0.5, 0.7)),
-    *(
-        Cell(f"{layout} at {speed:g} of the speed, {k} anchors", k, vehicles=layout, speed=speed)
-        for layout in ("a lorry ahead", "a queue")
-        for k in (2, 3, 5)
-        for speed in (0.1, 0.25, 0.5, 0.9, 1.0)
-    ),
-    *(
-        Cell(f"{layout} at {speed:g} of the speed, masked", 3, vehicles=layout, speed=speed, masked=True)
-        for layout in ("a lorry ahead", "a queue")
-        for speed in (0.1, 0.25, 0.5)
-    ),
-    *(Cell(f"{facade}, {k} anchors", k, vehicles=facade) for facade in EQUAL_BAYS for k in (1, 2, 3, 5)),
-    *(Cell(f"{layout}, 1 anchor", 1, vehicles=layout) for layout in LAYOUTS if "bays of" in layout),
-)
 
 
 class KeptPairs(KeptMatcher):

@@ -109,8 +109,8 @@ def anchor_motion(anchor: Anchor, others: Sequence[Anchor]) -> CameraMotion | No
     own = (0.0, anchor.world_from_cam)
     before = max((pair for pair in timed if pair[0] < 0), key=lambda pair: pair[0], default=own)
     after = min((pair for pair in timed if pair[0] > 0), key=lambda pair: pair[0], default=own)
-    two = float(np.sqrt(2.0))
-    return motion_between(before, after, two * ANCHOR_POSITION_M, two * float(np.radians(ANCHOR_ROTATION_DEG)))
+    of_two = float(np.sqrt(2.0))  # the way from one noisy pose to another
+    return motion_between(before, after, of_two * ANCHOR_POSITION_M, of_two * float(np.radians(ANCHOR_ROTATION_DEG)))
 
 
 def photo_motions(

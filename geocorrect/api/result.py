@@ -249,11 +249,13 @@ def _shutter_lines(shutter: Mapping[str, float]) -> list[str]:
     parts = []
     if shutter["readout_s"]:  # 0: global
         speed = f"{shutter['speed_m_s']:.1f} ± {shutter['speed_sigma_m_s']:.1f} m/s"
-        known = f"at {speed}" if math.isfinite(shutter["speed_m_s"]) else "at an unknown speed, not corrected"
-        parts += [f"{1e3 * shutter['readout_s']:.0f} ms {known}"] if math.isfinite(shutter["readout_s"]) else []
-    parts += [f"{shutter['n_anchors']:.0f} anchors corrected"] if shutter["n_anchors"] else []
+        moving = f"at {speed}" if math.isfinite(shutter["speed_m_s"]) else "at an unknown speed, not corrected"
+        parts += [f"{1e3 * shutter['readout_s']:.0f} ms {moving}"] if math.isfinite(shutter["readout_s"]) else []
+    is_corrected = math.isfinite(shutter["moved_m"])  # not where there was no pose to begin with
+    known = "corrected" if is_corrected else "at a known speed"
+    parts += [f"{shutter['n_anchors']:.0f} anchors {known}"] if shutter["n_anchors"] else []
     parts += [f"{shutter['n_unknown']:.0f} anchors at an unknown speed, not corrected"] if shutter["n_unknown"] else []
-    parts += [f"the pose moved by {_metres(shutter['moved_m'])}"] if math.isfinite(shutter["moved_m"]) else []
+    parts += [f"the pose moved by {_metres(shutter['moved_m'])}"] if is_corrected else []
     return [f"rolling shutter: {'; '.join(parts)}"]
 
 

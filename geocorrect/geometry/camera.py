@@ -39,6 +39,7 @@ __all__ = ["Camera", "Projection", "turned_from_cam"]
 Float = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 LONGEST_READOUT_S = 0.2
+"""More is a mistake of units."""
 
 
 def rows_of(name: str, values: ArrayLike, columns: int) -> Float:

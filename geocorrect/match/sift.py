@@ -20,6 +20,7 @@ from geocorrect.networks.runtime import MIB, Runtime
 from geocorrect.records import Float32, ImageArray, Matches
 
 Bytes = NDArray[np.uint8]
+
 MAX_BYTES = 2_950_000_000
 """Of a photo and the work on it together, so that a program stays below 3 GiB: photos above 12.4 megapixels
 are detected on a copy, which is the smaller, the more the photo itself takes (of 134 megapixels: 10.8)."""
@@ -76,13 +77,15 @@ class SiftMatcher:
 
     def __init__(self, options: SiftOptions | None = None) -> None:
         self.options = o = options or SiftOptions()
-        self.feature_identity = f"sift-{ALGORITHM_VERSION}/{o.max_features}/{o.contrast_threshold:g}"
-        self.fingerprint = f"{self.feature_identity}/{o.ratio:g}" + (f"/strongest-{o.strongest}" if o.strongest else "")
-        # Without precise upscaling every keypoint lies a quarter of a pixel too far right and down.
+        self._kept_identity = f"sift-{ALGORITHM_VERSION}/{o.max_features}/{o.contrast_threshold:g}"
+        chosen = f"/strongest-{o.strongest}" if o.strongest else ""
+        self.feature_identity = f"{self._kept_identity}{chosen}"
+        self.fingerprint = f"{self._kept_identity}/{o.ratio:g}{chosen}"
         folder = o.runtime.cache_folder
         self._disk = None if folder is None else FileCache(folder, o.runtime.cache_disk_mib * MIB, ".sift")
         # What is kept on disk is for others, too, who may want all.
         count = min(o.max_features, o.strongest) if o.strongest and self._disk is None else o.max_features
+        # Without precise upscaling every keypoint lies a quarter of a pixel too far right and down.
         self._detector = cv2.SIFT.create(
             nfeatures=count, contrastThreshold=o.contrast_threshold, enable_precise_upscale=True
         )
@@ -100,7 +103,7 @@ class SiftMatcher:
             image: its pixels.
             keep: on disk, for other processes and runs: an anchor is met again, a photo is not.
         """
-        digest = hashlib.blake2b(f"{self.feature_identity}/{image.shape}".encode(), digest_size=20)
+        digest = hashlib.blake2b(f"{self._kept_identity}/{image.shape}".encode(), digest_size=20)
         digest.update(np.ascontiguousarray(image).data)
         key = digest.hexdigest()
         return self._features.get_or_make(key, lambda: self._root(*self._chosen(*self._found(image, key, keep=keep))))

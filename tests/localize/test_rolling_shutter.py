@@ -129,6 +129,7 @@ def test_the_pose_errs_by_the_motion_as_it_is_said() -> None:
         ({}, "30 ms at 10.0 ± 0.8 m/s; the pose moved by 9.4 cm"),
         ({"speed_m_s": UNKNOWN, "moved_m": UNKNOWN}, "30 ms at an unknown speed, not corrected"),
         ({"readout_s": UNKNOWN, "n_anchors": 3.0}, "3 anchors corrected; the pose moved by 9.4 cm"),
+        ({"readout_s": UNKNOWN, "n_anchors": 3.0, "moved_m": UNKNOWN}, "3 anchors at a known speed"),
         (
             {"readout_s": UNKNOWN, "n_unknown": 2.0, "moved_m": UNKNOWN},
             "2 anchors at an unknown speed, not corrected",

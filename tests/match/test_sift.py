@@ -189,7 +189,9 @@ def test_the_strongest_features_are_matched_and_all_are_kept(tmp_path: Path) -> 
     again = SiftMatcher(SiftOptions(runtime=keep)).features(picture)
     np.testing.assert_array_equal(again.keypoints_px, plain.keypoints_px)
     assert len(plain.keypoints_px) > 200
-    assert SiftMatcher(SiftOptions(strongest=100)).fingerprint.endswith("/strongest-100")
+    chosen, every = SiftMatcher(SiftOptions(strongest=100)), SiftMatcher()
+    assert chosen.fingerprint.endswith("/strongest-100")
+    assert chosen.feature_identity != every.feature_identity, "visual words of the one are not those of the other"
 
 
 def test_features_kept_without_their_responses_are_found_anew(tmp_path: Path) -> None:

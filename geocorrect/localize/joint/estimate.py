@@ -72,7 +72,8 @@ def solve_joint(
         seed: of the RANSAC and of the choice among too many matches.
         reported_m: (3,) reported position in the anchors' world; only the priors of `options.joint.prior` use it.
         guesses: further poses to start from, in the anchors' world.
-        compare_anchors: whether anchors that a majority refutes are set aside, and a second place is searched for.
+        compare_anchors: whether anchors that a majority refutes are set aside, and a second pose, far or close by, is
+            searched for.
     """
     observations = [o.on_rays() for o in observations]
     origin_m = np.mean([o.anchor.world_from_cam.translation_m for o in observations], axis=0)
