@@ -29,6 +29,8 @@ class Cell:
     """The photo's camera as stated, from the true one and a sign."""
     spoil: str = ""
     """A condition of `matchers.worse`, "patch" or "elsewhere": the photo itself is wrong."""
+    bare: bool = False
+    """Whether no depth is known, the bearings of the anchors alone."""
     traffic: float = 0.0
     """Share of the photo that shows what moved along with the cameras, as the only anchor has it. Several anchors would
     see a static scene there, taken from another place: not traffic."""
@@ -77,6 +79,8 @@ CELLS = (
     *(Cell(f"principal point {px} px off", 3, camera=_principal(px)) for px in (5, 20)),
     *(Cell(f"distortion k1 = {k1:g} missing", 3, camera=_distorted(k1)) for k1 in (0.02, 0.1)),
     *(Cell(f"photo: {name}", 3, spoil=name) for name in ("rolled 30°", "dusk", "patch", "elsewhere")),
+    *(Cell(f"clean, {k} anchors, bearings alone", k, bare=True) for k in (3, 5)),
+    *(Cell(f"an object moved by 6 cm, {k} anchors, bearings alone", k, spoil="moved", bare=True) for k in (3, 5)),
     *(Cell(f"{s:.0%} traffic, 1 anchor", 1, traffic=s) for s in (0.3, 0.5, 0.7)),
     *(
         Cell(f"{layout} at {speed:g} of the speed, {k} anchors", k, vehicles=layout, speed=speed)

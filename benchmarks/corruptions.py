@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import pickle
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -36,20 +37,29 @@ from scipy.stats import chi2
 from geocorrect.anchors.readers.kitti.raw import KittiDrive, KittiImage, read_kitti_raw
 from geocorrect.api.anchor_cache import AnchorCache
 from geocorrect.config import Settings
+from geocorrect.depth.base import DepthDeclaration, DepthSource
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.io.pixels import read_image
 from geocorrect.localize.correct import localize
 from geocorrect.match.registry import build_matcher
-from geocorrect.records import ImageArray, Matches, Query
+from geocorrect.records import Anchor, DepthMap, ImageArray, Matches, Query, Result
 
 DEPTHS = ("lidar", "triangulated")
-PHOTOS = (("02", 1), ("03", 3), ("02", 5), ("03", 7))
-"""Camera and frame of the photos of a draw."""
+PHOTOS = (
+    (("02", 1), ("03", 3), ("02", 5), ("03", 7)),
+    (("02", 3), ("03", 1), ("02", 7), ("03", 5)),
+    (("02", 9), ("03", 2), ("03", 6), ("03", 9)),
+)
+"""Camera and frame of the photos, by draw; a fourth draw begins anew."""
+MOUNTING = {"03": ((-0.0069, 0.0003, -0.0026), (-0.006, 0.090, 0.022))}
+"""By camera, lever (m) and rotation vector (degrees) in its axes by which its records are off against camera 02, as
+`geocorrect anchors check` has it of all 20 pictures of the drive (± 0.001 m, 0.015°)."""
 DIRECTIONS = np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 """Along the street, sideways, up, in the axes of a camera; a draw takes one, a wrong rotation turns about it."""
 ROLL_DEG = 30.0
 """OpenCV turns a picture counter-clockwise: its camera is rolled clockwise, from x to y."""
+ERRORS = "error_m", "rotation_deg", "nees", "nees_rotation"
 FALSE_M = 1.0
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "img" / "reliability.png"
 
@@ -60,6 +70,17 @@ class KeptPairs(KeptMatcher):
     def match(self, query: ImageArray, anchors: Sequence[ImageArray]) -> list[Matches]:
         """See `match.base.Matcher`."""
         return [super(KeptPairs, self).match(query, [anchor])[0] for anchor in anchors]
+
+
+class BearingsAlone:
+    """A `depth.base.DepthSource` that knows no depth."""
+
+    fingerprint = "none"
+    declaration = DepthDeclaration((), (0.0, 0.0))
+
+    def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
+        """Of no pixel."""
+        return DepthMap("none", False, samples_px=np.zeros((0, 2)), samples_z_m=np.zeros(0))
 
 
 def wrong_pose(image: KittiImage, following: KittiImage, cell: Cell, axis: np.ndarray, sign: float) -> Pose:
@@ -103,6 +124,22 @@ def anchors_of(drive: KittiDrive, cell: Cell, draw: int) -> tuple[KittiImage, ..
     return tuple(anchors)
 
 
+def as_mounted(image: KittiImage) -> Pose:
+    """Where the picture was taken if the mounting of its camera is what all pictures of the drive say."""
+    lever_m, turn_deg = MOUNTING.get(image.camera_name, ((0.0,) * 3, (0.0,) * 3))
+    record = image.world_from_cam
+    rotation = record.rotation * Rotation.from_rotvec(turn_deg, degrees=True).inv()
+    return Pose(rotation, record.translation_m - record.rotation.apply(lever_m))
+
+
+def true_pose(cell: Cell, pose: Pose) -> Pose | None:
+    """The pose of the photo that the cell makes of a picture with this one; None where it shows another place."""
+    if cell.spoil == "elsewhere":
+        return None
+    turn = Rotation.from_euler("z", ROLL_DEG if cell.spoil.startswith("rolled") else 0.0, degrees=True)
+    return Pose(pose.rotation * turn, pose.translation_m)
+
+
 TRAFFIC_ROWS = 90, 360
 """Of a picture of KITTI, where vehicles are: not in the sky."""
 
@@ -121,6 +158,20 @@ def with_traffic(pixels: ImageArray, ahead: ImageArray, share: float) -> ImageAr
     return pixels
 
 
+MOVED, MOVED_PX = (slice(130, 300), slice(640, 800)), 4
+"""Rows and columns of what stands elsewhere in the photo than when the anchors were taken, and by how many pixels: what
+is 11 m away has moved by 6 cm."""
+
+
+def with_object_moved(pixels: ImageArray, by_px: float) -> ImageArray:
+    """The photo with one part of it a few pixels to the side."""
+    rows, columns = MOVED
+    shifted = slice(columns.start + int(by_px), columns.stop + int(by_px))
+    moved = pixels.copy()
+    moved[rows, shifted] = pixels[rows, columns]
+    return moved
+
+
 def photo_of(
     image: KittiImage, cell: Cell, draw: int, others: Sequence[ImageArray], ahead: ImageArray
 ) -> tuple[ImageArray, Camera]:
@@ -134,12 +185,26 @@ def photo_of(
         # A vehicle that moves along: the same pixels in every picture of the drive, a fifth of the width.
         patch = pixels[150:330, 400:650].copy()
         pixels[150:330, 480 + 40 * (draw % 3) : 730 + 40 * (draw % 3)] = patch
+    elif cell.spoil == "moved":
+        pixels = with_object_moved(pixels, MOVED_PX * sign)
     elif cell.spoil:
         pixels, change = worse(pixels, draw)[cell.spoil]()
         camera = change(camera)
     if cell.traffic:
         pixels = with_traffic(pixels, ahead, cell.traffic)
     return pixels, camera if cell.camera is None else cell.camera(camera, sign)
+
+
+def kept(store: Path, key: Sequence[Any]) -> Path:
+    """File of a photo's result, for `corruption_sequences.py`."""
+    return store.parent / "results" / f"{'_'.join(map(str, key)).replace('/', '-')}.pickle"
+
+
+def keep(store: Path, key: Sequence[Any], result: Result) -> None:
+    """Write it."""
+    path = kept(store, key)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(pickle.dumps(result))
 
 
 def run(folder: Path, store: Path, elsewhere: Path | None, depths: Sequence[str], draws: int, cells: str) -> None:
@@ -152,11 +217,12 @@ def run(folder: Path, store: Path, elsewhere: Path | None, depths: Sequence[str]
     section = Settings().match
     matcher = KeptPairs(section.matcher, build_matcher(section, Settings().models), store.parent / "matches")
     for draw in range(draws):
+        photos = PHOTOS[draw % len(PHOTOS)]
         for cell in CELLS:
             if cells not in cell.name or (cell.spoil == "elsewhere" and not others):
                 continue
-            for depth in depths if cell.anchors > 1 else [d for d in depths if d == "lidar"]:
-                keys = [(depth, cell.name, draw, f"{c}/{f}") for c, f in PHOTOS]
+            for depth in depths if cell.anchors > 1 and not cell.bare else [d for d in depths if d == "lidar"]:
+                keys = [(depth, cell.name, draw, f"{c}/{f}") for c, f in photos]
                 if all(key in done for key in keys):
                     continue
                 anchors = anchors_of(drive, cell, draw)
@@ -169,7 +235,8 @@ def run(folder: Path, store: Path, elsewhere: Path | None, depths: Sequence[str]
                 cache = AnchorCache(settings, matcher)
                 neighbours = {a.id: tuple(b for b in anchors if b.id != a.id) for a in anchors}
                 views = cache.usable(anchors, neighbours)[0]
-                for key, (camera_name, frame) in zip(keys, PHOTOS, strict=True):
+                source: DepthSource = BearingsAlone() if cell.bare else cache
+                for key, (camera_name, frame) in zip(keys, photos, strict=True):
                     image = images[camera_name, frame]
                     pixels, camera = photo_of(image, cell, draw, others, views[0].pixels)
                     mask = None
@@ -180,14 +247,14 @@ def run(folder: Path, store: Path, elsewhere: Path | None, depths: Sequence[str]
                     matcher.match(pixels, [view.pixels for view in views])
                     started_s = time.process_time()
                     query = Query(key[3], pixels, camera, near_m, mask=mask)
-                    found = localize(query, views, matcher, cache, settings.localize, seed=0)
+                    found = localize(query, views, matcher, source, settings.localize, seed=0)
                     row = {"key": key, "cpu_s": time.process_time() - started_s}
-                    truth = None if cell.spoil == "elsewhere" else image.world_from_cam
-                    if truth is not None and cell.spoil.startswith("rolled"):
-                        turn = Rotation.from_euler("z", ROLL_DEG, degrees=True)
-                        truth = Pose(truth.rotation * turn, truth.translation_m)
+                    keep(store, key, found.result)
+                    row |= measured(found, true_pose(cell, image.world_from_cam))
+                    mounted = measured(found, true_pose(cell, as_mounted(image)))
+                    row["mounted"] = {name: mounted[name] for name in ERRORS if name in mounted}
                     with store.open("a", encoding="utf-8") as stream:
-                        stream.write(json.dumps(row | measured(found, truth)) + "\n")
+                        stream.write(json.dumps(row) + "\n")
 
 
 def table(rows: Sequence[dict[str, Any]], before: Sequence[dict[str, Any]] = ()) -> str:

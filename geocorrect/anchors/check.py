@@ -1,4 +1,4 @@
-"""Is each anchor where its record says? Its neighbours' view of it against its record, and the noise of the drive.
+"""Is each anchor where its record says? What its neighbours and theirs see against its record, and the drive's noise.
 
 An anchor that contradicts its neighbours makes them look wrong, too. So the worst ones are named first, one of a
 neighbourhood at a time, and those around them are seen again without them (data snooping, Baarda 1968). The noise of
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import chi2
 
+from geocorrect.anchors.displacement import displacements2
 from geocorrect.anchors.drive_errors import DriveErrors, DriveModel, estimate
 from geocorrect.anchors.neighbour_view import POSITION, ROTATION, NeighbourView
 
@@ -23,8 +24,9 @@ Float = NDArray[np.float64]
 
 MIN_NEIGHBOURS = 2
 """With fewer it cannot be told who is wrong."""
-FALSE_ALARM = 0.008
-"""Probability that a good anchor is named by one comparison of position and rotation."""
+FALSE_ALARM = 0.0096, 0.0024
+"""Probability that the position, and the rotation, of a good record is found displaced. Of the good ones half a per
+cent is named, as only the worst of a neighbourhood is."""
 NOISE_RANGE = 0.05, 20.0
 """Factors on the stated noise that are tried."""
 T_IN_SIGMAS = 1.148
@@ -45,6 +47,8 @@ class AnchorCheck:
     """By anchor, without the neighbours that were named; those that could not be judged are missing."""
     named: Mapping[str, float]
     """Anchors that contradict their neighbours, and by how many sigmas per degree of freedom, worst first."""
+    sigmas: Mapping[str, float]
+    """The same of all that could be judged: of position or rotation, whichever is nearer to its limit."""
     noise: tuple[float, float]
     """Of all drives together, as in `DriveErrors`."""
     drives: Mapping[str, DriveErrors]
@@ -80,7 +84,7 @@ def check_anchors(
     for done, name in enumerate(neighbours, 1):
         look(name)
         on_progress(done, len(neighbours))
-    limit = float(chi2.ppf(1 - FALSE_ALARM / 2, 3))
+    sigmas: dict[str, float] = {}
     while True:
         good = {name: seen for name, seen in views.items() if name not in named}
         found = {name: drive_errors(good, model) for name, model in drives.items()}
@@ -88,20 +92,25 @@ def check_anchors(
             name: without_common(seen, drives[drive_of[name]], name, found[drive_of[name]].values)
             for name, seen in views.items()
         }
-        size = {name: left[name].distance2(judged_noise(found[drive_of[name]].noise)) for name in good}
+        judged = {name: judged_noise(found[drive].noise) for name, drive in drive_of.items()}
+        found2 = displacements2({name: left[name] for name in good}, judged)
+        limits = chi2.ppf(np.subtract(1, FALSE_ALARM), 3)
+        # In units of the limits, of the part that is nearer to its own.
+        size = {name: float(np.max(value2 / limits)) for name, value2 in found2.items()}
+        sigmas |= {name: float(np.sqrt(found2[name][np.argmax(found2[name] / limits)] / 3)) for name in good}
         worst = [
             name
             for name, value in size.items()
-            if value > limit and all(size.get(other, 0.0) <= value for other in _around(name, neighbours))
+            if value > 1.0 and all(size.get(other, 0.0) <= value for other in _around(name, neighbours))
         ]
         if not worst:
             break
-        named |= {name: float(np.sqrt(size[name] / 3)) for name in worst}
+        named |= {name: sigmas[name] for name in worst}
         for name in neighbours:
             if name not in named and any(other in worst for other in neighbours[name]):
                 look(name)
     noise = drive_noise([left[name] for name in good])
-    return AnchorCheck(left, dict(sorted(named.items(), key=lambda item: -item[1])), noise, found)
+    return AnchorCheck(left, dict(sorted(named.items(), key=lambda item: -item[1])), sigmas, noise, found)
 
 
 def drive_errors(views: Mapping[str, NeighbourView], model: DriveModel) -> DriveErrors:

@@ -12,7 +12,7 @@ from geocorrect.depth.registry import declare_depth
 from geocorrect.match.registry import matcher_cards
 from geocorrect.networks.cards import CARDS, Licence
 
-METHOD_VERSION = 6
+METHOD_VERSION = 7
 """Raised by a release in which the same photo, anchors, settings and weights give another result: everything is then
 due. A release that only publishes, reads or reports differently keeps it."""
 

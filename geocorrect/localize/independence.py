@@ -17,6 +17,8 @@ RIG_M = 2.0
 MAX_SHIFT_SIGMAS = 1.5
 """Correction of the anchors' positions, in sigmas, above which they contradict each other: 98 % of three anchors whose
 noise is as stated stay below (9 degrees of freedom)."""
+REFUTED_SHIFT_SIGMAS = 3.0
+"""Correction above which no record is believed that nothing but other records can check."""
 MAX_SCALE_ERROR = 0.05
 """Depth whose common log error is larger (a network's, not calibrated) does not fix the scale."""
 
@@ -30,9 +32,11 @@ def independent_anchors(
     """Records among the supporting (K,) anchors, less one where nothing but these records gives the scale.
 
     Less another where their positions also contradict each other by more than their stated noise: of three in a row
-    one is wrong then, and which one, and by how much, looks the same as another scale. Where the photo also wants
-    another lens than the stated one, all claims are contradicted at once, as by traffic that keeps most of the anchors'
-    pace: whatever the number of records, they cannot tell which is right.
+    one is wrong then, and which one, and by how much, looks the same as another scale. Where they do so by several
+    times their stated noise, or where the photo also wants another lens than the stated one, all claims are
+    contradicted at once: by traffic that keeps most of the anchors' pace, whose small steps from picture to picture are
+    stretched to those of the records, and their errors with them. Whatever the number of records, they cannot tell
+    which is right.
 
     Two anchors that measure depth from each other take any distance between them for the right one. Depth that is
     measured, or comes from an anchor that the photo was not matched with, gives the scale apart from them.
@@ -47,7 +51,7 @@ def independent_anchors(
     if scale_is_known or records < 2:
         return records
     contradict = record_shift_sigmas > MAX_SHIFT_SIGMAS
-    if contradict and lens_sigmas >= DOUBTED_LENS_SIGMAS:
+    if record_shift_sigmas > REFUTED_SHIFT_SIGMAS or (contradict and lens_sigmas >= DOUBTED_LENS_SIGMAS):
         return 1
     return max(records - 1 - contradict, 1)
 

@@ -66,8 +66,7 @@ class Drive:
     def view(self, name: str, neighbours: Collection[str]) -> NeighbourView:
         part = np.eye(6) / len(neighbours)
         shift = self.error[name] + self.seen[name] - part @ np.sum([self.error[n] for n in neighbours], axis=0)
-        stated = np.diag([0.02**2] * 3 + [np.radians(0.05) ** 2] * 3) * (1 + 1 / len(neighbours))
-        return NeighbourView(shift, MEASURED, stated, dict.fromkeys(neighbours, part))
+        return NeighbourView(shift, MEASURED, np.repeat([0.02, np.radians(0.05)], 3), dict.fromkeys(neighbours, part))
 
     def check(self) -> tuple[AnchorCheck, DriveModel]:
         models = drive_models(self.anchors, 0.02, 0.05)

@@ -28,12 +28,11 @@ INDEX = AnchorIndex(IDS, np.array([[0.0, 0, 2], [5, 0, 2], [10, 1, 2], [15, 0, 2
 
 def seen(east_m: float, north_m: float, turn_deg: float) -> NeighbourView:
     shift = np.array([east_m, north_m, 0.0, 0.0, 0.0, np.radians(turn_deg)])
-    return NeighbourView(shift, 1e-6 * np.eye(6), 1e-6 * np.eye(6))
+    return NeighbourView(shift, 1e-6 * np.eye(6), np.full(6, 1e-3))
 
 
-CHECK = AnchorCheck(
-    {"a": seen(0.01, 0.0, 0.01), "b": seen(0.0, -0.004, 0.0), "c": seen(-0.1, 0.3, 0.5)}, {"c": 30.0}, (1.0, 1.0), {}
-)
+VIEWS = {"a": seen(0.01, 0.0, 0.01), "b": seen(0.0, -0.004, 0.0), "c": seen(-0.1, 0.3, 0.5)}
+CHECK = AnchorCheck(VIEWS, {"c": 30.0}, {"a": 1.0, "b": 0.4, "c": 30.0}, (1.0, 1.0), {})
 
 
 def test_arrows_lead_from_the_records_to_the_neighbours_view(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -95,7 +95,6 @@ class CheckOutcome:
 
     def rows(self) -> list[dict[str, Any]]:
         """A row per anchor that could be judged, in the order of ids; record minus neighbours' view, east-north-up."""
-        noise = tuple(1.0 if np.isnan(factor) else factor for factor in self.check.noise)
         rows = []
         for name, view in sorted(self.check.views.items()):
             east_m, north_m, up_m = view.shift[:3].tolist()
@@ -103,7 +102,7 @@ class CheckOutcome:
                 {
                     "anchor_id": name,
                     "verdict": "contradicts its neighbours" if name in self.check.named else "consistent",
-                    "sigmas": float(np.sqrt(view.distance2((noise[0], noise[1])) / 3)),
+                    "sigmas": self.check.sigmas[name],
                     "east_m": east_m,
                     "north_m": north_m,
                     "up_m": up_m,

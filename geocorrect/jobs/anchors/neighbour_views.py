@@ -137,11 +137,9 @@ def neighbour_view(
     assert found.by_records is not None
     own = np.repeat([position_m, np.radians(rotation_deg)], 3)
     by_neighbour = np.moveaxis(found.by_records.reshape(6, len(local), 6), 1, 0)
-    by_noise = by_neighbour * own
-    of_neighbours = np.einsum("nij,nkj->ik", by_noise, by_noise)
     names = [o.anchor.id for o in observations]
     return NeighbourView(
-        recorded.minus(found.world_from_cam), found.measured, of_neighbours + np.diag(own**2),
+        recorded.minus(found.world_from_cam), found.measured, own,
         dict(zip(names, by_neighbour, strict=True)),
     )  # fmt: skip
 

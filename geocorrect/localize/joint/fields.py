@@ -54,6 +54,8 @@ class Refined:
     matches should move it by if its stated noise is right (Baarda 1968): 1 on average."""
     record_shift_sigmas2: Float
     """(K,) the same of its position alone."""
+    record_turn_sigmas2: Float
+    """(K,) the same of its rotation alone."""
     by_records: Float
     """(6, K, 2, 3) change of the pose per unit of an error (m, rad) in each anchor's recorded translation and rotation,
     anchor's frame."""
@@ -141,9 +143,9 @@ def refine(
     return Refined(state, pose, lens, by_lens, scale, expected, narrowing, *records, by_records)
 
 
-def _record_sigmas2(state: State, covariance: Float, prior: Float) -> tuple[Float, Float]:
-    """(K,) `Refined`'s two; covariance: (6K, 6K) of the corrections. What the matches took from the prior's variance is
-    the variance of the correction (innovation of a Kalman update).
+def _record_sigmas2(state: State, covariance: Float, prior: Float) -> tuple[Float, Float, Float]:
+    """(K,) `Refined`'s three; covariance: (6K, 6K) of the corrections. What the matches took from the prior's variance
+    is the variance of the correction (innovation of a Kalman update).
     """
     n, size = len(state.beta), PER_ANCHOR - 1
     corrections = state.deviations[GLOBAL:].reshape(n, PER_ANCHOR)[:, 1:]
@@ -154,7 +156,10 @@ def _record_sigmas2(state: State, covariance: Float, prior: Float) -> tuple[Floa
     # Directions of which the matches know nothing say nothing.
     taken = taken + 1e-3 * np.eye(size)
     scaled = corrections / root
-    return _sigmas2(scaled, taken), _sigmas2(scaled[:, :3], taken[:, :3, :3])
+    moved, turned = slice(0, 3), slice(3, 6)
+    both = slice(0, size)
+    whole, shift, turn = (_sigmas2(scaled[:, part], taken[:, part, part]) for part in (both, moved, turned))
+    return whole, shift, turn
 
 
 def _sigmas2(values: Float, covariance: Float) -> Float:

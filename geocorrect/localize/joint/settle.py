@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import chi2
 
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
@@ -27,6 +28,8 @@ Float = NDArray[np.float64]
 NOISY_RECORDS = 2.2
 """Mean squared correction of the anchors' records, in units of its expectation, above which their noise is larger than
 stated (three anchors: 99.8 % of right ones are below); it is then estimated from the photo's own matches."""
+NOISY_PART = 0.998
+"""Probability that the corrections of right positions alone, or of right rotations, are smaller than what is noise."""
 SETTLED_RECORDS = 1.3
 MAX_WIDENINGS = 4
 """The estimate is repeated until the corrections are no larger than that, at most so often."""
@@ -98,11 +101,11 @@ class Joint:
                 return None
         prior, as_stated = lens.prior, refined
         for _ in range(MAX_WIDENINGS):
-            excess = float(refined.record_sigmas2[solved.active > 0].mean()) / COVARIANCE_INFLATION
-            if excess < (NOISY_RECORDS if prior is lens.prior else SETTLED_RECORDS):
+            factors = _excess(refined, solved.active > 0, is_first=prior is lens.prior)
+            if factors is None:
                 break
             prior = prior.copy()
-            prior[GLOBAL:].reshape(-1, PER_ANCHOR)[:, 1:] /= excess
+            prior[GLOBAL:].reshape(-1, PER_ANCHOR)[:, 1:] /= np.repeat(factors, 3)
             wider, widened = self._with_all_matches(replace(lens.found, state=solved.state), prior)
             if widened is None:
                 break
@@ -142,3 +145,21 @@ class Joint:
         state = start_state(self.trial, start, self.sigma_px, self.options.joint)
         active = (~consensus.set_aside).astype(float)
         return minimise(self.trial, state, self.prior, self.sigma_px, self.options.joint, active)
+
+
+def _excess(refined: Refined, active: NDArray[np.bool_], *, is_first: bool) -> Float | None:
+    """(2,) by how much the variances of the records' positions and rotations are larger than they are taken for.
+
+    None where they are not. is_first: as stated; else they were widened already.
+    """
+    of_parts = (refined.record_shift_sigmas2, refined.record_turn_sigmas2)
+    whole, *parts = (
+        float(sigmas2[active].mean()) / COVARIANCE_INFLATION for sigmas2 in (refined.record_sigmas2, *of_parts)
+    )
+    degrees = 3 * int(active.sum())
+    limit, of_part = SETTLED_RECORDS, SETTLED_RECORDS
+    if is_first:
+        limit, of_part = NOISY_RECORDS, float(chi2.ppf(NOISY_PART, degrees)) / degrees
+    if whole < limit and max(parts) < of_part:
+        return None
+    return np.maximum(parts, 1.0)

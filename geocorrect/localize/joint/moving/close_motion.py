@@ -29,7 +29,7 @@ LEFT_OVER, EXPLAINED = 8.0, 2.5
 """Residual in noises from which a match is left over, and up to which another pose explains it."""
 FARTHEST = 30.0
 """In expected noises (39 px at 512 px): what is off by more is a mismatch, or somewhere else (`second_place`)."""
-MIN_EXPLAINED = 20
+MIN_EXPLAINED = 15
 """Fewer agree by chance, as a pose has six unknowns."""
 DOUBTED_SHARE, MOTION_SHARE = 0.4, 0.5
 """Of the matches left over: explained after a few iterations, for more of them to be made; and in the end, for a second
