@@ -1,8 +1,8 @@
-"""What becomes of the photos of `corruptions.py` that wait for something to confirm them, once their sequence speaks.
+"""What becomes of the photos of `corruptions.py` that wait or were refused, once their sequence speaks.
 
     python benchmarks/corruption_sequences.py data/kitti_raw --store out/corruptions.jsonl     # after three draws
 
-Every waiting photo is judged by itself, among the eleven others of the drive as two or three right anchors with LiDAR
+Every such photo is judged by itself, among the eleven others of the drive as two or three right anchors with LiDAR
 put them, none of which is an anchor of the photo. The way between the photos is the drive's own, as a reconstruction
 would give it: 1 % too long, shifted by 3 m, with 1 cm and 0.05° of noise a photo.
 """
@@ -14,7 +14,6 @@ import pickle
 from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from corruption_cells import CELLS, FRAMES, Cell
@@ -23,9 +22,10 @@ from matchers import rows_of
 
 from geocorrect.anchors.readers.kitti.raw import KittiImage, read_kitti_raw
 from geocorrect.geometry.frame import Frame
+from geocorrect.geometry.pose import Pose
 from geocorrect.localize.gate import waits_only_for_confirmation
 from geocorrect.localize.options import GateOptions
-from geocorrect.records import Correction, Result
+from geocorrect.records import Correction, Rejection, Result
 from geocorrect.sequences.compute import compute_sequence
 from geocorrect.sequences.decide import Change
 from geocorrect.sequences.input import SequencePhotos
@@ -34,6 +34,8 @@ from geocorrect.sequences.options import SequenceOptions
 
 STRETCH, SHIFT_M = 1.01, np.array([2.0, -2.0, 1.0])
 NOISE = np.array([0.01] * 3 + [np.radians(0.05)] * 3)
+SAID = Change.CONFIRMED, Change.PLACED, Change.FLAGGED
+FRAME = Frame("kitti-raw", 8.4, 49.0, 113.0)
 REPORT_M = np.array([2.0, -2.0, np.nan])
 
 
@@ -66,55 +68,62 @@ def results_of(store: Path, cell: str, depth: str) -> dict[str, Result]:
     return {name: pickle.loads(path.read_bytes()) for name, path in found.items() if path.is_file()}
 
 
+def judged(
+    photos: SequencePhotos, around: dict[str, Result], own: dict[str, Result], truth: dict[str, Pose | None]
+) -> dict[str, list[float]]:
+    """Errors in metres of the photos that wait or were refused, by what their sequence makes of them."""
+    became: dict[str, list[float]] = defaultdict(list)
+    for name, result in own.items():
+        waits = waits_only_for_confirmation(result, GateOptions())
+        if not waits and not isinstance(result, Rejection):
+            continue
+        found = compute_sequence(photos, {**around, name: result}, FRAME, SequenceOptions(), GateOptions())
+        now = {one.result.image_id: one for one in found.results}.get(name)
+        change = now.change.value if now is not None and now.change in SAID else "waits" if waits else "refused"
+        pose = result if now is None else now.result
+        error_m = np.nan
+        if isinstance(pose, Correction):
+            at = truth[name]
+            error_m = np.inf if at is None else float(np.linalg.norm(pose.world_from_cam.minus(at)[:3]))
+        became[change].append(error_m)
+    return became
+
+
+def shown(errors_m: list[float]) -> str:
+    """How many, and their errors, median / max, in cm."""
+    return f"{len(errors_m)}, {100 * np.median(errors_m):.1f} / {100 * max(errors_m):.1f}" if errors_m else "0"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", default=Path("data/kitti_raw"))
     parser.add_argument("--store", type=Path, default=Path("out/corruptions.jsonl"))
-    parser.add_argument("--quick", action="store_true", help="nothing else: the command has no longer way")
+    parser.add_argument("--quick", action="store_true", help="as without it: a few seconds")
     arguments = parser.parse_args()
     if not arguments.folder.is_dir() or not arguments.store.is_file():
         print("nothing to measure: run `benchmarks/corruptions.py run` on a KITTI raw drive first (see data/README.md)")
         return
     named = {(i.camera_name, i.frame_number): i for i in read_kitti_raw(arguments.folder).images}
     images = {f"{c}/{f}": named[c, f] for photos in PHOTOS for c, f in photos}
-    photos, frame = drive(images), Frame("kitti-raw", 8.4, 49.0, 113.0)
-    measured: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for row in rows_of(arguments.store):
-        measured[row["key"][1], row["key"][0]].append(row)
+    photos = drive(images)
+    accepted = Counter((r["key"][1], r["key"][0]) for r in rows_of(arguments.store) if r["status"] == "accepted")
     print(
-        "| what is wrong | depth | accepted at once | wait | confirmed | their errors cm, median / max | refuted "
-        "| wait on |"
+        "| what is wrong | depth | accepted at once | confirmed by the sequence, cm | refused and placed by it, cm "
+        "| refuted | wait on | refused |"
     )
     print("|---" * 8 + "|")
     for cell in CELLS:
         others = others_of(cell)
+        truth = {name: true_pose(cell, image.world_from_cam) for name, image in images.items()}
         for depth in ("lidar", "triangulated"):
-            rows = measured.get((cell.name, depth), [])
-            if cell.vehicles or not rows or others is None:
+            own = results_of(arguments.store, cell.name, depth)
+            if cell.vehicles or cell.spoil == "elsewhere" or others is None or accepted[cell.name, depth] == len(own):
                 continue
-            around, own = results_of(arguments.store, others, "lidar"), results_of(arguments.store, cell.name, depth)
-            waiting = [
-                name
-                for name, r in own.items()
-                if isinstance(r, Correction) and waits_only_for_confirmation(r, GateOptions())
-            ]
-            became, errors_m = Counter[Change | None](), []
-            for name in waiting:
-                found = compute_sequence(photos, {**around, name: own[name]}, frame, SequenceOptions(), GateOptions())
-                changes = {one.result.image_id: one for one in found.results}
-                change = changes[name].change if name in changes else None
-                became[change] += 1
-                if change is Change.CONFIRMED:
-                    truth, result = true_pose(cell, images[name].world_from_cam), changes[name].result
-                    assert isinstance(result, Correction)
-                    off_m = np.inf if truth is None else result.world_from_cam.minus(truth)[:3]
-                    errors_m.append(float(np.linalg.norm(off_m)))
-            accepted = sum(r["status"] == "accepted" for r in rows)
-            error = f"{100 * np.median(errors_m):.1f} / {100 * max(errors_m):.1f}" if errors_m else "–"
-            confirmed, refuted = became[Change.CONFIRMED], became[Change.FLAGGED]
+            became = judged(photos, results_of(arguments.store, others, "lidar"), own, truth)
             print(
-                f"| {cell.name} | {depth} | {accepted} of {len(rows)} | {len(waiting)} | {confirmed} | {error} "
-                f"| {refuted} | {len(waiting) - confirmed - refuted} |"
+                f"| {cell.name} | {depth} | {accepted[cell.name, depth]} of {len(own)} "
+                f"| {shown(became['confirmed'])} | {shown(became['placed'])} "
+                f"| {len(became['flagged'])} | {len(became['waits'])} | {len(became['refused'])} |"
             )
 
 

@@ -94,9 +94,11 @@ def test_fingerprint_follows_what_changes_results_only(tmp_path: Path) -> None:
 
 
 def test_the_starter_file_is_valid_and_says_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And asks whether another place is as similar, which takes visual words, once per scene."""
     monkeypatch.setenv("GEOCORRECT_WEIGHTS", str(tmp_path / "none"))
     settings = load_settings(write_starter(tmp_path), {}).settings
-    assert settings == load_settings(write(tmp_path, ""), {}).settings
+    asked = write(tmp_path, '[retrieve.appearance]\nmode = "check"\n')
+    assert settings == load_settings(asked, {}).settings
 
 
 def test_where_the_cascade_can_run_the_starter_file_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

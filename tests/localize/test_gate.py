@@ -196,13 +196,22 @@ def test_anchors_that_measure_depth_from_each_other_count_as_one_fewer() -> None
     assert independent([set()]) == 1
 
 
+OF_EACH_OTHER = [{str(other) for other in range(5) if other != own} for own in range(5)]
+"""Five anchors whose depth comes from each other."""
+
+
 def test_where_lens_and_records_are_contradicted_at_once_no_number_of_records_knows_the_scale() -> None:
     """Traffic at most of the anchors' pace: KITTI raw with a drawn queue, five anchors, two photos 4.5 m off."""
-    others = [{str(other) for other in range(5) if other != own} for own in range(5)]
-    assert independent(others, shift_sigmas=6.5) == 3
-    assert independent(others, lens_sigmas=2.2) == 4
-    assert independent(others, shift_sigmas=6.5, lens_sigmas=2.2) == 1
+    assert independent(OF_EACH_OTHER, shift_sigmas=2.5) == 3
+    assert independent(OF_EACH_OTHER, lens_sigmas=2.2) == 4
+    assert independent(OF_EACH_OTHER, shift_sigmas=2.5, lens_sigmas=2.2) == 1
     assert independent([set()] * 5, shift_sigmas=6.5, lens_sigmas=2.2) == 5  # measured depth
+
+
+def test_records_that_contradict_each_other_by_several_times_their_noise_know_no_scale() -> None:
+    """The same queue: three photos 4.4 to 4.8 m off with a lens that nothing doubted, by 6.6 sigmas."""
+    assert independent(OF_EACH_OTHER, shift_sigmas=6.6) == 1
+    assert independent([set()] * 5, shift_sigmas=6.6) == 5  # measured depth
 
 
 def test_two_cameras_of_one_instant_are_one_record() -> None:
