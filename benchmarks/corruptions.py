@@ -261,7 +261,8 @@ def table(rows: Sequence[dict[str, Any]], before: Sequence[dict[str, Any]] = ())
     """Markdown: a line per cell and depth, of its accepted photos; before: the same photos, measured earlier."""
     lines = [
         "| what is wrong | depth | accepted | error cm, median / max | stated 68 % cm | inside 95 % | rotation °, "
-        "median / stated | rotation inside 95 % | accepted, > 1 m off | before: accepted, cm, inside 95 % |",
+        "median / stated | rotation inside 95 % (as mounted) | accepted, > 1 m off | before: accepted, cm, "
+        "inside 95 % |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     keys = {tuple(r["key"]) for r in rows}
@@ -290,10 +291,12 @@ def _line(here: Sequence[dict[str, Any]]) -> str:
         return f"{share} | – | – | – | – | – | 0"
     error, turn = (np.array([r[name] for r in kept]) for name in ("error_m", "rotation_deg"))
     inside, turned = (sum(r[name] < chi2.ppf(0.95, 3) for r in kept) for name in ("nees", "nees_rotation"))
+    as_found = sum(r.get("mounted", r)["nees_rotation"] < chi2.ppf(0.95, 3) for r in kept)
     return (
         f"{share} | {100 * np.median(error):.1f} / {100 * error.max():.1f} "
         f"| {100 * np.median([r['expected_m'] for r in kept]):.1f} | {inside} | {np.median(turn):.2f} / "
-        f"{np.median([r.get('sigma_deg', np.nan) for r in kept]):.2f} | {turned} | {int((error > FALSE_M).sum())}"
+        f"{np.median([r.get('sigma_deg', np.nan) for r in kept]):.2f} | {turned} ({as_found}) "
+        f"| {int((error > FALSE_M).sum())}"
     )
 
 

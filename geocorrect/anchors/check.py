@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import chi2
 
-from geocorrect.anchors.displacement import displacements2
+from geocorrect.anchors.displacement import displacements
 from geocorrect.anchors.drive_errors import DriveErrors, DriveModel, estimate
 from geocorrect.anchors.neighbour_view import POSITION, ROTATION, NeighbourView
 
@@ -93,8 +93,11 @@ def check_anchors(
             for name, seen in views.items()
         }
         judged = {name: judged_noise(found[drive].noise) for name, drive in drive_of.items()}
-        found2 = displacements2({name: left[name] for name in good}, judged)
         limits = chi2.ppf(np.subtract(1, FALSE_ALARM), 3)
+        found2 = {
+            name: np.array([one.length2(part) for part in (POSITION, ROTATION)])
+            for name, one in displacements({name: left[name] for name in good}, judged).items()
+        }
         # In units of the limits, of the part that is nearer to its own.
         size = {name: float(np.max(value2 / limits)) for name, value2 in found2.items()}
         sigmas |= {name: float(np.sqrt(found2[name][np.argmax(found2[name] / limits)] / 3)) for name in good}

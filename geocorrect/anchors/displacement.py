@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geocorrect.anchors.neighbour_view import POSITION, ROTATION, NeighbourView
+from geocorrect.anchors.neighbour_view import NeighbourView
 
 Float = NDArray[np.float64]
 
@@ -22,10 +23,25 @@ RINGS = 2
 """Views that touch the record, and those that touch what they touch: a third ring adds 1 % of the information."""
 
 
-def displacements2(
+@dataclass(frozen=True, eq=False)
+class Displacement:
+    """What the views say of an additional error of one record."""
+
+    gradient: Float
+    """(6,) of the log likelihood: translation per m, rotation per rad, world side."""
+    information: Float
+    """(6, 6)."""
+
+    def length2(self, part: slice) -> float:
+        """Squared length of the most likely error of the position or rotation alone, χ² of 3 if there is none."""
+        gradient, information = self.gradient[part], self.information[part, part]
+        return float(gradient @ np.linalg.solve(information, gradient))
+
+
+def displacements(
     views: Mapping[str, NeighbourView], noise: Mapping[str, tuple[float, float]]
-) -> dict[str, tuple[float, float]]:
-    """By anchor, squared lengths of an additional error of its position and of its rotation: χ² of 3 if it has none.
+) -> dict[str, Displacement]:
+    """What the views say of every anchor that has one.
 
     Args:
         views: of the anchors, without those already found to be wrong.
@@ -40,7 +56,7 @@ def displacements2(
         around = touching[name]
         for _ in range(RINGS - 1):
             around = set().union(*(touching[record] for viewer in around for record in _records(viewer, views)))
-        found[name] = _displacement2(name, {viewer: views[viewer] for viewer in sorted(around)}, noise)
+        found[name] = _displacement(name, {viewer: views[viewer] for viewer in sorted(around)}, noise)
     return found
 
 
@@ -48,10 +64,9 @@ def _records(viewer: str, views: Mapping[str, NeighbourView]) -> tuple[str, ...]
     return viewer, *views[viewer].by_neighbour
 
 
-def _displacement2(
+def _displacement(
     name: str, views: Mapping[str, NeighbourView], noise: Mapping[str, tuple[float, float]]
-) -> tuple[float, float]:
-    """As `displacements2`, of one anchor, from some views."""
+) -> Displacement:
     records = sorted({record for viewer in views for record in _records(viewer, views)})
     column = {record: 6 * n for n, record in enumerate(records)}
     effect, sigma = np.zeros((6 * len(views), 6 * len(records))), np.zeros(6 * len(records))
@@ -68,9 +83,4 @@ def _displacement2(
     by_noise = effect * sigma
     of_record = effect[:, column[name] : column[name] + 6]
     weighted = np.linalg.solve(covariance + by_noise @ by_noise.T, of_record)
-    gradient, information = weighted.T @ shift, weighted.T @ of_record
-
-    def length2(part: slice) -> float:
-        return float(gradient[part] @ np.linalg.solve(information[part, part], gradient[part]))
-
-    return length2(POSITION), length2(ROTATION)
+    return Displacement(weighted.T @ shift, weighted.T @ of_record)
