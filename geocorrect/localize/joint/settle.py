@@ -152,6 +152,8 @@ def _excess(refined: Refined, active: NDArray[np.bool_], *, is_first: bool) -> F
 
     None where they are not. is_first: as stated; else they were widened already.
     """
+    if not active.any():
+        return None
     of_parts = (refined.record_shift_sigmas2, refined.record_turn_sigmas2)
     whole, *parts = (
         float(sigmas2[active].mean()) / COVARIANCE_INFLATION for sigmas2 in (refined.record_sigmas2, *of_parts)
@@ -160,6 +162,4 @@ def _excess(refined: Refined, active: NDArray[np.bool_], *, is_first: bool) -> F
     limit, of_part = SETTLED_RECORDS, SETTLED_RECORDS
     if is_first:
         limit, of_part = NOISY_RECORDS, float(chi2.ppf(NOISY_PART, degrees)) / degrees
-    if whole < limit and max(parts) < of_part:
-        return None
-    return np.maximum(parts, 1.0)
+    return np.maximum(parts, 1.0) if whole >= limit or max(parts) >= of_part else None
