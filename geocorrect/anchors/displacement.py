@@ -2,8 +2,8 @@
 
 An error of a record is in its own view, and in those of all that see it, with the other sign; and what the neighbours
 err by themselves is in their views, too. The likelihood ratio of an additional error of the record (generalised least
-squares; Teunissen 2000, "Testing theory", for networks of surveys) uses both. A drive of which four neighbours see
-each anchor tells a displacement so as well as seven neighbours without errors in common would.
+squares; Teunissen 2000, "Testing theory", for networks of surveys) uses both. Where four neighbours see each
+anchor, a displacement shows as clearly as by five or six that err each by itself; by the own view alone, as by three.
 """
 
 from __future__ import annotations

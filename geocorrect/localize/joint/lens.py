@@ -33,13 +33,13 @@ NOTABLE_PRINCIPAL_PX = 1.5
 NOTABLE_BEND = 0.004
 """A smaller change of the lens is not believed unless it is clear: it moves a pose by less than a few centimetres;
 pixels at 512 px."""
+NOTABLE_SIGMAS = 3.0
+"""Nor one within this many stated standard deviations."""
 LOOKED_INTO = 0.7
 """Share of a notable change that a first step must want for the matches to be asked: it falls short of the change."""
 CLEAR_LENS_SIGMAS = 4.0
 """Distance from which a change whose first step is less than notable is doubted, too. KITTI raw 0002: at least 5.1 for
-principal points 5 px off, at most 3.1 for right lenses (5 of 24 and 13 of 48 solutions had such a step)."""
-NOTABLE_SIGMAS = 3.0
-"""Nor one within this many stated standard deviations."""
+principal points 5 px off, at most 3.1 for right lenses (5 of 24 and 14 of 48 solutions had such a step)."""
 DOUBTED_LENS_SIGMAS = 2.0
 """Distance (of four unknowns together) between the stated lens and the matches' own that the errors of both explain;
 its square is 4 on average. Farther, neither is believed alone. At 1 a right lens of one vague anchor was set free."""

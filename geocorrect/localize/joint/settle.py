@@ -29,7 +29,7 @@ NOISY_RECORDS = 2.2
 """Mean squared correction of the anchors' records, in units of its expectation, above which their noise is larger than
 stated (three anchors: 99.8 % of right ones are below); it is then estimated from the photo's own matches."""
 NOISY_PART = 0.998
-"""Probability that the corrections of right positions alone, or of right rotations, are smaller than what is noise."""
+"""Probability that the mean correction of right positions alone, or of rotations, stays below what counts as noisy."""
 SETTLED_RECORDS = 1.3
 MAX_WIDENINGS = 4
 """The estimate is repeated until the corrections are no larger than that, at most so often."""
