@@ -23,6 +23,7 @@ from geocorrect.localize.joint.fields import Refined
 from geocorrect.localize.joint.initialise import anchor_support, choose_rows, hypotheses, start_state
 from geocorrect.localize.joint.lens import estimated_camera, lens_by_matches
 from geocorrect.localize.joint.moving.close_motion import close_motion
+from geocorrect.localize.joint.moving.structure import structure_factor
 from geocorrect.localize.joint.normal import assemble, solve_step, whiten
 from geocorrect.localize.joint.priors import prior_information
 from geocorrect.localize.joint.problem import GLOBAL, LENS, PER_ANCHOR, Problem, build_problem
@@ -138,6 +139,9 @@ def solve_joint(
             share, covariance = max(share, another.share), covariance + another.spread
     if another is None and compare_anchors:
         covariance = covariance + close_motion(joint, settled)
+    if compare_anchors:
+        widened = structure_factor(joint, settled) ** 2 - 1.0
+        covariance = covariance + widened * COVARIANCE_INFLATION * refined.covariance
     by_records = refined.by_records.reshape(6, -1)
     by_noise = by_records / np.sqrt(settled.prior[GLOBAL:].reshape(-1, PER_ANCHOR)[:, 1:].ravel())
     source, ratio, sigmas = _scale_source(observations, settled.as_stated, solved)
