@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import median
 
 from geocorrect.localize.joint.settle import Joint, Settled
 
@@ -35,31 +36,26 @@ def structure_factor(joint: Joint, settled: Settled) -> float:
     """
     problem, solved, camera = joint.problem, settled.solved, joint.camera
     several = np.bincount(problem.track, minlength=problem.n_tracks)[problem.track] > 1
+    used = solved.inliers & several
     across = max(round(np.sqrt(CELLS * camera.width / camera.height)), 1)
     down = max(round(CELLS / across), 1)
     size = np.array([camera.width / across, camera.height / down])
-    medians2, noises2, counts, declared = [], [], [], []
-    for o, own in zip(joint.observations, problem.rows, strict=True):
-        rows = np.arange(own.start, own.stop)
-        rows = rows[solved.inliers[rows] & several[rows]]
+    cells = np.zeros(len(used), int)
+    for n, (o, rows) in enumerate(zip(joint.observations, problem.rows, strict=True)):
         column, row = np.clip(o.query_px[problem.source[rows]] // size, 0, [across - 1, down - 1]).astype(int).T
-        for cell in range(across * down):
-            residuals = solved.at.pixel[:, rows[row * across + column == cell]]
-            n = residuals.shape[1]
-            if n < MIN_OF_CELL:
-                continue
-            median = np.median(residuals, axis=1)
-            # Of two normal components: the median of the squared length is 2 ln 2 variances.
-            noise2 = np.median(((residuals - median[:, None]) ** 2).sum(axis=0)) / (2 * np.log(2))
-            medians2.append(float(median @ median) / (2 * np.log(2)))
-            noises2.append(float(noise2))
-            counts.append(n)
-            declared.append(o.smooth_noise)
-    if len(medians2) < MIN_CELLS:
+        cells[rows] = (n * down + row) * across + column
+    cells, residuals = cells[used], solved.at.pixel[:, used]
+    counts = np.bincount(cells, minlength=1)
+    asked = np.flatnonzero(counts >= MIN_OF_CELL)
+    if len(asked) < MIN_CELLS:
         return 1.0
-    noise2 = float(np.median(noises2))
+    medians = np.zeros((2, len(counts)))
+    medians[:, asked] = [median(one, cells, asked) for one in residuals]
+    # Of two normal components: the median of the squared length is 2 ln 2 variances.
+    noises2 = median(((residuals - medians[:, cells]) ** 2).sum(axis=0), cells, asked) / (2 * np.log(2))
+    whole2 = np.median((medians[:, asked] ** 2).sum(axis=0)) / (2 * np.log(2))
     # A median of n errs by π/2 variances over n.
-    by_noise2 = float(np.median(np.pi / 2 * np.array(noises2) / np.array(counts)))
-    smooth2 = max(float(np.median(medians2)) - by_noise2, 0.0)
-    ratio = np.sqrt(smooth2 / noise2) / (DECLARED_RATIO * float(np.mean(declared)))
-    return float(np.clip(ratio**2, 1.0, MAX_FACTOR))
+    smooth2 = max(float(whole2 - np.median(np.pi / 2 * noises2 / counts[asked])), 0.0)
+    declared = np.mean([joint.observations[cell // (across * down)].smooth_noise for cell in asked])
+    ratio2 = smooth2 / float(np.median(noises2)) / float(DECLARED_RATIO * declared) ** 2
+    return float(np.clip(ratio2, 1.0, MAX_FACTOR))
