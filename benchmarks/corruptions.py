@@ -41,6 +41,7 @@ from geocorrect.depth.base import DepthDeclaration, DepthSource
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
 from geocorrect.io.pixels import read_image
+from geocorrect.jobs.anchors.neighbour_views import NO_DEPTH
 from geocorrect.localize.correct import localize
 from geocorrect.match.registry import build_matcher
 from geocorrect.records import Anchor, DepthMap, ImageArray, Matches, Query, Result
@@ -80,7 +81,7 @@ class BearingsAlone:
 
     def depth(self, anchor: Anchor, image: ImageArray) -> DepthMap:
         """Of no pixel."""
-        return DepthMap("none", False, samples_px=np.zeros((0, 2)), samples_z_m=np.zeros(0))
+        return NO_DEPTH
 
 
 def wrong_pose(image: KittiImage, following: KittiImage, cell: Cell, axis: np.ndarray, sign: float) -> Pose:

@@ -85,6 +85,7 @@ def check_anchors(
         look(name)
         on_progress(done, len(neighbours))
     sigmas: dict[str, float] = {}
+    limits = chi2.ppf(np.subtract(1, FALSE_ALARM), 3)
     while True:
         good = {name: seen for name, seen in views.items() if name not in named}
         found = {name: drive_errors(good, model) for name, model in drives.items()}
@@ -93,14 +94,13 @@ def check_anchors(
             for name, seen in views.items()
         }
         judged = {name: judged_noise(found[drive].noise) for name, drive in drive_of.items()}
-        limits = chi2.ppf(np.subtract(1, FALSE_ALARM), 3)
-        found2 = {
+        lengths2 = {
             name: np.array([one.length2(part) for part in (POSITION, ROTATION)])
             for name, one in displacements({name: left[name] for name in good}, judged).items()
         }
         # In units of the limits, of the part that is nearer to its own.
-        size = {name: float(np.max(value2 / limits)) for name, value2 in found2.items()}
-        sigmas |= {name: float(np.sqrt(found2[name][np.argmax(found2[name] / limits)] / 3)) for name in good}
+        size = {name: float(np.max(value2 / limits)) for name, value2 in lengths2.items()}
+        sigmas |= {name: float(np.sqrt(lengths2[name][np.argmax(lengths2[name] / limits)] / 3)) for name in good}
         worst = [
             name
             for name, value in size.items()

@@ -276,7 +276,7 @@ def _normal_equations(
     information, gradient = _priors(problem, solved.state, layout, fields, prior)
     whitened = whiten(problem, solved.state, solved.at, fields.weights)
     # Tracks of one anchor alone touch its columns only; the full width is needed for the shared ones.
-    shared = np.bincount(problem.track, minlength=problem.n_tracks) > 1
+    shared = problem.shared
     place = np.cumsum(shared) - 1
     coupling = np.zeros((size, int(shared.sum())))
     track_information, track_gradient = np.full(coupling.shape[1], 1e-6), np.zeros(coupling.shape[1])

@@ -113,6 +113,11 @@ class Problem:
         return np.isfinite(self.log_depth) & np.isfinite(self.depth_sigma)
 
     @cached_property
+    def shared(self) -> NDArray[np.bool_]:
+        """(T,) which tracks several anchors see: one anchor's distances follow its matches."""
+        return np.asarray(np.bincount(self.track, minlength=self.n_tracks) > 1)
+
+    @cached_property
     def rows(self) -> list[slice]:
         """The rows of each anchor."""
         return [slice(int(a), int(b)) for a, b in zip(self.starts[:-1], self.starts[1:], strict=True)]

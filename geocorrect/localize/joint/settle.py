@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from geocorrect.geometry.camera import Camera
 from geocorrect.geometry.pose import Pose
@@ -161,5 +161,5 @@ def _excess(refined: Refined, active: NDArray[np.bool_], *, is_first: bool) -> F
     degrees = 3 * int(active.sum())
     limit, of_part = SETTLED_RECORDS, SETTLED_RECORDS
     if is_first:
-        limit, of_part = NOISY_RECORDS, float(chi2.ppf(NOISY_PART, degrees)) / degrees
+        limit, of_part = NOISY_RECORDS, float(chdtri(degrees, 1.0 - NOISY_PART)) / degrees
     return np.maximum(parts, 1.0) if whole >= limit or max(parts) >= of_part else None

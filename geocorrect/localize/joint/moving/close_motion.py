@@ -75,7 +75,7 @@ def _noise_px(joint: Joint, solved: Solved) -> float:
     Infinite where there are few of them: one anchor's distances follow its matches.
     """
     problem = joint.problem
-    several = np.bincount(problem.track, minlength=problem.n_tracks)[problem.track] > 1
+    several = problem.shared[problem.track]
     inner_px = np.linalg.norm(solved.at.pixel[:, solved.inliers & several], axis=0)
     if len(inner_px) < MIN_EXPLAINED:
         return np.inf
